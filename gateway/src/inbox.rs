@@ -1,0 +1,82 @@
+//! A shard's bounded inbox: the one way from the control plane to a shard.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::{stats::Stats, update::Batch};
+
+/// What the control plane tells a shard.
+#[derive(Debug)]
+pub enum Message {
+    Updates(Arc<Batch>),
+    /// Send every client away within `drain_us` from now.
+    Drain { drain_us: u64 },
+    /// Give back a copy of the shard's counters.
+    Scrape(tokio::sync::oneshot::Sender<Box<Stats>>),
+    /// Reset whoever is left and end.
+    Stop,
+}
+
+/// Messages an inbox holds beside the bound on updates.
+const MESSAGES_MAX: usize = 4096;
+
+/// Both ends share it: the sequencer pushes, the shard pops.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: ArrayQueue<Message>,
+    /// Updates waiting in `queue`.
+    updates: AtomicUsize,
+    updates_max: usize,
+    waker: ring::Waker,
+}
+
+impl Inbox {
+    /// `updates_max`: `[limits] inbox_updates`.
+    pub fn new(updates_max: usize, waker: ring::Waker) -> Arc<Self> {
+        Arc::new(Self { queue: ArrayQueue::new(MESSAGES_MAX), updates: AtomicUsize::new(0), updates_max, waker })
+    }
+
+    /// Whether a batch may be pushed now. A batch is taken whole while the inbox is below its bound,
+    /// so that one atomic publish larger than the bound still fits an empty inbox. Only the
+    /// sequencer pushes batches, so room that it saw stays. An eighth is kept for other messages.
+    pub fn has_room(&self) -> bool {
+        self.updates.load(Ordering::Relaxed) < self.updates_max && self.queue.len() < MESSAGES_MAX * 7 / 8
+    }
+
+    /// Pushes and wakes the shard. Gives the message back when the inbox is full.
+    pub fn push(&self, message: Message) -> Result<(), Message> {
+        let updates = match &message {
+            Message::Updates(batch) => batch.ops.len(),
+            _ => 0,
+        };
+        self.updates.fetch_add(updates, Ordering::Relaxed);
+        match self.queue.push(message) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(message) => {
+                self.updates.fetch_sub(updates, Ordering::Relaxed);
+                Err(message)
+            }
+        }
+    }
+
+    /// Takes the oldest message; for the shard.
+    pub fn pop(&self) -> Option<Message> {
+        let message = self.queue.pop()?;
+        if let Message::Updates(batch) = &message {
+            self.updates.fetch_sub(batch.ops.len(), Ordering::Relaxed);
+        }
+        Some(message)
+    }
+
+    /// Updates waiting.
+    pub fn depth(&self) -> usize {
+        self.updates.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,18 @@
+//! Fanwire: updates come in, the newest values go out to very many WebSocket clients.
+//!
+//! Two planes (see the README's picture). The *control plane* ([`control`]) runs on one tokio thread:
+//! it takes updates in, numbers them in one place and answers HTTP. The *data plane* ([`shard`]) runs
+//! one pinned glommio executor per shard, each with its own io_uring; it owns the clients.
+//! Between them lies one bounded [`inbox`] per shard.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod fanout;
+pub mod inbox;
+pub mod shard;
+pub mod stats;
+pub mod system;
+pub mod update;

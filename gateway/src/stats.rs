@@ -1,0 +1,180 @@
+//! A shard's counters: plain integers, copied when scraped and summed by the control plane.
+
+use hdrhistogram::Histogram;
+
+/// Why a connection ended or was refused. One counter each; [`Reason::name`] is the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Reason {
+    /// The client closed or went away.
+    ClientClosed,
+    /// The client's socket failed (reset, broken pipe).
+    SocketError,
+    /// 1001 while draining.
+    Draining,
+    /// 1002, 1003, 1007, 1009.
+    ProtocolError,
+    UnsupportedData,
+    InvalidUtf8,
+    TooBig,
+    /// 1013 and resets of clients without progress.
+    Stalled,
+    /// Reset because frames held for slow clients exceeded `pinned_bytes`.
+    Pinned,
+    /// 4000.
+    Idle,
+    /// 4001.
+    PingTimeout,
+    /// 4429.
+    Rate,
+    /// 4506.
+    Malformed,
+    /// No complete request head within `handshake`.
+    HandshakeTimeout,
+    /// Refused with an HTTP status.
+    Refused,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 15] = [
+        Reason::ClientClosed,
+        Reason::SocketError,
+        Reason::Draining,
+        Reason::ProtocolError,
+        Reason::UnsupportedData,
+        Reason::InvalidUtf8,
+        Reason::TooBig,
+        Reason::Stalled,
+        Reason::Pinned,
+        Reason::Idle,
+        Reason::PingTimeout,
+        Reason::Rate,
+        Reason::Malformed,
+        Reason::HandshakeTimeout,
+        Reason::Refused,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::ClientClosed => "client_closed",
+            Reason::SocketError => "socket_error",
+            Reason::Draining => "draining",
+            Reason::ProtocolError => "protocol_error",
+            Reason::UnsupportedData => "unsupported_data",
+            Reason::InvalidUtf8 => "invalid_utf8",
+            Reason::TooBig => "too_big",
+            Reason::Stalled => "stalled",
+            Reason::Pinned => "pinned_bytes",
+            Reason::Idle => "idle",
+            Reason::PingTimeout => "ping_timeout",
+            Reason::Rate => "rate",
+            Reason::Malformed => "malformed",
+            Reason::HandshakeTimeout => "handshake_timeout",
+            Reason::Refused => "refused",
+        }
+    }
+}
+
+/// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
+pub const REFUSAL_STATUSES: [u16; 8] = [400, 404, 405, 426, 429, 431, 500, 503];
+
+/// Everything a shard counts. Gauges are as of the scrape.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Gauge: sockets open, in any state.
+    pub sockets: u64,
+    /// Gauge: WebSocket connections open.
+    pub connections: u64,
+    /// Handshakes that ended in 101.
+    pub accepted: u64,
+    /// Connections ended, by [`Reason`].
+    pub ended: [u64; Reason::ALL.len()],
+    /// Refusals, by [`REFUSAL_STATUSES`].
+    pub refused: [u64; REFUSAL_STATUSES.len()],
+    /// Connections the listener could not take (the table was full).
+    pub accept_failures: u64,
+    /// Gauges.
+    pub topics: u64,
+    pub classes: u64,
+    pub patterns: u64,
+    pub subscriptions: u64,
+    /// Updates taken from the inbox.
+    pub updates_in: u64,
+    /// Updates in frames built, once per frame, and frames built.
+    pub updates_framed: u64,
+    pub frames_built: u64,
+    /// Updates overwritten before a class of theirs was flushed, once per class flush.
+    pub conflated: u64,
+    /// Frames and updates handed to clients.
+    pub frames_out: u64,
+    pub updates_out: u64,
+    pub bytes_out: u64,
+    pub bytes_in: u64,
+    /// Client messages and errors answered.
+    pub messages_in: u64,
+    pub errors_out: u64,
+    /// Flushes that skipped a client because its previous send was in flight.
+    pub skipped_busy: u64,
+    /// Snapshots and catch-up frames sent.
+    pub snapshots_out: u64,
+    pub catchups_out: u64,
+    /// Gauge: bytes of frames alive, held by sends in flight or caches.
+    pub pinned_bytes: u64,
+    /// Gauge: updates waiting in the inbox.
+    pub inbox_depth: u64,
+    /// Gauge: the shard's position.
+    pub version: u64,
+    /// From a flush's due time to the last member's send being queued. Microseconds.
+    pub fanout_us: Histogram<u64>,
+    /// From an update's `due` time to the flush that carried it, one sample a batch frame (its `oldest`). Microseconds.
+    pub age_us: Histogram<u64>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        // One hour at two digits: bounded memory, errors below 1 %.
+        let histogram = || Histogram::new_with_max(3_600_000_000, 2).expect("constant bounds are valid");
+        Self {
+            sockets: 0,
+            connections: 0,
+            accepted: 0,
+            ended: [0; Reason::ALL.len()],
+            refused: [0; REFUSAL_STATUSES.len()],
+            accept_failures: 0,
+            topics: 0,
+            classes: 0,
+            patterns: 0,
+            subscriptions: 0,
+            updates_in: 0,
+            updates_framed: 0,
+            frames_built: 0,
+            conflated: 0,
+            frames_out: 0,
+            updates_out: 0,
+            bytes_out: 0,
+            bytes_in: 0,
+            messages_in: 0,
+            errors_out: 0,
+            skipped_busy: 0,
+            snapshots_out: 0,
+            catchups_out: 0,
+            pinned_bytes: 0,
+            inbox_depth: 0,
+            version: 0,
+            fanout_us: histogram(),
+            age_us: histogram(),
+        }
+    }
+}
+
+impl Stats {
+    pub fn ended(&mut self, reason: Reason) {
+        self.ended[reason as usize] += 1;
+    }
+
+    pub fn refused(&mut self, status: u16) {
+        if let Some(i) = REFUSAL_STATUSES.iter().position(|s| *s == status) {
+            self.refused[i] += 1;
+        }
+    }
+}

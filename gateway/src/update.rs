@@ -1,0 +1,53 @@
+//! What crosses from the control plane to the shards: numbered updates in batches.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+/// A topic's number, the same on every shard. Given out by the sequencer; used again only after
+/// [`Op::Forget`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub u32);
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
+
+/// One accepted update, numbered.
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub topic: TopicId,
+    /// Gateway-wide position. Members of an atomic publish share one.
+    pub version: u64,
+    /// Counts the topic's updates.
+    pub v: u64,
+    /// The publisher's time, else `due_us`. Microseconds since the Unix epoch.
+    pub ts_us: i64,
+    /// When the gateway took it in, or when the source was due to give it. Microseconds since the Unix epoch.
+    pub due_us: i64,
+    /// The topic was removed; the update is its tombstone.
+    pub gone: bool,
+    /// The update as it stands in a frame: `{"topic":…,"v":…,"ts":…,"data":…}` or `{…,"gone":true}`.
+    pub json: Bytes,
+}
+
+/// One step of a shard's topic table.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// A topic is born. Its first update follows in the same batch.
+    Birth { topic: TopicId, name: Arc<str> },
+    Update(Update),
+    /// A tombstone is dropped: positions below its `version` can no longer be answered exactly.
+    Forget { topic: TopicId },
+}
+
+/// Steps that every shard takes together: a position stands only between batches, so a batch is as
+/// whole on every shard as an atomic publish must be.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The gateway's position after this batch.
+    pub version: u64,
+    pub ops: Vec<Op>,
+}
