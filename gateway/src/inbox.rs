@@ -75,6 +75,11 @@ impl Inbox {
         Some(message)
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Updates waiting.
     pub fn depth(&self) -> usize {
         self.updates.load(Ordering::Relaxed)
