@@ -125,6 +125,7 @@ impl Shard {
 
     fn finish(&mut self, job: &Job, now: Now) {
         let heartbeat_us = self.fanout_config.heartbeat.as_micros() as u64;
+        let position = self.fanout.position();
         let class = self.fanout.classes.get_mut(job.flush.class);
         class.busy = false;
         if job.flush.silent_since_us.is_some() {
@@ -132,7 +133,7 @@ impl Shard {
         } else {
             self.stats.fanout_us.saturating_record(now.mono_us.saturating_sub(job.flush.due_us));
         }
-        if class.key.interval_us == 0 && self.fanout.position() > class.scanned {
+        if class.key.interval_us == 0 && position > class.scanned {
             // What came in meanwhile: the batch grows with the load.
             let id = job.flush.class;
             self.flush(id, now);
