@@ -90,6 +90,8 @@ pub struct Client {
     pub heard_us: u64,
     /// When the send in flight began or last moved.
     pub progress_us: u64,
+    /// When a send that had been waiting for the peer last moved: a sign of life.
+    pub moved_us: u64,
     /// Bytes discarded while leaving.
     pub discarded: u32,
 }
@@ -116,6 +118,7 @@ impl Client {
             since_us: now_us,
             heard_us: now_us,
             progress_us: now_us,
+            moved_us: now_us,
             discarded: 0,
         }
     }

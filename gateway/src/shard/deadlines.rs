@@ -15,6 +15,9 @@ use crate::{
 /// An empty, unmasked ping frame (RFC 6455, 5.5.2).
 const PING: &[u8] = &[0x89, 0];
 
+/// How often a busy client that should leave is looked at.
+const DRAIN_CHECK_US: u64 = 20_000;
+
 impl Shard {
     pub(super) fn run_deadlines(&mut self, net: &mut impl Sockets, now: Now) {
         while let Some(slot) = self.wheel.pop(now.mono_us) {
@@ -40,8 +43,9 @@ impl Shard {
             Phase::Closing => return None,
         };
         if now.mono_us < at_us {
-            // A send in flight may end and leave the ping to be looked at.
-            return Some(at_us.min(now.mono_us + limits.stall_us / 4));
+            // A send in flight may end and leave something else to be looked at.
+            let again_us = if self.drain.is_some() { DRAIN_CHECK_US } else { limits.stall_us / 4 };
+            return Some(at_us.min(now.mono_us + again_us));
         }
         self.hang_up(slot, why, how, net);
         None
@@ -58,17 +62,17 @@ impl Shard {
         if now.mono_us >= idle_at_us {
             self.close(slot, 4000, "no subscription", Reason::Idle, now);
             self.advance(slot, net, now);
-            return Some(now.mono_us + limits.stall_us);
+            return None;
         }
         let client = self.at(slot);
         let ping_at_us = match client.ping {
-            PingState::Waiting { since_us, .. } if client.heard_us >= since_us || client.progress_us > since_us => {
+            PingState::Waiting { since_us, .. } if client.heard_us >= since_us || client.moved_us >= since_us => {
                 client.ping = PingState::None;
-                client.heard_us.max(client.progress_us) + limits.ping_us
+                client.heard_us.max(client.moved_us) + limits.ping_us
             }
             PingState::Waiting { since_us, .. } => since_us + limits.pong_us,
             PingState::Sending => now.mono_us + limits.pong_us,
-            PingState::None => client.heard_us + limits.ping_us,
+            PingState::None => client.heard_us.max(client.moved_us) + limits.ping_us,
         };
         if now.mono_us < ping_at_us {
             return Some(ping_at_us.min(idle_at_us).min(now.mono_us + limits.stall_us / 4));

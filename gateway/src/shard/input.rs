@@ -167,7 +167,7 @@ impl Shard {
             Answer::Refuse(refusal) => self.refuse(slot, &refusal, now),
             Answer::Plain(bytes) => {
                 self.at(slot).queue(bytes);
-                self.leave(slot, Reason::Refused, now);
+                self.leave(slot, Reason::ClientClosed, now);
             }
             Answer::Upgrade { head, subscribe } => {
                 let limits = &self.limits;

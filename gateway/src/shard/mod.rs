@@ -228,11 +228,12 @@ impl Shard {
         if slot >= self.clients.len() {
             self.clients.resize_with(slot + 1, || None);
         }
-        let mut client = Client::new(conn, peer.ip(), now.mono_us);
+        let peer = peer.ip().to_canonical();
+        let mut client = Client::new(conn, peer, now.mono_us);
         if self.taken >= self.slots_open {
             client.refused = Some(Refused::Full);
         } else {
-            match self.shared.admit(peer.ip()) {
+            match self.shared.admit(peer) {
                 Ok(()) => client.admitted = true,
                 Err(refused) => client.refused = Some(refused),
             }

@@ -13,9 +13,15 @@ use crate::{
 /// How long input is discarded after a half-close.
 pub(super) const LINGER_US: u64 = 1_000_000;
 
+/// A send that takes longer was waiting for the peer, so that its end is a sign of life.
+const PENDING_US: u64 = 50_000;
+
 impl Shard {
     pub(super) fn on_sent(&mut self, conn: ConnId, bytes: u32, done: bool, net: &mut impl Sockets, now: Now) {
         let Some(client) = self.client(conn) else { return };
+        if !done || now.mono_us > client.progress_us + PENDING_US {
+            client.moved_us = now.mono_us;
+        }
         client.progress_us = now.mono_us;
         if done {
             client.in_flight = false;

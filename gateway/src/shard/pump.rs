@@ -34,6 +34,8 @@ pub enum StartError {
     Executor { index: usize, cpu: usize, error: String },
     #[error("shard {index}: {error}")]
     Ring { index: usize, error: SetupError },
+    #[error("shard {index} cannot accept: {error}")]
+    Accept { index: usize, error: std::io::Error },
     #[error("shard {index} ended before it could listen")]
     Died { index: usize },
 }
@@ -93,7 +95,9 @@ pub fn start(
                     Ok(ring) => ring,
                     Err(error) => return drop(ready.send(Err(StartError::Ring { index, error }))),
                 };
-                ring.listen(listener);
+                if let Err(error) = ring.listen(listener) {
+                    return drop(ready.send(Err(StartError::Accept { index, error })));
+                }
                 let mut clock = Clock::new(epoch);
                 let now = clock.now();
                 let shard = Shard::new(&config, application, index, slots, shared, inbox.clone(), now);
