@@ -25,6 +25,7 @@
 //! conn.upgraded();
 //! let mut input = Vec::new();
 //! encode::masked_frame(&mut input, encode::Opcode::Text, b"hello", [1, 2, 3, 4]);
+//! let end = input.len();
 //! let mut at = 0;
 //! loop {
 //!     let received = conn.receive(&mut input[at..], &limits);
@@ -32,7 +33,7 @@
 //!     match received.event {
 //!         Some(Event::Text(text)) => assert_eq!(text, "hello"),
 //!         Some(_) => unreachable!(),
-//!         None if at == input.len() => break,
+//!         None if at == end => break,
 //!         None => {}
 //!     }
 //! }
