@@ -15,4 +15,5 @@ pub mod inbox;
 pub mod shard;
 pub mod stats;
 pub mod system;
+pub mod topic;
 pub mod update;
