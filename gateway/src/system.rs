@@ -1,1 +1,146 @@
-//! TODO-skeleton
+//! What the machine allows, and whether that is enough to run on.
+
+use std::{fs, io};
+
+use rlimit::Resource;
+use thiserror::Error;
+
+/// A ring's table of sockets has at most this many slots (the kernel's IORING_MAX_FIXED_FILES).
+const SLOTS_MAX: u64 = 1 << 20;
+
+/// Slots that each shard keeps for connections that are only being refused.
+pub const REFUSAL_SLOTS: usize = 256;
+
+/// Facts of the machine that a configuration is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// CPUs this process may run on. Never empty.
+    pub cpus: Vec<usize>,
+    /// The hard limit on descriptors. It bounds each ring's table of sockets, not the process.
+    pub nofile_hard: u64,
+}
+
+/// Why the gateway cannot run here, with the remedy.
+#[derive(Debug, Error)]
+pub enum Unfit {
+    #[error("cannot read {what}: {error}; is /proc mounted?")]
+    Unreadable { what: &'static str, error: io::Error },
+    #[error(
+        "cannot raise the soft limit nofile from {soft} to {hard}: {error}; raise it with ulimit -n or LimitNOFILE="
+    )]
+    Nofile { soft: u64, hard: u64, error: io::Error },
+    #[error(
+        "the hard limit nofile is {hard}, at least {least} are needed; raise it with ulimit -Hn or LimitNOFILE="
+    )]
+    NofileTooLow { hard: u64, least: u64 },
+    #[error("Linux {release} is too old: 6.1 or newer is needed")]
+    Kernel { release: String },
+    #[error("io_uring is switched off (kernel.io_uring_disabled = {value}); set it to 0 with sysctl")]
+    UringDisabled { value: String },
+}
+
+impl Machine {
+    pub fn this() -> Result<Self, Unfit> {
+        let what = "/proc/self/status";
+        let unreadable = |error| Unfit::Unreadable { what, error };
+        let status = fs::read_to_string(what).map_err(unreadable)?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let cpus =
+            list.and_then(parse_cpu_list).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
+        let (_, nofile_hard) = nofile()?;
+        Ok(Self { cpus, nofile_hard })
+    }
+
+    /// Slots of one shard's table of sockets at most.
+    pub fn slots_max(&self) -> usize {
+        self.nofile_hard.min(SLOTS_MAX) as usize
+    }
+
+    /// Clients that the tables of `shards` shards hold together.
+    pub fn clients_max(&self, shards: usize) -> usize {
+        shards * self.slots_max().saturating_sub(REFUSAL_SLOTS)
+    }
+}
+
+/// Raises the soft limit on descriptors and refuses to start where the gateway could not work.
+pub fn check() -> Result<(), Unfit> {
+    check_kernel(&read("/proc/sys/kernel/osrelease")?)?;
+    // The file came with Linux 6.6; where it is absent nothing is switched off.
+    if let Ok(value) = read("/proc/sys/kernel/io_uring_disabled")
+        && value != "0"
+    {
+        return Err(Unfit::UringDisabled { value });
+    }
+    let (soft, hard) = nofile()?;
+    if hard < NOFILE_LEAST {
+        return Err(Unfit::NofileTooLow { hard, least: NOFILE_LEAST });
+    }
+    if soft < hard {
+        Resource::NOFILE.set(hard, hard).map_err(|error| Unfit::Nofile { soft, hard, error })?;
+    }
+    let (memlock, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
+    tracing::info!(nofile = hard, memlock_bytes = memlock, "limits of this process");
+    Ok(())
+}
+
+/// Less leaves no clients beside listeners, logs, rings and [`REFUSAL_SLOTS`].
+const NOFILE_LEAST: u64 = 2 * REFUSAL_SLOTS as u64;
+
+/// Multishot receive, `DEFER_TASKRUN` and `SINGLE_ISSUER` are all there since Linux 6.1.
+fn check_kernel(release: &str) -> Result<(), Unfit> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 1) { Err(Unfit::Kernel { release: release.to_owned() }) } else { Ok(()) }
+}
+
+fn read(path: &'static str) -> Result<String, Unfit> {
+    let text = fs::read_to_string(path).map_err(|error| Unfit::Unreadable { what: path, error })?;
+    Ok(text.trim().to_owned())
+}
+
+/// Soft, hard.
+fn nofile() -> Result<(u64, u64), Unfit> {
+    limit(Resource::NOFILE, "the limit nofile")
+}
+
+fn limit(resource: Resource, what: &'static str) -> Result<(u64, u64), Unfit> {
+    resource.get().map_err(|error| Unfit::Unreadable { what, error })
+}
+
+/// `0-2,5` as the kernel writes it.
+fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        cpus.extend(first.parse().ok()?..=last.parse::<usize>().ok()?);
+    }
+    (!cpus.is_empty()).then_some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_read_as_the_kernel_writes_them() {
+        assert_eq!(parse_cpu_list("\t0-2,5\n"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cpu_list("3"), Some(vec![3]));
+        assert_eq!(parse_cpu_list(""), None);
+        assert_eq!(parse_cpu_list("a-b"), None);
+    }
+
+    #[test]
+    fn kernels_before_6_1_are_refused_by_name() {
+        assert!(check_kernel("6.1.0-13-amd64").is_ok() && check_kernel("7.0").is_ok());
+        let refused = check_kernel("5.15.0-91-generic").unwrap_err().to_string();
+        assert_eq!(refused, "Linux 5.15.0-91-generic is too old: 6.1 or newer is needed");
+    }
+
+    #[test]
+    fn tables_are_bounded_by_nofile_and_by_the_kernel() {
+        let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard };
+        assert_eq!(machine(20_000).clients_max(6), 6 * (20_000 - 256));
+        assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);
+        assert_eq!(machine(100).clients_max(2), 0);
+    }
+}

@@ -1,9 +1,29 @@
 //! Checked configuration: what the rest of the program runs on.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod check;
+mod read;
+mod render;
+mod unit;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::system::Machine;
+
+/// What runs without `--config`.
+const DEMO: &str = include_str!("../../../configs/demo.toml");
+
+/// Clients of a process that names no limit, where the shards' tables hold as many.
+const CONNECTIONS_DEFAULT: usize = 100_000;
 
 /// A whole, checked configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub server: Server,
     pub fanout: Fanout,
@@ -11,7 +31,7 @@ pub struct Config {
     pub sources: Vec<Source>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     pub data: SocketAddr,
     /// `None`: no admin listener.
@@ -22,7 +42,7 @@ pub struct Server {
     pub drain: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fanout {
     pub interval: Duration,
     pub interval_min: Duration,
@@ -32,7 +52,7 @@ pub struct Fanout {
     pub heartbeat: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Of the process, over all shards. `None`: 100,000 or what the shards' tables hold.
     pub connections: Option<usize>,
@@ -66,4 +86,45 @@ pub enum Source {
     Replay { path: PathBuf, speed: f64, repeat: bool },
     Synthetic { symbols: usize, updates_per_s: f64, seed: u64 },
     Host { interval: Duration },
+}
+
+/// Why a configuration was refused: each problem with its line and what to write instead.
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Refused(pub Vec<String>);
+
+impl Config {
+    /// The built-in demo: host metrics and a synthetic ticker. For this machine.
+    ///
+    /// # Panics
+    /// Where /proc or the resource limits cannot be read; [`Machine::this`] tells why.
+    pub fn embedded_demo() -> Self {
+        let machine = Machine::this().expect("Machine::this tells why");
+        Self::parse(DEMO, "demo", Path::new(""), &machine).expect("a test loads it")
+    }
+
+    /// Reads and checks a file.
+    pub fn load(path: &Path, machine: &Machine) -> Result<Self, Refused> {
+        let text = fs::read_to_string(path)
+            .map_err(|e| Refused(vec![format!("cannot read the configuration {}: {e}", path.display())]))?;
+        Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), machine)
+    }
+
+    /// Checks a configuration. `name` stands in errors; paths in it are relative to `dir`.
+    pub fn parse(text: &str, name: &str, dir: &Path, machine: &Machine) -> Result<Self, Refused> {
+        check::check(text, dir, machine).map_err(|problems| {
+            Refused(problems.into_iter().map(|p| format!("{name}:{}: {}", p.line, p.text)).collect())
+        })
+    }
+
+    /// Clients of the process, over all shards: `[limits] connections` or its default on this machine.
+    pub fn connections_max(&self, machine: &Machine) -> usize {
+        let default = || machine.clients_max(self.server.shards).min(CONNECTIONS_DEFAULT);
+        self.limits.connections.unwrap_or_else(default)
+    }
+
+    /// The effective configuration as TOML that [`Config::parse`] takes.
+    pub fn render(&self, machine: &Machine) -> String {
+        render::render(self, self.connections_max(machine))
+    }
 }

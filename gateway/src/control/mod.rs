@@ -1,1 +1,4 @@
-//! The control plane.
+//! The control plane: takes updates in, numbers them, answers HTTP. One tokio thread.
+
+pub mod sequencer;
+pub mod topics;

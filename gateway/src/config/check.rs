@@ -1,0 +1,270 @@
+//! From a TOML document to a checked [`Config`]: ranges key by key, then the relations between keys.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    Config, Fanout, Limits, Server, Source,
+    read::{Named, Problem, Reader, Section, to_int},
+    unit::{show_duration, show_size},
+};
+use crate::system::Machine;
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Sources of one gateway.
+const SOURCES_MAX: usize = 64;
+
+/// Paths in `text` are relative to `dir`.
+pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(text).map_err(|problem| vec![problem])?;
+    let server = server(reader.section("server"), machine);
+    let (fanout, frame_bytes) = fanout(reader.section("fanout"));
+    let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
+    let sources = sources(&mut reader, dir);
+    topics(&mut reader);
+    reader.finish(&["server", "fanout", "limits", "source", "topic"]);
+    let mut problems = reader.problems;
+    if problems.is_empty() {
+        return Ok(Config { server, fanout, limits, sources });
+    }
+    problems.sort_by_key(|problem| problem.line);
+    Err(problems)
+}
+
+fn server(mut section: Section, machine: &Machine) -> Server {
+    let data = section.address("data", "127.0.0.1:9001");
+    let admin = section.address("admin", "127.0.0.1:9002");
+    for key in ["tls", "tls_cert", "tls_key"] {
+        section.unavailable(key, "");
+    }
+    section.unavailable("refuse", "http");
+    let shards = section.int("shards", machine.cpus.len() as u64, 1..=1024).value as usize;
+    let cpus = section.ints("cpus", machine.cpus.iter().map(|cpu| *cpu as u64).collect());
+    let drain = section.duration("drain", 10 * SECOND, 1..=HOUR).value;
+
+    if let (None, Some(line)) = (data.value, data.line) {
+        section.problem(line, "data = \"\": clients need a listener; write an address and a port");
+    }
+    let (data_address, data_line) = (data.value.unwrap_or(([127, 0, 0, 1], 9001).into()), data.line);
+    if let (Some(line), true) =
+        (admin.line.or(data_line), admin.value == Some(data_address) && data_address.port() != 0)
+    {
+        section.problem(line, format!("data and admin are both {data_address}; give admin another port"));
+    }
+    let cpus: Vec<usize> = match cpus.line {
+        None => machine.cpus.clone(),
+        Some(line) => {
+            let chosen: Vec<usize> = cpus.value.iter().map(|cpu| *cpu as usize).collect();
+            if chosen.is_empty() {
+                section.problem(line, "cpus = []: name at least one CPU or leave it out");
+            }
+            if let Some(cpu) = chosen.iter().find(|cpu| !machine.cpus.contains(cpu)) {
+                let allowed = &machine.cpus;
+                section.problem(
+                    line,
+                    format!("cpus: this process may not run on CPU {cpu}; choose of {allowed:?}"),
+                );
+            }
+            chosen
+        }
+    };
+    section.finish();
+    Server { data: data_address, admin: admin.value, shards, cpus, drain }
+}
+
+/// Also `frame_bytes_max` as it was named, which `[limits]` is compared with.
+fn fanout(mut section: Section) -> (Fanout, Named<u64>) {
+    let interval = section.int("interval_ms", 100, 0..=HOUR);
+    let min = section.int("interval_ms_min", 0, 0..=HOUR);
+    let menu = section.ints("interval_ms_menu", Vec::new());
+    let frame_bytes = section.size("frame_bytes_max", 256 * KIB, KIB..=64 * MIB);
+    let heartbeat = section.duration("heartbeat", 5 * SECOND, 100..=HOUR).value;
+
+    if let (Some(line), Some(_), true) = (interval.line, min.line, interval.value < min.value) {
+        let (interval, min) = (interval.value, min.value);
+        section.problem(
+            line,
+            format!("interval_ms = {interval} is below interval_ms_min = {min}; raise it to {min}"),
+        );
+    }
+    if let Some(line) = menu.line {
+        if let Some(pair) = menu.value.windows(2).find(|pair| pair[0] >= pair[1]) {
+            let (a, b) = (pair[0], pair[1]);
+            section.problem(line, format!("interval_ms_menu: {b} comes after {a}; write rising numbers"));
+        }
+        if let Some(most) = menu.value.iter().find(|ms| **ms > HOUR) {
+            section.problem(line, format!("interval_ms_menu: {most} is out of range; write 0 to {HOUR}"));
+        }
+        if let (Some(first), Some(_), true) =
+            (menu.value.first(), min.line, menu.value.first() < Some(&min.value))
+        {
+            let min = min.value;
+            section.problem(
+                line,
+                format!("interval_ms_menu: {first} is below interval_ms_min = {min}; drop it"),
+            );
+        }
+        if let (Some(last), Some(line), true) =
+            (menu.value.last(), interval.line, menu.value.last() < Some(&interval.value))
+        {
+            let interval = interval.value;
+            section.problem(
+                line,
+                format!("interval_ms = {interval} is above the menu's last, {last}; write at most {last}"),
+            );
+        }
+    }
+    section.finish();
+    // Where only one side of a relation is named, the other side's default follows it.
+    let highest = menu.value.last().copied().unwrap_or(HOUR);
+    let interval = interval.or(|default| default.min(highest).max(min.value));
+    let fanout = Fanout {
+        interval: Duration::from_millis(interval),
+        interval_min: Duration::from_millis(min.value),
+        interval_menu: menu.value.iter().map(|ms| Duration::from_millis(*ms)).collect(),
+        frame_bytes_max: frame_bytes.value as usize,
+        heartbeat,
+    };
+    (fanout, frame_bytes)
+}
+
+fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine: &Machine) -> Limits {
+    let room = machine.clients_max(shards);
+    let connections = section.read("connections", None, |value| to_int(&value).map(Some));
+    let pinned = section.size("pinned_bytes", 64 * MIB, KIB..=64 * GIB);
+    let ping = section.duration("ping", 30 * SECOND, 100..=HOUR);
+    let pong = section.duration("pong", 10 * SECOND, 100..=HOUR);
+
+    if let (Some(line), Some(wanted)) = (connections.line, connections.value) {
+        if wanted == 0 {
+            section.problem(line, "connections = 0: nobody could connect; write at least 1");
+        } else if wanted > room as u64 {
+            section.problem(line, too_many_connections(wanted, shards, machine));
+        }
+    }
+    if let (Some(_), Some(line), true) = (pinned.line, frame_bytes.line, pinned.value < frame_bytes.value) {
+        let (pinned, frame) = (show_size(pinned.value), show_size(frame_bytes.value));
+        let text = format!(
+            "frame_bytes_max = \"{frame}\" is above pinned_bytes = \"{pinned}\": one frame to a slow client would have it reset; raise pinned_bytes to at least \"{frame}\""
+        );
+        section.problem(line, text);
+    }
+    if let (Some(_), Some(line), true) = (ping.line, pong.line, pong.value > ping.value) {
+        let (ping, pong) = (show_duration(ping.value), show_duration(pong.value));
+        let text = format!(
+            "pong = \"{pong}\" is longer than ping = \"{ping}\": a ping would be due before the last one is given up; write at most \"{ping}\""
+        );
+        section.problem(line, text);
+    }
+    let limits = Limits {
+        connections: connections.value.map(|n| n as usize),
+        connections_per_ip: section.int("connections_per_ip", 0, 0..=10_000_000).value as usize,
+        message_bytes: section.size("message_bytes", 64 * KIB, 128..=64 * MIB).value as usize,
+        messages_per_s: section.int("messages_per_s", 100, 1..=1_000_000).value as u32,
+        control_per_s: section.int("control_per_s", 20, 1..=1_000_000).value as u32,
+        // A class carries the slot of its subscription, of which the contract has eight.
+        subscriptions: section.int("subscriptions", 8, 1..=8).value as usize,
+        patterns: section.int("patterns", 1_000, 1..=100_000).value as usize,
+        topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
+        publish_bytes: section.size("publish_bytes", 16 * MIB, KIB..=GIB).value as usize,
+        stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
+        pinned_bytes: pinned.or(|default| default.max(frame_bytes.value)) as usize,
+        handshake: section.duration("handshake", 5 * SECOND, 100..=HOUR).value,
+        idle: section.duration("idle", 60 * SECOND, 100..=24 * HOUR).value,
+        ping: ping.value,
+        pong: pong.value,
+        tombstones: section.int("tombstones", 10_000, 0..=10_000_000).value as usize,
+        inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
+        classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
+        head_bytes: 16 * KIB as usize,
+    };
+    section.finish();
+    limits
+}
+
+fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String {
+    let (nofile, room) = (machine.nofile_hard, machine.clients_max(shards));
+    let each = machine.clients_max(1);
+    let remedy = match wanted.checked_div(each as u64) {
+        None => "raise it (ulimit -Hn, LimitNOFILE=)".to_owned(),
+        Some(_) => format!("raise [server] shards to {}, or the limit", wanted.div_ceil(each as u64)),
+    };
+    format!(
+        "connections = {wanted} does not fit: the hard limit nofile is {nofile}, {shards} shards give room for {room} clients; {remedy}"
+    )
+}
+
+fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for table in reader.sections("source") {
+        let mut section = reader.open("source", table);
+        let kind = section.read("kind", "", |value| match value.as_str() {
+            Some("replay") => Ok("replay"),
+            Some("synthetic") => Ok("synthetic"),
+            Some("host") => Ok("host"),
+            _ => Err("write \"replay\", \"synthetic\" or \"host\"".to_owned()),
+        });
+        match kind.value {
+            "replay" => {
+                let path = section.text("path", "feed.ndjson");
+                let file = dir.join(&path.value);
+                if !file.exists() {
+                    let (shown, line) = (file.display(), path.line.or(kind.line).unwrap_or(0));
+                    section.problem(
+                        line,
+                        format!("path: there is no file {shown}; paths are relative to the config file"),
+                    );
+                }
+                let speed = section.number("speed", 1.0, 0.0..=1e6).value;
+                let repeat = section.flag("repeat", true).value;
+                sources.push(Source::Replay { path: file, speed, repeat });
+            }
+            "synthetic" => sources.push(Source::Synthetic {
+                symbols: section.int("symbols", 100, 1..=1_000_000).value as usize,
+                updates_per_s: section.number("updates_per_s", 1000.0, 0.001..=1e7).value,
+                seed: section.int("seed", 1, 0..=i64::MAX as u64).value,
+            }),
+            "host" => sources
+                .push(Source::Host { interval: section.duration("interval", SECOND, 100..=HOUR).value }),
+            _ => {
+                if kind.line.is_none() {
+                    let line = section.line();
+                    section
+                        .problem(line, "kind is missing; write kind = \"replay\", \"synthetic\" or \"host\"");
+                }
+                continue;
+            }
+        }
+        section.finish();
+    }
+    if sources.len() > SOURCES_MAX {
+        reader.problem(1, format!("there are {} sources; the most is {SOURCES_MAX}", sources.len()));
+    }
+    sources
+}
+
+/// Mode `latest`, the only one of this version, is what every topic has anyway: checked, then dropped.
+fn topics(reader: &mut Reader) {
+    for table in reader.sections("topic") {
+        let mut section = reader.open("topic", table);
+        let pattern = section.text("pattern", "");
+        let glob = pattern.value.replace('*', "x");
+        if let Err(bad) = crate::topic::check_topic(&glob) {
+            let line = pattern.line.unwrap_or(section.line());
+            section.problem(
+                line,
+                format!("pattern = {:?}: {bad}; write a glob like \"*.trade.*\"", pattern.value),
+            );
+        }
+        section.read("mode", (), |value| match value.as_str() {
+            Some("latest") => Ok(()),
+            Some("stream" | "keyed") => Err("not available in this version; write \"latest\"".to_owned()),
+            _ => Err("write \"latest\"".to_owned()),
+        });
+        section.finish();
+    }
+}

@@ -1,0 +1,111 @@
+//! The effective configuration as TOML.
+
+use std::{
+    fmt::{Display, Write},
+    time::Duration,
+};
+
+use super::{
+    Config, Fanout, Limits, Server, Source,
+    unit::{show_duration, show_size},
+};
+
+/// `connections`: the limit that holds on this machine.
+pub(super) fn render(config: &Config, connections: usize) -> String {
+    let mut text = Text(String::new());
+    server(&mut text, &config.server);
+    fanout(&mut text, &config.fanout);
+    limits(&mut text, &config.limits, connections);
+    for source in &config.sources {
+        self::source(&mut text, source);
+    }
+    text.0
+}
+
+fn server(text: &mut Text, server: &Server) {
+    text.section("[server]");
+    text.quoted("data", server.data);
+    text.quoted("admin", server.admin.map_or(String::new(), |address| address.to_string()));
+    text.plain("shards", server.shards);
+    text.plain("cpus", format_args!("{:?}", server.cpus));
+    text.duration("drain", server.drain);
+}
+
+fn fanout(text: &mut Text, fanout: &Fanout) {
+    let menu: Vec<u128> = fanout.interval_menu.iter().map(Duration::as_millis).collect();
+    text.section("[fanout]");
+    text.plain("interval_ms", fanout.interval.as_millis());
+    text.plain("interval_ms_min", fanout.interval_min.as_millis());
+    text.plain("interval_ms_menu", format_args!("{menu:?}"));
+    text.size("frame_bytes_max", fanout.frame_bytes_max);
+    text.duration("heartbeat", fanout.heartbeat);
+}
+
+fn limits(text: &mut Text, limits: &Limits, connections: usize) {
+    text.section("[limits]");
+    text.plain("connections", connections);
+    text.plain("connections_per_ip", limits.connections_per_ip);
+    text.size("message_bytes", limits.message_bytes);
+    text.plain("messages_per_s", limits.messages_per_s);
+    text.plain("control_per_s", limits.control_per_s);
+    text.plain("subscriptions", limits.subscriptions);
+    text.plain("patterns", limits.patterns);
+    text.plain("topics", limits.topics);
+    text.size("publish_bytes", limits.publish_bytes);
+    text.duration("stall", limits.stall);
+    text.size("pinned_bytes", limits.pinned_bytes);
+    text.duration("handshake", limits.handshake);
+    text.duration("idle", limits.idle);
+    text.duration("ping", limits.ping);
+    text.duration("pong", limits.pong);
+    text.plain("tombstones", limits.tombstones);
+    text.plain("inbox_updates", limits.inbox_updates);
+    text.plain("classes", limits.classes);
+}
+
+fn source(text: &mut Text, source: &Source) {
+    text.section("[[source]]");
+    match source {
+        Source::Replay { path, speed, repeat } => {
+            text.quoted("kind", "replay");
+            text.quoted("path", path.display());
+            text.plain("speed", format_args!("{speed:?}"));
+            text.plain("repeat", repeat);
+        }
+        Source::Synthetic { symbols, updates_per_s, seed } => {
+            text.quoted("kind", "synthetic");
+            text.plain("symbols", symbols);
+            text.plain("updates_per_s", format_args!("{updates_per_s:?}"));
+            text.plain("seed", seed);
+        }
+        Source::Host { interval } => {
+            text.quoted("kind", "host");
+            text.duration("interval", *interval);
+        }
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn section(&mut self, name: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        write!(self.0, "{gap}{name}\n").expect("writing to memory does not fail");
+    }
+
+    fn plain(&mut self, key: &str, value: impl Display) {
+        writeln!(self.0, "{key} = {value}").expect("writing to memory does not fail");
+    }
+
+    fn quoted(&mut self, key: &str, value: impl Display) {
+        self.plain(key, toml::Value::String(value.to_string()));
+    }
+
+    fn size(&mut self, key: &str, bytes: usize) {
+        self.quoted(key, show_size(bytes as u64));
+    }
+
+    fn duration(&mut self, key: &str, duration: Duration) {
+        self.quoted(key, show_duration(duration));
+    }
+}

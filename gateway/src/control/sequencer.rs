@@ -1,0 +1,256 @@
+//! The one place that gives updates their numbers and their order.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use super::topics::{Item, Why};
+use super::topics::{Row, Topics};
+use crate::{
+    clock::{Clock, Now},
+    config::Limits,
+    inbox::{Inbox, Message},
+    update::Batch,
+};
+
+/// Updates of one batch; an atomic group is never divided and may have more.
+const BATCH_UPDATES: usize = 4096;
+
+/// How long a publisher sleeps that found an inbox full.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// Numbers updates and hands them to every shard at once. Shared by all that publish; all of them
+/// live on the control plane's thread, so its lock is never waited for.
+#[derive(Debug)]
+pub struct Sequencer {
+    epoch: Arc<str>,
+    inboxes: Vec<Arc<Inbox>>,
+    state: Mutex<State>,
+    /// Publishers that wait for room are served in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    topics: Topics,
+    version: u64,
+    clock: Clock,
+    counters: Counters,
+}
+
+/// What the sequencer counts, as of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Updates numbered, and the batches they went out in.
+    pub updates: u64,
+    pub batches: u64,
+    /// Items refused.
+    pub refused: u64,
+    /// Publishes that found an inbox full and waited.
+    pub waits: u64,
+    /// Updates of live sources that a newer one replaced because an inbox was full.
+    pub conflated: u64,
+    /// Gauges: topics that exist, tombstones kept, the position.
+    pub topics: usize,
+    pub tombstones: usize,
+    pub version: u64,
+}
+
+/// How the items of one publish belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// All or nothing, in one version that no frame divides.
+    Atomic,
+    /// Each by itself, in order.
+    Single,
+}
+
+/// Some of a publish went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Items taken, from the first on. With [`Grouping::Atomic`] all.
+    pub accepted: usize,
+    /// The gateway's position after them.
+    pub version: u64,
+}
+
+/// Item `index` was refused. With [`Grouping::Single`] all before it were published, else none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("item {index}: {why}")]
+pub struct Refused {
+    pub index: usize,
+    pub why: Why,
+}
+
+/// Why nothing of a publish went out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotPublished {
+    #[error("an inbox is full: [limits] inbox_updates")]
+    Full,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Sequencer {
+    /// `start` is the process's, for [`Clock`]. `epoch` as from [`new_epoch`].
+    pub fn new(epoch: Arc<str>, inboxes: Vec<Arc<Inbox>>, limits: &Limits, start: Instant) -> Arc<Self> {
+        let state = State {
+            topics: Topics::new(limits.topics, limits.tombstones),
+            version: 0,
+            clock: Clock::new(start),
+            counters: Counters::default(),
+        };
+        Arc::new(Self { epoch, inboxes, state: Mutex::new(state), turn: tokio::sync::Mutex::new(()) })
+    }
+
+    /// 16 lower-case hex digits.
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
+    pub fn now(&self) -> Now {
+        self.state().clock.now()
+    }
+
+    /// Publishes as much as fits one batch, in one step on all shards, or nothing when an inbox is
+    /// full or the first item is refused. A later item that is refused ends the batch before it.
+    pub fn try_publish(&self, items: &[Item], grouping: Grouping) -> Result<Published, NotPublished> {
+        let mut state = self.state();
+        if items.is_empty() {
+            return Ok(Published { accepted: 0, version: state.version });
+        }
+        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+            return Err(NotPublished::Full);
+        }
+        let (batch, accepted) = match grouping {
+            Grouping::Atomic => (state.number_group(items)?, items.len()),
+            Grouping::Single => state.number_each(items)?,
+        };
+        state.counters.updates += accepted as u64;
+        state.counters.batches += 1;
+        let version = batch.version;
+        let batch = Arc::new(batch);
+        for inbox in &self.inboxes {
+            // Room was seen above under the lock, and only this place pushes batches.
+            inbox.push(Message::Updates(batch.clone())).expect("room that was seen stays");
+        }
+        Ok(Published { accepted, version })
+    }
+
+    /// Publishes all items, waiting for room where an inbox is full. Gives the position after them.
+    pub async fn publish(&self, items: &[Item], grouping: Grouping) -> Result<u64, Refused> {
+        let _turn = self.turn.lock().await;
+        let mut done = 0;
+        let mut waited = false;
+        loop {
+            match self.try_publish(&items[done..], grouping) {
+                Ok(Published { accepted, version }) => {
+                    done += accepted;
+                    if done == items.len() {
+                        return Ok(version);
+                    }
+                    // A long publish must not keep the control plane from everything else.
+                    tokio::task::yield_now().await;
+                }
+                Err(NotPublished::Full) => {
+                    if !waited {
+                        waited = true;
+                        self.state().counters.waits += 1;
+                    }
+                    tokio::time::sleep(WAIT).await;
+                }
+                Err(NotPublished::Refused(refused)) => {
+                    return Err(Refused { index: done + refused.index, why: refused.why });
+                }
+            }
+        }
+    }
+
+    /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
+    pub async fn remove(&self, topic: &str) -> Result<u64, Why> {
+        let due_us = self.now().wall_us;
+        let item = Item { topic: topic.into(), data: Bytes::new(), ts_us: None, due_us, gone: true };
+        self.publish(&[item], Grouping::Single).await.map_err(|refused| refused.why)
+    }
+
+    /// The topic's last update as JSON: `{"topic","v","ts","data"}`; `None` where there is no such topic.
+    pub fn get(&self, topic: &str) -> Option<Bytes> {
+        self.state().topics.get(topic)
+    }
+
+    /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
+        self.state().topics.list(prefix, after, limit)
+    }
+
+    /// Adds to [`Counters::conflated`].
+    pub fn count_conflated(&self, updates: u64) {
+        self.state().counters.conflated += updates;
+    }
+
+    pub fn counters(&self) -> Counters {
+        let state = self.state();
+        let (topics, tombstones) = state.topics.count();
+        Counters { topics, tombstones, version: state.version, ..state.counters }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("numbering never panics")
+    }
+}
+
+impl State {
+    fn number_group(&mut self, items: &[Item]) -> Result<Batch, Refused> {
+        let mut births = HashSet::new();
+        for (index, item) in items.iter().enumerate() {
+            if let Err(why) = self.topics.admit(item, &mut births) {
+                self.counters.refused += 1;
+                return Err(Refused { index, why });
+            }
+        }
+        self.version += 1;
+        let mut ops = Vec::with_capacity(items.len() + births.len());
+        for item in items {
+            self.topics.apply(item, self.version, &mut ops);
+        }
+        Ok(Batch { version: self.version, ops })
+    }
+
+    fn number_each(&mut self, items: &[Item]) -> Result<(Batch, usize), Refused> {
+        let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
+        let mut accepted = 0;
+        for item in items.iter().take(BATCH_UPDATES) {
+            match self.topics.admit(item, &mut HashSet::new()) {
+                Ok(()) => {
+                    self.version += 1;
+                    self.topics.apply(item, self.version, &mut ops);
+                    accepted += 1;
+                }
+                Err(why) if accepted == 0 => {
+                    self.counters.refused += 1;
+                    return Err(Refused { index: 0, why });
+                }
+                // Its turn comes with the next batch, which it is the first of.
+                Err(_) => break,
+            }
+        }
+        Ok((Batch { version: self.version, ops }, accepted))
+    }
+}
+
+/// A new epoch: 16 lower-case hex digits from the system's entropy.
+pub fn new_epoch() -> Arc<str> {
+    // RandomState is seeded by the operating system; hashing twice mixes its two keys.
+    let bits = RandomState::new().hash_one(RandomState::new().hash_one(0u8));
+    format!("{bits:016x}").into()
+}

@@ -1,0 +1,258 @@
+//! What the sequencer promises the shards.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gateway::{
+    config::{Config, Limits},
+    control::sequencer::{Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    inbox::{Inbox, Message},
+    update::{Op, TopicId, Update},
+};
+
+fn limits() -> Limits {
+    Config::embedded_demo().limits
+}
+
+fn inbox(updates_max: usize) -> Arc<Inbox> {
+    Inbox::new(updates_max, ring::Waker::default())
+}
+
+fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
+    Sequencer::new(new_epoch(), inboxes.to_vec(), limits, Instant::now())
+}
+
+fn item(topic: &str, data: &str) -> Item {
+    Item { topic: topic.into(), data: data.to_owned().into(), ts_us: None, due_us: 7, gone: false }
+}
+
+fn gone(topic: &str) -> Item {
+    Item { gone: true, ..item(topic, "") }
+}
+
+fn batches(inbox: &Inbox) -> Vec<(u64, Vec<Op>)> {
+    let mut batches = Vec::new();
+    while let Some(message) = inbox.pop() {
+        let Message::Updates(batch) = message else { panic!("only updates were pushed") };
+        batches.push((batch.version, batch.ops.clone()));
+    }
+    batches
+}
+
+/// The updates of one inbox as (version, v, JSON).
+fn updates(inbox: &Inbox) -> Vec<(u64, u64, String)> {
+    let of = |u: &Update| (u.version, u.v, String::from_utf8(u.json.to_vec()).unwrap());
+    let ops = batches(inbox).into_iter().flat_map(|(_, ops)| ops);
+    ops.filter_map(|op| if let Op::Update(u) = op { Some(of(&u)) } else { None }).collect()
+}
+
+#[test]
+fn every_shard_gets_the_same_updates_numbered_from_one() {
+    let inboxes = [inbox(100), inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    let items = [item("a.b", "1"), item("a.c", r#"{ "x" : [1, 2] }"#), item("a.b", "null")];
+    let published = sequencer.try_publish(&items, Grouping::Single).unwrap();
+    assert_eq!((published.accepted, published.version), (3, 3));
+    let expected = [
+        (1, 1, r#"{"topic":"a.b","v":1,"ts":7,"data":1}"#.to_owned()),
+        (2, 1, r#"{"topic":"a.c","v":1,"ts":7,"data":{ "x" : [1, 2] }}"#.to_owned()),
+        (3, 2, r#"{"topic":"a.b","v":2,"ts":7,"data":null}"#.to_owned()),
+    ];
+    for inbox in &inboxes {
+        assert_eq!(updates(inbox), expected);
+    }
+    assert_eq!(sequencer.get("a.b").unwrap(), expected[2].2.as_bytes());
+}
+
+#[test]
+fn the_publishers_time_is_the_updates_time_and_due_stays() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    sequencer.try_publish(&[Item { ts_us: Some(5), ..item("t", "1") }], Grouping::Single).unwrap();
+    let (_, ops) = batches(&inboxes[0]).remove(0);
+    let Op::Update(update) = &ops[1] else { panic!("a birth, then its update: {ops:?}") };
+    assert_eq!((update.ts_us, update.due_us), (5, 7));
+}
+
+#[test]
+fn an_atomic_group_is_one_batch_with_one_version() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    sequencer.try_publish(&[item("z", "0")], Grouping::Single).unwrap();
+    sequencer.try_publish(&[item("a", "1"), item("b", "2"), item("z", "3")], Grouping::Atomic).unwrap();
+    let batches = batches(&inboxes[0]);
+    assert_eq!(batches.len(), 2);
+    let (version, ops) = &batches[1];
+    assert_eq!(*version, 2);
+    assert!(ops.iter().all(|op| !matches!(op, Op::Update(u) if u.version != 2)), "{ops:?}");
+}
+
+#[test]
+fn one_bad_item_refuses_the_whole_group_and_nothing_is_numbered() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&Limits { topics: 2, ..limits() }, &inboxes);
+    let refused = |result| match result {
+        Err(NotPublished::Refused(Refused { index, why })) => (index, why),
+        other => panic!("{other:?}"),
+    };
+    let bad = sequencer.try_publish(&[item("a", "1"), item("b..c", "2")], Grouping::Atomic);
+    assert!(matches!(refused(bad), (1, Why::BadTopic(_))));
+    let many = sequencer
+        .try_publish(&[item("a", "1"), item("b", "1"), item("a", "2"), item("c", "1")], Grouping::Atomic);
+    assert!(matches!(refused(many), (3, Why::TooMany { max: 2, .. })));
+    assert_eq!(batches(&inboxes[0]).len(), 0);
+    assert_eq!((sequencer.counters().version, sequencer.counters().topics), (0, 0));
+}
+
+#[tokio::test]
+async fn singles_before_a_refused_item_are_published() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&Limits { topics: 2, ..limits() }, &inboxes);
+    let items = [item("a", "1"), item("b", "1"), item("c", "1"), item("a", "2")];
+    let refused = sequencer.publish(&items, Grouping::Single).await.unwrap_err();
+    assert_eq!(refused.index, 2);
+    assert_eq!(updates(&inboxes[0]).len(), 2);
+}
+
+#[test]
+fn a_removed_topic_comes_back_with_its_count_going_on() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    let items = [item("t", "1"), gone("t"), item("t", "2")];
+    sequencer.try_publish(&items, Grouping::Single).unwrap();
+    assert_eq!(
+        updates(&inboxes[0])[1..],
+        [
+            (2, 2, r#"{"topic":"t","v":2,"ts":7,"gone":true}"#.to_owned()),
+            (3, 3, r#"{"topic":"t","v":3,"ts":7,"data":2}"#.to_owned())
+        ]
+    );
+    let counters = sequencer.counters();
+    assert_eq!((counters.topics, counters.tombstones), (1, 0));
+}
+
+#[test]
+fn a_removed_topic_is_neither_listed_nor_removed_twice() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    sequencer.try_publish(&[item("t", "1"), item("u", "1"), gone("t")], Grouping::Single).unwrap();
+    assert_eq!(sequencer.get("t"), None);
+    assert_eq!(sequencer.list("", "", 10).iter().map(|r| &*r.topic).collect::<Vec<_>>(), ["u"]);
+    let again = sequencer.try_publish(&[gone("t")], Grouping::Single).unwrap_err();
+    assert!(matches!(again, NotPublished::Refused(Refused { why: Why::Unknown { .. }, .. })));
+}
+
+#[test]
+fn tombstones_are_bounded_and_topics_born_later_start_above_what_was_dropped() {
+    let inboxes = [inbox(1000)];
+    let sequencer = sequencer(&Limits { tombstones: 2, ..limits() }, &inboxes);
+    for topic in ["a", "b", "c"] {
+        let mut items = vec![item(topic, "1"); if topic == "a" { 5 } else { 1 }];
+        items.push(gone(topic));
+        sequencer.try_publish(&items, Grouping::Single).unwrap();
+    }
+    let ops: Vec<Op> = batches(&inboxes[0]).into_iter().flat_map(|(_, ops)| ops).collect();
+    let forgotten: Vec<TopicId> =
+        ops.iter().filter_map(|op| if let Op::Forget { topic } = op { Some(*topic) } else { None }).collect();
+    assert_eq!(forgotten, [TopicId(0)], "the oldest one, a");
+    assert_eq!(sequencer.counters().tombstones, 2);
+
+    // `a` had reached v 6; `b` is remembered and goes on at its own count.
+    sequencer.try_publish(&[item("new", "1"), item("a", "1"), item("b", "1")], Grouping::Single).unwrap();
+    assert_eq!(updates(&inboxes[0]).iter().map(|u| u.1).collect::<Vec<_>>(), [7, 7, 3]);
+}
+
+#[test]
+fn an_id_is_given_out_again_only_after_forget() {
+    let inboxes = [inbox(1000)];
+    let sequencer = sequencer(&Limits { tombstones: 1, ..limits() }, &inboxes);
+    let items = [item("a", "1"), item("b", "1"), gone("a"), item("c", "1"), gone("b"), item("d", "1")];
+    sequencer.try_publish(&items, Grouping::Single).unwrap();
+    let mut held = std::collections::HashSet::new();
+    for (_, ops) in batches(&inboxes[0]) {
+        for op in ops {
+            match op {
+                Op::Birth { topic, .. } => assert!(held.insert(topic), "{topic:?} given out twice"),
+                Op::Forget { topic } => assert!(held.remove(&topic), "{topic:?} forgotten twice"),
+                Op::Update(update) => assert!(held.contains(&update.topic), "{update:?} before its birth"),
+            }
+        }
+    }
+    assert_eq!(held.len(), 3, "b's tombstone, c and d");
+}
+
+#[test]
+fn a_full_inbox_refuses_on_all_shards_alike() {
+    let inboxes = [inbox(100), inbox(1)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    sequencer.try_publish(&[item("a", "1")], Grouping::Single).unwrap();
+    assert_eq!(sequencer.try_publish(&[item("a", "2")], Grouping::Single), Err(NotPublished::Full));
+    assert_eq!((updates(&inboxes[0]).len(), updates(&inboxes[1]).len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn publish_waits_for_room_and_keeps_the_order_of_those_who_wait() {
+    let inboxes = [inbox(1)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    sequencer.publish(&[item("a", "0")], Grouping::Single).await.unwrap();
+    let waiting: Vec<_> = ["1", "2", "3"]
+        .map(|data| {
+            let sequencer = sequencer.clone();
+            tokio::spawn(async move { sequencer.publish(&[item("a", data)], Grouping::Single).await })
+        })
+        .into();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.extend(updates(&inboxes[0]).into_iter().map(|u| u.2));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let data: Vec<&str> = seen.iter().map(|json| &json[json.len() - 2..json.len() - 1]).collect();
+    assert_eq!(data, ["0", "1", "2", "3"]);
+    assert_eq!(sequencer.counters().waits, 3);
+    for task in waiting {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_long_publish_goes_out_in_several_batches_and_an_atomic_one_in_one() {
+    let inboxes = [inbox(100_000)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    let items: Vec<Item> = (0..10_000).map(|i| item(&format!("t{}", i % 10), "1")).collect();
+    assert_eq!(sequencer.publish(&items, Grouping::Single).await.unwrap(), 10_000);
+    assert_eq!(batches(&inboxes[0]).iter().map(|b| b.0).collect::<Vec<_>>(), [4096, 8192, 10_000]);
+    assert_eq!(sequencer.publish(&items, Grouping::Atomic).await.unwrap(), 10_001);
+    assert_eq!(batches(&inboxes[0]).len(), 1);
+}
+
+#[test]
+fn topics_are_listed_in_order_by_prefix_after_and_limit() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    let items = ["b.2", "a", "b.1", "c", "b.3"].map(|t| item(t, "1"));
+    sequencer.try_publish(&items, Grouping::Single).unwrap();
+    let list = |prefix, after, limit| -> Vec<String> {
+        sequencer.list(prefix, after, limit).iter().map(|row| row.topic.to_string()).collect()
+    };
+    assert_eq!(list("", "", 10), ["a", "b.1", "b.2", "b.3", "c"]);
+    assert_eq!(list("b.", "", 2), ["b.1", "b.2"]);
+    assert_eq!(list("b.", "b.2", 10), ["b.3"]);
+    assert_eq!(list("b.", "a", 10), ["b.1", "b.2", "b.3"]);
+    assert_eq!(list("b.", "c", 10), Vec::<String>::new());
+    assert_eq!(list("", "b", 1), ["b.1"]);
+    assert_eq!(list("x", "", 10), Vec::<String>::new());
+}
+
+#[test]
+fn epochs_are_sixteen_lower_case_hex_digits_and_differ() {
+    let (a, b) = (new_epoch(), new_epoch());
+    assert_ne!(a, b);
+    for epoch in [a, b] {
+        assert_eq!(epoch.len(), 16);
+        assert!(epoch.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{epoch}");
+    }
+}
