@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import logging
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 WAIT_S = 10
+
+# unittest runs the loop in debug mode, which warns of every step over 0.1 s; publishing blocks for that long.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def matches(pattern, topic):

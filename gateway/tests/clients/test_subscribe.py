@@ -47,8 +47,9 @@ class Subscribe(unittest.IsolatedAsyncioTestCase):
             await client.subscribe("raw.t")
             answer = self.gateway.request("POST", "/publish", f'{{"topic":"raw.t","data":{raw}}}')
             self.assertEqual(answer, (200, {"accepted": 1}))
-            while raw not in await client.socket.recv():
-                pass
+            async with asyncio.timeout(10):
+                while raw not in await client.socket.recv():
+                    pass
 
     async def test_an_empty_snapshot_comes_where_no_topic_matches(self):
         async with await Subscriber.connect(self.gateway.url) as client:
