@@ -70,7 +70,8 @@ pub use in_executor::Parker;
 mod in_executor {
     use std::{
         io,
-        os::fd::{FromRawFd, IntoRawFd},
+        mem::ManuallyDrop,
+        os::fd::{AsRawFd, FromRawFd},
         sync::atomic::{Ordering::SeqCst, fence},
         time::Instant,
     };
@@ -91,35 +92,39 @@ mod in_executor {
     /// Parks a task of a glommio executor on a ring, and the executor with it if it has nothing
     /// else to do.
     pub struct Parker {
-        eventfd: BufferedFile,
+        /// Never dropped, as that would close the descriptor, which is the waker's.
+        eventfd: ManuallyDrop<BufferedFile>,
+        /// Keeps the descriptor open.
+        _waker: Waker,
     }
 
     impl Parker {
-        /// `waker` is the ring's. Fails when it is unconnected or no descriptor is left.
-        ///
         /// # Panics
         ///
-        /// Outside of a glommio executor.
-        pub fn new(waker: &Waker) -> io::Result<Self> {
-            let eventfd = waker.eventfd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned()?;
-            // SAFETY: the descriptor is owned, and its ownership passes on.
-            Ok(Self { eventfd: unsafe { BufferedFile::from_raw_fd(eventfd.into_raw_fd()) } })
+        /// Outside of a glommio executor, and when the ring's waker is unconnected.
+        pub fn new(ring: &Ring) -> Self {
+            let waker = ring.waker();
+            let eventfd = waker.eventfd().expect("a parker needs a ring with a connected waker").as_raw_fd();
+            // SAFETY: the descriptor is open as long as the waker that is kept beside the file, and
+            // the file, never dropped, does not close it.
+            let eventfd = ManuallyDrop::new(unsafe { BufferedFile::from_raw_fd(eventfd) });
+            Self { eventfd, _waker: waker }
         }
 
         /// Submits and sleeps until there is something to read from `ring`, its waker is called or
-        /// the timer of [`Ring::wake_at`] elapses. Returns at once if one of them happened
-        /// already. May return without cause.
+        /// the timer of [`Ring::wake_at`] elapses. Returns at once if one of them happened since
+        /// the last sleep, or if `idle`, asked last of all, says no. May return without cause.
         ///
         /// No wake-up is lost: while the ring is awake its eventfd is silent; here it is switched
         /// on first, then the kernel is asked once more, then the [`Waker`] is told; whatever
         /// happens before is found by the last look, whatever happens after writes to the eventfd.
-        pub async fn park(&self, ring: &mut Ring) -> io::Result<()> {
+        pub async fn park(&self, ring: &mut Ring, idle: impl Fn() -> bool) -> io::Result<()> {
             if !ring.may_sleep()? {
                 return Ok(());
             }
-            let result = self.eventfd.read_at(0, 8).await;
+            let result = if idle() { self.eventfd.read_at(0, 8).await.map(drop) } else { Ok(()) };
             ring.awake();
-            result.map(drop).map_err(io::Error::from)
+            result.map_err(io::Error::from)
         }
     }
 

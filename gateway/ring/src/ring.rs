@@ -140,6 +140,11 @@ impl Ring {
         None
     }
 
+    /// What ends this ring's sleep.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
     /// What the ring did so far.
     pub fn counters(&self) -> Counters {
         Counters { enters: self.queues.enters, cq_overflows: self.queues.overflows, ..self.counters }
