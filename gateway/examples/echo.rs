@@ -30,7 +30,7 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let mut config = Config::embedded_demo()?;
+    let mut config = Config::embedded_demo();
     config.server.data = ([127, 0, 0, 1], args.port).into();
     config.server.shards = 1;
     config.limits.message_bytes = MESSAGE_BYTES;

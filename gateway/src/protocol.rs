@@ -82,8 +82,10 @@ struct Raw<'a> {
 
 /// Reads a text message.
 pub fn parse(text: &str) -> Result<Request, BadRequest> {
-    let raw: Raw = serde_json::from_str(text)
-        .map_err(|error| BadRequest { id: None, reason: format!("not a JSON object of this protocol: {error}") })?;
+    let raw: Raw = serde_json::from_str(text).map_err(|error| BadRequest {
+        id: None,
+        reason: format!("not a JSON object of this protocol: {error}"),
+    })?;
     let id = match raw.id.map(read_id).transpose() {
         Ok(id) => id,
         Err(reason) => return Err(BadRequest { id: None, reason }),
@@ -113,7 +115,8 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
     match op.as_str() {
         "subscribe" => {
             let topics = raw.topics.ok_or("topics is missing (an array of patterns)")?;
-            let interval_ms = raw.interval_ms.map(|v| field::<u64>("interval_ms", v, "milliseconds, 0 or more"));
+            let interval_ms =
+                raw.interval_ms.map(|v| field::<u64>("interval_ms", v, "milliseconds, 0 or more"));
             let since = raw.since.map(|v| field::<String>("since", v, "a string EPOCH:VERSION"));
             Ok(Op::Subscribe(Subscribe {
                 sub: read_sub(raw)?,

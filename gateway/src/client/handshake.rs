@@ -19,7 +19,10 @@ pub enum Answer {
     Plain(Vec<u8>),
     Refuse(Refusal),
     /// The 101, and the subscription that rode on the URL.
-    Upgrade { head: Vec<u8>, subscribe: Option<Subscribe> },
+    Upgrade {
+        head: Vec<u8>,
+        subscribe: Option<Subscribe>,
+    },
 }
 
 /// What the answer depends on beside the request.
@@ -113,11 +116,14 @@ fn subscribe_of(query: &str) -> Result<Option<Subscribe>, String> {
     let mut subscribe = Subscribe::default();
     let (mut topics, mut others) = (None, false);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=').or(Some((pair, "")))) {
-        let value = decode(value).ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))?;
+        let value =
+            decode(value).ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))?;
         match name {
             "topics" => topics = Some(value.split(',').map(str::to_owned).collect()),
             "interval_ms" => {
-                let ms = value.parse().map_err(|_| format!("bad interval_ms: {value} (milliseconds, 0 or more)"))?;
+                let ms = value
+                    .parse()
+                    .map_err(|_| format!("bad interval_ms: {value} (milliseconds, 0 or more)"))?;
                 subscribe.interval_ms = Some(protocol::check_interval(ms)?);
                 others = true;
             }
@@ -171,7 +177,14 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for query in ["topics=", "topics=a..b", "topics=%zz", "topics=a&interval_ms=x", "topics=a&since=1", "since=8f0c2a77d1e94b02:7"] {
+        for query in [
+            "topics=",
+            "topics=a..b",
+            "topics=%zz",
+            "topics=a&interval_ms=x",
+            "topics=a&since=1",
+            "since=8f0c2a77d1e94b02:7",
+        ] {
             assert!(subscribe_of(query).is_err(), "{query}");
         }
     }

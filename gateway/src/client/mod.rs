@@ -59,7 +59,10 @@ pub enum PingState {
     /// Being sent.
     Sending,
     /// In the kernel since then (µs, monotonic), with that many bytes in the send queue after it.
-    Waiting { since_us: u64, unsent: Option<u32> },
+    Waiting {
+        since_us: u64,
+        unsent: Option<u32>,
+    },
 }
 
 #[derive(Debug)]

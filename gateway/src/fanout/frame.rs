@@ -127,10 +127,9 @@ fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
     let Envelope { class, ts_us, version, .. } = *envelope;
     // Writing to a Vec cannot fail.
     let _ = match envelope.from {
-        Some(from) => write!(
-            out,
-            r#"{{"op":"batch","class":{class},"ts":{ts_us},"from":{from},"version":{version}"#
-        ),
+        Some(from) => {
+            write!(out, r#"{{"op":"batch","class":{class},"ts":{ts_us},"from":{from},"version":{version}"#)
+        }
         None => write!(out, r#"{{"op":"snapshot","class":{class},"ts":{ts_us},"version":{version}"#),
     };
     match envelope.oldest_us {

@@ -299,7 +299,15 @@ impl Fanout {
         };
         let frame = self.encode(&envelope, &[]);
         let silent_since_us = Some(now.mono_us.saturating_sub(self.heartbeat_us / 8 * 7));
-        Some(Flush { class: id, number, frame, silent_since_us, version: scanned, due_us: now.mono_us, age_us: None })
+        Some(Flush {
+            class: id,
+            number,
+            frame,
+            silent_since_us,
+            version: scanned,
+            due_us: now.mono_us,
+            age_us: None,
+        })
     }
 
     fn flush_changes(&mut self, id: ClassId, due_us: u64, now: Now) -> Flush {
@@ -382,7 +390,8 @@ impl Fanout {
         let mut oldest_us = None;
         if let (Some(from), true) = (from, with_oldest) {
             let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
-            let sent = self.scratch.iter().filter_map(|(_, topic)| self.last(*topic)).map(|u| u.ts_us.min(u.due_us));
+            let sent =
+                self.scratch.iter().filter_map(|(_, topic)| self.last(*topic)).map(|u| u.ts_us.min(u.due_us));
             oldest_us = taken.chain(sent).min();
         }
         let envelope = Envelope { class, ts_us: now.wall_us, from, version: self.position, oldest_us };

@@ -59,10 +59,6 @@ impl Patterns {
         self.by_key.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
     pub fn get(&self, id: PatternId) -> &Pattern {
         self.slots[id.0 as usize].as_ref().expect("classes hold only interned patterns")
     }

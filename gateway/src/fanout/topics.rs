@@ -56,10 +56,6 @@ impl Topics {
         self.by_name.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
     /// Topics that a pattern key (see [`super::patterns`]) matches, in order of name.
     pub fn matching<'a>(&'a self, key: &'a str) -> impl Iterator<Item = TopicId> + 'a {
         let prefix = key.is_empty() || key.ends_with('.');

@@ -33,7 +33,9 @@ impl Shard {
     fn check_deadlines(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
         let (limits, client) = (self.limits.clone(), self.at(slot));
         let (why, how, at_us) = match client.phase {
-            Phase::Handshake => (Reason::HandshakeTimeout, Close::Orderly, client.since_us + limits.handshake_us),
+            Phase::Handshake => {
+                (Reason::HandshakeTimeout, Close::Orderly, client.since_us + limits.handshake_us)
+            }
             Phase::Open | Phase::Leaving if client.in_flight => {
                 (Reason::Stalled, Close::Reset, client.progress_us + limits.stall_us)
             }
@@ -66,7 +68,9 @@ impl Shard {
         }
         let client = self.at(slot);
         let ping_at_us = match client.ping {
-            PingState::Waiting { since_us, .. } if client.heard_us >= since_us || client.moved_us >= since_us => {
+            PingState::Waiting { since_us, .. }
+                if client.heard_us >= since_us || client.moved_us >= since_us =>
+            {
                 client.ping = PingState::None;
                 client.heard_us.max(client.moved_us) + limits.ping_us
             }

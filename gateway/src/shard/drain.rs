@@ -84,7 +84,13 @@ impl Shard {
     }
 
     /// The last flush and 1001, when the client's moment has come and it is not busy.
-    pub(super) fn check_leave(&mut self, slot: u32, at_us: u64, net: &mut impl Sockets, now: Now) -> Option<u64> {
+    pub(super) fn check_leave(
+        &mut self,
+        slot: u32,
+        at_us: u64,
+        net: &mut impl Sockets,
+        now: Now,
+    ) -> Option<u64> {
         if now.mono_us < at_us {
             return Some(at_us);
         }

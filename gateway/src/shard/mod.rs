@@ -184,7 +184,10 @@ impl Shard {
 
     /// When [`Shard::run`] is next needed without an event. µs, monotonic.
     pub fn next_us(&self) -> Option<u64> {
-        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us()].into_iter().flatten().min()
+        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether nothing is left to serve: told to end, and every connection is gone.

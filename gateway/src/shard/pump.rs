@@ -34,8 +34,8 @@ pub enum StartError {
     Executor { index: usize, cpu: usize, error: String },
     #[error("shard {index}: {error}")]
     Ring { index: usize, error: SetupError },
-    #[error("shard {index} cannot accept: {error}")]
-    Accept { index: usize, error: std::io::Error },
+    #[error("shard {index}: {error}")]
+    Io { index: usize, error: std::io::Error },
     #[error("shard {index} ended before it could listen")]
     Died { index: usize },
 }
@@ -91,18 +91,22 @@ pub fn start(
             .preempt_timer(Duration::from_micros(500))
             .spawn(move || async move {
                 let options = ring::Options { slots: slots as u32, ..ring::Options::default() };
-                let mut ring = match Ring::new(&options, waker) {
-                    Ok(ring) => ring,
-                    Err(error) => return drop(ready.send(Err(StartError::Ring { index, error }))),
+                let set_up = Ring::new(&options, waker)
+                    .map_err(|error| StartError::Ring { index, error })
+                    .and_then(|mut ring| {
+                        ring.listen(listener).map_err(|error| StartError::Io { index, error })?;
+                        let parker = Parker::new(&ring);
+                        Ok((ring, parker))
+                    });
+                let (ring, parker) = match set_up {
+                    Ok(set_up) => set_up,
+                    Err(error) => return drop(ready.send(Err(error))),
                 };
-                if let Err(error) = ring.listen(listener) {
-                    return drop(ready.send(Err(StartError::Accept { index, error })));
-                }
                 let mut clock = Clock::new(epoch);
                 let now = clock.now();
                 let shard = Shard::new(&config, application, index, slots, shared, inbox.clone(), now);
                 drop(ready.send(Ok(())));
-                pump(shard, ring, inbox, clock).await;
+                pump(shard, ring, parker, inbox, clock).await;
             })
             .map_err(|error| StartError::Executor { index, cpu, error: error.to_string() })?;
         handles.push(handle);
@@ -126,8 +130,7 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-async fn pump(mut shard: Shard, mut ring: Ring, inbox: Arc<Inbox>, mut clock: Clock) {
-    let parker = Parker::new(&ring);
+async fn pump(mut shard: Shard, mut ring: Ring, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
     loop {
         let mut now = clock.now();
         shard.take_inbox(now);

@@ -71,15 +71,16 @@ impl Shard {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
         };
-        let class = self
-            .fanout
-            .class(sub_slot, interval_us, &held_patterns, &op.topics, now)
-            .map_err(|full| format!("too many distinct subscriptions on the gateway ({} per shard)", full.classes_max))?;
+        let class =
+            self.fanout.class(sub_slot, interval_us, &held_patterns, &op.topics, now).map_err(|full| {
+                format!("too many distinct subscriptions on the gateway ({} per shard)", full.classes_max)
+            })?;
         let position = self.fanout.position();
         let patterns = self.fanout.pattern_ids(&op.topics);
-        let since = op.since.as_ref().filter(|since| {
-            since.epoch == self.shared.epoch && self.fanout.answers_since(since.version)
-        });
+        let since = op
+            .since
+            .as_ref()
+            .filter(|since| since.epoch == self.shared.epoch && self.fanout.answers_since(since.version));
         if let Some(i) = held {
             self.settle(slot, i, now);
         }
@@ -145,8 +146,10 @@ impl Shard {
                     self.move_sub(slot, Some(i), name, sub_slot, class, now);
                 }
                 Err(full) => {
-                    let reason =
-                        format!("too many distinct subscriptions on the gateway ({} per shard)", full.classes_max);
+                    let reason = format!(
+                        "too many distinct subscriptions on the gateway ({} per shard)",
+                        full.classes_max
+                    );
                     return self.answer_error(slot, id, &reason, now);
                 }
             }
@@ -191,8 +194,7 @@ impl Shard {
             }
             None => {
                 let place = self.fanout.join(class, slot);
-                let sub =
-                    Sub { name: name.into(), class, place, slot: sub_slot, pos, sent_us: now.mono_us };
+                let sub = Sub { name: name.into(), class, place, slot: sub_slot, pos, sent_us: now.mono_us };
                 let subs = &mut self.at(slot).subs;
                 subs.reserve_exact(1);
                 subs.push(sub);
@@ -232,7 +234,12 @@ impl Shard {
         Ok(client.free_slot())
     }
 
-    fn check_room_for_patterns(&mut self, slot: u32, held: &[PatternId], added: &[String]) -> Result<(), String> {
+    fn check_room_for_patterns(
+        &mut self,
+        slot: u32,
+        held: &[PatternId],
+        added: &[String],
+    ) -> Result<(), String> {
         let named = self.fanout.pattern_ids(added);
         let repeated = named.iter().filter(|pattern| held.contains(pattern)).count();
         let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
