@@ -42,7 +42,9 @@ fn run(seed: u64, steps: usize) -> String {
                     ends.get_mut(&conn).unwrap().sent_by_peer.extend(&bytes);
                 }
             }
-            (2, Some(conn)) => ends.get_mut(&conn).unwrap().read_by_peer.extend(ring.peer_read(conn, rng.usize(..2000))),
+            (2, Some(conn)) => {
+                ends.get_mut(&conn).unwrap().read_by_peer.extend(ring.peer_read(conn, rng.usize(..2000)))
+            }
             (3, Some(conn)) if !ends[&conn].sending => {
                 let bytes: Vec<u8> = (0..rng.usize(..3000)).map(|_| rng.u8(..)).collect();
                 let end = ends.get_mut(&conn).unwrap();
