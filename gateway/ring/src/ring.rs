@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_uring::{
-    IoUring, opcode,
-    types::{CancelBuilder, Timespec},
-};
+use io_uring::{IoUring, opcode, types::Timespec};
 
 use crate::{
     accept::Accepts,
@@ -21,7 +18,7 @@ use crate::{
     queues::Queues,
     setup_error::SetupError,
     slots::Slots,
-    socket::{ConnId, Event},
+    socket::{Close, ConnId, Event, Sockets},
     waker::Waker,
 };
 
@@ -68,7 +65,7 @@ pub struct Ring {
 
 /// After a failed accept.
 static BACKOFF: Timespec = Timespec::new().nsec(50_000_000);
-/// How long dropping a ring may wait for the kernel to let go of its memory.
+/// How long a ring that is dropped waits for the kernel to let go of any more memory.
 const DRAIN: Duration = Duration::from_secs(1);
 
 impl Ring {
@@ -197,17 +194,33 @@ impl Ring {
         unsafe { self.queues.push(entry.user_data(Tag::of_ring(Op::Housekeeping, 0).pack())) };
     }
 
-    /// Takes everything back from the kernel. `false`: it still holds something after a second.
+    /// Closes everything and takes all memory back from the kernel. `false`: it still holds some and
+    /// has not moved for a second.
     fn drain(&mut self) -> bool {
-        let end = Instant::now() + DRAIN;
+        self.stop_listening();
+        // One by one: the kernel would search all operations again for each that "any" matches.
+        for slot in 0..self.slots.used() {
+            self.close(self.slots.id(slot), Close::Orderly);
+        }
+        for op in [Op::Wake, Op::Timer, Op::Backoff] {
+            self.cancel_of_ring(Tag::of_ring(op, 0));
+        }
+        let mut moved = Instant::now();
         while self.queues.in_flight > 0 {
-            let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-            // SAFETY: the entry points to no memory.
-            unsafe { self.queues.push(entry.user_data(Tag::of_ring(Op::Housekeeping, 0).pack())) };
-            if Instant::now() > end || self.queues.wait(Some(Duration::from_millis(10))).is_err() {
+            let before = self.queues.in_flight;
+            if self.queues.wait(Some(Duration::from_millis(100))).is_err() {
                 return false;
             }
-            while self.queues.pop().is_some() {}
+            while let Some(event) = self.next() {
+                if let Event::Accepted { conn, .. } = event {
+                    self.close(conn, Close::Orderly);
+                }
+            }
+            if self.queues.in_flight != before {
+                moved = Instant::now();
+            } else if moved.elapsed() > DRAIN {
+                return false;
+            }
         }
         true
     }
@@ -237,8 +250,6 @@ fn register(uring: &IoUring, options: &Options, pool: &Pool, waker: &Waker) -> R
 impl Drop for Ring {
     fn drop(&mut self) {
         if self.drain() {
-            // Closes the sockets now; otherwise the kernel does so some time after the ring is closed.
-            let _ = self.queues.uring().submitter().unregister_files();
             return;
         }
         // The kernel may still write to or read from these.

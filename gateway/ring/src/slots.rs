@@ -88,6 +88,11 @@ impl Slots {
         self.open
     }
 
+    /// Slots that were ever used; those from here on never were.
+    pub(crate) fn used(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
     pub(crate) fn reserve(&mut self) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => slot,

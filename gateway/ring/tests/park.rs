@@ -44,7 +44,7 @@ fn no_call_from_another_thread_is_lost() {
                 while last < CALLS {
                     parker.park(&mut ring, || sent.load(Ordering::Relaxed) == last).await.unwrap();
                     let now = sent.load(Ordering::Relaxed);
-                    if now != last && now % 4 == 0 {
+                    if now != last && now.is_multiple_of(4) {
                         done.send(now).unwrap();
                     }
                     last = now;
@@ -56,7 +56,7 @@ fn no_call_from_another_thread_is_lost() {
     for call in 1..=CALLS {
         sent.store(call, Ordering::Relaxed);
         waker.wake();
-        if call % 4 == 0 {
+        if call.is_multiple_of(4) {
             assert_eq!(seen.recv_timeout(Duration::from_secs(5)), Ok(call), "call {call} was lost");
         }
     }

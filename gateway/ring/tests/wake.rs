@@ -30,7 +30,7 @@ fn no_call_from_another_thread_is_lost() {
                 sent.store(call, Ordering::Relaxed);
                 waker.wake();
                 // In turns, so that a lost call stops everything.
-                if call % 2 == 0 {
+                if call.is_multiple_of(2) {
                     assert_eq!(seen.recv_timeout(Duration::from_secs(5)), Ok(call), "lost");
                 }
             }
@@ -40,7 +40,7 @@ fn no_call_from_another_thread_is_lost() {
     while last < CALLS {
         ring.wait(Some(Duration::from_secs(5))).unwrap();
         let now = sent.load(Ordering::Relaxed);
-        if now != last && now % 2 == 0 {
+        if now != last && now.is_multiple_of(2) {
             done.send(now).unwrap();
         }
         last = now;
