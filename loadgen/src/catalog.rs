@@ -1,0 +1,124 @@
+//! The topics of one list of patterns, numbered, so that what a client holds is a row of words.
+
+use std::collections::HashMap;
+
+use crate::topic;
+
+/// A row of a client never grows beyond this many words (8 bytes each).
+const WORDS_MAX: usize = 1 << 20;
+
+/// What a word of a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// `v` of a topic where steps above 1 are conflation.
+    Latest,
+    /// `v` of a topic where every update counts.
+    Stream,
+    /// `g` of one of our own atomic topics, whose `v` is the word before.
+    Figure,
+}
+
+/// Numbers of topics, shared by all clients of one thread that hold the same patterns.
+#[derive(Debug)]
+pub struct Catalog {
+    patterns: Vec<String>,
+    stream: Vec<String>,
+    numbers: HashMap<Box<str>, u32>,
+    words: Vec<Word>,
+    /// Per word the highest `v` that was received by anyone; 0: none.
+    highest: Vec<u64>,
+    /// Our own atomic groups: numbers of the words that must be equal.
+    groups: Vec<Vec<u32>>,
+    group_numbers: HashMap<u32, u32>,
+    /// The gateway's life that `highest` speaks of.
+    epoch: u64,
+}
+
+/// Where a topic stands in a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub word: u32,
+    /// Of our own atomic groups, the one that it belongs to.
+    pub group: Option<u32>,
+}
+
+impl Catalog {
+    /// `stream`: patterns of topics in which every update counts.
+    pub fn new(patterns: Vec<String>, stream: Vec<String>) -> Self {
+        Self {
+            patterns,
+            stream,
+            numbers: HashMap::new(),
+            words: Vec::new(),
+            highest: Vec::new(),
+            groups: Vec::new(),
+            group_numbers: HashMap::new(),
+            epoch: 0,
+        }
+    }
+
+    /// The place of `topic`, new or known. An error names the broken promise: the topic matches no
+    /// pattern, or there are more topics than can be followed.
+    pub fn place(&mut self, topic: &str) -> Result<Place, &'static str> {
+        let own = topic::own_group(topic).map(|(group, _)| group);
+        if let Some(&word) = self.numbers.get(topic) {
+            let group = own.and_then(|group| self.group_numbers.get(&group).copied());
+            return Ok(Place { word, group });
+        }
+        if !topic::matches_any(&self.patterns, topic) {
+            return Err("update of a topic that was not subscribed");
+        }
+        if self.words.len() + 2 > WORDS_MAX {
+            return Err("more topics than loadgen can follow");
+        }
+        let word = self.words.len() as u32;
+        let kind = if topic::matches_any(&self.stream, topic) { Word::Stream } else { Word::Latest };
+        self.words.push(kind);
+        let group = own.map(|group| {
+            self.words.push(Word::Figure);
+            let number = *self.group_numbers.entry(group).or_insert(self.groups.len() as u32);
+            if number as usize == self.groups.len() {
+                self.groups.push(Vec::new());
+            }
+            self.groups[number as usize].push(word + 1);
+            number
+        });
+        self.highest.resize(self.words.len(), 0);
+        self.numbers.insert(topic.into(), word);
+        Ok(Place { word, group })
+    }
+
+    pub fn word(&self, word: u32) -> Word {
+        self.words[word as usize]
+    }
+
+    /// Words that must be equal after every whole batch.
+    pub fn group(&self, number: u32) -> &[u32] {
+        &self.groups[number as usize]
+    }
+
+    /// A `v` was received by a client that lives in `epoch`. Another life begins anew.
+    pub fn saw(&mut self, word: u32, v: u64, epoch: u64) {
+        if epoch == self.epoch {
+            let highest = &mut self.highest[word as usize];
+            *highest = v.max(*highest);
+        }
+    }
+
+    /// A client learned of the gateway's present life.
+    pub fn entered(&mut self, epoch: u64) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.highest.fill(0);
+        }
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Topics with their words and the highest `v` seen so far.
+    pub fn topics(&self) -> impl Iterator<Item = (&str, u32, u64)> {
+        self.numbers.iter().map(|(topic, &word)| (&**topic, word, self.highest[word as usize]))
+    }
+}

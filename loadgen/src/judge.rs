@@ -1,0 +1,373 @@
+//! What one subscription is promised, checked frame by frame (the contract's sections 4 and 7).
+//!
+//! Pure: parsed frames in, faults counted. The words are the contract's:
+//! - *lost*: a batch whose `from` is above the position, or a `stream` step above 1 + gap (counted
+//!   by the updates that are missing);
+//! - *duplicated*: a batch with updates whose `version` is not above the position, or, where `from`
+//!   equals the position, an update whose `v` is held;
+//! - *reordered*: what was missing arrives after what follows it: a batch for a hole that was counted
+//!   as lost, a `v` or a snapshot's position that goes back;
+//! - *torn*: members of an atomic group that differ after a whole batch or snapshot;
+//! - *violations*: every other broken promise, by its description.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use crate::{
+    catalog::{Catalog, Word},
+    message::{Frame, Subscribed, Update},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Broken promises, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub torn: u64,
+    pub violations: BTreeMap<&'static str, u64>,
+}
+
+impl Faults {
+    pub fn violation(&mut self, what: &'static str) {
+        *self.violations.entry(what).or_default() += 1;
+    }
+
+    pub fn merge(&mut self, other: &Faults) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.torn += other.torn;
+        for (what, count) in &other.violations {
+            *self.violations.entry(what).or_default() += count;
+        }
+    }
+}
+
+/// Marks a held `v` as that of a `gone`.
+const GONE: u64 = 1 << 63;
+/// A batch in more parts than this is given up.
+const PARTS_MAX: usize = 4096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was answered yet.
+    Asked,
+    /// `subscribed` came; a snapshot is due.
+    SnapshotDue,
+    /// `subscribed` came in answer to a `since`; a batch or a snapshot is due.
+    ResumeDue,
+    Live,
+}
+
+/// What one subscription holds: its position and per topic the `v`, 8 bytes each.
+#[derive(Debug)]
+pub struct Subscription {
+    stage: Stage,
+    class: u64,
+    epoch: u64,
+    position: u64,
+    /// `version` of the last `subscribed`.
+    answered: u64,
+    /// Position of the last snapshot: what it lacked did not exist then.
+    snapshot_at: u64,
+    /// By the catalog's words; absent or 0: not held.
+    held: Vec<u64>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few subscriptions have.
+#[derive(Debug, Default)]
+struct Rare {
+    parts: Vec<Rc<Frame>>,
+    /// What the last batch that was counted as lost should have brought: positions from, to.
+    hole: Option<(u64, u64)>,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// More parts are to come, or the frame was not this subscription's.
+    Nothing,
+    Whole(Whole),
+}
+
+/// A whole batch or snapshot was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    pub snapshot: bool,
+    /// It was the first thing after `subscribed`.
+    pub first: bool,
+    /// µs since the Unix epoch, for a batch that says so.
+    pub oldest: Option<u64>,
+    /// Values that were replaced by newer ones on the way.
+    pub conflated: u64,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Asked,
+            class: 0,
+            epoch: 0,
+            position: 0,
+            answered: 0,
+            snapshot_at: 0,
+            held: Vec::new(),
+            rare: None,
+        }
+    }
+}
+
+impl Subscription {
+    /// The connection ended. With `keep` the next subscribe is asked with [`Subscription::since`].
+    pub fn disconnected(&mut self, keep: bool) {
+        if keep {
+            self.stage = Stage::Asked;
+            self.rare = None;
+        } else {
+            *self = Self::default();
+        }
+    }
+
+    /// Epoch and version to resume from; `None`: nothing is held yet.
+    pub fn since(&self) -> Option<(u64, u64)> {
+        (self.position > 0).then_some((self.epoch, self.position))
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.stage == Stage::Live
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn snapshot_at(&self) -> u64 {
+        self.snapshot_at
+    }
+
+    /// What is held, to be read with [`held`].
+    pub fn into_held(self) -> Vec<u64> {
+        self.held
+    }
+
+    /// `subscribed` came. `interval_ms` is what was asked for.
+    pub fn subscribed(&mut self, answer: &Subscribed, interval_ms: Option<u32>, faults: &mut Faults) {
+        if self.stage != Stage::Asked {
+            faults.violation("subscribed without being asked for");
+        }
+        if interval_ms.is_some_and(|asked| answer.interval_ms < asked.into()) {
+            faults.violation("interval shorter than asked for");
+        }
+        self.stage = if self.position > 0 { Stage::ResumeDue } else { Stage::SnapshotDue };
+        if self.epoch != answer.epoch {
+            *self = Self { epoch: answer.epoch, stage: self.stage, ..Self::default() };
+        }
+        self.class = answer.class;
+        self.answered = answer.version;
+    }
+
+    /// Takes the next frame. `fresh` is told the `ts` of every update of a batch that brought something new.
+    pub fn apply(
+        &mut self,
+        frame: &Rc<Frame>,
+        catalog: &Catalog,
+        faults: &mut Faults,
+        fresh: &mut dyn FnMut(u64),
+    ) -> Applied {
+        frame.flaws.iter().for_each(|flaw| faults.violation(flaw));
+        if self.stage == Stage::Asked {
+            faults.violation("batch or snapshot before subscribed");
+            return Applied::Nothing;
+        }
+        if frame.class != self.class {
+            faults.violation("batch or snapshot of a class that was not subscribed");
+            return Applied::Nothing;
+        }
+        let mut parts = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.parts)).unwrap_or_default();
+        if parts.first().is_some_and(|first| !same_whole(first, frame)) {
+            faults.violation("a frame of the same class between two parts");
+            parts.clear();
+        }
+        if frame.more && parts.len() < PARTS_MAX {
+            if frame.oldest.is_some() {
+                faults.violation("oldest in a part that is not the last");
+            }
+            parts.push(frame.clone());
+            self.rare.get_or_insert_default().parts = parts;
+            return Applied::Nothing;
+        }
+        // Nearly all frames are whole: no memory is taken for those.
+        let parts = if parts.is_empty() {
+            std::slice::from_ref(frame)
+        } else {
+            parts.push(frame.clone());
+            &parts
+        };
+        let first = std::mem::replace(&mut self.stage, Stage::Live);
+        let conflated = if frame.snapshot {
+            self.apply_snapshot(parts, first, faults);
+            0
+        } else {
+            self.apply_batch(parts, first, catalog, faults, fresh)
+        };
+        self.check_groups(parts, catalog, faults);
+        let first = first != Stage::Live;
+        Applied::Whole(Whole { snapshot: frame.snapshot, first, oldest: frame.oldest, conflated })
+    }
+
+    fn apply_snapshot(&mut self, parts: &[Rc<Frame>], first: Stage, faults: &mut Faults) {
+        let last = &parts[parts.len() - 1];
+        if let Some(epoch) = last.epoch
+            && epoch != self.epoch
+        {
+            *self = Self { epoch, class: self.class, stage: Stage::Live, ..Self::default() };
+        } else if first != Stage::Live && last.version != self.answered {
+            faults.violation("snapshot at another version than subscribed said");
+        }
+        if last.version < self.position {
+            faults.reordered += 1;
+        }
+        let before = std::mem::take(&mut self.held);
+        for update in parts.iter().flat_map(|part| &part.updates) {
+            if update.v < held(&before, update.word).map_or(0, |(v, _)| v) {
+                faults.reordered += 1;
+            }
+            if held(&self.held, update.word).is_some() {
+                faults.violation("a topic twice in one snapshot");
+            }
+            if update.gone {
+                faults.violation("a removed topic in a snapshot");
+            }
+            self.hold(update);
+        }
+        self.position = last.version;
+        self.snapshot_at = last.version;
+        if let Some(rare) = &mut self.rare {
+            rare.hole = None;
+        }
+    }
+
+    fn apply_batch(
+        &mut self,
+        parts: &[Rc<Frame>],
+        first: Stage,
+        catalog: &Catalog,
+        faults: &mut Faults,
+        fresh: &mut dyn FnMut(u64),
+    ) -> u64 {
+        let last = &parts[parts.len() - 1];
+        let empty = parts.iter().all(|part| part.updates.is_empty());
+        match first {
+            Stage::SnapshotDue => faults.violation("batch before the snapshot"),
+            Stage::ResumeDue if last.from != self.position => {
+                faults.violation("answer to since that does not begin there")
+            }
+            Stage::Live if !empty && last.oldest.is_none() => {
+                faults.violation("batch with updates without oldest")
+            }
+            _ => {}
+        }
+        let continuous = last.from <= self.position;
+        if !continuous {
+            faults.lost += 1;
+            self.rare.get_or_insert_default().hole = Some((self.position, last.from));
+        }
+        // A heartbeat may stand below the position: after a snapshot the class can be behind it.
+        if first == Stage::Live && !empty && last.version <= self.position {
+            faults.duplicated += 1;
+            if self.fills_hole(last) {
+                faults.reordered += 1;
+            }
+        }
+        let overlaps = last.from != self.position;
+        let mut conflated = 0;
+        for update in parts.iter().flat_map(|part| &part.updates) {
+            let (v, known) = held(&self.held, update.word).map_or((0, false), |(v, _)| (v, true));
+            if update.v <= v {
+                match update.v == v {
+                    _ if overlaps => {}
+                    true => faults.duplicated += 1,
+                    false => faults.reordered += 1,
+                }
+                continue;
+            }
+            if known && continuous {
+                conflated += step(update, v, catalog, faults);
+            }
+            if last.oldest.is_some_and(|oldest| oldest > update.ts) {
+                faults.violation("oldest later than an update's ts");
+            }
+            fresh(update.ts);
+            self.hold(update);
+        }
+        self.position = self.position.max(last.version);
+        conflated
+    }
+
+    /// Whether `batch`, which goes back, is one that was missed before.
+    fn fills_hole(&mut self, batch: &Frame) -> bool {
+        let Some(rare) = &mut self.rare else { return false };
+        rare.hole.take_if(|(from, to)| batch.from >= *from && batch.version <= *to).is_some()
+    }
+
+    fn hold(&mut self, update: &Update) {
+        let word = update.word as usize;
+        let end = word + 1 + usize::from(update.own);
+        if self.held.len() < end {
+            self.held.reserve_exact(end - self.held.len());
+            self.held.resize(end, 0);
+        }
+        self.held[word] = update.v | if update.gone { GONE } else { 0 };
+        if update.own {
+            self.held[word + 1] = if update.gone { 0 } else { update.g };
+        }
+    }
+
+    fn check_groups(&self, parts: &[Rc<Frame>], catalog: &Catalog, faults: &mut Faults) {
+        let figure = |word: &u32| self.held.get(*word as usize).copied().unwrap_or_default();
+        let mut seen = Vec::new();
+        for &group in parts.iter().flat_map(|part| &part.groups) {
+            if parts.len() > 1 {
+                if seen.contains(&group) {
+                    continue;
+                }
+                seen.push(group);
+            }
+            let mut figures = catalog.group(group).iter().map(figure);
+            let g = figures.next();
+            if figures.any(|other| Some(other) != g) {
+                faults.torn += 1;
+            }
+        }
+    }
+}
+
+/// `v` held in a row of words, and whether it is that of a `gone`.
+pub fn held(row: &[u64], word: u32) -> Option<(u64, bool)> {
+    let held = *row.get(word as usize)?;
+    (held != 0).then_some((held & !GONE, held & GONE != 0))
+}
+
+/// Values missing between `v`, which is held, and the update: conflated, told as a gap, or lost.
+fn step(update: &Update, v: u64, catalog: &Catalog, faults: &mut Faults) -> u64 {
+    let missing = update.v - v - 1;
+    let counts = update.gap.is_some() || catalog.word(update.word) == Word::Stream;
+    if !counts {
+        return missing;
+    }
+    let told = u64::from(update.gap.unwrap_or_default());
+    faults.lost += missing.saturating_sub(told);
+    missing.min(told)
+}
+
+fn same_whole(first: &Frame, next: &Frame) -> bool {
+    (first.snapshot, first.from, first.version) == (next.snapshot, next.from, next.version)
+}

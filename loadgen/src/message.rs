@@ -1,0 +1,256 @@
+//! Messages of the gateway (the contract's section 4), parsed once for all clients that receive the same bytes.
+
+use std::{borrow::Cow, rc::Rc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::catalog::Catalog;
+
+/// One message, as far as it concerns a subscriber.
+#[derive(Debug, Clone)]
+pub enum Message {
+    Subscribed(Rc<Subscribed>),
+    /// A batch, a snapshot, or a part of either.
+    Frame(Rc<Frame>),
+    Error {
+        code: i64,
+        reason: Rc<str>,
+    },
+    Notice(Rc<str>),
+    /// `pong`, `status` and what later versions add.
+    Other,
+    /// Not what the contract describes; says why.
+    Malformed(Rc<str>),
+}
+
+/// The answer to a subscribe.
+#[derive(Debug)]
+pub struct Subscribed {
+    pub class: u64,
+    pub version: u64,
+    pub epoch: u64,
+    pub interval_ms: u64,
+}
+
+/// A batch or a snapshot, or a part.
+#[derive(Debug, Default)]
+pub struct Frame {
+    pub snapshot: bool,
+    pub class: u64,
+    /// Snapshots have none; 0 there.
+    pub from: u64,
+    pub version: u64,
+    /// µs since the Unix epoch.
+    pub oldest: Option<u64>,
+    pub more: bool,
+    /// Present in a snapshot that begins another life of the gateway.
+    pub epoch: Option<u64>,
+    pub updates: Vec<Update>,
+    /// Our own atomic groups that are touched, each once.
+    pub groups: Vec<u32>,
+    /// Promises that the frame breaks all by itself.
+    pub flaws: Vec<&'static str>,
+}
+
+/// One update of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update {
+    /// Its place in the catalog.
+    pub word: u32,
+    pub gone: bool,
+    /// In one of our own atomic groups.
+    pub own: bool,
+    /// Updates that the frame says it lacks before this one.
+    pub gap: Option<u32>,
+    pub v: u64,
+    /// µs since the Unix epoch.
+    pub ts: u64,
+    /// The number that all members of an atomic group share; 0: none.
+    pub g: u64,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    op: Cow<'a, str>,
+    class: Option<u64>,
+    from: Option<u64>,
+    version: Option<u64>,
+    oldest: Option<u64>,
+    #[serde(default)]
+    more: bool,
+    epoch: Option<Cow<'a, str>>,
+    interval_ms: Option<u64>,
+    code: Option<&'a RawValue>,
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    updates: Option<Vec<WireUpdate<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct WireUpdate<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    v: u64,
+    ts: u64,
+    #[serde(default)]
+    gone: bool,
+    gap: Option<u32>,
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Own {
+    g: u64,
+}
+
+/// Parses `text` for a client that holds the patterns of `catalog` and lives in `epoch`.
+pub fn parse(text: &[u8], catalog: &mut Catalog, epoch: u64) -> Message {
+    match serde_json::from_slice::<Wire>(text) {
+        Ok(wire) => understand(wire, catalog, epoch).unwrap_or_else(|why| Message::Malformed(why.into())),
+        Err(error) => Message::Malformed(format!("a message that cannot be read: {error}").into()),
+    }
+}
+
+fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Message, String> {
+    let need = |name: &str, value: Option<u64>| value.ok_or_else(|| format!("{} without {name}", wire.op));
+    Ok(match &*wire.op {
+        "subscribed" => {
+            let epoch = wire.epoch.as_deref().ok_or("subscribed without epoch")?;
+            let epoch = parse_epoch(epoch)?;
+            catalog.entered(epoch);
+            Message::Subscribed(Rc::new(Subscribed {
+                class: need("class", wire.class)?,
+                version: need("version", wire.version)?,
+                epoch,
+                interval_ms: need("interval_ms", wire.interval_ms)?,
+            }))
+        }
+        "batch" | "snapshot" => {
+            let snapshot = wire.op == "snapshot";
+            let mut frame = Frame {
+                snapshot,
+                class: need("class", wire.class)?,
+                from: if snapshot { 0 } else { need("from", wire.from)? },
+                version: need("version", wire.version)?,
+                oldest: wire.oldest,
+                more: wire.more,
+                epoch: wire.epoch.as_deref().map(parse_epoch).transpose()?,
+                ..Frame::default()
+            };
+            if let Some(epoch) = frame.epoch {
+                catalog.entered(epoch);
+            }
+            let updates = wire.updates.ok_or_else(|| format!("{} without updates", wire.op))?;
+            fill(&mut frame, &updates, catalog, frame_epoch(wire.epoch.as_deref(), epoch)?);
+            Message::Frame(Rc::new(frame))
+        }
+        "error" => Message::Error {
+            code: wire.code.and_then(|code| code.get().parse().ok()).ok_or("error without a code")?,
+            reason: wire.reason.as_deref().unwrap_or_default().into(),
+        },
+        "notice" => {
+            let code = wire.code.map_or("", RawValue::get);
+            Message::Notice(code.trim_matches('"').into())
+        }
+        _ => Message::Other,
+    })
+}
+
+fn frame_epoch(own: Option<&str>, clients: u64) -> Result<u64, String> {
+    own.map_or(Ok(clients), parse_epoch)
+}
+
+fn fill(frame: &mut Frame, updates: &[WireUpdate<'_>], catalog: &mut Catalog, epoch: u64) {
+    if frame.from > frame.version {
+        frame.flaws.push("batch whose from is above its version");
+    }
+    frame.updates.reserve_exact(updates.len());
+    for update in updates {
+        let place = match catalog.place(&update.topic) {
+            Ok(place) => place,
+            Err(flaw) => {
+                frame.flaws.push(flaw);
+                continue;
+            }
+        };
+        let g = match (place.group, update.data) {
+            (Some(group), data) => {
+                if !frame.groups.contains(&group) {
+                    frame.groups.push(group);
+                }
+                data.and_then(|data| serde_json::from_str::<Own>(data.get()).ok()).map_or(0, |own| own.g)
+            }
+            (None, _) => 0,
+        };
+        catalog.saw(place.word, update.v, epoch);
+        frame.updates.push(Update {
+            word: place.word,
+            gone: update.gone,
+            own: place.group.is_some(),
+            gap: update.gap,
+            v: update.v,
+            ts: update.ts,
+            g,
+        });
+    }
+}
+
+fn parse_epoch(text: &str) -> Result<u64, String> {
+    let lower_hex =
+        text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| lower_hex)
+        .ok_or_else(|| format!("epoch {text:?} is not 16 lower-case hex digits"))
+}
+
+/// Messages parsed lately. Clients of one class receive identical bytes, mostly in one go.
+#[derive(Debug)]
+pub struct Cache {
+    entries: Vec<Option<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Which catalog the message was parsed for.
+    group: u16,
+    bytes: Box<[u8]>,
+    message: Message,
+}
+
+/// With frames of the usual 256 KiB at most 16 MiB a thread.
+const ENTRIES: usize = 64;
+/// Class, position and the first topic lie there.
+const FINGERPRINT_BYTES: usize = 160;
+
+impl Cache {
+    pub fn new() -> Self {
+        Self { entries: std::iter::repeat_with(|| None).take(ENTRIES).collect() }
+    }
+
+    /// `text` parsed, from the cache where the same bytes came lately to a client of the same `group`.
+    pub fn parse(&mut self, text: &[u8], group: u16, catalog: &mut Catalog, epoch: u64) -> Message {
+        let entry = &mut self.entries[fingerprint(text, group) % ENTRIES];
+        if let Some(known) = entry
+            && known.group == group
+            && *known.bytes == *text
+        {
+            return known.message.clone();
+        }
+        let message = parse(text, catalog, epoch);
+        *entry = Some(Entry { group, bytes: text.into(), message: message.clone() });
+        message
+    }
+}
+
+/// FNV-1a over the head, the length and the group; equality is decided by the bytes.
+fn fingerprint(text: &[u8], group: u16) -> usize {
+    let seed = 0xcbf2_9ce4_8422_2325 ^ (text.len() as u64) << 16 ^ u64::from(group);
+    let hash = text
+        .iter()
+        .take(FINGERPRINT_BYTES)
+        .fold(seed, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash >> 32) as usize
+}

@@ -1,0 +1,85 @@
+//! Memory and CPU of a process on this host, from /proc.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
+
+/// `USER_HZ`, the unit of times in /proc/PID/stat: 100 on every architecture that Linux runs on today.
+const TICKS_PER_S: f64 = 100.0;
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    pub cpu_seconds: f64,
+    pub rss_bytes: u64,
+}
+
+/// The present usage of `pid`; `None` where there is no such process.
+pub fn usage(pid: u32) -> Option<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name may hold spaces and parentheses.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let rss_kib: u64 = rss.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(Usage { cpu_seconds: ticks as f64 / TICKS_PER_S, rss_bytes: rss_kib * 1024 })
+}
+
+/// The process that listens where `addr` leads, if it is on this host and visible to us.
+pub fn listening(addr: SocketAddr) -> Option<u32> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| table.lines().filter_map(|line| listener_inode(line, addr)).collect::<Vec<_>>())
+        .collect();
+    let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let pids = fs::read_dir("/proc").ok()?.flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut targets = fds.filter_map(|fd| fs::read_link(fd.path()).ok());
+        targets.any(|target| target.to_str().is_some_and(|target| sockets.iter().any(|s| s == target)))
+    })
+}
+
+/// The inode in a line of /proc/net/tcp or tcp6, if that is a listener that `addr` leads to.
+fn listener_inode(line: &str, addr: SocketAddr) -> Option<String> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (ip, port) = fields.get(1)?.split_once(':')?;
+    let listens = *fields.get(3)? == "0A" && u16::from_str_radix(port, 16).ok()? == addr.port();
+    let anywhere = ip.bytes().all(|byte| byte == b'0');
+    // Each group of four bytes is in the machine's own order, which is taken to be little-endian.
+    let here = match addr.ip() {
+        IpAddr::V4(v4) => ip.ends_with(&format!("{:08X}", u32::from_le_bytes(v4.octets()))),
+        IpAddr::V6(v6) => {
+            let words = v6.octets();
+            let words = words
+                .chunks_exact(4)
+                .map(|w| format!("{:08X}", u32::from_le_bytes([w[0], w[1], w[2], w[3]])));
+            ip == words.collect::<String>()
+        }
+    };
+    let local = addr.ip().is_loopback() || !anywhere;
+    (listens && (here || anywhere && local)).then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_of_this_process_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(listening(listener.local_addr().unwrap()), Some(std::process::id()));
+        let any = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = any.local_addr().unwrap().port();
+        assert_eq!(listening(SocketAddr::from(([127, 0, 0, 1], port))), Some(std::process::id()));
+    }
+
+    #[test]
+    fn our_own_usage_can_be_read() {
+        assert!(usage(std::process::id()).unwrap().rss_bytes > 100_000);
+        assert!(usage(u32::MAX).is_none());
+    }
+}

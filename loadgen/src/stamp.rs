@@ -1,0 +1,175 @@
+//! Where a message of another protocol carries its send time.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// `--stamp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stamp {
+    None,
+    /// Keys (or indexes of arrays) that lead to a number since the Unix epoch. Its unit follows
+    /// from its size: seconds, milliseconds, microseconds or nanoseconds.
+    Json(Vec<String>),
+    /// The first 8 bytes, little-endian: nanoseconds of the sender's `CLOCK_MONOTONIC`, which both
+    /// ends share on one host.
+    Bin8Mono,
+}
+
+/// Both clocks at one arrival.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// µs since the Unix epoch.
+    pub wall_us: u64,
+    /// ns of `CLOCK_MONOTONIC`.
+    pub mono_ns: u64,
+}
+
+impl Stamp {
+    /// `json:a.b.0`, `bin8:mono` or `none`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("json", path)) if !path.is_empty() => {
+                Ok(Self::Json(path.split('.').map(str::to_owned).collect()))
+            }
+            Some(("bin8", "mono")) => Ok(Self::Bin8Mono),
+            None if text == "none" => Ok(Self::None),
+            _ => Err(format!("--stamp {text}: write json:PATH (json:data.ts), bin8:mono or none")),
+        }
+    }
+
+    /// µs from the send time in `payload` to `arrival`; `None` where it carries none. A time in
+    /// the future counts as 0.
+    pub fn age_us(&self, payload: &[u8], arrival: Arrival) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Json(path) => {
+                let mut json = serde_json::Deserializer::from_slice(payload);
+                let sent = Path(path).deserialize(&mut json).ok()??;
+                Some(arrival.wall_us.saturating_sub(to_us(sent)))
+            }
+            Self::Bin8Mono => {
+                let sent_ns = u64::from_le_bytes(*payload.first_chunk()?);
+                Some(arrival.mono_ns.saturating_sub(sent_ns) / 1000)
+            }
+        }
+    }
+}
+
+/// Present times lie near 1.7e9 s: three decimal places tell each unit from the next.
+fn to_us(sent: f64) -> u64 {
+    let us = match sent {
+        s if s < 1e11 => s * 1e6,
+        ms if ms < 1e14 => ms * 1e3,
+        us if us < 1e17 => us,
+        ns => ns / 1e3,
+    };
+    us as u64
+}
+
+/// Follows a path into a JSON text and skips all else.
+struct Path<'p>(&'p [String]);
+
+impl<'de> DeserializeSeed<'de> for Path<'_> {
+    type Value = Option<f64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Path<'_> {
+    type Value = Option<f64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            match self.0.split_first() {
+                Some((wanted, rest)) if *wanted == key => found = map.next_value_seed(Path(rest))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let wanted = self.0.split_first().and_then(|(key, rest)| Some((key.parse::<usize>().ok()?, rest)));
+        let mut found = None;
+        for index in 0.. {
+            let more = match wanted {
+                Some((at, rest)) if at == index => {
+                    let item = seq.next_element_seed(Path(rest))?;
+                    found = item.flatten();
+                    item.is_some()
+                }
+                _ => seq.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !more {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(self.0.is_empty().then_some(number as f64))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(self.0.is_empty().then_some(number))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARRIVAL: Arrival = Arrival { wall_us: 1_700_000_000_500_000, mono_ns: 7_000_000 };
+
+    #[test]
+    fn a_json_path_is_followed_in_any_unit() {
+        let stamp = Stamp::parse("json:data.1.ts").unwrap();
+        for (sent, age_us) in
+            [("1700000000", 500_000), ("1700000000400", 100_000), ("1700000000499000", 1000)]
+        {
+            let text = format!(r#"{{"x":"y","data":[{{"ts":1}},{{"a":[1,2],"ts":{sent}}},null],"z":true}}"#);
+            assert_eq!(stamp.age_us(text.as_bytes(), ARRIVAL), Some(age_us), "{text}");
+        }
+        assert_eq!(stamp.age_us(br#"{"data":[]}"#, ARRIVAL), None);
+        assert_eq!(stamp.age_us(b"not json", ARRIVAL), None);
+    }
+
+    #[test]
+    fn a_binary_stamp_is_the_senders_monotonic_clock() {
+        let stamp = Stamp::parse("bin8:mono").unwrap();
+        let mut payload = 2_000_000u64.to_le_bytes().to_vec();
+        payload.extend_from_slice(b"rest");
+        assert_eq!(stamp.age_us(&payload, ARRIVAL), Some(5000));
+        assert_eq!(stamp.age_us(&payload[..7], ARRIVAL), None);
+    }
+
+    #[test]
+    fn an_unknown_stamp_is_refused() {
+        assert!(Stamp::parse("json:").is_err() && Stamp::parse("bin4:mono").is_err());
+    }
+}
