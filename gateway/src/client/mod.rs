@@ -6,6 +6,7 @@ mod rate;
 use std::{collections::VecDeque, net::IpAddr};
 
 use bytes::Bytes;
+use proto::encode::{self, Opcode};
 use ring::ConnId;
 
 pub use rate::{ErrorWindow, Rate, RateLimit};
@@ -25,6 +26,9 @@ pub enum Phase {
     /// The ring was told to close it.
     Closing,
 }
+
+/// Pongs that wait for one client.
+const PONGS_BYTES_MAX: usize = 1024;
 
 /// A subscription of a connection.
 #[derive(Debug)]
@@ -48,8 +52,8 @@ pub struct Waiting {
     pub queue: VecDeque<Bytes>,
     /// Input not yet parsed.
     pub held: Vec<u8>,
-    /// The newest ping to answer.
-    pub pong: Option<Vec<u8>>,
+    /// Pongs to send, encoded.
+    pub pongs: Vec<u8>,
 }
 
 /// Where the connection stands with our own ping.
@@ -144,12 +148,31 @@ impl Client {
         self.waiting().queue.push_back(bytes.into());
     }
 
+    /// Answers a ping (RFC 6455, 5.5.3). Over the bound only the newest is answered.
+    pub fn queue_pong(&mut self, payload: &[u8]) {
+        let pongs = &mut self.waiting().pongs;
+        if pongs.len() > PONGS_BYTES_MAX {
+            pongs.clear();
+        }
+        encode::frame(pongs, Opcode::Pong, payload);
+    }
+
+    /// Puts pongs in line before what is answered next.
+    pub fn settle_pongs(&mut self) {
+        if let Some(waiting) = &mut self.waiting
+            && !waiting.pongs.is_empty()
+        {
+            let pongs = std::mem::take(&mut waiting.pongs);
+            waiting.queue.push_back(pongs.into());
+        }
+    }
+
     /// Gives memory back when nothing waits.
     pub fn tidy(&mut self) {
         if let Some(w) = &self.waiting
             && w.queue.is_empty()
             && w.held.is_empty()
-            && w.pong.is_none()
+            && w.pongs.is_empty()
         {
             self.waiting = None;
         }

@@ -95,6 +95,9 @@ impl Shard {
     }
 
     fn on_message(&mut self, slot: u32, event: Event<'_>, now: Now) -> Then {
+        if !matches!(event, Event::Ping(_) | Event::Pong(_)) {
+            self.at(slot).settle_pongs();
+        }
         match event {
             Event::Request(request) => return self.on_request(slot, &request, now),
             Event::BadRequest(refusal) => self.refuse(slot, &refusal, now),
@@ -115,7 +118,7 @@ impl Shard {
                 }
                 Application::Echo => self.echo(slot, proto::encode::Opcode::Binary, bytes),
             },
-            Event::Ping(payload) => self.at(slot).waiting().pong = Some(payload.to_vec()),
+            Event::Ping(payload) => self.at(slot).queue_pong(payload),
             Event::Pong(_) => {}
             Event::Close(close) => {
                 let code = close.map_or(1000, |close| close.code);

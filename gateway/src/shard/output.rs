@@ -53,16 +53,11 @@ impl Shard {
                 return;
             }
             let phase = client.phase;
+            client.settle_pongs();
             if let Some(waiting) = &mut client.waiting {
                 if let Some(bytes) = waiting.queue.pop_front() {
                     client.tidy();
                     return self.send(slot, bytes, net, now);
-                }
-                if let (Some(payload), Phase::Open) = (waiting.pong.take(), phase) {
-                    client.tidy();
-                    let mut pong = Vec::with_capacity(payload.len() + 2);
-                    proto::encode::frame(&mut pong, proto::encode::Opcode::Pong, &payload);
-                    return self.send(slot, pong.into(), net, now);
                 }
                 if !waiting.held.is_empty() && matches!(phase, Phase::Open | Phase::Handshake) {
                     let mut held = std::mem::take(&mut waiting.held);
@@ -146,7 +141,7 @@ impl Shard {
         client.since_us = now.mono_us;
         if let Some(waiting) = &mut client.waiting {
             waiting.held = Vec::new();
-            waiting.pong = None;
+            waiting.pongs = Vec::new();
         }
         self.wheel.set(slot, now.mono_us + stall_us);
     }

@@ -23,6 +23,11 @@ const EVENTS_PER_TURN: usize = 1024;
 const BACKLOG: i32 = 4096;
 /// Not yet sent bytes that may lie in the kernel, where nothing can be conflated any more.
 const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
+/// Practically never. When glommio 0.9's preemption timer fires between its look at the rings and its
+/// look at the task queues, it parks with a task still runnable (`run_task_queues` gives `false`
+/// though it ran nothing), and the shard sleeps for ever. The pump is its executor's only task and
+/// keeps its own slices, so it needs no preemption.
+const PREEMPT_TIMER: Duration = Duration::from_secs(86_400);
 /// Slots of each ring's table for connections that are only being refused.
 pub const SLOTS_RESERVED: usize = 256;
 
@@ -88,7 +93,7 @@ pub fn start(
             .name(&format!("shard{index}"))
             .io_memory(0)
             .ring_depth(128)
-            .preempt_timer(Duration::from_micros(500))
+            .preempt_timer(PREEMPT_TIMER)
             .spawn(move || async move {
                 let options = ring::Options { slots: slots as u32, ..ring::Options::default() };
                 let set_up = Ring::new(&options, waker)
