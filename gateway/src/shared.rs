@@ -1,0 +1,115 @@
+//! What all threads of the process share: touched once per accept and close, never per frame.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+#[derive(Debug)]
+pub struct Shared {
+    /// 16 lower-case hex digits, new at every start.
+    pub epoch: String,
+    /// Where the page lives, for the redirect from the data listener.
+    pub admin: Option<SocketAddr>,
+    pub connections_max: usize,
+    pub connections_per_ip: usize,
+    draining: AtomicBool,
+    connections: AtomicUsize,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Why a connection is only let in to be told no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// 503.
+    Full,
+    /// 429.
+    Address,
+}
+
+impl Shared {
+    /// `connections_per_ip` 0: no limit.
+    pub fn new(
+        epoch: String,
+        admin: Option<SocketAddr>,
+        connections_max: usize,
+        connections_per_ip: usize,
+    ) -> Self {
+        Self {
+            epoch,
+            admin,
+            connections_max,
+            connections_per_ip,
+            draining: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            per_ip: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection in, exactly, over all shards.
+    pub fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
+        let room = |n: usize| (n < self.connections_max).then_some(n + 1);
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .map_err(|_| Refused::Full)?;
+        if self.connections_per_ip > 0 {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = per_ip.entry(peer).or_default();
+            if *count >= self.connections_per_ip {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                return Err(Refused::Address);
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts an admitted connection out.
+    pub fn release(&self, peer: IpAddr) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.connections_per_ip > 0 {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = per_ip.get_mut(&peer) {
+                *count -= 1;
+                if *count == 0 {
+                    per_ip.remove(&peer);
+                }
+            }
+        }
+    }
+
+    /// Admitted connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_exact_and_a_refused_address_takes_no_room() {
+        let shared = Shared::new("0".repeat(16), None, 3, 2);
+        let (a, b): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
+        assert_eq!(shared.admit(a), Err(Refused::Address));
+        assert_eq!(shared.admit(b), Ok(()));
+        assert_eq!(shared.admit(b), Err(Refused::Full));
+        shared.release(a);
+        assert_eq!(shared.admit(a), Ok(()));
+        assert_eq!(shared.connections(), 3);
+    }
+}
