@@ -14,7 +14,9 @@ use crate::{stats::Stats, update::Batch};
 pub enum Message {
     Updates(Arc<Batch>),
     /// Send every client away within `drain_us` from now.
-    Drain { drain_us: u64 },
+    Drain {
+        drain_us: u64,
+    },
     /// Give back a copy of the shard's counters.
     Scrape(tokio::sync::oneshot::Sender<Box<Stats>>),
     /// Reset whoever is left and end.
@@ -37,7 +39,12 @@ pub struct Inbox {
 impl Inbox {
     /// `updates_max`: `[limits] inbox_updates`.
     pub fn new(updates_max: usize, waker: ring::Waker) -> Arc<Self> {
-        Arc::new(Self { queue: ArrayQueue::new(MESSAGES_MAX), updates: AtomicUsize::new(0), updates_max, waker })
+        Arc::new(Self {
+            queue: ArrayQueue::new(MESSAGES_MAX),
+            updates: AtomicUsize::new(0),
+            updates_max,
+            waker,
+        })
     }
 
     /// Whether a batch may be pushed now. A batch is taken whole while the inbox is below its bound,
@@ -73,6 +80,11 @@ impl Inbox {
             self.updates.fetch_sub(batch.ops.len(), Ordering::Relaxed);
         }
         Some(message)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// Updates waiting.

@@ -13,6 +13,7 @@ pub mod control;
 pub mod fanout;
 pub mod inbox;
 pub mod logs;
+pub mod protocol;
 pub mod shard;
 pub mod shared;
 pub mod stats;

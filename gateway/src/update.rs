@@ -37,10 +37,15 @@ pub struct Update {
 #[derive(Debug, Clone)]
 pub enum Op {
     /// A topic is born. Its first update follows in the same batch.
-    Birth { topic: TopicId, name: Arc<str> },
+    Birth {
+        topic: TopicId,
+        name: Arc<str>,
+    },
     Update(Update),
     /// A tombstone is dropped: positions below its `version` can no longer be answered exactly.
-    Forget { topic: TopicId },
+    Forget {
+        topic: TopicId,
+    },
 }
 
 /// Steps that every shard takes together: a position stands only between batches, so a batch is as

@@ -1,1 +1,424 @@
+//! A ring in memory: the same commands and events, no kernel, everything decided by one seed.
+//!
+//! The test plays the peers (`peer_*`) and the kernel's limits ([`SimRing::set_window`]); the logic
+//! under test gets events from [`SimRing::next`] and commands the ring as [`Sockets`]. Events of one
+//! connection keep their order, those of different ones are mixed at random; received bytes are cut
+//! and sends are taken in random parts.
 
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+};
+
+use bytes::{Buf, Bytes};
+
+use crate::socket::{Close, ConnId, Event, Sockets};
+
+/// What the peer sees of a connection's end, once it has read all bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerEnd {
+    /// Not over.
+    Open,
+    /// Half-closed or closed in order.
+    Ended,
+    /// Reset; bytes that the peer had not read are gone.
+    Reset,
+}
+
+/// Sockets in memory.
+#[derive(Debug)]
+pub struct SimRing {
+    rng: fastrand::Rng,
+    /// The connection in each slot, and the generation that its next one gets.
+    slots: Vec<(Option<ConnId>, u32)>,
+    free: Vec<u32>,
+    conns: HashMap<ConnId, Conn>,
+    /// Connections of which something may be told or done, each once.
+    active: Vec<ConnId>,
+    recv_bytes_max: usize,
+    send_bytes_max: usize,
+    window_bytes: usize,
+    connect_error: Option<io::ErrorKind>,
+}
+
+#[derive(Debug, Default)]
+struct Conn {
+    active: bool,
+    events: VecDeque<Event>,
+    closing: bool,
+    closed: bool,
+    // Towards us.
+    inbound: VecDeque<u8>,
+    peer_closed: bool,
+    peer_reset: bool,
+    paused: bool,
+    ended: bool,
+    // Towards the peer.
+    sending: Option<Bytes>,
+    /// Of the send in flight, until the program has read its last event.
+    held_bytes: Option<usize>,
+    kernel: VecDeque<u8>,
+    window_bytes: usize,
+    shut: bool,
+    reset: bool,
+    querying: bool,
+}
+
+impl SimRing {
+    /// A ring with `slots` slots. The same seed and the same calls give the same events.
+    pub fn new(slots: u32, seed: u64) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            slots: vec![(None, 0); slots as usize],
+            free: (0..slots).rev().collect(),
+            conns: HashMap::new(),
+            active: Vec::new(),
+            recv_bytes_max: 4096,
+            send_bytes_max: usize::MAX,
+            window_bytes: usize::MAX,
+            connect_error: None,
+        }
+    }
+
+    /// The most bytes that one `Received` carries; 4096 at first.
+    pub fn set_recv_bytes_max(&mut self, bytes: usize) {
+        self.recv_bytes_max = bytes.max(1);
+    }
+
+    /// The most bytes that one step of a send moves; unlimited at first.
+    pub fn set_send_bytes_max(&mut self, bytes: usize) {
+        self.send_bytes_max = bytes.max(1);
+    }
+
+    /// The window of connections made from now on.
+    pub fn set_default_window(&mut self, bytes: usize) {
+        self.window_bytes = bytes;
+    }
+
+    /// Bytes that the kernel holds for a peer that does not read; more of a send waits. 0 stalls it.
+    pub fn set_window(&mut self, conn: ConnId, bytes: usize) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.window_bytes = bytes;
+        }
+        self.activate(conn);
+    }
+
+    /// Makes every later `connect` end with this error, or succeed again.
+    pub fn set_connect_error(&mut self, error: Option<io::ErrorKind>) {
+        self.connect_error = error;
+    }
+
+    /// A peer connects; `Accepted` follows. `None`: the table is full, the peer waits in the backlog.
+    pub fn accept(&mut self, peer: SocketAddr) -> Option<ConnId> {
+        let conn = self.occupy()?;
+        self.conns.get_mut(&conn)?.events.push_back(Event::Accepted { conn, peer });
+        Some(conn)
+    }
+
+    /// The peer sends. `false`: the connection is gone or the peer had ended its side.
+    pub fn peer_send(&mut self, conn: ConnId, bytes: &[u8]) -> bool {
+        let Some(c) = self.conns.get_mut(&conn).filter(|c| c.peer_can_send()) else { return false };
+        c.inbound.extend(bytes);
+        self.activate(conn);
+        true
+    }
+
+    /// The peer reads up to `max` bytes of what it was sent, which makes room for more.
+    pub fn peer_read(&mut self, conn: ConnId, max: usize) -> Vec<u8> {
+        let Some(c) = self.conns.get_mut(&conn) else { return Vec::new() };
+        let count = c.kernel.len().min(max);
+        let bytes = c.kernel.drain(..count).collect();
+        self.activate(conn);
+        bytes
+    }
+
+    /// The peer half-closes: after what it sent, `ReceiveEnded` without error.
+    pub fn peer_close(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.peer_closed = true;
+        }
+        self.activate(conn);
+    }
+
+    /// The peer resets: what is under way in both directions is lost.
+    pub fn peer_reset(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn).filter(|c| !c.closed) {
+            c.peer_reset = true;
+            c.inbound.clear();
+            c.kernel.clear();
+        }
+        self.activate(conn);
+    }
+
+    /// How the connection ended for the peer; bytes may be left to read before that.
+    pub fn peer_end(&self, conn: ConnId) -> PeerEnd {
+        match self.conns.get(&conn) {
+            None => PeerEnd::Reset,
+            Some(c) if c.reset || c.peer_reset => PeerEnd::Reset,
+            Some(c) if c.shut || c.closed => PeerEnd::Ended,
+            Some(_) => PeerEnd::Open,
+        }
+    }
+
+    /// Drops the peer's side of a connection that is over, which else is kept for looking at.
+    pub fn peer_forget(&mut self, conn: ConnId) {
+        if self.conns.get(&conn).is_some_and(|c| c.closed) {
+            self.conns.remove(&conn);
+        }
+    }
+
+    /// Bytes of the send in flight that the kernel has not taken yet.
+    pub fn in_flight(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).and_then(|c| c.sending.as_ref()).map_or(0, Bytes::len)
+    }
+
+    /// Bytes kept in memory by all sends in flight, what was taken of them included.
+    pub fn held_bytes(&self) -> usize {
+        self.slots
+            .iter()
+            .filter_map(|(conn, _)| self.conns.get(conn.as_ref()?))
+            .filter_map(|c| c.held_bytes)
+            .sum()
+    }
+
+    /// Whether the program has paused receiving.
+    pub fn is_paused(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|c| c.paused)
+    }
+
+    /// The next event of a random connection, after random progress of others. `None`: nothing
+    /// happens until a peer or the program does something.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would keep the ring borrowed")]
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            let (index, conn) = self.pick()?;
+            if !self.progress(conn) {
+                self.deactivate(index);
+                continue;
+            }
+            let Some(c) = self.conns.get_mut(&conn) else { continue };
+            let Some(event) = c.events.pop_front() else { continue };
+            match event {
+                Event::Sent { done: true, .. } | Event::SendFailed { .. } => c.held_bytes = None,
+                Event::Closed { .. } => {
+                    self.deactivate(index);
+                    self.vacate(conn);
+                }
+                _ => {}
+            }
+            return Some(event);
+        }
+    }
+
+    /// Lets one random connection progress without handing its events out, so that they pile up as
+    /// they do while a program is busy. `false`: none can.
+    pub fn step(&mut self) -> bool {
+        while let Some((index, conn)) = self.pick() {
+            if self.progress(conn) {
+                return true;
+            }
+            self.deactivate(index);
+        }
+        false
+    }
+
+    fn pick(&mut self) -> Option<(usize, ConnId)> {
+        if self.active.is_empty() {
+            return None;
+        }
+        let index = self.rng.usize(..self.active.len());
+        Some((index, self.active[index]))
+    }
+
+    fn activate(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn).filter(|c| !c.active && !c.closed) {
+            c.active = true;
+            self.active.push(conn);
+        }
+    }
+
+    fn deactivate(&mut self, index: usize) {
+        let conn = self.active.swap_remove(index);
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.active = false;
+        }
+    }
+
+    /// Does one thing that the connection can do now. `false`: none, and no event waits.
+    fn progress(&mut self, conn: ConnId) -> bool {
+        let Some(c) = self.conns.get_mut(&conn).filter(|c| !c.closed) else { return false };
+        if c.closing {
+            return !c.events.is_empty();
+        }
+        let can_receive = c.can_receive();
+        let can_send = c.can_send();
+        let can_answer = c.querying;
+        let mut choices = [(can_receive, 0u8), (can_send, 1), (can_answer, 2)];
+        self.rng.shuffle(&mut choices);
+        let Some((_, choice)) = choices.into_iter().find(|(possible, _)| *possible) else {
+            return !c.events.is_empty();
+        };
+        match choice {
+            0 => c.receive(conn, &mut self.rng, self.recv_bytes_max),
+            1 => c.send(conn, &mut self.rng, self.send_bytes_max),
+            _ => c.answer(conn),
+        }
+        true
+    }
+
+    fn occupy(&mut self) -> Option<ConnId> {
+        let slot = self.free.pop()?;
+        let (user, generation) = &mut self.slots[slot as usize];
+        assert!(user.is_none(), "slot {slot} is in use");
+        let conn = ConnId { slot, generation: *generation };
+        *user = Some(conn);
+        self.conns.insert(conn, Conn { window_bytes: self.window_bytes, ..Conn::default() });
+        self.activate(conn);
+        Some(conn)
+    }
+
+    fn vacate(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            assert!(c.events.is_empty(), "{conn:?} has events after Closed");
+            c.closed = true;
+            if c.reset || c.peer_reset {
+                self.conns.remove(&conn);
+            }
+        }
+        let (user, generation) = &mut self.slots[conn.slot as usize];
+        assert_eq!(*user, Some(conn), "the slot of {conn:?} has another user");
+        *user = None;
+        *generation = generation.wrapping_add(1);
+        self.free.push(conn.slot);
+    }
+
+    /// A connection that takes commands.
+    fn live(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(&conn).filter(|c| !c.closing && !c.closed)
+    }
+}
+
+impl Conn {
+    fn peer_can_send(&self) -> bool {
+        !self.peer_closed && !self.peer_reset && !self.closing && !self.closed
+    }
+
+    fn can_receive(&self) -> bool {
+        !self.paused && !self.ended && (!self.inbound.is_empty() || self.peer_closed || self.peer_reset)
+    }
+
+    fn can_send(&self) -> bool {
+        self.sending.is_some() && (self.peer_reset || self.window_bytes > self.kernel.len())
+    }
+
+    fn receive(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {
+        if self.inbound.is_empty() {
+            self.ended = true;
+            let error = self.peer_reset.then(|| io::ErrorKind::ConnectionReset.into());
+            self.events.push_back(Event::ReceiveEnded { conn, error });
+            return;
+        }
+        let count = rng.usize(1..=self.inbound.len().min(max));
+        let bytes: Vec<u8> = self.inbound.drain(..count).collect();
+        self.events.push_back(Event::Received { conn, bytes: bytes.into() });
+    }
+
+    fn send(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {
+        let Some(mut rest) = self.sending.take() else { return };
+        if self.peer_reset || self.shut {
+            let error = if self.shut { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
+            return self.events.push_back(Event::SendFailed { conn, error: error.into() });
+        }
+        let room = self.window_bytes - self.kernel.len();
+        let most = rest.len().min(room).min(max);
+        // Mostly the kernel takes all that fits.
+        let count = if most == 0 || rng.bool() { most } else { rng.usize(1..=most) };
+        self.kernel.extend(rest.split_to(count));
+        let done = !rest.has_remaining();
+        if !done {
+            self.sending = Some(rest);
+        }
+        self.events.push_back(Event::Sent { conn, bytes: count as u32, done });
+    }
+
+    fn answer(&mut self, conn: ConnId) {
+        self.querying = false;
+        self.events.push_back(Event::Unsent { conn, bytes: self.kernel.len() as u32 });
+    }
+}
+
+impl Sockets for SimRing {
+    fn send(&mut self, conn: ConnId, bytes: Bytes) {
+        let Some(c) = self.live(conn) else { return };
+        assert!(c.held_bytes.is_none(), "connection {conn:?} has a send in flight already");
+        c.held_bytes = Some(bytes.len());
+        c.sending = Some(bytes);
+        self.activate(conn);
+    }
+
+    fn pause_receive(&mut self, conn: ConnId) {
+        let (mut rng, max) = (self.rng.fork(), self.recv_bytes_max);
+        let Some(c) = self.live(conn) else { return };
+        // What the kernel had handed over already.
+        if !c.paused && c.can_receive() && rng.bool() {
+            c.receive(conn, &mut rng, max);
+        }
+        c.paused = true;
+    }
+
+    fn resume_receive(&mut self, conn: ConnId) {
+        let Some(c) = self.live(conn) else { return };
+        c.paused = false;
+        self.activate(conn);
+    }
+
+    fn shutdown(&mut self, conn: ConnId) {
+        let Some(c) = self.live(conn) else { return };
+        assert!(c.held_bytes.is_none(), "connection {conn:?} was half-closed with a send in flight");
+        c.shut = true;
+    }
+
+    fn query_unsent(&mut self, conn: ConnId) {
+        let Some(c) = self.live(conn) else { return };
+        c.querying = true;
+        self.activate(conn);
+    }
+
+    fn close(&mut self, conn: ConnId, how: Close) {
+        let Some(c) = self.live(conn) else { return };
+        c.closing = true;
+        (c.sending, c.held_bytes) = (None, None);
+        c.inbound.clear();
+        c.events.clear();
+        if how == Close::Reset {
+            c.reset = true;
+            c.kernel.clear();
+        } else {
+            c.shut = true;
+        }
+        c.events.push_back(Event::Closed { conn });
+        self.activate(conn);
+    }
+
+    fn connect(&mut self, _source: Option<SocketAddr>, _target: SocketAddr) -> Option<ConnId> {
+        let error = self.connect_error;
+        let conn = self.occupy()?;
+        let c = self.conns.get_mut(&conn)?;
+        let result = error.map_or(Ok(()), |kind| Err(kind.into()));
+        c.events.push_back(Event::Connected { conn, result });
+        if error.is_some() {
+            c.closing = true;
+            c.events.push_back(Event::Closed { conn });
+        }
+        Some(conn)
+    }
+
+    fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+}

@@ -38,6 +38,7 @@ pub enum Event {
     /// The send in flight failed; its bytes are released. The connection should be closed.
     SendFailed { conn: ConnId, error: io::Error },
     /// Answer to [`Sockets::query_unsent`]: bytes in the socket's send queue, not yet acknowledged.
+    /// If the kernel refuses to say there is no answer, which cannot be mistaken for progress.
     Unsent { conn: ConnId, bytes: u32 },
     /// The connection is gone and its slot free.
     Closed { conn: ConnId },
@@ -66,9 +67,10 @@ pub trait Sockets {
     fn resume_receive(&mut self, conn: ConnId);
     /// Half-closes: the peer reads an end of stream after what was sent. Call it when no send is in flight.
     fn shutdown(&mut self, conn: ConnId);
-    /// Asks for [`Event::Unsent`].
+    /// Asks for [`Event::Unsent`]. Does nothing while an answer is awaited.
     fn query_unsent(&mut self, conn: ConnId);
-    /// Cancels what is in flight and frees the slot; [`Event::Closed`] follows.
+    /// Cancels what is in flight and frees the slot. Of this connection only [`Event::Closed`] is
+    /// told from now on, not even what had happened before.
     fn close(&mut self, conn: ConnId, how: Close);
     /// Opens a connection from `source` (port 0: any) to `target`; [`Event::Connected`] follows.
     /// `None` when the table is full.

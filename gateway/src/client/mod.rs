@@ -1,1 +1,178 @@
-//! TODO-skeleton
+//! One connection: what a shard remembers of a client. Small, since there are very many.
+
+pub mod handshake;
+mod rate;
+
+use std::{collections::VecDeque, net::IpAddr};
+
+use bytes::Bytes;
+use ring::ConnId;
+
+pub use rate::{ErrorWindow, Rate, RateLimit};
+
+use crate::{fanout::ClassId, shared::Refused, stats::Reason};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading the request head.
+    Handshake,
+    /// A WebSocket.
+    Open,
+    /// The last bytes (a refusal, a close frame) are on their way; input is discarded.
+    Leaving,
+    /// Half-closed; input is discarded until the peer closes too, for a bounded time.
+    Lingering,
+    /// The ring was told to close it.
+    Closing,
+}
+
+/// A subscription of a connection.
+#[derive(Debug)]
+pub struct Sub {
+    pub name: Box<str>,
+    pub class: ClassId,
+    /// Place among the class's members.
+    pub place: u32,
+    /// 0 to 7; part of the class's key.
+    pub slot: u8,
+    /// Version of the last thing sent: the client's position.
+    pub pos: u64,
+    /// When anything was last sent. µs, monotonic.
+    pub sent_us: u64,
+}
+
+/// What waits for the send in flight. Made only when needed.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Answers and what goes with them, in order. Bounded: no further message is read while it holds any.
+    pub queue: VecDeque<Bytes>,
+    /// Input not yet parsed.
+    pub held: Vec<u8>,
+    /// The newest ping to answer.
+    pub pong: Option<Vec<u8>>,
+}
+
+/// Where the connection stands with our own ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingState {
+    None,
+    /// Being sent.
+    Sending,
+    /// In the kernel since then (µs, monotonic), with that many bytes in the send queue after it.
+    Waiting {
+        since_us: u64,
+        unsent: Option<u32>,
+    },
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub id: ConnId,
+    pub conn: proto::Conn,
+    pub peer: IpAddr,
+    pub phase: Phase,
+    /// Counted in [`crate::shared::Shared`].
+    pub admitted: bool,
+    /// To be told no.
+    pub refused: Option<Refused>,
+    pub in_flight: bool,
+    pub paused: bool,
+    /// The peer sends no more.
+    pub peer_done: bool,
+    pub ping: PingState,
+    /// Why it ended, once known; counted once.
+    pub ended: Option<Reason>,
+    pub subs: Vec<Sub>,
+    pub waiting: Option<Box<Waiting>>,
+    pub errors: Option<Box<ErrorWindow>>,
+    pub messages: Rate,
+    pub controls: Rate,
+    /// Since when it is in this phase, or without a subscription. µs, monotonic, like all below.
+    pub since_us: u64,
+    /// When bytes last came from it.
+    pub heard_us: u64,
+    /// When the send in flight began or last moved.
+    pub progress_us: u64,
+    /// When a send that had been waiting for the peer last moved: a sign of life.
+    pub moved_us: u64,
+    /// Bytes discarded while leaving.
+    pub discarded: u32,
+}
+
+impl Client {
+    pub fn new(id: ConnId, peer: IpAddr, now_us: u64) -> Self {
+        Self {
+            id,
+            conn: proto::Conn::server(),
+            peer,
+            phase: Phase::Handshake,
+            admitted: false,
+            refused: None,
+            in_flight: false,
+            paused: false,
+            peer_done: false,
+            ping: PingState::None,
+            ended: None,
+            subs: Vec::new(),
+            waiting: None,
+            errors: None,
+            messages: Rate::default(),
+            controls: Rate::default(),
+            since_us: now_us,
+            heard_us: now_us,
+            progress_us: now_us,
+            moved_us: now_us,
+            discarded: 0,
+        }
+    }
+
+    /// Whether something must leave before anything else may be answered.
+    pub fn blocked(&self) -> bool {
+        self.in_flight || self.waiting.as_ref().is_some_and(|w| !w.queue.is_empty())
+    }
+
+    /// Whether a fan-out may hand it a frame.
+    pub fn ready(&self) -> bool {
+        self.phase == Phase::Open && !self.blocked()
+    }
+
+    pub fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    pub fn queue(&mut self, bytes: impl Into<Bytes>) {
+        self.waiting().queue.push_back(bytes.into());
+    }
+
+    /// Gives memory back when nothing waits.
+    pub fn tidy(&mut self) {
+        if let Some(w) = &self.waiting
+            && w.queue.is_empty()
+            && w.held.is_empty()
+            && w.pong.is_none()
+        {
+            self.waiting = None;
+        }
+    }
+
+    pub fn sub_in_slot(&mut self, slot: u8) -> Option<&mut Sub> {
+        self.subs.iter_mut().find(|sub| sub.slot == slot)
+    }
+
+    /// The lowest slot no subscription holds.
+    pub fn free_slot(&self) -> u8 {
+        let taken = |slot: &u8| self.subs.iter().any(|sub| sub.slot == *slot);
+        (0..=u8::MAX).find(|slot| !taken(slot)).unwrap_or(u8::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_small() {
+        assert!(size_of::<Client>() <= 208, "{}", size_of::<Client>());
+        assert!(size_of::<Sub>() <= 48, "{}", size_of::<Sub>());
+    }
+}

@@ -1,1 +1,299 @@
-//! TODO-skeleton
+//! A shard: its clients, its fan-out and its deadlines, as events in and commands out.
+//!
+//! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
+//! runs on io_uring ([`pump`]) and in a simulation.
+
+mod deadlines;
+mod drain;
+mod fan;
+mod input;
+mod output;
+pub mod pump;
+mod session;
+mod wheel;
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use ring::{Close, ConnId, Event, Sockets};
+
+use crate::{
+    client::{Client, Phase, RateLimit},
+    clock::Now,
+    config,
+    fanout::Fanout,
+    inbox::{Inbox, Message},
+    shared::{Refused, Shared},
+    stats::{Reason, Stats},
+};
+use drain::Drain;
+use fan::Job;
+use wheel::Wheel;
+
+/// Whom a shard serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Application {
+    /// Subscribers of the fan-out.
+    Broadcast,
+    /// Every message is answered with itself; for conformance suites.
+    Echo,
+}
+
+/// Limits in the units the shard computes with.
+#[derive(Debug, Clone)]
+struct Limits {
+    proto: proto::Limits,
+    messages: RateLimit,
+    controls: RateLimit,
+    subscriptions: usize,
+    patterns: usize,
+    pinned_bytes: usize,
+    stall_us: u64,
+    handshake_us: u64,
+    idle_us: u64,
+    ping_us: u64,
+    pong_us: u64,
+}
+
+impl Limits {
+    fn new(limits: &config::Limits) -> Self {
+        let us = |duration: std::time::Duration| duration.as_micros() as u64;
+        Self {
+            proto: proto::Limits {
+                head_bytes: limits.head_bytes,
+                headers: 64,
+                message_bytes: limits.message_bytes,
+            },
+            messages: RateLimit::per_s(limits.messages_per_s),
+            controls: RateLimit::per_s(limits.control_per_s),
+            subscriptions: limits.subscriptions,
+            patterns: limits.patterns,
+            pinned_bytes: limits.pinned_bytes,
+            stall_us: us(limits.stall),
+            handshake_us: us(limits.handshake),
+            idle_us: us(limits.idle),
+            ping_us: us(limits.ping),
+            pong_us: us(limits.pong),
+        }
+    }
+}
+
+pub struct Shard {
+    application: Application,
+    fanout_config: config::Fanout,
+    limits: Limits,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    fanout: Fanout,
+    /// By slot of the ring's table.
+    clients: Vec<Option<Client>>,
+    /// Slots taken, and how many may be by connections that are not refused.
+    taken: usize,
+    slots_open: usize,
+    clients_open: usize,
+    jobs: VecDeque<Job>,
+    wheel: Wheel,
+    drain: Option<Drain>,
+    stop: bool,
+    /// Position at which classes with interval 0 were last looked at.
+    immediate_at: u64,
+    pinned_checked_us: u64,
+    stats: Stats,
+}
+
+impl Shard {
+    /// `index`: which of `config.server.shards` it is; `slots`: of its ring's table.
+    pub fn new(
+        config: &config::Config,
+        application: Application,
+        index: usize,
+        slots: usize,
+        shared: Arc<Shared>,
+        inbox: Arc<Inbox>,
+        now: Now,
+    ) -> Self {
+        Self {
+            application,
+            fanout_config: config.fanout.clone(),
+            limits: Limits::new(&config.limits),
+            shared,
+            inbox,
+            fanout: Fanout::new(&config.fanout, &config.limits, (index, config.server.shards)),
+            clients: Vec::with_capacity(slots),
+            taken: 0,
+            slots_open: slots - pump::SLOTS_RESERVED.min(slots / 4),
+            clients_open: 0,
+            jobs: VecDeque::new(),
+            wheel: Wheel::new(slots, now.mono_us),
+            drain: None,
+            stop: false,
+            immediate_at: 0,
+            pinned_checked_us: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes in what the control plane sent. Sends nothing.
+    pub fn take_inbox(&mut self, now: Now) {
+        self.fanout.begin_drain();
+        while let Some(message) = self.inbox.pop() {
+            match message {
+                Message::Updates(batch) => self.fanout.apply(&batch),
+                Message::Drain { drain_us } => self.start_drain(drain_us, now),
+                // The scraper may have given up waiting.
+                Message::Scrape(answer) => drop(answer.send(Box::new(self.stats()))),
+                Message::Stop => self.stop = true,
+            }
+        }
+    }
+
+    pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
+        match event {
+            Event::Accepted { conn, peer } => self.on_accepted(conn, peer, now),
+            Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
+            Event::ReceiveEnded { conn, error } => self.on_receive_ended(conn, error.is_some(), net, now),
+            Event::Sent { conn, bytes, done } => self.on_sent(conn, bytes, done, net, now),
+            Event::SendFailed { conn, .. } => {
+                if let Some(client) = self.client(conn) {
+                    client.in_flight = false;
+                    self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+                }
+            }
+            Event::Unsent { conn, bytes } => self.on_unsent(conn, bytes, net, now),
+            Event::Closed { conn } => self.on_closed(conn),
+            Event::AcceptFailed { error } => {
+                self.stats.accept_failures += 1;
+                tracing::warn!(%error, "could not accept a connection");
+            }
+            Event::Connected { .. } => {}
+        }
+    }
+
+    /// Does what is due: deadlines, flushes and one slice of fan-out. `true`: there is more to do.
+    pub fn run(&mut self, net: &mut impl Sockets, now: Now) -> bool {
+        if self.stop {
+            self.reset_all(net);
+            return false;
+        }
+        self.run_deadlines(net, now);
+        self.run_drain(net, now);
+        self.flush_due(now);
+        self.run_jobs(net, now);
+        self.check_pinned(net, now);
+        !self.jobs.is_empty() || self.drain.as_ref().is_some_and(Drain::telling)
+    }
+
+    /// When [`Shard::run`] is next needed without an event. µs, monotonic.
+    pub fn next_us(&self) -> Option<u64> {
+        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether nothing is left to serve: told to end, and every connection is gone.
+    pub fn finished(&self) -> bool {
+        self.stop && self.taken == 0
+    }
+
+    /// A copy of the counters, gauges as of now.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.fanout.counters;
+        Stats {
+            sockets: self.taken as u64,
+            connections: self.clients_open as u64,
+            topics: self.fanout.topics_len() as u64,
+            classes: self.fanout.classes.len() as u64,
+            patterns: self.fanout.patterns_len() as u64,
+            subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
+            updates_in: counters.updates_in,
+            updates_framed: counters.updates_framed,
+            frames_built: counters.frames_built,
+            conflated: counters.conflated,
+            pinned_bytes: self.fanout.pinned.bytes() as u64,
+            inbox_depth: self.inbox.depth() as u64,
+            version: self.fanout.position(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The client, where `conn` is still the one in its slot.
+    fn client(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.clients.get_mut(conn.slot as usize)?.as_mut().filter(|client| client.id == conn)
+    }
+
+    /// The client in `slot`; call only where one is.
+    fn at(&mut self, slot: u32) -> &mut Client {
+        self.clients[slot as usize].as_mut().expect("a live connection's slot is taken")
+    }
+
+    fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, now: Now) {
+        let slot = conn.slot as usize;
+        if slot >= self.clients.len() {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        let peer = peer.ip().to_canonical();
+        let mut client = Client::new(conn, peer, now.mono_us);
+        if self.taken >= self.slots_open {
+            client.refused = Some(Refused::Full);
+        } else {
+            match self.shared.admit(peer) {
+                Ok(()) => client.admitted = true,
+                Err(refused) => client.refused = Some(refused),
+            }
+        }
+        self.clients[slot] = Some(client);
+        self.taken += 1;
+        self.wheel.set(conn.slot, now.mono_us + self.limits.handshake_us);
+    }
+
+    fn on_closed(&mut self, conn: ConnId) {
+        if self.client(conn).is_none() {
+            return;
+        }
+        self.end(conn.slot, Reason::SocketError);
+        self.wheel.clear(conn.slot);
+        self.taken -= 1;
+        if let Some(client) = self.clients[conn.slot as usize].take()
+            && client.admitted
+        {
+            self.shared.release(client.peer);
+        }
+    }
+
+    /// The connection stops being a subscriber, for the first reason given.
+    fn end(&mut self, slot: u32, reason: Reason) {
+        while let Some(sub) = self.at(slot).subs.pop() {
+            self.leave_class(sub.class, sub.place, sub.slot);
+        }
+        let client = self.at(slot);
+        if client.ended.is_none() {
+            client.ended = Some(reason);
+            let open = client.phase == Phase::Open;
+            self.stats.ended(reason);
+            if open {
+                self.clients_open -= 1;
+            }
+        }
+    }
+
+    /// Closes at once, without a word.
+    fn hang_up(&mut self, slot: u32, reason: Reason, how: Close, net: &mut impl Sockets) {
+        self.end(slot, reason);
+        let client = self.at(slot);
+        if client.phase != Phase::Closing {
+            client.phase = Phase::Closing;
+            client.waiting = None;
+            let id = client.id;
+            self.wheel.clear(slot);
+            net.close(id, how);
+        }
+    }
+
+    fn reset_all(&mut self, net: &mut impl Sockets) {
+        for slot in 0..self.clients.len() {
+            if self.clients[slot].is_some() {
+                self.hang_up(slot as u32, Reason::Draining, Close::Reset, net);
+            }
+        }
+    }
+}

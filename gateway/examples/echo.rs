@@ -1,0 +1,49 @@
+//! An echo server on the gateway's own shard, ring and `proto`: what conformance suites test.
+//!
+//! `echo --port N` answers every message with itself. Its first line on stdout is
+//! `listening data=127.0.0.1:PORT`.
+#![forbid(unsafe_code)]
+
+use std::{sync::Arc, time::Instant};
+
+use clap::Parser;
+use gateway::{
+    config::Config,
+    inbox::Inbox,
+    shard::{Application, pump},
+    shared::Shared,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Largest message of the conformance suites (Autobahn group 9).
+const MESSAGE_BYTES: usize = 16 << 20;
+const CONNECTIONS: usize = 1000;
+
+#[derive(Parser)]
+struct Args {
+    /// 0: any free one.
+    #[arg(long, default_value_t = 9001)]
+    port: u16,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    let mut config = Config::embedded_demo();
+    config.server.data = ([127, 0, 0, 1], args.port).into();
+    config.server.shards = 1;
+    config.limits.message_bytes = MESSAGE_BYTES;
+    config.limits.messages_per_s = 0;
+    config.limits.control_per_s = 0;
+    let waker = ring::Waker::new()?;
+    let inbox = Inbox::new(config.limits.inbox_updates, waker.clone());
+    let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, 0));
+    let config = Arc::new(config);
+    let slots = pump::slots(CONNECTIONS, CONNECTIONS * 2);
+    let shards =
+        pump::start(&config, Application::Echo, &shared, &[inbox], vec![waker], slots, Instant::now())?;
+    println!("listening data={}", shards.addr);
+    shards.join();
+    Ok(())
+}

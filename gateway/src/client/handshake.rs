@@ -1,0 +1,191 @@
+//! What the data listener answers to a request head. No IO.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proto::{Refusal, Request, handshake};
+
+use crate::{
+    protocol::{self, SUBPROTOCOL, Subscribe},
+    shared::Refused,
+};
+
+/// Seconds a client over a limit is asked to wait.
+const RETRY_AFTER_S: &str = "5";
+
+/// The answer and what follows it.
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole HTTP answer that is no refusal; then the connection ends.
+    Plain(Vec<u8>),
+    Refuse(Refusal),
+    /// The 101, and the subscription that rode on the URL.
+    Upgrade {
+        head: Vec<u8>,
+        subscribe: Option<Subscribe>,
+    },
+}
+
+/// What the answer depends on beside the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation {
+    pub peer: IpAddr,
+    pub refused: Option<Refused>,
+    pub draining: bool,
+    pub admin: Option<SocketAddr>,
+    /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
+    pub echo: bool,
+}
+
+pub fn answer(request: &Request<'_>, situation: &Situation) -> Answer {
+    let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
+    if situation.echo {
+        return upgrade(request, None, false);
+    }
+    if !matches!(path, "/ws" | "/healthz" | "/") {
+        return refuse(404, "no such path here; subscribers connect to /ws");
+    }
+    if request.method() != "GET" {
+        return refuse(405, "only GET is allowed here");
+    }
+    match path {
+        "/healthz" if situation.draining => refuse(503, "draining"),
+        "/healthz" => plain(200, "text/plain", b"ok\n"),
+        "/" => match situation.admin {
+            Some(admin) if situation.peer.is_loopback() => redirect(admin),
+            _ => refuse(404, "no such path here; subscribers connect to /ws"),
+        },
+        _ => subscriber(request, query, situation),
+    }
+}
+
+fn subscriber(request: &Request<'_>, query: &str, situation: &Situation) -> Answer {
+    if situation.draining {
+        return refuse(503, "draining");
+    }
+    match situation.refused {
+        Some(Refused::Full) => return refuse(503, "the gateway is full"),
+        Some(Refused::Address) => return refuse(429, "too many connections from this address"),
+        None => {}
+    }
+    match subscribe_of(query) {
+        Ok(subscribe) => upgrade(request, subscribe, true),
+        Err(reason) => refuse(400, &reason),
+    }
+}
+
+fn upgrade(request: &Request<'_>, subscribe: Option<Subscribe>, subprotocol: bool) -> Answer {
+    match request.upgrade() {
+        Err(refusal) => Answer::Refuse(refusal),
+        Ok(upgrade) => {
+            let known = subprotocol && upgrade.protocols().any(|offered| offered == SUBPROTOCOL);
+            let mut head = Vec::with_capacity(192);
+            handshake::accept(&mut head, upgrade.key(), known.then_some(SUBPROTOCOL));
+            Answer::Upgrade { head, subscribe }
+        }
+    }
+}
+
+/// The HTTP answer of a refusal.
+pub fn refusal(refusal: &Refusal) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let extra: &[(&str, &str)] = if refusal.status == 429 { &[("Retry-After", RETRY_AFTER_S)] } else { &[] };
+    handshake::refuse(&mut out, refusal.status, &refusal.reason, extra);
+    out
+}
+
+fn refuse(status: u16, reason: &str) -> Answer {
+    Answer::Refuse(Refusal { status, reason: reason.to_owned() })
+}
+
+fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
+    let mut out = Vec::with_capacity(192);
+    handshake::respond(&mut out, status, content_type, body);
+    Answer::Plain(out)
+}
+
+fn redirect(admin: SocketAddr) -> Answer {
+    let head = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    Answer::Plain(head.into_bytes())
+}
+
+/// The subscription on a URL: `topics=a.b,c.*&interval_ms=100&since=EPOCH:VERSION`. Other
+/// parameters are ignored, as unknown fields are; without `topics` there is none.
+fn subscribe_of(query: &str) -> Result<Option<Subscribe>, String> {
+    let mut subscribe = Subscribe::default();
+    let (mut topics, mut others) = (None, false);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=').or(Some((pair, "")))) {
+        let value =
+            decode(value).ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))?;
+        match name {
+            "topics" => topics = Some(value.split(',').map(str::to_owned).collect()),
+            "interval_ms" => {
+                let ms = value
+                    .parse()
+                    .map_err(|_| format!("bad interval_ms: {value} (milliseconds, 0 or more)"))?;
+                subscribe.interval_ms = Some(protocol::check_interval(ms)?);
+                others = true;
+            }
+            "since" => {
+                subscribe.since = Some(protocol::parse_since(&value)?);
+                others = true;
+            }
+            _ => {}
+        }
+    }
+    match topics {
+        Some(topics) => {
+            subscribe.topics = protocol::check_topics(topics)?;
+            Ok(Some(subscribe))
+        }
+        None if others => Err("interval_ms or since without topics".into()),
+        None => Ok(None),
+    }
+}
+
+/// Percent-decoding (RFC 3986, section 2.1).
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let decoded = match byte {
+            b'%' => {
+                let (high, low) = (bytes.next()?, bytes.next()?);
+                (char::from(high).to_digit(16)? * 16 + char::from(low).to_digit(16)?) as u8
+            }
+            other => other,
+        };
+        out.push(decoded);
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_rides_on_the_url() {
+        let subscribe =
+            subscribe_of("topics=a.b,c.%2A&interval_ms=100&since=8f0c2a77d1e94b02:7&x=1").unwrap().unwrap();
+        assert_eq!(subscribe.topics, ["a.b", "c.*"]);
+        assert_eq!(subscribe.interval_ms, Some(100));
+        assert_eq!(subscribe.since.unwrap().version, 7);
+        assert_eq!(subscribe_of("").unwrap(), None);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for query in [
+            "topics=",
+            "topics=a..b",
+            "topics=%zz",
+            "topics=a&interval_ms=x",
+            "topics=a&since=1",
+            "since=8f0c2a77d1e94b02:7",
+        ] {
+            assert!(subscribe_of(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Batches and snapshots as WebSocket frames, encoded once for everyone who may have the same bytes.
+
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
+
+use crate::update::Update;
+
+/// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub bytes: Bytes,
+    /// WebSocket frames in `bytes`.
+    pub parts: u32,
+    pub updates: u32,
+}
+
+/// What a frame says before its updates.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope {
+    pub class: u64,
+    pub ts_us: i64,
+    /// `None`: a snapshot.
+    pub from: Option<u64>,
+    pub version: u64,
+    pub oldest_us: Option<i64>,
+}
+
+/// Bytes of all frames of a shard that are alive: in flight, queued or cached.
+#[derive(Debug, Clone, Default)]
+pub struct Pinned(Arc<AtomicUsize>);
+
+impl Pinned {
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that count for as long as they live.
+    pub fn hold(&self, bytes: Vec<u8>) -> Bytes {
+        self.0.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        Bytes::from_owner(Held { bytes, pinned: self.clone() })
+    }
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    pinned: Pinned,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pinned.0.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+    }
+}
+
+/// Room for an envelope's fixed text and numbers.
+const ENVELOPE_BYTES_MAX: usize = 192;
+
+/// Encodes `updates`, which are in version order, in as few frames as `frame_bytes_max` allows:
+/// no payload is longer unless a single update makes it so.
+pub fn encode<'a>(
+    envelope: &Envelope,
+    updates: impl Iterator<Item = &'a Update>,
+    frame_bytes_max: usize,
+    pinned: &Pinned,
+) -> Frame {
+    let jsons: Vec<&[u8]> = updates.map(|update| &update.json[..]).collect();
+    let room = frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
+    let total: usize = jsons.iter().map(|json| json.len() + 1).sum();
+    let parts_about = total / room.max(1) + 1;
+    let mut out = Vec::with_capacity(total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX));
+    let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
+    let mut parts = 0;
+    let mut first = 0;
+    loop {
+        let (end, len) = part(&jsons[first..], room);
+        let end = first + end;
+        let last = end == jsons.len();
+        head.clear();
+        write_head(&mut head, envelope, !last, !jsons.is_empty());
+        let payload = head.len() + len + b"]}".len();
+        out.extend_from_slice(&header(Opcode::Text, true, payload));
+        out.extend_from_slice(&head);
+        for (i, json) in jsons[first..end].iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(json);
+        }
+        out.extend_from_slice(b"]}");
+        parts += 1;
+        first = end;
+        if last {
+            break;
+        }
+    }
+    Frame { bytes: pinned.hold(out), parts, updates: jsons.len() as u32 }
+}
+
+/// How many of `jsons` fit into `room`, at least one, and their length with commas.
+fn part(jsons: &[&[u8]], room: usize) -> (usize, usize) {
+    let mut len = 0;
+    for (i, json) in jsons.iter().enumerate() {
+        let with = len + json.len() + usize::from(i > 0);
+        if i > 0 && with > room {
+            return (i, len);
+        }
+        len = with;
+    }
+    (jsons.len(), len)
+}
+
+fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
+    let Envelope { class, ts_us, version, .. } = *envelope;
+    // Writing to a Vec cannot fail.
+    let _ = match envelope.from {
+        Some(from) => {
+            write!(out, r#"{{"op":"batch","class":{class},"ts":{ts_us},"from":{from},"version":{version}"#)
+        }
+        None => write!(out, r#"{{"op":"snapshot","class":{class},"ts":{ts_us},"version":{version}"#),
+    };
+    match envelope.oldest_us {
+        Some(oldest_us) if !more && any => {
+            let _ = write!(out, r#","oldest":{oldest_us}"#);
+        }
+        _ => {}
+    }
+    out.extend_from_slice(if more { br#","more":true,"updates":["# } else { br#","updates":["# });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::update::TopicId;
+
+    fn update(json: String) -> Update {
+        Update { topic: TopicId(0), version: 1, v: 1, ts_us: 0, due_us: 0, gone: false, json: json.into() }
+    }
+
+    fn payloads(mut bytes: &[u8]) -> Vec<serde_json::Value> {
+        let mut out = Vec::new();
+        while !bytes.is_empty() {
+            let (start, len) = match bytes[1] {
+                126 => (4, u16::from_be_bytes([bytes[2], bytes[3]]) as usize),
+                127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
+                n => (2, n as usize),
+            };
+            out.push(serde_json::from_slice(&bytes[start..start + len]).unwrap());
+            bytes = &bytes[start + len..];
+        }
+        out
+    }
+
+    #[test]
+    fn parts_are_bounded_ordered_and_marked() {
+        let updates: Vec<Update> =
+            (0..100).map(|i| update(format!(r#"{{"topic":"t{i}","pad":"{}"}}"#, "x".repeat(100)))).collect();
+        let pinned = Pinned::default();
+        let envelope = Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4) };
+        let frame = encode(&envelope, updates.iter(), 1024, &pinned);
+        let parts = payloads(&frame.bytes);
+        assert_eq!(parts.len() as u32, frame.parts);
+        let topics: Vec<String> = parts
+            .iter()
+            .flat_map(|part| part["updates"].as_array().unwrap())
+            .map(|update| update["topic"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(topics, (0..100).map(|i| format!("t{i}")).collect::<Vec<_>>());
+        for (i, part) in parts.iter().enumerate() {
+            let last = i + 1 == parts.len();
+            assert!(part.to_string().len() <= 1024 + 64, "part {i}");
+            assert_eq!(part.get("more").is_some(), !last);
+            assert_eq!(part.get("oldest").is_some(), last);
+            assert_eq!((part["from"].as_u64(), part["version"].as_u64()), (Some(1), Some(9)));
+        }
+        assert!(pinned.bytes() >= frame.bytes.len());
+        drop(frame);
+        assert_eq!(pinned.bytes(), 0);
+    }
+
+    #[test]
+    fn an_update_longer_than_a_frame_goes_alone() {
+        let updates = [update(format!("\"{}\"", "a".repeat(2000))), update("1".into())];
+        let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None };
+        let frame = encode(&envelope, updates.iter(), 1024, &Pinned::default());
+        assert_eq!((frame.parts, frame.updates), (2, 2));
+    }
+}

@@ -1,0 +1,67 @@
+//! A shard's topic table: the last value of every topic, by number and by name.
+
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use crate::update::{TopicId, Update};
+
+/// A topic and its last value. A tombstone is a topic whose last update is `gone`.
+#[derive(Debug)]
+pub struct Topic {
+    pub name: Arc<str>,
+    /// `None` only between birth and first update, within one batch.
+    pub update: Option<Update>,
+    /// Its places in recency lists, one per interned pattern that matches it.
+    pub nodes: Vec<u32>,
+}
+
+impl Topic {
+    /// Position of the last update; 0 before the first.
+    pub fn version(&self) -> u64 {
+        self.update.as_ref().map_or(0, |update| update.version)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Topics {
+    by_id: Vec<Option<Topic>>,
+    by_name: BTreeMap<Arc<str>, TopicId>,
+}
+
+impl Topics {
+    pub fn insert(&mut self, id: TopicId, name: Arc<str>) {
+        let at = id.0 as usize;
+        if at >= self.by_id.len() {
+            self.by_id.resize_with(at + 1, || None);
+        }
+        self.by_name.insert(name.clone(), id);
+        self.by_id[at] = Some(Topic { name, update: None, nodes: Vec::new() });
+    }
+
+    pub fn remove(&mut self, id: TopicId) -> Option<Topic> {
+        let topic = self.by_id.get_mut(id.0 as usize)?.take()?;
+        self.by_name.remove(&topic.name);
+        Some(topic)
+    }
+
+    pub fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.by_id.get(id.0 as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.by_id.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Topics and tombstones.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Topics that a pattern key (see [`super::patterns`]) matches, in order of name.
+    pub fn matching<'a>(&'a self, key: &'a str) -> impl Iterator<Item = TopicId> + 'a {
+        let prefix = key.is_empty() || key.ends_with('.');
+        self.by_name
+            .range::<str, _>((Bound::Included(key), Bound::Unbounded))
+            .take_while(move |(name, _)| if prefix { name.starts_with(key) } else { &***name == key })
+            .map(|(_, id)| *id)
+    }
+}

@@ -1,0 +1,341 @@
+//! The JSON messages of `fanwire.json.v1` other than batches: what clients ask and what they are
+//! answered. No IO.
+
+use std::io::Write;
+
+use proto::encode::{self, Opcode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::topic::Pattern;
+
+/// The subprotocol spoken, also where a client names none.
+pub const SUBPROTOCOL: &str = "fanwire.json.v1";
+
+/// `error.code` of a request that is refused.
+pub const BAD_REQUEST: u16 = 4000;
+
+/// Longest name of a subscription, bytes.
+const SUB_BYTES_MAX: usize = 32;
+
+/// Longest interval a client may ask for: a day.
+const INTERVAL_MS_MAX: u64 = 86_400_000;
+
+/// A client's message.
+#[derive(Debug, PartialEq)]
+pub struct Request {
+    /// As given: a JSON string or integer.
+    pub id: Option<String>,
+    pub op: Op,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Op {
+    Subscribe(Subscribe),
+    Unsubscribe {
+        sub: String,
+        /// `None`: the whole subscription.
+        topics: Option<Vec<String>>,
+    },
+    Ping,
+}
+
+/// `subscribe`, from a message or from a URL.
+#[derive(Debug, Default, PartialEq)]
+pub struct Subscribe {
+    pub sub: String,
+    /// Checked patterns; never empty.
+    pub topics: Vec<String>,
+    pub interval_ms: Option<u64>,
+    pub since: Option<Since>,
+}
+
+/// `EPOCH:VERSION`.
+#[derive(Debug, PartialEq)]
+pub struct Since {
+    pub epoch: String,
+    pub version: u64,
+}
+
+/// A message that is refused, with the `id` to answer where one could be read.
+#[derive(Debug, PartialEq)]
+pub struct BadRequest {
+    pub id: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    op: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sub: Option<&'a RawValue>,
+    #[serde(borrow)]
+    topics: Option<&'a RawValue>,
+    #[serde(borrow)]
+    interval_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    since: Option<&'a RawValue>,
+}
+
+/// Reads a text message.
+pub fn parse(text: &str) -> Result<Request, BadRequest> {
+    let raw: Raw = serde_json::from_str(text).map_err(|error| BadRequest {
+        id: None,
+        reason: format!("not a JSON object of this protocol: {error}"),
+    })?;
+    let id = match raw.id.map(read_id).transpose() {
+        Ok(id) => id,
+        Err(reason) => return Err(BadRequest { id: None, reason }),
+    };
+    match read_op(&raw) {
+        Ok(op) => Ok(Request { id, op }),
+        Err(reason) => Err(BadRequest { id, reason }),
+    }
+}
+
+fn read_id(raw: &RawValue) -> Result<String, String> {
+    let text = raw.get();
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let integer = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    if text.starts_with('"') || integer {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("bad id: {} (a string or an integer)", excerpt(text)))
+    }
+}
+
+fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
+    let op: String = match raw.op {
+        None => return Err("op is missing (subscribe, unsubscribe or ping)".into()),
+        Some(op) => field("op", op, "a string")?,
+    };
+    match op.as_str() {
+        "subscribe" => {
+            let topics = raw.topics.ok_or("topics is missing (an array of patterns)")?;
+            let interval_ms =
+                raw.interval_ms.map(|v| field::<u64>("interval_ms", v, "milliseconds, 0 or more"));
+            let since = raw.since.map(|v| field::<String>("since", v, "a string EPOCH:VERSION"));
+            Ok(Op::Subscribe(Subscribe {
+                sub: read_sub(raw)?,
+                topics: check_topics(field("topics", topics, "an array of patterns")?)?,
+                interval_ms: interval_ms.transpose()?.map(check_interval).transpose()?,
+                since: since.transpose()?.map(|text| parse_since(&text)).transpose()?,
+            }))
+        }
+        "unsubscribe" => {
+            let topics = raw.topics.map(|v| field::<Vec<String>>("topics", v, "an array of patterns"));
+            Ok(Op::Unsubscribe {
+                sub: read_sub(raw)?,
+                topics: topics.transpose()?.map(check_topics).transpose()?,
+            })
+        }
+        "ping" => Ok(Op::Ping),
+        "publish" => Err("publish is not allowed here".into()),
+        other => Err(format!("unknown op: {} (subscribe, unsubscribe or ping)", excerpt(other))),
+    }
+}
+
+fn field<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue, wanted: &str) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|_| format!("bad {name}: {} ({wanted})", excerpt(raw.get())))
+}
+
+fn read_sub(raw: &Raw<'_>) -> Result<String, String> {
+    let sub: String = match raw.sub {
+        None => return Ok(String::new()),
+        Some(sub) => field("sub", sub, "a string")?,
+    };
+    if sub.len() > SUB_BYTES_MAX {
+        return Err(format!("sub is {} bytes long (at most {SUB_BYTES_MAX})", sub.len()));
+    }
+    Ok(sub)
+}
+
+/// Checks patterns; repeats are dropped.
+pub fn check_topics(mut topics: Vec<String>) -> Result<Vec<String>, String> {
+    if topics.is_empty() {
+        return Err("topics is empty (name at least one pattern)".into());
+    }
+    for topic in &topics {
+        Pattern::parse(topic).map_err(|bad| bad.to_string())?;
+    }
+    let mut seen = std::collections::HashSet::new();
+    topics.retain(|topic| seen.insert(topic.clone()));
+    Ok(topics)
+}
+
+pub fn check_interval(interval_ms: u64) -> Result<u64, String> {
+    if interval_ms > INTERVAL_MS_MAX {
+        return Err(format!("interval_ms is {interval_ms} (at most {INTERVAL_MS_MAX})"));
+    }
+    Ok(interval_ms)
+}
+
+pub fn parse_since(text: &str) -> Result<Since, String> {
+    let bad = || format!("bad since: {} (16 lower-case hex digits, a colon and a version)", excerpt(text));
+    let (epoch, version) = text.split_once(':').ok_or_else(bad)?;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if epoch.len() != 16 || !epoch.bytes().all(hex) || !version.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    Ok(Since { epoch: epoch.to_owned(), version: version.parse().map_err(|_| bad())? })
+}
+
+/// At most 64 characters of what a client sent, for a reason.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// Answers, each one text frame.
+#[derive(Debug)]
+pub struct Subscribed<'a> {
+    pub id: Option<&'a str>,
+    pub sub: &'a str,
+    pub class: u64,
+    pub topics: &'a [String],
+    pub interval_ms: u64,
+    pub epoch: &'a str,
+    pub version: u64,
+}
+
+impl Subscribed<'_> {
+    pub fn frame(&self) -> Vec<u8> {
+        let mut out = begin("subscribed", self.id);
+        push_text(&mut out, "sub", self.sub);
+        push(&mut out, format_args!(r#","class":{},"topics":"#, self.class));
+        push_topics(&mut out, self.topics);
+        push(
+            &mut out,
+            format_args!(
+                r#","interval_ms":{},"epoch":"{}","version":{}"#,
+                self.interval_ms, self.epoch, self.version
+            ),
+        );
+        end(out)
+    }
+}
+
+/// `class`: of what is left; `None` when the subscription has ended.
+pub fn unsubscribed(
+    id: Option<&str>,
+    sub: &str,
+    class: Option<u64>,
+    version: u64,
+    topics: &[String],
+) -> Vec<u8> {
+    let mut out = begin("unsubscribed", id);
+    push_text(&mut out, "sub", sub);
+    if let Some(class) = class {
+        push(&mut out, format_args!(r#","class":{class}"#));
+    }
+    push(&mut out, format_args!(r#","version":{version},"topics":"#));
+    push_topics(&mut out, topics);
+    end(out)
+}
+
+pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
+    let mut out = begin("error", id);
+    push(&mut out, format_args!(r#","code":{code}"#));
+    push_text(&mut out, "reason", reason);
+    end(out)
+}
+
+pub fn pong(id: Option<&str>, ts_us: i64) -> Vec<u8> {
+    let mut out = begin("pong", id);
+    push(&mut out, format_args!(r#","ts":{ts_us}"#));
+    end(out)
+}
+
+/// `reconnect_after_ms` counts from the close.
+pub fn draining(reconnect_after_ms: u64) -> Vec<u8> {
+    let mut out = begin("notice", None);
+    push(&mut out, format_args!(r#","code":"draining","reconnect_after_ms":{reconnect_after_ms}"#));
+    end(out)
+}
+
+fn begin(op: &str, id: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    push(&mut out, format_args!(r#"{{"op":"{op}""#));
+    if let Some(id) = id {
+        push(&mut out, format_args!(r#","id":{id}"#));
+    }
+    out
+}
+
+fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+fn push_text(out: &mut Vec<u8>, name: &str, text: &str) {
+    push(out, format_args!(r#","{name}":"#));
+    // A string is always JSON, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Topics and patterns need no escapes.
+fn push_topics(out: &mut Vec<u8>, topics: &[String]) {
+    out.push(b'[');
+    for (i, topic) in topics.iter().enumerate() {
+        push(out, format_args!("{}\"{topic}\"", if i > 0 { "," } else { "" }));
+    }
+    out.push(b']');
+}
+
+fn end(mut payload: Vec<u8>) -> Vec<u8> {
+    payload.push(b'}');
+    let mut frame = Vec::with_capacity(payload.len() + encode::HEADER_BYTES_MAX);
+    encode::frame(&mut frame, Opcode::Text, &payload);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_echoed_as_given() {
+        for id in ["1", "-7", "18446744073709551616", r#""a\u0062c""#] {
+            let request = parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).unwrap();
+            assert_eq!(request.id.as_deref(), Some(id));
+        }
+        for id in ["1.5", "true", "[1]", "{}"] {
+            assert!(parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_the_id_and_a_reason() {
+        for (text, part) in [
+            (r#"{"id":1}"#, "op is missing"),
+            (r#"{"id":1,"op":"frobnicate"}"#, "unknown op"),
+            (r#"{"id":1,"op":"subscribe"}"#, "topics is missing"),
+            (r#"{"id":1,"op":"subscribe","topics":[]}"#, "topics is empty"),
+            (r#"{"id":1,"op":"subscribe","topics":["a.*.b"]}"#, "a.*.b"),
+            (r#"{"id":1,"op":"subscribe","topics":["a"],"since":"x"}"#, "bad since"),
+            (r#"{"id":1,"op":"subscribe","topics":["a"],"interval_ms":-1}"#, "bad interval_ms"),
+            (r#"{"id":1,"op":"subscribe","topics":["a"],"sub":"123456789012345678901234567890123"}"#, "33"),
+        ] {
+            let bad = parse(text).unwrap_err();
+            assert_eq!(bad.id.as_deref(), Some("1"), "{text}");
+            assert!(bad.reason.contains(part), "{text}: {}", bad.reason);
+        }
+        assert_eq!(parse("nonsense").unwrap_err().id, None);
+        assert!(parse("[]").is_err());
+    }
+
+    #[test]
+    fn a_subscribe_is_read_whole_and_unknown_fields_are_ignored() {
+        let text = r#"{"op":"subscribe","sub":"x","topics":["a.*","b","b"],"interval_ms":250,
+            "since":"8f0c2a77d1e94b02:4711","more":1}"#;
+        let Op::Subscribe(subscribe) = parse(text).unwrap().op else { panic!() };
+        assert_eq!(subscribe.topics, ["a.*", "b"]);
+        assert_eq!((subscribe.sub.as_str(), subscribe.interval_ms), ("x", Some(250)));
+        assert_eq!(subscribe.since, Some(Since { epoch: "8f0c2a77d1e94b02".into(), version: 4711 }));
+    }
+}

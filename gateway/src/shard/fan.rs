@@ -1,0 +1,165 @@
+//! The fan-out: one frame to every member of a class, in slices.
+
+use ring::{Close, Sockets};
+
+use super::Shard;
+use crate::{
+    client::Phase,
+    clock::Now,
+    fanout::{ClassId, Flush},
+    stats::Reason,
+};
+
+/// Members handed a frame before the shard looks at its sockets again.
+const SLICE: usize = 512;
+/// How often the bytes held by slow clients are looked at.
+const PINNED_CHECK_US: u64 = 50_000;
+
+/// A fan-out under way.
+#[derive(Debug)]
+pub struct Job {
+    flush: Flush,
+    /// Members below this were not visited yet. Members are visited from the last to the first:
+    /// one that leaves is replaced by the last, which was visited, and one that joins comes after it.
+    left: usize,
+    /// Heartbeats: the earliest moment at which a member that was skipped was last sent something.
+    earliest_sent_us: u64,
+}
+
+impl Shard {
+    /// Flushes the classes that are due. A class whose fan-out is still under way conflates on.
+    pub(super) fn flush_due(&mut self, now: Now) {
+        if self.immediate_at != self.fanout.position() {
+            self.immediate_at = self.fanout.position();
+            for i in 0..self.fanout.classes.immediate().len() {
+                let class = self.fanout.classes.immediate()[i];
+                self.flush(class, now);
+            }
+        }
+        while let Some(class) = self.fanout.classes.pop_due(now.mono_us) {
+            self.flush(class, now);
+            self.fanout.classes.schedule(class);
+        }
+    }
+
+    fn flush(&mut self, id: ClassId, now: Now) {
+        let class = self.fanout.classes.get_mut(id);
+        if class.busy {
+            let interval_us = class.key.interval_us;
+            class.flush_us = class.flush_us.max(now.mono_us + interval_us.clamp(1_000, 10_000));
+            class.heartbeat_us = class.heartbeat_us.max(now.mono_us + 1_000);
+            return;
+        }
+        if let Some(flush) = self.fanout.flush(id, now) {
+            if let Some(age_us) = flush.age_us {
+                self.stats.age_us.saturating_record(age_us);
+            }
+            let class = self.fanout.classes.get_mut(id);
+            class.busy = true;
+            let left = class.members.len();
+            self.jobs.push_back(Job { flush, left, earliest_sent_us: now.mono_us });
+        }
+    }
+
+    /// One slice of the oldest fan-out.
+    pub(super) fn run_jobs(&mut self, net: &mut impl Sockets, now: Now) {
+        let mut budget = SLICE;
+        while budget > 0 {
+            let Some(mut job) = self.jobs.pop_front() else { return };
+            if !self.is_alive(&job) {
+                continue;
+            }
+            budget = self.run_job(&mut job, budget, net, now);
+            if job.left > 0 {
+                self.jobs.push_front(job);
+            } else {
+                self.finish(&job, now);
+            }
+        }
+    }
+
+    fn is_alive(&self, job: &Job) -> bool {
+        self.fanout.classes.is(job.flush.class, job.flush.number)
+    }
+
+    fn run_job(&mut self, job: &mut Job, mut budget: usize, net: &mut impl Sockets, now: Now) -> usize {
+        let class = self.fanout.classes.get(job.flush.class);
+        let sub_slot = class.key.slot;
+        job.left = job.left.min(class.members.len());
+        while job.left > 0 && budget > 0 {
+            job.left -= 1;
+            budget -= 1;
+            let slot = self.fanout.classes.get(job.flush.class).members[job.left];
+            self.hand(job, slot, sub_slot, net, now);
+        }
+        budget
+    }
+
+    /// One member's turn. Nothing is allocated, formatted or locked here.
+    fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
+        let flush = &job.flush;
+        let Some(client) = self.clients[slot as usize].as_mut() else { return };
+        if !client.ready() {
+            self.stats.skipped_busy += 1;
+            return;
+        }
+        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
+        match flush.silent_since_us {
+            Some(silent_since_us) => {
+                if sub.sent_us > silent_since_us || sub.pos > flush.version {
+                    job.earliest_sent_us = job.earliest_sent_us.min(sub.sent_us);
+                    return;
+                }
+            }
+            None if sub.pos >= flush.version => return,
+            None => {}
+        }
+        sub.pos = flush.version;
+        sub.sent_us = now.mono_us;
+        client.in_flight = true;
+        client.progress_us = now.mono_us;
+        self.stats.frames_out += u64::from(flush.frame.parts);
+        self.stats.updates_out += u64::from(flush.frame.updates);
+        net.send(client.id, flush.frame.bytes.clone());
+    }
+
+    fn finish(&mut self, job: &Job, now: Now) {
+        let heartbeat_us = self.fanout_config.heartbeat.as_micros() as u64;
+        let position = self.fanout.position();
+        let class = self.fanout.classes.get_mut(job.flush.class);
+        class.busy = false;
+        if job.flush.silent_since_us.is_some() {
+            class.heartbeat_us = class.heartbeat_us.max(job.earliest_sent_us + heartbeat_us);
+        } else {
+            self.stats.fanout_us.saturating_record(now.mono_us.saturating_sub(job.flush.due_us));
+        }
+        if class.key.interval_us == 0 && position > class.scanned {
+            // What came in meanwhile: the batch grows with the load.
+            let id = job.flush.class;
+            self.flush(id, now);
+        }
+    }
+
+    /// Over `pinned_bytes` of frames held in sends, the clients furthest behind are reset: an eighth
+    /// of those with a send in flight at a time, since many may hold the same frame.
+    pub(super) fn check_pinned(&mut self, net: &mut impl Sockets, now: Now) {
+        if self.fanout.pinned.bytes() <= self.limits.pinned_bytes
+            || now.mono_us < self.pinned_checked_us + PINNED_CHECK_US
+        {
+            return;
+        }
+        self.pinned_checked_us = now.mono_us;
+        let behind = |client: &crate::client::Client| client.subs.iter().map(|sub| sub.pos).min();
+        let mut slow: Vec<(Option<u64>, u64, u32)> = self
+            .clients
+            .iter()
+            .flatten()
+            .filter(|client| client.in_flight && matches!(client.phase, Phase::Open | Phase::Leaving))
+            .map(|client| (behind(client), client.progress_us, client.id.slot))
+            .collect();
+        slow.sort_unstable();
+        for (_, _, slot) in slow.iter().take(slow.len().div_ceil(8)) {
+            self.hang_up(*slot, Reason::Pinned, Close::Reset, net);
+        }
+    }
+}

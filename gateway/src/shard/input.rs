@@ -1,0 +1,187 @@
+//! From received bytes to messages.
+
+use proto::Event;
+use ring::{Close, ConnId, Sockets};
+
+use super::{Application, Shard};
+use crate::{
+    client::{
+        Phase,
+        handshake::{self, Answer, Situation},
+    },
+    clock::Now,
+    stats::Reason,
+};
+
+/// Input held for a busy client before receiving from it stops.
+const HELD_BYTES: usize = 4096;
+/// Input discarded after a refusal or a close frame before the connection is cut.
+const DISCARD_BYTES_MAX: u32 = 1 << 20;
+
+/// What is left to do when an event's borrow of the parser has ended.
+enum Then {
+    Continue,
+    Upgraded(Option<crate::protocol::Subscribe>),
+}
+
+impl Shard {
+    pub(super) fn on_received(&mut self, conn: ConnId, bytes: &mut [u8], net: &mut impl Sockets, now: Now) {
+        let Some(client) = self.client(conn) else { return };
+        client.heard_us = now.mono_us;
+        let (phase, blocked) = (client.phase, client.blocked());
+        self.stats.bytes_in += bytes.len() as u64;
+        match phase {
+            Phase::Closing => {}
+            Phase::Leaving | Phase::Lingering => self.discard(conn.slot, bytes.len(), net),
+            Phase::Handshake | Phase::Open if blocked => self.hold(conn.slot, bytes, net),
+            Phase::Handshake | Phase::Open => {
+                self.parse(conn.slot, bytes, net, now);
+                self.advance(conn.slot, net, now);
+            }
+        }
+    }
+
+    fn discard(&mut self, slot: u32, bytes: usize, net: &mut impl Sockets) {
+        let client = self.at(slot);
+        client.discarded = client.discarded.saturating_add(bytes as u32);
+        if client.discarded > DISCARD_BYTES_MAX {
+            self.hang_up(slot, Reason::SocketError, Close::Orderly, net);
+        }
+    }
+
+    /// Keeps input for when the client is no longer busy, and stops receiving beyond a bound.
+    fn hold(&mut self, slot: u32, bytes: &[u8], net: &mut impl Sockets) {
+        let client = self.at(slot);
+        let held = &mut client.waiting().held;
+        held.extend_from_slice(bytes);
+        if held.len() > HELD_BYTES && !client.paused {
+            client.paused = true;
+            net.pause_receive(client.id);
+        }
+    }
+
+    /// Parses until the input ends or something must be sent first; the rest is held.
+    pub(super) fn parse(&mut self, slot: u32, bytes: &mut [u8], net: &mut impl Sockets, now: Now) {
+        let mut conn = std::mem::replace(&mut self.at(slot).conn, proto::Conn::server());
+        let limits = self.limits.proto.clone();
+        let mut at = 0;
+        while at < bytes.len() {
+            let client = self.at(slot);
+            match client.phase {
+                Phase::Handshake | Phase::Open if client.blocked() => {
+                    self.hold(slot, &bytes[at..], net);
+                    break;
+                }
+                Phase::Handshake | Phase::Open => {}
+                Phase::Leaving | Phase::Lingering => {
+                    self.discard(slot, bytes.len() - at, net);
+                    break;
+                }
+                Phase::Closing => break,
+            }
+            let received = conn.receive(&mut bytes[at..], &limits);
+            at += received.used;
+            let Some(event) = received.event else { continue };
+            if let Then::Upgraded(subscribe) = self.on_message(slot, event, now) {
+                conn.upgraded();
+                if let Some(subscribe) = subscribe {
+                    self.on_subscribe(slot, None, &subscribe, now);
+                }
+            }
+        }
+        // Memory that the last event was delivered from is given back.
+        conn.receive(&mut [], &limits);
+        self.at(slot).conn = conn;
+    }
+
+    fn on_message(&mut self, slot: u32, event: Event<'_>, now: Now) -> Then {
+        match event {
+            Event::Request(request) => return self.on_request(slot, &request, now),
+            Event::BadRequest(refusal) => self.refuse(slot, &refusal, now),
+            Event::Text(_) | Event::Binary(_) if !self.allow_message(slot, now) => {
+                self.close(slot, 4429, "too many messages per second", Reason::Rate, now);
+            }
+            Event::Ping(_) | Event::Pong(_) if !self.allow_control(slot, now) => {
+                self.close(slot, 4429, "too many control frames per second", Reason::Rate, now);
+            }
+            Event::Text(text) => match self.application {
+                Application::Broadcast => self.on_text(slot, text, now),
+                Application::Echo => self.echo(slot, proto::encode::Opcode::Text, text.as_bytes()),
+            },
+            Event::Binary(bytes) => match self.application {
+                Application::Broadcast => {
+                    let reason = "binary frames are not part of fanwire.json.v1";
+                    self.close(slot, 1003, reason, Reason::UnsupportedData, now);
+                }
+                Application::Echo => self.echo(slot, proto::encode::Opcode::Binary, bytes),
+            },
+            Event::Ping(payload) => self.at(slot).waiting().pong = Some(payload.to_vec()),
+            Event::Pong(_) => {}
+            Event::Close(close) => {
+                let code = close.map_or(1000, |close| close.code);
+                self.close(slot, code, "", Reason::ClientClosed, now);
+            }
+            Event::Fail(error) => {
+                let code = error.close_code();
+                let reason = match code {
+                    1003 => Reason::UnsupportedData,
+                    1007 => Reason::InvalidUtf8,
+                    1009 => Reason::TooBig,
+                    _ => Reason::ProtocolError,
+                };
+                self.close(slot, code, &error.to_string(), reason, now);
+            }
+            // Events of the client role.
+            _ => {}
+        }
+        Then::Continue
+    }
+
+    fn allow_message(&mut self, slot: u32, now: Now) -> bool {
+        self.stats.messages_in += 1;
+        let limit = self.limits.messages;
+        self.at(slot).messages.allow(limit, now.mono_us)
+    }
+
+    fn allow_control(&mut self, slot: u32, now: Now) -> bool {
+        let limit = self.limits.controls;
+        self.at(slot).controls.allow(limit, now.mono_us)
+    }
+
+    fn echo(&mut self, slot: u32, opcode: proto::encode::Opcode, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(payload.len() + proto::encode::HEADER_BYTES_MAX);
+        proto::encode::frame(&mut frame, opcode, payload);
+        self.at(slot).queue(frame);
+    }
+
+    fn on_request(&mut self, slot: u32, request: &proto::Request<'_>, now: Now) -> Then {
+        let client = self.at(slot);
+        let situation = Situation {
+            peer: client.peer,
+            refused: client.refused,
+            draining: self.shared.draining(),
+            admin: self.shared.admin,
+            echo: self.application == Application::Echo,
+        };
+        match handshake::answer(request, &situation) {
+            Answer::Refuse(refusal) => self.refuse(slot, &refusal, now),
+            Answer::Plain(bytes) => {
+                self.at(slot).queue(bytes);
+                self.leave(slot, Reason::ClientClosed, now);
+            }
+            Answer::Upgrade { head, subscribe } => {
+                let limits = &self.limits;
+                let next_us = now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4);
+                self.wheel.set(slot, next_us);
+                let client = self.at(slot);
+                client.phase = Phase::Open;
+                client.since_us = now.mono_us;
+                client.queue(head);
+                self.clients_open += 1;
+                self.stats.accepted += 1;
+                return Then::Upgraded(subscribe);
+            }
+        }
+        Then::Continue
+    }
+}

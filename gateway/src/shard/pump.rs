@@ -1,0 +1,164 @@
+//! Runs shards: one pinned glommio executor each, with a ring of its own for the sockets.
+//!
+//! glommio gives the thread, its pinning and the parking; the ring moves the bytes. The pump is the
+//! one task of its executor: inbox, completions, what is due, submit; and when nothing is left,
+//! park on the ring's eventfd until a completion, a deadline or the control plane wakes it.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use ring::{Parker, Ring, SetupError, Waker};
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+
+use super::{Application, Shard};
+use crate::{clock::Clock, config::Config, inbox::Inbox, shared::Shared};
+
+/// Completions handled before deadlines and fan-out have their turn again.
+const EVENTS_PER_TURN: usize = 1024;
+const BACKLOG: i32 = 4096;
+/// Not yet sent bytes that may lie in the kernel, where nothing can be conflated any more.
+const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
+/// Slots of each ring's table for connections that are only being refused.
+pub const SLOTS_RESERVED: usize = 256;
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot listen on {addr}: {error}")]
+    Listen { addr: SocketAddr, error: std::io::Error },
+    #[error("shard {index} on CPU {cpu}: {error}")]
+    Executor { index: usize, cpu: usize, error: String },
+    #[error("shard {index}: {error}")]
+    Ring { index: usize, error: SetupError },
+    #[error("shard {index}: {error}")]
+    Io { index: usize, error: std::io::Error },
+    #[error("shard {index} ended before it could listen")]
+    Died { index: usize },
+}
+
+/// Running shards.
+pub struct Shards {
+    /// Where they all listen.
+    pub addr: SocketAddr,
+    handles: Vec<ExecutorJoinHandle<()>>,
+}
+
+impl Shards {
+    /// Waits until every shard has ended. `false`: one of them panicked.
+    pub fn join(self) -> bool {
+        let ended: Vec<bool> = self.handles.into_iter().map(|handle| handle.join().is_ok()).collect();
+        ended.into_iter().all(|well| well)
+    }
+}
+
+/// Slots of each shard's table: room for every connection on one shard, as far as `nofile` allows.
+pub fn slots(connections_max: usize, nofile: usize) -> usize {
+    (connections_max + SLOTS_RESERVED).min(nofile)
+}
+
+/// Starts a shard for every inbox and returns when all of them listen. `wakers`: those that the
+/// inboxes were made with, one for each ring.
+pub fn start(
+    config: &Arc<Config>,
+    application: Application,
+    shared: &Arc<Shared>,
+    inboxes: &[Arc<Inbox>],
+    wakers: Vec<Waker>,
+    slots: usize,
+    epoch: Instant,
+) -> Result<Shards, StartError> {
+    let mut addr = config.server.data;
+    let mut listeners = Vec::new();
+    for _ in inboxes {
+        let listener = listen(addr).map_err(|error| StartError::Listen { addr, error })?;
+        // Port 0 is resolved by the first and shared by all.
+        addr = listener.local_addr().map_err(|error| StartError::Listen { addr, error })?;
+        listeners.push(listener);
+    }
+    let (ready, started) = mpsc::channel();
+    let mut handles = Vec::new();
+    for (index, ((listener, inbox), waker)) in listeners.into_iter().zip(inboxes).zip(wakers).enumerate() {
+        let cpu = config.server.cpus[index % config.server.cpus.len()];
+        let (config, shared, inbox, ready) = (config.clone(), shared.clone(), inbox.clone(), ready.clone());
+        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("shard{index}"))
+            .io_memory(0)
+            .ring_depth(128)
+            .preempt_timer(Duration::from_micros(500))
+            .spawn(move || async move {
+                let options = ring::Options { slots: slots as u32, ..ring::Options::default() };
+                let set_up = Ring::new(&options, waker)
+                    .map_err(|error| StartError::Ring { index, error })
+                    .and_then(|mut ring| {
+                        ring.listen(listener).map_err(|error| StartError::Io { index, error })?;
+                        let parker = Parker::new(&ring);
+                        Ok((ring, parker))
+                    });
+                let (ring, parker) = match set_up {
+                    Ok(set_up) => set_up,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                let mut clock = Clock::new(epoch);
+                let now = clock.now();
+                let shard = Shard::new(&config, application, index, slots, shared, inbox.clone(), now);
+                drop(ready.send(Ok(())));
+                pump(shard, ring, parker, inbox, clock).await;
+            })
+            .map_err(|error| StartError::Executor { index, cpu, error: error.to_string() })?;
+        handles.push(handle);
+    }
+    drop(ready);
+    for index in 0..handles.len() {
+        started.recv().unwrap_or(Err(StartError::Died { index }))?;
+    }
+    Ok(Shards { addr, handles })
+}
+
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Inherited by accepted sockets, so that no call per connection is needed.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+async fn pump(mut shard: Shard, mut ring: Ring, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
+    loop {
+        let mut now = clock.now();
+        shard.take_inbox(now);
+        let mut events = 0;
+        while events < EVENTS_PER_TURN
+            && let Some(event) = ring.next()
+        {
+            shard.on_event(event, &mut ring, now);
+            events += 1;
+        }
+        now = clock.now();
+        let more = shard.run(&mut ring, now);
+        if let Err(error) = ring.submit() {
+            tracing::error!(%error, "the ring failed; the shard ends");
+            return;
+        }
+        if shard.finished() {
+            return;
+        }
+        if events == 0 && !more {
+            let after = shard.next_us().map(|at| Duration::from_micros(at.saturating_sub(now.mono_us)));
+            ring.wake_at(after);
+            if let Err(error) = parker.park(&mut ring, || inbox.is_empty()).await {
+                tracing::error!(%error, "the ring failed; the shard ends");
+                return;
+            }
+        } else {
+            glommio::yield_if_needed().await;
+        }
+    }
+}

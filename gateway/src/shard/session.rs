@@ -1,0 +1,263 @@
+//! What subscribers ask: subscribe, unsubscribe, ping.
+//!
+//! An op is handled only when nothing waits to be sent to its client, so its answers and the
+//! position they state are all there is between the client and its class.
+
+use super::Shard;
+use crate::{
+    client::Sub,
+    clock::Now,
+    fanout::{ClassId, Frame, PatternId},
+    protocol::{self, BAD_REQUEST, BadRequest, Op, Subscribe, Subscribed},
+    stats::Reason,
+};
+
+impl Shard {
+    pub(super) fn on_text(&mut self, slot: u32, text: &str, now: Now) {
+        let refused = match protocol::parse(text) {
+            Err(refused) => Some(refused),
+            Ok(request) => {
+                let id = request.id.as_deref();
+                match request.op {
+                    Op::Subscribe(subscribe) => self.on_subscribe(slot, id, &subscribe, now),
+                    Op::Unsubscribe { sub, topics } => self.on_unsubscribe(slot, id, &sub, topics, now),
+                    Op::Ping => self.answer(slot, protocol::pong(id, now.wall_us)),
+                }
+                None
+            }
+        };
+        if let Some(BadRequest { id, reason }) = refused {
+            self.answer_error(slot, id.as_deref(), &reason, now);
+        }
+    }
+
+    fn answer(&mut self, slot: u32, frame: Vec<u8>) {
+        self.stats.frames_out += 1;
+        self.at(slot).queue(frame);
+    }
+
+    fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+        self.stats.errors_out += 1;
+        self.answer(slot, protocol::error(id, BAD_REQUEST, reason));
+        let errors = self.at(slot).errors.get_or_insert_default();
+        if errors.note(now.mono_us) {
+            self.close(slot, 4506, "too many malformed messages", Reason::Malformed, now);
+        }
+    }
+
+    fn answer_frame(&mut self, slot: u32, frame: Frame) {
+        self.stats.frames_out += u64::from(frame.parts);
+        self.stats.updates_out += u64::from(frame.updates);
+        self.at(slot).queue(frame.bytes);
+    }
+
+    pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
+        // Read your writes: what was accepted before is in the inbox already.
+        self.take_inbox(now);
+        if let Err(reason) = self.subscribe(slot, id, op, now) {
+            self.answer_error(slot, id, &reason, now);
+        }
+    }
+
+    fn subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) -> Result<(), String> {
+        let held = self.find_sub(slot, &op.sub);
+        let (sub_slot, held_class) = match held {
+            Some(i) => (self.at(slot).subs[i].slot, Some(self.at(slot).subs[i].class)),
+            None => (self.check_room_for_sub(slot)?, None),
+        };
+        let held_patterns = self.patterns_of(held_class);
+        self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
+        let interval_us = match (op.interval_ms, held_class) {
+            (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
+            (asked, _) => self.interval_us(asked),
+        };
+        let class =
+            self.fanout.class(sub_slot, interval_us, &held_patterns, &op.topics, now).map_err(|full| {
+                format!("too many distinct subscriptions on the gateway ({} per shard)", full.classes_max)
+            })?;
+        let position = self.fanout.position();
+        let patterns = self.fanout.pattern_ids(&op.topics);
+        let since = op
+            .since
+            .as_ref()
+            .filter(|since| since.epoch == self.shared.epoch && self.fanout.answers_since(since.version));
+        if let Some(i) = held {
+            self.settle(slot, i, now);
+        }
+        self.move_sub(slot, held, &op.sub, sub_slot, class, now);
+        let topics = self.pattern_texts(class);
+        let key = self.fanout.classes.get(class);
+        let answer = Subscribed {
+            id,
+            sub: &op.sub,
+            class: key.number,
+            topics: &topics,
+            interval_ms: key.key.interval_us / 1000,
+            epoch: &self.shared.epoch,
+            version: since.map_or(position, |since| since.version),
+        };
+        let answer = answer.frame();
+        let frame = match since {
+            Some(since) => self.fanout.since(class, &patterns, since.version, now),
+            None => self.fanout.snapshot(class, &patterns, now),
+        };
+        self.stats.snapshots_out += 1;
+        self.answer(slot, answer);
+        self.answer_frame(slot, frame);
+        Ok(())
+    }
+
+    fn on_unsubscribe(
+        &mut self,
+        slot: u32,
+        id: Option<&str>,
+        name: &str,
+        topics: Option<Vec<String>>,
+        now: Now,
+    ) {
+        self.take_inbox(now);
+        let Some(i) = self.find_sub(slot, name) else {
+            let version = self.fanout.position();
+            return self.answer(slot, protocol::unsubscribed(id, name, None, version, &[]));
+        };
+        let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
+        let held = self.patterns_of(Some(class));
+        let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match &topics {
+            None => (held.clone(), Vec::new()),
+            Some(topics) => {
+                let named = self.fanout.pattern_ids(topics);
+                held.iter().partition(|pattern| named.contains(pattern))
+            }
+        };
+        let removed: Vec<String> = removed.into_iter().map(|p| self.fanout.pattern_text(p)).collect();
+        self.settle(slot, i, now);
+        let version = self.fanout.position();
+        let mut now_in = Some(class);
+        if left.is_empty() {
+            now_in = None;
+            let sub = self.at(slot).subs.remove(i);
+            self.leave_class(sub.class, sub.place, sub.slot);
+            self.at(slot).since_us = now.mono_us;
+        } else if !removed.is_empty() {
+            let interval_us = self.fanout.classes.get(class).key.interval_us;
+            match self.fanout.class(sub_slot, interval_us, &left, &[], now) {
+                Ok(class) => {
+                    now_in = Some(class);
+                    self.move_sub(slot, Some(i), name, sub_slot, class, now);
+                }
+                Err(full) => {
+                    let reason = format!(
+                        "too many distinct subscriptions on the gateway ({} per shard)",
+                        full.classes_max
+                    );
+                    return self.answer_error(slot, id, &reason, now);
+                }
+            }
+        }
+        let number = now_in.map(|class| self.fanout.classes.get(class).number);
+        self.answer(slot, protocol::unsubscribed(id, name, number, version, &removed));
+    }
+
+    /// Sends what a subscription is still owed, before an op on it is answered.
+    fn settle(&mut self, slot: u32, sub: usize, now: Now) {
+        let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
+        if self.fanout.owes(class, pos) {
+            let bytes = self.catch_up(slot, sub, now);
+            self.at(slot).queue(bytes);
+        }
+        let position = self.fanout.position();
+        self.at(slot).subs[sub].pos = position;
+    }
+
+    /// Puts a subscription, new or held, into `class` at the present position.
+    fn move_sub(
+        &mut self,
+        slot: u32,
+        held: Option<usize>,
+        name: &str,
+        sub_slot: u8,
+        class: ClassId,
+        now: Now,
+    ) {
+        let pos = self.fanout.position();
+        match held {
+            Some(i) if self.at(slot).subs[i].class == class => {
+                let sub = &mut self.at(slot).subs[i];
+                (sub.pos, sub.sent_us) = (pos, now.mono_us);
+            }
+            Some(i) => {
+                let place = self.fanout.join(class, slot);
+                let sub = &mut self.at(slot).subs[i];
+                let (old_class, old_place) = (sub.class, sub.place);
+                (sub.class, sub.place, sub.pos, sub.sent_us) = (class, place, pos, now.mono_us);
+                self.leave_class(old_class, old_place, sub_slot);
+            }
+            None => {
+                let place = self.fanout.join(class, slot);
+                let sub = Sub { name: name.into(), class, place, slot: sub_slot, pos, sent_us: now.mono_us };
+                let subs = &mut self.at(slot).subs;
+                subs.reserve_exact(1);
+                subs.push(sub);
+            }
+        }
+    }
+
+    /// Leaves a class and tells the member that took the place. The class's members all have it in
+    /// the same slot of theirs.
+    pub(super) fn leave_class(&mut self, class: ClassId, place: u32, sub_slot: u8) {
+        if let Some(moved) = self.fanout.leave(class, place)
+            && let Some(sub) = self.at(moved).sub_in_slot(sub_slot)
+        {
+            sub.place = place;
+        }
+    }
+
+    fn find_sub(&mut self, slot: u32, name: &str) -> Option<usize> {
+        self.at(slot).subs.iter().position(|sub| &*sub.name == name)
+    }
+
+    fn patterns_of(&self, class: Option<ClassId>) -> Vec<PatternId> {
+        class.map_or_else(Vec::new, |class| self.fanout.classes.get(class).key.patterns.to_vec())
+    }
+
+    fn pattern_texts(&self, class: ClassId) -> Vec<String> {
+        self.fanout.classes.get(class).key.patterns.iter().map(|p| self.fanout.pattern_text(*p)).collect()
+    }
+
+    /// The slot for one subscription more.
+    fn check_room_for_sub(&mut self, slot: u32) -> Result<u8, String> {
+        let max = self.limits.subscriptions;
+        let client = self.at(slot);
+        if client.subs.len() >= max {
+            return Err(format!("{max} subscriptions are the most a connection may have"));
+        }
+        Ok(client.free_slot())
+    }
+
+    fn check_room_for_patterns(
+        &mut self,
+        slot: u32,
+        held: &[PatternId],
+        added: &[String],
+    ) -> Result<(), String> {
+        let named = self.fanout.pattern_ids(added);
+        let repeated = named.iter().filter(|pattern| held.contains(pattern)).count();
+        let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
+        let have: usize = classes.iter().map(|c| self.fanout.classes.get(*c).key.patterns.len()).sum();
+        let (would, max) = (have + added.len() - repeated, self.limits.patterns);
+        if would > max {
+            return Err(format!("{would} patterns on this connection ({max} are the most)"));
+        }
+        Ok(())
+    }
+
+    /// What holds for an interval asked for: at least the least, rounded up to the menu.
+    fn interval_us(&self, asked_ms: Option<u64>) -> u64 {
+        let config = &self.fanout_config;
+        let asked = asked_ms.map_or(config.interval, std::time::Duration::from_millis);
+        let asked = asked.max(config.interval_min);
+        let menu = &config.interval_menu;
+        let offered = menu.iter().find(|entry| **entry >= asked).or(menu.last()).copied();
+        offered.unwrap_or(asked).as_micros() as u64
+    }
+}

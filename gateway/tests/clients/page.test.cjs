@@ -1,0 +1,73 @@
+// The live page in headless Chromium: rows appear, values change, a gateway restart is survived.
+// A screenshot is left in target/page.png.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert/strict');
+const { join } = require('node:path');
+const { chromium } = require('playwright-core');
+const { Gateway } = require('./gateway.cjs');
+
+const CONFIG = `
+[[source]]
+kind = "synthetic"
+symbols = 40
+updates_per_s = 400
+[[source]]
+kind = "host"
+interval = "200ms"
+`;
+const SCREENSHOT = join(__dirname, '../../../target/page.png');
+const WAIT = { timeout: 20_000 };
+
+test('the live page', { timeout: 120_000 }, async (t) => {
+  let gateway = await Gateway.start(CONFIG);
+  t.after(() => gateway.kill());
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
+  // A container's root has no user namespaces for the browser's own sandbox.
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  t.after(() => browser.close());
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(String(error)));
+  const requests = [];
+  page.on('request', (request) => requests.push(new URL(request.url()).host));
+
+  const state = (wanted) =>
+    page.waitForFunction((text) => document.querySelector('#state')?.textContent.includes(text), wanted, WAIT);
+  const texts = () => page.$$eval('[data-topic]', (rows) => rows.map((row) => [row.dataset.topic, row.innerText]));
+  const changed = async () => {
+    const before = new Map(await texts());
+    await page.waitForFunction(
+      (old) => [...document.querySelectorAll('[data-topic]')].filter(
+        (row) => old[row.dataset.topic] && old[row.dataset.topic] !== row.innerText).length >= 10,
+      Object.fromEntries(before), WAIT);
+  };
+
+  await t.test('rows of every source appear', async () => {
+    await page.goto(`http://${gateway.admin}/`);
+    await state('open');
+    await page.waitForFunction(() => document.querySelectorAll('[data-topic]').length >= 44, null, WAIT);
+    const topics = (await texts()).map(([topic]) => topic);
+    assert.ok(topics.includes('tick.S0000') && topics.includes('host.cpu'), topics.join(' '));
+    assert.equal(new Set(topics).size, topics.length, 'a topic has one row');
+  });
+
+  await t.test('values change', changed);
+
+  await t.test('a gateway restart is survived without a reload', async () => {
+    const { data, admin } = gateway;
+    await gateway.kill();
+    await page.waitForFunction(() => !document.querySelector('#state').textContent.includes('open'), null, WAIT);
+    gateway = await Gateway.start(CONFIG, { data, admin });
+    await state('open');
+    await changed();
+  });
+
+  await t.test('nothing failed, and nothing was fetched from elsewhere', async () => {
+    // The rates on the page cover the last second.
+    await page.waitForTimeout(2000);
+    await page.screenshot({ path: SCREENSHOT });
+    assert.deepEqual(errors, []);
+    assert.deepEqual([...new Set(requests)], [gateway.admin]);
+  });
+});

@@ -1,0 +1,133 @@
+//! What the fuzz targets check. `cargo test -p proto --test fuzz_seeds` runs the same.
+
+use proto::{Conn, Event, Limits, State, handshake};
+
+/// Small, so that inputs of a few hundred bytes reach them.
+const LIMITS: Limits = Limits { head_bytes: 512, headers: 8, message_bytes: 300 };
+const NONCE: [u8; 16] = *b"the sample nonce";
+
+/// Byte 0: the size of reads and, in its top bit, the role. Byte 1: the event that we send our
+/// close frame after. The rest: an open connection's input.
+pub fn frames(data: &[u8]) {
+    let [sizes, close_after, input @ ..] = data else { return };
+    let open = || if sizes & 0x80 == 0 { open_server() } else { open_client() };
+    compare(open, input, usize::from(sizes & 0x7f) + 1, usize::from(*close_after));
+}
+
+/// Byte 0: as in [`frames`]. The rest: input from the first byte of the handshake on.
+pub fn handshake(data: &[u8]) {
+    let [sizes, input @ ..] = data else { return };
+    let new = || if sizes & 0x80 == 0 { Conn::server() } else { Conn::client(NONCE) };
+    compare(new, input, usize::from(sizes & 0x7f) + 1, usize::MAX);
+}
+
+/// Reads of any size must amount to the same events as one read of everything.
+fn compare(new: impl Fn() -> Conn, input: &[u8], read_bytes: usize, close_after: usize) {
+    let whole = Peer::new(new(), close_after).receive_all(input.chunks(input.len().max(1)));
+    let cut = Peer::new(new(), close_after).receive_all(input.chunks(read_bytes));
+    assert_eq!(whole, cut, "reads of {read_bytes} bytes");
+}
+
+/// What a connection did: its events in order, and how it ended.
+struct Peer {
+    conn: Conn,
+    seen: Vec<String>,
+    close_after: usize,
+}
+
+impl Peer {
+    fn new(conn: Conn, close_after: usize) -> Peer {
+        Peer { conn, seen: Vec::new(), close_after }
+    }
+
+    fn receive_all<'a>(mut self, reads: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, State) {
+        for read in reads {
+            self.receive(&mut read.to_vec());
+        }
+        (self.seen, self.conn.state())
+    }
+
+    fn receive(&mut self, read: &mut [u8]) {
+        let end = read.len();
+        let mut at = 0;
+        loop {
+            let received = self.conn.receive(&mut read[at..], &LIMITS);
+            let used = received.used;
+            assert!(used > 0 || at == end, "no progress");
+            at += used;
+            let Some(event) = received.event else {
+                if at == end {
+                    break;
+                }
+                continue;
+            };
+            let upgraded = check(&event);
+            self.seen.push(shown(event));
+            if upgraded {
+                self.conn.upgraded();
+            }
+            if self.seen.len() == self.close_after {
+                self.conn.close_sent();
+            }
+        }
+        let held = self.conn.buffered();
+        assert!(held <= 2 * LIMITS.head_bytes + 512, "{held} bytes held");
+        assert!(held == 0 || matches!(self.conn.state(), State::Connecting | State::Open | State::Closing));
+    }
+}
+
+/// What must hold for any event; whether it is an upgrade that was answered.
+fn check(event: &Event<'_>) -> bool {
+    match event {
+        Event::Text(text) => {
+            assert!(text.len() <= LIMITS.message_bytes);
+            assert!(std::str::from_utf8(text.as_bytes()).is_ok());
+        }
+        Event::Binary(bytes) => assert!(bytes.len() <= LIMITS.message_bytes),
+        Event::Ping(payload) | Event::Pong(payload) => assert!(payload.len() <= 125),
+        Event::Close(Some(close)) => assert!(close.code >= 1000 && close.reason.len() <= 123),
+        Event::Request(request) => match request.upgrade() {
+            Ok(upgrade) => {
+                let mut out = Vec::new();
+                handshake::accept(&mut out, upgrade.key(), upgrade.protocols().next());
+                assert!(out.ends_with(b"\r\n\r\n"));
+                return true;
+            }
+            Err(refusal) => {
+                let mut out = Vec::new();
+                handshake::refuse(&mut out, refusal.status, &refusal.reason, &[]);
+            }
+        },
+        _ => {}
+    }
+    false
+}
+
+/// For comparison. How much of a refusal's body is there depends on the reads.
+fn shown(event: Event<'_>) -> String {
+    match event {
+        Event::Refused { status, reason, .. } => format!("Refused {status} {reason}"),
+        event => format!("{event:?}"),
+    }
+}
+
+fn open_server() -> Conn {
+    let mut conn = Conn::server();
+    conn.upgraded();
+    conn
+}
+
+fn open_client() -> Conn {
+    let mut request = Vec::new();
+    handshake::request(&mut request, "h", "/", NONCE, &[]);
+    let mut server = Conn::server();
+    let Some(Event::Request(request)) = server.receive(&mut request, &LIMITS).event else {
+        panic!("our own request is not understood")
+    };
+    let mut answer = Vec::new();
+    handshake::accept(&mut answer, request.upgrade().expect("our own request").key(), None);
+    let mut conn = Conn::client(NONCE);
+    conn.receive(&mut answer, &LIMITS);
+    assert_eq!(conn.state(), State::Open);
+    conn
+}

@@ -1,0 +1,43 @@
+//! Header fields of a head that httparse has accepted.
+
+/// The lines after the first one, up to and with the empty one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub fn new(lines: &'a [u8]) -> Fields<'a> {
+        Fields(lines)
+    }
+
+    /// Values of all fields of that name (case-insensitive), in order, without white space around
+    /// them. One that is not UTF-8 is passed over: nothing that is looked for here may hold such bytes.
+    pub fn values(self, name: &str) -> impl Iterator<Item = &'a str> + use<'a, '_> {
+        self.0.split(|&byte| byte == b'\n').filter_map(move |line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let (found, value) = (&line[..colon], &line[colon + 1..]);
+            if !found.eq_ignore_ascii_case(name.as_bytes()) {
+                return None;
+            }
+            Some(std::str::from_utf8(value).ok()?.trim_ascii())
+        })
+    }
+
+    /// The elements of comma-separated lists (RFC 9110, 5.6.1) in all fields of that name.
+    pub fn list(self, name: &str) -> impl Iterator<Item = &'a str> + use<'a, '_> {
+        self.values(name)
+            .flat_map(|value| value.split(','))
+            .map(str::trim_ascii)
+            .filter(|item| !item.is_empty())
+    }
+
+    /// Whether a list holds the token, in any case.
+    pub fn has_token(self, name: &str, token: &str) -> bool {
+        self.list(name).any(|item| item.eq_ignore_ascii_case(token))
+    }
+
+    /// The value of a field that stands there exactly once.
+    pub fn only(self, name: &str) -> Option<&'a str> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+}

@@ -1,0 +1,109 @@
+//! HTTP/1 heads: gathering, checking and taking them apart.
+
+use std::mem::MaybeUninit;
+
+use crate::{HandshakeError, Limits, Refusal, fields::Fields};
+
+/// Field slots on the stack; [`Limits::headers`] counts up to this.
+const HEADERS_MAX: usize = 128;
+
+/// A head that cannot be used.
+#[derive(Debug)]
+pub(crate) enum BadHead {
+    Malformed(httparse::Error),
+    TooLong(usize),
+    TooManyHeaders(usize),
+}
+
+/// The length of the whole head at the beginning of `input`; `None` while bytes are missing.
+pub(crate) type End = Result<Option<usize>, BadHead>;
+
+/// Where a request's head ends.
+pub(crate) fn request_end(input: &[u8], limits: &Limits) -> End {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];
+    let mut request = httparse::Request::new(&mut []);
+    end(request.parse_with_uninit_headers(window(input, limits), slots), input, limits)
+}
+
+/// Where the head of an answer ends.
+pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let parsed = config.parse_response_with_uninit_headers(&mut response, window(input, limits), slots);
+    end(parsed, input, limits)
+}
+
+/// Nothing beyond the limit is looked at, so that the outcome does not depend on how reads were cut.
+fn window<'a>(input: &'a [u8], limits: &Limits) -> &'a [u8] {
+    &input[..input.len().min(limits.head_bytes)]
+}
+
+fn end(parsed: httparse::Result<usize>, input: &[u8], limits: &Limits) -> End {
+    match parsed {
+        Ok(httparse::Status::Complete(end)) => Ok(Some(end)),
+        Ok(httparse::Status::Partial) if input.len() >= limits.head_bytes => {
+            Err(BadHead::TooLong(limits.head_bytes))
+        }
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(BadHead::TooManyHeaders(limits.headers.min(HEADERS_MAX))),
+        Err(error) => Err(BadHead::Malformed(error)),
+    }
+}
+
+/// The first line and the fields of a head that was found whole. Empty lines may stand before it.
+pub(crate) fn split(head: &[u8]) -> (&[u8], Fields<'_>) {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let head = &head[start..];
+    let line_end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
+    let (line, rest) = head.split_at(line_end);
+    (line.trim_ascii_end(), Fields::new(rest))
+}
+
+/// A head that came in part.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    pub bytes: Vec<u8>,
+    /// The client's, to check the answer against.
+    pub nonce: [u8; 16],
+}
+
+impl Head {
+    /// Takes what belongs to the head. Returns the bytes used and whether the head is whole now.
+    pub fn extend(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        end: fn(&[u8], &Limits) -> End,
+    ) -> Result<(usize, bool), BadHead> {
+        let had = self.bytes.len();
+        let taken = input.len().min(limits.head_bytes.saturating_sub(had));
+        self.bytes.extend_from_slice(&input[..taken]);
+        let Some(end) = end(&self.bytes, limits)? else { return Ok((taken, false)) };
+        self.bytes.truncate(end);
+        Ok((end - had, true))
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Refusal {
+        let (status, reason) = match bad {
+            BadHead::Malformed(error) => (400, format!("malformed request head: {error}")),
+            BadHead::TooLong(limit) => (431, format!("request head over {limit} bytes")),
+            BadHead::TooManyHeaders(limit) => (431, format!("more than {limit} header fields")),
+        };
+        Refusal { status, reason }
+    }
+}
+
+impl From<BadHead> for HandshakeError {
+    fn from(bad: BadHead) -> HandshakeError {
+        match bad {
+            BadHead::Malformed(error) => HandshakeError::Malformed(error.to_string()),
+            BadHead::TooLong(limit) => HandshakeError::HeadTooLong(limit),
+            BadHead::TooManyHeaders(limit) => HandshakeError::TooManyHeaders(limit),
+        }
+    }
+}

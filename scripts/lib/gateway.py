@@ -1,0 +1,66 @@
+"""A gateway process and its admin listener, for the checks and benchmarks written in Python."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+
+
+class Gateway:
+    """A gateway on free ports, with `config` (TOML without data and admin) appended to [server].
+
+    `data` and `admin` are "HOST:PORT". Use it as a context manager: leaving kills what still runs.
+    """
+
+    def __init__(self, config="", binary=None, server="", data="127.0.0.1:0", admin="127.0.0.1:0", prefix=()):
+        binary = binary or os.environ["GATEWAY_BIN"]
+        self.directory = tempfile.TemporaryDirectory(prefix="fanwire-")
+        path = os.path.join(self.directory.name, "gateway.toml")
+        with open(path, "w") as file:
+            file.write(f'[server]\ndata = "{data}"\nadmin = "{admin}"\n{server}\n{config}\n')
+        self.process = subprocess.Popen([*prefix, binary, "--config", path], stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        words = dict(word.split("=", 1) for word in line.split()[1:])
+        if not line.startswith("listening ") or "data" not in words:
+            self.process.kill()
+            raise RuntimeError(f"the gateway's first line is {line!r}, its exit code {self.process.wait()}")
+        self.data, self.admin = words["data"], words["admin"]
+        self.url = f"ws://{self.data}/ws"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.directory.cleanup()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def request(self, method, path, body=None, content_type="application/json"):
+        """(status, parsed JSON or text) of an admin route."""
+        data = body.encode() if isinstance(body, str) else body
+        headers = {"Content-Type": content_type} if body is not None else {}
+        request = urllib.request.Request(f"http://{self.admin}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read().decode()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text
+
+    def publish(self, *items):
+        """Publishes (topic, data) pairs: one as a single update, several as one atomic array."""
+        updates = [{"topic": topic, "data": data} for topic, data in items]
+        status, answer = self.request("POST", "/publish", json.dumps(updates[0] if len(updates) == 1 else updates))
+        assert (status, answer) == (200, {"accepted": len(updates)}), f"publish answered {status} {answer}"
