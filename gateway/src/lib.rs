@@ -14,6 +14,7 @@ pub mod fanout;
 pub mod inbox;
 pub mod logs;
 pub mod protocol;
+pub mod run;
 pub mod shard;
 pub mod shared;
 pub mod stats;

@@ -1,6 +1,10 @@
 //! `gateway`: reads its configuration, starts the shards and runs the control plane.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    panic,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
 
 use clap::Parser;
 use gateway::{
@@ -65,7 +69,15 @@ fn start(args: &Args) -> Result<(), Failure> {
     }
     logs::start(args.log_format).map_err(Failure::usage)?;
     system::check().map_err(Failure::run_time)?;
-    // SHARDS: wired where the data plane is.
-    drop(config);
-    Ok(())
+    end_on_panic();
+    gateway::run::run(config, &machine).map_err(Failure::run_time)
+}
+
+/// A thread that is gone would leave its clients unserved: ending the process lets its supervisor start another.
+fn end_on_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::exit(1);
+    }));
 }

@@ -36,7 +36,7 @@ struct Gateway {
 impl Gateway {
     async fn start() -> Self {
         let limits = Config::embedded_demo().limits;
-        let inbox = Inbox::new(100_000, ring::Waker::default());
+        let inbox = Inbox::new(100_000, ring::Waker::unconnected());
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
         let data = "127.0.0.1:9001".parse().unwrap();

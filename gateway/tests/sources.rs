@@ -23,7 +23,7 @@ use serde_json::Value;
 const LINE_BYTES_MAX: usize = 10_000;
 
 fn sequencer(updates_max: usize) -> (Arc<Sequencer>, Arc<Inbox>) {
-    let inbox = Inbox::new(updates_max, ring::Waker::default());
+    let inbox = Inbox::new(updates_max, ring::Waker::unconnected());
     let limits = Config::embedded_demo().limits;
     (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now()), inbox)
 }

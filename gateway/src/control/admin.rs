@@ -167,17 +167,15 @@ async fn list(State(admin): App, uri: Uri) -> Response {
 }
 
 async fn topic(State(admin): App, uri: Uri) -> Response {
-    match topic_name(&uri).and_then(|name| admin.sequencer.get(&name).ok_or_else(|| unknown(&name))) {
-        Ok(update) => ([(header::CONTENT_TYPE, "application/json")], update).into_response(),
-        Err(refusal) => refusal,
+    let Some(name) = topic_name(&uri) else { return bad_name() };
+    match admin.sequencer.get(&name) {
+        Some(update) => ([(header::CONTENT_TYPE, "application/json")], update).into_response(),
+        None => unknown(&name),
     }
 }
 
 async fn remove(State(admin): App, uri: Uri) -> Response {
-    let name = match topic_name(&uri) {
-        Ok(name) => name,
-        Err(refusal) => return refusal,
-    };
+    let Some(name) = topic_name(&uri) else { return bad_name() };
     match admin.sequencer.remove(&name).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),
@@ -185,9 +183,12 @@ async fn remove(State(admin): App, uri: Uri) -> Response {
     }
 }
 
-fn topic_name(uri: &Uri) -> Result<String, Response> {
-    let name = uri.path().strip_prefix("/topics/").and_then(percent_decode);
-    name.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the topic is not percent-encoded UTF-8"))
+fn topic_name(uri: &Uri) -> Option<String> {
+    uri.path().strip_prefix("/topics/").and_then(percent_decode)
+}
+
+fn bad_name() -> Response {
+    refuse(StatusCode::BAD_REQUEST, "the topic is not percent-encoded UTF-8")
 }
 
 fn unknown(name: &str) -> Response {

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread,
     time::Duration,
@@ -114,7 +114,7 @@ impl Player<'_> {
     }
 }
 
-fn read_passes(path: &PathBuf, repeat: bool, line_bytes_max: usize, out: &mpsc::Sender<Chunk>) {
+fn read_passes(path: &Path, repeat: bool, line_bytes_max: usize, out: &mpsc::Sender<Chunk>) {
     loop {
         match read_pass(path, line_bytes_max, out) {
             Ok(true) if repeat => {}
