@@ -1,1 +1,83 @@
-fn main() {}
+//! `gateway`: reads its configuration, starts the shards and runs the control plane.
+
+use std::{
+    panic,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
+
+use clap::Parser;
+use gateway::{
+    config::Config,
+    logs::{self, Format},
+    system::{self, Machine},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Updates come in, the newest values go out to very many WebSocket clients.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Configuration file; without one a demo runs
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Check the configuration, print what would hold, and end
+    #[arg(long)]
+    check: bool,
+    /// How logs on stderr look; RUST_LOG chooses which
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+}
+
+/// Ends the process with a code of the contract, section 1.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn usage(text: impl ToString) -> Self {
+        Self { code: 2, text: text.to_string() }
+    }
+
+    fn run_time(text: impl ToString) -> Self {
+        Self { code: 1, text: text.to_string() }
+    }
+}
+
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("gateway: {}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Failure> {
+    let machine = Machine::this().map_err(Failure::run_time)?;
+    let config = match &args.config {
+        Some(path) => Config::load(path, &machine).map_err(Failure::usage)?,
+        None => Config::embedded_demo(),
+    };
+    if args.check {
+        print!("{}", config.render(&machine));
+        return Ok(());
+    }
+    logs::start(args.log_format).map_err(Failure::usage)?;
+    system::check().map_err(Failure::run_time)?;
+    end_on_panic();
+    gateway::run::run(config, &machine).map_err(Failure::run_time)
+}
+
+/// A thread that is gone would leave its clients unserved: ending the process lets its supervisor start another.
+fn end_on_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::exit(1);
+    }));
+}

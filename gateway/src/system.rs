@@ -5,11 +5,10 @@ use std::{fs, io};
 use rlimit::Resource;
 use thiserror::Error;
 
+use crate::shard::pump::SLOTS_RESERVED;
+
 /// A ring's table of sockets has at most this many slots (the kernel's IORING_MAX_FIXED_FILES).
 const SLOTS_MAX: u64 = 1 << 20;
-
-/// Slots that each shard keeps for connections that are only being refused.
-pub const REFUSAL_SLOTS: usize = 256;
 
 /// Facts of the machine that a configuration is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +32,8 @@ pub enum Unfit {
         "the hard limit nofile is {hard}, at least {least} are needed; raise it with ulimit -Hn or LimitNOFILE="
     )]
     NofileTooLow { hard: u64, least: u64 },
-    #[error("Linux {release} is too old: 6.1 or newer is needed")]
-    Kernel { release: String },
-    #[error("io_uring is switched off (kernel.io_uring_disabled = {value}); set it to 0 with sysctl")]
-    UringDisabled { value: String },
+    #[error(transparent)]
+    Ring(#[from] ring::SelfTestError),
 }
 
 impl Machine {
@@ -58,19 +55,13 @@ impl Machine {
 
     /// Clients that the tables of `shards` shards hold together.
     pub fn clients_max(&self, shards: usize) -> usize {
-        shards * self.slots_max().saturating_sub(REFUSAL_SLOTS)
+        let slots = self.slots_max();
+        shards * (slots - SLOTS_RESERVED.min(slots / 4))
     }
 }
 
-/// Raises the soft limit on descriptors and refuses to start where the gateway could not work.
+/// Raises the soft limit on descriptors and proves that io_uring does here what the shards need.
 pub fn check() -> Result<(), Unfit> {
-    check_kernel(&read("/proc/sys/kernel/osrelease")?)?;
-    // The file came with Linux 6.6; where it is absent nothing is switched off.
-    if let Ok(value) = read("/proc/sys/kernel/io_uring_disabled")
-        && value != "0"
-    {
-        return Err(Unfit::UringDisabled { value });
-    }
     let (soft, hard) = nofile()?;
     if hard < NOFILE_LEAST {
         return Err(Unfit::NofileTooLow { hard, least: NOFILE_LEAST });
@@ -78,25 +69,15 @@ pub fn check() -> Result<(), Unfit> {
     if soft < hard {
         Resource::NOFILE.set(hard, hard).map_err(|error| Unfit::Nofile { soft, hard, error })?;
     }
-    let (memlock, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
-    tracing::info!(nofile = hard, memlock_bytes = memlock, "limits of this process");
+    ring::self_test()?;
+    let (memlock_bytes, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    tracing::info!(kernel = kernel.trim(), nofile = hard, memlock_bytes, "io_uring works here");
     Ok(())
 }
 
-/// Less leaves no clients beside listeners, logs, rings and [`REFUSAL_SLOTS`].
-const NOFILE_LEAST: u64 = 2 * REFUSAL_SLOTS as u64;
-
-/// Multishot receive, `DEFER_TASKRUN` and `SINGLE_ISSUER` are all there since Linux 6.1.
-fn check_kernel(release: &str) -> Result<(), Unfit> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version < (6, 1) { Err(Unfit::Kernel { release: release.to_owned() }) } else { Ok(()) }
-}
-
-fn read(path: &'static str) -> Result<String, Unfit> {
-    let text = fs::read_to_string(path).map_err(|error| Unfit::Unreadable { what: path, error })?;
-    Ok(text.trim().to_owned())
-}
+/// Less leaves no clients beside listeners, logs, rings and the slots in reserve.
+const NOFILE_LEAST: u64 = 2 * SLOTS_RESERVED as u64;
 
 /// Soft, hard.
 fn nofile() -> Result<(u64, u64), Unfit> {
@@ -130,17 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn kernels_before_6_1_are_refused_by_name() {
-        assert!(check_kernel("6.1.0-13-amd64").is_ok() && check_kernel("7.0").is_ok());
-        let refused = check_kernel("5.15.0-91-generic").unwrap_err().to_string();
-        assert_eq!(refused, "Linux 5.15.0-91-generic is too old: 6.1 or newer is needed");
-    }
-
-    #[test]
     fn tables_are_bounded_by_nofile_and_by_the_kernel() {
         let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard };
         assert_eq!(machine(20_000).clients_max(6), 6 * (20_000 - 256));
         assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);
-        assert_eq!(machine(100).clients_max(2), 0);
+        assert_eq!(machine(100).clients_max(2), 150);
     }
 }

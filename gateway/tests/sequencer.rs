@@ -17,7 +17,7 @@ fn limits() -> Limits {
 }
 
 fn inbox(updates_max: usize) -> Arc<Inbox> {
-    Inbox::new(updates_max, ring::Waker::default())
+    Inbox::new(updates_max, ring::Waker::unconnected())
 }
 
 fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {

@@ -36,6 +36,8 @@ pub(super) struct Reader<'a> {
     pub problems: Vec<Problem>,
     /// Every (section, key) that was asked for; what else the file holds is unknown.
     known: Vec<(&'static str, &'static str)>,
+    /// Those that were left: section, key, line.
+    unknown: Vec<(&'static str, String, usize)>,
 }
 
 impl<'a> Reader<'a> {
@@ -44,7 +46,13 @@ impl<'a> Reader<'a> {
             let line = line_at(text, e.span().map_or(0, |span| span.start));
             Problem { line, text: format!("not TOML: {}", e.message()) }
         })?;
-        Ok(Self { text, root: root.into_inner(), problems: Vec::new(), known: Vec::new() })
+        Ok(Self {
+            text,
+            root: root.into_inner(),
+            problems: Vec::new(),
+            known: Vec::new(),
+            unknown: Vec::new(),
+        })
     }
 
     /// The table `[name]`; where it is absent every key has its default.
@@ -77,8 +85,12 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { line, text });
     }
 
-    /// Reports sections that nobody asked for.
+    /// Reports keys and sections that nobody asked for. Comes last, when all that are known have been read.
     pub fn finish(&mut self, sections: &[&str]) {
+        for (section, key, line) in std::mem::take(&mut self.unknown) {
+            let hint = self.hint(section, &key);
+            self.problem(line, format!("[{section}] {key}: unknown key; {hint}"));
+        }
         for (name, value) in std::mem::take(&mut self.root) {
             let line = line_at(self.text, name.span().start);
             let name = name.into_inner();
@@ -253,13 +265,11 @@ impl<'a> Section<'_, 'a> {
         self.table.line
     }
 
-    /// Reports keys that nobody asked for.
+    /// What is left of the table are keys that nobody asked for.
     pub fn finish(self) {
         for (key, _) in self.table.keys {
             let line = line_at(self.reader.text, key.span().start);
-            let key = key.into_inner();
-            let hint = self.reader.hint(self.name, &key);
-            self.reader.problem(line, format!("[{}] {key}: unknown key; {hint}", self.name));
+            self.reader.unknown.push((self.name, key.into_inner().into_owned(), line));
         }
     }
 }

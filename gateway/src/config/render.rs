@@ -90,7 +90,7 @@ struct Text(String);
 impl Text {
     fn section(&mut self, name: &str) {
         let gap = if self.0.is_empty() { "" } else { "\n" };
-        write!(self.0, "{gap}{name}\n").expect("writing to memory does not fail");
+        writeln!(self.0, "{gap}{name}").expect("writing to memory does not fail");
     }
 
     fn plain(&mut self, key: &str, value: impl Display) {

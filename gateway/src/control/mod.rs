@@ -1,4 +1,191 @@
-//! The control plane: takes updates in, numbers them, answers HTTP. One tokio thread.
+//! The control plane: takes updates in, numbers them, answers HTTP, and ends the process in good
+//! order. One tokio thread.
 
+pub mod admin;
+mod line;
+mod listener;
+pub mod metrics;
+mod page;
+mod process;
+pub mod publish;
 pub mod sequencer;
+pub mod source;
 pub mod topics;
+
+use std::{
+    io,
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::Instant,
+};
+
+use crate::{
+    config::Config,
+    inbox::{Inbox, Message},
+    shared::Shared,
+};
+use admin::Admin;
+use listener::Listener;
+use sequencer::Sequencer;
+use source::SourceCounters;
+
+/// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+const RESET: Duration = Duration::from_secs(2);
+/// Blocking threads: host samples need one.
+const BLOCKING_THREADS: usize = 4;
+
+/// Why the gateway ended other than by a clean drain.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(
+        "cannot listen on the admin address {address}: {error}; choose another [server] admin, or \"\" for none"
+    )]
+    Admin { address: SocketAddr, error: io::Error },
+    #[error("cannot start the control plane: {0}")]
+    Start(io::Error),
+    #[error("cannot announce the listeners on stdout: {0}")]
+    Announce(io::Error),
+    #[error("the admin listener failed: {0}")]
+    Serve(io::Error),
+    #[error("a shard ended by itself")]
+    ShardEnded,
+    #[error("a shard did not end within {RESET:?}")]
+    ShardStuck,
+    #[error("ended at once by a second signal, with {connections} clients left")]
+    Interrupted { connections: usize },
+}
+
+/// What the control plane works on, once every shard listens.
+#[derive(Debug)]
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub sequencer: Arc<Sequencer>,
+    pub shared: Arc<Shared>,
+    /// From [`bind_admin`].
+    pub admin: Option<TcpListener>,
+    /// Where subscribers connect.
+    pub data: SocketAddr,
+    /// Told when all shards have ended: `false` where one panicked.
+    pub ended: oneshot::Receiver<bool>,
+}
+
+/// Binds the admin listener, so that its port is known before shards redirect to it.
+pub fn bind_admin(config: &Config) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = config.server.admin else { return Ok(None) };
+    TcpListener::bind(address).map(Some).map_err(|error| Error::Admin { address, error })
+}
+
+/// Runs until a signal has drained the gateway and every shard has ended.
+pub fn run(parts: Parts) -> Result<(), Error> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime =
+        runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Start)?;
+    let outcome = runtime.block_on(serve(parts));
+    // A reader may hang in a file system call; it ends with the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(parts: Parts) -> Result<(), Error> {
+    let Parts { config, sequencer, shared, admin, data, mut ended } = parts;
+    // Before the first line: who reads it may send a signal at once.
+    let mut signals = Signals::new().map_err(Error::Start)?;
+    let counters = Arc::new(SourceCounters::default());
+    let publish_bytes = config.limits.publish_bytes;
+    let routes = Admin::new(sequencer.clone(), shared.clone(), counters.clone(), data, publish_bytes);
+    routes.listening.store(true, Ordering::Relaxed);
+    let admin = admin.map(Listener::new).transpose().map_err(Error::Start)?;
+    let shown = match &admin {
+        Some(listener) => axum::serve::Listener::local_addr(listener).map_err(Error::Start)?.to_string(),
+        None => "off".to_owned(),
+    };
+    let server = async {
+        match admin {
+            Some(listener) => axum::serve(listener, routes.router()).await.map_err(Error::Serve),
+            None => std::future::pending().await,
+        }
+    };
+    announce(&format!("listening data={data} admin={shown}")).map_err(Error::Announce)?;
+    source::start(&config, &sequencer, &counters);
+    let lifetime = async {
+        tokio::select! {
+            () = signals.next() => {}
+            _ = &mut ended => return Err(Error::ShardEnded),
+        }
+        tracing::info!(clients = shared.connections(), drain = ?config.server.drain, "draining");
+        tokio::select! {
+            () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
+            () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
+        }
+        stop(sequencer.inboxes(), ended).await
+    };
+    tokio::select! {
+        failed = server => failed,
+        outcome = lifetime => outcome,
+    }
+}
+
+fn announce(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Returns when nobody is left, or a little after the deadline, when all have been reset.
+async fn drain(shared: &Shared, inboxes: &[Arc<Inbox>], within: Duration) {
+    shared.start_draining();
+    tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
+    let deadline = Instant::now() + within + RESET;
+    while shared.connections() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<(), Error> {
+    let stopped = async {
+        tell(inboxes, || Message::Stop).await;
+        ended.await
+    };
+    match tokio::time::timeout(RESET, stopped).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(_) => Err(Error::ShardEnded),
+        Err(_) => Err(Error::ShardStuck),
+    }
+}
+
+/// Puts a message into every inbox, waiting where one is full.
+async fn tell(inboxes: &[Arc<Inbox>], message: impl Fn() -> Message) {
+    for inbox in inboxes {
+        while inbox.push(message()).is_err() {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The admin listener's routes (the contract, section 5).
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::{
+    metrics::{self, Scraper},
+    page::Page,
+    publish::{self, Form, Rejected},
+    sequencer::{Sequencer, Why},
+    source::SourceCounters,
+};
+use crate::shared::Shared;
+
+/// Publishes that are read or wait for room at once; each may hold `publish_bytes`.
+const PUBLISHES_MAX: usize = 32;
+/// A publisher has this long to send its body.
+const BODY: Duration = Duration::from_secs(60);
+/// Topics of one answer of `GET /topics`.
+const TOPICS_MAX: usize = 1000;
+
+/// What the routes work on.
+#[derive(Debug)]
+pub struct Admin {
+    pub sequencer: Arc<Sequencer>,
+    pub shared: Arc<Shared>,
+    pub sources: Arc<SourceCounters>,
+    /// Whether every shard listens.
+    pub listening: AtomicBool,
+    publish_bytes: usize,
+    publishes: Semaphore,
+    scraper: Scraper,
+    page: Page,
+}
+
+impl Admin {
+    /// `data`: where subscribers connect; `publish_bytes`: `[limits] publish_bytes`.
+    pub fn new(
+        sequencer: Arc<Sequencer>,
+        shared: Arc<Shared>,
+        sources: Arc<SourceCounters>,
+        data: SocketAddr,
+        publish_bytes: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            scraper: Scraper::new(sequencer.inboxes().len()),
+            sequencer,
+            shared,
+            sources,
+            listening: AtomicBool::new(false),
+            publish_bytes,
+            publishes: Semaphore::new(PUBLISHES_MAX),
+            page: Page::new(data),
+        })
+    }
+
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/", get(page))
+            .route("/publish", post(publish))
+            .route("/topics", get(list))
+            .route("/topics/{*name}", get(topic).delete(remove))
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .method_not_allowed_fallback(method_not_allowed)
+            .fallback(not_found)
+            .with_state(self.clone())
+    }
+}
+
+type App = State<Arc<Admin>>;
+
+async fn publish(State(admin): App, headers: HeaderMap, request: Request) -> Response {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("none");
+    let Some(form) = Form::of(content_type) else {
+        let reason = format!("content type {content_type}: send application/json or application/x-ndjson");
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+    };
+    // Beyond the bound bodies are left unread, which makes their publishers wait.
+    let Ok(_permit) = admin.publishes.acquire().await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway ends");
+    };
+    let body = match tokio::time::timeout(BODY, read_body(request.into_body(), admin.publish_bytes)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(reason)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, reason),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, format!("the body took longer than {BODY:?}")),
+    };
+    match publish::publish(&admin.sequencer, form, &body).await {
+        Ok(accepted) => json(StatusCode::OK, &Accepted { accepted }),
+        Err(Rejected { accepted, index, reason }) => {
+            json(StatusCode::BAD_REQUEST, &PublishRefusal { code: 400, accepted, index, reason })
+        }
+    }
+}
+
+/// Reads a body of at most `bytes_max`. Of a longer one as much again is discarded, so that its sender
+/// gets to read the answer and not a reset.
+async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, String> {
+    let too_long =
+        || format!("the body is longer than [limits] publish_bytes = {bytes_max} bytes; send it in parts");
+    if body.size_hint().lower() > 2 * bytes_max as u64 {
+        return Err(too_long());
+    }
+    let mut parts = Vec::new();
+    let mut len = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        // A broken connection: nobody reads the answer.
+        let frame = frame.map_err(|e| format!("the body broke off: {e}"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        len += data.len();
+        if len <= bytes_max {
+            parts.extend_from_slice(&data);
+        } else if len > 2 * bytes_max {
+            break;
+        }
+    }
+    if len > bytes_max { Err(too_long()) } else { Ok(parts.into()) }
+}
+
+async fn list(State(admin): App, uri: Uri) -> Response {
+    let (mut prefix, mut after, mut limit) = (String::new(), String::new(), TOPICS_MAX);
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(value) = percent_decode(value) else {
+            return refuse(StatusCode::BAD_REQUEST, format!("{key} is not percent-encoded UTF-8"));
+        };
+        match key {
+            "prefix" => prefix = value,
+            "after" => after = value,
+            "limit" => match value.parse::<usize>() {
+                Ok(n) => limit = n.min(TOPICS_MAX),
+                Err(_) => {
+                    return refuse(StatusCode::BAD_REQUEST, format!("limit = {value} is not a whole number"));
+                }
+            },
+            _ => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    format!("unknown parameter {key}; there are prefix, limit and after"),
+                );
+            }
+        }
+    }
+    json(StatusCode::OK, &admin.sequencer.list(&prefix, &after, limit))
+}
+
+async fn topic(State(admin): App, uri: Uri) -> Response {
+    let Some(name) = topic_name(&uri) else { return bad_name() };
+    match admin.sequencer.get(&name) {
+        Some(update) => ([(header::CONTENT_TYPE, "application/json")], update).into_response(),
+        None => unknown(&name),
+    }
+}
+
+async fn remove(State(admin): App, uri: Uri) -> Response {
+    let Some(name) = topic_name(&uri) else { return bad_name() };
+    match admin.sequencer.remove(&name).await {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),
+        Err(why @ Why::TooMany { .. }) => refuse(StatusCode::BAD_REQUEST, why.to_string()),
+    }
+}
+
+fn topic_name(uri: &Uri) -> Option<String> {
+    uri.path().strip_prefix("/topics/").and_then(percent_decode)
+}
+
+fn bad_name() -> Response {
+    refuse(StatusCode::BAD_REQUEST, "the topic is not percent-encoded UTF-8")
+}
+
+fn unknown(name: &str) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("there is no topic {name}"))
+}
+
+async fn metrics(State(admin): App) -> Response {
+    match admin.scraper.scrape(&admin.sequencer, &admin.sources).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
+    }
+}
+
+async fn healthz(State(admin): App) -> Response {
+    let silent = admin.scraper.silent(admin.sequencer.inboxes()).await;
+    if silent.is_empty() {
+        return "ok".into_response();
+    }
+    refuse(StatusCode::SERVICE_UNAVAILABLE, format!("shards {silent:?} do not answer"))
+}
+
+async fn readyz(State(admin): App) -> Response {
+    if admin.shared.draining() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    if !admin.listening.load(Ordering::Relaxed) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
+    }
+    "ok".into_response()
+}
+
+async fn page(State(admin): App) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, Page::POLICY),
+    ];
+    (headers, admin.page.html()).into_response()
+}
+
+async fn not_found(uri: Uri) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("there is no {}", uri.path()))
+}
+
+async fn method_not_allowed(uri: Uri) -> Response {
+    let allow = match uri.path() {
+        "/publish" => "POST",
+        path if path.starts_with("/topics/") => "GET, HEAD, DELETE",
+        _ => "GET, HEAD",
+    };
+    let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {allow}", uri.path()));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: usize,
+}
+
+#[derive(Serialize)]
+struct PublishRefusal {
+    code: u16,
+    accepted: usize,
+    index: usize,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    code: u16,
+    reason: &'a str,
+}
+
+fn refuse(status: StatusCode, reason: impl AsRef<str>) -> Response {
+    json(status, &Refusal { code: status.as_u16(), reason: reason.as_ref() })
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_string(body).expect("numbers and text are always JSON");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// `None`: a broken escape, or not UTF-8 behind the escapes.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut hex = || (rest.next()? as char).to_digit(16);
+        bytes.push(if byte == b'%' { (hex()? * 16 + hex()?) as u8 } else { byte });
+    }
+    String::from_utf8(bytes).ok()
+}

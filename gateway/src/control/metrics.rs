@@ -1,0 +1,290 @@
+//! `GET /metrics`: what shards, sequencer and process count, as Prometheus text.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+use tokio::sync::{Mutex, oneshot};
+
+use super::{
+    process::Process,
+    sequencer::{Counters, Sequencer},
+    source::SourceCounters,
+};
+use crate::{
+    inbox::{Inbox, Message},
+    stats::{REFUSAL_STATUSES, Reason, Stats},
+};
+
+/// How long a shard has to answer a scrape.
+const SCRAPE: Duration = Duration::from_secs(1);
+
+/// Upper bounds of the histograms' buckets in seconds, as Prometheus expects them.
+const BUCKETS_S: [f64; 16] =
+    [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, f64::INFINITY];
+
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Asks the shards. One scrape at a time, so that their inboxes hold one such message at most.
+#[derive(Debug)]
+pub struct Scraper {
+    /// A shard that does not answer keeps its last figures, so that no sum goes back.
+    last: Mutex<Vec<Shard>>,
+}
+
+#[derive(Debug, Clone)]
+struct Shard {
+    up: bool,
+    stats: Box<Stats>,
+}
+
+impl Scraper {
+    pub fn new(shards: usize) -> Self {
+        let unknown = Shard { up: false, stats: Box::default() };
+        Self { last: Mutex::new(vec![unknown; shards]) }
+    }
+
+    /// All metrics as text.
+    pub async fn scrape(
+        &self,
+        sequencer: &Sequencer,
+        sources: &Arc<SourceCounters>,
+    ) -> Result<String, fmt::Error> {
+        let mut shards = self.last.lock().await;
+        ask(sequencer.inboxes(), &mut shards).await;
+        let snapshot = Snapshot {
+            shards: shards.clone(),
+            counters: sequencer.counters(),
+            sources: sources.clone(),
+            process: Process::read(),
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(snapshot));
+        let mut out = String::new();
+        text::encode(&mut out, &registry)?;
+        Ok(out)
+    }
+
+    /// Shards that do not answer.
+    pub async fn silent(&self, inboxes: &[Arc<Inbox>]) -> Vec<usize> {
+        let mut shards = self.last.lock().await;
+        ask(inboxes, &mut shards).await;
+        shards.iter().enumerate().filter(|(_, shard)| !shard.up).map(|(index, _)| index).collect()
+    }
+}
+
+async fn ask(inboxes: &[Arc<Inbox>], shards: &mut [Shard]) {
+    let answers: Vec<_> = inboxes
+        .iter()
+        .map(|inbox| {
+            let (ask, answer) = oneshot::channel();
+            // A full inbox gives the question back, which drops it: then there is no answer.
+            drop(inbox.push(Message::Scrape(ask)));
+            answer
+        })
+        .collect();
+    let deadline = tokio::time::Instant::now() + SCRAPE;
+    for (answer, shard) in answers.into_iter().zip(shards) {
+        shard.up = false;
+        if let Ok(Ok(stats)) = tokio::time::timeout_at(deadline, answer).await {
+            *shard = Shard { up: true, stats };
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    shards: Vec<Shard>,
+    counters: Counters,
+    sources: Arc<SourceCounters>,
+    process: Option<Process>,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.gateway(&mut out)?;
+        self.clients(&mut out)?;
+        self.fanout(&mut out)?;
+        self.each_shard(&mut out)?;
+        match &self.process {
+            Some(process) => process_metrics(process, &mut out),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Snapshot {
+    fn sum(&self, of: impl Fn(&Stats) -> u64) -> u64 {
+        self.shards.iter().map(|shard| of(&shard.stats)).sum()
+    }
+
+    fn gateway(&self, out: &mut Out) -> fmt::Result {
+        let c = &self.counters;
+        out.gauge("fanwire_topics", "Topics that exist", c.topics as u64)?;
+        out.gauge("fanwire_tombstones", "Removed topics still remembered", c.tombstones as u64)?;
+        out.gauge("fanwire_version", "Position of the gateway", c.version)?;
+        out.counter("fanwire_updates", "Updates numbered", c.updates)?;
+        out.counter("fanwire_batches", "Batches of updates handed to the shards", c.batches)?;
+        out.counter("fanwire_updates_refused", "Updates refused when published", c.refused)?;
+        out.counter("fanwire_publish_waits", "Publishes that waited for room in an inbox", c.waits)?;
+        let help = "Updates of live sources replaced by a newer one while an inbox was full";
+        out.counter("fanwire_source_conflated", help, c.conflated)?;
+        let errors = self.sources.errors.load(Ordering::Relaxed);
+        out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
+        out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
+    }
+
+    fn clients(&self, out: &mut Out) -> fmt::Result {
+        out.gauge("fanwire_sockets", "Sockets of clients in any state", self.sum(|s| s.sockets))?;
+        out.gauge("fanwire_subscriptions", "Subscriptions", self.sum(|s| s.subscriptions))?;
+        out.counter("fanwire_accepted", "Handshakes that ended in 101", self.sum(|s| s.accepted))?;
+        out.counter(
+            "fanwire_accept_failures",
+            "Connections no listener could take",
+            self.sum(|s| s.accept_failures),
+        )?;
+        let ended = Reason::ALL.map(|reason| (reason.name(), self.sum(|s| s.ended[reason as usize])));
+        out.counters("fanwire_ended", "Connections that ended", "reason", ended)?;
+        let refused = REFUSAL_STATUSES.iter().enumerate();
+        let refused = refused.map(|(i, status)| (status.to_string(), self.sum(|s| s.refused[i])));
+        out.counters("fanwire_refused", "Requests refused on the data listener", "status", refused)?;
+        out.counter("fanwire_messages_in", "Messages of clients", self.sum(|s| s.messages_in))?;
+        out.counter("fanwire_errors_out", "Errors answered to clients", self.sum(|s| s.errors_out))?;
+        out.counter("fanwire_bytes_in", "Bytes received from clients", self.sum(|s| s.bytes_in))
+    }
+
+    fn fanout(&self, out: &mut Out) -> fmt::Result {
+        out.gauge("fanwire_classes", "Classes of subscriptions", self.sum(|s| s.classes))?;
+        out.gauge("fanwire_patterns", "Different patterns subscribed to", self.sum(|s| s.patterns))?;
+        out.counter(
+            "fanwire_updates_framed",
+            "Updates put into frames, once a frame",
+            self.sum(|s| s.updates_framed),
+        )?;
+        out.counter("fanwire_frames_built", "Frames built", self.sum(|s| s.frames_built))?;
+        out.counter(
+            "fanwire_conflated",
+            "Updates overwritten before a flush of a class",
+            self.sum(|s| s.conflated),
+        )?;
+        out.counter("fanwire_frames_out", "Frames handed to clients", self.sum(|s| s.frames_out))?;
+        out.counter("fanwire_updates_out", "Updates handed to clients", self.sum(|s| s.updates_out))?;
+        out.counter("fanwire_bytes_out", "Bytes handed to clients", self.sum(|s| s.bytes_out))?;
+        let help = "Flushes that passed over a client whose last frame was still in flight";
+        out.counter("fanwire_skipped_busy", help, self.sum(|s| s.skipped_busy))?;
+        out.counter("fanwire_snapshots_out", "Snapshots sent", self.sum(|s| s.snapshots_out))?;
+        out.counter("fanwire_catchups_out", "Catch-up frames sent", self.sum(|s| s.catchups_out))?;
+        let help = "From the due time of a flush to its last send";
+        out.histogram("fanwire_fanout_seconds", help, self.shards.iter().map(|s| &s.stats.fanout_us))?;
+        let help = "From the due time of the oldest update of a batch to its flush";
+        out.histogram("fanwire_age_seconds", help, self.shards.iter().map(|s| &s.stats.age_us))
+    }
+
+    fn each_shard(&self, out: &mut Out) -> fmt::Result {
+        let mut each = |name, help, of: fn(&Shard) -> u64| {
+            let values = self.shards.iter().enumerate().map(|(index, shard)| (index.to_string(), of(shard)));
+            out.gauges(name, help, "shard", values)
+        };
+        each("fanwire_shard_up", "Whether the shard answers", |s| u64::from(s.up))?;
+        each("fanwire_connections", "WebSocket connections", |s| s.stats.connections)?;
+        each("fanwire_inbox_updates", "Updates waiting for the shard", |s| s.stats.inbox_depth)?;
+        each("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.stats.pinned_bytes)?;
+        each("fanwire_shard_version", "Position of the shard", |s| s.stats.version)
+    }
+}
+
+fn process_metrics(process: &Process, out: &mut Out) -> fmt::Result {
+    out.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes)?;
+    out.seconds("process_cpu_seconds", "User and system CPU time", process.cpu_s)?;
+    out.gauge_s("process_start_time_seconds", "Start since the Unix epoch", process.start_s)?;
+    out.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
+    out.gauge("process_max_fds", "Soft limit of file descriptors", process.max_fds)
+}
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, &ConstCounter::new(value))
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.metric(name, help, &ConstCounter::new(value))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, &ConstGauge::new(value))
+    }
+
+    fn gauge_s(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.metric(name, help, &ConstGauge::new(value))
+    }
+
+    fn counters<L: AsRef<str>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (value, count) in values {
+            ConstCounter::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: AsRef<str>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let kind = ConstGauge::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (value, count) in values {
+            ConstGauge::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
+        }
+        Ok(())
+    }
+
+    /// The sum of histograms of microseconds, in seconds.
+    fn histogram<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        parts: impl Iterator<Item = &'h Histogram<u64>>,
+    ) -> fmt::Result {
+        let mut buckets = BUCKETS_S.map(|bound| (bound, 0));
+        let (mut sum_s, mut count) = (0.0, 0);
+        for part in parts {
+            for step in part.iter_recorded() {
+                let value_s = step.value_iterated_to() as f64 / 1e6;
+                let samples = step.count_at_value();
+                let bucket = BUCKETS_S.partition_point(|bound| *bound < value_s);
+                buckets[bucket].1 += samples;
+                sum_s += value_s * samples as f64;
+                count += samples;
+            }
+        }
+        let kind = prometheus_client::metrics::MetricType::Histogram;
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        metric.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
+    }
+}

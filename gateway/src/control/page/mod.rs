@@ -1,0 +1,32 @@
+//! The live page: one HTML file that subscribes like any other client.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+const HTML: &str = include_str!("index.html");
+
+/// The page of this gateway.
+#[derive(Debug)]
+pub struct Page(Bytes);
+
+impl Page {
+    /// Everything it needs is in it; all it may reach is a WebSocket.
+    pub const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                              img-src data:; connect-src ws: wss:; base-uri 'none'; form-action 'none'";
+
+    /// `data`: where subscribers connect.
+    pub fn new(data: SocketAddr) -> Self {
+        // Behind these addresses the page's own host name leads there too.
+        let host = match data.ip() {
+            ip if ip.is_unspecified() || ip.is_loopback() => String::new(),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Self(HTML.replace("{{host}}", &host).replace("{{port}}", &data.port().to_string()).into())
+    }
+
+    pub fn html(&self) -> Bytes {
+        self.0.clone()
+    }
+}

@@ -1,0 +1,183 @@
+//! Figures of this machine: `host.cpu`, `host.memory`, `host.load`, `host.net.<if>`, `host.disk.<dev>`, `host.process.top`.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::time::MissedTickBehavior;
+
+use crate::control::sequencer::{Grouping, Item, NotPublished, Sequencer};
+
+/// How long to wait before an inbox that was full is tried again.
+const RETRY: Duration = Duration::from_millis(1);
+/// Processes of `host.process.top`, and interfaces and disks that get a topic.
+const TOP: usize = 10;
+const DEVICES_MAX: usize = 256;
+
+/// Publishes a sample every `interval`, for good. Where an inbox stays full for so long, the next
+/// sample replaces what was not published.
+pub async fn run(sequencer: &Sequencer, interval: Duration) -> Result<(), String> {
+    let mut host = Host::new()?;
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let due_us = sequencer.now().wall_us;
+        // Reading all of /proc takes milliseconds, which other tasks need not wait for.
+        let sampled = tokio::task::spawn_blocking(move || {
+            let sample = host.sample();
+            (host, sample)
+        });
+        let (returned, sample) = sampled.await.map_err(|e| format!("sampling failed: {e}"))?;
+        host = returned;
+        let items: Vec<Item> = sample?
+            .into_iter()
+            .map(|(topic, value)| {
+                let (topic, data) = (topic.into(), value.to_string().into());
+                Item { topic, data, ts_us: Some(due_us), due_us, gone: false }
+            })
+            .collect();
+        publish(sequencer, &items, Instant::now() + interval).await?;
+    }
+}
+
+async fn publish(sequencer: &Sequencer, items: &[Item], until: Instant) -> Result<(), String> {
+    let mut done = 0;
+    while done < items.len() {
+        match sequencer.try_publish(&items[done..], Grouping::Single) {
+            Ok(published) => done += published.accepted,
+            Err(NotPublished::Refused(refused)) => return Err(refused.why.to_string()),
+            Err(NotPublished::Full) if Instant::now() < until => tokio::time::sleep(RETRY).await,
+            Err(NotPublished::Full) => {
+                sequencer.count_conflated((items.len() - done) as u64);
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Host {
+    system: System,
+    networks: Networks,
+    disks: Disks,
+    sampled: Instant,
+}
+
+impl Host {
+    fn new() -> Result<Self, String> {
+        let failed = |e: sysinfo::Error| format!("cannot read this host's figures: {e}");
+        Ok(Self {
+            system: System::new().map_err(failed)?,
+            networks: Networks::new_with_refreshed_list().map_err(failed)?,
+            disks: Disks::new_with_refreshed_list().map_err(failed)?,
+            sampled: Instant::now(),
+        })
+    }
+
+    /// Rates are since the last sample.
+    fn sample(&mut self) -> Result<BTreeMap<String, Value>, String> {
+        let elapsed_s = self.sampled.elapsed().as_secs_f64().max(0.001);
+        self.sampled = Instant::now();
+        self.system.refresh_cpu_usage();
+        self.system.refresh_memory();
+        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        self.system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
+        self.networks.refresh(true);
+        self.disks.refresh(true);
+
+        let system = &self.system;
+        let load = System::load_average().map_err(|e| format!("cannot read the load: {e}"))?;
+        let cores: Vec<f64> = system.cpus().iter().map(|cpu| tenths(cpu.usage())).collect();
+        let mut sample = BTreeMap::from([
+            ("host.cpu".to_owned(), json!({"percent": tenths(system.global_cpu_usage()), "cores": cores})),
+            ("host.memory".to_owned(), memory(system)),
+            ("host.load".to_owned(), json!({"one": load.one, "five": load.five, "fifteen": load.fifteen})),
+            ("host.process.top".to_owned(), top(system)),
+        ]);
+        let rate = |bytes: u64| (bytes as f64 / elapsed_s).round();
+        for (name, net) in self.networks.iter().take(DEVICES_MAX) {
+            let value = json!({
+                "received_bytes_per_s": rate(net.received()),
+                "sent_bytes_per_s": rate(net.transmitted()),
+                "received_bytes": net.total_received(),
+                "sent_bytes": net.total_transmitted(),
+            });
+            sample.insert(topic("host.net", name), value);
+        }
+        for disk in self.disks.iter().take(DEVICES_MAX) {
+            let usage = disk.usage();
+            let value = json!({
+                "total_bytes": disk.total_space(),
+                "available_bytes": disk.available_space(),
+                "read_bytes_per_s": rate(usage.read_bytes),
+                "written_bytes_per_s": rate(usage.written_bytes),
+            });
+            sample.insert(topic("host.disk", disk.name()), value);
+        }
+        Ok(sample)
+    }
+}
+
+fn memory(system: &System) -> Value {
+    json!({
+        "total_bytes": system.total_memory(),
+        "used_bytes": system.used_memory(),
+        "available_bytes": system.available_memory(),
+        "swap_used_bytes": system.used_swap(),
+    })
+}
+
+fn top(system: &System) -> Value {
+    let mut processes: Vec<_> = system.processes().values().collect();
+    processes.sort_unstable_by(|a, b| b.cpu_usage().total_cmp(&a.cpu_usage()).then(a.pid().cmp(&b.pid())));
+    let shown = processes.iter().take(TOP).map(|process| {
+        json!({
+            "pid": process.pid().as_u32(),
+            "name": process.name().to_string_lossy(),
+            "percent": tenths(process.cpu_usage()),
+            "memory_bytes": process.memory(),
+        })
+    });
+    shown.collect()
+}
+
+/// A device's topic: what a topic may not hold becomes `_`, the `/dev/` of a disk is dropped.
+fn topic(parent: &str, device: &std::ffi::OsStr) -> String {
+    let name = device.to_string_lossy();
+    let name = name.strip_prefix("/dev/").unwrap_or(&name);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '/' | '@');
+    let name: String = name.chars().take(100).map(|c| if allowed(c) { c } else { '_' }).collect();
+    format!("{parent}.{}", if name.is_empty() { "_" } else { &name })
+}
+
+fn tenths(percent: f32) -> f64 {
+    (f64::from(percent) * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::check_topic;
+
+    #[test]
+    fn a_sample_holds_the_promised_topics_by_valid_names() {
+        let sample = Host::new().unwrap().sample().unwrap();
+        for topic in ["host.cpu", "host.memory", "host.load", "host.process.top"] {
+            assert!(sample.contains_key(topic), "{topic} of {:?}", sample.keys());
+        }
+        assert!(sample.keys().all(|topic| check_topic(topic).is_ok()), "{:?}", sample.keys());
+    }
+
+    #[test]
+    fn names_of_devices_become_topics() {
+        for (device, expected) in
+            [("/dev/nvme0n1p2", "host.disk.nvme0n1p2"), ("a.b c", "host.disk.a_b_c"), ("", "host.disk._")]
+        {
+            assert_eq!(topic("host.disk", device.as_ref()), expected);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Puts the two planes together.
+
+use std::{io, sync::Arc, thread, time::Instant};
+
+use ring::Waker;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::{
+    config::Config,
+    control::{
+        self, Parts,
+        sequencer::{Sequencer, new_epoch},
+    },
+    inbox::Inbox,
+    shard::{
+        Application,
+        pump::{self, StartError},
+    },
+    shared::Shared,
+    system::Machine,
+};
+
+/// Why the gateway could not run, or ended other than by a clean drain.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("cannot make what wakes and joins the shards: {0}")]
+    Resources(#[from] io::Error),
+    #[error(transparent)]
+    Shards(#[from] StartError),
+    #[error(transparent)]
+    Control(#[from] control::Error),
+}
+
+/// Runs a gateway until a signal has drained it.
+pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
+    let start = Instant::now();
+    let config = Arc::new(config);
+    let limits = &config.limits;
+    let connections_max = config.connections_max(machine);
+    let slots = pump::slots(connections_max, machine.slots_max());
+    let epoch = new_epoch();
+    let admin = control::bind_admin(&config)?;
+    let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;
+    let shared = Shared::new(epoch.to_string(), admin_address, connections_max, limits.connections_per_ip);
+    let shared = Arc::new(shared);
+    let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
+    let inboxes: Vec<_> =
+        wakers.iter().map(|waker| Inbox::new(limits.inbox_updates, waker.clone())).collect();
+    let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, start);
+
+    let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;
+    let data = shards.addr;
+    tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
+    let (tell, ended) = oneshot::channel();
+    let join = move || {
+        // Nobody listens any more where the process ends first.
+        let _ = tell.send(shards.join());
+    };
+    thread::Builder::new().name("join".to_owned()).spawn(join)?;
+    Ok(control::run(Parts { config, sequencer, shared, admin, data, ended })?)
+}

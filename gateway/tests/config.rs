@@ -1,0 +1,257 @@
+//! What a configuration file is promised: every mistake is named by line, with what to write instead.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use gateway::{
+    config::{Config, Source},
+    system::Machine,
+};
+
+fn machine() -> Machine {
+    Machine { cpus: vec![0, 1], nofile_hard: 20_000 }
+}
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
+}
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    Config::parse(text, "x.toml", &configs(), &machine()).map_err(|refused| refused.0)
+}
+
+/// The one complaint about `text`.
+fn refused(text: &str) -> String {
+    let complaints = parse(text).expect_err(text);
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    complaints[0].clone()
+}
+
+#[test]
+fn an_empty_file_means_the_defaults_of_the_contract() {
+    let config = parse("").unwrap();
+    assert_eq!(config.server.data, "127.0.0.1:9001".parse().unwrap());
+    assert_eq!(config.server.admin, Some("127.0.0.1:9002".parse().unwrap()));
+    assert_eq!((config.server.shards, config.server.cpus.as_slice()), (2, [0, 1].as_slice()));
+    assert_eq!(config.server.drain, Duration::from_secs(10));
+    assert_eq!(
+        (config.fanout.interval, config.fanout.interval_min),
+        (Duration::from_millis(100), Duration::ZERO)
+    );
+    assert_eq!((config.fanout.frame_bytes_max, config.fanout.heartbeat), (256 << 10, Duration::from_secs(5)));
+    let limits = &config.limits;
+    assert_eq!((limits.connections, config.connections_max(&machine())), (None, 2 * (20_000 - 256)));
+    assert_eq!((limits.connections_per_ip, limits.message_bytes, limits.messages_per_s), (0, 64 << 10, 100));
+    assert_eq!((limits.control_per_s, limits.subscriptions, limits.patterns), (20, 8, 1000));
+    assert_eq!((limits.topics, limits.publish_bytes, limits.pinned_bytes), (200_000, 16 << 20, 64 << 20));
+    let seconds =
+        [limits.stall, limits.handshake, limits.idle, limits.ping, limits.pong].map(|d| d.as_secs());
+    assert_eq!(seconds, [30, 5, 60, 30, 10]);
+    assert_eq!((limits.tombstones, limits.inbox_updates, limits.classes), (10_000, 65_536, 100_000));
+    assert!(config.sources.is_empty());
+}
+
+#[test]
+fn the_shipped_files_are_valid() {
+    for name in ["demo.toml", "replay.toml", "production.toml"] {
+        let path = configs().join(name);
+        Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+    }
+    let demo = Config::embedded_demo();
+    assert_eq!((demo.server.drain, demo.sources.len()), (Duration::from_secs(2), 2));
+    let production = Config::load(&configs().join("production.toml"), &machine()).unwrap();
+    assert!(production.limits.connections_per_ip > 0);
+}
+
+#[test]
+fn the_shipped_files_name_every_key() {
+    let keys = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        lines.filter_map(|line| line.split_once(" = ")).map(|(key, _)| key.trim().to_owned()).collect()
+    };
+    let rendered = parse("").unwrap().render(&machine());
+    for name in ["demo.toml", "replay.toml", "production.toml"] {
+        let named = keys(&std::fs::read_to_string(configs().join(name)).unwrap());
+        for key in keys(&rendered) {
+            assert!(named.contains(&key), "{name} does not explain {key}");
+        }
+    }
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_the_same() {
+    let sources = "[[source]]\nkind = \"replay\"\nspeed = 0\n[[source]]\nkind = \"synthetic\"\nupdates_per_s = 2.5\n\
+                   [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n";
+    let every = format!(
+        "[server]\ndata = \"[::1]:0\"\nadmin = \"\"\nshards = 3\ncpus = [1]\ndrain = \"90s\"\n\
+         [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\n{sources}"
+    );
+    for text in ["", &every] {
+        let config = parse(text).unwrap();
+        let rendered = config.render(&machine());
+        let again = parse(&rendered).unwrap_or_else(|refused| panic!("{refused:?}\n{rendered}"));
+        let connections = Some(config.connections_max(&machine()));
+        let effective =
+            Config { limits: gateway::config::Limits { connections, ..config.limits.clone() }, ..config };
+        assert_eq!(again, effective);
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_what_was_meant() {
+    for (text, complaint) in [
+        (
+            "\n[fanout]\nframe_bytes = \"1KiB\"",
+            "x.toml:3: [fanout] frame_bytes: unknown key; did you mean frame_bytes_max?",
+        ),
+        (
+            "[limits]\npinned_byte = 1",
+            "x.toml:2: [limits] pinned_byte: unknown key; did you mean pinned_bytes?",
+        ),
+        (
+            "[server]\n\nheartbeat = \"1s\"",
+            "x.toml:3: [server] heartbeat: unknown key; heartbeat belongs to [fanout]",
+        ),
+        ("[fan]\n", "x.toml:1: [fan] is unknown; there are fanout, limits, server, source, topic"),
+        ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
+        (
+            "[[source]]\nkind = \"host\"\nseed = 1",
+            "x.toml:3: [source] seed: unknown key; there are interval, kind",
+        ),
+    ] {
+        assert_eq!(refused(text), complaint, "{text}");
+    }
+}
+
+#[test]
+fn bad_values_are_refused_with_what_to_write() {
+    for (text, complaint) in [
+        (
+            "[server]\ndrain = 10",
+            "x.toml:2: [server] drain = 10: the unit is missing; write \"10ms\" or \"10s\"",
+        ),
+        (
+            "[server]\ndrain = \"0\"",
+            "x.toml:2: [server] drain = \"0\": out of range; write \"1ms\" to \"1h\"",
+        ),
+        (
+            "[server]\ndata = \"localhost\"",
+            "x.toml:2: [server] data = \"localhost\": write an address and a port, like \"127.0.0.1:9001\"",
+        ),
+        ("[server]\nshards = 0", "x.toml:2: [server] shards = 0: out of range; write 1 to 1024"),
+        ("[server]\nshards = -1", "x.toml:2: [server] shards = -1: write a whole number, 0 or more"),
+        (
+            "[server]\ncpus = [0, 7]",
+            "x.toml:2: [server] cpus: this process may not run on CPU 7; choose of [0, 1]",
+        ),
+        (
+            "[fanout]\nframe_bytes_max = \"64KB\"",
+            "x.toml:2: [fanout] frame_bytes_max = \"64KB\": write \"64KiB\"",
+        ),
+        (
+            "[fanout]\ninterval_ms = \"100ms\"",
+            "x.toml:2: [fanout] interval_ms = \"100ms\": write a whole number, 0 or more",
+        ),
+        ("[limits]\nsubscriptions = 9", "x.toml:2: [limits] subscriptions = 9: out of range; write 1 to 8"),
+        (
+            "[[source]]\nkind = \"nats\"",
+            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\" or \"host\"",
+        ),
+        (
+            "[[source]]\npath = \"a\"",
+            "x.toml:1: [source] kind is missing; write kind = \"replay\", \"synthetic\" or \"host\"",
+        ),
+        (
+            "[[source]]\nkind = \"synthetic\"\nupdates_per_s = inf",
+            "x.toml:3: [source] updates_per_s = inf: write a number",
+        ),
+        ("server = 1", "x.toml:1: server is a section; write [server] on a line of its own"),
+    ] {
+        assert_eq!(refused(text), complaint, "{text}");
+    }
+    assert!(refused("[server\n").starts_with("x.toml:1: not TOML: "));
+    assert!(refused("[server]\ndrain = \"1s\"\ndrain = \"2s\"").starts_with("x.toml:3: not TOML: "));
+    let missing = refused("[[source]]\nkind = \"replay\"\npath = \"none.ndjson\"");
+    assert!(
+        missing.starts_with("x.toml:3: [source] path: there is no file ") && missing.contains("none.ndjson")
+    );
+}
+
+#[test]
+fn what_this_version_does_not_have_is_refused_by_name() {
+    for text in [
+        "[server]\ntls = \"127.0.0.1:9003\"",
+        "[server]\ntls_cert = \"a.pem\"",
+        "[server]\nrefuse = \"close\"",
+        "[[topic]]\npattern = \"*.trade.*\"\nmode = \"stream\"",
+        "[[topic]]\npattern = \"book.*\"\nmode = \"keyed\"",
+    ] {
+        assert!(refused(text).contains("not available in this version"), "{text}");
+    }
+    assert!(
+        parse("[server]\ntls = \"\"\ntls_cert = \"\"\n[[topic]]\npattern = \"*.a\"\nmode = \"latest\"")
+            .is_ok()
+    );
+}
+
+#[test]
+fn contradictions_that_the_file_names_are_refused() {
+    for (text, line, part) in [
+        ("[fanout]\ninterval_ms = 50\ninterval_ms_min = 100", 2, "raise it to 100"),
+        ("[fanout]\ninterval_ms_menu = [100, 50]", 2, "50 comes after 100"),
+        (
+            "[fanout]\ninterval_ms_min = 100\ninterval_ms_menu = [50, 100]",
+            3,
+            "50 is below interval_ms_min = 100",
+        ),
+        ("[fanout]\ninterval_ms_menu = [50]\ninterval_ms = 60", 3, "write at most 50"),
+        (
+            "[fanout]\nframe_bytes_max = \"1MiB\"\n[limits]\npinned_bytes = \"512KiB\"",
+            2,
+            "raise pinned_bytes to at least \"1MiB\"",
+        ),
+        ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
+        ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),
+        (
+            "[server]\nshards = 2\n[limits]\nconnections = 100000",
+            4,
+            "connections = 100000 does not fit: the hard limit nofile is 20000, 2 shards give room for 39488 clients; raise [server] shards to 6",
+        ),
+    ] {
+        let complaint = refused(text);
+        assert!(
+            complaint.starts_with(&format!("x.toml:{line}: ")) && complaint.contains(part),
+            "{complaint}"
+        );
+    }
+}
+
+#[test]
+fn where_one_side_is_named_the_default_of_the_other_follows() {
+    let config = parse("[fanout]\ninterval_ms_min = 250").unwrap();
+    assert_eq!(config.fanout.interval, Duration::from_millis(250));
+    let config = parse("[fanout]\ninterval_ms_menu = [20, 50]").unwrap();
+    assert_eq!(config.fanout.interval, Duration::from_millis(50));
+    let config = parse("[fanout]\nframe_bytes_max = \"64MiB\"\n[server]\nshards = 6").unwrap();
+    assert_eq!(config.limits.pinned_bytes, 64 << 20);
+    assert_eq!(config.connections_max(&machine()), 100_000);
+    assert!(parse("[limits]\nping = \"1s\"").is_ok());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_their_lines() {
+    let complaints = parse("[limits]\nidle = 5\nnone = 1\n[server]\nshards = 0").unwrap_err();
+    let lines: Vec<&str> = complaints.iter().map(|c| &c[.."x.toml:1".len()]).collect();
+    assert_eq!(lines, ["x.toml:2", "x.toml:3", "x.toml:5"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let config = Config::load(&configs().join("replay.toml"), &machine()).unwrap();
+    let Source::Replay { path, speed, repeat } = &config.sources[0] else { panic!("{:?}", config.sources) };
+    assert_eq!((path, *speed, *repeat), (&configs().join("feed.ndjson"), 1.0, true));
+    let missing = Config::load(Path::new("/nowhere/x.toml"), &machine()).unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read the configuration /nowhere/x.toml: "));
+}

@@ -1,0 +1,371 @@
+//! The admin listener over a real connection: publishing, topics, health.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use gateway::{
+    config::Config,
+    control::{
+        admin::Admin,
+        sequencer::{Sequencer, new_epoch},
+        source::SourceCounters,
+    },
+    inbox::{Inbox, Message},
+    shared::Shared,
+    stats::Stats,
+    update::Op,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+const PUBLISH_BYTES: usize = 64 * 1024;
+
+struct Gateway {
+    address: SocketAddr,
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    admin: Arc<Admin>,
+}
+
+impl Gateway {
+    async fn start() -> Self {
+        let limits = Config::embedded_demo().limits;
+        let inbox = Inbox::new(100_000, ring::Waker::unconnected());
+        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
+        let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
+        let data = "127.0.0.1:9001".parse().unwrap();
+        let admin =
+            Admin::new(sequencer, shared.clone(), Arc::new(SourceCounters::default()), data, PUBLISH_BYTES);
+        admin.listening.store(true, Ordering::Relaxed);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = admin.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, inbox, shared, admin }
+    }
+
+    /// Status, head and body of the answer.
+    async fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let typed =
+            if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{typed}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_lowercase(), body.to_owned())
+    }
+
+    async fn publish(&self, content_type: &str, body: &str) -> (u16, Value) {
+        let (status, _, body) = self.send("POST", "/publish", content_type, body.as_bytes()).await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    async fn json(&self, body: &str) -> (u16, Value) {
+        self.publish("application/json", body).await
+    }
+
+    async fn lines(&self, body: &str) -> (u16, Value) {
+        self.publish("application/x-ndjson", body).await
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.send("GET", path, "", b"").await;
+        (status, body)
+    }
+
+    /// Versions and JSON of the updates that a shard was given.
+    fn taken(&self) -> Vec<(u64, String)> {
+        let mut taken = Vec::new();
+        while let Some(message) = self.inbox.pop() {
+            let Message::Updates(batch) = message else { panic!("{message:?}") };
+            for op in &batch.ops {
+                if let Op::Update(update) = op {
+                    taken.push((update.version, String::from_utf8(update.json.to_vec()).unwrap()));
+                }
+            }
+        }
+        taken
+    }
+}
+
+#[tokio::test]
+async fn data_is_passed_on_byte_for_byte() {
+    let gateway = Gateway::start().await;
+    let data = "{ \"b\" : 1.50,\n \"a\":\"\\u00e9 é\", \"b\":[ ] }";
+    let answer = gateway.json(&format!(" {{\"ts\":{},\"data\": {data} ,\"topic\":\"t\"}}\n", now_us())).await;
+    assert_eq!(answer, (200, json!({"accepted": 1})));
+    let (version, update) = gateway.taken().remove(0);
+    assert_eq!(version, 1);
+    assert!(update.ends_with(&format!(",\"data\":{data}}}")), "{update}");
+    assert_eq!(gateway.get("/topics/t").await, (200, update));
+}
+
+#[tokio::test]
+async fn data_may_be_null_but_not_absent() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.json(r#"{"topic":"t","data":null}"#).await.0, 200);
+    let (status, answer) = gateway.json(r#"{"topic":"t"}"#).await;
+    assert_eq!((status, &answer["accepted"], &answer["index"]), (400, &json!(0), &json!(0)));
+    assert_eq!(answer["reason"], "data is missing; write null where there is none");
+}
+
+#[tokio::test]
+async fn an_array_is_one_version_or_nothing() {
+    let gateway = Gateway::start().await;
+    let good = r#"[{"topic":"a","data":1},{"topic":"b","data":2}]"#;
+    assert_eq!(gateway.json(good).await, (200, json!({"accepted": 2})));
+    assert_eq!(gateway.taken().iter().map(|update| update.0).collect::<Vec<_>>(), [1, 1]);
+    for (bad, index) in [
+        (r#"[{"topic":"a","data":1},{"topic":"b..c","data":2}]"#, 1),
+        (r#"[{"topic":"a","data":1},{"topic":"b"},{"data":1}]"#, 1),
+        (r#"[{"topic":"a","data":1},{"topic":"b","data":2},["c",3]]"#, 2),
+        (r#"[{"topic":"a","data":1},{"topic":"b","data":tru}]"#, 1),
+        (r#"[{"topic":"a","data":1}] x"#, 1),
+        (r#"[{"topic":"a","data":1}"#, 1),
+    ] {
+        let (status, answer) = gateway.json(bad).await;
+        assert_eq!(
+            (status, &answer["accepted"], &answer["index"]),
+            (400, &json!(0), &json!(index)),
+            "{bad} {answer}"
+        );
+        assert!(!answer["reason"].as_str().unwrap().is_empty());
+    }
+    assert!(gateway.taken().is_empty());
+    assert_eq!(gateway.json("[]").await, (200, json!({"accepted": 0})));
+}
+
+#[tokio::test]
+async fn lines_stop_at_the_first_bad_one_and_count_exactly() {
+    let gateway = Gateway::start().await;
+    let good = "{\"topic\":\"a\",\"data\":1}\r\n\n  \n{\"topic\":\"b\",\"data\":2}";
+    assert_eq!(gateway.lines(good).await, (200, json!({"accepted": 2})));
+    let (status, answer) = gateway.lines(&format!("\n{good}\nnonsense\n{good}")).await;
+    assert_eq!((status, &answer["accepted"], &answer["index"]), (400, &json!(2), &json!(2)));
+    let (status, answer) = gateway.lines(&format!("{good}\n{{\"topic\":\"c.\",\"data\":1}}\n{good}")).await;
+    assert_eq!((status, &answer["accepted"], &answer["index"]), (400, &json!(2), &json!(2)));
+    assert!(answer["reason"].as_str().unwrap().starts_with("bad topic: c. "));
+    assert_eq!(gateway.taken().len(), 6);
+}
+
+#[tokio::test]
+async fn many_lines_are_counted_over_all_steps() {
+    let gateway = Gateway::start().await;
+    let mut body = r#"{"topic":"a","data":1}"#.to_owned() + "\n";
+    body = body.repeat(2000);
+    assert!(body.len() < PUBLISH_BYTES);
+    assert_eq!(gateway.lines(&body).await, (200, json!({"accepted": 2000})));
+}
+
+#[tokio::test]
+async fn a_time_in_another_unit_is_refused_with_a_hint() {
+    let gateway = Gateway::start().await;
+    let now_us = now_us();
+    for (ts, unit) in [
+        (now_us / 1_000_000, "seconds"),
+        (now_us / 1_000, "milliseconds"),
+        (now_us * 1_000, "nanoseconds"),
+        (now_us + 25 * 3_600_000_000, "is in microseconds since the Unix epoch"),
+    ] {
+        let (status, answer) = gateway.json(&format!(r#"{{"topic":"t","data":1,"ts":{ts}}}"#)).await;
+        assert_eq!(status, 400);
+        assert!(answer["reason"].as_str().unwrap().ends_with(unit), "{answer}");
+    }
+    let (status, _) =
+        gateway.json(&format!(r#"{{"topic":"t","data":1,"ts":{}}}"#, now_us - 3_600_000_000)).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn what_this_version_does_not_have_is_refused_and_unknown_fields_are_not() {
+    let gateway = Gateway::start().await;
+    for field in [r#""set":{}"#, r#""del":[]"#, r#""reset":true"#] {
+        let (status, answer) = gateway.json(&format!(r#"{{"topic":"t","data":1,{field}}}"#)).await;
+        assert_eq!(status, 400);
+        assert!(answer["reason"].as_str().unwrap().contains("not available in this version"));
+    }
+    assert_eq!(gateway.json(r#"{"topic":"t","data":1,"note":[]}"#).await.0, 200);
+}
+
+#[tokio::test]
+async fn every_refusal_is_one_line_of_json() {
+    let gateway = Gateway::start().await;
+    let long = vec![b' '; PUBLISH_BYTES + 1];
+    for (method, path, content_type, body, status) in [
+        ("POST", "/publish", "text/plain", b"x".as_slice(), 415),
+        ("POST", "/publish", "", b"x", 415),
+        ("POST", "/publish", "application/json", &long, 413),
+        ("POST", "/publish", "application/json; charset=utf-8", b"1", 400),
+        ("GET", "/publish", "", b"", 405),
+        ("PUT", "/topics/a", "", b"", 405),
+        ("POST", "/metrics", "", b"", 405),
+        ("GET", "/nothing", "", b"", 404),
+        ("GET", "/topics/none", "", b"", 404),
+        ("GET", "/topics/", "", b"", 404),
+        ("DELETE", "/topics/none", "", b"", 404),
+        ("GET", "/topics/%ff", "", b"", 400),
+        ("GET", "/topics?limit=x", "", b"", 400),
+    ] {
+        let (got, head, body) = gateway.send(method, path, content_type, body).await;
+        assert_eq!(got, status, "{method} {path} {content_type}: {body}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["code"], json!(status));
+        assert!(answer["reason"].is_string() && !body.contains('\n'));
+    }
+    let (_, head, _) = gateway.send("GET", "/publish", "", b"").await;
+    assert!(head.contains("allow: post"), "{head}");
+}
+
+#[tokio::test]
+async fn a_much_too_long_body_is_answered_before_it_is_read() {
+    let gateway = Gateway::start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn topics_are_listed_shown_and_removed_by_any_spelling_of_their_name() {
+    let gateway = Gateway::start().await;
+    let body = r#"{"topic":"x/y:z@1","data":1}
+                  {"topic":"b.2","data":1}
+                  {"topic":"b.1","data":1}"#;
+    gateway.lines(body).await;
+    let (status, list) = gateway.get("/topics").await;
+    let rows: Vec<Value> = serde_json::from_str(&list).unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(
+        rows.iter().map(|row| row["topic"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["b.1", "b.2", "x/y:z@1"]
+    );
+    assert!(
+        rows.iter().all(|row| row["v"] == 1 && row["ts"].as_i64().unwrap() > 0 && row.get("data").is_none())
+    );
+    let (_, list) = gateway.get("/topics?prefix=b%2E&after=b.1&limit=100000").await;
+    assert!(list.starts_with(r#"[{"topic":"b.2","v":1,"#), "{list}");
+    assert_eq!(gateway.get("/topics?prefix=none").await, (200, "[]".to_owned()));
+    for path in ["/topics/x/y:z@1", "/topics/x%2Fy%3Az%401"] {
+        let (status, topic) = gateway.get(path).await;
+        assert_eq!((status, &topic[..19]), (200, r#"{"topic":"x/y:z@1","#), "{path}");
+    }
+    gateway.taken();
+    assert_eq!(gateway.send("DELETE", "/topics/x%2fy:z@1", "", b"").await.0, 204);
+    let gone = gateway.taken();
+    assert!(gone[0].1.contains(r#""v":2,"#) && gone[0].1.ends_with(r#""gone":true}"#), "{gone:?}");
+    assert_eq!(gateway.get("/topics/x/y:z@1").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_publisher_waits_for_room_and_is_not_refused() {
+    let gateway = Gateway::start().await;
+    let many = vec![r#"{"topic":"a","data":1}"#; 1000].join("\n");
+    for _ in 0..100 {
+        assert_eq!(gateway.lines(&many).await.0, 200);
+    }
+    let waiting = gateway.lines(&many);
+    let drained = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gateway.taken().len()
+    };
+    let (answer, drained) = tokio::join!(waiting, drained);
+    assert_eq!((answer.0, drained), (200, 100_000));
+}
+
+#[tokio::test]
+async fn readiness_tells_of_starting_and_draining() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.get("/readyz").await.0, 200);
+    gateway.admin.listening.store(false, Ordering::Relaxed);
+    assert_eq!(
+        gateway.get("/readyz").await,
+        (503, r#"{"code":503,"reason":"not every shard listens yet"}"#.to_owned())
+    );
+    gateway.shared.start_draining();
+    assert_eq!(gateway.get("/readyz").await, (503, r#"{"code":503,"reason":"draining"}"#.to_owned()));
+    assert_eq!(gateway.json(r#"{"topic":"t","data":1}"#).await.0, 200, "publishing goes on");
+}
+
+/// Answers scrapes as a shard does.
+async fn answer_scrapes(inbox: Arc<Inbox>) {
+    loop {
+        if let Some(Message::Scrape(answer)) = inbox.pop() {
+            let mut stats = Box::new(Stats { connections: 3, frames_out: 5, ..Stats::default() });
+            stats.refused(429);
+            stats.age_us.record(40_000).unwrap();
+            drop(answer.send(stats));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn metrics_and_health_ask_the_shards() {
+    let gateway = Gateway::start().await;
+    let (status, reason) = gateway.get("/healthz").await;
+    assert_eq!((status, reason.as_str()), (503, r#"{"code":503,"reason":"shards [0] do not answer"}"#));
+    assert!(gateway.get("/metrics").await.1.contains("fanwire_shard_up{shard=\"0\"} 0\n"));
+
+    while gateway.inbox.pop().is_some() {}
+    let shard = tokio::spawn(answer_scrapes(gateway.inbox.clone()));
+    assert_eq!(gateway.get("/healthz").await, (200, "ok".to_owned()));
+    let (status, metrics) = gateway.get("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "fanwire_shard_up{shard=\"0\"} 1",
+        "fanwire_connections{shard=\"0\"} 3",
+        "fanwire_frames_out_total 5",
+        "fanwire_refused_total{status=\"429\"} 1",
+        "fanwire_ended_total{reason=\"stalled\"} 0",
+        "fanwire_age_seconds_bucket{le=\"0.02\"} 0",
+        "fanwire_age_seconds_bucket{le=\"0.05\"} 1",
+        "fanwire_age_seconds_bucket{le=\"+Inf\"} 1",
+        "fanwire_age_seconds_count 1",
+        "fanwire_source_errors_total 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} is not in\n{metrics}");
+    }
+    for name in ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "process_open_fds "] {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        assert!(value.parse::<f64>().unwrap() >= 0.0);
+    }
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.starts_with("fanwire_") || line.starts_with("process_"), "{line}");
+    }
+    shard.abort();
+}
+
+#[tokio::test]
+async fn the_page_is_one_file_that_knows_its_listener() {
+    let gateway = Gateway::start().await;
+    let (status, head, html) = gateway.send("GET", "/", "", b"").await;
+    assert_eq!(status, 200);
+    assert!(
+        head.contains("content-type: text/html")
+            && head.contains("content-security-policy: default-src 'none'")
+    );
+    assert!(html.contains("PORT = '9001'") && !html.contains("{{"), "host and port are filled in");
+    for elsewhere in ["http:", "https:", "src=", "@import", "url("] {
+        assert!(!html.contains(elsewhere), "{elsewhere}");
+    }
+}
+
+fn now_us() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
+}
