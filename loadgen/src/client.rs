@@ -340,3 +340,14 @@ fn sample(us: u64, pace: Pace, context: &mut Context<'_>) {
 fn key() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        let bytes = size_of::<Client>();
+        assert!(bytes <= 256, "{bytes} bytes");
+    }
+}

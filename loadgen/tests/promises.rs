@@ -78,6 +78,16 @@ fn connections_that_leave_are_replaced() {
 }
 
 #[test]
+fn connections_that_are_cut_come_back_and_take_a_snapshot_for_an_answer() {
+    let (_, report) = loadgen(start(Fault::None), &["--topics", "*", "--since-reconnects", "20"]);
+    assert_eq!(faults(&report), [0; 5], "{report:#}");
+    let connections = &report["connections"];
+    assert!(connections["left"].as_u64().unwrap() >= 10, "{connections}");
+    assert_eq!(connections["returned"], connections["left"]);
+    assert_eq!(connections["resumed_by_snapshot"], connections["left"]);
+}
+
+#[test]
 fn a_server_that_refuses_is_a_failure_that_says_why() {
     let (output, report) = loadgen(start(Fault::Refuse), &["--topics", "*"]);
     assert_eq!(output.status.code(), Some(1));

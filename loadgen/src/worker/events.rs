@@ -1,0 +1,201 @@
+//! What a worker does when something happened on its ring.
+
+use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use ring::{Close, ConnId, Event, Sockets};
+
+use super::{CLOSE_US, Due, RETRY_US, Worker, is_ready};
+use crate::{
+    client::{Context, Leave, Pace, Phase},
+    shared,
+    stamp::Arrival,
+};
+
+/// Bytes a second of a slow reader.
+const SLOW_BYTES_PER_S: u64 = 16_000;
+
+impl Worker {
+    pub(super) fn harvest(&mut self) {
+        // What the wait brought had arrived by now; what comes while it is handled is seen by the next.
+        let arrival = shared::arrival();
+        let now_us = self.shared.now_us();
+        while let Some(event) = self.ring.next() {
+            self.handle(event, arrival, now_us);
+        }
+    }
+
+    fn handle(&mut self, event: Event, arrival: Arrival, now_us: u64) {
+        match event {
+            Event::Connected { conn, result } => self.connected(conn, result),
+            Event::Received { conn, mut bytes } => self.received(conn, &mut bytes, arrival, now_us),
+            Event::ReceiveEnded { conn, error } => {
+                let Some(index) = self.index(conn) else { return };
+                let client = &self.clients[index as usize];
+                if client.leave == Leave::No && client.phase != Phase::Closing {
+                    let how =
+                        error.map_or("end of stream without a close frame".into(), |error| error.to_string());
+                    let early = matches!(client.phase, Phase::Connecting | Phase::Handshake);
+                    let kinds = if early { &mut self.tally.failures } else { &mut self.tally.closes };
+                    kinds.add(&how, 1);
+                }
+                self.ring.close(conn, Close::Orderly);
+            }
+            Event::Sent { conn, done, .. } => {
+                let Some(index) = self.index(conn) else { return };
+                if done {
+                    self.sent(index, conn);
+                }
+            }
+            Event::SendFailed { conn, .. } => self.ring.close(conn, Close::Orderly),
+            Event::Closed { conn } => self.closed(conn, now_us),
+            Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Unsent { .. } => {}
+        }
+    }
+
+    fn connected(&mut self, conn: ConnId, result: io::Result<()>) {
+        let Some(index) = self.index(conn) else { return };
+        let client = &mut self.clients[index as usize];
+        match result {
+            Ok(()) => {
+                client.connected(&self.args);
+                self.flush(index);
+            }
+            Err(error) => self.tally.failures.add(&format!("connect: {error}"), 1),
+        }
+    }
+
+    fn received(&mut self, conn: ConnId, bytes: &mut [u8], arrival: Arrival, now_us: u64) {
+        let Some(index) = self.index(conn) else { return };
+        let measured = self.shared.is_measured(now_us);
+        if measured {
+            self.tally.wire_bytes += bytes.len() as u64;
+        }
+        let mut context = Context {
+            args: &self.args,
+            catalogs: &mut self.catalogs,
+            cache: &mut self.cache,
+            tally: &mut self.tally,
+            second: &mut self.second,
+            arrival,
+            measured,
+        };
+        let client = &mut self.clients[index as usize];
+        let before = client.phase;
+        let goes_on = client.receive(bytes, &mut context);
+        if before == Phase::Handshake && client.phase != Phase::Handshake {
+            self.established(index, now_us);
+        }
+        self.pace(index, conn, before, bytes.len() as u64, now_us);
+        self.flush(index);
+        if !goes_on {
+            self.end(index, conn, now_us);
+        }
+    }
+
+    fn established(&mut self, index: u32, now_us: u64) {
+        let client = &self.clients[index as usize];
+        self.connecting -= 1;
+        self.shared.open.fetch_add(1, Relaxed);
+        if client.attempt > 1 {
+            self.tally.returned += 1;
+            return;
+        }
+        self.tally.established += 1;
+        self.tally.handshake.record(now_us - client.connect_us);
+        self.shared.established.fetch_add(1, Relaxed);
+        self.shared.established_us.fetch_max(now_us, Relaxed);
+    }
+
+    /// Counts who is ready, and holds back those who read slowly or not at all.
+    fn pace(&mut self, index: u32, conn: ConnId, before: Phase, received_bytes: u64, now_us: u64) {
+        let client = &mut self.clients[index as usize];
+        if before != client.phase && is_ready(&self.args, client) {
+            if !std::mem::replace(&mut client.decided, true) {
+                self.shared.ready.fetch_add(1, Relaxed);
+            }
+            if client.pace == Pace::Stalled {
+                self.ring.pause_receive(conn);
+            }
+        }
+        if client.pace == Pace::Slow {
+            self.ring.pause_receive(conn);
+            let pause_us = received_bytes * 1_000_000 / SLOW_BYTES_PER_S;
+            client.read_from_us = client.read_from_us.max(now_us) + pause_us;
+            self.timers.push(Reverse((client.read_from_us, index, client.attempt, Due::Resume)));
+        }
+    }
+
+    /// The peer closed, refused or broke the protocol: what is queued may still leave.
+    fn end(&mut self, index: u32, conn: ConnId, now_us: u64) {
+        let client = &mut self.clients[index as usize];
+        if client.sending {
+            client.ending = true;
+            self.timers.push(Reverse((now_us + CLOSE_US, index, client.attempt, Due::Deadline)));
+        } else {
+            self.ring.close(conn, Close::Orderly);
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, now_us: u64) {
+        let Some(index) = self.index(conn) else { return };
+        let client = &mut self.clients[index as usize];
+        let (leave, phase, attempt) = (client.leave, client.phase, client.attempt);
+        client.disconnected(leave == Leave::Resume);
+        let established = !matches!(phase, Phase::Connecting | Phase::Handshake);
+        if established {
+            self.shared.open.fetch_sub(1, Relaxed);
+        } else {
+            self.connecting -= 1;
+        }
+        match leave {
+            Leave::Replace | Leave::Resume => self.again.push_back(index),
+            Leave::ForGood => {}
+            Leave::No if established => self.tally.closed += 1,
+            Leave::No if attempt == 1 => self.tally.failed += 1,
+            Leave::No => self.timers.push(Reverse((now_us + RETRY_US, index, attempt, Due::Retry))),
+        }
+        // The window waits for every first connection: ready, or never to be.
+        if !std::mem::replace(&mut client.decided, true) {
+            self.shared.failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Closes all connections with 1000 and waits a little for the answers.
+    pub(super) fn say_goodbye(&mut self) -> io::Result<()> {
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            client.leave = Leave::ForGood;
+            match (client.phase, client.conn) {
+                (Phase::Open | Phase::Ready, _) => client.close(1000),
+                (_, Some(conn)) => self.ring.close(conn, Close::Reset),
+                _ => {}
+            }
+            self.flush(index as u32);
+        }
+        let end_us = self.shared.now_us() + CLOSE_US;
+        while self.ring.open() > 0 && self.shared.now_us() < end_us {
+            self.ring.wait(Some(Duration::from_millis(20)))?;
+            while let Some(event) = self.ring.next() {
+                match event {
+                    Event::Sent { conn, done: true, .. } => {
+                        if let Some(index) = self.index(conn) {
+                            self.sent(index, conn);
+                        }
+                    }
+                    Event::ReceiveEnded { conn, .. } => self.ring.close(conn, Close::Orderly),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, index: u32, conn: ConnId) {
+        self.clients[index as usize].sending = false;
+        self.flush(index);
+        let client = &self.clients[index as usize];
+        if client.ending && !client.sending {
+            self.ring.close(conn, Close::Orderly);
+        }
+    }
+}

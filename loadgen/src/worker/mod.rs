@@ -1,0 +1,215 @@
+//! One thread of the load: a ring, its share of the connections, and the schedule of what they do.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use ring::{ConnId, Options, Ring, Sockets, Waker};
+
+use crate::{
+    args::Args,
+    catalog::Catalog,
+    client::{Client, Pace, Phase},
+    message::Cache,
+    shared::Shared,
+    tally::{Second, Tally},
+};
+
+mod events;
+mod schedule;
+
+/// What the peer may take to answer a close.
+const CLOSE_US: u64 = 2_000_000;
+/// After a reconnect that failed.
+const RETRY_US: u64 = 1_000_000;
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A slow reader may read on.
+    Resume,
+    /// The connection should be ready, or gone.
+    Deadline,
+    /// Connect once more.
+    Retry,
+}
+
+/// What a thread hands over at the end.
+#[derive(Debug)]
+pub struct Outcome {
+    pub tally: Tally,
+    pub clients: Vec<Final>,
+    /// Per list of patterns.
+    pub catalogs: Vec<Known>,
+}
+
+/// What a live connection held at the end.
+#[derive(Debug)]
+pub struct Final {
+    pub group: u16,
+    pub epoch: u64,
+    pub position: u64,
+    pub snapshot_at: u64,
+    /// By the words of its catalog.
+    pub held: Vec<u64>,
+}
+
+/// A list of patterns and what was seen of it until the window's end.
+#[derive(Debug)]
+pub struct Known {
+    pub epoch: u64,
+    /// Topic, its word, the highest `v`.
+    pub topics: Vec<(String, u32, u64)>,
+}
+
+/// Its share of the connections.
+pub struct Worker {
+    args: Arc<Args>,
+    shared: Arc<Shared>,
+    thread: usize,
+    threads: usize,
+    ring: Ring,
+    clients: Vec<Client>,
+    /// Client by slot of the ring.
+    by_slot: Vec<u32>,
+    catalogs: Vec<Catalog>,
+    at_end: Option<Vec<Known>>,
+    cache: Cache,
+    tally: Tally,
+    second: Second,
+    timers: BinaryHeap<Reverse<(u64, u32, u32, Due)>>,
+    /// Clients whose connect was begun at least once.
+    begun: usize,
+    again: VecDeque<u32>,
+    connecting: usize,
+    churned: u64,
+    resumed: u64,
+    next_second_us: u64,
+}
+
+impl Worker {
+    /// A worker for every `threads`-th connection from `thread` on.
+    pub fn new(args: Arc<Args>, shared: Arc<Shared>, thread: usize, threads: usize) -> Result<Self, String> {
+        let clients: Vec<Client> =
+            (thread..args.connections as usize).step_by(threads).map(|index| client(&args, index)).collect();
+        // A replaced connection gives its slot back before the next one takes it.
+        let slots = clients.len().max(1) as u32;
+        let options = Options {
+            slots,
+            recv_buffers: 2048,
+            recv_buffer_bytes: 8192,
+            cq_entries: 16384,
+            ..Options::default()
+        };
+        let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
+        let ring = Ring::new(&options, waker).map_err(|error| error.to_string())?;
+        let groups = if args.groups.is_empty() { vec![Vec::new()] } else { args.groups.clone() };
+        Ok(Self {
+            ring,
+            by_slot: vec![0; slots as usize],
+            catalogs: groups
+                .into_iter()
+                .map(|patterns| Catalog::new(patterns, args.stream.clone()))
+                .collect(),
+            clients,
+            at_end: None,
+            cache: Cache::new(),
+            tally: Tally::default(),
+            second: Second::default(),
+            timers: BinaryHeap::new(),
+            begun: 0,
+            again: VecDeque::new(),
+            connecting: 0,
+            churned: 0,
+            resumed: 0,
+            next_second_us: 0,
+            args,
+            shared,
+            thread,
+            threads,
+        })
+    }
+
+    /// Runs until the end that the others agree on.
+    pub fn run(mut self) -> Result<Outcome, String> {
+        let failed = |error: io::Error| format!("the ring failed: {error}");
+        loop {
+            let now_us = self.shared.now_us();
+            if now_us >= self.shared.stop_us.load(Relaxed) {
+                break;
+            }
+            self.schedule(now_us);
+            self.ring.wait(Some(self.sleep(now_us))).map_err(failed)?;
+            self.harvest();
+        }
+        let live = |client: &Client| client.phase == Phase::Ready && client.subscription.is_live();
+        let finals: Vec<bool> = self.clients.iter().map(live).collect();
+        self.say_goodbye().map_err(failed)?;
+        let known = self.at_end.take().unwrap_or_else(|| self.known());
+        let clients =
+            self.clients.into_iter().zip(finals).filter(|(_, live)| *live).map(|(client, _)| Final {
+                group: client.group,
+                epoch: client.subscription.epoch(),
+                position: client.subscription.position(),
+                snapshot_at: client.subscription.snapshot_at(),
+                held: client.subscription.into_held(),
+            });
+        Ok(Outcome { tally: self.tally, clients: clients.collect(), catalogs: known })
+    }
+
+    /// The window ends: what was seen by now must be everywhere soon, so everyone reads at full speed.
+    fn end_window(&mut self) {
+        self.at_end = Some(self.known());
+        for client in &mut self.clients {
+            if client.pace != Pace::Full
+                && let Some(conn) = client.conn
+            {
+                self.ring.resume_receive(conn);
+            }
+            client.pace = Pace::Full;
+        }
+    }
+
+    fn known(&self) -> Vec<Known> {
+        let known = |catalog: &Catalog| Known {
+            epoch: catalog.epoch(),
+            topics: catalog.topics().map(|(topic, word, v)| (topic.to_owned(), word, v)).collect(),
+        };
+        self.catalogs.iter().map(known).collect()
+    }
+
+    fn flush(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        if let Some(conn) = client.conn
+            && !client.sending
+            && !client.outbox.is_empty()
+            && client.phase != Phase::Connecting
+        {
+            client.sending = true;
+            self.ring.send(conn, std::mem::take(&mut client.outbox).into());
+        }
+    }
+
+    fn index(&self, conn: ConnId) -> Option<u32> {
+        let index = *self.by_slot.get(conn.slot as usize)?;
+        (self.clients.get(index as usize)?.conn == Some(conn)).then_some(index)
+    }
+}
+
+/// Without Fanwire's protocol there is no first answer to wait for.
+fn is_ready(args: &Args, client: &Client) -> bool {
+    client.phase == Phase::Ready || args.raw.is_some() && client.phase == Phase::Open
+}
+
+/// The connection numbered `index`. Slow and stalled ones are spread by the golden ratio.
+fn client(args: &Args, index: usize) -> Client {
+    let share = (index as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
+    let pace = match share {
+        share if share < args.slow => Pace::Slow,
+        share if share < args.slow + args.stall => Pace::Stalled,
+        _ => Pace::Full,
+    };
+    Client::new((index % args.groups.len().max(1)) as u16, pace)
+}

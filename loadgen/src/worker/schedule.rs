@@ -1,0 +1,144 @@
+//! What a worker does by the clock: connects, timers, and connections that leave at a rate.
+
+use std::{cmp::Reverse, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use ring::{Close, ConnId, Sockets};
+
+use super::{CLOSE_US, Due, RETRY_US, Worker, is_ready};
+use crate::{
+    client::{Leave, Pace, Phase},
+    source,
+};
+
+/// Connects under way at once, so that the listener's backlog is not overrun.
+const CONNECTING_MAX: usize = 256;
+/// From the connect to the end of the first answer.
+const SETUP_US: u64 = 10_000_000;
+/// Moments that other threads set are noticed within this time.
+const WAIT_US_MAX: u64 = 20_000;
+/// Progress is handed over this often.
+const SECOND_US: u64 = 250_000;
+
+impl Worker {
+    pub(super) fn sleep(&self, now_us: u64) -> Duration {
+        let timer_us = self.timers.peek().map_or(u64::MAX, |Reverse((due_us, ..))| *due_us);
+        let due_us = timer_us.min(self.next_connect_us()).min(self.next_second_us).min(now_us + WAIT_US_MAX);
+        Duration::from_micros(due_us.saturating_sub(now_us))
+    }
+
+    /// When the next first connect is due.
+    fn next_connect_us(&self) -> u64 {
+        if self.begun == self.clients.len() || self.connecting >= CONNECTING_MAX {
+            return u64::MAX;
+        }
+        let index = (self.thread + self.begun * self.threads) as u64;
+        self.args.ramp.as_micros() as u64 * index / u64::from(self.args.connections)
+    }
+
+    pub(super) fn schedule(&mut self, now_us: u64) {
+        while let Some(&Reverse((due_us, index, attempt, due))) = self.timers.peek()
+            && due_us <= now_us
+        {
+            self.timers.pop();
+            self.elapsed(index, attempt, due, now_us);
+        }
+        while self.next_connect_us() <= now_us {
+            self.begun += 1;
+            self.connect(self.begun as u32 - 1, now_us);
+        }
+        while self.connecting < CONNECTING_MAX
+            && let Some(index) = self.again.pop_front()
+        {
+            self.connect(index, now_us);
+        }
+        self.leave(now_us);
+        if self.at_end.is_none() && now_us >= self.shared.end_us.load(Relaxed) {
+            self.end_window();
+        }
+        if now_us >= self.next_second_us {
+            self.next_second_us = now_us + SECOND_US;
+            self.shared.interval_ms.fetch_max(self.tally.interval_ms, Relaxed);
+            let mut shared = self.shared.seconds[self.thread].lock().expect("no thread panics with it");
+            shared.take(&mut self.second);
+        }
+    }
+
+    fn elapsed(&mut self, index: u32, attempt: u32, due: Due, now_us: u64) {
+        let client = &mut self.clients[index as usize];
+        if client.attempt != attempt {
+            return;
+        }
+        match (due, client.conn) {
+            (Due::Resume, Some(conn)) if client.read_from_us <= now_us => self.ring.resume_receive(conn),
+            (Due::Retry, None) => self.again.push_back(index),
+            (Due::Deadline, Some(conn)) if client.phase == Phase::Closing || client.ending => {
+                self.ring.close(conn, Close::Reset)
+            }
+            (Due::Deadline, Some(conn)) if !is_ready(&self.args, client) => {
+                let what = match client.phase {
+                    Phase::Connecting => "no answer to the connect within 10 s",
+                    Phase::Handshake => "no answer to the handshake within 10 s",
+                    _ => "no answer to the subscribe within 10 s",
+                };
+                self.tally.failures.add(what, 1);
+                self.ring.close(conn, Close::Reset);
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, index: u32, now_us: u64) {
+        let global = self.thread + index as usize * self.threads;
+        let source: Option<SocketAddr> = source::address(&self.args, global);
+        let client = &mut self.clients[index as usize];
+        match self.ring.connect(source, self.args.url.addr) {
+            Some(conn) => {
+                client.connecting(conn, now_us);
+                self.by_slot[conn.slot as usize] = index;
+                self.connecting += 1;
+                self.timers.push(Reverse((now_us + SETUP_US, index, client.attempt, Due::Deadline)));
+            }
+            // The slot of the connection that it replaces is not free yet.
+            None => self.timers.push(Reverse((now_us + RETRY_US, index, client.attempt, Due::Retry))),
+        }
+    }
+
+    /// Has connections leave at the rates asked for, within the window.
+    fn leave(&mut self, now_us: u64) {
+        let begin_us = self.shared.begin_us.load(Relaxed);
+        if now_us <= begin_us || now_us >= self.shared.end_us.load(Relaxed) {
+            return;
+        }
+        let due = |per_s: f64| ((now_us - begin_us) as f64 * per_s / 1e6 / self.threads as f64) as u64;
+        let (churn, resume) = (due(self.args.churn_per_s), due(self.args.since_per_s));
+        for _ in self.churned..churn {
+            if let Some((index, _)) = self.pick() {
+                let client = &mut self.clients[index as usize];
+                client.leave = Leave::Replace;
+                client.close(1000);
+                self.timers.push(Reverse((now_us + CLOSE_US, index, client.attempt, Due::Deadline)));
+                self.flush(index);
+            }
+        }
+        for _ in self.resumed..resume {
+            if let Some((index, conn)) = self.pick() {
+                self.clients[index as usize].leave = Leave::Resume;
+                self.clients[index as usize].phase = Phase::Closing;
+                self.ring.close(conn, Close::Orderly);
+            }
+        }
+        (self.churned, self.resumed) = (self.churned.max(churn), self.resumed.max(resume));
+    }
+
+    /// Any connection that is ready and reads at full speed. A rate beyond what comes back is not met.
+    fn pick(&mut self) -> Option<(u32, ConnId)> {
+        let from = fastrand::usize(..self.clients.len().max(1));
+        let (after, before) = (from..self.clients.len(), 0..from);
+        let index = after.chain(before).find(|&index| {
+            let client = &self.clients[index];
+            client.pace == Pace::Full && is_ready(&self.args, client)
+        })?;
+        self.tally.left += 1;
+        Some((index as u32, self.clients[index].conn?))
+    }
+}
