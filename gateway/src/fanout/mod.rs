@@ -298,7 +298,7 @@ impl Fanout {
             oldest_us: None,
         };
         let frame = self.encode(&envelope, &[]);
-        let silent_since_us = Some(now.mono_us.saturating_sub(self.heartbeat_us / 8 * 7));
+        let silent_since_us = Some(self.silent_since_us(now));
         Some(Flush {
             class: id,
             number,
@@ -321,9 +321,15 @@ impl Fanout {
         class.seen = updates;
         class.sent = self.position;
         class.scanned = self.position;
-        class.heartbeat_us = now.mono_us + self.heartbeat_us;
+        // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let age_us = oldest_us.map(|oldest_us| (now.wall_us - oldest_us).max(0) as u64);
         Flush { class: id, number, frame, silent_since_us: None, version: self.position, due_us, age_us }
+    }
+
+    /// A subscription that was sent nothing since this moment (µs, monotonic) gets a heartbeat: they
+    /// are given a little early, so that members of a class share them.
+    pub fn silent_since_us(&self, now: Now) -> u64 {
+        now.mono_us.saturating_sub(self.heartbeat_us / 8 * 7)
     }
 
     /// Everything newer than a member's own position `pos`; takes it to [`Fanout::position`].

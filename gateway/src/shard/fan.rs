@@ -99,20 +99,25 @@ impl Shard {
     fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
         let flush = &job.flush;
         let Some(client) = self.clients[slot as usize].as_mut() else { return };
-        if !client.ready() {
+        let ready = client.ready();
+        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
+        match flush.silent_since_us {
+            // Busy or not, it will need a heartbeat of its own time. One that is busy and silent gets
+            // it when its send is done.
+            Some(silent_since_us) if sub.sent_us > silent_since_us => {
+                job.earliest_sent_us = job.earliest_sent_us.min(sub.sent_us);
+                return;
+            }
+            None if sub.pos >= flush.version => return,
+            _ => {}
+        }
+        if !ready {
             self.stats.skipped_busy += 1;
             return;
         }
-        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
-        match flush.silent_since_us {
-            Some(silent_since_us) => {
-                if sub.sent_us > silent_since_us || sub.pos > flush.version {
-                    job.earliest_sent_us = job.earliest_sent_us.min(sub.sent_us);
-                    return;
-                }
-            }
-            None if sub.pos >= flush.version => return,
-            None => {}
+        if sub.pos > flush.version {
+            // It joined after the class was last looked through: it gets a heartbeat of its own.
+            return self.advance(slot, net, now);
         }
         sub.pos = flush.version;
         sub.sent_us = now.mono_us;

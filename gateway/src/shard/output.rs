@@ -87,12 +87,13 @@ impl Shard {
         }
     }
 
-    /// What a subscription that missed its class's last frames gets, newest values included.
+    /// What a subscription that missed its class's last frames gets, newest values included. It may
+    /// have missed a heartbeat too, since another subscription's frame was on its way.
     fn owed(&mut self, slot: u32, now: Now) -> Option<Bytes> {
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
-            let (class, pos) = (sub.class, sub.pos);
-            if pos < self.fanout.classes.get(class).sent {
+            let (class, pos, sent_us) = (sub.class, sub.pos, sub.sent_us);
+            if pos < self.fanout.classes.get(class).sent || sent_us <= self.fanout.silent_since_us(now) {
                 return Some(self.catch_up(slot, i, now));
             }
         }
