@@ -1,0 +1,453 @@
+//! A whole shard on a simulated ring, with a simulated clock, model subscribers and the real sequencer.
+//! Every frame that a subscriber reads is checked (see [`subscriber`]).
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub mod publisher;
+pub mod subscriber;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use gateway::{
+    clock::Now,
+    config::Config,
+    control::sequencer::{Grouping, Item},
+    inbox::{Inbox, Message},
+    shard::{Application, Shard},
+    shared::Shared,
+};
+use proto::{
+    Event,
+    encode::{Opcode, masked_close, masked_frame},
+};
+use publisher::Publisher;
+use ring::{
+    ConnId,
+    sim::{PeerEnd, SimRing},
+};
+use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
+
+pub const EPOCH: &str = "8f0c2a77d1e94b02";
+/// What the wall clock shows when the simulation begins. µs since the Unix epoch.
+const WALL_US: i64 = 1_700_000_000_000_000;
+const NONCE: [u8; 16] = [7; 16];
+/// What the class's own rhythm adds to a heartbeat.
+const HEARTBEAT_TOLERANCE_US: u64 = 20_000;
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+const LIMITS: proto::Limits = proto::Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 20 };
+
+/// The defaults of the contract, one shard, no sources.
+pub fn config() -> Config {
+    let mut config = Config::embedded_demo();
+    config.server.shards = 1;
+    config.server.admin = None;
+    config.sources.clear();
+    config
+}
+
+/// A client's side of one connection.
+#[derive(Debug)]
+pub struct Peer {
+    pub conn: ConnId,
+    ws: proto::Conn,
+    pub model: Subscriber,
+    /// The handshake ended in 101.
+    pub open: bool,
+    /// Reads all it is sent at once.
+    pub reading: bool,
+    /// Answers pings.
+    pub answers_pings: bool,
+    /// Since when it has been reading. µs, monotonic.
+    pub reading_since_us: u64,
+    /// Everything before the first frame.
+    pub http: Vec<u8>,
+    /// Text frames, where `World::log` is set.
+    pub texts: Vec<String>,
+    pub pings: usize,
+    pub pongs: Vec<Vec<u8>>,
+    /// The gateway's close frame.
+    pub close: Option<(u16, String)>,
+    /// Bytes read.
+    pub bytes: usize,
+    /// The gateway has given its slot back.
+    pub slot_freed: bool,
+    /// It has done something that ends the connection.
+    pub leaving: bool,
+}
+
+impl Peer {
+    /// The text frames with this op, parsed.
+    pub fn frames(&self, op: &str) -> Vec<serde_json::Value> {
+        let parsed = self.texts.iter().map(|text| serde_json::from_str(text).expect("the model parsed it"));
+        parsed.filter(|frame: &serde_json::Value| frame["op"] == op).collect()
+    }
+
+    pub fn close_code(&self) -> Option<u16> {
+        self.close.as_ref().map(|(code, _)| *code)
+    }
+}
+
+pub struct World {
+    pub config: Config,
+    pub now: Now,
+    pub shard: Shard,
+    pub net: SimRing,
+    pub inbox: Arc<Inbox>,
+    pub shared: Arc<Shared>,
+    pub publisher: Publisher,
+    pub registry: Registry,
+    pub peers: Vec<Peer>,
+    /// Keep text frames in [`Peer::texts`].
+    pub log: bool,
+    ids: u64,
+}
+
+impl World {
+    /// `seed` decides how the ring cuts and mixes.
+    pub fn new(config: Config, slots: u32, seed: u64) -> Self {
+        let now = Now { mono_us: 5_000_000, wall_us: WALL_US + 5_000_000 };
+        let inbox = Inbox::new(config.limits.inbox_updates, ring::Waker::unconnected());
+        let connections = config.limits.connections.unwrap_or(slots as usize);
+        let shared =
+            Shared::new(EPOCH.into(), config.server.admin, connections, config.limits.connections_per_ip);
+        let shared = Arc::new(shared);
+        let shard = Shard::new(
+            &config,
+            Application::Broadcast,
+            0,
+            slots as usize,
+            shared.clone(),
+            inbox.clone(),
+            now,
+        );
+        let publisher = Publisher::new(EPOCH, inbox.clone(), &config.limits);
+        Self {
+            config,
+            now,
+            shard,
+            net: SimRing::new(slots, seed),
+            inbox,
+            shared,
+            publisher,
+            registry: Registry::default(),
+            peers: Vec::new(),
+            log: true,
+            ids: 0,
+        }
+    }
+
+    // Time.
+
+    /// One turn of the pump with at most `events` events. `true`: there is more to do.
+    pub fn turn(&mut self, events: usize) -> bool {
+        self.shard.take_inbox(self.now);
+        let mut taken = 0;
+        while taken < events
+            && let Some(event) = self.net.next()
+        {
+            if let ring::Event::Closed { conn } = event
+                && let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn == conn)
+            {
+                peer.slot_freed = true;
+            }
+            self.shard.on_event(event, &mut self.net, self.now);
+            taken += 1;
+        }
+        let more = self.shard.run(&mut self.net, self.now);
+        more || taken == events
+    }
+
+    /// Until nothing more happens at this moment.
+    pub fn settle(&mut self) {
+        loop {
+            while self.turn(1024) {}
+            let read: usize = (0..self.peers.len()).map(|at| self.read_if_reading(at)).sum();
+            // A last turn has shown that what was read unblocks nothing.
+            if read == 0 && !self.turn(1024) {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass; whatever falls due on the way happens at its moment.
+    pub fn advance(&mut self, duration: Duration) {
+        let end_us = self.now.mono_us + duration.as_micros() as u64;
+        self.settle();
+        while self.now.mono_us < end_us {
+            let due_us = self.shard.next_us().unwrap_or(end_us);
+            let next_us = due_us.max(self.now.mono_us + 100).min(end_us);
+            self.pass(next_us - self.now.mono_us);
+            self.settle();
+            self.check_heartbeats();
+        }
+    }
+
+    /// No subscription of a client that reads was left without a frame for longer than a heartbeat
+    /// and an eighth.
+    fn check_heartbeats(&self) {
+        let heartbeat_us = self.config.fanout.heartbeat.as_micros() as u64;
+        let late_us = heartbeat_us + heartbeat_us / 8 + HEARTBEAT_TOLERANCE_US;
+        for (at, peer) in self.peers.iter().enumerate() {
+            if !peer.open || !peer.reading || peer.leaving || peer.close.is_some() || peer.slot_freed {
+                continue;
+            }
+            for sub in &peer.model.subs {
+                let silent_us = self.now.mono_us - sub.heard_us.max(peer.reading_since_us);
+                let (name, class, interval_ms) = (&sub.name, sub.class, sub.interval_ms);
+                assert!(
+                    silent_us <= late_us,
+                    "peer {at}: {name:?} (class {class}, {interval_ms} ms) was silent for {silent_us} µs, \
+                     the heartbeat is {heartbeat_us} µs"
+                );
+            }
+        }
+    }
+
+    /// The clocks move, and nothing else happens.
+    pub fn pass(&mut self, us: u64) {
+        self.now.mono_us += us;
+        self.now.wall_us += us as i64;
+    }
+
+    // Publishing.
+
+    pub fn item(&self, topic: &str, data: &str) -> Item {
+        let due_us = self.now.wall_us;
+        Item { topic: topic.into(), data: data.to_owned().into(), ts_us: None, due_us, gone: false }
+    }
+
+    /// Publishes one update and lets it be seen.
+    pub fn publish(&mut self, topic: &str, data: &str) {
+        let item = self.item(topic, data);
+        assert!(self.publisher.publish(&[item], Grouping::Single), "the inbox is full");
+        self.settle();
+    }
+
+    pub fn remove(&mut self, topic: &str) {
+        let item = Item { gone: true, ..self.item(topic, "") };
+        assert!(self.publisher.publish(&[item], Grouping::Single), "{topic} does not exist");
+        self.settle();
+    }
+
+    pub fn drain(&mut self) {
+        self.shared.start_draining();
+        let drain_us = self.config.server.drain.as_micros() as u64;
+        self.inbox.push(Message::Drain { drain_us }).expect("an eighth of the inbox is kept for it");
+    }
+
+    // Clients.
+
+    /// A connection whose bytes the test writes itself.
+    pub fn dial(&mut self) -> usize {
+        self.dial_from(SocketAddr::from(([127, 0, 0, 1], 40_000)))
+    }
+
+    pub fn dial_from(&mut self, addr: SocketAddr) -> usize {
+        let conn = self.net.accept(addr).expect("the table has room");
+        self.peers.push(Peer {
+            conn,
+            ws: proto::Conn::client(NONCE),
+            model: Subscriber::default(),
+            open: false,
+            reading: true,
+            answers_pings: true,
+            reading_since_us: self.now.mono_us,
+            http: Vec::new(),
+            texts: Vec::new(),
+            pings: 0,
+            pongs: Vec::new(),
+            close: None,
+            bytes: 0,
+            slot_freed: false,
+            leaving: false,
+        });
+        self.peers.len() - 1
+    }
+
+    /// A connection with its handshake sent.
+    pub fn dial_to(&mut self, target: &str) -> usize {
+        let peer = self.dial();
+        self.handshake(peer, target);
+        peer
+    }
+
+    pub fn handshake(&mut self, peer: usize, target: &str) {
+        let mut request = Vec::new();
+        proto::handshake::request(&mut request, "localhost", target, NONCE, &["fanwire.json.v1"]);
+        self.send_raw(peer, &request);
+    }
+
+    /// An open WebSocket.
+    pub fn connect(&mut self) -> usize {
+        let peer = self.dial_to("/ws");
+        self.settle();
+        assert!(self.peers[peer].open, "{:?}", self.peers[peer]);
+        peer
+    }
+
+    pub fn send_raw(&mut self, peer: usize, bytes: &[u8]) -> bool {
+        self.net.peer_send(self.peers[peer].conn, bytes)
+    }
+
+    pub fn send_frame(&mut self, peer: usize, opcode: Opcode, payload: &[u8]) -> bool {
+        let mut frame = Vec::new();
+        masked_frame(&mut frame, opcode, payload, KEY);
+        self.send_raw(peer, &frame)
+    }
+
+    /// A message that is to be refused.
+    pub fn send_bad(&mut self, peer: usize, text: &str) {
+        self.peers[peer].model.asked.push_back(Asked { id: None, op: AskedOp::Bad });
+        self.send_frame(peer, Opcode::Text, text.as_bytes());
+    }
+
+    pub fn ask(&mut self, peer: usize, op: AskedOp) {
+        self.ids += 1;
+        let text = render(&op, self.ids);
+        self.peers[peer].model.asked.push_back(Asked { id: Some(self.ids), op });
+        self.send_frame(peer, Opcode::Text, text.as_bytes());
+    }
+
+    /// `subscribe` as a test writes it most often.
+    pub fn subscribe(&mut self, peer: usize, sub: &str, topics: &[&str], interval_ms: Option<u64>) {
+        self.subscribe_since(peer, sub, topics, interval_ms, None);
+    }
+
+    pub fn subscribe_since(
+        &mut self,
+        peer: usize,
+        sub: &str,
+        topics: &[&str],
+        interval_ms: Option<u64>,
+        since: Option<(&str, u64)>,
+    ) {
+        let since = since.map(|(epoch, version)| (epoch.to_owned(), version));
+        let topics = topics.iter().map(|t| t.to_string()).collect();
+        self.ask(peer, AskedOp::Subscribe { sub: sub.into(), topics, interval_ms, since });
+        self.settle();
+    }
+
+    pub fn unsubscribe(&mut self, peer: usize, sub: &str, topics: Option<&[&str]>) {
+        let topics = topics.map(|topics| topics.iter().map(|t| t.to_string()).collect());
+        self.ask(peer, AskedOp::Unsubscribe { sub: sub.into(), topics });
+        self.settle();
+    }
+
+    /// The client reads no more: the kernel takes `window` bytes beyond what it holds, then nothing.
+    pub fn stall(&mut self, peer: usize, window: usize) {
+        self.peers[peer].reading = false;
+        self.net.set_window(self.peers[peer].conn, window);
+    }
+
+    /// The client reads again.
+    pub fn resume(&mut self, peer: usize) {
+        self.peers[peer].reading = true;
+        self.peers[peer].reading_since_us = self.now.mono_us;
+        self.net.set_window(self.peers[peer].conn, usize::MAX);
+    }
+
+    pub fn reset(&mut self, peer: usize) {
+        self.net.peer_reset(self.peers[peer].conn);
+    }
+
+    pub fn end(&self, peer: usize) -> PeerEnd {
+        self.net.peer_end(self.peers[peer].conn)
+    }
+
+    fn read_if_reading(&mut self, peer: usize) -> usize {
+        if self.peers[peer].reading { self.read(peer, usize::MAX) } else { 0 }
+    }
+
+    /// Reads and judges up to `max` bytes.
+    pub fn read(&mut self, peer: usize, max: usize) -> usize {
+        let mut bytes = self.net.peer_read(self.peers[peer].conn, max);
+        if bytes.is_empty() {
+            return 0;
+        }
+        let replies = self.judge(peer, &mut bytes);
+        for reply in replies {
+            self.send_raw(peer, &reply);
+        }
+        bytes.len()
+    }
+
+    fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
+        let peer = &mut self.peers[at];
+        let mut judge = Judge {
+            publisher: &self.publisher,
+            registry: &mut self.registry,
+            fanout: &self.config.fanout,
+            epoch: EPOCH,
+            now_us: self.now.mono_us,
+        };
+        let mut replies = Vec::new();
+        peer.bytes += bytes.len();
+        if !peer.open {
+            peer.http.extend_from_slice(bytes);
+        }
+        let mut from = 0;
+        while from < bytes.len() {
+            assert!(peer.close.is_none(), "{} bytes after the close frame", bytes.len() - from);
+            let received = peer.ws.receive(&mut bytes[from..], &LIMITS);
+            from += received.used;
+            match received.event {
+                None | Some(Event::Refused { .. }) => {}
+                Some(Event::Response(_)) => peer.open = true,
+                Some(Event::Text(text)) => {
+                    if self.log {
+                        peer.texts.push(text.to_owned());
+                    }
+                    peer.model.take(text, &mut judge);
+                }
+                Some(Event::Ping(payload)) => {
+                    peer.pings += 1;
+                    let mut pong = Vec::new();
+                    masked_frame(&mut pong, Opcode::Pong, payload, KEY);
+                    replies.extend(peer.answers_pings.then_some(pong));
+                }
+                Some(Event::Pong(payload)) => peer.pongs.push(payload.to_vec()),
+                Some(Event::Close(close)) => {
+                    let close = close.expect("the gateway always gives a code");
+                    let mut answer = Vec::new();
+                    masked_close(&mut answer, close.code, "", KEY);
+                    replies.push(answer);
+                    peer.close = Some((close.code, close.reason.to_owned()));
+                }
+                Some(other) => panic!("the gateway sent {other:?}"),
+            }
+        }
+        replies
+    }
+}
+
+fn render(op: &AskedOp, id: u64) -> String {
+    use serde_json::json;
+    let mut message = match op {
+        AskedOp::Subscribe { sub, topics, interval_ms, since } => {
+            let mut message = json!({"op": "subscribe", "id": id, "topics": topics});
+            if !sub.is_empty() {
+                message["sub"] = json!(sub);
+            }
+            if let Some(ms) = interval_ms {
+                message["interval_ms"] = json!(ms);
+            }
+            if let Some((epoch, version)) = since {
+                message["since"] = json!(format!("{epoch}:{version}"));
+            }
+            message
+        }
+        AskedOp::Unsubscribe { sub, topics } => {
+            let mut message = json!({"op": "unsubscribe", "id": id});
+            if !sub.is_empty() {
+                message["sub"] = json!(sub);
+            }
+            if let Some(topics) = topics {
+                message["topics"] = json!(topics);
+            }
+            message
+        }
+        AskedOp::Ping => json!({"op": "ping", "id": id}),
+        AskedOp::Bad => json!({"op": "subscribe", "id": id, "topics": ["a.*.b"]}),
+    };
+    message["x"] = json!("unknown fields are ignored");
+    message.to_string()
+}
