@@ -148,20 +148,16 @@ async fn pump(mut shard: Shard, mut ring: Ring, parker: Parker, inbox: Arc<Inbox
         }
         now = clock.now();
         let more = shard.run(&mut ring, now);
-        if let Err(error) = ring.submit() {
-            tracing::error!(%error, "the ring failed; the shard ends");
-            return;
-        }
+        // A shard without its ring serves nobody: the process ends (see `main`) and is started again.
+        ring.submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
         if shard.finished() {
             return;
         }
         if events == 0 && !more {
             let after = shard.next_us().map(|at| Duration::from_micros(at.saturating_sub(now.mono_us)));
             ring.wake_at(after);
-            if let Err(error) = parker.park(&mut ring, || inbox.is_empty()).await {
-                tracing::error!(%error, "the ring failed; the shard ends");
-                return;
-            }
+            let parked = parker.park(&mut ring, || inbox.is_empty()).await;
+            parked.unwrap_or_else(|error| panic!("the ring failed: {error}"));
         } else {
             glommio::yield_if_needed().await;
         }
