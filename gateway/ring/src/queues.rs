@@ -35,10 +35,6 @@ impl Queues {
         Self { uring, backlog, staged, fault: None, in_flight: 0, enters: 0, overflows: 0 }
     }
 
-    pub(crate) fn uring(&mut self) -> &mut IoUring {
-        &mut self.uring
-    }
-
     /// Queues one operation; when the queue is full, submits it first.
     ///
     /// # Safety

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use common::{Host, pattern, small};
 use ring::{Event, Sockets};
@@ -43,7 +46,13 @@ fn pausing_at_random_under_traffic_keeps_every_byte_in_order() {
         client
     });
     let mut received = Vec::with_capacity(BYTES);
+    let begin = Instant::now();
     while received.len() < BYTES {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "{} of {BYTES} bytes, seed {seed}",
+            received.len()
+        );
         match rng.u8(..8) {
             0 => host.ring.pause_receive(conn),
             1 => {
