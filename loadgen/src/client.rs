@@ -38,6 +38,8 @@ pub enum Pace {
     Full,
     Slow,
     Stalled,
+    /// It was one of those two, and reads at full speed since the window's end.
+    Released,
 }
 
 /// Why a connection is being ended by us, and what follows.

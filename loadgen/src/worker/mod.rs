@@ -163,12 +163,13 @@ impl Worker {
     fn end_window(&mut self) {
         self.at_end = Some(self.known());
         for client in &mut self.clients {
-            if client.pace != Pace::Full
-                && let Some(conn) = client.conn
-            {
+            if client.pace == Pace::Full {
+                continue;
+            }
+            client.pace = Pace::Released;
+            if let Some(conn) = client.conn {
                 self.ring.resume_receive(conn);
             }
-            client.pace = Pace::Full;
         }
     }
 
