@@ -167,6 +167,7 @@ impl Patterns {
 
     /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart.
     pub fn touch(&mut self, nodes: &[u32], version: u64, due_us: i64, drain: u64) {
+        let patterns = self.by_key.len();
         for &at in nodes {
             let id = self.nodes[at as usize].pattern;
             self.unlink(at);
@@ -174,7 +175,7 @@ impl Patterns {
             let pattern = self.get_mut(id);
             pattern.version = version;
             pattern.updates += 1;
-            pattern.spans.note(version, due_us, pattern.drain != drain);
+            pattern.spans.note(version, due_us, pattern.drain != drain, patterns);
             pattern.drain = drain;
         }
     }
