@@ -136,6 +136,11 @@ impl Fanout {
         self.drain += 1;
     }
 
+    /// Gives back what is kept for others who may ask for the same.
+    pub fn drop_cache(&mut self) {
+        self.cache.clear();
+    }
+
     pub fn apply(&mut self, batch: &Batch) {
         self.cache.clear();
         for op in &batch.ops {

@@ -14,6 +14,8 @@ use crate::{
 const SLICE: usize = 512;
 /// How often the bytes held by slow clients are looked at.
 const PINNED_CHECK_US: u64 = 50_000;
+/// A client whose send has not moved for this long is slow, also where its class is quiet.
+const SLOW_US: u64 = 1_000_000;
 
 /// A fan-out under way.
 #[derive(Debug)]
@@ -145,22 +147,31 @@ impl Shard {
         }
     }
 
-    /// Over `pinned_bytes` of frames held in sends, the clients furthest behind are reset: an eighth
-    /// of those with a send in flight at a time, since many may hold the same frame.
+    /// Over `pinned_bytes` of frames alive, what is only cached goes first. If that is not enough,
+    /// the slow clients furthest behind are reset: an eighth of them at a time, since many may hold
+    /// the same frame. Who is just being sent its class's newest frame is not slow.
     pub(super) fn check_pinned(&mut self, net: &mut impl Sockets, now: Now) {
-        if self.fanout.pinned.bytes() <= self.limits.pinned_bytes
-            || now.mono_us < self.pinned_checked_us + PINNED_CHECK_US
-        {
+        let over = |shard: &Self| shard.fanout.pinned.bytes() > shard.limits.pinned_bytes;
+        if !over(self) || now.mono_us < self.pinned_checked_us + PINNED_CHECK_US {
             return;
         }
         self.pinned_checked_us = now.mono_us;
-        let behind = |client: &crate::client::Client| client.subs.iter().map(|sub| sub.pos).min();
+        self.fanout.drop_cache();
+        if !over(self) {
+            return;
+        }
+        let slow_since_us = now.mono_us.saturating_sub(SLOW_US);
+        let classes = &self.fanout.classes;
         let mut slow: Vec<(Option<u64>, u64, u32)> = self
             .clients
             .iter()
             .flatten()
             .filter(|client| client.in_flight && matches!(client.phase, Phase::Open | Phase::Leaving))
-            .map(|client| (behind(client), client.progress_us, client.id.slot))
+            .filter(|client| {
+                let missed = client.subs.iter().any(|sub| sub.pos < classes.get(sub.class).sent);
+                missed || client.progress_us <= slow_since_us
+            })
+            .map(|client| (client.subs.iter().map(|sub| sub.pos).min(), client.progress_us, client.id.slot))
             .collect();
         slow.sort_unstable();
         for (_, _, slot) in slow.iter().take(slow.len().div_ceil(8)) {
