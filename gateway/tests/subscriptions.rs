@@ -1,0 +1,228 @@
+//! Subscriptions: patterns come and go, intervals change, limits hold, class numbers tell what is meant.
+
+mod support;
+
+use std::{collections::HashSet, time::Duration};
+
+use serde_json::{Value, json};
+use support::{World, config};
+
+fn world() -> World {
+    let mut config = config();
+    config.fanout.interval = Duration::from_millis(100);
+    World::new(config, 64, 1)
+}
+
+fn last(world: &World, peer: usize, op: &str) -> Value {
+    world.peers[peer].frames(op).pop().unwrap_or_else(|| panic!("no {op}: {:?}", world.peers[peer].texts))
+}
+
+fn topics(frame: &Value) -> Vec<&str> {
+    frame["updates"].as_array().unwrap().iter().map(|update| update["topic"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_later_subscribe_adds_patterns_and_its_snapshot_covers_those_of_the_op() {
+    let mut world = world();
+    for topic in ["a.x", "b.x", "c.x"] {
+        world.publish(topic, "1");
+    }
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a.*"], None);
+    world.subscribe(peer, "", &["b.*", "a.x"], None);
+    let subscribed = last(&world, peer, "subscribed");
+    assert_eq!(subscribed["topics"].as_array().unwrap().len(), 3);
+    assert_eq!(topics(&last(&world, peer, "snapshot")), ["a.x", "b.x"]);
+}
+
+#[test]
+fn only_a_change_gives_another_class() {
+    let mut world = world();
+    let peer = world.connect();
+    let mut classes = Vec::new();
+    for (topics, interval_ms) in [
+        (["a", "b"], None),
+        (["a", "b"], None),
+        (["b", "a"], Some(100)),
+        (["a", "c"], None),
+        (["a", "c"], Some(200)),
+    ] {
+        world.subscribe(peer, "", &topics, interval_ms);
+        classes.push(last(&world, peer, "subscribed")["class"].as_u64().unwrap());
+    }
+    assert_eq!(classes[0], classes[1]);
+    assert_eq!(classes[1], classes[2]);
+    assert_eq!(HashSet::from([classes[2], classes[3], classes[4]]).len(), 3);
+}
+
+#[test]
+fn clients_with_the_same_interest_share_a_class_and_one_clients_equal_subscriptions_do_not() {
+    let mut world = world();
+    let peers = [world.connect(), world.connect()];
+    for peer in peers {
+        world.subscribe(peer, "one", &["a", "b.*"], None);
+        world.subscribe(peer, "two", &["b.*", "a"], None);
+    }
+    let classes =
+        |peer: usize| -> Vec<u64> { world.peers[peer].model.subs.iter().map(|s| s.class).collect() };
+    assert_eq!(classes(peers[0]), classes(peers[1]));
+    assert_ne!(classes(peers[0])[0], classes(peers[0])[1]);
+    assert_eq!(world.shard.stats().classes, 2);
+}
+
+#[test]
+fn a_class_number_is_never_used_again_for_something_else() {
+    let mut world = world();
+    let peer = world.connect();
+    // The model remembers what every number stood for.
+    for n in 0..50 {
+        world.subscribe(peer, "", &[&format!("t{n}")], None);
+        world.unsubscribe(peer, "", None);
+    }
+    let classes: HashSet<u64> =
+        world.peers[peer].frames("subscribed").iter().map(|frame| frame["class"].as_u64().unwrap()).collect();
+    assert_eq!(classes.len(), 50);
+    assert_eq!((world.shard.stats().classes, world.shard.stats().patterns), (0, 0));
+}
+
+#[test]
+fn an_interval_changes_only_where_the_op_names_one() {
+    let mut world = world();
+    let peer = world.connect();
+    let mut held = Vec::new();
+    for interval_ms in [None, Some(250), None, Some(0)] {
+        world.subscribe(peer, "", &["a"], interval_ms);
+        held.push(last(&world, peer, "subscribed")["interval_ms"].as_u64().unwrap());
+    }
+    assert_eq!(held, [100, 250, 250, 0]);
+}
+
+#[test]
+fn intervals_are_raised_to_the_least_and_rounded_up_to_the_menu() {
+    let mut config = config();
+    config.fanout.interval_min = Duration::from_millis(20);
+    let mut world = World::new(config.clone(), 16, 1);
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], Some(0));
+    assert_eq!(last(&world, peer, "subscribed")["interval_ms"], 20);
+    config.fanout.interval_menu = [50, 100, 1000].map(Duration::from_millis).to_vec();
+    let mut world = World::new(config, 16, 1);
+    let peer = world.connect();
+    for (asked, held) in [(0, 50), (50, 50), (51, 100), (999, 1000), (5000, 1000)] {
+        world.subscribe(peer, "", &["a"], Some(asked));
+        assert_eq!(last(&world, peer, "subscribed")["interval_ms"], held, "{asked}");
+    }
+}
+
+#[test]
+fn an_interval_is_the_least_time_between_two_batches() {
+    let mut world = world();
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], Some(100));
+    for n in 0..100 {
+        world.publish("a", &n.to_string());
+        world.advance(Duration::from_millis(10));
+    }
+    let batches = world.peers[peer].frames("batch");
+    let ts: Vec<i64> = batches.iter().map(|batch| batch["ts"].as_i64().unwrap()).collect();
+    assert!((9..=11).contains(&ts.len()), "{} batches in a second", ts.len());
+    assert!(ts.windows(2).all(|two| (99_000..=101_000).contains(&(two[1] - two[0]))), "{ts:?}");
+}
+
+#[test]
+fn unsubscribing_removes_patterns_as_they_were_subscribed_and_ignores_others() {
+    let mut world = world();
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a.*", "b"], None);
+    world.unsubscribe(peer, "", Some(&["a.x", "*", "none"]));
+    assert_eq!(last(&world, peer, "unsubscribed")["topics"], json!([]));
+    assert_eq!(last(&world, peer, "unsubscribed")["class"], last(&world, peer, "subscribed")["class"]);
+    world.unsubscribe(peer, "", Some(&["a.*", "none"]));
+    assert_eq!(last(&world, peer, "unsubscribed")["topics"], json!(["a.*"]));
+    world.unsubscribe(peer, "unknown", None);
+    assert_eq!(last(&world, peer, "unsubscribed")["topics"], json!([]));
+}
+
+#[test]
+fn unsubscribed_is_a_barrier_also_while_the_client_is_stalled() {
+    let mut world = world();
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a", "b"], Some(0));
+    world.stall(peer, 5);
+    for n in 0..10 {
+        world.publish("a", &n.to_string());
+    }
+    world.unsubscribe(peer, "", Some(&["a"]));
+    for n in 0..10 {
+        world.publish("a", &n.to_string());
+        world.publish("b", &n.to_string());
+    }
+    world.resume(peer);
+    world.settle();
+    world.publish("a", "11");
+    world.publish("b", "11");
+    let barrier = world.peers[peer].texts.iter().position(|text| text.contains("unsubscribed")).unwrap();
+    let after = &world.peers[peer].texts[barrier + 1..];
+    assert!(!after.is_empty() && after.iter().all(|text| !text.contains(r#""topic":"a""#)), "{after:?}");
+    world.peers[peer].model.check_newest(&world.publisher);
+}
+
+#[test]
+fn the_ninth_subscription_is_refused_and_nothing_changes() {
+    let mut world = world();
+    let peer = world.connect();
+    for n in 0..8 {
+        world.subscribe(peer, &n.to_string(), &["a"], None);
+    }
+    world.send_bad(peer, r#"{"op":"subscribe","sub":"ninth","topics":["a"]}"#);
+    world.settle();
+    assert_eq!(last(&world, peer, "error")["code"], 4000);
+    assert_eq!(world.shard.stats().subscriptions, 8);
+    world.unsubscribe(peer, "3", None);
+    world.subscribe(peer, "ninth", &["a"], None);
+    assert_eq!(world.shard.stats().subscriptions, 8);
+}
+
+#[test]
+fn a_thousand_patterns_are_the_most_over_all_subscriptions() {
+    let mut world = world();
+    let peer = world.connect();
+    let names: Vec<String> = (0..1000).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.subscribe(peer, "one", &names[..600], None);
+    world.subscribe(peer, "two", &names[600..], None);
+    // Already held, so not one more.
+    world.subscribe(peer, "one", &names[..3], None);
+    world.send_bad(peer, r#"{"op":"subscribe","sub":"one","topics":["t1","one.more"]}"#);
+    world.settle();
+    assert_eq!(last(&world, peer, "error")["code"], 4000);
+    assert_eq!(world.shard.stats().patterns, 1000);
+}
+
+#[test]
+fn one_bad_pattern_refuses_the_whole_op_and_the_connection_goes_on() {
+    let mut world = world();
+    let peer = world.connect();
+    world.send_bad(peer, r#"{"op":"subscribe","topics":["good","a.*.b"]}"#);
+    world.settle();
+    let error = last(&world, peer, "error");
+    assert_eq!(error["reason"], "bad pattern: a.*.b (a * may only stand alone or at the end)");
+    assert_eq!(world.shard.stats().patterns, 0);
+    world.subscribe(peer, "", &["good"], None);
+    assert_eq!(world.shard.stats().patterns, 1);
+}
+
+#[test]
+fn what_a_changed_subscription_was_owed_comes_before_the_answer() {
+    let mut world = world();
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], Some(3000));
+    world.publish("a", "1");
+    world.subscribe(peer, "", &["b"], None);
+    let ops: Vec<String> = world.peers[peer]
+        .texts
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).unwrap()["op"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ops, ["subscribed", "snapshot", "batch", "subscribed", "snapshot"]);
+}
