@@ -82,6 +82,11 @@ struct Raw<'a> {
 
 /// Reads a text message.
 pub fn parse(text: &str) -> Result<Request, BadRequest> {
+    // serde would take an array for an object's fields in order.
+    if !text.trim_ascii_start().starts_with('{') {
+        let reason = "not a JSON object of this protocol".to_owned();
+        return Err(BadRequest { id: None, reason });
+    }
     let raw: Raw = serde_json::from_str(text).map_err(|error| BadRequest {
         id: None,
         reason: format!("not a JSON object of this protocol: {error}"),
@@ -327,6 +332,7 @@ mod tests {
         }
         assert_eq!(parse("nonsense").unwrap_err().id, None);
         assert!(parse("[]").is_err());
+        assert!(parse(r#"["ping",1,null,null,null,null]"#).is_err());
     }
 
     #[test]

@@ -32,12 +32,14 @@ pub struct Situation {
     pub refused: Option<Refused>,
     pub draining: bool,
     pub admin: Option<SocketAddr>,
+    /// `[limits] patterns`.
+    pub patterns_max: usize,
     /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
     pub echo: bool,
 }
 
 pub fn answer(request: &Request<'_>, situation: &Situation) -> Answer {
-    let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
+    let (path, query) = (request.path(), request.query().unwrap_or(""));
     if situation.echo {
         return upgrade(request, None, false);
     }
@@ -51,7 +53,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation) -> Answer {
         "/healthz" if situation.draining => refuse(503, "draining"),
         "/healthz" => plain(200, "text/plain", b"ok\n"),
         "/" => match situation.admin {
-            Some(admin) if situation.peer.is_loopback() => redirect(admin),
+            Some(admin) if situation.peer.is_loopback() => redirect(admin, situation.peer),
             _ => refuse(404, "no such path here; subscribers connect to /ws"),
         },
         _ => subscriber(request, query, situation),
@@ -67,7 +69,7 @@ fn subscriber(request: &Request<'_>, query: &str, situation: &Situation) -> Answ
         Some(Refused::Address) => return refuse(429, "too many connections from this address"),
         None => {}
     }
-    match subscribe_of(query) {
+    match subscribe_of(query, situation.patterns_max) {
         Ok(subscribe) => upgrade(request, subscribe, true),
         Err(reason) => refuse(400, &reason),
     }
@@ -103,7 +105,11 @@ fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
     Answer::Plain(out)
 }
 
-fn redirect(admin: SocketAddr) -> Answer {
+/// For a loopback peer. A listener on all addresses is reached at the peer's own.
+fn redirect(mut admin: SocketAddr, peer: IpAddr) -> Answer {
+    if admin.ip().is_unspecified() {
+        admin.set_ip(peer);
+    }
     let head = format!(
         "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
@@ -112,7 +118,7 @@ fn redirect(admin: SocketAddr) -> Answer {
 
 /// The subscription on a URL: `topics=a.b,c.*&interval_ms=100&since=EPOCH:VERSION`. Other
 /// parameters are ignored, as unknown fields are; without `topics` there is none.
-fn subscribe_of(query: &str) -> Result<Option<Subscribe>, String> {
+fn subscribe_of(query: &str, patterns_max: usize) -> Result<Option<Subscribe>, String> {
     let mut subscribe = Subscribe::default();
     let (mut topics, mut others) = (None, false);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=').or(Some((pair, "")))) {
@@ -137,6 +143,10 @@ fn subscribe_of(query: &str) -> Result<Option<Subscribe>, String> {
     match topics {
         Some(topics) => {
             subscribe.topics = protocol::check_topics(topics)?;
+            if subscribe.topics.len() > patterns_max {
+                let named = subscribe.topics.len();
+                return Err(format!("{named} patterns in the URL ({patterns_max} are the most)"));
+            }
             Ok(Some(subscribe))
         }
         None if others => Err("interval_ms or since without topics".into()),
@@ -167,12 +177,13 @@ mod tests {
 
     #[test]
     fn a_subscription_rides_on_the_url() {
-        let subscribe =
-            subscribe_of("topics=a.b,c.%2A&interval_ms=100&since=8f0c2a77d1e94b02:7&x=1").unwrap().unwrap();
+        let subscribe = subscribe_of("topics=a.b,c.%2A&interval_ms=100&since=8f0c2a77d1e94b02:7&x=1", 2)
+            .unwrap()
+            .unwrap();
         assert_eq!(subscribe.topics, ["a.b", "c.*"]);
         assert_eq!(subscribe.interval_ms, Some(100));
         assert_eq!(subscribe.since.unwrap().version, 7);
-        assert_eq!(subscribe_of("").unwrap(), None);
+        assert_eq!(subscribe_of("", 2).unwrap(), None);
     }
 
     #[test]
@@ -180,12 +191,13 @@ mod tests {
         for query in [
             "topics=",
             "topics=a..b",
+            "topics=a,b,c",
             "topics=%zz",
             "topics=a&interval_ms=x",
             "topics=a&since=1",
             "since=8f0c2a77d1e94b02:7",
         ] {
-            assert!(subscribe_of(query).is_err(), "{query}");
+            assert!(subscribe_of(query, 2).is_err(), "{query}");
         }
     }
 }

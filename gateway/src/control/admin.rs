@@ -149,9 +149,9 @@ async fn list(State(admin): App, uri: Uri) -> Response {
         match key {
             "prefix" => prefix = value,
             "after" => after = value,
-            "limit" => match value.parse::<usize>() {
-                Ok(n) => limit = n.min(TOPICS_MAX),
-                Err(_) => {
+            "limit" => match limit_of(&value) {
+                Some(n) => limit = n,
+                None => {
                     return refuse(StatusCode::BAD_REQUEST, format!("limit = {value} is not a whole number"));
                 }
             },
@@ -164,6 +164,12 @@ async fn list(State(admin): App, uri: Uri) -> Response {
         }
     }
     json(StatusCode::OK, &admin.sequencer.list(&prefix, &after, limit))
+}
+
+/// However large the number is, it means [`TOPICS_MAX`] at most.
+fn limit_of(value: &str) -> Option<usize> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().unwrap_or(TOPICS_MAX).min(TOPICS_MAX))
 }
 
 async fn topic(State(admin): App, uri: Uri) -> Response {

@@ -13,6 +13,8 @@ mod topics;
 
 use std::rc::Rc;
 
+use thiserror::Error;
+
 pub use classes::{Class, ClassId, ClassKey, Classes};
 pub use frame::{Frame, Pinned};
 pub use patterns::PatternId;
@@ -54,7 +56,8 @@ pub struct Flush {
 }
 
 /// No room for another distinct subscription.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("too many distinct subscriptions on the gateway ([limits] classes = {classes_max} per shard)")]
 pub struct TooManyClasses {
     pub classes_max: usize,
 }

@@ -63,7 +63,7 @@ impl Shard {
     /// Parses until the input ends or something must be sent first; the rest is held.
     pub(super) fn parse(&mut self, slot: u32, bytes: &mut [u8], net: &mut impl Sockets, now: Now) {
         let mut conn = std::mem::replace(&mut self.at(slot).conn, proto::Conn::server());
-        let limits = self.limits.proto.clone();
+        let limits = self.limits.proto;
         let mut at = 0;
         while at < bytes.len() {
             let client = self.at(slot);
@@ -164,6 +164,7 @@ impl Shard {
             refused: client.refused,
             draining: self.shared.draining(),
             admin: self.shared.admin,
+            patterns_max: self.limits.patterns,
             echo: self.application == Application::Echo,
         };
         match handshake::answer(request, &situation) {

@@ -86,9 +86,11 @@ pub struct Shard {
     fanout: Fanout,
     /// By slot of the ring's table.
     clients: Vec<Option<Client>>,
-    /// Slots taken, and how many may be by connections that are not refused.
+    /// Slots taken.
     taken: usize,
-    slots_open: usize,
+    /// Connections admitted, and how many the table has room for beside those only being refused.
+    admitted: usize,
+    admitted_max: usize,
     clients_open: usize,
     jobs: VecDeque<Job>,
     wheel: Wheel,
@@ -120,7 +122,8 @@ impl Shard {
             fanout: Fanout::new(&config.fanout, &config.limits, (index, config.server.shards)),
             clients: Vec::with_capacity(slots),
             taken: 0,
-            slots_open: slots - pump::SLOTS_RESERVED.min(slots / 4),
+            admitted: 0,
+            admitted_max: slots - pump::SLOTS_RESERVED.min(slots / 4),
             clients_open: 0,
             jobs: VecDeque::new(),
             wheel: Wheel::new(slots, now.mono_us),
@@ -233,11 +236,14 @@ impl Shard {
         }
         let peer = peer.ip().to_canonical();
         let mut client = Client::new(conn, peer, now.mono_us);
-        if self.taken >= self.slots_open {
+        if self.admitted >= self.admitted_max {
             client.refused = Some(Refused::Full);
         } else {
             match self.shared.admit(peer) {
-                Ok(()) => client.admitted = true,
+                Ok(()) => {
+                    client.admitted = true;
+                    self.admitted += 1;
+                }
                 Err(refused) => client.refused = Some(refused),
             }
         }
@@ -256,6 +262,7 @@ impl Shard {
         if let Some(client) = self.clients[conn.slot as usize].take()
             && client.admitted
         {
+            self.admitted -= 1;
             self.shared.release(client.peer);
         }
     }

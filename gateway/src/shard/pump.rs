@@ -77,6 +77,7 @@ pub fn start(
     epoch: Instant,
 ) -> Result<Shards, StartError> {
     let mut addr = config.server.data;
+    check_free(addr).map_err(|error| StartError::Listen { addr, error })?;
     let mut listeners = Vec::new();
     for _ in inboxes {
         let listener = listen(addr).map_err(|error| StartError::Listen { addr, error })?;
@@ -121,6 +122,14 @@ pub fn start(
         started.recv().unwrap_or(Err(StartError::Died { index }))?;
     }
     Ok(Shards { addr, handles })
+}
+
+/// Shards share their port, so another gateway of the same user could join them unnoticed and take
+/// half of the clients.
+fn check_free(addr: SocketAddr) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
 }
 
 fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {

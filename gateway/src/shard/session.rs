@@ -71,10 +71,10 @@ impl Shard {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
         };
-        let class =
-            self.fanout.class(sub_slot, interval_us, &held_patterns, &op.topics, now).map_err(|full| {
-                format!("too many distinct subscriptions on the gateway ({} per shard)", full.classes_max)
-            })?;
+        let class = self
+            .fanout
+            .class(sub_slot, interval_us, &held_patterns, &op.topics, now)
+            .map_err(|full| full.to_string())?;
         let position = self.fanout.position();
         let patterns = self.fanout.pattern_ids(&op.topics);
         let since = op
@@ -130,31 +130,29 @@ impl Shard {
             }
         };
         let removed: Vec<String> = removed.into_iter().map(|p| self.fanout.pattern_text(p)).collect();
+        let now_in = if left.is_empty() {
+            None
+        } else if removed.is_empty() {
+            Some(class)
+        } else {
+            let interval_us = self.fanout.classes.get(class).key.interval_us;
+            match self.fanout.class(sub_slot, interval_us, &left, &[], now) {
+                Ok(class) => Some(class),
+                Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
+            }
+        };
         self.settle(slot, i, now);
         let version = self.fanout.position();
-        let mut now_in = Some(class);
-        if left.is_empty() {
-            now_in = None;
+        let Some(now_in) = now_in else {
             let sub = self.at(slot).subs.remove(i);
             self.leave_class(sub.class, sub.place, sub.slot);
             self.at(slot).since_us = now.mono_us;
-        } else if !removed.is_empty() {
-            let interval_us = self.fanout.classes.get(class).key.interval_us;
-            match self.fanout.class(sub_slot, interval_us, &left, &[], now) {
-                Ok(class) => {
-                    now_in = Some(class);
-                    self.move_sub(slot, Some(i), name, sub_slot, class, now);
-                }
-                Err(full) => {
-                    let reason = format!(
-                        "too many distinct subscriptions on the gateway ({} per shard)",
-                        full.classes_max
-                    );
-                    return self.answer_error(slot, id, &reason, now);
-                }
-            }
+            return self.answer(slot, protocol::unsubscribed(id, name, None, version, &removed));
+        };
+        if now_in != class {
+            self.move_sub(slot, Some(i), name, sub_slot, now_in, now);
         }
-        let number = now_in.map(|class| self.fanout.classes.get(class).number);
+        let number = Some(self.fanout.classes.get(now_in).number);
         self.answer(slot, protocol::unsubscribed(id, name, number, version, &removed));
     }
 

@@ -1,0 +1,125 @@
+//! HTTP on both listeners of the real binary (the contract, sections 2 and 5).
+
+mod contract;
+
+use std::{thread, time::Duration};
+
+use contract::{Gateway, Socket, UPGRADE, dial, http};
+
+#[test]
+fn the_data_listener_refuses_in_one_line_of_json() {
+    let gateway = Gateway::start("", "[limits]\npatterns = 2");
+    let old = UPGRADE.replace("Version: 13", "Version: 8");
+    let long = format!("{UPGRADE}X: {}\r\n", "x".repeat(17_000));
+    for (method, path, headers, status) in [
+        ("GET", "/ws", "", 400),
+        ("GET", "/ws?topics=a..b", UPGRADE, 400),
+        ("GET", "/ws?topics=a,b,c", UPGRADE, 400),
+        ("GET", "/ws?topics=a&interval_ms=soon", UPGRADE, 400),
+        ("GET", "/ws?topics=a&since=8F0C2A77D1E94B02:1", UPGRADE, 400),
+        ("GET", "/ws?since=8f0c2a77d1e94b02:1", UPGRADE, 400),
+        ("GET", "/nothing", "", 404),
+        ("OPTIONS", "/nothing", "", 404),
+        ("DELETE", "/publish", "", 404),
+        ("HEAD", "/ws", UPGRADE, 405),
+        ("OPTIONS", "/ws", "", 405),
+        ("POST", "/healthz", "", 405),
+        ("PUT", "/", "", 405),
+        ("GET", "/ws", &old, 426),
+        ("GET", "/ws", &long, 431),
+    ] {
+        let answer = http(&gateway.data, method, path, headers, "");
+        answer.assert_refusal(status, &format!("{method} {path}"));
+        assert_eq!(answer.head.contains("sec-websocket-version: 13"), status == 426, "{answer:?}");
+        assert_eq!(answer.head.contains("\r\nallow: get"), status == 405, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_target_with_scheme_and_host_means_its_path() {
+    let gateway = Gateway::start("", "");
+    assert_eq!(http(&gateway.data, "GET", "http://x/healthz", "", "").status, 200);
+    assert!(Socket::connect(&gateway.data, "http://x/ws?topics=a").is_ok());
+}
+
+#[test]
+fn the_admin_listener_knows_its_paths_before_its_methods() {
+    let gateway = Gateway::start("", "");
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("OPTIONS", "/nothing", 404),
+        ("POST", "/nothing", 404),
+        ("GET", "/topics/", 404),
+        ("GET", "/topics/none", 404),
+        ("DELETE", "/topics/none", 404),
+        ("GET", "/publish", 405),
+        ("OPTIONS", "/publish", 405),
+        ("POST", "/topics", 405),
+        ("PUT", "/topics/a", 405),
+        ("GET", "/topics?limit=-1", 400),
+    ] {
+        http(&gateway.admin, method, path, "", "").assert_refusal(status, &format!("{method} {path}"));
+    }
+    let answer = http(&gateway.admin, "GET", "/topics?limit=99999999999999999999999", "", "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
+}
+
+#[test]
+fn the_connections_of_the_process_are_limited_exactly_over_all_shards() {
+    let gateway = Gateway::start("shards = 3", "[limits]\nconnections = 5");
+    let mut open: Vec<Socket> = (0..5)
+        .map(|i| Socket::connect(&gateway.data, "/ws").unwrap_or_else(|s| panic!("{i}: {s}")))
+        .collect();
+    for _ in 0..12 {
+        assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+    }
+    open.pop();
+    open.push(retry(&gateway));
+    assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+    let answer = http(&gateway.data, "GET", "/ws", UPGRADE, "");
+    answer.assert_refusal(503, "full");
+}
+
+#[test]
+fn connections_that_are_being_refused_take_no_room_from_others() {
+    let gateway = Gateway::start("shards = 1", "[limits]\nconnections = 8\nhandshake = \"60s\"");
+    let mut open: Vec<Socket> = (0..8).map(|_| Socket::connect(&gateway.data, "/ws").ok().unwrap()).collect();
+    // The table has 264 slots. These wait to be refused and keep one each.
+    let _waiting: Vec<_> = (0..220).map(|_| dial(&gateway.data)).collect();
+    assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+    open.truncate(4);
+    for _ in 0..4 {
+        open.push(retry(&gateway));
+    }
+    assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+}
+
+/// Connects as soon as the gateway has noticed that somebody left.
+fn retry(gateway: &Gateway) -> Socket {
+    for _ in 0..100 {
+        match Socket::connect(&gateway.data, "/ws") {
+            Ok(socket) => return socket,
+            Err(status) => assert_eq!(status, 503),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("there was room, but nobody was let in for 2 s");
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_does_not_cost_the_answer() {
+    let gateway = Gateway::start("", "");
+    let body = "x".repeat(700_000);
+    http(&gateway.data, "POST", "/ws", "", &body).assert_refusal(405, "POST with a body");
+    http(&gateway.data, "POST", "/nothing", "", &body).assert_refusal(404, "POST with a body");
+}
+
+#[test]
+fn the_root_leads_a_loopback_peer_to_an_admin_listener_it_can_reach() {
+    let gateway =
+        Gateway::start_config("[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n");
+    let answer = http(&gateway.data, "GET", "/", "", "");
+    let port = gateway.admin.rsplit(':').next().unwrap();
+    assert_eq!(answer.status, 307);
+    assert!(answer.head.contains(&format!("location: http://127.0.0.1:{port}/")), "{answer:?}");
+}
