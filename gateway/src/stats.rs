@@ -118,6 +118,10 @@ pub struct Stats {
     /// Snapshots and catch-up frames sent.
     pub snapshots_out: u64,
     pub catchups_out: u64,
+    /// Subscriptions refused since there were `[limits] classes` already.
+    pub classes_refused: u64,
+    /// What the shard's ring did; zeroes in a simulation.
+    pub ring: ring::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
     pub pinned_bytes: u64,
     /// Gauge: updates waiting in the inbox.
@@ -158,6 +162,8 @@ impl Default for Stats {
             skipped_busy: 0,
             snapshots_out: 0,
             catchups_out: 0,
+            classes_refused: 0,
+            ring: ring::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,
             version: 0,

@@ -127,3 +127,44 @@ fn a_drained_client_gets_the_newest_values_then_1001() {
     drop(socket);
     assert_eq!(gateway.exit_code(Duration::from_secs(5)), Some(0));
 }
+
+#[test]
+fn a_frame_to_hundreds_of_clients_takes_few_system_calls() {
+    const CLIENTS: u64 = 300;
+    const ROUNDS: u64 = 20;
+    let gateway = Gateway::start("shards = 1", "");
+    let _sockets: Vec<Socket> = (0..CLIENTS)
+        .map(|_| {
+            let mut socket = Socket::connect(&gateway.data, "/ws?topics=many.t&interval_ms=0").ok().unwrap();
+            socket.until("snapshot");
+            socket
+        })
+        .collect();
+    let metric = |name: &str| -> u64 {
+        let text = http(&gateway.admin, "GET", "/metrics", "", "").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+    };
+    let counts = || (metric("fanwire_ring_sends_total"), metric("fanwire_ring_enters_total"));
+    let before = counts();
+    for n in 0..ROUNDS {
+        gateway.publish("many.t", &n.to_string());
+        let end = Instant::now() + Duration::from_secs(5);
+        while metric("fanwire_ring_sends_total") < before.0 + (n + 1) * CLIENTS && Instant::now() < end {}
+    }
+    let after = counts();
+    let (sends, enters) = (after.0 - before.0, after.1 - before.1);
+    assert!(sends >= ROUNDS * CLIENTS, "{sends} sends");
+    assert!(enters * 5 < sends, "{enters} system calls for {sends} sends");
+}
+
+#[test]
+fn a_class_too_many_is_refused_and_counted() {
+    let gateway = Gateway::start("shards = 1", "[limits]\nclasses = 1");
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=a").ok().unwrap();
+    socket.until("snapshot");
+    socket.send(r#"{"op":"subscribe","sub":"more","topics":["b"]}"#);
+    assert!(socket.until("error")["reason"].as_str().unwrap().contains("classes = 1"));
+    let text = http(&gateway.admin, "GET", "/metrics", "", "").body;
+    assert!(text.contains("\nfanwire_classes_refused_total 1\n"), "{text}");
+}

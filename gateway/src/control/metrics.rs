@@ -115,6 +115,7 @@ impl Collector for Snapshot {
         self.gateway(&mut out)?;
         self.clients(&mut out)?;
         self.fanout(&mut out)?;
+        self.rings(&mut out)?;
         self.each_shard(&mut out)?;
         match &self.process {
             Some(process) => process_metrics(process, &mut out),
@@ -166,6 +167,8 @@ impl Snapshot {
     fn fanout(&self, out: &mut Out) -> fmt::Result {
         out.gauge("fanwire_classes", "Classes of subscriptions", self.sum(|s| s.classes))?;
         out.gauge("fanwire_patterns", "Different patterns subscribed to", self.sum(|s| s.patterns))?;
+        let help = "Subscriptions refused because there were [limits] classes already";
+        out.counter("fanwire_classes_refused", help, self.sum(|s| s.classes_refused))?;
         out.counter(
             "fanwire_updates_framed",
             "Updates put into frames, once a frame",
@@ -188,6 +191,18 @@ impl Snapshot {
         out.histogram("fanwire_fanout_seconds", help, self.shards.iter().map(|s| &s.stats.fanout_us))?;
         let help = "From the due time of the oldest update of a batch to its flush";
         out.histogram("fanwire_age_seconds", help, self.shards.iter().map(|s| &s.stats.age_us))
+    }
+
+    fn rings(&self, out: &mut Out) -> fmt::Result {
+        let help = "System calls of the shards' rings, those of sleeping included";
+        out.counter("fanwire_ring_enters", help, self.sum(|s| s.ring.enters))?;
+        out.counter("fanwire_ring_sends", "Sends begun", self.sum(|s| s.ring.sends))?;
+        let help = "Further sends for what the kernel took in part";
+        out.counter("fanwire_ring_sends_continued", help, self.sum(|s| s.ring.sends_continued))?;
+        let help = "Times that a connection waited for a free receive buffer";
+        out.counter("fanwire_ring_receive_waits", help, self.sum(|s| s.ring.enobufs))?;
+        let help = "Times that completions did not fit the completion queue";
+        out.counter("fanwire_ring_overflows", help, self.sum(|s| s.ring.cq_overflows))
     }
 
     fn each_shard(&self, out: &mut Out) -> fmt::Result {

@@ -68,6 +68,7 @@ pub struct Counters {
     pub updates_framed: u64,
     pub frames_built: u64,
     pub conflated: u64,
+    pub classes_refused: u64,
 }
 
 #[derive(Debug)]
@@ -206,6 +207,7 @@ impl Fanout {
         }
         if self.classes.len() >= self.classes_max {
             self.release(&key.patterns);
+            self.counters.classes_refused += 1;
             return Err(TooManyClasses { classes_max: self.classes_max });
         }
         let number = self.classes.next_number() * self.shard.1 + self.shard.0;

@@ -135,6 +135,11 @@ impl Shard {
         }
     }
 
+    /// What the ring did so far, for whoever scrapes.
+    pub fn note_ring(&mut self, counters: ring::Counters) {
+        self.stats.ring = counters;
+    }
+
     /// Takes in what the control plane sent. Sends nothing.
     pub fn take_inbox(&mut self, now: Now) {
         self.fanout.begin_drain();
@@ -212,6 +217,7 @@ impl Shard {
             updates_framed: counters.updates_framed,
             frames_built: counters.frames_built,
             conflated: counters.conflated,
+            classes_refused: counters.classes_refused,
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             inbox_depth: self.inbox.depth() as u64,
             version: self.fanout.position(),

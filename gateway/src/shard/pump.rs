@@ -147,6 +147,7 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
 async fn pump(mut shard: Shard, mut ring: Ring, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
     loop {
         let mut now = clock.now();
+        shard.note_ring(ring.counters());
         shard.take_inbox(now);
         let mut events = 0;
         while events < EVENTS_PER_TURN
