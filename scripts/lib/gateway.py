@@ -21,7 +21,9 @@ class Gateway:
         path = os.path.join(self.directory.name, "gateway.toml")
         with open(path, "w") as file:
             file.write(f'[server]\ndata = "{data}"\nadmin = "{admin}"\n{server}\n{config}\n')
-        self.process = subprocess.Popen([*prefix, binary, "--config", path], stdout=subprocess.PIPE, text=True)
+        command = [*prefix, binary, "--config", path]
+        environment = {"RUST_LOG": "warn", **os.environ}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         line = self.process.stdout.readline()
         words = dict(word.split("=", 1) for word in line.split()[1:])
         if not line.startswith("listening ") or "data" not in words:
@@ -64,3 +66,11 @@ class Gateway:
         updates = [{"topic": topic, "data": data} for topic, data in items]
         status, answer = self.request("POST", "/publish", json.dumps(updates[0] if len(updates) == 1 else updates))
         assert (status, answer) == (200, {"accepted": len(updates)}), f"publish answered {status} {answer}"
+
+    def topics(self):
+        """{topic: v} of all topics."""
+        topics, after = {}, ""
+        while page := self.request("GET", f"/topics?after={after}")[1]:
+            topics |= {topic["topic"]: topic["v"] for topic in page}
+            after = page[-1]["topic"]
+        return topics
