@@ -1,0 +1,117 @@
+//! Draining: every client is told, flushed and closed 1001 at its own moment; stalled ones are reset.
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use gateway::inbox::Message;
+use ring::{Sockets, sim::PeerEnd};
+use support::{World, config};
+
+const MS: Duration = Duration::from_millis(1);
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn world(interval: Duration) -> World {
+    let mut config = config();
+    config.fanout.interval = interval;
+    config.server.drain = DRAIN;
+    World::new(config, 256, 1)
+}
+
+#[test]
+fn each_client_is_told_then_flushed_then_closed_1001_at_its_own_moment() {
+    let mut world = world(Duration::from_secs(60));
+    let peers: Vec<usize> = (0..50).map(|_| world.connect()).collect();
+    for peer in &peers {
+        world.subscribe(*peer, "", &["a"], None);
+    }
+    world.publish("a", "1");
+    world.drain();
+    world.settle();
+    let mut waits = BTreeSet::new();
+    for peer in &peers {
+        let notice = &world.peers[*peer].frames("notice")[0];
+        assert_eq!(notice["code"], "draining");
+        waits.insert(notice["reconnect_after_ms"].as_u64().unwrap());
+    }
+    assert!(waits.len() > 40 && waits.last() > Some(&5000), "spread: {waits:?}");
+    let mut moments = BTreeSet::new();
+    for ms in 0..10_000 {
+        world.advance(MS);
+        moments.extend(peers.iter().filter(|p| world.peers[**p].close.is_some()).map(|p| (*p, 0)));
+        if moments.len() == peers.len() {
+            assert!(ms > 5000, "all were closed after {ms} ms");
+            break;
+        }
+        assert!(ms < 1000 || moments.len() < ms / 100 + 10, "{} closed after {ms} ms", moments.len());
+    }
+    for peer in peers {
+        assert_eq!(world.peers[peer].close_code(), Some(1001));
+        world.peers[peer].model.check_newest(&world.publisher);
+    }
+}
+
+#[test]
+fn publishing_goes_on_and_the_last_flush_has_the_newest_value() {
+    let mut world = world(Duration::ZERO);
+    let peers: Vec<usize> = (0..20).map(|_| world.connect()).collect();
+    for peer in &peers {
+        world.subscribe(*peer, "", &["a"], None);
+    }
+    world.drain();
+    for n in 0..1000 {
+        world.publish("a", &n.to_string());
+        world.advance(10 * MS);
+    }
+    for peer in peers {
+        // A client that is busy at its moment is not forgotten.
+        assert_eq!(world.peers[peer].close_code(), Some(1001), "{peer}");
+    }
+}
+
+#[test]
+fn a_client_that_is_busy_at_its_moment_leaves_as_soon_as_it_is_not() {
+    let mut world = world(Duration::ZERO);
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], None);
+    world.stall(peer, 0);
+    world.publish("a", "1");
+    world.drain();
+    world.advance(DRAIN - 200 * MS);
+    world.resume(peer);
+    world.advance(100 * MS);
+    assert_eq!(world.peers[peer].close_code(), Some(1001));
+    world.peers[peer].model.check_newest(&world.publisher);
+}
+
+#[test]
+fn stalled_clients_are_reset_at_the_deadline_and_nobody_is_left() {
+    let mut world = world(Duration::ZERO);
+    let (stalled, handshaking, reading) = (world.connect(), world.dial(), world.connect());
+    for peer in [stalled, reading] {
+        world.subscribe(peer, "", &["a"], None);
+    }
+    world.stall(stalled, 0);
+    world.publish("a", "1");
+    world.advance(6 * DRAIN / 10);
+    world.drain();
+    world.advance(DRAIN - 10 * MS);
+    assert_eq!(world.end(stalled), PeerEnd::Open);
+    world.advance(20 * MS);
+    assert_eq!(world.end(stalled), PeerEnd::Reset);
+    assert!(world.peers[handshaking].slot_freed);
+    assert_eq!((world.net.open(), world.shared.connections()), (0, 0));
+    assert!(!world.shard.finished());
+    assert!(world.inbox.push(Message::Stop).is_ok());
+    world.settle();
+    assert!(world.shard.finished());
+}
+
+#[test]
+fn stop_resets_whoever_is_left_at_once() {
+    let mut world = world(Duration::ZERO);
+    let peer = world.connect();
+    assert!(world.inbox.push(Message::Stop).is_ok());
+    world.settle();
+    assert_eq!((world.end(peer), world.shard.finished()), (PeerEnd::Reset, true));
+}

@@ -1,0 +1,210 @@
+//! Every refusal before the upgrade is an HTTP answer with a one-line JSON body, then the end.
+
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use ring::sim::PeerEnd;
+use serde_json::Value;
+use support::{World, config};
+
+const UPGRADE: &str = "Host: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+fn world() -> World {
+    World::new(config(), 64, 1)
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    reason: String,
+}
+
+/// What a raw request is refused with; checks what all refusals have in common.
+fn refused(world: &mut World, request: &str) -> Answer {
+    let peer = world.dial();
+    world.send_raw(peer, request.as_bytes());
+    refusal_of(world, peer)
+}
+
+fn refusal_of(world: &mut World, peer: usize) -> Answer {
+    world.settle();
+    let (status, head, body) = http(world, peer);
+    let body_value: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {head}\n{body}"));
+    assert_eq!(body.trim_end().lines().count(), 1, "one line: {body}");
+    assert_eq!(body_value["code"], status, "{head}");
+    let lower = head.to_lowercase();
+    assert!(
+        lower.contains("connection: close") && lower.contains("content-type: application/json"),
+        "{head}"
+    );
+    assert!(lower.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert_eq!(world.end(peer), PeerEnd::Ended, "half-closed after the answer");
+    world.advance(Duration::from_millis(1100));
+    assert!(world.peers[peer].slot_freed, "the slot is free after a second");
+    Answer { status, head: lower, reason: body_value["reason"].as_str().unwrap().to_owned() }
+}
+
+fn http(world: &World, peer: usize) -> (u16, String, String) {
+    let answer = String::from_utf8(world.peers[peer].http.clone()).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn what_is_malformed_or_no_upgrade_gets_400() {
+    for request in [
+        "GET /ws HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /ws\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nno colon\r\n\r\n",
+        &format!("GET /ws?topics=a&since=x HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n"),
+    ] {
+        let answer = refused(&mut world(), request);
+        assert_eq!(answer.status, 400, "{request}");
+        assert!(!answer.reason.is_empty());
+    }
+}
+
+#[test]
+fn another_path_gets_404_whatever_the_method_and_the_body() {
+    for request in [
+        "GET /other HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /ws/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
+        "POST /other HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        assert_eq!(refused(&mut world(), request).status, 404, "{request}");
+    }
+}
+
+#[test]
+fn another_method_gets_405_also_with_a_body() {
+    for request in [
+        "HEAD /ws HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /ws HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
+        "DELETE /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n",
+    ] {
+        let answer = refused(&mut world(), request);
+        assert_eq!(answer.status, 405, "{request}");
+        assert!(answer.head.contains("allow: get"), "{}", answer.head);
+    }
+}
+
+#[test]
+fn no_or_another_websocket_version_gets_426_and_the_one_spoken() {
+    for version in ["", "Sec-WebSocket-Version: 12\r\n", "Sec-WebSocket-Version: 14\r\n"] {
+        let answer = refused(&mut world(), &format!("GET /ws HTTP/1.1\r\n{UPGRADE}{version}\r\n"));
+        assert_eq!(answer.status, 426, "{version}");
+        assert!(answer.head.contains("sec-websocket-version: 13"), "{}", answer.head);
+    }
+}
+
+#[test]
+fn an_address_over_its_limit_gets_429_and_when_to_come_back() {
+    let mut config = config();
+    config.limits.connections_per_ip = 2;
+    let mut world = World::new(config, 64, 1);
+    let first = world.connect();
+    world.connect();
+    let over = world.dial_to("/ws");
+    let answer = refusal_of(&mut world, over);
+    assert_eq!(answer.status, 429);
+    assert!(answer.head.contains("retry-after: "), "{}", answer.head);
+    let elsewhere = world.dial_from(SocketAddr::from(([127, 0, 0, 9], 1)));
+    world.handshake(elsewhere, "/ws");
+    world.settle();
+    assert!(world.peers[elsewhere].open);
+    world.reset(first);
+    world.settle();
+    world.connect();
+}
+
+#[test]
+fn a_head_over_16_kib_gets_431() {
+    let field = format!("X-Long: {}\r\n", "x".repeat(1000));
+    let request = format!("GET /ws HTTP/1.1\r\n{}{UPGRADE}\r\n", field.repeat(17));
+    assert_eq!(refused(&mut world(), &request).status, 431);
+    let request = format!("GET /ws HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
+    assert_eq!(refused(&mut world(), &request).status, 431);
+}
+
+#[test]
+fn one_connection_over_the_limit_gets_503_and_finds_room_when_another_leaves() {
+    let mut config = config();
+    config.limits.connections = Some(3);
+    let mut world = World::new(config, 64, 1);
+    let peers = [world.connect(), world.connect(), world.connect()];
+    let over = world.dial_to("/ws");
+    assert_eq!(refusal_of(&mut world, over).status, 503);
+    world.reset(peers[1]);
+    world.settle();
+    world.connect();
+}
+
+#[test]
+fn a_full_table_still_answers_503() {
+    // A quarter of so small a table is kept for those that are only refused.
+    let mut world = World::new(config(), 8, 1);
+    for _ in 0..6 {
+        world.connect();
+    }
+    let over = [world.dial_to("/ws"), world.dial_to("/ws")];
+    world.settle();
+    for peer in over {
+        assert_eq!(http(&world, peer).0, 503);
+    }
+}
+
+#[test]
+fn while_draining_handshakes_get_503_and_healthz_says_so() {
+    let mut world = world();
+    let health = world.dial();
+    world.send_raw(health, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.settle();
+    assert_eq!(http(&world, health).0, 200);
+    world.shared.start_draining();
+    let late = world.dial_to("/ws");
+    assert_eq!(refusal_of(&mut world, late).status, 503);
+    assert_eq!(refused(&mut world, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").status, 503);
+}
+
+#[test]
+fn the_root_leads_loopback_peers_to_the_page_and_nobody_else() {
+    let mut config = config();
+    config.server.admin = Some(SocketAddr::from(([127, 0, 0, 1], 9002)));
+    let mut world = World::new(config, 64, 1);
+    const ROOT: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let near = world.dial();
+    world.send_raw(near, ROOT);
+    world.settle();
+    let (status, head, _) = http(&world, near);
+    assert_eq!(status, 307);
+    assert!(head.contains("Location: http://127.0.0.1:9002/"), "{head}");
+    let far = world.dial_from(SocketAddr::from(([192, 0, 2, 1], 1)));
+    world.send_raw(far, ROOT);
+    assert_eq!(refusal_of(&mut world, far).status, 404);
+}
+
+#[test]
+fn the_subprotocol_is_chosen_only_where_it_was_offered() {
+    for (offered, chosen) in [
+        ("", false),
+        ("Sec-WebSocket-Protocol: other, fanwire.json.v1\r\n", true),
+        ("Sec-WebSocket-Protocol: other\r\nSec-WebSocket-Protocol: fanwire.json.v1\r\n", true),
+        ("Sec-WebSocket-Protocol: other\r\n", false),
+    ] {
+        let mut world = world();
+        let peer = world.dial();
+        let request = format!("GET /ws HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Version: 13\r\n{offered}\r\n");
+        world.peers[peer].reading = false;
+        world.send_raw(peer, request.as_bytes());
+        world.settle();
+        let answer = String::from_utf8(world.net.peer_read(world.peers[peer].conn, 4096)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+        assert_eq!(answer.contains("Sec-WebSocket-Protocol: fanwire.json.v1\r\n"), chosen, "{answer}");
+    }
+}
