@@ -258,7 +258,7 @@ impl Simulation {
             935..950 => self.violate(peer),
             950..960 => self.leave(peer),
             _ => {
-                let window = self.rng.choice([1, 100, usize::MAX]).unwrap();
+                let window = self.rng.choice([20, 300, usize::MAX]).unwrap();
                 self.world.net.set_window(self.world.peers[peer].conn, window);
             }
         }

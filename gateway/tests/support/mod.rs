@@ -31,7 +31,7 @@ pub const EPOCH: &str = "8f0c2a77d1e94b02";
 const WALL_US: i64 = 1_700_000_000_000_000;
 const NONCE: [u8; 16] = [7; 16];
 /// Turns of one moment; more are an endless loop.
-const TURNS_MAX: usize = 20_000;
+const TURNS_MAX: usize = 50_000;
 /// What the class's own rhythm adds to a heartbeat.
 const HEARTBEAT_TOLERANCE_US: u64 = 20_000;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
