@@ -51,3 +51,11 @@ node_tools() {
     cp "$pins" "$tools/node/pins"
 }
 
+# programs: GATEWAY_BIN and LOADGEN_BIN, built unless both are given. PROFILE is release or dev.
+programs() {
+    export RUST_LOG=${RUST_LOG:-warn}
+    [ -z "${GATEWAY_BIN:-}" ] || [ -z "${LOADGEN_BIN:-}" ] || return 0
+    local profile=${PROFILE:-release}
+    (cd "$root" && cargo build --locked --profile "$profile" --package gateway --package loadgen --bin gateway --bin loadgen)
+    export GATEWAY_BIN=$root/target/${profile/#dev/debug}/gateway LOADGEN_BIN=$root/target/${profile/#dev/debug}/loadgen
+}

@@ -71,6 +71,7 @@ class Subscriber:
         self.classes = {}
         self.epoch = None
         self.notices = []
+        self.payload = ""
 
     @classmethod
     async def connect(cls, url, **options):
@@ -90,6 +91,7 @@ class Subscriber:
         """The next frame, parsed and applied."""
         payload = await asyncio.wait_for(self.socket.recv(), WAIT_S)
         assert isinstance(payload, str), f"a binary frame came: {payload[:80]!r}"
+        self.payload = payload
         frame = json.loads(payload)
         match frame["op"]:
             case "subscribed":

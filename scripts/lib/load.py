@@ -1,0 +1,51 @@
+"""Runs loadgen for the checks written in Python."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+# What must hold of every load, whatever the machine.
+PROMISES = [
+    "connections.failed==0",
+    "connections.closed==0",
+    "connections.resumed_by_snapshot==0",
+    "updates.lost==0",
+    "updates.duplicated==0",
+    "updates.reordered==0",
+    "updates.torn==0",
+    "updates.violations==0",
+    "final.lost==0",
+]
+
+
+def start(gateway, *arguments):
+    """A running loadgen and the path of its report."""
+    report = os.path.join(gateway.directory.name, "report.json")
+    command = [os.environ["LOADGEN_BIN"], "--url", gateway.url, "--admin", f"http://{gateway.admin}"]
+    command += ["--server-pid", str(gateway.process.pid), "--report", report]
+    command += [word for promise in PROMISES for word in ("--expect", promise)]
+    log = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=log)
+    return process, report, log
+
+
+def finish(running):
+    """(report, what was wrong): waits for its end; the second is empty where all promises held."""
+    process, report, log = running
+    code = process.wait()
+    log.seek(0)
+    output = log.read()
+    log.close()
+    if code not in (0, 3):
+        raise RuntimeError(f"loadgen ended with {code}:\n{output}")
+    with open(report) as file:
+        figures = json.load(file)
+    broken = [f"{expect['expect']} (is {expect['value']})" for expect in figures["expect"] if not expect["holds"]]
+    if broken:
+        broken.append(f"loadgen said:\n{output}")
+    return figures, broken
+
+
+def run(gateway, *arguments):
+    return finish(start(gateway, *arguments))
