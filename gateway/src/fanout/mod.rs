@@ -308,7 +308,7 @@ impl Fanout {
             oldest_us: None,
         };
         let frame = self.encode(&envelope, &[]);
-        let silent_since_us = Some(self.silent_since_us(now));
+        let silent_since_us = Some(now.mono_us.saturating_sub(self.silence_us()));
         Some(Flush {
             class: id,
             number,
@@ -336,10 +336,15 @@ impl Fanout {
         Flush { class: id, number, frame, silent_since_us: None, version: self.position, due_us, age_us }
     }
 
-    /// A subscription that was sent nothing since this moment (µs, monotonic) gets a heartbeat: they
-    /// are given a little early, so that members of a class share them.
-    pub fn silent_since_us(&self, now: Now) -> u64 {
-        now.mono_us.saturating_sub(self.heartbeat_us / 8 * 7)
+    /// How long a subscription was sent nothing when it gets a heartbeat: a little early, so that
+    /// members of a class share them.
+    fn silence_us(&self) -> u64 {
+        self.heartbeat_us / 8 * 7
+    }
+
+    /// Whether a subscription that was last sent something at `sent_us` (monotonic) needs a heartbeat.
+    pub fn is_silent(&self, sent_us: u64, now: Now) -> bool {
+        now.mono_us.saturating_sub(sent_us) >= self.silence_us()
     }
 
     /// Everything newer than a member's own position `pos`; takes it to [`Fanout::position`].

@@ -93,7 +93,7 @@ impl Shard {
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
             let (class, pos, sent_us) = (sub.class, sub.pos, sub.sent_us);
-            if pos < self.fanout.classes.get(class).sent || sent_us <= self.fanout.silent_since_us(now) {
+            if pos < self.fanout.classes.get(class).sent || self.fanout.is_silent(sent_us, now) {
                 return Some(self.catch_up(slot, i, now));
             }
         }
