@@ -488,6 +488,6 @@ fn matches(pattern: &str, topic: &str) -> bool {
 fn offered(fanout: &config::Fanout, asked_ms: Option<u64>) -> u64 {
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     let asked = asked_ms.unwrap_or(ms(fanout.interval)).max(ms(fanout.interval_min));
-    let menu = fanout.interval_menu.iter().map(|entry| ms(*entry));
-    menu.clone().find(|entry| *entry >= asked).or(menu.last()).unwrap_or(asked)
+    let mut menu = fanout.interval_menu.iter().map(|entry| ms(*entry));
+    menu.clone().find(|entry| *entry >= asked).or(menu.next_back()).unwrap_or(asked)
 }
