@@ -2,6 +2,7 @@
 //! Every frame that a subscriber reads is checked (see [`subscriber`]).
 #![allow(dead_code, reason = "each test uses its part")]
 
+mod held;
 pub mod publisher;
 pub mod subscriber;
 

@@ -7,10 +7,10 @@ use gateway::{config, topic::Pattern};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::publisher::{Entry, Publisher};
-
-/// Batches that a class may fall behind before `oldest` may be coarser than one interval.
-const EXACT_BATCHES: usize = 32;
+use super::{
+    held::{First, Sub},
+    publisher::Publisher,
+};
 
 /// A text frame from the gateway.
 #[derive(Debug, Deserialize)]
@@ -59,45 +59,9 @@ pub enum AskedOp {
     Bad,
 }
 
-/// What is held of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Held {
-    v: u64,
-    lives: bool,
-}
-
-/// What `subscribed` promised to come next.
-#[derive(Debug)]
-struct First {
-    patterns: Vec<Pattern>,
-    since: Option<(String, u64)>,
-    version: u64,
-}
-
-#[derive(Debug)]
-pub struct Sub {
-    pub name: String,
-    pub patterns: BTreeSet<String>,
-    pub interval_ms: u64,
-    pub class: u64,
-    /// The position.
-    pub version: u64,
-    /// When a frame of it last came. µs, monotonic.
-    pub heard_us: u64,
-    first: Option<First>,
-    held: Vec<Held>,
-    /// Highest `v` seen of each topic.
-    seen: Vec<u64>,
-    /// Per topic known so far: whether a pattern matches it.
-    matched: Vec<bool>,
-    /// Parts so far: their `from` and `version`, and the updates.
-    parts: Option<(Option<u64>, u64)>,
-    updates: Vec<(usize, Entry)>,
-}
-
 /// Which class number stood for what, over all connections of a gateway.
 #[derive(Debug, Default)]
-pub struct Registry(HashMap<u64, (BTreeSet<String>, u64)>);
+pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64)>);
 
 /// What a frame is judged by.
 pub struct Judge<'a> {
@@ -114,7 +78,7 @@ pub struct Subscriber {
     pub asked: VecDeque<Asked>,
     pub errors: usize,
     pub draining: bool,
-    /// Subscriptions of the connection before, to resume from: name, patterns, version.
+    /// What came, counted.
     pub batches: u64,
     pub snapshots: u64,
     pub heartbeats: u64,
@@ -282,205 +246,6 @@ impl Subscriber {
                 }
             }
         }
-    }
-}
-
-impl Sub {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            patterns: BTreeSet::new(),
-            interval_ms: 0,
-            class: 0,
-            version: 0,
-            heard_us: 0,
-            first: None,
-            held: Vec::new(),
-            seen: Vec::new(),
-            matched: Vec::new(),
-            parts: None,
-            updates: Vec::new(),
-        }
-    }
-
-    pub fn matches(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|p| matches(p, topic))
-    }
-
-    /// The `v` held of a topic, if it is there.
-    pub fn holds(&self, publisher: &Publisher, topic: &str) -> Option<u64> {
-        let at = publisher.topics.iter().position(|t| &*t.name == topic)?;
-        self.held.get(at).filter(|held| held.lives).map(|held| held.v)
-    }
-
-    fn change_class(&mut self, class: u64, same: bool, judge: &mut Judge<'_>) {
-        assert!(self.parts.is_none(), "an op was answered before the last part");
-        assert!(self.first.is_none(), "an op was answered before the one before it was served");
-        assert_eq!(class == self.class, same, "a change, and only a change, gives another class");
-        self.class = class;
-        let meaning = (self.patterns.clone(), self.interval_ms);
-        let first = judge.registry.0.entry(class).or_insert_with(|| meaning.clone());
-        assert_eq!(*first, meaning, "class {class} is used for another combination");
-    }
-
-    /// Learns of topics that were born since.
-    fn grow(&mut self, publisher: &Publisher) {
-        let topics = publisher.topics.len();
-        self.held.resize(topics, Held::default());
-        self.seen.resize(topics, 0);
-        for at in self.matched.len()..topics {
-            let matched = self.matches(&publisher.topics[at].name);
-            self.matched.push(matched);
-        }
-    }
-
-    fn pretend(&mut self, publisher: &Publisher, version: u64) {
-        self.grow(publisher);
-        for (at, topic) in publisher.topics.iter().enumerate() {
-            let newest = topic.at(version).filter(|_| self.matched[at]);
-            self.held[at] = newest.map_or(Held::default(), |entry| Held { v: entry.v, lives: !entry.gone });
-        }
-    }
-
-    fn drop_unmatched(&mut self, publisher: &Publisher) {
-        self.grow(publisher);
-        for at in 0..self.held.len() {
-            if !self.matched[at] {
-                self.held[at] = Held::default();
-            }
-        }
-    }
-
-    /// A whole batch or snapshot.
-    fn apply(&mut self, frame: &Frame<'_>, judge: &mut Judge<'_>) {
-        self.grow(judge.publisher);
-        self.heard_us = judge.now_us;
-        let version = frame.version.unwrap_or_default();
-        let first = self.first.take();
-        self.check_order(frame.from, version);
-        match (frame.from, &first) {
-            (None, first) => self.begin_snapshot(first.as_ref(), version, judge),
-            (Some(from), Some(first)) => first.check_since(from, version, judge),
-            (Some(from), None) => {
-                assert!(from <= self.version, "lost: from {from} is above {}", self.version);
-                self.check_oldest(from, version, frame.oldest, judge);
-            }
-        }
-        for i in 0..self.updates.len() {
-            let (topic, ref entry) = self.updates[i];
-            let (v, lives) = (entry.v, !entry.gone);
-            let name = &judge.publisher.topics[topic].name;
-            assert!(self.matched[topic], "{name} was not asked for");
-            assert!(v >= self.seen[topic], "v of {name} goes back from {} to {v}", self.seen[topic]);
-            assert!(frame.from.is_some() || lives, "{name} is gone, but stands in a snapshot");
-            if let Some(first) = &first {
-                assert!(first.covers(name), "{name} is not of this op's patterns");
-            }
-            self.seen[topic] = v;
-            self.held[topic] = Held { v, lives };
-        }
-        self.move_to(version, judge.publisher);
-    }
-
-    /// Version order, each topic once, nothing outside of what the frame says it covers.
-    fn check_order(&self, from: Option<u64>, version: u64) {
-        assert!(from.is_none_or(|from| from <= version), "from {from:?} above {version}");
-        let mut last = 0;
-        for (_, entry) in &self.updates {
-            assert!(entry.version >= last, "updates out of version order");
-            assert!(entry.version <= version, "an update of {} in a frame of {version}", entry.version);
-            assert!(from.is_none_or(|from| entry.version > from), "an update at or below from {from:?}");
-            last = entry.version;
-        }
-        let mut topics: Vec<usize> = self.updates.iter().map(|(topic, _)| *topic).collect();
-        topics.sort_unstable();
-        assert!(topics.windows(2).all(|two| two[0] != two[1]), "a topic appears twice");
-    }
-
-    fn begin_snapshot(&mut self, first: Option<&First>, version: u64, judge: &Judge<'_>) {
-        if let Some(first) = first {
-            assert_eq!(version, first.version, "subscribed tells the snapshot's version");
-            if let Some((epoch, since)) = &first.since {
-                let answerable = judge.publisher.floor_at(version)..=version;
-                assert!(
-                    epoch != judge.epoch || !answerable.contains(since),
-                    "since {since} got a snapshot at {version} though {answerable:?} can be answered"
-                );
-            }
-        }
-        for (at, topic) in judge.publisher.topics.iter().enumerate() {
-            if first.map_or(self.matched[at], |first| first.covers(&topic.name)) {
-                self.held[at] = Held::default();
-            }
-        }
-    }
-
-    /// `oldest` is never too late, and early by at most an interval.
-    fn check_oldest(&self, from: u64, version: u64, oldest: Option<i64>, judge: &Judge<'_>) {
-        if self.updates.is_empty() {
-            assert_eq!(oldest, None, "oldest without updates");
-            return;
-        }
-        let oldest = oldest.expect("a batch with updates has oldest");
-        let publisher = judge.publisher;
-        let fresh = self.updates.iter().filter(|(topic, entry)| entry.v > self.held[*topic].v);
-        for (_, entry) in fresh {
-            assert!(oldest <= entry.ts_us, "oldest {oldest} is later than an update's ts {}", entry.ts_us);
-        }
-        if let Some(due_us) = self.first_due_us(publisher, self.version) {
-            assert!(oldest <= due_us, "oldest {oldest} is later than the first update's due time {due_us}");
-        }
-        if publisher.batches_between(from, version) <= EXACT_BATCHES {
-            let sent = self.updates.iter().map(|(_, entry)| entry.ts_us.min(entry.due_us));
-            let exact = sent.chain(self.first_due_us(publisher, from)).min().unwrap_or(oldest);
-            let early_us = exact - oldest;
-            assert!(early_us <= self.interval_ms as i64 * 1000, "oldest {oldest} is {early_us} µs early");
-        }
-    }
-
-    /// The due time of the first update after a position.
-    fn first_due_us(&self, publisher: &Publisher, position: u64) -> Option<i64> {
-        let matched = publisher.topics.iter().zip(&self.matched).filter(|(_, matched)| **matched);
-        let next = matched.filter_map(|(topic, _)| topic.entries.get(topic.after(position)));
-        next.min_by_key(|entry| entry.version).map(|entry| entry.due_us)
-    }
-
-    /// The position moves, and what is held is exactly the publisher's state there.
-    fn move_to(&mut self, version: u64, publisher: &Publisher) {
-        assert!(version >= self.version, "the position goes back from {} to {version}", self.version);
-        self.version = version;
-        self.grow(publisher);
-        for (at, topic) in publisher.topics.iter().enumerate() {
-            if !self.matched[at] {
-                continue;
-            }
-            let newest = topic.at(version).filter(|entry| !entry.gone).map(|entry| entry.v);
-            let held = self.held[at];
-            let held = held.lives.then_some(held.v);
-            assert_eq!(held, newest, "{:?} at {version}: v held of {}", self.name, topic.name);
-        }
-    }
-}
-
-impl First {
-    fn covers(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(topic))
-    }
-
-    /// A batch right after `subscribed` answers a `since` that can be answered.
-    fn check_since(&self, from: u64, version: u64, judge: &Judge<'_>) {
-        let Some((epoch, since)) = &self.since else { panic!("a batch where a snapshot was due") };
-        assert_eq!((from, self.version), (*since, *since), "the answer to since begins there");
-        let answerable = judge.publisher.floor_at(version)..=version;
-        let can = epoch == judge.epoch && answerable.contains(since);
-        assert!(can, "since {epoch}:{since} was answered at {version}, though only {answerable:?} can be");
-    }
-}
-
-fn matches(pattern: &str, topic: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => topic.len() > prefix.len() && topic.starts_with(prefix),
-        None => pattern == topic,
     }
 }
 
