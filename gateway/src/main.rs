@@ -1,4 +1,5 @@
 //! `gateway`: reads its configuration, starts the shards and runs the control plane.
+#![forbid(unsafe_code)]
 
 use std::{
     panic,

@@ -1,4 +1,5 @@
 //! Each close code, when it comes, and what follows it on the wire.
+#![forbid(unsafe_code)]
 
 mod support;
 

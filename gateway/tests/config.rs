@@ -1,4 +1,5 @@
 //! What a configuration file is promised: every mistake is named by line, with what to write instead.
+#![forbid(unsafe_code)]
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,5 @@
 //! HTTP on both listeners of the real binary (the contract, sections 2 and 5).
+#![forbid(unsafe_code)]
 
 mod contract;
 

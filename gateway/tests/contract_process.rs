@@ -1,5 +1,6 @@
 //! The process of the real binary: configuration, exit codes, draining, and what an answered publish
 //! promises (the contract, sections 1, 3, 5 and 6).
+#![forbid(unsafe_code)]
 
 mod contract;
 

@@ -1,4 +1,5 @@
 //! Draining: every client is told, flushed and closed 1001 at its own moment; stalled ones are reset.
+#![forbid(unsafe_code)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The bodies of the fuzz targets over the committed seeds and random changes of them.
+#![forbid(unsafe_code)]
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;

@@ -1,4 +1,5 @@
 //! A subscription that was sent nothing for `heartbeat` gets an empty batch, which moves its position.
+#![forbid(unsafe_code)]
 
 mod support;
 

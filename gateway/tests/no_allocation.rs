@@ -1,12 +1,9 @@
 //! Delivering a frame allocates nothing: what a flush allocates does not depend on how many get it.
+#![forbid(unsafe_code)]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
+use allocation_counter::measure;
 use bytes::Bytes;
 use gateway::{
     clock::Now,
@@ -17,41 +14,6 @@ use gateway::{
     update::{Batch, Op, TopicId, Update},
 };
 use ring::{Close, ConnId, Event, Sockets};
-
-/// Counts what the present thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more.
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every method does what the system's allocator does; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the promises of this very method.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above; all memory is the system's.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(memory, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Takes every send and remembers whose it was.
 #[derive(Default)]
@@ -149,10 +111,11 @@ impl World {
         self.publish();
         self.now.mono_us += 100_000;
         self.now.wall_us += 100_000;
-        let before = ALLOCATIONS.get();
-        self.shard.take_inbox(self.now);
-        while self.shard.run(&mut self.net, self.now) {}
-        ALLOCATIONS.get() - before
+        let allocated = measure(|| {
+            self.shard.take_inbox(self.now);
+            while self.shard.run(&mut self.net, self.now) {}
+        });
+        allocated.count_total
     }
 }
 
@@ -165,15 +128,14 @@ fn a_flush_allocates_no_more_for_a_thousand_clients_than_for_ten() {
         let mut total = 0;
         for _ in 0..FLUSHES {
             total += world.flush();
-            let before = ALLOCATIONS.get();
-            assert_eq!(world.complete(|_| true), clients as usize, "everybody was sent the frame");
-            total += ALLOCATIONS.get() - before;
+            let completed = || assert_eq!(world.complete(|_| true), clients as usize, "everybody got it");
+            total += measure(completed).count_total;
         }
         total
     };
     let (few, many) = (allocations(10), allocations(1000));
     assert_eq!(few, many, "over {FLUSHES} flushes");
-    assert!(many <= 20 * FLUSHES, "{many} allocations over {FLUSHES} flushes");
+    assert!((1..=20 * FLUSHES).contains(&many), "{many} allocations over {FLUSHES} flushes");
 }
 
 #[test]
@@ -183,15 +145,14 @@ fn clients_that_were_busy_catch_up_with_a_frame_they_share() {
         let mut total = 0;
         for _ in 0..FLUSHES {
             total += world.flush();
-            let before = ALLOCATIONS.get();
             // Half of them are still busy at the next flush, and then they missed one frame.
-            world.complete(|conn| conn.slot % 2 == 0);
-            total += ALLOCATIONS.get() - before;
+            total += measure(|| assert!(world.complete(|conn| conn.slot % 2 == 0) > 0)).count_total;
             total += world.flush();
-            let before = ALLOCATIONS.get();
-            assert_eq!(world.complete(|_| true), clients as usize);
-            assert_eq!(world.complete(|_| true), clients as usize / 2, "the busy half caught up");
-            total += ALLOCATIONS.get() - before;
+            let completed = || {
+                assert_eq!(world.complete(|_| true), clients as usize);
+                assert_eq!(world.complete(|_| true), clients as usize / 2, "the busy half caught up");
+            };
+            total += measure(completed).count_total;
         }
         total
     };

@@ -1,4 +1,5 @@
 //! Long batches and snapshots come in parts, applied at the last.
+#![forbid(unsafe_code)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The admin listener over a real connection: publishing, topics, health.
+#![forbid(unsafe_code)]
 
 use std::{
     net::SocketAddr,

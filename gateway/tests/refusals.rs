@@ -1,4 +1,5 @@
 //! Every refusal before the upgrade is an HTTP answer with a one-line JSON body, then the end.
+#![forbid(unsafe_code)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `since`: a client that comes back is told exactly what changed, or gets a snapshot.
+#![forbid(unsafe_code)]
 
 mod support;
 

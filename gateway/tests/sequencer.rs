@@ -1,4 +1,5 @@
 //! What the sequencer promises the shards.
+#![forbid(unsafe_code)]
 
 use std::{
     sync::Arc,

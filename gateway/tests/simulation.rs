@@ -1,6 +1,7 @@
 //! A whole shard under random schedules: cuts, stalls, resets, half-closes, joins, leaves, changes of
 //! subscriptions, resumption, garbage, long pauses, drains. Each frame that a client reads is judged
 //! by a model of the contract. One seed decides everything: `SEED=… STEPS=… cargo test --test simulation`.
+#![forbid(unsafe_code)]
 
 mod support;
 

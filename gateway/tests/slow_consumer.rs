@@ -1,4 +1,5 @@
 //! A slow client gets fewer and fresher frames, harms nobody, and is bounded in what it costs.
+#![forbid(unsafe_code)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the built-in sources promise.
+#![forbid(unsafe_code)]
 
 use std::{
     fs::File,

@@ -1,4 +1,5 @@
 //! Subscriptions: patterns come and go, intervals change, limits hold, class numbers tell what is meant.
+#![forbid(unsafe_code)]
 
 mod support;
 

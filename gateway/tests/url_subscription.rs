@@ -1,4 +1,5 @@
 //! A subscription can ride on the URL; a bad one is refused before the upgrade.
+#![forbid(unsafe_code)]
 
 mod support;
 

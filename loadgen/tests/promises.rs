@@ -1,4 +1,5 @@
 //! Every promise that a server breaks is counted under its name, and a server that keeps them is clean.
+#![forbid(unsafe_code)]
 
 mod support;
 

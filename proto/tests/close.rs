@@ -1,4 +1,5 @@
 //! RFC 6455, 5.5.1 and 7: closing.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Conn, Error, State, encode::Opcode};

@@ -1,4 +1,5 @@
 //! RFC 6455, 5.2 and 5.5: control frames, and bits and opcodes nobody agreed on.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Error, encode::Opcode};

@@ -1,4 +1,5 @@
 //! RFC 6455, 5.4: fragments.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Error, State, encode::Opcode};

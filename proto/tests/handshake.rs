@@ -1,4 +1,5 @@
 //! RFC 6455, 4: the opening handshake, both sides.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Conn, Event, HandshakeError, Limits, State, handshake};

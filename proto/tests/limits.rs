@@ -1,4 +1,5 @@
 //! What a peer can make us hold, and sizes that a hundred thousand connections are multiplied with.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Conn, Error, Event, Limits, encode::Opcode};

@@ -1,4 +1,5 @@
 //! RFC 6455, 5.3: masking, every tier against the definition.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Error, encode::Opcode, mask};

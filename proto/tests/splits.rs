@@ -1,4 +1,5 @@
 //! However reads cut the stream, the events are the same.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Conn, encode::Opcode};

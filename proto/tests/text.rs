@@ -1,4 +1,5 @@
 //! RFC 6455, 5.6 and 8.1: text is UTF-8, and what is not fails at the byte that proves it.
+#![forbid(unsafe_code)]
 mod support;
 
 use proto::{Error, encode::Opcode};

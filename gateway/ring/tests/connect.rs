@@ -1,4 +1,5 @@
 //! Connections that the ring opens.
+#![forbid(unsafe_code)]
 
 mod common;
 

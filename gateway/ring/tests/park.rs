@@ -1,4 +1,5 @@
 //! Parking in a glommio executor.
+#![forbid(unsafe_code)]
 #![cfg(feature = "glommio")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Pausing and resuming receives.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Resets, ours and the peer's.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The self-test that the gateway runs at start.
+#![forbid(unsafe_code)]
 
 use std::time::Instant;
 

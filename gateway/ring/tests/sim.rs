@@ -1,4 +1,5 @@
 //! The simulated ring keeps the promises of the real one.
+#![forbid(unsafe_code)]
 
 use std::{collections::HashMap, net::SocketAddr};
 

@@ -1,4 +1,5 @@
 //! A slot's next user never sees anything of the one before.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Accepting, receiving, sending and closing on loopback.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Ending a thread's wait: waker, timers and timeouts.
+#![forbid(unsafe_code)]
 
 mod common;
 
