@@ -120,6 +120,8 @@ pub struct Stats {
     pub catchups_out: u64,
     /// Subscriptions refused since there were `[limits] classes` already.
     pub classes_refused: u64,
+    /// Subscriptions refused since their patterns would exceed `[limits] shard_patterns`.
+    pub patterns_refused: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: ring::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
@@ -163,6 +165,7 @@ impl Default for Stats {
             snapshots_out: 0,
             catchups_out: 0,
             classes_refused: 0,
+            patterns_refused: 0,
             ring: ring::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,

@@ -51,6 +51,7 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
         [limits.stall, limits.handshake, limits.idle, limits.ping, limits.pong].map(|d| d.as_secs());
     assert_eq!(seconds, [30, 5, 60, 30, 10]);
     assert_eq!((limits.tombstones, limits.inbox_updates, limits.classes), (10_000, 65_536, 100_000));
+    assert_eq!(limits.shard_patterns, 1_000_000);
     assert!(config.sources.is_empty());
 }
 

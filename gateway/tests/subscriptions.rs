@@ -227,3 +227,25 @@ fn what_a_changed_subscription_was_owed_comes_before_the_answer() {
         .collect();
     assert_eq!(ops, ["subscribed", "snapshot", "batch", "subscribed", "snapshot"]);
 }
+
+#[test]
+fn a_pattern_over_the_shards_bound_is_refused_with_its_key_and_those_that_are_held_are_not() {
+    let mut config = config();
+    config.limits.shard_patterns = 3;
+    let mut world = World::new(config, 64, 1);
+    let (first, second) = (world.connect(), world.connect());
+    world.subscribe(first, "", &["a", "b.*"], None);
+    world.send_bad(second, r#"{"op":"subscribe","topics":["c","a","d","c"]}"#);
+    world.settle();
+    let error = last(&world, second, "error");
+    assert_eq!(error["code"], 4000);
+    assert!(error["reason"].as_str().unwrap().contains("[limits] shard_patterns = 3"), "{error}");
+    let stats = world.shard.stats();
+    assert_eq!((stats.patterns, stats.patterns_refused), (2, 1));
+    world.subscribe(second, "", &["c", "a", "b.*"], None);
+    assert_eq!(last(&world, second, "subscribed")["topics"].as_array().unwrap().len(), 3);
+    world.unsubscribe(first, "", None);
+    world.unsubscribe(second, "", None);
+    world.subscribe(second, "", &["x", "y", "z"], None);
+    assert_eq!(world.shard.stats().patterns, 3, "room comes back with those who leave");
+}

@@ -180,6 +180,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         tombstones: section.int("tombstones", 10_000, 0..=10_000_000).value as usize,
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
+        shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,
         head_bytes: 16 * KIB as usize,
     };
     section.finish();

@@ -77,6 +77,8 @@ pub struct Limits {
     pub inbox_updates: usize,
     /// Classes of a shard (`classes`, default 100000).
     pub classes: usize,
+    /// Different patterns of a shard (`shard_patterns`, default 1000000).
+    pub shard_patterns: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).
     pub head_bytes: usize,
 }

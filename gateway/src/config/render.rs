@@ -61,6 +61,7 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("tombstones", limits.tombstones);
     text.plain("inbox_updates", limits.inbox_updates);
     text.plain("classes", limits.classes);
+    text.plain("shard_patterns", limits.shard_patterns);
 }
 
 fn source(text: &mut Text, source: &Source) {

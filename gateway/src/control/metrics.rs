@@ -169,6 +169,8 @@ impl Snapshot {
         out.gauge("fanwire_patterns", "Different patterns subscribed to", self.sum(|s| s.patterns))?;
         let help = "Subscriptions refused because there were [limits] classes already";
         out.counter("fanwire_classes_refused", help, self.sum(|s| s.classes_refused))?;
+        let help = "Subscriptions refused because there were [limits] shard_patterns already";
+        out.counter("fanwire_patterns_refused", help, self.sum(|s| s.patterns_refused))?;
         out.counter(
             "fanwire_updates_framed",
             "Updates put into frames, once a frame",

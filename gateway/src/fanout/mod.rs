@@ -11,7 +11,7 @@ mod patterns;
 mod spans;
 mod topics;
 
-use std::rc::Rc;
+use std::{collections::HashSet, rc::Rc};
 
 use thiserror::Error;
 
@@ -57,9 +57,11 @@ pub struct Flush {
 
 /// No room for another distinct subscription.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("too many distinct subscriptions on the gateway ([limits] classes = {classes_max} per shard)")]
-pub struct TooManyClasses {
-    pub classes_max: usize,
+pub enum Full {
+    #[error("too many distinct subscriptions on the gateway ([limits] classes = {max} per shard)")]
+    Classes { max: usize },
+    #[error("too many distinct patterns on the gateway ([limits] shard_patterns = {max} per shard)")]
+    Patterns { max: usize },
 }
 
 #[derive(Debug, Default, Clone)]
@@ -69,6 +71,7 @@ pub struct Counters {
     pub frames_built: u64,
     pub conflated: u64,
     pub classes_refused: u64,
+    pub patterns_refused: u64,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ pub struct Fanout {
     frame_bytes_max: usize,
     heartbeat_us: u64,
     classes_max: usize,
+    patterns_max: usize,
     /// This shard and how many there are: they keep class numbers apart.
     shard: (u64, u64),
 }
@@ -108,6 +112,7 @@ impl Fanout {
             frame_bytes_max: config.frame_bytes_max,
             heartbeat_us: config.heartbeat.as_micros() as u64,
             classes_max: limits.classes,
+            patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),
         }
     }
@@ -184,7 +189,8 @@ impl Fanout {
         held: &[PatternId],
         added: &[String],
         now: Now,
-    ) -> Result<ClassId, TooManyClasses> {
+    ) -> Result<ClassId, Full> {
+        self.check_room_for_patterns(added)?;
         let mut patterns: Vec<PatternId> = held.to_vec();
         for id in held {
             self.patterns.retain(*id);
@@ -208,7 +214,7 @@ impl Fanout {
         if self.classes.len() >= self.classes_max {
             self.release(&key.patterns);
             self.counters.classes_refused += 1;
-            return Err(TooManyClasses { classes_max: self.classes_max });
+            return Err(Full::Classes { max: self.classes_max });
         }
         let number = self.classes.next_number() * self.shard.1 + self.shard.0;
         let seen = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
@@ -228,6 +234,17 @@ impl Fanout {
             heartbeat_us: now.mono_us + self.heartbeat_us,
             busy: false,
         }))
+    }
+
+    /// Looked at before any of them is interned, which costs a walk over its topics.
+    fn check_room_for_patterns(&mut self, added: &[String]) -> Result<(), Full> {
+        let room = self.patterns_max.saturating_sub(self.patterns.len());
+        let fresh = || added.iter().filter(|text| self.patterns.find(text).is_none()).collect::<HashSet<_>>();
+        if added.len() > room && fresh().len() > room {
+            self.counters.patterns_refused += 1;
+            return Err(Full::Patterns { max: self.patterns_max });
+        }
+        Ok(())
     }
 
     fn release(&mut self, patterns: &[PatternId]) {

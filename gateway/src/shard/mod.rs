@@ -218,6 +218,7 @@ impl Shard {
             frames_built: counters.frames_built,
             conflated: counters.conflated,
             classes_refused: counters.classes_refused,
+            patterns_refused: counters.patterns_refused,
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             inbox_depth: self.inbox.depth() as u64,
             version: self.fanout.position(),
