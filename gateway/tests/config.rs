@@ -52,6 +52,8 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
     assert_eq!(seconds, [30, 5, 60, 30, 10]);
     assert_eq!((limits.tombstones, limits.inbox_updates, limits.classes), (10_000, 65_536, 100_000));
     assert_eq!(limits.shard_patterns, 1_000_000);
+    assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
+    assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
     assert!(config.sources.is_empty());
 }
 

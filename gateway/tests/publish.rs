@@ -8,9 +8,10 @@ use std::{
 };
 
 use gateway::{
-    config::Config,
+    config::{Config, Limits},
     control::{
         admin::Admin,
+        listener::Listener,
         sequencer::{Sequencer, new_epoch},
         source::SourceCounters,
     },
@@ -22,10 +23,15 @@ use gateway::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 const PUBLISH_BYTES: usize = 64 * 1024;
+const SOON: Duration = Duration::from_millis(200);
+
+fn limits() -> Limits {
+    Limits { publish_bytes: PUBLISH_BYTES, ..Config::embedded_demo().limits }
+}
 
 struct Gateway {
     address: SocketAddr,
@@ -36,18 +42,19 @@ struct Gateway {
 
 impl Gateway {
     async fn start() -> Self {
-        let limits = Config::embedded_demo().limits;
+        Self::start_with(limits())
+    }
+
+    fn start_with(limits: Limits) -> Self {
         let inbox = Inbox::new(100_000, ring::Waker::unconnected());
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
         let data = "127.0.0.1:9001".parse().unwrap();
-        let admin =
-            Admin::new(sequencer, shared.clone(), Arc::new(SourceCounters::default()), data, PUBLISH_BYTES);
+        let admin = Admin::new(sequencer, shared.clone(), Arc::new(SourceCounters::default()), data, &limits);
         admin.listening.store(true, Ordering::Relaxed);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let router = admin.router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(Listener::new(listener, &limits).unwrap().serve(admin.clone()));
         Self { address, inbox, shared, admin }
     }
 
@@ -369,4 +376,50 @@ async fn the_page_is_one_file_that_knows_its_listener() {
 
 fn now_us() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_gives_its_place_to_the_next() {
+    let gateway = Gateway::start_with(Limits { admin_connections: 1, admin_idle: SOON, ..limits() });
+    let mut silent = TcpStream::connect(gateway.address).await.unwrap();
+    let (status, metrics) = gateway.get("/metrics").await;
+    assert_eq!(status, 200);
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "closed");
+    for counter in ["connections_waited", "connections_idle"] {
+        assert!(metrics.contains(&format!("\nfanwire_admin_{counter}_total 1\n")), "{counter}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_idle_after_its_answer_is_closed() {
+    let gateway = Gateway::start_with(Limits { admin_idle: SOON, ..limits() });
+    let mut idle = TcpStream::connect(gateway.address).await.unwrap();
+    idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+    assert_eq!(gateway.admin.counters.connections_idle.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_refused_with_its_key_and_the_next_publish_has_its_turn() {
+    let gateway = Gateway::start_with(Limits { admin_publishes: 1, admin_body: SOON, ..limits() });
+    let mut late = TcpStream::connect(gateway.address).await.unwrap();
+    let head =
+        "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    late.write_all(format!("{head}{{").as_bytes()).await.unwrap();
+    let began = Instant::now();
+    while gateway.admin.publishes_free() > 0 && began.elapsed() < Duration::from_secs(5) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.json(r#"{"topic":"t","data":1}"#).await, (200, json!({"accepted": 1})));
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 408 ") && answer.contains("[limits] admin_body = 200ms"),
+        "{answer}"
+    );
+    let counters = &gateway.admin.counters;
+    let counts = [&counters.bodies_late, &counters.publishes_waited].map(|c| c.load(Ordering::Relaxed));
+    assert_eq!(counts, [1, 1]);
 }

@@ -181,6 +181,10 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
         shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,
+        admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
+        admin_publishes: section.int("admin_publishes", 32, 1..=65_536).value as usize,
+        admin_body: section.duration("admin_body", 60 * SECOND, 100..=HOUR).value,
+        admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
         head_bytes: 16 * KIB as usize,
     };
     section.finish();

@@ -79,6 +79,14 @@ pub struct Limits {
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).
     pub shard_patterns: usize,
+    /// Connections of the admin listener (`admin_connections`, default 256).
+    pub admin_connections: usize,
+    /// Publishes that are read or wait for room at once (`admin_publishes`, default 32).
+    pub admin_publishes: usize,
+    /// For a publisher to send its body, and a reader to take of its answer (`admin_body`, default 60 s).
+    pub admin_body: Duration,
+    /// From accept, or an answer, to a whole request head on the admin listener (`admin_idle`, default 30 s).
+    pub admin_idle: Duration,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).
     pub head_bytes: usize,
 }

@@ -62,6 +62,10 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("inbox_updates", limits.inbox_updates);
     text.plain("classes", limits.classes);
     text.plain("shard_patterns", limits.shard_patterns);
+    text.plain("admin_connections", limits.admin_connections);
+    text.plain("admin_publishes", limits.admin_publishes);
+    text.duration("admin_body", limits.admin_body);
+    text.duration("admin_idle", limits.admin_idle);
 }
 
 fn source(text: &mut Text, source: &Source) {

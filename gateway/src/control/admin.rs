@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -21,7 +21,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{
     metrics::{self, Scraper},
@@ -30,12 +30,8 @@ use super::{
     sequencer::{Sequencer, Why},
     source::SourceCounters,
 };
-use crate::shared::Shared;
+use crate::{config::Limits, shared::Shared};
 
-/// Publishes that are read or wait for room at once; each may hold `publish_bytes`.
-const PUBLISHES_MAX: usize = 32;
-/// A publisher has this long to send its body.
-const BODY: Duration = Duration::from_secs(60);
 /// Topics of one answer of `GET /topics`.
 const TOPICS_MAX: usize = 1000;
 
@@ -47,20 +43,36 @@ pub struct Admin {
     pub sources: Arc<SourceCounters>,
     /// Whether every shard listens.
     pub listening: AtomicBool,
+    pub counters: Arc<Counters>,
     publish_bytes: usize,
+    /// Publishes that are read or wait for room at once; each may hold `publish_bytes`.
     publishes: Semaphore,
+    /// A publisher has this long to send its body.
+    body: Duration,
     scraper: Scraper,
     page: Page,
 }
 
+/// What had to wait or was cut off on the admin listener.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections and publishes that waited for another one to end.
+    pub connections_waited: AtomicU64,
+    pub publishes_waited: AtomicU64,
+    /// Connections closed since no whole request head came within `[limits] admin_idle`.
+    pub connections_idle: AtomicU64,
+    /// Publishes refused with 408.
+    pub bodies_late: AtomicU64,
+}
+
 impl Admin {
-    /// `data`: where subscribers connect; `publish_bytes`: `[limits] publish_bytes`.
+    /// `data`: where subscribers connect.
     pub fn new(
         sequencer: Arc<Sequencer>,
         shared: Arc<Shared>,
         sources: Arc<SourceCounters>,
         data: SocketAddr,
-        publish_bytes: usize,
+        limits: &Limits,
     ) -> Arc<Self> {
         Arc::new(Self {
             scraper: Scraper::new(sequencer.inboxes().len()),
@@ -68,8 +80,10 @@ impl Admin {
             shared,
             sources,
             listening: AtomicBool::new(false),
-            publish_bytes,
-            publishes: Semaphore::new(PUBLISHES_MAX),
+            counters: Arc::default(),
+            publish_bytes: limits.publish_bytes,
+            publishes: Semaphore::new(limits.admin_publishes),
+            body: limits.admin_body,
             page: Page::new(data),
         })
     }
@@ -87,6 +101,19 @@ impl Admin {
             .fallback(not_found)
             .with_state(self.clone())
     }
+
+    /// Publishes that could begin now.
+    pub fn publishes_free(&self) -> usize {
+        self.publishes.available_permits()
+    }
+
+    /// A place among the publishes. Beyond the bound bodies are left unread, which makes their publishers wait.
+    async fn enter_publish(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        if self.publishes_free() == 0 {
+            self.counters.publishes_waited.fetch_add(1, Ordering::Relaxed);
+        }
+        self.publishes.acquire().await
+    }
 }
 
 type App = State<Arc<Admin>>;
@@ -98,14 +125,18 @@ async fn publish(State(admin): App, headers: HeaderMap, request: Request) -> Res
         let reason = format!("content type {content_type}: send application/json or application/x-ndjson");
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
     };
-    // Beyond the bound bodies are left unread, which makes their publishers wait.
-    let Ok(_permit) = admin.publishes.acquire().await else {
+    let Ok(_permit) = admin.enter_publish().await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway ends");
     };
-    let body = match tokio::time::timeout(BODY, read_body(request.into_body(), admin.publish_bytes)).await {
+    let body = read_body(request.into_body(), admin.publish_bytes);
+    let body = match tokio::time::timeout(admin.body, body).await {
         Ok(Ok(body)) => body,
         Ok(Err(reason)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, reason),
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, format!("the body took longer than {BODY:?}")),
+        Err(_) => {
+            admin.counters.bodies_late.fetch_add(1, Ordering::Relaxed);
+            let reason = format!("the body took longer than [limits] admin_body = {:?}", admin.body);
+            return refuse(StatusCode::REQUEST_TIMEOUT, reason);
+        }
     };
     match publish::publish(&admin.sequencer, form, &body).await {
         Ok(accepted) => json(StatusCode::OK, &Accepted { accepted }),
@@ -202,7 +233,7 @@ fn unknown(name: &str) -> Response {
 }
 
 async fn metrics(State(admin): App) -> Response {
-    match admin.scraper.scrape(&admin.sequencer, &admin.sources).await {
+    match admin.scraper.scrape(&admin.sequencer, &admin.sources, &admin.counters).await {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
     }

@@ -1,91 +1,70 @@
-//! The admin listener: a bounded number of connections.
+//! The admin listener: a bounded number of connections, none of which can stay without asking.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, atomic::Ordering},
 };
 
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// Connections at once; more wait in the kernel.
-const CONNECTIONS_MAX: usize = 256;
+use super::admin::{Admin, Counters};
+use crate::config::Limits;
 
 #[derive(Debug)]
 pub struct Listener {
     inner: TcpListener,
+    http: http1::Builder,
+    /// `[limits] admin_connections`; more wait in the kernel.
     room: Arc<Semaphore>,
 }
 
 impl Listener {
     /// To be called on the runtime that serves it.
-    pub fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub fn new(listener: std::net::TcpListener, limits: &Limits) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let inner = TcpListener::from_std(listener)?;
-        Ok(Self { inner, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
-    }
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.room.clone().acquire_owned().await.expect("nobody closes it");
-        let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
-        (Connection { stream, _permit: permit }, peer)
+        // Inherited by each connection: whoever does not read its answer is reset.
+        SockRef::from(&listener).set_tcp_user_timeout(Some(limits.admin_body))?;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(limits.admin_idle);
+        let room = Arc::new(Semaphore::new(limits.admin_connections));
+        Ok(Self { inner: TcpListener::from_std(listener)?, http, room })
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
-}
 
-/// A connection and the room it takes.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
+        let service = TowerToHyperService::new(admin.router());
+        loop {
+            let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
+            let permit = self.enter(&admin.counters).await;
+            let connection = self.http.serve_connection(TokioIo::new(stream), service.clone());
+            let counters = admin.counters.clone();
+            tokio::spawn(async move {
+                let _permit = permit;
+                if connection.await.is_err_and(|error| error.is_timeout()) {
+                    counters.connections_idle.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    async fn enter(&self, counters: &Counters) -> OwnedSemaphorePermit {
+        if self.room.available_permits() == 0 {
+            counters.connections_waited.fetch_add(1, Ordering::Relaxed);
+        }
+        self.room.clone().acquire_owned().await.expect("nobody closes it")
     }
 }

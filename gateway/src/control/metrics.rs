@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use prometheus_client::{
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
+    admin,
     process::Process,
     sequencer::{Counters, Sequencer},
     source::SourceCounters,
@@ -58,6 +62,7 @@ impl Scraper {
         &self,
         sequencer: &Sequencer,
         sources: &Arc<SourceCounters>,
+        admin: &Arc<admin::Counters>,
     ) -> Result<String, fmt::Error> {
         let mut shards = self.last.lock().await;
         ask(sequencer.inboxes(), &mut shards).await;
@@ -65,6 +70,7 @@ impl Scraper {
             shards: shards.clone(),
             counters: sequencer.counters(),
             sources: sources.clone(),
+            admin: admin.clone(),
             process: Process::read(),
         };
         let mut registry = Registry::default();
@@ -106,6 +112,7 @@ struct Snapshot {
     shards: Vec<Shard>,
     counters: Counters,
     sources: Arc<SourceCounters>,
+    admin: Arc<admin::Counters>,
     process: Option<Process>,
 }
 
@@ -113,6 +120,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
         self.gateway(&mut out)?;
+        self.admin(&mut out)?;
         self.clients(&mut out)?;
         self.fanout(&mut out)?;
         self.rings(&mut out)?;
@@ -143,6 +151,22 @@ impl Snapshot {
         let errors = self.sources.errors.load(Ordering::Relaxed);
         out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
+    }
+
+    fn admin(&self, out: &mut Out) -> fmt::Result {
+        let mut counter =
+            |name, help, value: &AtomicU64| out.counter(name, help, value.load(Ordering::Relaxed));
+        let c = &self.admin;
+        let help =
+            "Connections of the admin listener that waited, since there were [limits] admin_connections";
+        counter("fanwire_admin_connections_waited", help, &c.connections_waited)?;
+        let help =
+            "Connections of the admin listener closed, since they asked nothing for [limits] admin_idle";
+        counter("fanwire_admin_connections_idle", help, &c.connections_idle)?;
+        let help = "Publishes that waited, since there were [limits] admin_publishes";
+        counter("fanwire_admin_publishes_waited", help, &c.publishes_waited)?;
+        let help = "Publishes refused, since their body took longer than [limits] admin_body";
+        counter("fanwire_admin_bodies_late", help, &c.bodies_late)
     }
 
     fn clients(&self, out: &mut Out) -> fmt::Result {

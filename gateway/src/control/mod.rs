@@ -3,7 +3,7 @@
 
 pub mod admin;
 mod line;
-mod listener;
+pub mod listener;
 pub mod metrics;
 mod page;
 mod process;
@@ -54,8 +54,6 @@ pub enum Error {
     Start(io::Error),
     #[error("cannot announce the listeners on stdout: {0}")]
     Announce(io::Error),
-    #[error("the admin listener failed: {0}")]
-    Serve(io::Error),
     #[error("a shard ended by itself")]
     ShardEnded,
     #[error("a shard did not end within {RESET:?}")]
@@ -100,17 +98,17 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = Arc::new(SourceCounters::default());
-    let publish_bytes = config.limits.publish_bytes;
-    let routes = Admin::new(sequencer.clone(), shared.clone(), counters.clone(), data, publish_bytes);
+    let limits = &config.limits;
+    let routes = Admin::new(sequencer.clone(), shared.clone(), counters.clone(), data, limits);
     routes.listening.store(true, Ordering::Relaxed);
-    let admin = admin.map(Listener::new).transpose().map_err(Error::Start)?;
+    let admin = admin.map(|bound| Listener::new(bound, limits)).transpose().map_err(Error::Start)?;
     let shown = match &admin {
-        Some(listener) => axum::serve::Listener::local_addr(listener).map_err(Error::Start)?.to_string(),
+        Some(listener) => listener.local_addr().map_err(Error::Start)?.to_string(),
         None => "off".to_owned(),
     };
     let server = async {
         match admin {
-            Some(listener) => axum::serve(listener, routes.router()).await.map_err(Error::Serve),
+            Some(listener) => listener.serve(routes).await,
             None => std::future::pending().await,
         }
     };
@@ -129,7 +127,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         stop(sequencer.inboxes(), ended).await
     };
     tokio::select! {
-        failed = server => failed,
+        never = server => match never {},
         outcome = lifetime => outcome,
     }
 }
