@@ -109,6 +109,26 @@ fn stalled_clients_are_reset_at_the_deadline_and_nobody_is_left() {
 }
 
 #[test]
+fn whoever_sends_no_request_delays_the_end_by_a_second_at_most() {
+    let mut config = config();
+    config.limits.handshake = Duration::from_secs(3600);
+    let mut world = World::new(config, 256, 1);
+    let (silent, halfway) = (world.dial(), world.dial());
+    world.send_raw(halfway, b"GET /ws HTTP/1.1\r\n");
+    world.advance(5000 * MS);
+    world.drain();
+    world.advance(500 * MS);
+    let late = world.dial();
+    world.advance(480 * MS);
+    assert!(!world.peers[silent].slot_freed && !world.peers[halfway].slot_freed);
+    world.advance(40 * MS);
+    assert!(world.peers[silent].slot_freed && world.peers[halfway].slot_freed);
+    assert!(!world.peers[late].slot_freed);
+    world.advance(500 * MS);
+    assert_eq!((world.net.open(), world.shared.connections()), (0, 0));
+}
+
+#[test]
 fn stop_resets_whoever_is_left_at_once() {
     let mut world = world(Duration::ZERO);
     let peer = world.connect();

@@ -34,7 +34,8 @@ impl Shard {
         let (limits, client) = (self.limits.clone(), self.at(slot));
         let (why, how, at_us) = match client.phase {
             Phase::Handshake => {
-                (Reason::HandshakeTimeout, Close::Orderly, client.since_us + limits.handshake_us)
+                let since_us = client.since_us;
+                (Reason::HandshakeTimeout, Close::Orderly, self.handshake_due_us(since_us))
             }
             Phase::Open | Phase::Leaving if client.in_flight => {
                 (Reason::Stalled, Close::Reset, client.progress_us + limits.stall_us)
@@ -51,6 +52,12 @@ impl Shard {
         }
         self.hang_up(slot, why, how, net);
         None
+    }
+
+    /// When a connection of this moment must have sent its request head.
+    pub(super) fn handshake_due_us(&self, since_us: u64) -> u64 {
+        let at_us = since_us + self.limits.handshake_us;
+        self.drain_handshake_due_us(since_us).map_or(at_us, |drain_us| at_us.min(drain_us))
     }
 
     /// An open connection with no send in flight.

@@ -7,6 +7,8 @@ use crate::{client::Phase, clock::Now, protocol, stats::Reason};
 
 /// Clients told in one slice.
 const SLICE: usize = 256;
+/// A connection that only got as far as being accepted must not hold up the end for `handshake`.
+const HANDSHAKE_US: u64 = 1_000_000;
 /// Reconnections are spread over this long at least, beside the drain itself.
 const RECONNECT_SPREAD_MS: u64 = 2_000;
 
@@ -70,12 +72,24 @@ impl Shard {
         let Some(drain) = &self.drain else { return };
         let (leave_us, reconnect_after_ms) = (drain.leave_us(slot), drain.reconnect_after_ms(slot));
         let Some(client) = &mut self.clients[slot as usize] else { return };
-        if client.phase == Phase::Open {
-            client.queue(protocol::draining(reconnect_after_ms));
-            self.stats.frames_out += 1;
-            self.wheel.set(slot, leave_us);
-            self.advance(slot, net, now);
+        match client.phase {
+            Phase::Open => {
+                client.queue(protocol::draining(reconnect_after_ms));
+                self.stats.frames_out += 1;
+                self.wheel.set(slot, leave_us);
+                self.advance(slot, net, now);
+            }
+            Phase::Handshake => {
+                let since_us = client.since_us;
+                self.wheel.set(slot, self.handshake_due_us(since_us));
+            }
+            Phase::Leaving | Phase::Lingering | Phase::Closing => {}
         }
+    }
+
+    /// When a connection without a request is closed; `None`: the gateway is not draining.
+    pub(super) fn drain_handshake_due_us(&self, since_us: u64) -> Option<u64> {
+        self.drain.as_ref().map(|drain| drain.start_us.max(since_us) + HANDSHAKE_US)
     }
 
     /// When an open client is to leave; `None`: nobody is.

@@ -256,7 +256,7 @@ impl Shard {
         }
         self.clients[slot] = Some(client);
         self.taken += 1;
-        self.wheel.set(conn.slot, now.mono_us + self.limits.handshake_us);
+        self.wheel.set(conn.slot, self.handshake_due_us(now.mono_us));
     }
 
     fn on_closed(&mut self, conn: ConnId) {
