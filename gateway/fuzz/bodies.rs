@@ -77,7 +77,7 @@ fn config() -> &'static Config {
 impl World {
     fn new(first: u8) -> Self {
         let now = Now { mono_us: 0, wall_us: 1_700_000_000_000_000 };
-        let inbox = Inbox::new(1000, ring::Waker::unconnected());
+        let inbox = Inbox::new(1000, usize::MAX, ring::Waker::unconnected());
         let shared = Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, 0));
         let shard =
             Shard::new(config(), Application::Broadcast, 0, SLOTS as usize, shared, inbox.clone(), now);
@@ -99,7 +99,7 @@ impl World {
         let topic = TopicId(0);
         ops.push(Op::Update(Update { topic, version, v: version, ts_us, due_us: ts_us, gone: false, json }));
         // A full inbox only means that nothing is published this time.
-        let _ = self.inbox.push(Message::Updates(Arc::new(Batch { version, ops })));
+        let _ = self.inbox.push(Message::Updates(Arc::new(Batch::new(version, ops))));
     }
 
     fn settle(&mut self) {

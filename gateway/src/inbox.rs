@@ -33,16 +33,21 @@ pub struct Inbox {
     /// Updates waiting in `queue`.
     updates: AtomicUsize,
     updates_max: usize,
+    /// Bytes of those updates.
+    bytes: AtomicUsize,
+    bytes_max: usize,
     waker: ring::Waker,
 }
 
 impl Inbox {
-    /// `updates_max`: `[limits] inbox_updates`.
-    pub fn new(updates_max: usize, waker: ring::Waker) -> Arc<Self> {
+    /// `updates_max`: `[limits] inbox_updates`; `bytes_max`: `[limits] inbox_bytes`.
+    pub fn new(updates_max: usize, bytes_max: usize, waker: ring::Waker) -> Arc<Self> {
         Arc::new(Self {
             queue: ArrayQueue::new(MESSAGES_MAX),
             updates: AtomicUsize::new(0),
             updates_max,
+            bytes: AtomicUsize::new(0),
+            bytes_max,
             waker,
         })
     }
@@ -51,16 +56,16 @@ impl Inbox {
     /// so that one atomic publish larger than the bound still fits an empty inbox. Only the
     /// sequencer pushes batches, so room that it saw stays. An eighth is kept for other messages.
     pub fn has_room(&self) -> bool {
-        self.updates.load(Ordering::Relaxed) < self.updates_max && self.queue.len() < MESSAGES_MAX * 7 / 8
+        self.depth() < self.updates_max
+            && self.bytes() < self.bytes_max
+            && self.queue.len() < MESSAGES_MAX * 7 / 8
     }
 
     /// Pushes and wakes the shard. Gives the message back when the inbox is full.
     pub fn push(&self, message: Message) -> Result<(), Message> {
-        let updates = match &message {
-            Message::Updates(batch) => batch.ops.len(),
-            _ => 0,
-        };
+        let (updates, bytes) = size(&message);
         self.updates.fetch_add(updates, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         match self.queue.push(message) {
             Ok(()) => {
                 self.waker.wake();
@@ -68,6 +73,7 @@ impl Inbox {
             }
             Err(message) => {
                 self.updates.fetch_sub(updates, Ordering::Relaxed);
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
                 Err(message)
             }
         }
@@ -76,9 +82,9 @@ impl Inbox {
     /// Takes the oldest message; for the shard.
     pub fn pop(&self) -> Option<Message> {
         let message = self.queue.pop()?;
-        if let Message::Updates(batch) = &message {
-            self.updates.fetch_sub(batch.ops.len(), Ordering::Relaxed);
-        }
+        let (updates, bytes) = size(&message);
+        self.updates.fetch_sub(updates, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         Some(message)
     }
 
@@ -90,5 +96,18 @@ impl Inbox {
     /// Updates waiting.
     pub fn depth(&self) -> usize {
         self.updates.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the updates waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Updates and bytes of a message.
+fn size(message: &Message) -> (usize, usize) {
+    match message {
+        Message::Updates(batch) => (batch.ops.len(), batch.bytes),
+        _ => (0, 0),
     }
 }

@@ -45,8 +45,10 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let shared = Shared::new(epoch.to_string(), admin_address, connections_max, limits.connections_per_ip);
     let shared = Arc::new(shared);
     let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
-    let inboxes: Vec<_> =
-        wakers.iter().map(|waker| Inbox::new(limits.inbox_updates, waker.clone())).collect();
+    let inboxes: Vec<_> = wakers
+        .iter()
+        .map(|waker| Inbox::new(limits.inbox_updates, limits.inbox_bytes, waker.clone()))
+        .collect();
     let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, start);
 
     let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;

@@ -128,6 +128,8 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Gauge: updates waiting in the inbox.
     pub inbox_depth: u64,
+    /// Gauge: and their bytes.
+    pub inbox_bytes: u64,
     /// Gauge: the shard's position.
     pub version: u64,
     /// From a flush's due time to the last member's send being queued. Microseconds.
@@ -169,6 +171,7 @@ impl Default for Stats {
             ring: ring::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,
+            inbox_bytes: 0,
             version: 0,
             fanout_us: histogram(),
             age_us: histogram(),

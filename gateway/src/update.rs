@@ -55,4 +55,18 @@ pub struct Batch {
     /// The gateway's position after this batch.
     pub version: u64,
     pub ops: Vec<Op>,
+    /// JSON and names in `ops`.
+    pub bytes: usize,
+}
+
+impl Batch {
+    pub fn new(version: u64, ops: Vec<Op>) -> Self {
+        let bytes = |op: &Op| match op {
+            Op::Birth { name, .. } => name.len(),
+            Op::Update(update) => update.json.len(),
+            Op::Forget { .. } => 0,
+        };
+        let bytes = ops.iter().map(bytes).sum();
+        Self { version, ops, bytes }
+    }
 }

@@ -51,7 +51,10 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
         [limits.stall, limits.handshake, limits.idle, limits.ping, limits.pong].map(|d| d.as_secs());
     assert_eq!(seconds, [30, 5, 60, 30, 10]);
     assert_eq!((limits.tombstones, limits.inbox_updates, limits.classes), (10_000, 65_536, 100_000));
-    assert_eq!(limits.shard_patterns, 1_000_000);
+    assert_eq!(
+        (limits.shard_patterns, limits.inbox_bytes, limits.value_bytes),
+        (1_000_000, 64 << 20, 1 << 20)
+    );
     assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
     assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
     assert!(config.sources.is_empty());
@@ -216,6 +219,7 @@ fn contradictions_that_the_file_names_are_refused() {
             2,
             "raise pinned_bytes to at least \"1MiB\"",
         ),
+        ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
         ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),
         (

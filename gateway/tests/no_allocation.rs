@@ -60,7 +60,7 @@ impl World {
         config.limits.connections = Some(clients as usize);
         let slots = clients as usize + 256;
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
-        let inbox = Inbox::new(1000, ring::Waker::unconnected());
+        let inbox = Inbox::new(1000, usize::MAX, ring::Waker::unconnected());
         let shared = Arc::new(Shared::new("0123456789abcdef".to_owned(), None, clients as usize, 0));
         let shard = Shard::new(&config, Application::Broadcast, 0, slots, shared, inbox.clone(), now);
         let room = || Vec::with_capacity(2 * clients as usize);
@@ -102,7 +102,7 @@ impl World {
         let (ts_us, due_us) = (self.now.wall_us, self.now.wall_us);
         let update = Op::Update(Update { topic, version, v: version, ts_us, due_us, gone: false, json });
         let birth = (version == 1).then(|| Op::Birth { topic, name: "t.x".into() });
-        let batch = Batch { version, ops: birth.into_iter().chain([update]).collect() };
+        let batch = Batch::new(version, birth.into_iter().chain([update]).collect());
         self.inbox.push(Message::Updates(Arc::new(batch))).unwrap();
     }
 

@@ -46,7 +46,7 @@ impl Gateway {
     }
 
     fn start_with(limits: Limits) -> Self {
-        let inbox = Inbox::new(100_000, ring::Waker::unconnected());
+        let inbox = Inbox::new(100_000, usize::MAX, ring::Waker::unconnected());
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
         let data = "127.0.0.1:9001".parse().unwrap();
@@ -195,6 +195,33 @@ async fn a_time_in_another_unit_is_refused_with_a_hint() {
     let (status, _) =
         gateway.json(&format!(r#"{{"topic":"t","data":1,"ts":{}}}"#, now_us - 3_600_000_000)).await;
     assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn a_value_over_its_bound_is_refused_with_its_key() {
+    let gateway = Gateway::start_with(Limits { value_bytes: 100, ..limits() });
+    let long = format!(r#"{{"topic":"b","data":"{}"}}"#, "x".repeat(99));
+    let good = format!(r#"{{"topic":"a","data":"{}"}}"#, "x".repeat(98));
+    for (accepted, (status, answer)) in [
+        (0, gateway.json(&format!("[{good},{long}]")).await),
+        (1, gateway.lines(&format!("{good}\n{long}\n{good}")).await),
+    ] {
+        assert_eq!((status, &answer["accepted"], &answer["index"]), (400, &json!(accepted), &json!(1)));
+        assert!(answer["reason"].as_str().unwrap().contains("[limits] value_bytes is 100"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn each_item_refused_is_counted_wherever_it_fails() {
+    let gateway = Gateway::start().await;
+    for body in ["nonsense", r#"{"topic":"t"}"#, r#"[{"topic":"a","data":1},{"topic":"b","data":tru}]"#] {
+        assert_eq!(gateway.json(body).await.0, 400);
+    }
+    for body in ["{\"topic\":\"a\",\"data\":1}\n{}", "{\"topic\":\"a b\",\"data\":1}"] {
+        assert_eq!(gateway.lines(body).await.0, 400);
+    }
+    let metrics = gateway.get("/metrics").await.1;
+    assert!(metrics.contains("\nfanwire_updates_refused_total 5\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ fn limits() -> Limits {
 }
 
 fn inbox(updates_max: usize) -> Arc<Inbox> {
-    Inbox::new(updates_max, ring::Waker::unconnected())
+    Inbox::new(updates_max, usize::MAX, ring::Waker::unconnected())
 }
 
 fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
@@ -158,7 +158,7 @@ fn tombstones_are_bounded_and_topics_born_later_start_above_what_was_dropped() {
     let forgotten: Vec<TopicId> =
         ops.iter().filter_map(|op| if let Op::Forget { topic } = op { Some(*topic) } else { None }).collect();
     assert_eq!(forgotten, [TopicId(0)], "the oldest one, a");
-    assert_eq!(sequencer.counters().tombstones, 2);
+    assert_eq!((sequencer.counters().tombstones, sequencer.counters().tombstones_dropped), (2, 1));
 
     // `a` had reached v 6; `b` is remembered and goes on at its own count.
     sequencer.try_publish(&[item("new", "1"), item("a", "1"), item("b", "1")], Grouping::Single).unwrap();
@@ -191,6 +191,37 @@ fn a_full_inbox_refuses_on_all_shards_alike() {
     sequencer.try_publish(&[item("a", "1")], Grouping::Single).unwrap();
     assert_eq!(sequencer.try_publish(&[item("a", "2")], Grouping::Single), Err(NotPublished::Full));
     assert_eq!((updates(&inboxes[0]).len(), updates(&inboxes[1]).len()), (1, 1));
+}
+
+#[test]
+fn the_bytes_that_wait_for_a_shard_are_bounded_and_an_empty_inbox_takes_any_batch() {
+    let inboxes = [Inbox::new(100, 1000, ring::Waker::unconnected())];
+    let sequencer = sequencer(&limits(), &inboxes);
+    let long = |n: usize| item("a", &n.to_string().repeat(300));
+    let published = (1..9).take_while(|n| sequencer.try_publish(&[long(*n)], Grouping::Single).is_ok());
+    assert_eq!(
+        published.count(),
+        3,
+        "three of more than 300 bytes are below 1000 bytes, and one fits beside them"
+    );
+    assert!((1000..1500).contains(&inboxes[0].bytes()), "{}", inboxes[0].bytes());
+    assert_eq!(updates(&inboxes[0]).len(), 3);
+    assert_eq!((inboxes[0].depth(), inboxes[0].bytes()), (0, 0));
+    let group: Vec<Item> = (0..9).map(long).collect();
+    sequencer.try_publish(&group, Grouping::Atomic).unwrap();
+    assert_eq!(sequencer.try_publish(&[item("a", "1")], Grouping::Single), Err(NotPublished::Full));
+}
+
+#[test]
+fn a_value_over_its_bound_is_refused_with_its_topic_and_key() {
+    let inboxes = [inbox(100)];
+    let sequencer = sequencer(&Limits { value_bytes: 20, ..limits() }, &inboxes);
+    let items = [item("a", &"1".repeat(20)), item("b", &"1".repeat(21))];
+    let refused = sequencer.try_publish(&items, Grouping::Atomic).unwrap_err();
+    let reason = "item 1: data of topic b has 21 bytes, [limits] value_bytes is 20: divide it or raise that";
+    assert_eq!(refused.to_string(), reason);
+    assert_eq!(sequencer.try_publish(&items, Grouping::Single).unwrap().accepted, 1);
+    assert_eq!(sequencer.counters().refused, 1);
 }
 
 #[tokio::test(start_paused = true)]

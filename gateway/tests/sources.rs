@@ -11,7 +11,7 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use gateway::{
-    config::{Config, Source},
+    config::{Config, Limits, Source},
     control::{
         sequencer::{Sequencer, new_epoch},
         source::{self, SourceCounters, replay, synthetic, synthetic::Walk},
@@ -22,9 +22,14 @@ use gateway::{
 use serde_json::Value;
 
 const LINE_BYTES_MAX: usize = 10_000;
+const VALUE_BYTES_MAX: usize = 1_000;
+
+fn limits() -> Limits {
+    Limits { publish_bytes: LINE_BYTES_MAX, value_bytes: VALUE_BYTES_MAX, ..Config::embedded_demo().limits }
+}
 
 fn sequencer(updates_max: usize) -> (Arc<Sequencer>, Arc<Inbox>) {
-    let inbox = Inbox::new(updates_max, ring::Waker::unconnected());
+    let inbox = Inbox::new(updates_max, usize::MAX, ring::Waker::unconnected());
     let limits = Config::embedded_demo().limits;
     (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now()), inbox)
 }
@@ -70,7 +75,7 @@ impl Drop for Feed {
 
 async fn play(path: &Path, speed: f64) -> (Result<(), String>, Vec<Update>) {
     let (sequencer, inbox) = sequencer(1_000_000);
-    let outcome = replay::run(&sequencer, path, speed, false, LINE_BYTES_MAX).await;
+    let outcome = replay::run(&sequencer, path, speed, false, &limits()).await;
     (outcome, updates(&inbox))
 }
 
@@ -105,7 +110,8 @@ async fn a_repeated_feed_goes_on_counting() {
         "{\"at_us\":0,\"topic\":\"a\",\"data\":1}\n{\"at_us\":2000,\"topic\":\"a\",\"data\":2}\n",
     );
     let (sequencer, inbox) = sequencer(1_000_000);
-    let playing = replay::run(&sequencer, &feed.0, 1.0, true, LINE_BYTES_MAX);
+    let limits = limits();
+    let playing = replay::run(&sequencer, &feed.0, 1.0, true, &limits);
     assert!(tokio::time::timeout(Duration::from_millis(100), playing).await.is_err(), "it does not end");
     let updates = updates(&inbox);
     assert!(updates.len() > 6, "{}", updates.len());
@@ -122,7 +128,7 @@ async fn a_long_feed_waits_for_room_and_loses_nothing() {
     let feed = Feed::new("long.ndjson.gz", &lines);
     let (sequencer, inbox) = sequencer(1_000);
     let playing = async {
-        replay::run(&sequencer, &feed.0, 0.0, false, LINE_BYTES_MAX).await.unwrap();
+        replay::run(&sequencer, &feed.0, 0.0, false, &limits()).await.unwrap();
         true
     };
     let taking = async {
@@ -153,6 +159,10 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
         (
             &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX)),
             "longer than",
+        ),
+        (
+            &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":{}}}", "1".repeat(VALUE_BYTES_MAX + 1)),
+            "data of topic a has 1001 bytes, [limits] value_bytes is 1000",
         ),
     ] {
         let feed = Feed::new("bad.ndjson", &format!("{good}{good}{line}\n{good}"));

@@ -136,6 +136,8 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
     let room = machine.clients_max(shards);
     let connections = section.read("connections", None, |value| to_int(&value).map(Some));
     let pinned = section.size("pinned_bytes", 64 * MIB, KIB..=64 * GIB);
+    let publish = section.size("publish_bytes", 16 * MIB, KIB..=GIB);
+    let value = section.size("value_bytes", MIB, 16..=GIB);
     let ping = section.duration("ping", 30 * SECOND, 100..=HOUR);
     let pong = section.duration("pong", 10 * SECOND, 100..=HOUR);
 
@@ -146,14 +148,21 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
             section.problem(line, too_many_connections(wanted, shards, machine));
         }
     }
-    if let (Some(_), Some(line), true) = (pinned.line, frame_bytes.line, pinned.value < frame_bytes.value) {
+    if let Some(line) = contradicts(frame_bytes, &pinned) {
         let (pinned, frame) = (show_size(pinned.value), show_size(frame_bytes.value));
         let text = format!(
             "frame_bytes_max = \"{frame}\" is above pinned_bytes = \"{pinned}\": one frame to a slow client would have it reset; raise pinned_bytes to at least \"{frame}\""
         );
         section.problem(line, text);
     }
-    if let (Some(_), Some(line), true) = (ping.line, pong.line, pong.value > ping.value) {
+    if let Some(line) = contradicts(&value, &publish) {
+        let (publish, value) = (show_size(publish.value), show_size(value.value));
+        let text = format!(
+            "value_bytes = \"{value}\" is above publish_bytes = \"{publish}\": no body could hold such a value; write at most \"{publish}\""
+        );
+        section.problem(line, text);
+    }
+    if let Some(line) = contradicts(&pong, &ping) {
         let (ping, pong) = (show_duration(ping.value), show_duration(pong.value));
         let text = format!(
             "pong = \"{pong}\" is longer than ping = \"{ping}\": a ping would be due before the last one is given up; write at most \"{ping}\""
@@ -170,7 +179,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         subscriptions: section.int("subscriptions", 8, 1..=8).value as usize,
         patterns: section.int("patterns", 1_000, 1..=100_000).value as usize,
         topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
-        publish_bytes: section.size("publish_bytes", 16 * MIB, KIB..=GIB).value as usize,
+        publish_bytes: publish.value as usize,
         stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
         pinned_bytes: pinned.or(|default| default.max(frame_bytes.value)) as usize,
         handshake: section.duration("handshake", 5 * SECOND, 100..=HOUR).value,
@@ -179,6 +188,8 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         pong: pong.value,
         tombstones: section.int("tombstones", 10_000, 0..=10_000_000).value as usize,
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
+        inbox_bytes: section.size("inbox_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
+        value_bytes: value.value as usize,
         classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
         shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
@@ -189,6 +200,12 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
     };
     section.finish();
     limits
+}
+
+/// Where the file names both and the lower one is the higher: the line of the lower one.
+fn contradicts<T: PartialOrd>(lower: &Named<T>, higher: &Named<T>) -> Option<usize> {
+    let line = higher.line.and(lower.line)?;
+    (lower.value > higher.value).then_some(line)
 }
 
 fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String {

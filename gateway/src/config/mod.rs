@@ -75,6 +75,10 @@ pub struct Limits {
     pub tombstones: usize,
     /// Updates that may wait in a shard's inbox (`inbox_updates`, default 65536).
     pub inbox_updates: usize,
+    /// Bytes of updates that may wait in a shard's inbox (`inbox_bytes`, default 64 MiB).
+    pub inbox_bytes: usize,
+    /// Largest `data` of an update (`value_bytes`, default 1 MiB).
+    pub value_bytes: usize,
     /// Classes of a shard (`classes`, default 100000).
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).

@@ -60,6 +60,8 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.duration("pong", limits.pong);
     text.plain("tombstones", limits.tombstones);
     text.plain("inbox_updates", limits.inbox_updates);
+    text.size("inbox_bytes", limits.inbox_bytes);
+    text.size("value_bytes", limits.value_bytes);
     text.plain("classes", limits.classes);
     text.plain("shard_patterns", limits.shard_patterns);
     text.plain("admin_connections", limits.admin_connections);

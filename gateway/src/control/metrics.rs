@@ -141,6 +141,8 @@ impl Snapshot {
         let c = &self.counters;
         out.gauge("fanwire_topics", "Topics that exist", c.topics as u64)?;
         out.gauge("fanwire_tombstones", "Removed topics still remembered", c.tombstones as u64)?;
+        let help = "Tombstones dropped, since there were more than [limits] tombstones";
+        out.counter("fanwire_tombstones_dropped", help, c.tombstones_dropped)?;
         out.gauge("fanwire_version", "Position of the gateway", c.version)?;
         out.counter("fanwire_updates", "Updates numbered", c.updates)?;
         out.counter("fanwire_batches", "Batches of updates handed to the shards", c.batches)?;
@@ -239,6 +241,7 @@ impl Snapshot {
         each("fanwire_shard_up", "Whether the shard answers", |s| u64::from(s.up))?;
         each("fanwire_connections", "WebSocket connections", |s| s.stats.connections)?;
         each("fanwire_inbox_updates", "Updates waiting for the shard", |s| s.stats.inbox_depth)?;
+        each("fanwire_inbox_bytes", "Bytes of updates waiting for the shard", |s| s.stats.inbox_bytes)?;
         each("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.stats.pinned_bytes)?;
         each("fanwire_shard_version", "Position of the shard", |s| s.stats.version)
     }

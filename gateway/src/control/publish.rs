@@ -58,7 +58,7 @@ pub async fn publish(sequencer: &Sequencer, form: Form, body: &Bytes) -> Result<
     match form {
         Form::Ndjson => publish_lines(sequencer, body, due_us).await,
         Form::Json => {
-            let items = parse_json(body, due_us)?;
+            let items = parse_json(body, due_us).inspect_err(|_| sequencer.count_refused())?;
             let grouping = if is_array(body) { Grouping::Atomic } else { Grouping::Single };
             match sequencer.publish(&items, grouping).await {
                 Ok(_) => Ok(items.len()),
@@ -89,6 +89,7 @@ async fn publish_lines(sequencer: &Sequencer, body: &Bytes, due_us: i64) -> Resu
         }
         accepted += items.len();
         if let Some(reason) = bad {
+            sequencer.count_refused();
             return Err(Rejected { accepted, index: accepted, reason });
         }
         if items.is_empty() {

@@ -52,6 +52,8 @@ pub struct Counters {
     pub batches: u64,
     /// Items refused.
     pub refused: u64,
+    /// Tombstones dropped since there were more than `[limits] tombstones`.
+    pub tombstones_dropped: u64,
     /// Publishes that found an inbox full and waited.
     pub waits: u64,
     /// Updates of live sources that a newer one replaced because an inbox was full.
@@ -91,7 +93,7 @@ pub struct Refused {
 /// Why nothing of a publish went out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotPublished {
-    #[error("an inbox is full: [limits] inbox_updates")]
+    #[error("an inbox is full: [limits] inbox_updates, inbox_bytes")]
     Full,
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -101,7 +103,7 @@ impl Sequencer {
     /// `start` is the process's, for [`Clock`]. `epoch` as from [`new_epoch`].
     pub fn new(epoch: Arc<str>, inboxes: Vec<Arc<Inbox>>, limits: &Limits, start: Instant) -> Arc<Self> {
         let state = State {
-            topics: Topics::new(limits.topics, limits.tombstones),
+            topics: Topics::new(limits),
             version: 0,
             clock: Clock::new(start),
             counters: Counters::default(),
@@ -193,6 +195,11 @@ impl Sequencer {
         self.state().topics.list(prefix, after, limit)
     }
 
+    /// Adds one to [`Counters::refused`], for an item that did not get as far as being numbered.
+    pub fn count_refused(&self) {
+        self.state().counters.refused += 1;
+    }
+
     /// Adds to [`Counters::conflated`].
     pub fn count_conflated(&self, updates: u64) {
         self.state().counters.conflated += updates;
@@ -201,7 +208,8 @@ impl Sequencer {
     pub fn counters(&self) -> Counters {
         let state = self.state();
         let (topics, tombstones) = state.topics.count();
-        Counters { topics, tombstones, version: state.version, ..state.counters }
+        let tombstones_dropped = state.topics.tombstones_dropped();
+        Counters { topics, tombstones, tombstones_dropped, version: state.version, ..state.counters }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -223,7 +231,7 @@ impl State {
         for item in items {
             self.topics.apply(item, self.version, &mut ops);
         }
-        Ok(Batch { version: self.version, ops })
+        Ok(Batch::new(self.version, ops))
     }
 
     fn number_each(&mut self, items: &[Item]) -> Result<(Batch, usize), Refused> {
@@ -244,7 +252,7 @@ impl State {
                 Err(_) => break,
             }
         }
-        Ok((Batch { version: self.version, ops }, accepted))
+        Ok((Batch::new(self.version, ops), accepted))
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
+    config::Limits,
     topic::{BadTopic, check_topic},
     update::{Op, TopicId, Update},
 };
@@ -39,8 +40,20 @@ pub enum Why {
         "topic {topic} would be one too many: there are {max} already; raise [limits] topics or DELETE some"
     )]
     TooMany { topic: Arc<str>, max: usize },
+    #[error(
+        "data of topic {topic} has {bytes} bytes, [limits] value_bytes is {max}: divide it or raise that"
+    )]
+    TooLong { topic: Arc<str>, bytes: usize, max: usize },
     #[error("there is no topic {topic}")]
     Unknown { topic: Arc<str> },
+}
+
+/// `bytes_max`: `[limits] value_bytes`.
+pub fn check_value(topic: &str, data: &[u8], bytes_max: usize) -> Result<(), Why> {
+    if data.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(Why::TooLong { topic: topic.into(), bytes: data.len(), max: bytes_max })
 }
 
 /// A topic as `GET /topics` lists it.
@@ -71,6 +84,8 @@ pub struct Topics {
     /// Removed topics that are still remembered, oldest first.
     tombstones: BTreeMap<(u64, TopicId), Arc<str>>,
     tombstones_max: usize,
+    tombstones_dropped: u64,
+    value_bytes_max: usize,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -80,14 +95,15 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// `live_max`: `[limits] topics`; `tombstones_max`: `[limits] tombstones`.
-    pub fn new(live_max: usize, tombstones_max: usize) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
             by_name: BTreeMap::new(),
             live: 0,
-            live_max,
+            live_max: limits.topics,
             tombstones: BTreeMap::new(),
-            tombstones_max,
+            tombstones_max: limits.tombstones,
+            tombstones_dropped: 0,
+            value_bytes_max: limits.value_bytes,
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -97,6 +113,7 @@ impl Topics {
 
     /// Whether `item` may be applied. `births` are the topics that earlier items of the same group bring to life.
     pub fn admit<'a>(&self, item: &'a Item, births: &mut HashSet<&'a str>) -> Result<(), Why> {
+        check_value(&item.topic, &item.data, self.value_bytes_max)?;
         let known = self.by_name.get(&*item.topic);
         if known.is_some_and(|t| !t.gone) || births.contains(&*item.topic) {
             return Ok(());
@@ -176,6 +193,11 @@ impl Topics {
         (self.live, self.tombstones.len())
     }
 
+    /// Since the start.
+    pub fn tombstones_dropped(&self) -> u64 {
+        self.tombstones_dropped
+    }
+
     fn give_birth(&mut self, name: &Arc<str>, ops: &mut Vec<Op>) {
         let id = self.free.pop().unwrap_or_else(|| {
             self.ids += 1;
@@ -193,6 +215,7 @@ impl Topics {
             self.v_floor = self.v_floor.max(topic.v);
         }
         self.free.push(id);
+        self.tombstones_dropped += 1;
         ops.push(Op::Forget { topic: id });
     }
 }

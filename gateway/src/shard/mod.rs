@@ -221,6 +221,7 @@ impl Shard {
             patterns_refused: counters.patterns_refused,
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             inbox_depth: self.inbox.depth() as u64,
+            inbox_bytes: self.inbox.bytes() as u64,
             version: self.fanout.position(),
             ..self.stats.clone()
         }

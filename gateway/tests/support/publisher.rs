@@ -56,7 +56,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(epoch: &str, inbox: Arc<Inbox>, limits: &Limits) -> Self {
-        let tap = Inbox::new(usize::MAX, ring::Waker::unconnected());
+        let tap = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
         Self {
             sequencer: Sequencer::new(epoch.into(), vec![inbox, tap.clone()], limits, Instant::now()),
             tap,

@@ -26,12 +26,12 @@ pub struct SourceCounters {
 pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceCounters>) {
     for source in config.sources.clone() {
         let (sequencer, counters) = (sequencer.clone(), counters.clone());
-        let line_bytes_max = config.limits.publish_bytes;
+        let limits = config.limits.clone();
         counters.running.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let ended = match &source {
                 Source::Replay { path, speed, repeat } => {
-                    replay::run(&sequencer, path, *speed, *repeat, line_bytes_max).await
+                    replay::run(&sequencer, path, *speed, *repeat, &limits).await
                 }
                 Source::Synthetic { symbols, updates_per_s, seed } => {
                     synthetic::run(&sequencer, *symbols, *updates_per_s, *seed).await

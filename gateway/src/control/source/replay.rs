@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
-    path::Path,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
@@ -13,9 +13,14 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use tokio::sync::mpsc;
 
-use crate::control::{
-    line::Line,
-    sequencer::{Grouping, Item, Sequencer},
+use crate::{
+    config::Limits,
+    control::{
+        line::Line,
+        sequencer::{Grouping, Item, Sequencer},
+        topics::check_value,
+    },
+    topic::check_topic,
 };
 
 /// Lines and bytes that the reader hands over at once, and how often ahead of what is played.
@@ -45,20 +50,24 @@ enum Chunk {
 }
 
 /// Plays `path`, `speed` times as fast as it was written (0: as fast as it is taken), again and again
-/// with `repeat`. Waits where an inbox is full; due times stay as they are. No line may be longer
-/// than `line_bytes_max`.
+/// with `repeat`. Waits where an inbox is full; due times stay as they are. `[limits] publish_bytes`
+/// and `value_bytes` hold for a line and its data.
 pub async fn run(
     sequencer: &Sequencer,
     path: &Path,
     speed: f64,
     repeat: bool,
-    line_bytes_max: usize,
+    limits: &Limits,
 ) -> Result<(), String> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
-    let file = path.to_owned();
+    let feed = Feed {
+        path: path.to_owned(),
+        line_bytes_max: limits.publish_bytes,
+        value_bytes_max: limits.value_bytes,
+    };
     let reader = thread::Builder::new().name("replay".to_owned());
     reader
-        .spawn(move || read_passes(&file, repeat, line_bytes_max, &sender))
+        .spawn(move || feed.read_passes(repeat, &sender))
         .map_err(|e| format!("cannot start a thread to read {}: {e}", path.display()))?;
     let mut player = Player { sequencer, speed, pass_mono_us: sequencer.now().mono_us as f64 };
     while let Some(chunk) = chunks.recv().await {
@@ -114,67 +123,87 @@ impl Player<'_> {
     }
 }
 
-fn read_passes(path: &Path, repeat: bool, line_bytes_max: usize, out: &mpsc::Sender<Chunk>) {
-    loop {
-        match read_pass(path, line_bytes_max, out) {
-            Ok(true) if repeat => {}
-            Ok(_) => return,
-            // The player may have gone; then nobody needs to know.
-            Err(error) => return drop(out.blocking_send(Chunk::Bad(error))),
-        }
-    }
+/// The file, read on a thread of its own.
+struct Feed {
+    path: PathBuf,
+    line_bytes_max: usize,
+    value_bytes_max: usize,
 }
 
-/// `false`: nobody listens any more.
-fn read_pass(path: &Path, line_bytes_max: usize, out: &mpsc::Sender<Chunk>) -> Result<bool, String> {
-    let name = path.display();
-    let file = File::open(path).map_err(|e| format!("cannot open {name}: {e}"))?;
-    let file = BufReader::new(file);
-    let mut lines: Box<dyn BufRead> = if path.extension().is_some_and(|end| end == "gz") {
-        Box::new(BufReader::new(MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    };
-    let (mut chunk, mut chunk_bytes) = (Vec::new(), 0);
-    let (mut number, mut last_at_us, mut any) = (0u64, 0, false);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        number += 1;
-        let longest = line_bytes_max as u64 + 1;
-        let read = (&mut lines).take(longest).read_until(b'\n', &mut line);
-        let read = read.map_err(|e| format!("{name}:{number}: cannot be read: {e}"))?;
-        if read as u64 == longest && line.last() != Some(&b'\n') {
-            return Err(format!("{name}:{number}: longer than [limits] publish_bytes = {line_bytes_max}"));
-        }
-        if read > 0 && !line.trim_ascii().is_empty() {
-            let entry = parse(&line, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
-            last_at_us = entry.at_us;
-            any = true;
-            chunk_bytes += line.len();
-            chunk.push(entry);
-        }
-        if (read == 0 && !chunk.is_empty()) || chunk.len() == CHUNK_LINES || chunk_bytes >= CHUNK_BYTES {
-            chunk_bytes = 0;
-            if out.blocking_send(Chunk::Entries(std::mem::take(&mut chunk))).is_err() {
-                return Ok(false);
+impl Feed {
+    fn read_passes(&self, repeat: bool, out: &mpsc::Sender<Chunk>) {
+        loop {
+            match self.read_pass(out) {
+                Ok(true) if repeat => {}
+                Ok(_) => return,
+                // The player may have gone; then nobody needs to know.
+                Err(error) => return drop(out.blocking_send(Chunk::Bad(error))),
             }
-        }
-        if read == 0 {
-            if !any {
-                return Err(format!("{name}: holds no updates"));
-            }
-            return Ok(out.blocking_send(Chunk::End { last_at_us }).is_ok());
         }
     }
-}
 
-fn parse(json: &[u8], last_at_us: u64) -> Result<Entry, String> {
-    let line = Line::parse(json)?;
-    let at_us = line.at_us.ok_or("at_us is missing: microseconds from the start of the file")?;
-    if at_us < last_at_us {
-        return Err(format!("at_us = {at_us} goes back, the line before has {last_at_us}; sort the file"));
+    /// `false`: nobody listens any more.
+    fn read_pass(&self, out: &mpsc::Sender<Chunk>) -> Result<bool, String> {
+        let (name, line_bytes_max) = (self.path.display(), self.line_bytes_max);
+        let mut lines = self.open().map_err(|e| format!("cannot open {name}: {e}"))?;
+        let (mut chunk, mut chunk_bytes) = (Vec::new(), 0);
+        let (mut number, mut last_at_us, mut any) = (0u64, 0, false);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            number += 1;
+            let longest = line_bytes_max as u64 + 1;
+            let read = (&mut lines).take(longest).read_until(b'\n', &mut line);
+            let read = read.map_err(|e| format!("{name}:{number}: cannot be read: {e}"))?;
+            if read as u64 == longest && line.last() != Some(&b'\n') {
+                return Err(format!(
+                    "{name}:{number}: longer than [limits] publish_bytes = {line_bytes_max}"
+                ));
+            }
+            if read > 0 && !line.trim_ascii().is_empty() {
+                let entry =
+                    self.parse(&line, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
+                last_at_us = entry.at_us;
+                any = true;
+                chunk_bytes += line.len();
+                chunk.push(entry);
+            }
+            if (read == 0 && !chunk.is_empty()) || chunk.len() == CHUNK_LINES || chunk_bytes >= CHUNK_BYTES {
+                chunk_bytes = 0;
+                if out.blocking_send(Chunk::Entries(std::mem::take(&mut chunk))).is_err() {
+                    return Ok(false);
+                }
+            }
+            if read == 0 {
+                if !any {
+                    return Err(format!("{name}: holds no updates"));
+                }
+                return Ok(out.blocking_send(Chunk::End { last_at_us }).is_ok());
+            }
+        }
     }
-    crate::topic::check_topic(&line.topic).map_err(|bad| bad.to_string())?;
-    Ok(Entry { at_us, topic: line.topic.as_ref().into(), data: Bytes::copy_from_slice(line.data.as_bytes()) })
+
+    fn open(&self) -> io::Result<Box<dyn BufRead>> {
+        let file = BufReader::new(File::open(&self.path)?);
+        let packed = self.path.extension().is_some_and(|end| end == "gz");
+        Ok(if packed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+    }
+
+    fn parse(&self, json: &[u8], last_at_us: u64) -> Result<Entry, String> {
+        let line = Line::parse(json)?;
+        let at_us = line.at_us.ok_or("at_us is missing: microseconds from the start of the file")?;
+        if at_us < last_at_us {
+            return Err(format!(
+                "at_us = {at_us} goes back, the line before has {last_at_us}; sort the file"
+            ));
+        }
+        check_topic(&line.topic).map_err(|bad| bad.to_string())?;
+        check_value(&line.topic, line.data.as_bytes(), self.value_bytes_max)
+            .map_err(|why| why.to_string())?;
+        Ok(Entry {
+            at_us,
+            topic: line.topic.as_ref().into(),
+            data: Bytes::copy_from_slice(line.data.as_bytes()),
+        })
+    }
 }
