@@ -18,8 +18,8 @@ pub const BAD_REQUEST: u16 = 4000;
 /// Longest name of a subscription, bytes.
 const SUB_BYTES_MAX: usize = 32;
 
-/// Longest interval a client may ask for: a day.
-const INTERVAL_MS_MAX: u64 = 86_400_000;
+/// Longest interval, as in the configuration: an hour.
+const INTERVAL_MS_MAX: u64 = 3_600_000;
 
 /// A client's message.
 #[derive(Debug, PartialEq)]

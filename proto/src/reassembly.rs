@@ -17,6 +17,9 @@ pub(crate) struct Reassembly {
     /// The frame whose payload is being received.
     payload: Option<Payload>,
     message: Option<Message>,
+    /// Of the message under way. Each counts as a byte towards the message limit, or a peer could
+    /// send them without end.
+    empty_fragments: usize,
     control: Vec<u8>,
     /// The message that the last event was delivered from.
     delivered: Option<Message>,
@@ -46,6 +49,7 @@ impl Reassembly {
             header_len: 0,
             payload: None,
             message: None,
+            empty_fragments: 0,
             control: Vec::new(),
             delivered: None,
         }
@@ -71,7 +75,7 @@ impl Reassembly {
         }
         payload.received_bytes += piece_bytes;
         payload.missing_bytes -= piece_bytes;
-        let Payload { opcode, fin, missing_bytes, .. } = *payload;
+        let Payload { opcode, fin, missing_bytes, received_bytes, .. } = *payload;
         if opcode.is_control() {
             self.control.extend_from_slice(piece);
         } else {
@@ -87,7 +91,7 @@ impl Reassembly {
             return Ok((used, None));
         }
         self.payload = None;
-        Ok((used, self.complete(opcode, fin)))
+        Ok((used, self.complete(opcode, fin, received_bytes == 0)))
     }
 
     /// Takes what belongs to the header; sets `payload` when that is all of it.
@@ -97,7 +101,7 @@ impl Reassembly {
         self.header[had..had + taken].copy_from_slice(&input[..taken]);
         let context = Context {
             masked: self.masked,
-            message_bytes: self.message.as_ref().map(Message::len),
+            message_bytes: self.message.as_ref().map(|message| message.len() + self.empty_fragments),
             message_bytes_max,
         };
         let Some(header) = Header::parse(&self.header[..had + taken], context)? else {
@@ -115,13 +119,15 @@ impl Reassembly {
         Ok(header.header_bytes - had)
     }
 
-    fn complete(&mut self, opcode: Opcode, fin: bool) -> Option<Whole> {
+    fn complete(&mut self, opcode: Opcode, fin: bool, empty: bool) -> Option<Whole> {
         if opcode.is_control() {
             return Some(Whole::Control(opcode));
         }
         if !fin {
+            self.empty_fragments += usize::from(empty);
             return None;
         }
+        self.empty_fragments = 0;
         self.delivered = self.message.take();
         match self.delivered {
             None | Some(Message::Ignored) => None,

@@ -33,6 +33,15 @@ fn a_message_may_be_as_long_as_the_limit() {
 }
 
 #[test]
+fn empty_fragments_count_so_that_they_end() {
+    let first = fragment(0x01, b"");
+    let thousand = [first.clone(), fragment(0x00, b"").repeat(999), fragment(0x80, b"")].concat();
+    assert_eq!(feed(&mut open_server(), &thousand, &SMALL), [Seen::Text(String::new())]);
+    let endless = [first, fragment(0x00, b"").repeat(2000)].concat();
+    assert_eq!(feed(&mut open_server(), &endless, &SMALL), [Seen::Fail(too_big(1001))]);
+}
+
+#[test]
 fn a_longer_frame_fails_with_its_length() {
     let frame = masked(Opcode::Binary, &[0; 1001]);
     assert_eq!(server_fails_at(&frame, &SMALL), Some((3, too_big(1001))));

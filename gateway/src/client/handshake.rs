@@ -125,7 +125,7 @@ fn subscribe_of(query: &str, patterns_max: usize) -> Result<Option<Subscribe>, S
         let value =
             decode(value).ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))?;
         match name {
-            "topics" => topics = Some(value.split(',').map(str::to_owned).collect()),
+            "topics" => topics.get_or_insert_with(Vec::new).extend(value.split(',').map(str::to_owned)),
             "interval_ms" => {
                 let ms = value
                     .parse()

@@ -148,10 +148,10 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
             section.problem(line, too_many_connections(wanted, shards, machine));
         }
     }
-    if let Some(line) = contradicts(frame_bytes, &pinned) {
+    if let (Some(_), Some(line)) = (contradicts(frame_bytes, &pinned), pinned.line) {
         let (pinned, frame) = (show_size(pinned.value), show_size(frame_bytes.value));
         let text = format!(
-            "frame_bytes_max = \"{frame}\" is above pinned_bytes = \"{pinned}\": one frame to a slow client would have it reset; raise pinned_bytes to at least \"{frame}\""
+            "pinned_bytes = \"{pinned}\" is below [fanout] frame_bytes_max = \"{frame}\": one frame to a slow client would have it reset; raise it to at least \"{frame}\""
         );
         section.problem(line, text);
     }

@@ -33,7 +33,7 @@ pub const SLOTS_RESERVED: usize = 256;
 
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("cannot listen on {addr}: {error}")]
+    #[error("cannot listen on {addr}: {error}; choose another [server] data, or end what listens there")]
     Listen { addr: SocketAddr, error: std::io::Error },
     #[error("shard {index} on CPU {cpu}: {error}")]
     Executor { index: usize, cpu: usize, error: String },
