@@ -216,8 +216,8 @@ fn contradictions_that_the_file_names_are_refused() {
         ("[fanout]\ninterval_ms_menu = [50]\ninterval_ms = 60", 3, "write at most 50"),
         (
             "[fanout]\nframe_bytes_max = \"1MiB\"\n[limits]\npinned_bytes = \"512KiB\"",
-            2,
-            "raise pinned_bytes to at least \"1MiB\"",
+            4,
+            "below [fanout] frame_bytes_max = \"1MiB\"",
         ),
         ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
