@@ -74,7 +74,8 @@ impl Shard {
             budget = self.run_job(&mut job, budget, net, now);
             if job.left > 0 {
                 self.jobs.push_front(job);
-            } else {
+            } else if self.is_alive(&job) {
+                // A member's turn may end its connection, and the last one's its class.
                 self.finish(&job, now);
             }
         }
