@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::{expect::Expect, stamp::Stamp, topic, url::Url};
+use crate::{judge::topic, report::expect::Expect, stamp::Stamp, url::Url};
 
 /// Loads a Fanwire gateway (or any WebSocket server) and checks every promise it can see.
 ///

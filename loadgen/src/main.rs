@@ -3,24 +3,17 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod catalog;
-mod client;
-mod expect;
+mod host;
 mod http;
 mod judge;
-mod message;
-mod process;
 mod progress;
 mod publish;
 mod report;
 mod run;
 mod sample;
-mod settle;
 mod shared;
-mod source;
 mod stamp;
 mod tally;
-mod topic;
 mod url;
 mod worker;
 
@@ -49,11 +42,13 @@ fn main() -> ExitCode {
 fn report(args: &Arc<Args>) -> Result<u8, String> {
     let results = run::run(args.clone())?;
     let mut report = report::build(&results);
-    let outcomes: Vec<_> = args.expect.iter().map(|expect| expect.check(&report)).collect();
-    report::add_expectations(&mut report, &outcomes);
-    for outcome in outcomes.iter().filter(|outcome| !outcome.holds) {
+    let figures = report.to_json();
+    report.expect = args.expect.iter().map(|expect| expect.check(&figures)).collect();
+    for outcome in report.expect.iter().filter(|outcome| !outcome.holds) {
         eprintln!("loadgen: {outcome}");
     }
+    let holds = report.expect.iter().all(|outcome| outcome.holds);
+    let report = report.to_json();
     if let Some(path) = &args.report {
         fs::write(path, format!("{report:#}\n"))
             .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
@@ -63,5 +58,5 @@ fn report(args: &Arc<Args>) -> Result<u8, String> {
         let reasons: Vec<String> = results.tally.failures.0.keys().cloned().collect();
         return Err(format!("no connection was established: {}", reasons.join("; ")));
     }
-    Ok(if outcomes.iter().all(|outcome| outcome.holds) { 0 } else { EXPECTATION_FAILED })
+    Ok(if holds { 0 } else { EXPECTATION_FAILED })
 }

@@ -13,11 +13,11 @@ use std::{
 
 use crate::{
     args::Args,
-    process::{self, Usage},
+    host::process::{self, Usage},
+    judge::settle::{self, Settled},
     progress::Progress,
     publish::{self, Published},
     report::Results,
-    settle::{self, Settled},
     shared::Shared,
     tally::Tally,
     worker::{Outcome, Worker},

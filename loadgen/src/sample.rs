@@ -1,7 +1,8 @@
 //! Latencies in a histogram: recorded in µs, reported in ms, merged and never averaged.
 
 use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+
+use crate::report::Quantiles;
 
 /// Longer ones count as this.
 const LONGEST_US: u64 = 600_000_000;
@@ -42,11 +43,14 @@ impl Latency {
     }
 
     /// `{p50, p90, p99, p999, max}` in ms, each null without samples.
-    pub fn report(&self) -> Value {
-        json!({
-            "p50": self.quantile_ms(0.5), "p90": self.quantile_ms(0.9), "p99": self.quantile_ms(0.99),
-            "p999": self.quantile_ms(0.999), "max": self.max_ms(),
-        })
+    pub fn report(&self) -> Quantiles {
+        Quantiles {
+            p50: self.quantile_ms(0.5),
+            p90: self.quantile_ms(0.9),
+            p99: self.quantile_ms(0.99),
+            p999: self.quantile_ms(0.999),
+            max: self.max_ms(),
+        }
     }
 }
 
@@ -68,6 +72,6 @@ mod tests {
 
     #[test]
     fn without_samples_there_is_no_figure() {
-        assert_eq!(Latency::default().report()["p99"], Value::Null);
+        assert_eq!(Latency::default().report().p99, None);
     }
 }

@@ -1,7 +1,7 @@
 //! Literal frames against every rule.
 
 use super::*;
-use crate::message::{Message, parse};
+use crate::judge::message::{Message, parse};
 
 const EPOCH: &str = "8f0c2a77d1e94b02";
 

@@ -4,12 +4,12 @@ use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use ring::{Close, ConnId, Event, Sockets};
 
-use super::{CLOSE_US, Due, RETRY_US, Worker, is_ready};
-use crate::{
+use super::{
+    CLOSE_US, Due, RETRY_US, Worker,
     client::{Context, Leave, Pace, Phase},
-    shared,
-    stamp::Arrival,
+    is_ready,
 };
+use crate::{shared, stamp::Arrival};
 
 /// Bytes a second of a slow reader.
 const SLOW_BYTES_PER_S: u64 = 16_000;

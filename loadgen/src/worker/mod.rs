@@ -11,15 +11,17 @@ use ring::{ConnId, Options, Ring, Sockets, Waker};
 
 use crate::{
     args::Args,
-    catalog::Catalog,
-    client::{Client, Pace, Phase},
-    message::Cache,
+    judge::{catalog::Catalog, message::Cache},
     shared::Shared,
     tally::{Second, Tally},
 };
 
+use client::{Client, Pace, Phase};
+
+mod client;
 mod events;
 mod schedule;
+mod source;
 
 /// What the peer may take to answer a close.
 const CLOSE_US: u64 = 2_000_000;

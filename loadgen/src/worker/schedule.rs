@@ -4,10 +4,10 @@ use std::{cmp::Reverse, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::
 
 use ring::{Close, ConnId, Sockets};
 
-use super::{CLOSE_US, Due, RETRY_US, Worker, is_ready};
-use crate::{
+use super::{
+    CLOSE_US, Due, RETRY_US, Worker,
     client::{Leave, Pace, Phase},
-    source,
+    is_ready, source,
 };
 
 /// Connects under way at once, so that the listener's backlog is not overrun.

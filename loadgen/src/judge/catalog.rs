@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::topic;
+use crate::judge::topic;
 
 /// A row of a client never grows beyond this many words (8 bytes each).
 const WORDS_MAX: usize = 1 << 20;

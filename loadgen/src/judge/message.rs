@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::catalog::Catalog;
+use crate::judge::catalog::Catalog;
 
 /// One message, as far as it concerns a subscriber.
 #[derive(Debug, Clone)]

@@ -17,8 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     http::{self, Http},
-    judge::held,
-    topic,
+    judge::{held, topic},
     url::Url,
     worker::{Final, Known, Outcome},
 };

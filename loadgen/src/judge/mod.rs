@@ -12,13 +12,15 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use crate::{
-    catalog::{Catalog, Word},
-    message::{Frame, Subscribed, Update},
-};
+use catalog::{Catalog, Word};
+use message::{Frame, Subscribed, Update};
 
+pub mod catalog;
+pub mod message;
+pub mod settle;
 #[cfg(test)]
 mod tests;
+pub mod topic;
 
 /// Broken promises, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,9 +7,11 @@ use ring::ConnId;
 
 use crate::{
     args::Args,
-    catalog::Catalog,
-    judge::{Applied, Subscription},
-    message::{Cache, Message},
+    judge::{
+        Applied, Subscription,
+        catalog::Catalog,
+        message::{Cache, Message},
+    },
     stamp::Arrival,
     tally::{Second, Tally},
 };

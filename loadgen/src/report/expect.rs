@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::report;
@@ -41,7 +43,7 @@ pub struct Expect {
 }
 
 /// How an expectation came out.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     pub expect: String,
     /// `None` where the report has no figure there (no samples, or a server on another host).
@@ -68,7 +70,7 @@ impl Expect {
             .find_map(|(at, _)| OPS.iter().find(|(s, _)| text[at..].starts_with(s)).map(|found| (at, *found)))
             .ok_or_else(|| refuse("no < <= > >= == or != in it, write for example updates.lost==0".into()))?;
         let (key, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
-        let path = resolve(key, &report::empty()).ok_or_else(|| {
+        let path = resolve(key, &report::Report::default().to_json()).ok_or_else(|| {
             refuse(format!("the report has no figure {key:?}; figures are {}", report::figures().join(", ")))
         })?;
         let split = bound.find(|c: char| c.is_ascii_alphabetic() || c == '%').unwrap_or(bound.len());

@@ -1,0 +1,3 @@
+//! What this host says of processes and of itself, from /proc.
+
+pub mod process;
