@@ -19,14 +19,14 @@ PROMISES = [
 ]
 
 
-def start(gateway, *arguments):
+def start(gateway, *arguments, promises=PROMISES, report=None, prefix=()):
     """A running loadgen and the path of its report."""
-    report = os.path.join(gateway.directory.name, "report.json")
-    command = [os.environ["LOADGEN_BIN"], "--url", gateway.url, "--admin", f"http://{gateway.admin}"]
-    command += ["--server-pid", str(gateway.process.pid), "--report", report]
-    command += [word for promise in PROMISES for word in ("--expect", promise)]
+    report = report or os.path.join(gateway.directory.name, "report.json")
+    command = [*prefix, os.environ["LOADGEN_BIN"], "--url", gateway.url, "--admin", f"http://{gateway.admin}"]
+    command += ["--server-pid", str(gateway.process.pid), "--report", report, *arguments]
+    command += [word for promise in promises for word in ("--expect", promise)]
     log = tempfile.TemporaryFile("w+")
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=log)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
     return process, report, log
 
 
@@ -47,5 +47,5 @@ def finish(running):
     return figures, broken
 
 
-def run(gateway, *arguments):
-    return finish(start(gateway, *arguments))
+def run(gateway, *arguments, **options):
+    return finish(start(gateway, *arguments, **options))

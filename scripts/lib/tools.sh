@@ -57,5 +57,11 @@ programs() {
     [ -z "${GATEWAY_BIN:-}" ] || [ -z "${LOADGEN_BIN:-}" ] || return 0
     local profile=${PROFILE:-release}
     (cd "$root" && cargo build --locked --profile "$profile" --package gateway --package loadgen --bin gateway --bin loadgen)
-    export GATEWAY_BIN=$root/target/${profile/#dev/debug}/gateway LOADGEN_BIN=$root/target/${profile/#dev/debug}/loadgen
+    export GATEWAY_BIN=$(built gateway) LOADGEN_BIN=$(built loadgen)
+}
+
+# built NAME: where cargo puts it with PROFILE.
+built() {
+    local profile=${PROFILE:-release}
+    printf '%s\n' "${CARGO_TARGET_DIR:-$root/target}/${profile/#dev/debug}/$1"
 }

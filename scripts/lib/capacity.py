@@ -1,0 +1,207 @@
+"""The capacity of one machine, row by row. Run by scripts/capacity-100k."""
+
+import argparse
+import json
+import operator
+import os
+import sys
+import threading
+import time
+
+import load
+import machine
+from gateway import Gateway
+
+SERVER = "shards = 6"
+FEED = """
+[[source]]
+kind = "synthetic"
+symbols = 5
+updates_per_s = 50.0
+"""
+INTERVAL_MS = 2000
+RAMP_S, RAMP_HOLD_S = 10, 10
+RSS_MIB_MAX = 64
+# The crash comes after so long; after the time to come back, the values have so long to be judged.
+BEFORE_CRASH_S, BACK_S, AFTER_S = 5, 60, 20
+# Closed connections keep their ports for a minute; the next row begins when few are left.
+SOCKETS_LEFT, SOCKETS_WAIT_S = 5000, 90
+HELD = ["connections.failed==0", "connections.closed==0"]
+COMPARE = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
+
+
+class Watch(threading.Thread):
+    """Once a second: how many clients the gateway counts, and its resident memory."""
+
+    def __init__(self, gateway):
+        super().__init__(daemon=True)
+        self.gateway, self.ended, self.samples = gateway, threading.Event(), []
+        self.start()
+
+    def run(self):
+        while not self.ended.wait(1):
+            try:
+                self.samples.append((time.monotonic(), connections(self.gateway), resident_mib(self.gateway)))
+            except (OSError, ValueError):
+                # Busy, or just killed: a second without a sample.
+                continue
+
+    def stop(self, wanted):
+        """(seconds for which the gateway counted all `wanted`, most MiB in that time); (0, None) if never."""
+        self.ended.set()
+        self.join()
+        full = [index for index, (_, count, _) in enumerate(self.samples) if count >= wanted]
+        if not full:
+            return 0.0, None
+        held = self.samples[full[0] : full[-1] + 1]
+        whole = all(count >= wanted for _, count, _ in held)
+        return (held[-1][0] - held[0][0]) * whole, max(mib for *_, mib in held)
+
+
+def connections(gateway):
+    _, metrics = gateway.request("GET", "/metrics")
+    lines = [line for line in metrics.splitlines() if line.startswith("fanwire_connections{")]
+    return sum(int(float(line.split()[-1])) for line in lines)
+
+
+def resident_mib(gateway):
+    return int(machine.field(f"/proc/{gateway.process.pid}/status", "VmRSS").split()[0]) / 1024
+
+
+def wait_for_ports():
+    """Until the connections of the row before are gone from the kernel."""
+    ends = time.monotonic() + SOCKETS_WAIT_S
+    while time.monotonic() < ends:
+        words = machine.field("/proc/net/sockstat", "TCP").split()
+        counts = dict(zip(words[::2], map(int, words[1::2])))
+        if counts["inuse"] + counts["orphan"] + counts["tw"] < SOCKETS_LEFT:
+            return
+        time.sleep(1)
+    print(f"sockets of the row before are still there after {SOCKETS_WAIT_S} s: {counts}", file=sys.stderr)
+
+
+class Rows:
+    """The figures as they come, printed and kept."""
+
+    def __init__(self, args):
+        self.args, self.figures = args, []
+        print(f"{'row':<10} {'figure':<34} {'goal':>10} {'measured':>12}")
+
+    def load(self, row, gateway, seconds, *arguments, promises=()):
+        """A running load of this row; its report is kept as ROW.json."""
+        words = ["--connections", str(self.args.connections), "--topics", "tick.*", "--duration", f"{seconds}s"]
+        words += ["--interval-ms", str(INTERVAL_MS), *arguments]
+        return load.start(gateway, *words, promises=promises, report=os.path.join(self.args.out, f"{row}.json"))
+
+    def check(self, row, figure, comparison, goal, measured):
+        holds = measured is not None and COMPARE[comparison](measured, goal)
+        self.figures.append({"row": row, "figure": figure, "goal": f"{comparison} {goal}", "measured": measured, "ok": holds})
+        shown = "no figure" if measured is None else f"{measured:,.2f}".removesuffix(".00")
+        verdict = "ok" if holds else "MISSED"
+        print(f"{row:<10} {figure:<34} {f'{comparison} {goal:,}':>10} {shown:>12}  {verdict}", flush=True)
+
+    def check_report(self, row, report, *goals):
+        """Checks figures of loadgen's report: (dotted key, comparison, goal)."""
+        for key, comparison, goal in goals:
+            value = report
+            for word in key.split("."):
+                value = value.get(word) if isinstance(value, dict) else None
+            self.check(row, key, comparison, goal, value)
+
+    def check_held(self, row, watch, seconds):
+        held_s, mib = watch.stop(self.args.connections)
+        # Sampled once a second, from the first sample with all clients to the last.
+        self.check(row, "gateway counts all for (s)", ">=", max(0, round(0.99 * seconds - 3)), round(held_s, 1))
+        self.check(row, "gateway RSS while connected (MiB)", "<=", RSS_MIB_MAX, mib)
+
+
+def held(rows, row, config, seconds, *arguments):
+    """A load that is held; its report."""
+    wait_for_ports()
+    with Gateway(config, server=SERVER) as gateway:
+        watch = Watch(gateway)
+        report, broken = load.finish(rows.load(row, gateway, seconds, *arguments, promises=HELD))
+        tell(row, broken)
+        everyone = [("connections.established", "==", rows.args.connections)]
+        everyone += [(f"connections.{key}", "==", 0) for key in ("failed", "closed")]
+        rows.check_report(row, report, *everyone)
+        rows.check_held(row, watch, seconds)
+    return report
+
+
+def establish(rows):
+    report = held(rows, "establish", "", rows.args.seconds)
+    rows.check_report("establish", report, ("setup.seconds", "<=", 8))
+
+
+def ramp(rows):
+    report = held(rows, "ramp", "", min(rows.args.seconds, RAMP_HOLD_S), "--ramp", f"{RAMP_S}s")
+    rows.check_report("ramp", report, ("setup.handshake_ms.p99", "<=", 500))
+
+
+def fanout(rows):
+    html = os.path.join(rows.args.out, "fanout.html")
+    report = held(rows, "fanout", FEED, rows.args.seconds, "--html", html)
+    goals = [("clients.judged", "==", rows.args.connections), ("clients.ratio_min", ">=", 0.95)]
+    goals += [("clients.gap_ms_max", "<=", 4000), ("visible_ms.p99", "<=", 4000)]
+    goals += [("updates.lost", "==", 0), ("final.lost", "==", 0)]
+    rows.check_report("fanout", report, *goals)
+
+
+def restart(rows):
+    wait_for_ports()
+    wanted = rows.args.connections
+    with Gateway(FEED, server=SERVER) as gateway:
+        seconds = BEFORE_CRASH_S + min(rows.args.seconds, BACK_S) + AFTER_S
+        running = rows.load("restart", gateway, seconds, "--reconnect")
+        while connections(gateway) < wanted and running[0].poll() is None:
+            time.sleep(0.5)
+        time.sleep(BEFORE_CRASH_S)
+        gateway.process.kill()
+        gateway.process.wait()
+        with Gateway(FEED, server=SERVER, data=gateway.data, admin=gateway.admin):
+            report, broken = load.finish(running)
+    tell("restart", broken)
+    goals = [("connections.established", "==", wanted), ("restart.cut", "==", wanted)]
+    goals += [("restart.returned", "==", wanted), ("restart.seconds", "<=", BACK_S), ("final.clients", "==", wanted)]
+    goals += [(f"updates.{fault}", "==", 0) for fault in ("lost", "duplicated", "reordered", "violations")]
+    rows.check_report("restart", report, *goals, ("final.lost", "==", 0))
+
+
+def tell(row, broken):
+    for what in broken:
+        print(f"{row}: {what}", file=sys.stderr)
+
+
+ROWS = {"establish": establish, "ramp": ramp, "fanout": fanout, "restart": restart}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="capacity-100k", description=__doc__)
+    parser.add_argument("--connections", type=int, default=100_000, help="clients (100000)")
+    parser.add_argument("--seconds", type=int, default=300, help="for which rows are held (300)")
+    parser.add_argument("--row", choices=ROWS, action="append", help="only this one; repeatable")
+    parser.add_argument("--out", default="target/capacity", help="directory of the results (target/capacity)")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    measured_on = machine.describe()
+    print("  ".join(f"{key} {value}" for key, value in measured_on.items()))
+    rows = Rows(args)
+    for row in args.row or ROWS:
+        try:
+            ROWS[row](rows)
+        except (RuntimeError, OSError) as error:
+            print(f"{row}: {error}", file=sys.stderr)
+            rows.check(row, "ran to its end", "==", 1, 0)
+    missed = [figure for figure in rows.figures if not figure["ok"]]
+    results = {"machine": measured_on, "connections": args.connections, "seconds": args.seconds}
+    path = os.path.join(args.out, "capacity.json")
+    with open(path, "w") as file:
+        json.dump(results | {"figures": rows.figures, "ok": not missed}, file, indent=2)
+        file.write("\n")
+    print(f"{len(rows.figures) - len(missed)} of {len(rows.figures)} figures hold; written to {path}")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
