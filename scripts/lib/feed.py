@@ -68,3 +68,14 @@ def generate(path, seed, seconds=30, updates=4000):
             text = rng.choice(['"\\u00e9"', '"é \\"data\\": 1"', '{ "data" : 1e2 }', "[1.50, null]", "-0.0"])
             data = f'{{"n":{number}, "price":{price},"symbol":"{topic}", "note":{text}}}'
             file.write(f'{{"at_us":{at_us},"topic":"{topic}","data":{data}}}\n')
+
+
+def steady(path, seed, topics, seconds):
+    """A feed in which every topic changes once in each second, at a moment of its own."""
+    rng = random.Random(seed)
+    with open(path, "w") as file:
+        for second in range(seconds):
+            moments = sorted((rng.randrange(1_000_000), topic) for topic in range(topics))
+            for at_us, topic in moments:
+                data = f'{{"n":{second},"price":{rng.uniform(1, 500):.4f}}}'
+                file.write(f'{{"at_us":{second * 1_000_000 + at_us},"topic":"steady.t{topic:02}","data":{data}}}\n')
