@@ -2,8 +2,8 @@
 //! fan-out benchmark, the same for every server.
 //!
 //! First line on stdout when all are connected: `connected N`. With `--seconds` it then waits for
-//! `--warmup`, counts for that long, prints one JSON object and ends; without, it holds the
-//! connections until it is killed.
+//! `--warmup`, counts for that long, prints one JSON object with its own CPU time (`user_s`,
+//! `system_s`) and ends; without, it holds the connections until it is killed.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -34,7 +34,7 @@ struct Args {
     /// Seconds to count for.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Adds the CPU time that this process spent while frames were counted.
+    /// Adds the CPU time that the process with this id spent while frames were counted.
     #[arg(long)]
     server_pid: Option<u32>,
 }
@@ -86,25 +86,41 @@ fn main() -> io::Result<()> {
         }
     };
     receiver.run_for(Duration::from_secs_f64(receiver.args.warmup))?;
-    let (before, cpu_before) = (receiver.counts, receiver.server_cpu()?);
+    let (before, cpu_before) = (receiver.counts, receiver.cpu()?);
     let began = Instant::now();
     receiver.run_for(Duration::from_secs_f64(seconds))?;
-    let cpu = receiver.server_cpu()?.zip(cpu_before).map(|(after, before)| after.since(before));
+    let cpu = receiver.cpu()?.since(cpu_before);
     report(began.elapsed(), before, receiver.counts, cpu);
     Ok(())
 }
 
-fn report(window: Duration, before: Counts, after: Counts, cpu: Option<CpuTime>) {
+/// CPU time of the two ends.
+struct Cpu {
+    server: Option<CpuTime>,
+    own: CpuTime,
+}
+
+impl Cpu {
+    fn since(self, earlier: Cpu) -> Cpu {
+        let server = self.server.zip(earlier.server).map(|(after, before)| after.since(before));
+        Cpu { server, own: self.own.since(earlier.own) }
+    }
+}
+
+fn report(window: Duration, before: Counts, after: Counts, cpu: Cpu) {
     let frames = after.frames - before.frames;
     let payload_bytes = after.payload_bytes - before.payload_bytes;
-    let cpu = cpu.map_or(String::new(), |cpu| {
+    let server = cpu.server.map_or(String::new(), |cpu| {
         format!(",\"server_user_s\":{:.3},\"server_system_s\":{:.3}", cpu.user_s, cpu.system_s)
     });
     println!(
-        "{{\"seconds\":{:.3},\"open\":{},\"ended\":{},\"frames\":{frames},\"payload_bytes\":{payload_bytes}{cpu}}}",
+        "{{\"seconds\":{:.3},\"open\":{},\"ended\":{},\"frames\":{frames},\"payload_bytes\":{payload_bytes},\
+         \"user_s\":{:.3},\"system_s\":{:.3}{server}}}",
         window.as_secs_f64(),
         after.open,
         after.ended,
+        cpu.own.user_s,
+        cpu.own.system_s,
     );
 }
 
@@ -176,8 +192,9 @@ impl Receiver {
         Ok(())
     }
 
-    fn server_cpu(&self) -> io::Result<Option<CpuTime>> {
-        self.args.server_pid.map(CpuTime::of).transpose()
+    fn cpu(&self) -> io::Result<Cpu> {
+        let server = self.args.server_pid.map(CpuTime::of).transpose()?;
+        Ok(Cpu { server, own: CpuTime::of(std::process::id())? })
     }
 }
 
