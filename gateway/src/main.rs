@@ -69,6 +69,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     logs::start(args.log_format).map_err(Failure::usage)?;
+    system::use_small_pages();
     system::check().map_err(Failure::run_time)?;
     end_on_panic();
     gateway::run::run(config, &machine).map_err(Failure::run_time)

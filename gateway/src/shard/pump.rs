@@ -20,6 +20,8 @@ use crate::{clock::Clock, config::Config, inbox::Inbox, shared::Shared};
 
 /// Completions handled before deadlines and fan-out have their turn again.
 const EVENTS_PER_TURN: usize = 1024;
+/// Requests and client messages are mostly far smaller; longer ones come in pieces.
+const RECV_BUFFER_BYTES: u32 = 2048;
 const BACKLOG: i32 = 4096;
 /// Not yet sent bytes that may lie in the kernel, where nothing can be conflated any more.
 const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
@@ -96,7 +98,11 @@ pub fn start(
             .ring_depth(128)
             .preempt_timer(PREEMPT_TIMER)
             .spawn(move || async move {
-                let options = ring::Options { slots: slots as u32, ..ring::Options::default() };
+                let options = ring::Options {
+                    slots: slots as u32,
+                    recv_buffer_bytes: RECV_BUFFER_BYTES,
+                    ..ring::Options::default()
+                };
                 let set_up = Ring::new(&options, waker)
                     .map_err(|error| StartError::Ring { index, error })
                     .and_then(|mut ring| {
