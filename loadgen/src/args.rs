@@ -28,6 +28,17 @@ struct Raw {
     /// Spreads the connects evenly over this time; without it they go as fast as they can
     #[arg(long, value_parser = duration)]
     ramp: Option<Duration>,
+    /// Spreads the connects evenly at so many a second, in place of --ramp
+    #[arg(long, value_name = "PER_S", conflicts_with = "ramp")]
+    rate: Option<f64>,
+    /// A first connect that comes to nothing is tried so many times again, after a back-off from
+    /// 100 ms to 10 s with full jitter
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    retry: u32,
+    /// Connections that the server cuts come back with `since`, after the same back-off or what the
+    /// server asked for
+    #[arg(long)]
+    reconnect: bool,
     /// Interval to ask for; without it the server's own holds
     #[arg(long)]
     interval_ms: Option<u32>,
@@ -91,6 +102,9 @@ pub struct Args {
     pub groups: Vec<Vec<String>>,
     pub duration: Duration,
     pub ramp: Duration,
+    /// Times that a first connect is tried again.
+    pub retry: u32,
+    pub reconnect: bool,
     pub interval_ms: Option<u32>,
     pub admin: Option<Url>,
     /// Percent of the connections.
@@ -165,6 +179,11 @@ impl Args {
                 }
             }
         }
+        let ramp = match raw.rate {
+            None => Duration::ZERO,
+            Some(rate) if rate > 0.0 => Duration::from_secs_f64(f64::from(raw.connections) / rate),
+            Some(rate) => return Err(format!("--rate {rate}: write connects a second, more than 0")),
+        };
         let ip =
             |text: &str| text.trim().parse().map_err(|_| format!("--source-ips {text}: not an IP address"));
         Ok(Self {
@@ -172,7 +191,9 @@ impl Args {
             connections: raw.connections,
             groups,
             duration: raw.duration,
-            ramp: raw.ramp.unwrap_or_default(),
+            ramp: raw.ramp.unwrap_or(ramp),
+            retry: raw.retry,
+            reconnect: raw.reconnect,
             interval_ms: raw.interval_ms,
             admin: raw.admin.as_deref().map(|admin| Url::parse(admin, "http")).transpose()?,
             slow: raw.slow,

@@ -34,6 +34,10 @@ pub struct Tally {
     pub failed: u64,
     /// Established connections that ended without our asking.
     pub closed: u64,
+    /// Connects tried again after one that came to nothing.
+    pub retries: u64,
+    pub restart: Restart,
+    pub evenness: Evenness,
     /// Of `--churn` and `--since-reconnects`: left, and back.
     pub left: u64,
     pub returned: u64,
@@ -50,8 +54,12 @@ pub struct Tally {
     pub arrival: Latency,
     /// Of readers that were slowed down on purpose.
     pub slow_visible: Latency,
-    /// Of first connects.
+    /// Ages below zero, which count as 0 in the histograms.
+    pub visible_negative: u64,
+    pub arrival_negative: u64,
+    /// Of first connects, from their intended start to the 101, and to the end of the first snapshot.
     pub handshake: Latency,
+    pub snapshot: Latency,
     pub failures: Kinds,
     pub closes: Kinds,
     pub errors: Kinds,
@@ -66,6 +74,9 @@ impl Tally {
             (&mut self.established, other.established),
             (&mut self.failed, other.failed),
             (&mut self.closed, other.closed),
+            (&mut self.retries, other.retries),
+            (&mut self.visible_negative, other.visible_negative),
+            (&mut self.arrival_negative, other.arrival_negative),
             (&mut self.left, other.left),
             (&mut self.returned, other.returned),
             (&mut self.resumed_by_snapshot, other.resumed_by_snapshot),
@@ -83,11 +94,69 @@ impl Tally {
         self.arrival.merge(&other.arrival);
         self.slow_visible.merge(&other.slow_visible);
         self.handshake.merge(&other.handshake);
+        self.snapshot.merge(&other.snapshot);
+        self.restart.merge(&other.restart);
+        self.evenness.merge(&other.evenness);
         self.failures.merge(&other.failures);
         self.closes.merge(&other.closes);
         self.errors.merge(&other.errors);
         self.notices.merge(&other.notices);
         self.interval_ms = self.interval_ms.max(other.interval_ms);
+    }
+}
+
+/// Connections that the server cut and that came back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Restart {
+    pub cut: u64,
+    pub back: u64,
+    /// The first cut and the last return, µs since the run's origin.
+    pub first_cut_us: Option<u64>,
+    pub last_back_us: Option<u64>,
+}
+
+impl Restart {
+    pub fn cut(&mut self, now_us: u64) {
+        self.cut += 1;
+        self.first_cut_us.get_or_insert(now_us);
+    }
+
+    pub fn back(&mut self, now_us: u64) {
+        self.back += 1;
+        self.last_back_us = Some(now_us);
+    }
+
+    /// From the first cut until all were back; `None` while some are not, or without a cut.
+    pub fn seconds(&self) -> Option<f64> {
+        let us = self.last_back_us?.saturating_sub(self.first_cut_us?);
+        (self.back >= self.cut).then_some(us as f64 / 1e6)
+    }
+
+    fn merge(&mut self, other: &Restart) {
+        self.cut += other.cut;
+        self.back += other.back;
+        self.first_cut_us = self.first_cut_us.into_iter().chain(other.first_cut_us).min();
+        self.last_back_us = self.last_back_us.max(other.last_back_us);
+    }
+}
+
+/// Of the connections that were held for the whole window at full speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Evenness {
+    pub judged: u64,
+    pub frames_min: Option<u32>,
+    pub gap_us_max: Option<u32>,
+}
+
+impl Evenness {
+    pub fn add(&mut self, frames: u32, gap_us: u32) {
+        self.merge(&Evenness { judged: 1, frames_min: Some(frames), gap_us_max: Some(gap_us) });
+    }
+
+    fn merge(&mut self, other: &Evenness) {
+        self.judged += other.judged;
+        self.frames_min = self.frames_min.into_iter().chain(other.frames_min).min();
+        self.gap_us_max = self.gap_us_max.max(other.gap_us_max);
     }
 }
 

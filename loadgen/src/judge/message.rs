@@ -17,7 +17,11 @@ pub enum Message {
         code: i64,
         reason: Rc<str>,
     },
-    Notice(Rc<str>),
+    Notice {
+        code: Rc<str>,
+        /// 0 where the notice names none.
+        reconnect_after_ms: u32,
+    },
     /// `pong`, `status` and what later versions add.
     Other,
     /// Not what the contract describes; says why.
@@ -84,6 +88,7 @@ struct Wire<'a> {
     interval_ms: Option<u64>,
     code: Option<&'a RawValue>,
     reason: Option<Cow<'a, str>>,
+    reconnect_after_ms: Option<u32>,
     #[serde(borrow)]
     updates: Option<Vec<WireUpdate<'a>>>,
 }
@@ -152,7 +157,10 @@ fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Messa
         },
         "notice" => {
             let code = wire.code.map_or("", RawValue::get);
-            Message::Notice(code.trim_matches('"').into())
+            Message::Notice {
+                code: code.trim_matches('"').into(),
+                reconnect_after_ms: wire.reconnect_after_ms.unwrap_or_default(),
+            }
         }
         _ => Message::Other,
     })

@@ -1,8 +1,8 @@
 //! A report made of what the threads counted.
 
 use super::{
-    Bytes, Clients, Connections, Final, Frames, Host, Kinds, Own, Publish, Report, Run, Server, Setup, Slow,
-    Updates, Window,
+    Bytes, Clients, Connections, Final, Frames, Host, Kinds, Negative, Own, Publish, Report, Restart, Run,
+    Server, Setup, Slow, Updates, Window,
 };
 use crate::{host::process::Usage, judge::settle::Settled, publish::Published, tally::Tally};
 
@@ -37,14 +37,14 @@ pub fn build(results: &Results) -> Report {
             closed: tally.closed,
             left: tally.left,
             returned: tally.returned,
+            retries: tally.retries,
             resumed_by_snapshot: tally.resumed_by_snapshot,
-            ..Connections::default()
         },
         setup: Setup {
             seconds: results.setup_seconds,
             per_s: per_s(tally.established, results.setup_seconds),
             handshake_ms: tally.handshake.report(),
-            ..Setup::default()
+            snapshot_ms: tally.snapshot.report(),
         },
         window: Window { seconds: window, threads: results.threads as u64, interval_ms: tally.interval_ms },
         frames: Frames {
@@ -53,10 +53,11 @@ pub fn build(results: &Results) -> Report {
             snapshots: tally.snapshots,
         },
         updates: updates(tally, window),
-        clients: Clients::default(),
+        clients: clients(tally, window),
         bytes: Bytes { payload: tally.payload_bytes, wire: tally.wire_bytes },
         visible_ms: tally.visible.report(),
         arrival_ms: tally.arrival.report(),
+        negative: Negative { visible: tally.visible_negative, arrival: tally.arrival_negative },
         slow: Slow { visible_ms: tally.slow_visible.report() },
         r#final: Final {
             clients: results.settled.clients,
@@ -68,6 +69,11 @@ pub fn build(results: &Results) -> Report {
             refused: published.refused,
             per_s: per_s(published.accepted, published.seconds),
             ..Publish::default()
+        },
+        restart: Restart {
+            cut: tally.restart.cut,
+            returned: tally.restart.back,
+            seconds: tally.restart.seconds(),
         },
         server: Server {
             rss_bytes: results.server.map(|(_, end)| end.rss_bytes),
@@ -86,6 +92,20 @@ pub fn build(results: &Results) -> Report {
         errors: kinds(&tally.errors),
         notices: kinds(&tally.notices),
         ..Report::default()
+    }
+}
+
+fn clients(tally: &Tally, window_seconds: f64) -> Clients {
+    let even = &tally.evenness;
+    let interval_s = tally.interval_ms as f64 / 1000.0;
+    let expected_frames = (interval_s > 0.0).then(|| window_seconds / interval_s);
+    let ratio = |frames: u32| expected_frames.map(|expected| f64::from(frames) / expected);
+    Clients {
+        judged: even.judged,
+        expected_frames,
+        frames_min: even.frames_min.map(u64::from),
+        ratio_min: even.frames_min.and_then(ratio),
+        gap_ms_max: even.gap_us_max.map(|us| f64::from(us) / 1000.0),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection: proto's client role, and what is received put before the judge. No ring, no clock.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, rc::Rc};
 
 use proto::{Conn, Event, Limits, encode, handshake};
 use ring::ConnId;
@@ -10,7 +10,7 @@ use crate::{
     judge::{
         Applied, Subscription,
         catalog::Catalog,
-        message::{Cache, Message},
+        message::{Cache, Frame, Message},
     },
     stamp::Arrival,
     tally::{Second, Tally},
@@ -69,18 +69,55 @@ pub struct Client {
     pub ending: bool,
     /// The first connect was counted, as ready or as failed.
     pub decided: bool,
+    /// It was established at least once.
+    pub known: bool,
+    /// The server cut it, and it is not back yet.
+    pub cut: bool,
+    /// The server said that coming back does not help (close codes 4500 to 4999).
+    pub barred: bool,
+    /// Connects that came to nothing since it was last ready.
+    pub tries: u8,
+    /// What a `notice` asked to wait before coming back.
+    pub after_ms: u32,
     /// µs since the run's origin: a slow reader does not read before.
     pub read_from_us: u64,
     /// Which list of patterns.
     pub group: u16,
     /// Counts connects, so that timers of earlier ones are known as such.
     pub attempt: u32,
-    /// µs since the run's origin: the start of the last connect.
-    pub connect_us: u64,
+    /// µs since the run's origin: when the last connect was meant to start.
+    pub intended_us: u64,
+    pub evenness: Evenness,
     /// Bytes to send once no send is in flight.
     pub outbox: Vec<u8>,
     pub subscription: Subscription,
     proto: Conn,
+}
+
+/// How evenly frames with updates come to one connection within the window.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evenness {
+    /// µs since the run's origin: ready since then.
+    pub from_us: u64,
+    /// The same of the last frame; before the window's begin: none yet.
+    pub last_us: u64,
+    pub gap_us_max: u32,
+    pub frames: u32,
+}
+
+impl Evenness {
+    fn frame(&mut self, now_us: u64, begin_us: u64) {
+        self.frames = self.frames.saturating_add(1);
+        self.gap(now_us, begin_us);
+        self.last_us = now_us;
+    }
+
+    /// The longest time without a frame, if the next one came at `now_us`.
+    pub fn gap(&mut self, now_us: u64, begin_us: u64) -> u32 {
+        let gap_us = now_us.saturating_sub(self.last_us.max(begin_us));
+        self.gap_us_max = self.gap_us_max.max(u32::try_from(gap_us).unwrap_or(u32::MAX));
+        self.gap_us_max
+    }
 }
 
 /// What input is handled with.
@@ -92,6 +129,9 @@ pub struct Context<'a> {
     pub tally: &'a mut Tally,
     pub second: &'a mut Second,
     pub arrival: Arrival,
+    /// The arrival, and the window's begin, in µs since the run's origin.
+    pub now_us: u64,
+    pub begin_us: u64,
     /// The arrival lies in the window.
     pub measured: bool,
 }
@@ -106,18 +146,24 @@ impl Client {
             sending: false,
             ending: false,
             decided: false,
+            known: false,
+            cut: false,
+            barred: false,
+            tries: 0,
+            after_ms: 0,
             read_from_us: 0,
             group,
             attempt: 0,
-            connect_us: 0,
+            intended_us: 0,
+            evenness: Evenness::default(),
             outbox: Vec::new(),
             subscription: Subscription::default(),
             proto: Conn::client([0; 16]),
         }
     }
 
-    /// A connect begins.
-    pub fn connecting(&mut self, conn: ConnId, now_us: u64) {
+    /// A connect begins, which was meant to at `intended_us`.
+    pub fn connecting(&mut self, conn: ConnId, intended_us: u64) {
         let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         self.proto = Conn::client(nonce);
         self.conn = Some(conn);
@@ -126,7 +172,7 @@ impl Client {
         self.sending = false;
         self.ending = false;
         self.attempt = self.attempt.wrapping_add(1);
-        self.connect_us = now_us;
+        self.intended_us = intended_us;
         self.outbox = nonce.to_vec();
     }
 
@@ -174,8 +220,9 @@ impl Client {
                     greet(&mut self.outbox, &self.subscription, context.args, self.group);
                 }
                 Event::Text(text) if self.phase != Phase::Closing => {
-                    let Self { subscription, pace, group, .. } = self;
-                    let whole = message(subscription, *pace, *group, text.as_bytes(), context);
+                    let Self { subscription, pace, group, evenness, after_ms, .. } = self;
+                    let mut reader = Reader { subscription, evenness, after_ms, pace: *pace, group: *group };
+                    let whole = reader.message(text.as_bytes(), context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
                     }
@@ -184,7 +231,7 @@ impl Client {
                     if context.args.raw.is_none() {
                         context.tally.faults.violation("a binary message without a binary subprotocol");
                     } else {
-                        count_raw(payload, self.pace, context);
+                        count_raw(payload, self.pace, &mut self.evenness, context);
                     }
                 }
                 Event::Ping(payload) => {
@@ -200,6 +247,7 @@ impl Client {
                         let comma = if reason.is_empty() { "" } else { " " };
                         context.tally.closes.add(&format!("{code}{comma}{reason}"), 1);
                     }
+                    self.barred = (4500..5000).contains(&code);
                     if self.phase != Phase::Closing {
                         self.close(if code == 1005 { 1000 } else { code });
                     }
@@ -247,68 +295,87 @@ fn greet(outbox: &mut Vec<u8>, subscription: &Subscription, args: &Args, group: 
     encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
 }
 
-/// Handles a text message. `true`: a batch or snapshot is whole now.
-fn message(
-    subscription: &mut Subscription,
+/// What of a client a message concerns; the text itself is still borrowed from its protocol state.
+struct Reader<'a> {
+    subscription: &'a mut Subscription,
+    evenness: &'a mut Evenness,
+    after_ms: &'a mut u32,
     pace: Pace,
     group: u16,
-    text: &[u8],
-    context: &mut Context<'_>,
-) -> bool {
-    if context.args.raw.is_some() {
-        count_raw(text, pace, context);
-        return false;
-    }
-    let catalog = &mut context.catalogs[usize::from(group)];
-    let tally = &mut *context.tally;
-    match context.cache.parse(text, group, catalog, subscription.epoch()) {
-        Message::Frame(frame) => {
-            let resumed = subscription.since().is_some();
-            let arrival_us = context.arrival.wall_us;
-            let sampled = context.measured && pace == Pace::Full;
-            let Tally { faults, arrival, .. } = tally;
-            let applied = subscription.apply(&frame, catalog, faults, &mut |ts| {
-                if sampled {
-                    arrival.record(arrival_us.saturating_sub(ts));
-                }
-            });
-            if frame.snapshot {
-                tally.snapshots += 1;
-            } else {
-                count(text.len(), frame.updates.len(), context);
-            }
-            let Applied::Whole(whole) = applied else { return false };
-            if whole.first && whole.snapshot && resumed {
-                context.tally.resumed_by_snapshot += 1;
-            }
-            if let Some(oldest) = whole.oldest
-                && !whole.first
-                && !whole.snapshot
-            {
-                sample(arrival_us.saturating_sub(oldest), pace, context);
-            }
-            if context.measured {
-                context.tally.conflated += whole.conflated;
-            }
-            return true;
-        }
-        Message::Subscribed(answer) => {
-            tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
-            subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
-        }
-        Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
-        Message::Notice(code) => tally.notices.add(&code, 1),
-        Message::Malformed(why) => {
-            tally.faults.violation("a message that is not as the contract says");
-            tally.errors.add(&why, 1);
-        }
-        Message::Other => {}
-    }
-    false
 }
 
-fn count_raw(payload: &[u8], pace: Pace, context: &mut Context<'_>) {
+impl Reader<'_> {
+    /// Handles a text message. `true`: a batch or snapshot is whole now.
+    fn message(&mut self, text: &[u8], context: &mut Context<'_>) -> bool {
+        if context.args.raw.is_some() {
+            count_raw(text, self.pace, self.evenness, context);
+            return false;
+        }
+        let catalog = &mut context.catalogs[usize::from(self.group)];
+        let tally = &mut *context.tally;
+        match context.cache.parse(text, self.group, catalog, self.subscription.epoch()) {
+            Message::Frame(frame) => return self.frame(&frame, text.len(), context),
+            Message::Subscribed(answer) => {
+                tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
+                self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
+            }
+            Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
+            Message::Notice { code, reconnect_after_ms } => {
+                *self.after_ms = reconnect_after_ms;
+                tally.notices.add(&code, 1);
+            }
+            Message::Malformed(why) => {
+                tally.faults.violation("a message that is not as the contract says");
+                tally.errors.add(&why, 1);
+            }
+            Message::Other => {}
+        }
+        false
+    }
+
+    fn frame(&mut self, frame: &Rc<Frame>, bytes: usize, context: &mut Context<'_>) -> bool {
+        let catalog = &context.catalogs[usize::from(self.group)];
+        let resumed = self.subscription.since().is_some();
+        let arrival_us = context.arrival.wall_us;
+        let sampled = context.measured && self.pace == Pace::Full;
+        let Tally { faults, arrival, arrival_negative, .. } = &mut *context.tally;
+        let applied = self.subscription.apply(frame, catalog, faults, &mut |ts| {
+            if sampled {
+                *arrival_negative += u64::from(ts > arrival_us);
+                arrival.record(arrival_us.saturating_sub(ts));
+            }
+        });
+        if frame.snapshot {
+            context.tally.snapshots += 1;
+        } else {
+            count(bytes, frame.updates.len(), context);
+        }
+        let Applied::Whole(whole) = applied else { return false };
+        if whole.first && whole.snapshot && resumed {
+            context.tally.resumed_by_snapshot += 1;
+        }
+        if let Some(oldest) = whole.oldest
+            && !whole.first
+            && !whole.snapshot
+        {
+            if sampled {
+                context.tally.visible_negative += u64::from(oldest > arrival_us);
+                self.evenness.frame(context.now_us, context.begin_us);
+            }
+            sample(arrival_us.saturating_sub(oldest), self.pace, context);
+        }
+        if context.measured {
+            context.tally.conflated += whole.conflated;
+        }
+        true
+    }
+}
+
+fn count_raw(payload: &[u8], pace: Pace, evenness: &mut Evenness, context: &mut Context<'_>) {
     count(payload.len(), 0, context);
+    if context.measured {
+        evenness.frame(context.now_us, context.begin_us);
+    }
     let stamp = context.args.raw.as_ref().map(|raw| &raw.stamp);
     if let Some(us) = stamp.and_then(|stamp| stamp.age_us(payload, context.arrival)) {
         sample(us, pace, context);

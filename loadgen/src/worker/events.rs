@@ -5,7 +5,7 @@ use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
 use ring::{Close, ConnId, Event, Sockets};
 
 use super::{
-    CLOSE_US, Due, RETRY_US, Worker,
+    BACKOFF_US, CLOSE_US, Due, Worker,
     client::{Context, Leave, Pace, Phase},
     is_ready,
 };
@@ -77,6 +77,8 @@ impl Worker {
             tally: &mut self.tally,
             second: &mut self.second,
             arrival,
+            now_us,
+            begin_us: self.shared.begin_us.load(Relaxed),
             measured,
         };
         let client = &mut self.clients[index as usize];
@@ -93,15 +95,15 @@ impl Worker {
     }
 
     fn established(&mut self, index: u32, now_us: u64) {
-        let client = &self.clients[index as usize];
+        let client = &mut self.clients[index as usize];
         self.connecting -= 1;
         self.shared.open.fetch_add(1, Relaxed);
-        if client.attempt > 1 {
+        if std::mem::replace(&mut client.known, true) {
             self.tally.returned += 1;
             return;
         }
         self.tally.established += 1;
-        self.tally.handshake.record(now_us - client.connect_us);
+        self.tally.handshake.record(now_us.saturating_sub(client.intended_us));
         self.shared.established.fetch_add(1, Relaxed);
         self.shared.established_us.fetch_max(now_us, Relaxed);
     }
@@ -112,7 +114,13 @@ impl Worker {
         if before != client.phase && is_ready(&self.args, client) {
             if !std::mem::replace(&mut client.decided, true) {
                 self.shared.ready.fetch_add(1, Relaxed);
+                self.tally.snapshot.record(now_us.saturating_sub(client.intended_us));
             }
+            if std::mem::take(&mut client.cut) {
+                self.tally.restart.back(now_us);
+            }
+            client.tries = 0;
+            client.evenness.from_us = now_us;
             if client.pace == Pace::Stalled {
                 self.ring.pause_receive(conn);
             }
@@ -139,9 +147,10 @@ impl Worker {
     fn closed(&mut self, conn: ConnId, now_us: u64) {
         let Some(index) = self.index(conn) else { return };
         let client = &mut self.clients[index as usize];
-        let (leave, phase, attempt) = (client.leave, client.phase, client.attempt);
-        client.disconnected(leave == Leave::Resume);
+        let (leave, phase) = (client.leave, client.phase);
         let established = !matches!(phase, Phase::Connecting | Phase::Handshake);
+        let returns = client.known && (!established || self.args.reconnect) && !client.barred;
+        client.disconnected(leave == Leave::Resume || leave == Leave::No && returns);
         if established {
             self.shared.open.fetch_sub(1, Relaxed);
         } else {
@@ -150,14 +159,35 @@ impl Worker {
         match leave {
             Leave::Replace | Leave::Resume => self.again.push_back(index),
             Leave::ForGood => {}
-            Leave::No if established => self.tally.closed += 1,
-            Leave::No if attempt == 1 => self.tally.failed += 1,
-            Leave::No => self.timers.push(Reverse((now_us + RETRY_US, index, attempt, Due::Retry))),
+            Leave::No => {
+                if established {
+                    self.tally.closed += 1;
+                    self.tally.restart.cut(now_us);
+                    client.cut = true;
+                }
+                if returns || !client.known && u32::from(client.tries) < self.args.retry {
+                    self.retry(index, now_us);
+                    return;
+                }
+                self.tally.failed += u64::from(!client.known);
+            }
         }
         // The window waits for every first connection: ready, or never to be.
         if !std::mem::replace(&mut client.decided, true) {
             self.shared.failed.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Has a connection tried again after a while: what the server asked for, else a back-off with
+    /// full jitter, so that those who were cut together do not come back together.
+    fn retry(&mut self, index: u32, now_us: u64) {
+        let client = &mut self.clients[index as usize];
+        let most_us = (BACKOFF_US.0 << client.tries.min(16)).min(BACKOFF_US.1);
+        let asked_us = u64::from(std::mem::take(&mut client.after_ms)) * 1000;
+        let due_us = now_us + if asked_us > 0 { asked_us } else { fastrand::u64(..most_us) };
+        client.tries = client.tries.saturating_add(1);
+        self.tally.retries += 1;
+        self.timers.push(Reverse((due_us, index, client.attempt, Due::Retry)));
     }
 
     /// Closes all connections with 1000 and waits a little for the answers.

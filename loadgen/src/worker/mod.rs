@@ -25,8 +25,11 @@ mod source;
 
 /// What the peer may take to answer a close.
 const CLOSE_US: u64 = 2_000_000;
-/// After a reconnect that failed.
-const RETRY_US: u64 = 1_000_000;
+/// The back-off after connects that came to nothing: up to the first, twice that after each, up to the last.
+const BACKOFF_US: (u64, u64) = (100_000, 10_000_000);
+/// Receive buffers of all rings together.
+const RECV_BUFFERS: usize = 4096;
+const RECV_BUFFER_BYTES: u32 = 4096;
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -100,8 +103,8 @@ impl Worker {
         let slots = clients.len().max(1) as u32;
         let options = Options {
             slots,
-            recv_buffers: 2048,
-            recv_buffer_bytes: 8192,
+            recv_buffers: recv_buffers(threads),
+            recv_buffer_bytes: RECV_BUFFER_BYTES,
             cq_entries: 16384,
             ..Options::default()
         };
@@ -164,7 +167,15 @@ impl Worker {
     /// The window ends: what was seen by now must be everywhere soon, so everyone reads at full speed.
     fn end_window(&mut self) {
         self.at_end = Some(self.known());
+        let (begin_us, end_us) = (self.shared.begin_us.load(Relaxed), self.shared.end_us.load(Relaxed));
         for client in &mut self.clients {
+            if client.pace == Pace::Full
+                && is_ready(&self.args, client)
+                && client.evenness.from_us <= begin_us
+            {
+                let even = &mut client.evenness;
+                self.tally.evenness.add(even.frames, even.gap(end_us, begin_us));
+            }
             if client.pace == Pace::Full {
                 continue;
             }
@@ -199,6 +210,12 @@ impl Worker {
         let index = *self.by_slot.get(conn.slot as usize)?;
         (self.clients.get(index as usize)?.conn == Some(conn)).then_some(index)
     }
+}
+
+/// A ring's share, a power of two: most connections are silent at any moment.
+fn recv_buffers(threads: usize) -> u16 {
+    let share = (RECV_BUFFERS / threads).clamp(256, 2048);
+    1 << share.ilog2()
 }
 
 /// Without Fanwire's protocol there is no first answer to wait for.

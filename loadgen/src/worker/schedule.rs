@@ -5,7 +5,7 @@ use std::{cmp::Reverse, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::
 use ring::{Close, ConnId, Sockets};
 
 use super::{
-    CLOSE_US, Due, RETRY_US, Worker,
+    BACKOFF_US, CLOSE_US, Due, Worker,
     client::{Leave, Pace, Phase},
     is_ready, source,
 };
@@ -31,8 +31,14 @@ impl Worker {
         if self.begun == self.clients.len() || self.connecting >= CONNECTING_MAX {
             return u64::MAX;
         }
-        let index = (self.thread + self.begun * self.threads) as u64;
-        self.args.ramp.as_micros() as u64 * index / u64::from(self.args.connections)
+        self.intended_us(self.begun).unwrap_or(0)
+    }
+
+    /// When the first connect of this thread's client `index` is meant to start; `None`: as soon as can be.
+    fn intended_us(&self, index: usize) -> Option<u64> {
+        let global = (self.thread + index * self.threads) as u64;
+        let ramp_us = self.args.ramp.as_micros() as u64;
+        (ramp_us > 0).then(|| ramp_us * global / u64::from(self.args.connections))
     }
 
     pub(super) fn schedule(&mut self, now_us: u64) {
@@ -43,13 +49,14 @@ impl Worker {
             self.elapsed(index, attempt, due, now_us);
         }
         while self.next_connect_us() <= now_us {
+            let intended_us = self.intended_us(self.begun).unwrap_or(now_us);
             self.begun += 1;
-            self.connect(self.begun as u32 - 1, now_us);
+            self.connect(self.begun as u32 - 1, intended_us, now_us);
         }
         while self.connecting < CONNECTING_MAX
             && let Some(index) = self.again.pop_front()
         {
-            self.connect(index, now_us);
+            self.connect(index, now_us, now_us);
         }
         self.leave(now_us);
         if self.at_end.is_none() && now_us >= self.shared.end_us.load(Relaxed) {
@@ -87,19 +94,19 @@ impl Worker {
         }
     }
 
-    fn connect(&mut self, index: u32, now_us: u64) {
+    fn connect(&mut self, index: u32, intended_us: u64, now_us: u64) {
         let global = self.thread + index as usize * self.threads;
         let source: Option<SocketAddr> = source::address(&self.args, global);
         let client = &mut self.clients[index as usize];
         match self.ring.connect(source, self.args.url.addr) {
             Some(conn) => {
-                client.connecting(conn, now_us);
+                client.connecting(conn, intended_us);
                 self.by_slot[conn.slot as usize] = index;
                 self.connecting += 1;
                 self.timers.push(Reverse((now_us + SETUP_US, index, client.attempt, Due::Deadline)));
             }
             // The slot of the connection that it replaces is not free yet.
-            None => self.timers.push(Reverse((now_us + RETRY_US, index, client.attempt, Due::Retry))),
+            None => self.timers.push(Reverse((now_us + BACKOFF_US.0, index, client.attempt, Due::Retry))),
         }
     }
 
