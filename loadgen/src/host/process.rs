@@ -2,11 +2,15 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::{IpAddr, SocketAddr},
 };
 
 /// `USER_HZ`, the unit of times in /proc/PID/stat: 100 on every architecture that Linux runs on today.
 const TICKS_PER_S: f64 = 100.0;
+
+/// A listener's state in /proc/net/tcp.
+const LISTEN: &str = "0A";
 
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +35,8 @@ pub fn usage(pid: u32) -> Option<Usage> {
 pub fn listening(addr: SocketAddr) -> Option<u32> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| table.lines().filter_map(|line| listener_inode(line, addr)).collect::<Vec<_>>())
+        .filter_map(|table| fs::File::open(table).ok())
+        .flat_map(|table| listener_inodes(BufReader::new(table), addr))
         .collect();
     let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let pids = fs::read_dir("/proc").ok()?.flatten();
@@ -43,11 +47,18 @@ pub fn listening(addr: SocketAddr) -> Option<u32> {
     })
 }
 
+/// Listeners come first in the table; with very many connections the rest is long.
+fn listener_inodes(table: impl BufRead, addr: SocketAddr) -> Vec<String> {
+    let rows = table.lines().skip(1).map_while(Result::ok);
+    let listeners = rows.take_while(|row| row.split_whitespace().nth(3) == Some(LISTEN));
+    listeners.filter_map(|row| listener_inode(&row, addr)).collect()
+}
+
 /// The inode in a line of /proc/net/tcp or tcp6, if that is a listener that `addr` leads to.
 fn listener_inode(line: &str, addr: SocketAddr) -> Option<String> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = fields.get(1)?.split_once(':')?;
-    let listens = *fields.get(3)? == "0A" && u16::from_str_radix(port, 16).ok()? == addr.port();
+    let listens = *fields.get(3)? == LISTEN && u16::from_str_radix(port, 16).ok()? == addr.port();
     let anywhere = ip.bytes().all(|byte| byte == b'0');
     // Each group of four bytes is in the machine's own order, which is taken to be little-endian.
     let here = match addr.ip() {
