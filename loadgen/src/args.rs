@@ -73,11 +73,17 @@ struct Raw {
     /// Must hold in the report, else exit code 3: 'visible.p99<250ms', 'updates.lost==0'. Repeatable
     #[arg(long, value_name = "EXPR")]
     expect: Vec<String>,
-    /// Any other server: sends this text after the handshake in place of the subscribe message. Repeatable
+    /// Any other server: sends this text after the handshake in place of the subscribe message;
+    /// {now_us} in it stands for µs since the epoch. Repeatable
     #[arg(long, value_name = "TEXT")]
     send: Vec<String>,
+    /// Every connection repeats what --send says so often, for servers that answer: 100ms, 1s.
+    /// {now_us} is then the time at which it was due
+    #[arg(long, value_parser = duration)]
+    send_every: Option<Duration>,
     /// Any other server: where a message carries its send time. json:PATH (a number since the
-    /// epoch in s, ms, us or ns), bin8:mono (first 8 bytes, little-endian ns of CLOCK_MONOTONIC), none
+    /// epoch in s, ms, us or ns; what stands before the first { or [ is skipped), bin8:mono (first
+    /// 8 bytes, little-endian ns of CLOCK_MONOTONIC), none
     #[arg(long)]
     stamp: Option<String>,
     /// Threads, each with a ring of its own; default: one per allowed CPU, more where the limit on
@@ -127,6 +133,8 @@ pub struct Args {
 #[derive(Debug, Clone)]
 pub struct Raws {
     pub send: Vec<String>,
+    /// µs between repetitions of `send`.
+    pub send_every_us: Option<u64>,
     pub stamp: Stamp,
 }
 
@@ -217,7 +225,15 @@ impl Args {
     }
 }
 
+const SEND_EVERY_MIN: Duration = Duration::from_millis(1);
+
 fn raw_mode(raw: &Raw) -> Result<Option<Raws>, String> {
+    if raw.send.is_empty() && raw.send_every.is_some() {
+        return Err("--send-every needs the --send TEXT that it repeats".into());
+    }
+    if raw.send_every.is_some_and(|every| every < SEND_EVERY_MIN) {
+        return Err("--send-every: write 1ms or more".into());
+    }
     if raw.send.is_empty() && raw.stamp.is_none() {
         return Ok(None);
     }
@@ -232,7 +248,8 @@ fn raw_mode(raw: &Raw) -> Result<Option<Raws>, String> {
         return Err(format!("{flag} does not go with --send and --stamp, which are for other protocols"));
     }
     let stamp = raw.stamp.as_deref().map_or(Ok(Stamp::None), Stamp::parse)?;
-    Ok(Some(Raws { send: raw.send.clone(), stamp }))
+    let send_every_us = raw.send_every.map(|every| every.as_micros() as u64);
+    Ok(Some(Raws { send: raw.send.clone(), send_every_us, stamp }))
 }
 
 fn patterns(list: &str) -> Result<Vec<String>, String> {
@@ -292,6 +309,8 @@ mod tests {
             (&["--topics", "a..b"], "a..b"),
             (&["--topics", "a", "--publish", "5"], "--admin"),
             (&["--topics", "a", "--send", "x"], "--topics"),
+            (&["--topics", "a", "--send-every", "1s"], "--send TEXT"),
+            (&["--send", "x", "--send-every", "0s"], "--send-every"),
             (&["--topics", "a", "--slow", "60", "--stall", "60"], "--slow"),
             (&["--topics", "a", "--connections", "0"], "--connections"),
             (&["--topics", "a", "--expect", "nonsense<1"], "nonsense"),

@@ -9,7 +9,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 pub enum Stamp {
     None,
     /// Keys (or indexes of arrays) that lead to a number since the Unix epoch. Its unit follows
-    /// from its size: seconds, milliseconds, microseconds or nanoseconds.
+    /// from its size: seconds, milliseconds, microseconds or nanoseconds. The JSON begins at the
+    /// first brace or bracket: what other protocols put before it is skipped.
     Json(Vec<String>),
     /// The first 8 bytes, little-endian: nanoseconds of the sender's `CLOCK_MONOTONIC`, which both
     /// ends share on one host.
@@ -44,7 +45,8 @@ impl Stamp {
         match self {
             Self::None => None,
             Self::Json(path) => {
-                let mut json = serde_json::Deserializer::from_slice(payload);
+                let begin = payload.iter().position(|byte| matches!(byte, b'{' | b'['))?;
+                let mut json = serde_json::Deserializer::from_slice(&payload[begin..]);
                 let sent = Path(path).deserialize(&mut json).ok()??;
                 Some(arrival.wall_us.saturating_sub(to_us(sent)))
             }
@@ -155,6 +157,8 @@ mod tests {
             let text = format!(r#"{{"x":"y","data":[{{"ts":1}},{{"a":[1,2],"ts":{sent}}},null],"z":true}}"#);
             assert_eq!(stamp.age_us(text.as_bytes(), ARRIVAL), Some(age_us), "{text}");
         }
+        let framed = b"MSG ticks 1 40\r\n{\"data\":[0,{\"ts\":1700000000499000}]}\r\n";
+        assert_eq!(stamp.age_us(framed, ARRIVAL), Some(1000));
         assert_eq!(stamp.age_us(br#"{"data":[]}"#, ARRIVAL), None);
         assert_eq!(stamp.age_us(b"not json", ARRIVAL), None);
     }

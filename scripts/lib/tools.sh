@@ -11,12 +11,15 @@ say() { printf '==> %s\n' "$*" >&2; }
 need() {
     local command=$1
     shift
-    command -v "$command" >/dev/null && return
-    say "$command is missing: installing $* with apt-get"
+    command -v "$command" >/dev/null || packages "$@"
+}
+
+packages() {
+    say "installing $* with apt-get"
     local sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
     if ! command -v apt-get >/dev/null; then
-        say "no apt-get here: install $command yourself and run this again"
+        say "no apt-get here: install $* yourself and run this again"
         return 1
     fi
     "${sudo[@]}" apt-get install -y "$@" >&2 || { "${sudo[@]}" apt-get update >&2 && "${sudo[@]}" apt-get install -y "$@" >&2; }

@@ -6,7 +6,7 @@ use proto::{Conn, Event, Limits, encode, handshake};
 use ring::ConnId;
 
 use crate::{
-    args::Args,
+    args::{Args, Raws},
     judge::{
         Applied, Subscription,
         catalog::Catalog,
@@ -18,6 +18,9 @@ use crate::{
 
 /// The gateway's parts are far smaller; other servers may send what they like.
 const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 20 };
+
+/// What may wait for a server that does not read before texts are left out.
+const OUTBOX_BYTES: usize = 64 << 10;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +198,15 @@ impl Client {
         self.subscription.disconnected(keep);
     }
 
+    /// Queues the texts of `--send` once more. `false`: too much waits for the server already.
+    pub fn say_again(&mut self, raw: &Raws, now_us: u64) -> bool {
+        let room = self.outbox.len() < OUTBOX_BYTES;
+        if room {
+            say(&mut self.outbox, raw, now_us);
+        }
+        room
+    }
+
     /// Queues a close frame.
     pub fn close(&mut self, code: u16) {
         encode::masked_close(&mut self.outbox, code, "", key());
@@ -217,7 +229,8 @@ impl Client {
             match event {
                 Event::Response(_) => {
                     self.phase = Phase::Open;
-                    greet(&mut self.outbox, &self.subscription, context.args, self.group);
+                    let now_us = context.arrival.wall_us;
+                    greet(&mut self.outbox, &self.subscription, context.args, self.group, now_us);
                 }
                 Event::Text(text) if self.phase != Phase::Closing => {
                     let Self { subscription, pace, group, evenness, after_ms, .. } = self;
@@ -275,13 +288,18 @@ impl Client {
     }
 }
 
+/// Queues the texts of `--send`; `now_us` since the Unix epoch is told where they ask for it.
+fn say(outbox: &mut Vec<u8>, raw: &Raws, now_us: u64) {
+    for text in &raw.send {
+        let text = text.replace("{now_us}", &now_us.to_string());
+        encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
+    }
+}
+
 /// Queues what follows the handshake: the texts of `--send`, or a subscribe.
-fn greet(outbox: &mut Vec<u8>, subscription: &Subscription, args: &Args, group: u16) {
+fn greet(outbox: &mut Vec<u8>, subscription: &Subscription, args: &Args, group: u16, now_us: u64) {
     if let Some(raw) = &args.raw {
-        for text in &raw.send {
-            encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
-        }
-        return;
+        return say(outbox, raw, now_us);
     }
     let topics = serde_json::json!(args.groups[usize::from(group)]);
     let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);

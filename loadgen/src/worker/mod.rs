@@ -39,6 +39,8 @@ enum Due {
     Deadline,
     /// Connect once more.
     Retry,
+    /// Say again what `--send` says.
+    Say,
 }
 
 /// What a thread hands over at the end.

@@ -9,6 +9,7 @@ use super::{
     client::{Leave, Pace, Phase},
     is_ready, source,
 };
+use crate::shared;
 
 /// Connects under way at once, so that the listener's backlog is not overrun.
 const CONNECTING_MAX: usize = 256;
@@ -46,7 +47,7 @@ impl Worker {
             && due_us <= now_us
         {
             self.timers.pop();
-            self.elapsed(index, attempt, due, now_us);
+            self.elapsed(index, attempt, due, now_us, due_us);
         }
         while self.next_connect_us() <= now_us {
             let intended_us = self.intended_us(self.begun).unwrap_or(now_us);
@@ -70,7 +71,7 @@ impl Worker {
         }
     }
 
-    fn elapsed(&mut self, index: u32, attempt: u32, due: Due, now_us: u64) {
+    fn elapsed(&mut self, index: u32, attempt: u32, due: Due, now_us: u64, due_us: u64) {
         let client = &mut self.clients[index as usize];
         if client.attempt != attempt {
             return;
@@ -78,6 +79,7 @@ impl Worker {
         match (due, client.conn) {
             (Due::Resume, Some(conn)) if client.read_from_us <= now_us => self.ring.resume_receive(conn),
             (Due::Retry, None) => self.again.push_back(index),
+            (Due::Say, Some(_)) => self.say(index, now_us, due_us),
             (Due::Deadline, Some(conn)) if client.phase == Phase::Closing || client.ending => {
                 self.ring.close(conn, Close::Reset)
             }
@@ -94,6 +96,23 @@ impl Worker {
         }
     }
 
+    /// Repeats `--send` as it was due, however late it is, and sets the next time.
+    fn say(&mut self, index: u32, now_us: u64, due_us: u64) {
+        let Some((raw, every_us)) = self.args.raw.as_ref().and_then(|raw| Some((raw, raw.send_every_us?)))
+        else {
+            return;
+        };
+        let client = &mut self.clients[index as usize];
+        self.timers.push(Reverse((due_us + every_us, index, client.attempt, Due::Say)));
+        if client.phase != Phase::Open {
+            return;
+        }
+        if !client.say_again(raw, shared::wall_us() - (now_us - due_us)) {
+            self.tally.errors.add("by us: a --send left out, the server does not read", 1);
+        }
+        self.flush(index);
+    }
+
     fn connect(&mut self, index: u32, intended_us: u64, now_us: u64) {
         let global = self.thread + index as usize * self.threads;
         let source: Option<SocketAddr> = source::address(&self.args, global);
@@ -104,6 +123,11 @@ impl Worker {
                 self.by_slot[conn.slot as usize] = index;
                 self.connecting += 1;
                 self.timers.push(Reverse((now_us + SETUP_US, index, client.attempt, Due::Deadline)));
+                if let Some(every_us) = self.args.raw.as_ref().and_then(|raw| raw.send_every_us) {
+                    // Spread, so that they do not all speak at once.
+                    let first_us = now_us + fastrand::u64(..every_us);
+                    self.timers.push(Reverse((first_us, index, client.attempt, Due::Say)));
+                }
             }
             // The slot of the connection that it replaces is not free yet.
             None => self.timers.push(Reverse((now_us + BACKOFF_US.0, index, client.attempt, Due::Retry))),
