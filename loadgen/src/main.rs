@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod compare;
 mod host;
 mod http;
 mod judge;
@@ -14,52 +15,103 @@ mod sample;
 mod shared;
 mod stamp;
 mod tally;
+mod timeline;
 mod url;
 mod worker;
 
-use std::{fs, process::ExitCode, sync::Arc};
+use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
-use args::Args;
+use args::{Args, Flags};
+use report::Report;
+use run::Results;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const EXPECTATION_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     // A huge page is resident whole as soon as a byte of it is used. Where the kernel refuses, the
     // report's own `rss_bytes` shows it.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let args = Arc::new(Args::from_command_line());
-    match report(&args) {
-        Ok(code) => code.into(),
-        Err(message) => {
-            eprintln!("loadgen: {message}");
-            FAILED.into()
-        }
+    let arguments: Vec<String> = std::env::args().collect();
+    let rest = || std::iter::once("loadgen".to_owned()).chain(arguments.iter().skip(2).cloned());
+    match arguments.get(1).map(String::as_str) {
+        Some("compare") => compare::main(rest()),
+        Some("scenarios") => print(args::scenario::show(arguments.get(2).map(String::as_str))),
+        Some("schema") => print(Ok(report::schema())),
+        _ => load(&arguments),
     }
 }
 
-/// Runs, writes the report and gives the exit code.
-fn report(args: &Arc<Args>) -> Result<u8, String> {
-    let results = run::run(args.clone())?;
-    let mut report = report::build(&results);
-    let figures = report.to_json();
-    report.expect = args.expect.iter().map(|expect| expect.check(&figures)).collect();
-    for outcome in report.expect.iter().filter(|outcome| !outcome.holds) {
-        eprintln!("loadgen: {outcome}");
+fn print(text: Result<String, String>) -> ExitCode {
+    match text {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => usage(&message),
     }
-    let holds = report.expect.iter().all(|outcome| outcome.holds);
-    let report = report.to_json();
+}
+
+fn usage(message: &str) -> ExitCode {
+    eprintln!("loadgen: {message}");
+    USAGE.into()
+}
+
+fn load(arguments: &[String]) -> ExitCode {
+    let flags = match Flags::parse_with_scenario(arguments) {
+        Ok(flags) => flags,
+        Err(error) => error.exit(),
+    };
+    let args = match Args::check(flags) {
+        Ok(args) => Arc::new(args),
+        Err(message) => return usage(&message),
+    };
+    let outcome = run::interruptions()
+        .and_then(|interrupted| run::run(&args, &interrupted))
+        .and_then(|results| conclude(&args, &results));
+    outcome.map_or_else(
+        |message| {
+            eprintln!("loadgen: {message}");
+            FAILED.into()
+        },
+        ExitCode::from,
+    )
+}
+
+/// Writes and prints the report; gives the exit code.
+fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
+    let report = report::build(results, &args.expect);
+    eprint!("{}", report::summary::text(&report));
     if let Some(path) = &args.report {
-        fs::write(path, format!("{report:#}\n"))
-            .map_err(|error| format!("the report cannot be written to {}: {error}", path.display()))?;
+        write(path, &format!("{:#}\n", report.to_json()))?;
     }
-    println!("{report}");
-    if results.tally.established == 0 {
-        let reasons: Vec<String> = results.tally.failures.0.keys().cloned().collect();
-        return Err(format!("no connection was established: {}", reasons.join("; ")));
+    if let Some(path) = &args.html {
+        write(path, &report::html::page(&report))?;
     }
+    if let Some(path) = &args.hgrm {
+        report::hgrm::write(path, &results.tally)
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    }
+    println!("{}", report.without_series().to_json());
+    established(&report)?;
+    let holds = report.expect.iter().all(|outcome| outcome.holds);
     Ok(if holds { 0 } else { EXPECTATION_FAILED })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+fn established(report: &Report) -> Result<(), String> {
+    if report.connections.established > 0 {
+        return Ok(());
+    }
+    let reasons: Vec<&str> = report.failures.keys().map(String::as_str).collect();
+    let reasons =
+        if reasons.is_empty() { "it was interrupted before".to_owned() } else { reasons.join("; ") };
+    Err(format!("no connection was established: {reasons}"))
 }

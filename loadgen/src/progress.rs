@@ -1,39 +1,42 @@
 //! One line a second on stderr.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use std::fmt;
 
-use crate::{shared::Shared, tally::Second};
+use crate::report::Moment;
 
-/// Prints what came since the last line.
-#[derive(Debug)]
-pub struct Progress {
-    last: Instant,
-    second: Second,
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Connect,
+    Measure,
+    /// Final values are on their way.
+    Settle,
 }
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Stage::Connect => "connect",
+            Stage::Measure => "measure",
+            Stage::Settle => "settle",
+        })
+    }
+}
+
+/// Shows how a run goes.
+#[derive(Debug)]
+pub struct Progress;
 
 impl Progress {
     pub fn new() -> Self {
-        Self { last: Instant::now(), second: Second::default() }
+        Self
     }
 
-    /// Prints a line when the last one is a second old. `what` names the stage of the run.
-    pub fn tick(&mut self, shared: &Shared, requested: u64, what: &str) {
-        let seconds = self.last.elapsed().as_secs_f64();
-        if seconds < 1.0 {
-            return;
-        }
-        for slot in &shared.seconds {
-            self.second.take(&mut slot.lock().expect("no thread panics with it"));
-        }
-        let elapsed_s = shared.now_us() / 1_000_000;
-        let (open, failed) = (shared.open.load(Relaxed), shared.failed.load(Relaxed));
-        let (frames, updates) = (self.second.frames as f64 / seconds, self.second.updates as f64 / seconds);
-        let p99 = self.second.visible.quantile_ms(0.99).map_or("-".into(), |ms| format!("{ms:.1} ms"));
+    pub fn show(&mut self, moment: &Moment, requested: u64, stage: Stage) {
+        let p99 = moment.visible_p99_ms.map_or("-".into(), |ms| format!("{ms:.1} ms"));
         eprintln!(
-            "{elapsed_s:>4}s {what:<9} connections {open}/{requested} failed {failed} \
-             frames {frames:.0}/s updates {updates:.0}/s p99 {p99}"
+            "{:>4.0}s {stage:<9} connections {}/{requested} failed {} frames {:.0}/s updates {:.0}/s p99 {p99}",
+            moment.at_s, moment.open, moment.failed, moment.frames_per_s, moment.updates_per_s
         );
-        self.second = Second::default();
-        self.last = Instant::now();
     }
 }

@@ -11,32 +11,100 @@ use std::{
     time::Duration,
 };
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+
 use crate::{
-    args::Args,
-    host::process::{self, Usage},
+    args::{Args, ClockOffset},
+    host::{
+        Sight,
+        clock::{self, Offset},
+        limits::{Limits, Need},
+    },
     judge::settle::{self, Settled},
-    progress::Progress,
+    progress::{Progress, Stage},
     publish::{self, Published},
-    report::Results,
-    shared::Shared,
+    report::Moment,
+    shared::{self, Shared},
     tally::Tally,
-    worker::{Outcome, Worker},
+    timeline::Timeline,
+    worker::{Outcome, Worker, source},
 };
 
 /// What final values may take to arrive, plus whatever the interval exceeds one second by.
 const GRACE_US: u64 = 2_000_000;
 const TICK: Duration = Duration::from_millis(5);
-/// Descriptors that are not connections: rings, eventfds, the standard streams, the admin's.
-const DESCRIPTORS_KEPT: u64 = 64;
 
-/// Loads the server as `args` say. An error is a run-time failure: there is no report to trust.
-pub fn run(args: Arc<Args>) -> Result<Results, String> {
-    let threads = threads(&args)?;
-    let shared = Arc::new(Shared::new(threads));
+/// All that a run brought.
+#[derive(Debug, Default)]
+pub struct Results {
+    pub url: String,
+    /// Seconds since the Unix epoch.
+    pub began_at: u64,
+    pub interrupted: bool,
+    pub seed: u64,
+    pub requested: u64,
+    pub tally: Tally,
+    /// From the start to the last established connection.
+    pub setup_seconds: f64,
+    /// Length of the measured window.
+    pub window_seconds: f64,
+    pub settled: Settled,
+    pub published: Option<Published>,
+    /// Both ends of the window.
+    pub begin: Sight,
+    pub end: Sight,
+    pub server_rss_bytes_max: Option<u64>,
+    pub clock: Option<Offset>,
+    pub moments: Vec<Moment>,
+    pub threads: usize,
+}
+
+/// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
+pub fn interruptions() -> Result<Arc<AtomicBool>, String> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(crate::FAILED), flag.clone())
+            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
+            .map_err(|error| format!("signals cannot be handled: {error}"))?;
+    }
+    Ok(flag)
+}
+
+/// Loads the server as `args` say, or until it is `interrupted`. An error is a run-time failure:
+/// there is no report to trust.
+pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, String> {
+    let threads = threads(args)?;
+    let clock = clock_offset(args)?;
+    let shared = Arc::new(Shared::new(threads, clock.map_or(0, |clock| clock.us)));
     let stop_publishing = Arc::new(AtomicBool::new(false));
-    let publisher = publisher(&args, &stop_publishing)?;
-    let run = Run { workers: workers(&args, &shared, threads)?, progress: Progress::new(), args, shared };
+    let publisher = publisher(args, &stop_publishing)?;
+    let run = Run {
+        workers: workers(args, &shared, threads)?,
+        progress: Progress::new(),
+        timeline: Timeline::new(args.server_pid, args.url.addr),
+        began_at: shared::wall_us() / 1_000_000,
+        interrupted: interrupted.clone(),
+        clock,
+        args: args.clone(),
+        shared,
+    };
     run.finish(publisher, &stop_publishing, threads)
+}
+
+/// Between hosts times can only be compared once the clocks are.
+fn clock_offset(args: &Args) -> Result<Option<Offset>, String> {
+    let wanted = match args.clock_offset {
+        ClockOffset::Off => false,
+        ClockOffset::Probe => true,
+        ClockOffset::Auto => args.raw.is_none() && !clock::is_here(args.url.addr.ip()),
+    };
+    if !wanted {
+        return Ok(None);
+    }
+    let probes = clock::probe(&args.url).map_err(|error| {
+        format!("the server's clock cannot be compared ({error}); use --clock-offset off")
+    })?;
+    Ok(clock::estimate(&probes))
 }
 
 struct Run {
@@ -44,6 +112,11 @@ struct Run {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<Result<Outcome, String>>>,
     progress: Progress,
+    timeline: Timeline,
+    /// Seconds since the Unix epoch.
+    began_at: u64,
+    interrupted: Arc<AtomicBool>,
+    clock: Option<Offset>,
 }
 
 type Publisher = JoinHandle<Result<Published, String>>;
@@ -58,19 +131,18 @@ impl Run {
         let requested = u64::from(self.args.connections);
         let shared = self.shared.clone();
         let decided = || shared.ready.load(Relaxed) + shared.failed.load(Relaxed) >= requested;
-        self.wait("connect", decided)?;
-        let server = self.args.server_pid.or_else(|| process::listening(self.args.url.addr));
-        let usage = || (server.and_then(process::usage), process::usage(std::process::id()));
-        let begin = (shared.now_us(), usage());
-        let end_us = begin.0 + self.args.duration.as_micros() as u64;
+        self.wait(Stage::Connect, true, decided)?;
+        let begin = self.sight();
+        let begin_us = shared.now_us();
+        let end_us = begin_us + self.args.duration.as_micros() as u64;
         shared.end_us.store(end_us, Relaxed);
-        shared.begin_us.store(begin.0, Relaxed);
+        shared.begin_us.store(begin_us, Relaxed);
         if shared.ready.load(Relaxed) > 0 {
-            self.wait("measure", || shared.now_us() >= end_us)?;
-        } else {
-            shared.end_us.store(begin.0, Relaxed);
+            self.wait(Stage::Measure, true, || shared.now_us() >= end_us)?;
         }
-        let end = (shared.now_us(), usage());
+        let end_us = shared.now_us().min(end_us);
+        shared.end_us.store(end_us, Relaxed);
+        let end = self.sight();
         stop_publishing.store(true, Relaxed);
         let published =
             publisher.map(|thread| thread.join().expect("the publisher does not panic")).transpose()?;
@@ -78,35 +150,51 @@ impl Run {
         let interval_us = shared.interval_ms.load(Relaxed) * 1000;
         let stop_us = shared.now_us() + GRACE_US + interval_us.saturating_sub(1_000_000);
         shared.stop_us.store(stop_us, Relaxed);
-        self.wait("settle", || shared.now_us() >= stop_us)?;
+        self.wait(Stage::Settle, false, || shared.now_us() >= stop_us)?;
         let settled_gateway = gateway.map(|before| self.still_there(before)).transpose()?;
         let outcomes = self.join()?;
         let groups = &self.args.groups;
         let settled = settle::settle(&outcomes, groups, settled_gateway.as_ref());
         settled.examples.iter().for_each(|example| eprintln!("loadgen: lost: {example}"));
         Ok(Results {
+            seed: self.args.seed,
             requested,
+            url: format!("ws://{}{}", self.args.url.host, self.args.url.target),
+            began_at: self.began_at,
+            interrupted: self.interrupted.load(Relaxed),
             tally: sum(&outcomes, &settled),
             setup_seconds: shared.established_us.load(Relaxed) as f64 / 1e6,
-            window_seconds: (end.0.min(end_us) - begin.0) as f64 / 1e6,
+            window_seconds: (end_us - begin_us) as f64 / 1e6,
             settled,
             published,
-            server: both(begin.1.0, end.1.0),
-            own: both(begin.1.1, end.1.1),
+            begin,
+            end,
+            server_rss_bytes_max: self.timeline.server_rss_bytes_max,
+            clock: self.clock,
+            moments: self.timeline.moments,
             threads,
         })
     }
 
-    /// Prints progress until `done`; an error when a worker ends before its time.
-    fn wait(&mut self, what: &str, done: impl Fn() -> bool) -> Result<(), String> {
+    fn sight(&self) -> Sight {
+        let admin = self.args.admin.as_ref().filter(|_| self.args.raw.is_none());
+        Sight::now(self.timeline.server_pid, admin)
+    }
+
+    /// Shows progress until `done`, or until the user has had enough; an error when a worker ends
+    /// before its time.
+    fn wait(&mut self, stage: Stage, may_end_early: bool, done: impl Fn() -> bool) -> Result<(), String> {
         let requested = u64::from(self.args.connections);
-        while !done() {
+        let interrupted = self.interrupted.clone();
+        while !(done() || may_end_early && interrupted.load(Relaxed)) {
             if self.workers.iter().any(JoinHandle::is_finished) {
                 self.shared.stop_us.store(0, Relaxed);
                 return self.join().map(drop);
             }
             thread::sleep(TICK);
-            self.progress.tick(&self.shared, requested, what);
+            if let Some(moment) = self.timeline.tick(&self.shared) {
+                self.progress.show(moment, requested, stage);
+            }
         }
         Ok(())
     }
@@ -132,10 +220,6 @@ impl Run {
     }
 }
 
-fn both(begin: Option<Usage>, end: Option<Usage>) -> Option<(Usage, Usage)> {
-    begin.zip(end)
-}
-
 fn sum(outcomes: &[Outcome], settled: &Settled) -> Tally {
     let mut tally = Tally::default();
     outcomes.iter().for_each(|outcome| tally.merge(&outcome.tally));
@@ -143,19 +227,18 @@ fn sum(outcomes: &[Outcome], settled: &Settled) -> Tally {
     tally
 }
 
-/// Rings to use: a ring's table holds at most as many connections as the process may open files.
+/// Rings to use, after a word on what will be tight.
 fn threads(args: &Args) -> Result<usize, String> {
-    let files = rlimit::increase_nofile_limit(u64::MAX)
-        .map_err(|error| format!("the limit on open files cannot be read: {error}"))?;
-    let per_ring = files.saturating_sub(DESCRIPTORS_KEPT).max(1);
-    let needed = u64::from(args.connections).div_ceil(per_ring) as usize;
-    if let Some(threads) = args.threads {
-        let least =
-            format!("{} connections need {needed} rings at {files} open files each", args.connections);
-        return if threads >= needed { Ok(threads) } else { Err(format!("--threads {threads}: {least}")) };
-    }
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    Ok(cpus.max(needed).min(args.connections as usize))
+    let connections = (args.connections + args.hostile) as usize;
+    let need = Need {
+        connections: connections as u64,
+        threads: args.threads.map(|threads| threads as u64),
+        source_addresses: source::addresses(args, connections) as u64,
+        server_here: clock::is_here(args.url.addr.ip()),
+    };
+    let plan = Limits::of_this_host()?.plan(&need)?;
+    plan.warnings.iter().for_each(|warning| eprintln!("loadgen: {warning}"));
+    Ok(plan.threads as usize)
 }
 
 fn publisher(args: &Arc<Args>, stop: &Arc<AtomicBool>) -> Result<Option<Publisher>, String> {

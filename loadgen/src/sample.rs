@@ -1,5 +1,7 @@
 //! Latencies in a histogram: recorded in µs, reported in ms, merged and never averaged.
 
+use std::fmt::Write as _;
+
 use hdrhistogram::Histogram;
 
 use crate::report::Quantiles;
@@ -40,6 +42,49 @@ impl Latency {
 
     pub fn max_ms(&self) -> Option<f64> {
         (!self.us.is_empty()).then(|| self.us.max() as f64 / 1000.0)
+    }
+
+    /// Pairs of quantile and ms, denser towards the end, for a plot of percentiles.
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        if self.us.is_empty() {
+            return Vec::new();
+        }
+        let ticks = self.us.iter_quantiles(5);
+        let mut curve: Vec<(f64, f64)> = ticks
+            .map(|step| {
+                (step.quantile_iterated_to(), step.value_iterated_to().min(self.us.max()) as f64 / 1000.0)
+            })
+            .collect();
+        curve.dedup_by_key(|(quantile, _)| *quantile);
+        curve
+    }
+
+    /// The percentile distribution as text, in ms, as plotters of HdrHistogram read it.
+    pub fn hgrm(&self) -> String {
+        let mut text = format!(
+            "{:>12} {:>14} {:>10} {:>14}\n\n",
+            "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+        );
+        let mut count = 0;
+        for step in self.us.iter_quantiles(5) {
+            count += step.count_since_last_iteration();
+            let (ms, quantile) = (step.value_iterated_to() as f64 / 1000.0, step.quantile_iterated_to());
+            let _ = write!(text, "{ms:>12.3} {quantile:>14.12} {count:>10}");
+            let _ = match quantile {
+                1.0 => writeln!(text),
+                _ => writeln!(text, " {:>14.2}", 1.0 / (1.0 - quantile)),
+            };
+        }
+        let (mean, deviation) = (self.us.mean() / 1000.0, self.us.stdev() / 1000.0);
+        let max = self.us.max() as f64 / 1000.0;
+        let _ = writeln!(text, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]");
+        let _ = writeln!(text, "#[Max     = {max:>12.3}, Total count    = {:>12}]", self.us.len());
+        let _ = writeln!(text, "#[Buckets = {:>12}, SubBuckets     = {:>12}]", self.us.buckets(), 2048);
+        text
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.us.is_empty()
     }
 
     /// `{p50, p90, p99, p999, max}` in ms, each null without samples.

@@ -33,12 +33,14 @@ pub struct Shared {
     pub stop_us: AtomicU64,
     /// The longest interval that a `subscribed` named.
     pub interval_ms: AtomicU64,
+    /// The server's clock minus ours, µs.
+    offset_us: i64,
     /// One per thread, emptied by the progress line.
     pub seconds: Vec<Mutex<Second>>,
 }
 
 impl Shared {
-    pub fn new(threads: usize) -> Self {
+    pub fn new(threads: usize, offset_us: i64) -> Self {
         Self {
             origin: Instant::now(),
             established: AtomicU64::new(0),
@@ -50,12 +52,20 @@ impl Shared {
             end_us: AtomicU64::new(NEVER),
             stop_us: AtomicU64::new(NEVER),
             interval_ms: AtomicU64::new(0),
+            offset_us,
             seconds: std::iter::repeat_with(Mutex::default).take(threads).collect(),
         }
     }
 
     pub fn now_us(&self) -> u64 {
         self.origin.elapsed().as_micros() as u64
+    }
+
+    /// The clocks that send times are compared with, the wall clock as the server has it.
+    pub fn arrival(&self) -> Arrival {
+        let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let mono_ns = mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64;
+        Arrival { wall_us: wall_us().saturating_add_signed(self.offset_us), mono_ns }
     }
 
     pub fn is_measured(&self, now_us: u64) -> bool {
@@ -66,10 +76,4 @@ impl Shared {
 /// µs since the Unix epoch.
 pub fn wall_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
-}
-
-/// The clocks that send times are compared with.
-pub fn arrival() -> Arrival {
-    let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Arrival { wall_us: wall_us(), mono_ns: mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64 }
 }

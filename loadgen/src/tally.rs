@@ -60,6 +60,8 @@ pub struct Tally {
     /// Of first connects, from their intended start to the 101, and to the end of the first snapshot.
     pub handshake: Latency,
     pub snapshot: Latency,
+    /// Turns of a thread's loop: what arrives meanwhile is seen late by as much.
+    pub turn: Latency,
     pub failures: Kinds,
     pub closes: Kinds,
     pub errors: Kinds,
@@ -94,6 +96,7 @@ impl Tally {
         self.arrival.merge(&other.arrival);
         self.slow_visible.merge(&other.slow_visible);
         self.handshake.merge(&other.handshake);
+        self.turn.merge(&other.turn);
         self.snapshot.merge(&other.snapshot);
         self.restart.merge(&other.restart);
         self.evenness.merge(&other.evenness);

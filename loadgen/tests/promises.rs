@@ -30,7 +30,12 @@ fn a_server_that_keeps_its_promises_is_clean() {
     assert!(report["arrival_ms"]["p50"].as_f64() < report["visible_ms"]["p50"].as_f64());
     let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(written, report, "the file holds what the last line says");
+    for (key, value) in report.as_object().unwrap() {
+        if !["timeline", "curves", "server"].contains(&key.as_str()) {
+            assert_eq!(&written[key], value, "the file holds what the last line says");
+        }
+    }
+    assert!(!written["curves"]["visible"].as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn any_other_server_is_measured_by_the_time_its_messages_carry() {
 #[test]
 fn bad_usage_ends_with_2_before_anything_is_connected() {
     let nobody = "127.0.0.1:1".parse().unwrap();
-    for flags in [&["--topics", "*", "--html", "x.html"][..], &["--topics", "a..b"], &["--nonsense"], &[]] {
+    for flags in [&["--topics", "*", "--scenario", "none"][..], &["--topics", "a..b"], &["--nonsense"], &[]] {
         let (output, _) = loadgen(nobody, flags);
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
     }

@@ -1,6 +1,7 @@
 //! Memory and CPU of a process on this host, from /proc.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     net::{IpAddr, SocketAddr},
@@ -22,13 +23,50 @@ pub struct Usage {
 /// The present usage of `pid`; `None` where there is no such process.
 pub fn usage(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name may hold spaces and parentheses.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let rss_kib: u64 = rss.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(Usage { cpu_seconds: ticks as f64 / TICKS_PER_S, rss_bytes: rss_kib * 1024 })
+    Some(Usage { cpu_seconds: cpu_seconds(&stat)?, rss_bytes: rss_kib * 1024 })
+}
+
+/// Context switches of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches {
+    pub voluntary: u64,
+    pub involuntary: u64,
+}
+
+/// Those of all present threads of `pid`; `None` where there is no such process.
+pub fn switches(pid: u32) -> Option<Switches> {
+    let mut sum = Switches { voluntary: 0, involuntary: 0 };
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        let count = |key: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(key));
+            value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        sum.voluntary += count("voluntary_ctxt_switches:");
+        sum.involuntary += count("nonvoluntary_ctxt_switches:");
+    }
+    Some(sum)
+}
+
+/// CPU seconds of each thread of `pid`.
+pub fn threads(pid: u32) -> BTreeMap<u32, f64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let used = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        Some((task.file_name().to_str()?.parse().ok()?, cpu_seconds(&stat)?))
+    };
+    tasks.filter_map(used).collect()
+}
+
+/// User and system time in a `stat` file.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The command's name may hold spaces and parentheses.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / TICKS_PER_S)
 }
 
 /// The process that listens where `addr` leads, if it is on this host and visible to us.
@@ -92,5 +130,7 @@ mod tests {
     fn our_own_usage_can_be_read() {
         assert!(usage(std::process::id()).unwrap().rss_bytes > 100_000);
         assert!(usage(u32::MAX).is_none());
+        assert!(switches(std::process::id()).unwrap().voluntary > 0 && switches(u32::MAX).is_none());
+        assert!(!threads(std::process::id()).is_empty());
     }
 }

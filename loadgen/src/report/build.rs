@@ -1,35 +1,38 @@
 //! A report made of what the threads counted.
 
 use super::{
-    Bytes, Clients, Connections, Final, Frames, Host, Kinds, Negative, Own, Publish, Report, Restart, Run,
-    Server, Setup, Slow, Updates, Window,
+    Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Publish, Report, Restart,
+    Run, Server, Setup, Slow, Updates, Window, expect::Expect, warnings,
 };
-use crate::{host::process::Usage, judge::settle::Settled, publish::Published, tally::Tally};
+use crate::{
+    host::{cores, machine, metrics, process::Usage},
+    run::Results,
+    tally::Tally,
+};
 
-/// All that a run brought.
-#[derive(Debug, Default)]
-pub struct Results {
-    pub requested: u64,
-    pub tally: Tally,
-    /// From the start to the last established connection.
-    pub setup_seconds: f64,
-    /// Length of the measured window.
-    pub window_seconds: f64,
-    pub settled: Settled,
-    pub published: Option<Published>,
-    /// Usage of the server and our own at both ends of the window.
-    pub server: Option<(Usage, Usage)>,
-    pub own: Option<(Usage, Usage)>,
-    pub threads: usize,
+/// The report, with what became of `expect`.
+pub fn build(results: &Results, expect: &[Expect]) -> Report {
+    let mut report = figures(results);
+    report.warnings = warnings::of(&report, results.end.metrics_error.as_deref());
+    let json = report.to_json();
+    report.expect = expect.iter().map(|expect| expect.check(&json)).collect();
+    report
 }
 
-/// The report without `expect`.
-pub fn build(results: &Results) -> Report {
+fn figures(results: &Results) -> Report {
     let tally = &results.tally;
     let window = results.window_seconds;
     let published = results.published.unwrap_or_default();
     Report {
-        run: Run { version: env!("CARGO_PKG_VERSION").into(), ..Run::default() },
+        run: Run {
+            version: env!("CARGO_PKG_VERSION").into(),
+            began_at: results.began_at,
+            url: results.url.clone(),
+            flags: std::env::args().skip(1).collect(),
+            seed: results.seed,
+            machine: machine::describe(),
+            interrupted: results.interrupted,
+        },
         connections: Connections {
             requested: results.requested,
             established: tally.established,
@@ -75,17 +78,20 @@ pub fn build(results: &Results) -> Report {
             returned: tally.restart.back,
             seconds: tally.restart.seconds(),
         },
-        server: Server {
-            rss_bytes: results.server.map(|(_, end)| end.rss_bytes),
-            cpu_percent: cpu_percent(results.server, window),
-            ..Server::default()
+        server: server(results),
+        loadgen: own(results),
+        host: Host {
+            cpu_percent: cores::busy_percent(&results.begin.cores, &results.end.cores),
+            socket_memory_bytes: results.end.socket_memory_bytes,
+            clock_offset_ms: results.clock.map(|clock| clock.us as f64 / 1000.0),
+            clock_error_ms: results.clock.map(|clock| clock.error_us as f64 / 1000.0),
         },
-        loadgen: Own {
-            rss_bytes: results.own.map(|(_, end)| end.rss_bytes),
-            cpu_percent: cpu_percent(results.own, window),
-            ..Own::default()
+        timeline: results.moments.clone(),
+        curves: Curves {
+            visible: tally.visible.curve(),
+            arrival: tally.arrival.curve(),
+            handshake: tally.handshake.curve(),
         },
-        host: Host::default(),
         violations: tally.faults.violations.iter().map(|(what, count)| ((*what).into(), *count)).collect(),
         failures: kinds(&tally.failures),
         closes: kinds(&tally.closes),
@@ -130,24 +136,66 @@ fn per_s(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-/// CPU of the window in percent of one core; `None` where the process is not seen.
-fn cpu_percent(ends: Option<(Usage, Usage)>, window_seconds: f64) -> Option<f64> {
-    ends.filter(|_| window_seconds > 0.0)
-        .map(|(begin, end)| (end.cpu_seconds - begin.cpu_seconds) / window_seconds * 100.0)
+/// A server that was started again within the window has no CPU figure of the window.
+fn server(results: &Results) -> Server {
+    let (begin, end) = (&results.begin, &results.end);
+    let same = begin.server_pid == end.server_pid;
+    let switches = begin.server_switches.zip(end.server_switches).filter(|_| same);
+    Server {
+        pid: end.server_pid,
+        rss_bytes: end.server.map(|usage| usage.rss_bytes),
+        rss_bytes_max: results.server_rss_bytes_max,
+        cpu_percent: begin.server.filter(|_| same).and_then(|begin| cpu_percent(begin, end.server?, results)),
+        context_switches_voluntary: switches
+            .map(|(begin, end)| end.voluntary.saturating_sub(begin.voluntary)),
+        context_switches_involuntary: switches
+            .map(|(begin, end)| end.involuntary.saturating_sub(begin.involuntary)),
+        metrics: metrics::difference(&begin.metrics, &end.metrics),
+    }
+}
+
+fn own(results: &Results) -> Own {
+    let (begin, end) = (&results.begin, &results.end);
+    let percent = begin.own.and_then(|begin| cpu_percent(begin, end.own?, results));
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let since = |(thread, used): (&u32, &f64)| used - begin.threads.get(thread).unwrap_or(&0.0);
+    let busiest_s = end.threads.iter().map(since).reduce(f64::max);
+    Own {
+        rss_bytes: end.own.map(|usage| usage.rss_bytes),
+        cpu_percent: percent,
+        cpu_share: percent.map(|percent| percent / 100.0 / cpus as f64),
+        thread_percent_max: busiest_s
+            .filter(|_| results.window_seconds > 0.0)
+            .map(|busy_s| busy_s / results.window_seconds * 100.0),
+        turn_ms: results.tally.turn.report(),
+    }
+}
+
+/// CPU of the window in percent of one core.
+fn cpu_percent(begin: Usage, end: Usage, results: &Results) -> Option<f64> {
+    (results.window_seconds > 0.0)
+        .then(|| (end.cpu_seconds - begin.cpu_seconds) / results.window_seconds * 100.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Sight;
 
     #[test]
     fn rates_are_those_of_the_window() {
         let tally = Tally { frames: 300, updates: 900, established: 10, ..Tally::default() };
         let usage = |cpu_seconds| Usage { cpu_seconds, rss_bytes: 7 };
-        let server = Some((usage(1.0), usage(2.5)));
-        let results =
-            Results { tally, setup_seconds: 0.5, window_seconds: 3.0, server, ..Results::default() };
-        let report = build(&results);
+        let sight = |cpu_seconds| Sight { server: Some(usage(cpu_seconds)), ..Sight::default() };
+        let results = Results {
+            tally,
+            setup_seconds: 0.5,
+            window_seconds: 3.0,
+            begin: sight(1.0),
+            end: sight(2.5),
+            ..Results::default()
+        };
+        let report = build(&results, &[]);
         assert_eq!(report.frames.per_s, 100.0);
         assert_eq!(report.updates.per_s, 300.0);
         assert_eq!(report.setup.per_s, 20.0);

@@ -9,10 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use build::{Results, build};
+pub use build::build;
 
 mod build;
 pub mod expect;
+pub mod hgrm;
+pub mod html;
+mod plot;
+pub mod summary;
+mod warnings;
 
 /// Counts by what they count, told in the words of whoever refused, closed or failed.
 pub type Kinds = BTreeMap<String, u64>;
@@ -71,6 +76,7 @@ pub struct Run {
     pub url: String,
     /// The command line, without the program's name.
     pub flags: Vec<String>,
+    pub seed: u64,
     /// Processor, number of CPUs and kernel of the generator's host.
     pub machine: String,
     /// Ended by a signal: the figures cover what was measured so far.
@@ -205,6 +211,8 @@ pub struct Restart {
 pub struct Pings {
     pub sent: u64,
     pub answered: u64,
+    /// Without a pong when the connection ended or the run was over.
+    pub unanswered: u64,
     pub answered_ms: Quantiles,
 }
 
@@ -232,6 +240,10 @@ pub struct Own {
     pub cpu_percent: Option<f64>,
     /// Of the CPUs that it may use.
     pub cpu_share: Option<f64>,
+    /// Of one core, by its busiest thread.
+    pub thread_percent_max: Option<f64>,
+    /// Turns of its threads' loops: what arrives meanwhile is seen late by as much.
+    pub turn_ms: Quantiles,
 }
 
 /// The generator's host, over the window.
@@ -243,6 +255,8 @@ pub struct Host {
     pub socket_memory_bytes: Option<u64>,
     /// The server's wall clock minus ours, estimated where it is another host.
     pub clock_offset_ms: Option<f64>,
+    /// The estimate may be off by as much either way.
+    pub clock_error_ms: Option<f64>,
 }
 
 /// One point of the timeline.
@@ -270,9 +284,20 @@ pub struct Curves {
 }
 
 impl Report {
+    /// The figures without what is long: what fits on the last line of stdout.
+    pub fn without_series(&self) -> Report {
+        let server = Server { metrics: BTreeMap::new(), ..self.server.clone() };
+        Report { timeline: Vec::new(), curves: Curves::default(), server, ..self.clone() }
+    }
+
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("a report of plain figures")
     }
+}
+
+/// The JSON schema of a report: what `loadgen schema` prints.
+pub fn schema() -> String {
+    format!("{:#}\n", schemars::schema_for!(Report).to_value())
 }
 
 /// The dotted names of all single figures.

@@ -9,7 +9,7 @@ use super::{
     client::{Context, Leave, Pace, Phase},
     is_ready,
 };
-use crate::{shared, stamp::Arrival};
+use crate::stamp::Arrival;
 
 /// Bytes a second of a slow reader.
 const SLOW_BYTES_PER_S: u64 = 16_000;
@@ -17,10 +17,16 @@ const SLOW_BYTES_PER_S: u64 = 16_000;
 impl Worker {
     pub(super) fn harvest(&mut self) {
         // What the wait brought had arrived by now; what comes while it is handled is seen by the next.
-        let arrival = shared::arrival();
+        let arrival = self.shared.arrival();
         let now_us = self.shared.now_us();
+        let measured = self.shared.is_measured(now_us);
+        let mut any = false;
         while let Some(event) = self.ring.next() {
+            any = true;
             self.handle(event, arrival, now_us);
+        }
+        if any && measured {
+            self.tally.turn.record(self.shared.now_us() - now_us);
         }
     }
 

@@ -21,7 +21,7 @@ use client::{Client, Pace, Phase};
 mod client;
 mod events;
 mod schedule;
-mod source;
+pub mod source;
 
 /// What the peer may take to answer a close.
 const CLOSE_US: u64 = 2_000_000;

@@ -9,6 +9,17 @@ const CONNECTIONS_PER_ADDRESS: usize = 1000;
 /// Second-lowest and lowest byte of 127.0.x.y both run from 1.
 const LAST_BYTES: usize = 250;
 
+/// How many different addresses [`address`] gives to `connections`.
+pub fn addresses(args: &Args, connections: usize) -> usize {
+    match args.url.addr.ip() {
+        _ if !args.source_ips.is_empty() => args.source_ips.len(),
+        IpAddr::V4(target) if target.is_loopback() => {
+            connections.div_ceil(CONNECTIONS_PER_ADDRESS).clamp(1, LAST_BYTES * LAST_BYTES)
+        }
+        _ => 1,
+    }
+}
+
 /// Where connection `index` binds; `None`: wherever the system likes.
 pub fn address(args: &Args, index: usize) -> Option<SocketAddr> {
     let ip = match args.url.addr.ip() {

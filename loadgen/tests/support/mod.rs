@@ -1,4 +1,5 @@
 //! A small server of Fanwire's protocol, on threads, that can break its promises.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::{
     io::{self, Read, Write},

@@ -1,0 +1,339 @@
+//! The command line, checked once.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use crate::{judge::topic, report::expect::Expect, stamp::Stamp, url::Url};
+
+pub use flags::{ClockOffset, Flags};
+use interests::patterns;
+pub use interests::{Interests, Popularity};
+
+mod flags;
+mod interests;
+pub mod scenario;
+
+/// What the run is to do.
+#[derive(Debug)]
+pub struct Args {
+    pub url: Url,
+    pub connections: u32,
+    /// Lists of patterns, taken round robin; a single one to choose from where everyone has topics
+    /// of their own; empty in raw mode.
+    pub groups: Vec<Vec<String>>,
+    pub interests: Interests,
+    pub seed: u64,
+    pub duration: Duration,
+    pub ramp: Duration,
+    /// Times that a first connect is tried again.
+    pub retry: u32,
+    pub reconnect: bool,
+    pub interval_ms: Option<u32>,
+    pub admin: Option<Url>,
+    /// Percent of the connections.
+    pub slow: f64,
+    pub slow_bytes_per_s: u64,
+    pub stall: f64,
+    /// `None`: until the end.
+    pub stall_for: Option<Duration>,
+    /// Time of the window over which slow and stalled readers begin to be so; `None`: as soon as
+    /// they are subscribed.
+    pub stagger: Option<Duration>,
+    pub churn_per_s: f64,
+    pub since_per_s: f64,
+    pub publish_per_s: f64,
+    pub publishers: u32,
+    pub pings_per_s: f64,
+    /// Connections beside `connections`.
+    pub hostile: u32,
+    pub hostile_kinds: Vec<Hostile>,
+    pub stream: Vec<String>,
+    pub report: Option<PathBuf>,
+    pub html: Option<PathBuf>,
+    pub hgrm: Option<PathBuf>,
+    pub expect: Vec<Expect>,
+    /// Present: the server does not speak Fanwire's protocol.
+    pub raw: Option<Raws>,
+    pub threads: Option<usize>,
+    pub source_ips: Vec<IpAddr>,
+    pub server_pid: Option<u32>,
+    pub clock_offset: ClockOffset,
+}
+
+/// How a hostile connection misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hostile {
+    /// Connects and says nothing.
+    HalfOpen,
+    /// Sends its request a byte at a time.
+    SlowHandshake,
+    /// Sends random bytes, before or after the handshake.
+    Garbage,
+    /// Announces a message far beyond any limit.
+    Oversized,
+}
+
+impl Hostile {
+    pub const ALL: [Self; 4] = [Self::HalfOpen, Self::SlowHandshake, Self::Garbage, Self::Oversized];
+
+    /// As on the command line and in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half-open",
+            Self::SlowHandshake => "slow-handshake",
+            Self::Garbage => "garbage",
+            Self::Oversized => "oversized",
+        }
+    }
+}
+
+/// How to load a server that speaks another protocol.
+#[derive(Debug, Clone)]
+pub struct Raws {
+    pub send: Vec<String>,
+    /// µs between repetitions of `send`.
+    pub send_every_us: Option<u64>,
+    pub stamp: Stamp,
+}
+
+impl Args {
+    /// Checks what a command line and its scenario say.
+    pub fn check(raw: Flags) -> Result<Self, String> {
+        let url =
+            raw.url.as_deref().ok_or("--url is missing: write for example --url ws://127.0.0.1:9001/ws")?;
+        at_least_one("--connections", raw.connections as usize)?;
+        at_least_one("--threads", raw.threads.unwrap_or(1))?;
+        at_least_one("--publishers", raw.publishers as usize)?;
+        at_least_one("--slow-bytes-per-s", raw.slow_bytes_per_s as usize)?;
+        for (flag, value) in [("--slow", raw.slow), ("--stall", raw.stall), ("--hostile", raw.hostile)] {
+            percent(flag, value)?;
+        }
+        if raw.slow + raw.stall > 100.0 {
+            let (slow, stall) = (raw.slow, raw.stall);
+            return Err(format!("--slow {slow} and --stall {stall} are more than all connections"));
+        }
+        if raw.stall == 0.0 && raw.stall_for.is_some() {
+            return Err("--stall-for needs the --stall PERCENT that it ends".into());
+        }
+        for (flag, rate) in [
+            ("--churn", raw.churn),
+            ("--since-reconnects", raw.since_reconnects),
+            ("--publish", raw.publish),
+            ("--pings", raw.pings),
+        ] {
+            if !(0.0..=1_000_000.0).contains(&rate) {
+                return Err(format!("{flag} {rate}: write a rate a second from 0 to 1000000"));
+            }
+        }
+        let raws = raw_mode(&raw)?;
+        let interests = Interests::parse(&raw.interests)?;
+        Ok(Self {
+            url: Url::parse(url, "ws")?,
+            connections: raw.connections,
+            groups: groups(&raw, raws.is_some(), interests)?,
+            interests,
+            seed: raw.seed.unwrap_or_else(|| fastrand::u64(..)),
+            duration: raw.duration,
+            ramp: ramp(&raw)?,
+            retry: raw.retry,
+            reconnect: raw.reconnect,
+            interval_ms: raw.interval_ms,
+            admin: raw.admin.as_deref().map(|admin| Url::parse(admin, "http")).transpose()?,
+            slow: raw.slow,
+            slow_bytes_per_s: raw.slow_bytes_per_s,
+            stall: raw.stall,
+            stall_for: raw.stall_for,
+            stagger: raw.stagger,
+            churn_per_s: raw.churn,
+            since_per_s: raw.since_reconnects,
+            publish_per_s: raw.publish,
+            publishers: raw.publishers,
+            pings_per_s: raw.pings,
+            hostile: (f64::from(raw.connections) * raw.hostile / 100.0).ceil() as u32,
+            hostile_kinds: list(&raw.hostile_kinds, hostile_kind)?,
+            stream: raw.stream.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?.concat(),
+            report: raw.report,
+            html: raw.html,
+            hgrm: raw.hgrm,
+            expect: raw.expect.iter().map(|text| Expect::parse(text)).collect::<Result<_, _>>()?,
+            raw: raws,
+            threads: raw.threads,
+            source_ips: raw
+                .source_ip
+                .iter()
+                .map(|ips| list(ips, source_ip))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat(),
+            server_pid: raw.server_pid,
+            clock_offset: raw.clock_offset,
+        })
+    }
+}
+
+/// The lists of patterns that connections subscribe to.
+fn groups(raw: &Flags, other_protocol: bool, interests: Interests) -> Result<Vec<Vec<String>>, String> {
+    let lists = raw.topics.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?;
+    if other_protocol {
+        return Ok(Vec::new());
+    }
+    if lists.is_empty() {
+        return Err("--topics is missing: write for example --topics 'tick.*'".into());
+    }
+    let mut groups = interests.groups(lists)?;
+    if groups.len() > usize::from(u16::MAX) {
+        return Err(format!("{} lists of topics are more than 65535", groups.len()));
+    }
+    if raw.publish > 0.0 {
+        if raw.admin.is_none() {
+            return Err("--publish needs --admin http://HOST:PORT to publish through".into());
+        }
+        if matches!(interests, Interests::Own { .. }) {
+            return Err("--publish goes with --interests one or classes:K, whose lists get loadgen.*".into());
+        }
+        for group in &mut groups {
+            if !topic::matches_any(group, "loadgen.g0.0") {
+                group.push("loadgen.*".into());
+            }
+        }
+    }
+    Ok(groups)
+}
+
+fn ramp(raw: &Flags) -> Result<Duration, String> {
+    match (raw.ramp, raw.rate) {
+        (Some(ramp), _) => Ok(ramp),
+        (None, None) => Ok(Duration::ZERO),
+        (None, Some(rate)) if rate > 0.0 => Ok(Duration::from_secs_f64(f64::from(raw.connections) / rate)),
+        (None, Some(rate)) => Err(format!("--rate {rate}: write connects a second, more than 0")),
+    }
+}
+
+const SEND_EVERY_MIN: Duration = Duration::from_millis(1);
+
+fn raw_mode(raw: &Flags) -> Result<Option<Raws>, String> {
+    if raw.send.is_empty() && raw.send_every.is_some() {
+        return Err("--send-every needs the --send TEXT that it repeats".into());
+    }
+    if raw.send_every.is_some_and(|every| every < SEND_EVERY_MIN) {
+        return Err("--send-every: write 1ms or more".into());
+    }
+    if raw.send.is_empty() && raw.stamp.is_none() {
+        return Ok(None);
+    }
+    let fanwire_only = [
+        ("--topics", !raw.topics.is_empty()),
+        ("--interval-ms", raw.interval_ms.is_some()),
+        ("--publish", raw.publish > 0.0),
+        ("--since-reconnects", raw.since_reconnects > 0.0),
+        ("--stream", !raw.stream.is_empty()),
+        ("--interests", raw.interests != "one"),
+    ];
+    if let Some((flag, _)) = fanwire_only.iter().find(|(_, given)| *given) {
+        return Err(format!("{flag} does not go with --send and --stamp, which are for other protocols"));
+    }
+    let stamp = raw.stamp.as_deref().map_or(Ok(Stamp::None), Stamp::parse)?;
+    let send_every_us = raw.send_every.map(|every| every.as_micros() as u64);
+    Ok(Some(Raws { send: raw.send.clone(), send_every_us, stamp }))
+}
+
+/// The entries of a comma-separated list.
+fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(|entry| parse(entry.trim())).collect()
+}
+
+fn source_ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("--source-ip {text}: not an IP address"))
+}
+
+fn hostile_kind(text: &str) -> Result<Hostile, String> {
+    let names = Hostile::ALL.map(Hostile::name).join(", ");
+    let known = Hostile::ALL.into_iter().find(|kind| kind.name() == text);
+    known.ok_or_else(|| format!("--hostile-kinds {text}: write some of {names}"))
+}
+
+fn percent(flag: &str, value: f64) -> Result<(), String> {
+    if (0.0..=100.0).contains(&value) { Ok(()) } else { Err(format!("{flag} {value}: write 0 to 100")) }
+}
+
+fn at_least_one(flag: &str, value: usize) -> Result<(), String> {
+    if value > 0 { Ok(()) } else { Err(format!("{flag} 0: write 1 or more")) }
+}
+
+/// `500ms`, `30s`, `2m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("{text:?}: write a number with its unit, for example 30s, 500ms or 2m")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{text:?}: {number:?} is not a number"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| format!("{text:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flags: &[&str]) -> Result<Args, String> {
+        let base = ["loadgen", "--url", "ws://127.0.0.1:9001/ws"];
+        let words: Vec<String> = base.iter().chain(flags).map(|word| (*word).to_owned()).collect();
+        Args::check(Flags::parse_with_scenario(&words).unwrap())
+    }
+
+    #[test]
+    fn repeated_topics_are_groups_of_their_own() {
+        let args = check(&["--topics", "a.*,b", "--topics", "c"]).unwrap();
+        assert_eq!(args.groups, [vec!["a.*".to_owned(), "b".into()], vec!["c".into()]]);
+    }
+
+    #[test]
+    fn publishing_subscribes_to_the_groups_it_writes() {
+        let args =
+            check(&["--topics", "a", "--topics", "*", "--publish", "5", "--admin", "http://127.0.0.1:1"]);
+        assert_eq!(args.unwrap().groups, [vec!["a".to_owned(), "loadgen.*".into()], vec!["*".into()]]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_flag_named() {
+        for (flags, named) in [
+            (&[][..], "--topics"),
+            (&["--topics", "a", "--hostile-kinds", "rude"], "half-open"),
+            (&["--topics", "a", "--stall-for", "1s"], "--stall PERCENT"),
+            (&["--topics", "a", "--source-ip", "127.0.0"], "--source-ip"),
+            (
+                &[
+                    "--topics",
+                    "a{0..9}",
+                    "--interests",
+                    "random:3",
+                    "--publish",
+                    "1",
+                    "--admin",
+                    "http://127.0.0.1:1",
+                ],
+                "--publish",
+            ),
+            (&["--topics", "a..b"], "a..b"),
+            (&["--topics", "a", "--publish", "5"], "--admin"),
+            (&["--topics", "a", "--send", "x"], "--topics"),
+            (&["--topics", "a", "--send-every", "1s"], "--send TEXT"),
+            (&["--send", "x", "--send-every", "0s"], "--send-every"),
+            (&["--topics", "a", "--slow", "60", "--stall", "60"], "--slow"),
+            (&["--topics", "a", "--connections", "0"], "--connections"),
+            (&["--topics", "a", "--expect", "nonsense<1"], "nonsense"),
+        ] {
+            let refusal = check(flags).expect_err(named);
+            assert!(refusal.contains(named), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn durations_carry_their_unit() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("30").is_err() && duration("s").is_err());
+    }
+}
