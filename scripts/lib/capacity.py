@@ -89,9 +89,9 @@ class Rows:
         print(f"{'row':<10} {'figure':<34} {'goal':>10} {'measured':>12}")
 
     def load(self, row, gateway, seconds, *arguments, promises=()):
-        """A running load of this row; its report is kept as ROW.json."""
+        """A running load of this row; its report is kept as ROW.json and ROW.html."""
         words = ["--connections", str(self.args.connections), "--topics", "tick.*", "--duration", f"{seconds}s"]
-        words += ["--interval-ms", str(INTERVAL_MS), *arguments]
+        words += ["--interval-ms", str(INTERVAL_MS), "--html", os.path.join(self.args.out, f"{row}.html"), *arguments]
         return load.start(gateway, *words, promises=promises, report=os.path.join(self.args.out, f"{row}.json"))
 
     def check(self, row, figure, comparison, goal, measured):
@@ -141,8 +141,7 @@ def ramp(rows):
 
 
 def fanout(rows):
-    html = os.path.join(rows.args.out, "fanout.html")
-    report = held(rows, "fanout", FEED, rows.args.seconds, "--html", html)
+    report = held(rows, "fanout", FEED, rows.args.seconds)
     goals = [("clients.judged", "==", rows.args.connections), ("clients.ratio_min", ">=", 0.95)]
     goals += [("clients.gap_ms_max", "<=", 4000), ("visible_ms.p99", "<=", 4000)]
     goals += [("updates.lost", "==", 0), ("final.lost", "==", 0)]
