@@ -1,4 +1,7 @@
-//! `--publish`: atomic groups that must never be seen torn.
+//! `--publish`: atomic groups that must never be seen torn, over HTTP.
+//!
+//! Open loop: every group has its time, what is late is sent as soon as it can be, and its answer
+//! counts from when it was due.
 
 use std::{
     io,
@@ -6,75 +9,176 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use crate::{http::Http, shared, url::Url};
+use crate::{http::Http, sample::Latency, shared, url::Url};
 
-/// Groups, written in turn.
+/// Groups of one publisher, written in turn.
 const GROUPS: u64 = 8;
 /// Topics of a group, published in one array.
 const MEMBERS: u64 = 4;
 /// Requests sent before their answers are read, when the rate demands it.
 const PIPELINED_MAX: u64 = 64;
+/// Between a connection that broke and the next one, and the most that is slept at once.
+const AGAIN: Duration = Duration::from_millis(250);
+const NAP: Duration = Duration::from_millis(20);
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Published {
     /// Groups that were accepted.
     pub accepted: u64,
     /// Groups that were refused.
     pub refused: u64,
+    /// Groups whose answer never came, as their connection broke: nobody knows what became of them.
+    pub unanswered: u64,
+    /// From when a group was due to its answer.
+    pub answered: Latency,
     pub seconds: f64,
 }
 
-/// Publishes `per_s` groups a second through `admin` until `stop`, each member with the same
-/// rising `g`. Open loop: what is late is sent as soon as it can be.
-pub fn run(admin: &Url, per_s: f64, stop: &Arc<AtomicBool>) -> Result<Published, String> {
-    publish(admin, per_s, stop).map_err(|error| format!("publishing through {}: {error}", admin.host))
+/// Publishers at work.
+#[derive(Debug)]
+pub struct Publishers {
+    threads: Vec<JoinHandle<Published>>,
+    stop: Arc<AtomicBool>,
 }
 
-fn publish(admin: &Url, per_s: f64, stop: &Arc<AtomicBool>) -> io::Result<Published> {
-    let mut http = Http::connect(admin)?;
-    // Above whatever an earlier run has left in the topics.
-    let base = shared::wall_us();
-    let start = Instant::now();
-    let mut sent = 0;
-    let mut published = Published::default();
-    let mut requests = Vec::new();
-    while !stop.load(Relaxed) {
-        let due = (start.elapsed().as_secs_f64() * per_s) as u64;
-        if due <= sent {
-            let next = Duration::from_secs_f64((sent + 1) as f64 / per_s);
-            std::thread::sleep(next.saturating_sub(start.elapsed()).min(Duration::from_millis(20)));
-            continue;
+impl Publishers {
+    /// Has `publishers` connections to `admin` share `per_s` groups a second. An error when the first
+    /// of them cannot be made.
+    pub fn start(admin: &Url, per_s: f64, publishers: u32) -> Result<Self, String> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Above whatever an earlier run has left in the topics.
+        let base = shared::wall_us();
+        let start = |number: u32| {
+            let http =
+                Http::connect(admin).map_err(|error| format!("--publish through {}: {error}", admin.host))?;
+            let per_s = per_s / f64::from(publishers);
+            let mut publisher = Publisher {
+                admin: admin.clone(),
+                number: number.into(),
+                base,
+                published: Published::default(),
+            };
+            let stop = stop.clone();
+            thread::Builder::new()
+                .name(format!("publish-{number}"))
+                .spawn(move || publisher.run(http, per_s, &stop))
+                .map_err(|error| format!("no thread to publish with: {error}"))
+        };
+        let threads = (0..publishers).map(start).collect::<Result<_, _>>()?;
+        Ok(Self { threads, stop })
+    }
+
+    /// Ends them; what all of them did.
+    pub fn stop(self) -> Published {
+        self.stop.store(true, Relaxed);
+        let mut sum = Published::default();
+        for thread in self.threads {
+            let published = thread.join().expect("a publisher does not panic");
+            sum.accepted += published.accepted;
+            sum.refused += published.refused;
+            sum.unanswered += published.unanswered;
+            sum.answered.merge(&published.answered);
+            sum.seconds = sum.seconds.max(published.seconds);
         }
-        let many = (due - sent).min(PIPELINED_MAX);
-        requests.clear();
-        for number in sent..sent + many {
-            http.post(&mut requests, "/publish", &group(number % GROUPS, base + number));
-        }
-        http.send(&requests)?;
-        sent += many;
-        for _ in 0..many {
-            let answer = http.answer()?;
-            if answer.status == 200 {
-                published.accepted += 1;
+        sum
+    }
+}
+
+/// One connection with groups of its own, so that their numbers rise.
+struct Publisher {
+    admin: Url,
+    number: u64,
+    base: u64,
+    published: Published,
+}
+
+impl Publisher {
+    fn run(&mut self, http: Http, per_s: f64, stop: &AtomicBool) -> Published {
+        let start = Instant::now();
+        let mut http = Some(http);
+        let mut sent = 0;
+        while !stop.load(Relaxed) {
+            let due = (start.elapsed().as_secs_f64() * per_s) as u64;
+            if due <= sent {
+                let next = Duration::from_secs_f64((sent + 1) as f64 / per_s);
+                thread::sleep(next.saturating_sub(start.elapsed()).min(NAP));
                 continue;
             }
-            if published.refused == 0 {
+            let Some(open) = &mut http else {
+                thread::sleep(AGAIN);
+                http = Http::connect(&self.admin).ok();
+                continue;
+            };
+            let many = (due - sent).min(PIPELINED_MAX);
+            let before = self.published.accepted + self.published.refused;
+            let due_at = |number: u64| start + Duration::from_secs_f64((number + 1) as f64 / per_s);
+            if let Err(error) = self.publish(open, sent..sent + many, due_at) {
+                let answered = self.published.accepted + self.published.refused - before;
+                if self.published.unanswered == 0 {
+                    eprintln!(
+                        "loadgen: publishing through {}: {error}; it goes on once it is back",
+                        self.admin.host
+                    );
+                }
+                self.published.unanswered += many - answered;
+                http = None;
+            }
+            sent += many;
+        }
+        self.published.seconds = start.elapsed().as_secs_f64();
+        std::mem::take(&mut self.published)
+    }
+
+    fn publish(
+        &mut self,
+        http: &mut Http,
+        numbers: std::ops::Range<u64>,
+        due_at: impl Fn(u64) -> Instant,
+    ) -> io::Result<()> {
+        let mut requests = Vec::new();
+        for number in numbers.clone() {
+            let group = self.number * GROUPS + number % GROUPS;
+            http.post(&mut requests, "/publish", &body(group, self.base + number));
+        }
+        http.send(&requests)?;
+        for number in numbers {
+            let answer = http.answer()?;
+            self.published.answered.record(due_at(number).elapsed().as_micros() as u64);
+            if answer.status == 200 {
+                self.published.accepted += 1;
+                continue;
+            }
+            if self.published.refused == 0 {
                 let body = String::from_utf8_lossy(&answer.body);
                 eprintln!("loadgen: a publish was refused with {}: {}", answer.status, body.trim());
             }
-            published.refused += 1;
+            self.published.refused += 1;
         }
+        Ok(())
     }
-    published.seconds = start.elapsed().as_secs_f64();
-    Ok(published)
 }
 
-fn group(group: u64, g: u64) -> String {
+/// All members of a group, with the same rising `g`.
+fn body(group: u64, g: u64) -> String {
     let member = |m| format!(r#"{{"topic":"loadgen.g{group}.{m}","data":{{"g":{g}}}}}"#);
     let members: Vec<String> = (0..MEMBERS).map(member).collect();
     format!("[{}]", members.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_a_group_carry_one_number() {
+        assert!(body(9, 77).starts_with(
+            r#"[{"topic":"loadgen.g9.0","data":{"g":77}},{"topic":"loadgen.g9.1","data":{"g":77}}"#
+        ));
+        assert_eq!(body(9, 77).matches(r#"{"g":77}"#).count(), MEMBERS as usize);
+    }
 }

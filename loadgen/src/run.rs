@@ -19,10 +19,11 @@ use crate::{
         Sight,
         clock::{self, Offset},
         limits::{Limits, Need},
+        process,
     },
     judge::settle::{self, Settled},
     progress::{Progress, Stage},
-    publish::{self, Published},
+    publish::{Published, Publishers},
     report::Moment,
     shared::{self, Shared},
     tally::Tally,
@@ -57,6 +58,8 @@ pub struct Results {
     pub clock: Option<Offset>,
     pub moments: Vec<Moment>,
     pub threads: usize,
+    /// Our own anonymous memory before the first connect and as the window began.
+    pub resident_bytes: Option<(u64, u64)>,
 }
 
 /// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
@@ -76,8 +79,8 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
     let threads = threads(args)?;
     let clock = clock_offset(args)?;
     let shared = Arc::new(Shared::new(threads, clock.map_or(0, |clock| clock.us)));
-    let stop_publishing = Arc::new(AtomicBool::new(false));
-    let publisher = publisher(args, &stop_publishing)?;
+    let resident_bytes = process::anonymous_bytes(std::process::id());
+    let publishers = publishers(args)?;
     let run = Run {
         workers: workers(args, &shared, threads)?,
         progress: Progress::new(),
@@ -88,7 +91,7 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
         args: args.clone(),
         shared,
     };
-    run.finish(publisher, &stop_publishing, threads)
+    run.finish(publishers, resident_bytes, threads)
 }
 
 /// Between hosts times can only be compared once the clocks are.
@@ -119,19 +122,18 @@ struct Run {
     clock: Option<Offset>,
 }
 
-type Publisher = JoinHandle<Result<Published, String>>;
-
 impl Run {
     fn finish(
         mut self,
-        publisher: Option<Publisher>,
-        stop_publishing: &Arc<AtomicBool>,
+        publishers: Option<Publishers>,
+        resident_bytes_before: Option<u64>,
         threads: usize,
     ) -> Result<Results, String> {
         let requested = u64::from(self.args.connections);
         let shared = self.shared.clone();
         let decided = || shared.ready.load(Relaxed) + shared.failed.load(Relaxed) >= requested;
         self.wait(Stage::Connect, true, decided)?;
+        let resident_bytes = process::anonymous_bytes(std::process::id());
         let begin = self.sight();
         let begin_us = shared.now_us();
         let end_us = begin_us + self.args.duration.as_micros() as u64;
@@ -143,9 +145,7 @@ impl Run {
         let end_us = shared.now_us().min(end_us);
         shared.end_us.store(end_us, Relaxed);
         let end = self.sight();
-        stop_publishing.store(true, Relaxed);
-        let published =
-            publisher.map(|thread| thread.join().expect("the publisher does not panic")).transpose()?;
+        let published = publishers.map(Publishers::stop);
         let gateway = self.gateway()?;
         let interval_us = shared.interval_ms.load(Relaxed) * 1000;
         let stop_us = shared.now_us() + GRACE_US + interval_us.saturating_sub(1_000_000);
@@ -173,6 +173,7 @@ impl Run {
             clock: self.clock,
             moments: self.timeline.moments,
             threads,
+            resident_bytes: resident_bytes_before.zip(resident_bytes),
         })
     }
 
@@ -241,12 +242,9 @@ fn threads(args: &Args) -> Result<usize, String> {
     Ok(plan.threads as usize)
 }
 
-fn publisher(args: &Arc<Args>, stop: &Arc<AtomicBool>) -> Result<Option<Publisher>, String> {
-    let Some(admin) = args.admin.clone().filter(|_| args.publish_per_s > 0.0) else { return Ok(None) };
-    let (per_s, stop) = (args.publish_per_s, stop.clone());
-    let spawned =
-        thread::Builder::new().name("publish".into()).spawn(move || publish::run(&admin, per_s, &stop));
-    spawned.map(Some).map_err(|error| format!("no thread to publish with: {error}"))
+fn publishers(args: &Args) -> Result<Option<Publishers>, String> {
+    let admin = args.admin.as_ref().filter(|_| args.publish_per_s > 0.0);
+    admin.map(|admin| Publishers::start(admin, args.publish_per_s, args.publishers)).transpose()
 }
 
 /// Starts the workers; an error when one of them cannot have its ring.

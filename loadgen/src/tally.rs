@@ -62,6 +62,9 @@ pub struct Tally {
     pub snapshot: Latency,
     /// Turns of a thread's loop: what arrives meanwhile is seen late by as much.
     pub turn: Latency,
+    pub pings: Pings,
+    /// How hostile connections ended, by their kind.
+    pub hostile: BTreeMap<&'static str, Kinds>,
     pub failures: Kinds,
     pub closes: Kinds,
     pub errors: Kinds,
@@ -71,6 +74,10 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn hostile_ended(&mut self, kind: &'static str, how: &str) {
+        self.hostile.entry(kind).or_default().add(how, 1);
+    }
+
     pub fn merge(&mut self, other: &Tally) {
         for (sum, count) in [
             (&mut self.established, other.established),
@@ -100,6 +107,10 @@ impl Tally {
         self.snapshot.merge(&other.snapshot);
         self.restart.merge(&other.restart);
         self.evenness.merge(&other.evenness);
+        self.pings.merge(&other.pings);
+        for (kind, ends) in &other.hostile {
+            self.hostile.entry(kind).or_default().merge(ends);
+        }
         self.failures.merge(&other.failures);
         self.closes.merge(&other.closes);
         self.errors.merge(&other.errors);
@@ -140,6 +151,31 @@ impl Restart {
         self.back += other.back;
         self.first_cut_us = self.first_cut_us.into_iter().chain(other.first_cut_us).min();
         self.last_back_us = self.last_back_us.max(other.last_back_us);
+    }
+}
+
+/// Of `--pings`.
+#[derive(Debug, Clone, Default)]
+pub struct Pings {
+    pub sent: u64,
+    pub answered: u64,
+    /// From when a ping was due to its pong.
+    pub age: Latency,
+}
+
+impl Pings {
+    /// A pong came; the payload is the ping's: when that was due, µs since the run's origin.
+    pub fn pong(&mut self, payload: &[u8], now_us: u64) {
+        if let Ok(due_us) = payload.try_into().map(u64::from_le_bytes) {
+            self.answered += 1;
+            self.age.record(now_us.saturating_sub(due_us));
+        }
+    }
+
+    fn merge(&mut self, other: &Pings) {
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.age.merge(&other.age);
     }
 }
 

@@ -33,8 +33,11 @@ impl Listener {
     /// To be called on the runtime that serves it.
     pub fn new(listener: std::net::TcpListener, limits: &Limits) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // Inherited by each connection: whoever does not read its answer is reset.
-        SockRef::from(&listener).set_tcp_user_timeout(Some(limits.admin_body))?;
+        // Inherited by each connection: whoever does not read its answer is reset, and the answers to
+        // requests that came together do not wait for each other's acknowledgement.
+        let socket = SockRef::from(&listener);
+        socket.set_tcp_user_timeout(Some(limits.admin_body))?;
+        socket.set_tcp_nodelay(true)?;
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.admin_idle);
         let room = Arc::new(Semaphore::new(limits.admin_connections));

@@ -24,9 +24,17 @@ pub struct Usage {
 pub fn usage(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let rss_kib: u64 = rss.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(Usage { cpu_seconds: cpu_seconds(&stat)?, rss_bytes: rss_kib * 1024 })
+    Some(Usage { cpu_seconds: cpu_seconds(&stat)?, rss_bytes: kib(&status, "VmRSS:")? * 1024 })
+}
+
+/// Resident memory of `pid` that no file backs: what it allocated and touched.
+pub fn anonymous_bytes(pid: u32) -> Option<u64> {
+    kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "RssAnon:").map(|kib| kib * 1024)
+}
+
+fn kib(status: &str, key: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(key))?;
+    value.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 /// Context switches of a process.

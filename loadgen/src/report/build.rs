@@ -1,14 +1,17 @@
 //! A report made of what the threads counted.
 
 use super::{
-    Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Publish, Report, Restart,
-    Run, Server, Setup, Slow, Updates, Window, expect::Expect, warnings,
+    Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Pings, Publish, Report,
+    Restart, Run, Server, Setup, Slow, Updates, Window, expect::Expect, warnings,
 };
 use crate::{
     host::{cores, machine, metrics, process::Usage},
     run::Results,
     tally::Tally,
 };
+
+/// Memory of fewer connections than this drowns in that of buffers and histograms.
+const CONNECTIONS_TO_WEIGH: u64 = 1000;
 
 /// The report, with what became of `expect`.
 pub fn build(results: &Results, expect: &[Expect]) -> Report {
@@ -22,7 +25,7 @@ pub fn build(results: &Results, expect: &[Expect]) -> Report {
 fn figures(results: &Results) -> Report {
     let tally = &results.tally;
     let window = results.window_seconds;
-    let published = results.published.unwrap_or_default();
+    let published = results.published.clone().unwrap_or_default();
     Report {
         run: Run {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -70,9 +73,17 @@ fn figures(results: &Results) -> Report {
         publish: Publish {
             accepted: published.accepted,
             refused: published.refused,
+            unanswered: published.unanswered,
             per_s: per_s(published.accepted, published.seconds),
-            ..Publish::default()
+            answered_ms: published.answered.report(),
         },
+        pings: Pings {
+            sent: tally.pings.sent,
+            answered: tally.pings.answered,
+            unanswered: tally.pings.sent.saturating_sub(tally.pings.answered),
+            answered_ms: tally.pings.age.report(),
+        },
+        hostile: tally.hostile.iter().map(|(kind, ends)| ((*kind).to_owned(), kinds(ends))).collect(),
         restart: Restart {
             cut: tally.restart.cut,
             returned: tally.restart.back,
@@ -160,7 +171,10 @@ fn own(results: &Results) -> Own {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let since = |(thread, used): (&u32, &f64)| used - begin.threads.get(thread).unwrap_or(&0.0);
     let busiest_s = end.threads.iter().map(since).reduce(f64::max);
+    let grown = results.resident_bytes.map(|(before, after)| after.saturating_sub(before));
+    let many = results.tally.established >= CONNECTIONS_TO_WEIGH;
     Own {
+        bytes_per_connection: grown.filter(|_| many).map(|bytes| bytes / results.tally.established),
         rss_bytes: end.own.map(|usage| usage.rss_bytes),
         cpu_percent: percent,
         cpu_share: percent.map(|percent| percent / 100.0 / cpus as f64),

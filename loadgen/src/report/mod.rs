@@ -193,6 +193,8 @@ pub struct Final {
 pub struct Publish {
     pub accepted: u64,
     pub refused: u64,
+    /// Groups whose answer never came, as their connection broke.
+    pub unanswered: u64,
     pub per_s: f64,
     /// From a group's intended time to its answer.
     pub answered_ms: Quantiles,
@@ -236,6 +238,9 @@ pub struct Server {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Own {
     pub rss_bytes: Option<u64>,
+    /// Growth of our own memory from before the first connect to all connections ready, per
+    /// connection; null below 1,000 connections.
+    pub bytes_per_connection: Option<u64>,
     /// Of one core, over the window.
     pub cpu_percent: Option<f64>,
     /// Of the CPUs that it may use.

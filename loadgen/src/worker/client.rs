@@ -1,23 +1,18 @@
 //! One connection: proto's client role, and what is received put before the judge. No ring, no clock.
 
-use std::{fmt::Write as _, rc::Rc};
+use std::fmt::Write as _;
 
 use proto::{Conn, Event, Limits, encode, handshake};
 use ring::ConnId;
 
+use super::reader::{Context, Evenness, Reader, count_raw};
 use crate::{
     args::{Args, Raws},
-    judge::{
-        Applied, Subscription,
-        catalog::Catalog,
-        message::{Cache, Frame, Message},
-    },
-    stamp::Arrival,
-    tally::{Second, Tally},
+    judge::Subscription,
 };
 
 /// The gateway's parts are far smaller; other servers may send what they like.
-const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 20 };
+pub const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 20 };
 
 /// What may wait for a server that does not read before texts are left out.
 const OUTBOX_BYTES: usize = 64 << 10;
@@ -37,14 +32,12 @@ pub enum Phase {
     Closing,
 }
 
-/// How fast it reads.
+/// How a connection reads within the window, from its moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum Manner {
     Full,
     Slow,
     Stalled,
-    /// It was one of those two, and reads at full speed since the window's end.
-    Released,
 }
 
 /// Why a connection is being ended by us, and what follows.
@@ -64,7 +57,9 @@ pub enum Leave {
 pub struct Client {
     pub conn: Option<ConnId>,
     pub phase: Phase,
-    pub pace: Pace,
+    pub manner: Manner,
+    /// Its manner is in force: it reads slowly, or not at all.
+    pub held_back: bool,
     pub leave: Leave,
     /// A send is in flight.
     pub sending: bool,
@@ -97,54 +92,13 @@ pub struct Client {
     proto: Conn,
 }
 
-/// How evenly frames with updates come to one connection within the window.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Evenness {
-    /// µs since the run's origin: ready since then.
-    pub from_us: u64,
-    /// The same of the last frame; before the window's begin: none yet.
-    pub last_us: u64,
-    pub gap_us_max: u32,
-    pub frames: u32,
-}
-
-impl Evenness {
-    fn frame(&mut self, now_us: u64, begin_us: u64) {
-        self.frames = self.frames.saturating_add(1);
-        self.gap(now_us, begin_us);
-        self.last_us = now_us;
-    }
-
-    /// The longest time without a frame, if the next one came at `now_us`.
-    pub fn gap(&mut self, now_us: u64, begin_us: u64) -> u32 {
-        let gap_us = now_us.saturating_sub(self.last_us.max(begin_us));
-        self.gap_us_max = self.gap_us_max.max(u32::try_from(gap_us).unwrap_or(u32::MAX));
-        self.gap_us_max
-    }
-}
-
-/// What input is handled with.
-#[derive(Debug)]
-pub struct Context<'a> {
-    pub args: &'a Args,
-    pub catalogs: &'a mut [Catalog],
-    pub cache: &'a mut Cache,
-    pub tally: &'a mut Tally,
-    pub second: &'a mut Second,
-    pub arrival: Arrival,
-    /// The arrival, and the window's begin, in µs since the run's origin.
-    pub now_us: u64,
-    pub begin_us: u64,
-    /// The arrival lies in the window.
-    pub measured: bool,
-}
-
 impl Client {
-    pub fn new(group: u16, pace: Pace) -> Self {
+    pub fn new(group: u16, manner: Manner) -> Self {
         Self {
             conn: None,
             phase: Phase::Idle,
-            pace,
+            manner,
+            held_back: false,
             leave: Leave::No,
             sending: false,
             ending: false,
@@ -192,6 +146,7 @@ impl Client {
     pub fn disconnected(&mut self, keep: bool) {
         self.conn = None;
         self.phase = Phase::Idle;
+        self.held_back = false;
         self.sending = false;
         self.outbox = Vec::new();
         self.proto = Conn::client([0; 16]);
@@ -203,6 +158,15 @@ impl Client {
         let room = self.outbox.len() < OUTBOX_BYTES;
         if room {
             say(&mut self.outbox, raw, now_us);
+        }
+        room
+    }
+
+    /// Queues a ping whose payload says when it was due. `false`: too much waits for the server already.
+    pub fn ping(&mut self, due_us: u64) -> bool {
+        let room = self.outbox.len() < OUTBOX_BYTES;
+        if room {
+            encode::masked_frame(&mut self.outbox, encode::Opcode::Ping, &due_us.to_le_bytes(), key());
         }
         room
     }
@@ -233,8 +197,9 @@ impl Client {
                     greet(&mut self.outbox, &self.subscription, context.args, self.group, now_us);
                 }
                 Event::Text(text) if self.phase != Phase::Closing => {
-                    let Self { subscription, pace, group, evenness, after_ms, .. } = self;
-                    let mut reader = Reader { subscription, evenness, after_ms, pace: *pace, group: *group };
+                    let Self { subscription, manner, group, evenness, after_ms, .. } = self;
+                    let (manner, group) = (*manner, *group);
+                    let mut reader = Reader { subscription, evenness, after_ms, manner, group };
                     let whole = reader.message(text.as_bytes(), context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
@@ -244,7 +209,7 @@ impl Client {
                     if context.args.raw.is_none() {
                         context.tally.faults.violation("a binary message without a binary subprotocol");
                     } else {
-                        count_raw(payload, self.pace, &mut self.evenness, context);
+                        count_raw(payload, self.manner, &mut self.evenness, context);
                     }
                 }
                 Event::Ping(payload) => {
@@ -281,7 +246,8 @@ impl Client {
                     self.close(error.close_code());
                     return false;
                 }
-                Event::Text(_) | Event::Binary(_) | Event::Pong(_) => {}
+                Event::Pong(payload) => context.tally.pings.pong(payload, context.now_us),
+                Event::Text(_) | Event::Binary(_) => {}
                 Event::Request(_) | Event::BadRequest(_) => unreachable!("events of the server role"),
             }
         }
@@ -313,120 +279,7 @@ fn greet(outbox: &mut Vec<u8>, subscription: &Subscription, args: &Args, group: 
     encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
 }
 
-/// What of a client a message concerns; the text itself is still borrowed from its protocol state.
-struct Reader<'a> {
-    subscription: &'a mut Subscription,
-    evenness: &'a mut Evenness,
-    after_ms: &'a mut u32,
-    pace: Pace,
-    group: u16,
-}
-
-impl Reader<'_> {
-    /// Handles a text message. `true`: a batch or snapshot is whole now.
-    fn message(&mut self, text: &[u8], context: &mut Context<'_>) -> bool {
-        if context.args.raw.is_some() {
-            count_raw(text, self.pace, self.evenness, context);
-            return false;
-        }
-        let catalog = &mut context.catalogs[usize::from(self.group)];
-        let tally = &mut *context.tally;
-        match context.cache.parse(text, self.group, catalog, self.subscription.epoch()) {
-            Message::Frame(frame) => return self.frame(&frame, text.len(), context),
-            Message::Subscribed(answer) => {
-                tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
-                self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
-            }
-            Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
-            Message::Notice { code, reconnect_after_ms } => {
-                *self.after_ms = reconnect_after_ms;
-                tally.notices.add(&code, 1);
-            }
-            Message::Malformed(why) => {
-                tally.faults.violation("a message that is not as the contract says");
-                tally.errors.add(&why, 1);
-            }
-            Message::Other => {}
-        }
-        false
-    }
-
-    fn frame(&mut self, frame: &Rc<Frame>, bytes: usize, context: &mut Context<'_>) -> bool {
-        let catalog = &context.catalogs[usize::from(self.group)];
-        let resumed = self.subscription.since().is_some();
-        let arrival_us = context.arrival.wall_us;
-        let sampled = context.measured && self.pace == Pace::Full;
-        let Tally { faults, arrival, arrival_negative, .. } = &mut *context.tally;
-        let applied = self.subscription.apply(frame, catalog, faults, &mut |ts| {
-            if sampled {
-                *arrival_negative += u64::from(ts > arrival_us);
-                arrival.record(arrival_us.saturating_sub(ts));
-            }
-        });
-        if frame.snapshot {
-            context.tally.snapshots += 1;
-        } else {
-            count(bytes, frame.updates.len(), context);
-        }
-        let Applied::Whole(whole) = applied else { return false };
-        if whole.first && whole.snapshot && resumed {
-            context.tally.resumed_by_snapshot += 1;
-        }
-        if let Some(oldest) = whole.oldest
-            && !whole.first
-            && !whole.snapshot
-        {
-            if sampled {
-                context.tally.visible_negative += u64::from(oldest > arrival_us);
-                self.evenness.frame(context.now_us, context.begin_us);
-            }
-            sample(arrival_us.saturating_sub(oldest), self.pace, context);
-        }
-        if context.measured {
-            context.tally.conflated += whole.conflated;
-        }
-        true
-    }
-}
-
-fn count_raw(payload: &[u8], pace: Pace, evenness: &mut Evenness, context: &mut Context<'_>) {
-    count(payload.len(), 0, context);
-    if context.measured {
-        evenness.frame(context.now_us, context.begin_us);
-    }
-    let stamp = context.args.raw.as_ref().map(|raw| &raw.stamp);
-    if let Some(us) = stamp.and_then(|stamp| stamp.age_us(payload, context.arrival)) {
-        sample(us, pace, context);
-        if context.measured && pace == Pace::Full {
-            context.tally.arrival.record(us);
-        }
-    }
-}
-
-fn count(payload_bytes: usize, updates: usize, context: &mut Context<'_>) {
-    context.second.frames += 1;
-    context.second.updates += updates as u64;
-    if context.measured {
-        context.tally.frames += 1;
-        context.tally.updates += updates as u64;
-        context.tally.payload_bytes += payload_bytes as u64;
-    }
-}
-
-fn sample(us: u64, pace: Pace, context: &mut Context<'_>) {
-    if pace != Pace::Full {
-        if context.measured {
-            context.tally.slow_visible.record(us);
-        }
-        return;
-    }
-    context.second.visible.record(us);
-    if context.measured {
-        context.tally.visible.record(us);
-    }
-}
-
-fn key() -> [u8; 4] {
+pub fn key() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
 }
 

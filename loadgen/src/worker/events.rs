@@ -6,13 +6,11 @@ use ring::{Close, ConnId, Event, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,
-    client::{Context, Leave, Pace, Phase},
+    client::{Leave, Phase},
     is_ready,
+    reader::Context,
 };
 use crate::stamp::Arrival;
-
-/// Bytes a second of a slow reader.
-const SLOW_BYTES_PER_S: u64 = 16_000;
 
 impl Worker {
     pub(super) fn harvest(&mut self) {
@@ -23,7 +21,10 @@ impl Worker {
         let mut any = false;
         while let Some(event) = self.ring.next() {
             any = true;
-            self.handle(event, arrival, now_us);
+            match self.foe(&event) {
+                None => self.handle(event, arrival, now_us),
+                Some(at) => self.foe_event(at, event, now_us),
+            }
         }
         if any && measured {
             self.tally.turn.record(self.shared.now_us() - now_us);
@@ -93,7 +94,11 @@ impl Worker {
         if before == Phase::Handshake && client.phase != Phase::Handshake {
             self.established(index, now_us);
         }
-        self.pace(index, conn, before, bytes.len() as u64, now_us);
+        let client = &self.clients[index as usize];
+        if before != client.phase && is_ready(&self.args, client) {
+            self.ready(index, now_us);
+        }
+        self.slow_down(index, conn, bytes.len() as u64, now_us);
         self.flush(index);
         if !goes_on {
             self.end(index, conn, now_us);
@@ -114,28 +119,20 @@ impl Worker {
         self.shared.established_us.fetch_max(now_us, Relaxed);
     }
 
-    /// Counts who is ready, and holds back those who read slowly or not at all.
-    fn pace(&mut self, index: u32, conn: ConnId, before: Phase, received_bytes: u64, now_us: u64) {
+    /// The first answer of a connection is whole.
+    fn ready(&mut self, index: u32, now_us: u64) {
         let client = &mut self.clients[index as usize];
-        if before != client.phase && is_ready(&self.args, client) {
-            if !std::mem::replace(&mut client.decided, true) {
-                self.shared.ready.fetch_add(1, Relaxed);
-                self.tally.snapshot.record(now_us.saturating_sub(client.intended_us));
-            }
-            if std::mem::take(&mut client.cut) {
-                self.tally.restart.back(now_us);
-            }
-            client.tries = 0;
-            client.evenness.from_us = now_us;
-            if client.pace == Pace::Stalled {
-                self.ring.pause_receive(conn);
-            }
+        if !std::mem::replace(&mut client.decided, true) {
+            self.shared.ready.fetch_add(1, Relaxed);
+            self.tally.snapshot.record(now_us.saturating_sub(client.intended_us));
         }
-        if client.pace == Pace::Slow {
-            self.ring.pause_receive(conn);
-            let pause_us = received_bytes * 1_000_000 / SLOW_BYTES_PER_S;
-            client.read_from_us = client.read_from_us.max(now_us) + pause_us;
-            self.timers.push(Reverse((client.read_from_us, index, client.attempt, Due::Resume)));
+        if std::mem::take(&mut client.cut) {
+            self.tally.restart.back(now_us);
+        }
+        client.tries = 0;
+        client.evenness.from_us = now_us;
+        if let Some(begin_us) = self.window_us {
+            self.plan_to_hold_back(index, begin_us);
         }
     }
 
@@ -198,6 +195,7 @@ impl Worker {
 
     /// Closes all connections with 1000 and waits a little for the answers.
     pub(super) fn say_goodbye(&mut self) -> io::Result<()> {
+        self.count_foes_left();
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             client.leave = Leave::ForGood;

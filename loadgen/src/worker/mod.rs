@@ -16,10 +16,16 @@ use crate::{
     tally::{Second, Tally},
 };
 
-use client::{Client, Pace, Phase};
+use client::{Client, Manner, Phase};
+use hostile::Foe;
+use rate::Rate;
 
 mod client;
 mod events;
+mod hostile;
+mod pace;
+mod rate;
+mod reader;
 mod schedule;
 pub mod source;
 
@@ -33,14 +39,20 @@ const RECV_BUFFER_BYTES: u32 = 4096;
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
+    /// A slow or stalled reader begins to be so.
+    HoldBack,
     /// A slow reader may read on.
     Resume,
+    /// A stalled reader reads on for good.
+    Release,
     /// The connection should be ready, or gone.
     Deadline,
     /// Connect once more.
     Retry,
     /// Say again what `--send` says.
     Say,
+    /// A hostile connection's next step; its number comes after those of the clients.
+    Foe,
 }
 
 /// What a thread hands over at the end.
@@ -91,8 +103,14 @@ pub struct Worker {
     begun: usize,
     again: VecDeque<u32>,
     connecting: usize,
-    churned: u64,
-    resumed: u64,
+    churn: Rate,
+    resume: Rate,
+    pings: Rate,
+    /// The client that was pinged last.
+    pinged: usize,
+    foes: Vec<Foe>,
+    /// The window's begin, once it has begun.
+    window_us: Option<u64>,
     next_second_us: u64,
 }
 
@@ -101,8 +119,9 @@ impl Worker {
     pub fn new(args: Arc<Args>, shared: Arc<Shared>, thread: usize, threads: usize) -> Result<Self, String> {
         let clients: Vec<Client> =
             (thread..args.connections as usize).step_by(threads).map(|index| client(&args, index)).collect();
+        let foes = hostile::foes(&args, thread, threads);
         // A replaced connection gives its slot back before the next one takes it.
-        let slots = clients.len().max(1) as u32;
+        let slots = (clients.len() + foes.len()).max(1) as u32;
         let options = Options {
             slots,
             recv_buffers: recv_buffers(threads),
@@ -129,8 +148,12 @@ impl Worker {
             begun: 0,
             again: VecDeque::new(),
             connecting: 0,
-            churned: 0,
-            resumed: 0,
+            churn: Rate::new(args.churn_per_s, thread, threads),
+            resume: Rate::new(args.since_per_s, thread, threads),
+            pings: Rate::new(args.pings_per_s, thread, threads),
+            pinged: 0,
+            foes,
+            window_us: None,
             next_second_us: 0,
             args,
             shared,
@@ -142,6 +165,7 @@ impl Worker {
     /// Runs until the end that the others agree on.
     pub fn run(mut self) -> Result<Outcome, String> {
         let failed = |error: io::Error| format!("the ring failed: {error}");
+        fastrand::seed(self.args.seed.wrapping_add(self.thread as u64));
         loop {
             let now_us = self.shared.now_us();
             if now_us >= self.shared.stop_us.load(Relaxed) {
@@ -170,20 +194,17 @@ impl Worker {
     fn end_window(&mut self) {
         self.at_end = Some(self.known());
         let (begin_us, end_us) = (self.shared.begin_us.load(Relaxed), self.shared.end_us.load(Relaxed));
-        for client in &mut self.clients {
-            if client.pace == Pace::Full
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client.manner == Manner::Full
                 && is_ready(&self.args, client)
                 && client.evenness.from_us <= begin_us
             {
                 let even = &mut client.evenness;
                 self.tally.evenness.add(even.frames, even.gap(end_us, begin_us));
             }
-            if client.pace == Pace::Full {
-                continue;
-            }
-            client.pace = Pace::Released;
-            if let Some(conn) = client.conn {
-                self.ring.resume_receive(conn);
+            if let Some(conn) = client.conn.filter(|_| client.held_back) {
+                self.release(index as u32, conn);
             }
         }
     }
@@ -208,6 +229,11 @@ impl Worker {
         }
     }
 
+    /// A client's number among those of all threads.
+    fn global(&self, index: u32) -> usize {
+        self.thread + index as usize * self.threads
+    }
+
     fn index(&self, conn: ConnId) -> Option<u32> {
         let index = *self.by_slot.get(conn.slot as usize)?;
         (self.clients.get(index as usize)?.conn == Some(conn)).then_some(index)
@@ -225,13 +251,8 @@ fn is_ready(args: &Args, client: &Client) -> bool {
     client.phase == Phase::Ready || args.raw.is_some() && client.phase == Phase::Open
 }
 
-/// The connection numbered `index`. Slow and stalled ones are spread by the golden ratio.
+/// The connection numbered `index`.
 fn client(args: &Args, index: usize) -> Client {
-    let share = (index as f64 * 0.618_033_988_749_894_9).fract() * 100.0;
-    let pace = match share {
-        share if share < args.slow => Pace::Slow,
-        share if share < args.slow + args.stall => Pace::Stalled,
-        _ => Pace::Full,
-    };
-    Client::new((index % args.groups.len().max(1)) as u16, pace)
+    let (manner, _) = pace::manner(args, index);
+    Client::new((index % args.groups.len().max(1)) as u16, manner)
 }

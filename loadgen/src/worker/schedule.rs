@@ -6,8 +6,10 @@ use ring::{Close, ConnId, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,
-    client::{Leave, Pace, Phase},
-    is_ready, source,
+    client::{Leave, Manner, Phase},
+    is_ready,
+    rate::Rate,
+    source,
 };
 use crate::shared;
 
@@ -17,6 +19,8 @@ const CONNECTING_MAX: usize = 256;
 const SETUP_US: u64 = 10_000_000;
 /// Moments that other threads set are noticed within this time.
 const WAIT_US_MAX: u64 = 20_000;
+/// Connections looked at for one that can be pinged.
+const PING_TRIES: usize = 64;
 /// Progress is handed over this often.
 const SECOND_US: u64 = 250_000;
 
@@ -24,7 +28,14 @@ impl Worker {
     pub(super) fn sleep(&self, now_us: u64) -> Duration {
         let timer_us = self.timers.peek().map_or(u64::MAX, |Reverse((due_us, ..))| *due_us);
         let due_us = timer_us.min(self.next_connect_us()).min(self.next_second_us).min(now_us + WAIT_US_MAX);
-        Duration::from_micros(due_us.saturating_sub(now_us))
+        Duration::from_micros(due_us.min(self.next_by_rate_us()).saturating_sub(now_us))
+    }
+
+    /// When the next thing is due that is done at a rate within the window.
+    fn next_by_rate_us(&self) -> u64 {
+        let next_us = [&self.churn, &self.resume, &self.pings].map(Rate::next_us).into_iter().min();
+        let within = self.window_us.filter(|_| self.at_end.is_none());
+        within.zip(next_us).map_or(u64::MAX, |(begin_us, next_us)| begin_us.saturating_add(next_us))
     }
 
     /// When the next first connect is due.
@@ -37,7 +48,7 @@ impl Worker {
 
     /// When the first connect of this thread's client `index` is meant to start; `None`: as soon as can be.
     fn intended_us(&self, index: usize) -> Option<u64> {
-        let global = (self.thread + index * self.threads) as u64;
+        let global = self.global(index as u32) as u64;
         let ramp_us = self.args.ramp.as_micros() as u64;
         (ramp_us > 0).then(|| ramp_us * global / u64::from(self.args.connections))
     }
@@ -59,7 +70,15 @@ impl Worker {
         {
             self.connect(index, now_us, now_us);
         }
-        self.leave(now_us);
+        if self.window_us.is_none() && now_us >= self.shared.begin_us.load(Relaxed) {
+            self.begin_window(now_us);
+        }
+        if let Some(begin_us) = self.window_us
+            && now_us < self.shared.end_us.load(Relaxed)
+        {
+            self.leave(now_us, now_us - begin_us);
+            self.ping(begin_us, now_us - begin_us);
+        }
         if self.at_end.is_none() && now_us >= self.shared.end_us.load(Relaxed) {
             self.end_window();
         }
@@ -72,12 +91,19 @@ impl Worker {
     }
 
     fn elapsed(&mut self, index: u32, attempt: u32, due: Due, now_us: u64, due_us: u64) {
+        if due == Due::Foe {
+            return self.foe_elapsed(index as usize - self.clients.len(), attempt, now_us);
+        }
         let client = &mut self.clients[index as usize];
         if client.attempt != attempt {
             return;
         }
         match (due, client.conn) {
             (Due::Resume, Some(conn)) if client.read_from_us <= now_us => self.ring.resume_receive(conn),
+            (Due::HoldBack, Some(conn)) if self.at_end.is_none() && is_ready(&self.args, client) => {
+                self.hold_back(index, conn)
+            }
+            (Due::Release, Some(conn)) => self.release(index, conn),
             (Due::Retry, None) => self.again.push_back(index),
             (Due::Say, Some(_)) => self.say(index, now_us, due_us),
             (Due::Deadline, Some(conn)) if client.phase == Phase::Closing || client.ending => {
@@ -114,8 +140,7 @@ impl Worker {
     }
 
     fn connect(&mut self, index: u32, intended_us: u64, now_us: u64) {
-        let global = self.thread + index as usize * self.threads;
-        let source: Option<SocketAddr> = source::address(&self.args, global);
+        let source: Option<SocketAddr> = source::address(&self.args, self.global(index));
         let client = &mut self.clients[index as usize];
         match self.ring.connect(source, self.args.url.addr) {
             Some(conn) => {
@@ -134,15 +159,19 @@ impl Worker {
         }
     }
 
-    /// Has connections leave at the rates asked for, within the window.
-    fn leave(&mut self, now_us: u64) {
+    /// The window begins: slow and stalled readers get their moments, hostile connections come.
+    fn begin_window(&mut self, now_us: u64) {
         let begin_us = self.shared.begin_us.load(Relaxed);
-        if now_us <= begin_us || now_us >= self.shared.end_us.load(Relaxed) {
-            return;
+        self.window_us = Some(begin_us);
+        for index in 0..self.clients.len() as u32 {
+            self.plan_to_hold_back(index, begin_us);
         }
-        let due = |per_s: f64| ((now_us - begin_us) as f64 * per_s / 1e6 / self.threads as f64) as u64;
-        let (churn, resume) = (due(self.args.churn_per_s), due(self.args.since_per_s));
-        for _ in self.churned..churn {
+        self.let_foes_loose(now_us);
+    }
+
+    /// Has connections leave at the rates asked for, `since_us` into the window.
+    fn leave(&mut self, now_us: u64, since_us: u64) {
+        while self.churn.take(since_us).is_some() {
             if let Some((index, _)) = self.pick() {
                 let client = &mut self.clients[index as usize];
                 client.leave = Leave::Replace;
@@ -151,14 +180,29 @@ impl Worker {
                 self.flush(index);
             }
         }
-        for _ in self.resumed..resume {
+        while self.resume.take(since_us).is_some() {
             if let Some((index, conn)) = self.pick() {
                 self.clients[index as usize].leave = Leave::Resume;
                 self.clients[index as usize].phase = Phase::Closing;
                 self.ring.close(conn, Close::Orderly);
             }
         }
-        (self.churned, self.resumed) = (self.churned.max(churn), self.resumed.max(resume));
+    }
+
+    /// Pings connections in turn at the rate asked for, `since_us` into the window.
+    fn ping(&mut self, begin_us: u64, since_us: u64) {
+        while let Some(due_us) = self.pings.take(since_us) {
+            self.tally.pings.sent += 1;
+            // Where none of so many is ready the ping stays unanswered.
+            for _ in 0..PING_TRIES {
+                self.pinged = (self.pinged + 1) % self.clients.len();
+                let client = &mut self.clients[self.pinged];
+                if is_ready(&self.args, client) && client.ping(begin_us + due_us) {
+                    self.flush(self.pinged as u32);
+                    break;
+                }
+            }
+        }
     }
 
     /// Any connection that is ready and reads at full speed. A rate beyond what comes back is not met.
@@ -167,7 +211,7 @@ impl Worker {
         let (after, before) = (from..self.clients.len(), 0..from);
         let index = after.chain(before).find(|&index| {
             let client = &self.clients[index];
-            client.pace == Pace::Full && is_ready(&self.args, client)
+            client.manner == Manner::Full && is_ready(&self.args, client)
         })?;
         self.tally.left += 1;
         Some((index as u32, self.clients[index].conn?))

@@ -1,0 +1,170 @@
+//! What a client's messages mean: put before the judge, counted and timed.
+
+use std::rc::Rc;
+
+use super::client::Manner;
+use crate::{
+    args::Args,
+    judge::{
+        Applied, Subscription,
+        catalog::Catalog,
+        message::{Cache, Frame, Message},
+    },
+    stamp::Arrival,
+    tally::{Second, Tally},
+};
+
+/// How evenly frames with updates come to one connection within the window.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evenness {
+    /// µs since the run's origin: ready since then.
+    pub from_us: u64,
+    /// The same of the last frame; before the window's begin: none yet.
+    pub last_us: u64,
+    pub gap_us_max: u32,
+    pub frames: u32,
+}
+
+impl Evenness {
+    fn frame(&mut self, now_us: u64, begin_us: u64) {
+        self.frames = self.frames.saturating_add(1);
+        self.gap(now_us, begin_us);
+        self.last_us = now_us;
+    }
+
+    /// The longest time without a frame, if the next one came at `now_us`.
+    pub fn gap(&mut self, now_us: u64, begin_us: u64) -> u32 {
+        let gap_us = now_us.saturating_sub(self.last_us.max(begin_us));
+        self.gap_us_max = self.gap_us_max.max(u32::try_from(gap_us).unwrap_or(u32::MAX));
+        self.gap_us_max
+    }
+}
+
+/// What input is handled with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub args: &'a Args,
+    pub catalogs: &'a mut [Catalog],
+    pub cache: &'a mut Cache,
+    pub tally: &'a mut Tally,
+    pub second: &'a mut Second,
+    pub arrival: Arrival,
+    /// The arrival, and the window's begin, in µs since the run's origin.
+    pub now_us: u64,
+    pub begin_us: u64,
+    /// The arrival lies in the window.
+    pub measured: bool,
+}
+
+/// What of a client a message concerns; the text itself is still borrowed from its protocol state.
+pub struct Reader<'a> {
+    pub subscription: &'a mut Subscription,
+    pub evenness: &'a mut Evenness,
+    pub after_ms: &'a mut u32,
+    pub manner: Manner,
+    pub group: u16,
+}
+
+impl Reader<'_> {
+    /// Handles a text message. `true`: a batch or snapshot is whole now.
+    pub fn message(&mut self, text: &[u8], context: &mut Context<'_>) -> bool {
+        if context.args.raw.is_some() {
+            count_raw(text, self.manner, self.evenness, context);
+            return false;
+        }
+        let catalog = &mut context.catalogs[usize::from(self.group)];
+        let tally = &mut *context.tally;
+        match context.cache.parse(text, self.group, catalog, self.subscription.epoch()) {
+            Message::Frame(frame) => return self.frame(&frame, text.len(), context),
+            Message::Subscribed(answer) => {
+                tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
+                self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
+            }
+            Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
+            Message::Notice { code, reconnect_after_ms } => {
+                *self.after_ms = reconnect_after_ms;
+                tally.notices.add(&code, 1);
+            }
+            Message::Malformed(why) => {
+                tally.faults.violation("a message that is not as the contract says");
+                tally.errors.add(&why, 1);
+            }
+            Message::Other => {}
+        }
+        false
+    }
+
+    fn frame(&mut self, frame: &Rc<Frame>, bytes: usize, context: &mut Context<'_>) -> bool {
+        let catalog = &context.catalogs[usize::from(self.group)];
+        let resumed = self.subscription.since().is_some();
+        let arrival_us = context.arrival.wall_us;
+        let sampled = context.measured && self.manner == Manner::Full;
+        let Tally { faults, arrival, arrival_negative, .. } = &mut *context.tally;
+        let applied = self.subscription.apply(frame, catalog, faults, &mut |ts| {
+            if sampled {
+                *arrival_negative += u64::from(ts > arrival_us);
+                arrival.record(arrival_us.saturating_sub(ts));
+            }
+        });
+        if frame.snapshot {
+            context.tally.snapshots += 1;
+        } else {
+            count(bytes, frame.updates.len(), context);
+        }
+        let Applied::Whole(whole) = applied else { return false };
+        if whole.first && whole.snapshot && resumed {
+            context.tally.resumed_by_snapshot += 1;
+        }
+        if let Some(oldest) = whole.oldest
+            && !whole.first
+            && !whole.snapshot
+        {
+            if sampled {
+                context.tally.visible_negative += u64::from(oldest > arrival_us);
+                self.evenness.frame(context.now_us, context.begin_us);
+            }
+            sample(arrival_us.saturating_sub(oldest), self.manner, context);
+        }
+        if context.measured {
+            context.tally.conflated += whole.conflated;
+        }
+        true
+    }
+}
+
+pub fn count_raw(payload: &[u8], manner: Manner, evenness: &mut Evenness, context: &mut Context<'_>) {
+    count(payload.len(), 0, context);
+    if context.measured {
+        evenness.frame(context.now_us, context.begin_us);
+    }
+    let stamp = context.args.raw.as_ref().map(|raw| &raw.stamp);
+    if let Some(us) = stamp.and_then(|stamp| stamp.age_us(payload, context.arrival)) {
+        sample(us, manner, context);
+        if context.measured && manner == Manner::Full {
+            context.tally.arrival.record(us);
+        }
+    }
+}
+
+fn count(payload_bytes: usize, updates: usize, context: &mut Context<'_>) {
+    context.second.frames += 1;
+    context.second.updates += updates as u64;
+    if context.measured {
+        context.tally.frames += 1;
+        context.tally.updates += updates as u64;
+        context.tally.payload_bytes += payload_bytes as u64;
+    }
+}
+
+fn sample(us: u64, manner: Manner, context: &mut Context<'_>) {
+    if manner != Manner::Full {
+        if context.measured {
+            context.tally.slow_visible.record(us);
+        }
+        return;
+    }
+    context.second.visible.record(us);
+    if context.measured {
+        context.tally.visible.record(us);
+    }
+}
