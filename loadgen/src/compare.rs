@@ -71,7 +71,8 @@ struct Row {
     regressed: bool,
 }
 
-pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+/// `arguments` begin with the program's name.
+pub fn main(arguments: &[String]) -> ExitCode {
     let flags = Flags::parse_from(arguments);
     match (read(&flags.a), read(&flags.b)) {
         (Ok(a), Ok(b)) => {

@@ -12,6 +12,7 @@ mod publish;
 mod report;
 mod run;
 mod sample;
+mod search;
 mod shared;
 mod stamp;
 mod tally;
@@ -21,7 +22,7 @@ mod worker;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
-use args::{Args, Flags};
+use args::{Args, Flags, parse_with_scenario};
 use report::Report;
 use run::Results;
 
@@ -37,9 +38,11 @@ fn main() -> ExitCode {
     // report's own `rss_bytes` shows it.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let arguments: Vec<String> = std::env::args().collect();
-    let rest = || std::iter::once("loadgen".to_owned()).chain(arguments.iter().skip(2).cloned());
+    let rest =
+        || std::iter::once("loadgen".to_owned()).chain(arguments.iter().skip(2).cloned()).collect::<Vec<_>>();
     match arguments.get(1).map(String::as_str) {
-        Some("compare") => compare::main(rest()),
+        Some("compare") => compare::main(&rest()),
+        Some("search") => search::main(&rest()),
         Some("scenarios") => print(args::scenario::show(arguments.get(2).map(String::as_str))),
         Some("schema") => print(Ok(report::schema())),
         _ => load(&arguments),
@@ -62,7 +65,7 @@ fn usage(message: &str) -> ExitCode {
 }
 
 fn load(arguments: &[String]) -> ExitCode {
-    let flags = match Flags::parse_with_scenario(arguments) {
+    let flags: Flags = match parse_with_scenario(arguments) {
         Ok(flags) => flags,
         Err(error) => error.exit(),
     };

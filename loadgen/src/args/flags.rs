@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind, parser::ValueSource};
 
 use super::{duration, scenario};
 
@@ -12,7 +12,7 @@ use super::{duration, scenario};
 /// ratios of two reports, `loadgen scenarios` lists named loads, `loadgen schema` describes the report.
 ///
 /// Exit codes: 0 done, 1 run-time failure, 2 bad usage, 3 an --expect does not hold.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Flags {
     /// Where to connect, for example ws://127.0.0.1:9001/ws
@@ -153,24 +153,24 @@ pub enum ClockOffset {
     Probe,
 }
 
-impl Flags {
-    /// `arguments` begin with the program's name. What a scenario sets stands behind what they set.
-    /// A mistake on the command line is clap's error, one in a scenario names the file and line.
-    pub fn parse_with_scenario(arguments: &[String]) -> Result<Self, clap::Error> {
-        use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
-
-        let matches = Self::command().try_get_matches_from(arguments)?;
-        let flags = Self::from_arg_matches(&matches)?;
-        let Some(name) = &flags.scenario else { return Ok(flags) };
-        let wrong = |why: String| Self::command().error(clap::error::ErrorKind::InvalidValue, why);
-        let scenario = scenario::read(name).map_err(wrong)?;
-        let given = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
-        let more = scenario.flags(&Self::command(), given).map_err(wrong)?;
-        let all = arguments.iter().cloned().chain(more);
-        let place = |error: clap::Error| {
-            wrong(format!("scenario {name}: {}", error.to_string().trim_start_matches("error: ").trim_end()))
-        };
-        let matches = Self::command().try_get_matches_from(all).map_err(place)?;
-        Self::from_arg_matches(&matches)
-    }
+/// `arguments` begin with the program's name. What `--scenario` names sets what they do not.
+/// A mistake on the command line is clap's error, one in a scenario names the file and line.
+pub fn parse_with_scenario<T: CommandFactory + FromArgMatches>(
+    arguments: &[String],
+) -> Result<T, clap::Error> {
+    let command = T::command();
+    // What the command line leaves out the scenario may say: only its own words are checked here.
+    let lenient = command.clone().mut_args(|argument| argument.required(false));
+    let matches = lenient.try_get_matches_from(arguments)?;
+    let name = matches.get_one::<String>("scenario");
+    let Some(name) = name else { return T::from_arg_matches(&command.try_get_matches_from(arguments)?) };
+    let wrong = |why: String| T::command().error(ErrorKind::InvalidValue, why);
+    let given = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
+    let more =
+        scenario::read(name).and_then(|scenario| scenario.flags(&T::command(), given)).map_err(wrong)?;
+    let all = arguments.iter().cloned().chain(more);
+    let place = |error: clap::Error| {
+        wrong(format!("scenario {name}: {}", error.to_string().trim_start_matches("error: ").trim_end()))
+    };
+    T::from_arg_matches(&command.try_get_matches_from(all).map_err(place)?)
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::{judge::topic, report::expect::Expect, stamp::Stamp, url::Url};
 
-pub use flags::{ClockOffset, Flags};
+pub use flags::{ClockOffset, Flags, parse_with_scenario};
 use interests::patterns;
 pub use interests::{Interests, Popularity};
 
@@ -280,7 +280,7 @@ mod tests {
     fn check(flags: &[&str]) -> Result<Args, String> {
         let base = ["loadgen", "--url", "ws://127.0.0.1:9001/ws"];
         let words: Vec<String> = base.iter().chain(flags).map(|word| (*word).to_owned()).collect();
-        Args::check(Flags::parse_with_scenario(&words).unwrap())
+        Args::check(parse_with_scenario::<Flags>(&words).unwrap())
     }
 
     #[test]

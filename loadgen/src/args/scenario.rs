@@ -120,7 +120,7 @@ fn text(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::flags::Flags;
+    use crate::args::{Flags, parse_with_scenario};
 
     fn parse(scenario: &str, flags: &[&str]) -> Result<Flags, String> {
         let path = std::env::temp_dir().join(format!("loadgen-scenario-{}.toml", fastrand::u64(..)));
@@ -128,7 +128,7 @@ mod tests {
         let path = path.to_str().unwrap();
         let mut words = vec!["loadgen".to_owned(), "--scenario".into(), path.into()];
         words.extend(flags.iter().map(|word| (*word).to_owned()));
-        let parsed = Flags::parse_with_scenario(&words);
+        let parsed = parse_with_scenario::<Flags>(&words);
         fs::remove_file(path).unwrap();
         parsed.map_err(|error| error.to_string())
     }
@@ -162,7 +162,7 @@ mod tests {
     fn every_named_scenario_can_be_run_and_says_what_it_is_for() {
         for (name, _) in NAMED {
             let words = ["loadgen", "--scenario", name, "--url", "ws://127.0.0.1:9001/ws"].map(str::to_owned);
-            let flags = Flags::parse_with_scenario(&words).unwrap();
+            let flags = parse_with_scenario::<Flags>(&words).unwrap();
             crate::args::Args::check(flags).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(show(Some(name)).unwrap().contains("description"), "{name}");
         }

@@ -48,6 +48,8 @@ pub struct Outcome {
     pub expect: String,
     /// `None` where the report has no figure there (no samples, or a server on another host).
     pub value: Option<f64>,
+    /// In the figure's own unit.
+    pub bound: f64,
     pub holds: bool,
 }
 
@@ -91,7 +93,7 @@ impl Expect {
             Op::Equal => value == self.bound,
             Op::NotEqual => value != self.bound,
         });
-        Outcome { expect: self.text.clone(), value, holds }
+        Outcome { expect: self.text.clone(), value, bound: self.bound, holds }
     }
 }
 

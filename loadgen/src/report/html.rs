@@ -22,17 +22,22 @@ details{margin:8px 0}summary{cursor:pointer}code{overflow-wrap:anywhere}.wide{ov
 
 /// The page.
 pub fn page(report: &Report) -> String {
-    let mut out = String::with_capacity(64 << 10);
-    out.push_str("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
-    out.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
-    let _ = write!(out, "<title>loadgen: {}</title>", escape(&report.run.url));
-    let _ = write!(out, "<style>{STYLE}</style></head><body><main>");
-    head(&mut out, report);
-    tiles(&mut out, report);
-    plots(&mut out, report);
-    tables(&mut out, report);
-    out.push_str("</main></body></html>\n");
-    out
+    let mut body = String::with_capacity(64 << 10);
+    head(&mut body, report);
+    tiles(&mut body, report);
+    plots(&mut body, report);
+    tables(&mut body, report);
+    document(&format!("loadgen: {}", report.run.url), &body)
+}
+
+/// A document of its own around `body`, which is HTML already.
+pub fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{}</title>\
+         <style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        escape(title)
+    )
 }
 
 fn head(out: &mut String, report: &Report) {
@@ -139,7 +144,8 @@ fn plots(out: &mut String, report: &Report) {
     figure(out, "Server memory", lines(&memory, &[of("resident", &mib)]));
 }
 
-fn figure(out: &mut String, caption: &str, svg: Option<String>) {
+/// A plot with its caption, which is HTML already.
+pub fn figure(out: &mut String, caption: &str, svg: Option<String>) {
     let body = svg.unwrap_or_else(|| "<p class=\"soft\">no samples</p>".into());
     let _ = write!(out, "<figure><figcaption>{caption}</figcaption>{body}</figure>");
 }
@@ -255,7 +261,7 @@ fn ms(value: Option<f64>) -> String {
 }
 
 /// A server chooses some of these texts.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             '&' => out.push_str("&amp;"),

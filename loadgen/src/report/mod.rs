@@ -15,7 +15,7 @@ mod build;
 pub mod expect;
 pub mod hgrm;
 pub mod html;
-mod plot;
+pub mod plot;
 pub mod summary;
 mod warnings;
 
