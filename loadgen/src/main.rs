@@ -88,6 +88,7 @@ fn load(arguments: &[String]) -> ExitCode {
 /// Writes and prints the report; gives the exit code.
 fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
     let report = report::build(results, &args.expect);
+    results.settled.examples.iter().for_each(|example| eprintln!("loadgen: lost: {example}"));
     eprint!("{}", report::summary::text(&report));
     if let Some(path) = &args.report {
         write(path, &format!("{:#}\n", report.to_json()))?;

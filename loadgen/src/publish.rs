@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http::Http, sample::Latency, shared, url::Url};
+use crate::{http::Http, sample::Latency, shared, tally::Kinds, url::Url};
 
 /// Groups of one publisher, written in turn.
 const GROUPS: u64 = 8;
@@ -36,6 +36,8 @@ pub struct Published {
     pub unanswered: u64,
     /// From when a group was due to its answer.
     pub answered: Latency,
+    /// Why groups were refused and connections broke.
+    pub errors: Kinds,
     pub seconds: f64,
 }
 
@@ -74,18 +76,26 @@ impl Publishers {
     }
 
     /// Ends them; what all of them did.
-    pub fn stop(self) -> Published {
+    pub fn stop(mut self) -> Published {
         self.stop.store(true, Relaxed);
         let mut sum = Published::default();
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             let published = thread.join().expect("a publisher does not panic");
             sum.accepted += published.accepted;
             sum.refused += published.refused;
             sum.unanswered += published.unanswered;
             sum.answered.merge(&published.answered);
+            sum.errors.merge(&published.errors);
             sum.seconds = sum.seconds.max(published.seconds);
         }
         sum
+    }
+}
+
+/// A run that fails leaves nobody publishing.
+impl Drop for Publishers {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
     }
 }
 
@@ -153,10 +163,8 @@ impl Publisher {
                 self.published.accepted += 1;
                 continue;
             }
-            if self.published.refused == 0 {
-                let body = String::from_utf8_lossy(&answer.body);
-                eprintln!("loadgen: a publish was refused with {}: {}", answer.status, body.trim());
-            }
+            let body = String::from_utf8_lossy(&answer.body);
+            self.published.errors.add(&format!("publish: {} {}", answer.status, body.trim()), 1);
             self.published.refused += 1;
         }
         Ok(())

@@ -89,9 +89,10 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
         interrupted: interrupted.clone(),
         clock,
         args: args.clone(),
-        shared,
+        shared: shared.clone(),
     };
-    run.finish(publishers, resident_bytes, threads)
+    // A search goes on after a run that failed, without its threads.
+    run.finish(publishers, resident_bytes, threads).inspect_err(|_| shared.stop_us.store(0, Relaxed))
 }
 
 /// Between hosts times can only be compared once the clocks are.
@@ -131,7 +132,7 @@ impl Run {
     ) -> Result<Results, String> {
         let requested = u64::from(self.args.connections);
         let shared = self.shared.clone();
-        let decided = || shared.ready.load(Relaxed) + shared.failed.load(Relaxed) >= requested;
+        let decided = || (shared.ready.load(Relaxed) + shared.failed.load(Relaxed), requested);
         self.wait(Stage::Connect, true, decided)?;
         let resident_bytes = process::anonymous_bytes(std::process::id());
         let begin = self.sight();
@@ -140,7 +141,7 @@ impl Run {
         shared.end_us.store(end_us, Relaxed);
         shared.begin_us.store(begin_us, Relaxed);
         if shared.ready.load(Relaxed) > 0 {
-            self.wait(Stage::Measure, true, || shared.now_us() >= end_us)?;
+            self.wait(Stage::Measure, true, || (shared.now_us() - begin_us, end_us - begin_us))?;
         }
         let end_us = shared.now_us().min(end_us);
         shared.end_us.store(end_us, Relaxed);
@@ -148,14 +149,14 @@ impl Run {
         let published = publishers.map(Publishers::stop);
         let gateway = self.gateway()?;
         let interval_us = shared.interval_ms.load(Relaxed) * 1000;
-        let stop_us = shared.now_us() + GRACE_US + interval_us.saturating_sub(1_000_000);
+        let settle_us = shared.now_us();
+        let stop_us = settle_us + GRACE_US + interval_us.saturating_sub(1_000_000);
         shared.stop_us.store(stop_us, Relaxed);
-        self.wait(Stage::Settle, false, || shared.now_us() >= stop_us)?;
+        self.wait(Stage::Settle, false, || (shared.now_us() - settle_us, stop_us - settle_us))?;
         let settled_gateway = gateway.map(|before| self.still_there(before)).transpose()?;
         let outcomes = self.join()?;
         let groups = &self.args.groups;
         let settled = settle::settle(&outcomes, groups, settled_gateway.as_ref());
-        settled.examples.iter().for_each(|example| eprintln!("loadgen: lost: {example}"));
         Ok(Results {
             seed: self.args.seed,
             requested,
@@ -182,12 +183,22 @@ impl Run {
         Sight::now(self.timeline.server_pid, admin)
     }
 
-    /// Shows progress until `done`, or until the user has had enough; an error when a worker ends
-    /// before its time.
-    fn wait(&mut self, stage: Stage, may_end_early: bool, done: impl Fn() -> bool) -> Result<(), String> {
+    /// Shows progress until the `part` is the whole, or until the user has had enough; an error when
+    /// a worker ends before its time.
+    fn wait(
+        &mut self,
+        stage: Stage,
+        may_end_early: bool,
+        part: impl Fn() -> (u64, u64),
+    ) -> Result<(), String> {
         let requested = u64::from(self.args.connections);
         let interrupted = self.interrupted.clone();
-        while !(done() || may_end_early && interrupted.load(Relaxed)) {
+        loop {
+            let (done, whole) = part();
+            self.progress.stage(stage, (done, whole));
+            if done >= whole || may_end_early && interrupted.load(Relaxed) {
+                return Ok(());
+            }
             if self.workers.iter().any(JoinHandle::is_finished) {
                 self.shared.stop_us.store(0, Relaxed);
                 return self.join().map(drop);
@@ -197,7 +208,6 @@ impl Run {
                 self.progress.show(moment, requested, stage);
             }
         }
-        Ok(())
     }
 
     /// The gateway's topics, where its admin listener is known.

@@ -21,7 +21,7 @@ impl Kinds {
         *self.0.entry(kind.to_owned()).or_default() += count;
     }
 
-    fn merge(&mut self, other: &Kinds) {
+    pub fn merge(&mut self, other: &Kinds) {
         other.0.iter().for_each(|(kind, count)| self.add(kind, *count));
     }
 }

@@ -106,7 +106,7 @@ fn figures(results: &Results) -> Report {
         violations: tally.faults.violations.iter().map(|(what, count)| ((*what).into(), *count)).collect(),
         failures: kinds(&tally.failures),
         closes: kinds(&tally.closes),
-        errors: kinds(&tally.errors),
+        errors: kinds(&tally.errors).into_iter().chain(kinds(&published.errors)).collect(),
         notices: kinds(&tally.notices),
         ..Report::default()
     }

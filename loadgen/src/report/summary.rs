@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Kinds, Quantiles, Report};
+use super::{Kinds, Report};
 
 /// Several lines, each ended.
 pub fn text(report: &Report) -> String {
@@ -21,19 +21,7 @@ pub fn text(report: &Report) -> String {
             connections.returned
         ),
     );
-    let _ =
-        writeln!(out, "{:<14} {:>10} {:>10} {:>10} {:>10} {:>10}", "ms", "p50", "p90", "p99", "p99.9", "max");
-    for (name, quantiles) in [
-        ("visible", &report.visible_ms),
-        ("arrival", &report.arrival_ms),
-        ("handshake", &report.setup.handshake_ms),
-        ("snapshot", &report.setup.snapshot_ms),
-        ("slow readers", &report.slow.visible_ms),
-        ("publish", &report.publish.answered_ms),
-        ("ping", &report.pings.answered_ms),
-    ] {
-        latencies(&mut out, name, quantiles);
-    }
+    latencies(&mut out, report);
     frames(&mut out, report);
     machine(&mut out, report);
     for (name, kinds) in [
@@ -111,14 +99,37 @@ fn machine(out: &mut String, report: &Report) {
     }
 }
 
-fn latencies(out: &mut String, name: &str, quantiles: &Quantiles) {
-    let values = [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max];
-    if let [Some(p50), Some(p90), Some(p99), Some(p999), Some(max)] = values {
-        let _ = writeln!(out, "{name:<14} {p50:>10.2} {p90:>10.2} {p99:>10.2} {p999:>10.2} {max:>10.2}");
+/// A table in one unit, that of the largest figure.
+fn latencies(out: &mut String, report: &Report) {
+    let rows = [
+        ("visible", &report.visible_ms),
+        ("arrival", &report.arrival_ms),
+        ("handshake", &report.setup.handshake_ms),
+        ("snapshot", &report.setup.snapshot_ms),
+        ("slow readers", &report.slow.visible_ms),
+        ("publish", &report.publish.answered_ms),
+        ("ping", &report.pings.answered_ms),
+    ];
+    let (unit, per_ms) = match rows.iter().filter_map(|(_, row)| row.max).fold(0.0, f64::max) {
+        max if max >= 10_000.0 => ("s", 0.001),
+        max if max >= 1.0 => ("ms", 1.0),
+        _ => ("µs", 1000.0),
+    };
+    let _ =
+        writeln!(out, "{unit:<14} {:>10} {:>10} {:>10} {:>10} {:>10}", "p50", "p90", "p99", "p99.9", "max");
+    for (name, row) in rows {
+        if let [Some(p50), Some(p90), Some(p99), Some(p999), Some(max)] =
+            [row.p50, row.p90, row.p99, row.p999, row.max].map(|ms| ms.map(|ms| ms * per_ms))
+        {
+            let _ = writeln!(out, "{name:<14} {p50:>10.2} {p90:>10.2} {p99:>10.2} {p999:>10.2} {max:>10.2}");
+        }
     }
 }
 
+/// Most frequent first.
 fn counts(out: &mut String, name: &str, kinds: &Kinds) {
+    let mut kinds: Vec<_> = kinds.iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     for (kind, count) in kinds {
         line(out, name, &format!("{count} × {kind}"));
     }
@@ -126,4 +137,29 @@ fn counts(out: &mut String, name: &str, kinds: &Kinds) {
 
 fn line(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "{name:<14} {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_share_the_unit_of_the_largest_and_errors_come_most_frequent_first() {
+        let mut report = Report::default();
+        for (ms, header, p50) in [(0.5, "µs ", "500.00"), (20.0, "ms ", "20.00"), (20_000.0, "s ", "20.00")]
+        {
+            let row = &mut report.visible_ms;
+            [&mut row.p50, &mut row.p90, &mut row.p99, &mut row.p999, &mut row.max]
+                .into_iter()
+                .for_each(|figure| *figure = Some(ms));
+            let text = text(&report);
+            assert!(text.lines().any(|line| line.starts_with(header)), "{text}");
+            let visible = text.lines().find(|line| line.starts_with("visible")).unwrap();
+            assert_eq!(visible.split_whitespace().nth(1), Some(p50));
+        }
+        report.errors.insert("a rare one".into(), 2);
+        report.errors.insert("the usual one".into(), 30);
+        let text = text(&report);
+        assert!(text.find("30 × the usual one") < text.find("2 × a rare one"), "{text}");
+    }
 }
