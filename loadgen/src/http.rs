@@ -38,9 +38,15 @@ impl Http {
     }
 
     pub fn get(&mut self, target: &str) -> io::Result<Answer> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut request = Vec::new();
+        self.ask(&mut request, target);
+        self.send(&request)?;
         self.answer()
+    }
+
+    /// Writes a GET to `out`; several may be sent together, as with [`Http::post`].
+    pub fn ask(&self, out: &mut Vec<u8>, target: &str) {
+        let _ = write!(out, "GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
     }
 
     /// Writes a POST of JSON to `out`; several may be sent together ([`Http::send`]), and their

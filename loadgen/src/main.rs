@@ -18,6 +18,7 @@ mod stamp;
 mod tally;
 mod timeline;
 mod url;
+mod watchlists;
 mod worker;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
@@ -88,7 +89,8 @@ fn load(arguments: &[String]) -> ExitCode {
 /// Writes and prints the report; gives the exit code.
 fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
     let report = report::build(results, &args.expect);
-    results.settled.examples.iter().for_each(|example| eprintln!("loadgen: lost: {example}"));
+    let examples = results.settled.examples.iter().chain(&results.compared.examples);
+    examples.for_each(|example| eprintln!("loadgen: {example}"));
     eprint!("{}", report::summary::text(&report));
     if let Some(path) = &args.report {
         write(path, &format!("{:#}\n", report.to_json()))?;

@@ -1,7 +1,7 @@
 //! A run from the first connect to the report.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,13 +21,19 @@ use crate::{
         limits::{Limits, Need},
         process,
     },
-    judge::settle::{self, Settled},
+    judge::{
+        catalog::Highest,
+        settle::{self, Settled},
+        topic::Patterns,
+        values::{self, Compared},
+    },
     progress::{Progress, Stage},
     publish::{Published, Publishers},
     report::Moment,
     shared::{self, Shared},
     tally::Tally,
     timeline::Timeline,
+    watchlists::Watchlists,
     worker::{Outcome, Worker, source},
 };
 
@@ -50,6 +56,7 @@ pub struct Results {
     /// Length of the measured window.
     pub window_seconds: f64,
     pub settled: Settled,
+    pub compared: Compared,
     pub published: Option<Published>,
     /// Both ends of the window.
     pub begin: Sight,
@@ -154,9 +161,12 @@ impl Run {
         shared.stop_us.store(stop_us, Relaxed);
         self.wait(Stage::Settle, false, || (shared.now_us() - settle_us, stop_us - settle_us))?;
         let settled_gateway = gateway.map(|before| self.still_there(before)).transpose()?;
+        let values = self.values(settled_gateway.as_ref())?;
         let outcomes = self.join()?;
-        let groups = &self.args.groups;
-        let settled = settle::settle(&outcomes, groups, settled_gateway.as_ref());
+        let watchlists = Watchlists::new(&self.args);
+        let settled =
+            settle::settle(&outcomes, &self.args.groups, watchlists.as_ref(), settled_gateway.as_ref());
+        let compared = values::compare(&outcomes, settle::present_epoch(&outcomes), &values);
         Ok(Results {
             seed: self.args.seed,
             requested,
@@ -167,6 +177,7 @@ impl Run {
             setup_seconds: shared.established_us.load(Relaxed) as f64 / 1e6,
             window_seconds: (end_us - begin_us) as f64 / 1e6,
             settled,
+            compared,
             published,
             begin,
             end,
@@ -216,6 +227,15 @@ impl Run {
             return Ok(None);
         };
         settle::topics(admin).map(Some).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
+    }
+
+    /// What the gateway has of its `topics` that somebody subscribed to.
+    fn values(&self, topics: Option<&BTreeMap<String, u64>>) -> Result<HashMap<String, Highest>, String> {
+        let Some((admin, topics)) = self.args.admin.as_ref().zip(topics) else { return Ok(HashMap::new()) };
+        let patterns: Vec<Patterns> = self.args.groups.iter().map(|group| Patterns::new(group)).collect();
+        let wanted = |topic: &&str| patterns.iter().any(|patterns| patterns.matches(topic));
+        let topics: Vec<&str> = topics.keys().map(String::as_str).filter(wanted).collect();
+        values::fetch(admin, &topics).map_err(|error| format!("GET /topics/… of {}: {error}", admin.host))
     }
 
     /// A topic that was removed since is nobody's loss.

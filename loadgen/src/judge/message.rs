@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::judge::catalog::Catalog;
+use crate::judge::catalog::{Catalog, fingerprint};
 
 /// One message, as far as it concerns a subscriber.
 #[derive(Debug, Clone)]
@@ -192,7 +192,10 @@ fn fill(frame: &mut Frame, updates: &[WireUpdate<'_>], catalog: &mut Catalog, ep
             }
             (None, _) => 0,
         };
-        catalog.saw(place.word, update.v, epoch);
+        let value = fingerprint(update.data.map(RawValue::get).filter(|_| !update.gone));
+        if !catalog.saw(place.word, update.v, value, epoch) {
+            frame.flaws.push("two values under one v");
+        }
         frame.updates.push(Update {
             word: place.word,
             gone: update.gone,
@@ -240,7 +243,7 @@ impl Cache {
 
     /// `text` parsed, from the cache where the same bytes came lately to a client of the same `group`.
     pub fn parse(&mut self, text: &[u8], group: u16, catalog: &mut Catalog, epoch: u64) -> Message {
-        let entry = &mut self.entries[fingerprint(text, group) % ENTRIES];
+        let entry = &mut self.entries[entry_of(text, group) % ENTRIES];
         if let Some(known) = entry
             && known.group == group
             && *known.bytes == *text
@@ -254,7 +257,7 @@ impl Cache {
 }
 
 /// FNV-1a over the head, the length and the group; equality is decided by the bytes.
-fn fingerprint(text: &[u8], group: u16) -> usize {
+fn entry_of(text: &[u8], group: u16) -> usize {
     let seed = 0xcbf2_9ce4_8422_2325 ^ (text.len() as u64) << 16 ^ u64::from(group);
     let hash = text
         .iter()

@@ -14,13 +14,16 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use catalog::{Catalog, Word};
 use message::{Frame, Subscribed, Update};
+use row::Row;
 
 pub mod catalog;
 pub mod message;
+pub mod row;
 pub mod settle;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+pub mod values;
 
 /// Broken promises, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,8 +51,6 @@ impl Faults {
     }
 }
 
-/// Marks a held `v` as that of a `gone`.
-const GONE: u64 = 1 << 63;
 /// A batch in more parts than this is given up.
 const PARTS_MAX: usize = 4096;
 
@@ -75,8 +76,7 @@ pub struct Subscription {
     answered: u64,
     /// Position of the last snapshot: what it lacked did not exist then.
     snapshot_at: u64,
-    /// By the catalog's words; absent or 0: not held.
-    held: Vec<u64>,
+    held: Row,
     rare: Option<Box<Rare>>,
 }
 
@@ -117,20 +117,30 @@ impl Default for Subscription {
             position: 0,
             answered: 0,
             snapshot_at: 0,
-            held: Vec::new(),
+            held: Row::default(),
             rare: None,
         }
     }
 }
 
 impl Subscription {
+    /// Of a few topics out of a catalog that others share.
+    pub fn of_few() -> Self {
+        Self { held: Row::Sparse(Vec::new()), ..Self::default() }
+    }
+
+    /// Nothing was answered and nothing is held.
+    fn emptied(&self) -> Self {
+        Self { held: self.held.emptied(), ..Self::default() }
+    }
+
     /// The connection ended. With `keep` the next subscribe is asked with [`Subscription::since`].
     pub fn disconnected(&mut self, keep: bool) {
         if keep {
             self.stage = Stage::Asked;
             self.rare = None;
         } else {
-            *self = Self::default();
+            *self = self.emptied();
         }
     }
 
@@ -155,8 +165,11 @@ impl Subscription {
         self.snapshot_at
     }
 
-    /// What is held, to be read with [`held`].
-    pub fn into_held(self) -> Vec<u64> {
+    pub fn held(&self) -> &Row {
+        &self.held
+    }
+
+    pub fn into_held(self) -> Row {
         self.held
     }
 
@@ -170,7 +183,7 @@ impl Subscription {
         }
         self.stage = if self.position > 0 { Stage::ResumeDue } else { Stage::SnapshotDue };
         if self.epoch != answer.epoch {
-            *self = Self { epoch: answer.epoch, stage: self.stage, ..Self::default() };
+            *self = Self { epoch: answer.epoch, stage: self.stage, ..self.emptied() };
         }
         self.class = answer.class;
         self.answered = answer.version;
@@ -230,19 +243,20 @@ impl Subscription {
         if let Some(epoch) = last.epoch
             && epoch != self.epoch
         {
-            *self = Self { epoch, class: self.class, stage: Stage::Live, ..Self::default() };
+            *self = Self { epoch, class: self.class, stage: Stage::Live, ..self.emptied() };
         } else if first != Stage::Live && last.version != self.answered {
             faults.violation("snapshot at another version than subscribed said");
         }
         if last.version < self.position {
             faults.reordered += 1;
         }
-        let before = std::mem::take(&mut self.held);
+        let emptied = self.held.emptied();
+        let before = std::mem::replace(&mut self.held, emptied);
         for update in parts.iter().flat_map(|part| &part.updates) {
-            if update.v < held(&before, update.word).map_or(0, |(v, _)| v) {
+            if update.v < before.get(update.word).map_or(0, |(v, _)| v) {
                 faults.reordered += 1;
             }
-            if held(&self.held, update.word).is_some() {
+            if self.held.get(update.word).is_some() {
                 faults.violation("a topic twice in one snapshot");
             }
             if update.gone {
@@ -292,7 +306,7 @@ impl Subscription {
         let overlaps = last.from != self.position;
         let mut conflated = 0;
         for update in parts.iter().flat_map(|part| &part.updates) {
-            let (v, known) = held(&self.held, update.word).map_or((0, false), |(v, _)| (v, true));
+            let (v, known) = self.held.get(update.word).map_or((0, false), |(v, _)| (v, true));
             if update.v <= v {
                 match update.v == v {
                     _ if overlaps => {}
@@ -321,20 +335,14 @@ impl Subscription {
     }
 
     fn hold(&mut self, update: &Update) {
-        let word = update.word as usize;
-        let end = word + 1 + usize::from(update.own);
-        if self.held.len() < end {
-            self.held.reserve_exact(end - self.held.len());
-            self.held.resize(end, 0);
-        }
-        self.held[word] = update.v | if update.gone { GONE } else { 0 };
+        self.held.set(update.word, update.v, update.gone);
         if update.own {
-            self.held[word + 1] = if update.gone { 0 } else { update.g };
+            self.held.set(update.word + 1, if update.gone { 0 } else { update.g }, false);
         }
     }
 
     fn check_groups(&self, parts: &[Rc<Frame>], catalog: &Catalog, faults: &mut Faults) {
-        let figure = |word: &u32| self.held.get(*word as usize).copied().unwrap_or_default();
+        let figure = |word: &u32| self.held.get(*word).map_or(0, |(g, _)| g);
         let mut seen = Vec::new();
         for &group in parts.iter().flat_map(|part| &part.groups) {
             if parts.len() > 1 {
@@ -350,12 +358,6 @@ impl Subscription {
             }
         }
     }
-}
-
-/// `v` held in a row of words, and whether it is that of a `gone`.
-pub fn held(row: &[u64], word: u32) -> Option<(u64, bool)> {
-    let held = *row.get(word as usize)?;
-    (held != 0).then_some((held & !GONE, held & GONE != 0))
 }
 
 /// Values missing between `v`, which is held, and the update: conflated, told as a gap, or lost.

@@ -17,8 +17,9 @@ use serde::Deserialize;
 
 use crate::{
     http::{self, Http},
-    judge::{held, topic},
+    judge::topic::Patterns,
     url::Url,
+    watchlists::Watchlists,
     worker::{Final, Known, Outcome},
 };
 
@@ -73,80 +74,144 @@ pub fn topics(admin: &Url) -> io::Result<BTreeMap<String, u64>> {
     }
 }
 
+/// The life of the gateway that most clients know: after a restart some may still be on their way.
+pub fn present_epoch(outcomes: &[Outcome]) -> Option<u64> {
+    let epochs = epochs(outcomes);
+    epochs.iter().max_by_key(|(_, clients)| **clients).map(|(epoch, _)| *epoch)
+}
+
+/// Clients by the life that they know.
+fn epochs(outcomes: &[Outcome]) -> BTreeMap<u64, u64> {
+    let clients = outcomes.iter().flat_map(|outcome| &outcome.clients);
+    clients.fold(BTreeMap::new(), |mut counts, client| {
+        *counts.entry(client.epoch).or_default() += 1;
+        counts
+    })
+}
+
 /// Compares all clients with each other and with `gateway`: its topics as the window ended, and
-/// still there now. `groups` are the lists of patterns.
+/// still there now. `groups` are the lists of patterns; with `watchlists` everyone holds topics of
+/// its own out of the only one.
 pub fn settle(
     outcomes: &[Outcome],
     groups: &[Vec<String>],
+    watchlists: Option<&Watchlists>,
     gateway: Option<&BTreeMap<String, u64>>,
 ) -> Settled {
     let mut settled = Settled::default();
-    let epochs: BTreeMap<u64, u64> =
-        outcomes.iter().flat_map(|outcome| &outcome.clients).fold(BTreeMap::new(), |mut counts, client| {
-            *counts.entry(client.epoch).or_default() += 1;
-            counts
-        });
-    // After a restart of the gateway some may still be on their way: its topics are those of most.
-    let present = epochs.iter().max_by_key(|(_, clients)| **clients).map(|(epoch, _)| *epoch);
+    let present = present_epoch(outcomes);
     for (group, patterns) in groups.iter().enumerate() {
-        for &epoch in epochs.keys() {
+        for epoch in epochs(outcomes).into_keys() {
             let gateway = gateway.filter(|_| Some(epoch) == present);
-            check_group(outcomes, group, patterns, epoch, gateway, &mut settled);
+            let mut truths = Truths::new(outcomes, group, patterns, epoch, gateway);
+            truths.find_holders(outcomes, group, epoch);
+            truths.check(
+                outcomes,
+                group,
+                epoch,
+                &|index| {
+                    watchlists
+                        .map(|lists| lists.of(index).iter().map(|at| &*patterns[*at as usize]).collect())
+                },
+                &mut settled,
+            );
         }
     }
     settled
 }
 
-fn check_group(
-    outcomes: &[Outcome],
-    group: usize,
-    patterns: &[String],
-    epoch: u64,
-    gateway: Option<&BTreeMap<String, u64>>,
-    settled: &mut Settled,
-) {
-    let mut truths: HashMap<&str, Truth> = HashMap::new();
-    for (topic, &v) in gateway.into_iter().flatten().filter(|(topic, _)| topic::matches_any(patterns, topic))
-    {
-        truths.insert(topic, Truth { v, holder: None, in_gateway: true });
-    }
-    for known in outcomes.iter().map(|outcome| &outcome.catalogs[group]).filter(|known| known.epoch == epoch)
-    {
-        for (topic, _, v) in &known.topics {
-            let truth = truths.entry(topic).or_default();
-            truth.v = truth.v.max(*v);
+/// What the clients of one list of patterns should hold, in one life of the gateway.
+struct Truths<'a> {
+    truths: Vec<(&'a str, Truth)>,
+    by_topic: HashMap<&'a str, usize>,
+}
+
+impl<'a> Truths<'a> {
+    fn new(
+        outcomes: &'a [Outcome],
+        group: usize,
+        patterns: &[String],
+        epoch: u64,
+        gateway: Option<&'a BTreeMap<String, u64>>,
+    ) -> Self {
+        let patterns = Patterns::new(patterns);
+        let mut all = Self { truths: Vec::new(), by_topic: HashMap::new() };
+        for (topic, &v) in gateway.into_iter().flatten().filter(|(topic, _)| patterns.matches(topic)) {
+            *all.of(topic) = Truth { v, holder: None, in_gateway: true };
         }
+        for known in
+            outcomes.iter().map(|outcome| &outcome.at_end[group]).filter(|known| known.epoch == epoch)
+        {
+            for (topic, _, highest) in known.topics.iter().filter(|(_, _, highest)| highest.v > 0) {
+                let truth = all.of(topic);
+                truth.v = truth.v.max(highest.v);
+            }
+        }
+        all
     }
-    for outcome in outcomes {
-        let rows: Vec<(u32, &str)> = words(&outcome.catalogs[group]);
-        for client in clients(outcome, group, epoch) {
-            for &(word, topic) in &rows {
-                if let Some((v, false)) = held(&client.held, word)
-                    && let Some(truth) = truths.get_mut(topic)
-                    && v >= truth.v
-                {
-                    truth.holder = truth.holder.max(Some(client.position));
+
+    fn of(&mut self, topic: &'a str) -> &mut Truth {
+        let next = self.truths.len();
+        let at = *self.by_topic.entry(topic).or_insert(next);
+        if at == next {
+            self.truths.push((topic, Truth::default()));
+        }
+        &mut self.truths[at].1
+    }
+
+    fn find_holders(&mut self, outcomes: &[Outcome], group: usize, epoch: u64) {
+        for outcome in outcomes {
+            let words: HashMap<u32, usize> =
+                self.words(&outcome.at_end[group]).map(|(at, word)| (word, at)).collect();
+            for client in clients(outcome, group, epoch) {
+                for (word, v, _) in client.held.entries().filter(|(_, _, gone)| !gone) {
+                    let Some(at) = words.get(&word) else { continue };
+                    let truth = &mut self.truths[*at].1;
+                    if v >= truth.v {
+                        truth.holder = truth.holder.max(Some(client.position));
+                    }
                 }
             }
         }
     }
-    for outcome in outcomes {
-        let known: HashMap<&str, u32> =
-            words(&outcome.catalogs[group]).into_iter().map(|(w, t)| (t, w)).collect();
-        let rows: Vec<(&str, Option<u32>, Truth)> =
-            truths.iter().map(|(topic, truth)| (*topic, known.get(topic).copied(), *truth)).collect();
-        for client in clients(outcome, group, epoch) {
-            settled.clients += 1;
-            for &(topic, word, truth) in &rows {
-                check_value(client, topic, word, truth, settled);
+
+    /// `own`: the topics of a client by its number, where it has some of its own.
+    fn check(
+        &self,
+        outcomes: &[Outcome],
+        group: usize,
+        epoch: u64,
+        own: &dyn Fn(usize) -> Option<Vec<&'a str>>,
+        settled: &mut Settled,
+    ) {
+        for outcome in outcomes {
+            let mut words = vec![None; self.truths.len()];
+            self.words(&outcome.at_end[group]).for_each(|(at, word)| words[at] = Some(word));
+            for client in clients(outcome, group, epoch) {
+                settled.clients += 1;
+                let mut check = |at: usize| {
+                    let (topic, truth) = self.truths[at];
+                    check_value(client, topic, words[at], truth, settled);
+                };
+                match own(client.index) {
+                    None => (0..self.truths.len()).for_each(check),
+                    Some(topics) => {
+                        topics.iter().filter_map(|topic| self.by_topic.get(topic)).for_each(|at| check(*at));
+                    }
+                }
             }
         }
+    }
+
+    /// Places of truths with the words that they have in a catalog.
+    fn words(&self, known: &Known) -> impl Iterator<Item = (usize, u32)> {
+        known.topics.iter().filter_map(|(topic, word, _)| Some((*self.by_topic.get(&**topic)?, *word)))
     }
 }
 
 fn check_value(client: &Final, topic: &str, word: Option<u32>, truth: Truth, settled: &mut Settled) {
     settled.values += 1;
-    let v = word.and_then(|word| held(&client.held, word)).map(|(v, _)| v);
+    let v = word.and_then(|word| client.held.get(word)).map(|(v, _)| v);
     let lost = match v {
         Some(v) => v < truth.v,
         None => truth.in_gateway || truth.holder.is_some_and(|position| position >= client.snapshot_at),
@@ -157,13 +222,9 @@ fn check_value(client: &Final, topic: &str, word: Option<u32>, truth: Truth, set
             let (held, at) = (v.map_or("nothing".into(), |v| format!("v {v}")), client.position);
             settled
                 .examples
-                .push(format!("{topic}: a client at version {at} holds {held}, not v {}", truth.v));
+                .push(format!("lost: {topic}: a client at version {at} holds {held}, not v {}", truth.v));
         }
     }
-}
-
-fn words(known: &Known) -> Vec<(u32, &str)> {
-    known.topics.iter().map(|(topic, word, _)| (*word, &**topic)).collect()
 }
 
 fn clients(outcome: &Outcome, group: usize, epoch: u64) -> impl Iterator<Item = &Final> {
@@ -173,22 +234,27 @@ fn clients(outcome: &Outcome, group: usize, epoch: u64) -> impl Iterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Tally;
+    use crate::{
+        judge::{catalog::Highest, row::Row},
+        tally::Tally,
+    };
 
     fn client(position: u64, snapshot_at: u64, held: &[u64]) -> Final {
-        Final { group: 0, epoch: 1, position, snapshot_at, held: held.to_vec() }
+        Final { index: 0, group: 0, epoch: 1, position, snapshot_at, held: Row::Dense(held.to_vec()) }
     }
 
     /// Topics a (word 0) and b (word 1) with the highest `v` at the window's end.
     fn outcome(highest: [u64; 2], clients: Vec<Final>) -> Outcome {
-        let topics = vec![("a".to_owned(), 0, highest[0]), ("b".to_owned(), 1, highest[1])];
-        Outcome { tally: Tally::default(), clients, catalogs: vec![Known { epoch: 1, topics }] }
+        let highest = |at: usize| Highest { v: highest[at], value: 0 };
+        let topics = vec![("a".to_owned(), 0, highest(0)), ("b".to_owned(), 1, highest(1))];
+        let at_end = vec![Known { epoch: 1, topics }];
+        Outcome { tally: Tally::default(), clients, at_end, at_last: Vec::new() }
     }
 
     fn lost(outcomes: &[Outcome], gateway: Option<&[(&str, u64)]>) -> u64 {
         let gateway: Option<BTreeMap<String, u64>> =
             gateway.map(|topics| topics.iter().map(|(topic, v)| ((*topic).to_owned(), *v)).collect());
-        settle(outcomes, &[vec!["*".into()]], gateway.as_ref()).lost
+        settle(outcomes, &[vec!["*".into()]], None, gateway.as_ref()).lost
     }
 
     #[test]
@@ -228,7 +294,7 @@ mod tests {
     #[test]
     fn another_life_of_the_gateway_is_judged_by_itself() {
         let mut old = outcome([500, 200], vec![client(90, 10, &[500, 200])]);
-        old.catalogs[0].epoch = 7;
+        old.at_end[0].epoch = 7;
         old.clients[0].epoch = 7;
         let new = outcome([1, 1], vec![client(3, 1, &[1, 1]), client(3, 1, &[1, 1])]);
         assert_eq!(lost(&[old, new], Some(&[("a", 1), ("b", 1)])), 0);

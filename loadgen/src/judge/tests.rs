@@ -17,7 +17,7 @@ struct Court {
 impl Court {
     fn new() -> Self {
         Self {
-            catalog: Catalog::new(vec!["*".into()], vec!["trade.*".into()]),
+            catalog: Catalog::new(&["*".to_owned()], &["trade.*".to_owned()]),
             subscription: Subscription::default(),
             faults: Faults::default(),
             conflated: 0,
@@ -29,7 +29,10 @@ impl Court {
     fn live() -> Self {
         let mut court = Self::new();
         court.subscribed(10);
-        court.take(&snapshot(10, r#"{"topic":"a","v":5,"ts":100},{"topic":"b","v":2,"ts":100}"#));
+        court.take(&snapshot(
+            10,
+            r#"{"topic":"a","v":5,"ts":100,"data":{}},{"topic":"b","v":2,"ts":100,"data":{}}"#,
+        ));
         assert_eq!(court.faults, Faults::default());
         court
     }
@@ -63,7 +66,7 @@ impl Court {
 
     fn v(&mut self, topic: &str) -> Option<(u64, bool)> {
         let word = self.catalog.place(topic).unwrap().word;
-        held(&self.subscription.held, word)
+        self.subscription.held.get(word)
     }
 }
 
@@ -225,7 +228,7 @@ fn a_removed_topic_holds_its_number() {
     court.take(&batch(11, 12, &update("a", 7)));
     assert_eq!((court.v("a"), court.counts(), court.conflated), (Some((7, false)), CLEAN, 0));
     court.take(&batch(12, 13, r#"{"topic":"a","v":7,"ts":150,"gone":true}"#));
-    assert_eq!(court.counts(), DUPLICATED);
+    assert_eq!(court.counts(), [0, 1, 0, 0, 1], "v 7 is held, and it was a value");
 }
 
 #[test]
@@ -348,8 +351,22 @@ fn what_a_frame_says_must_be_true() {
         ["a topic twice in one snapshot"]
     );
     let mut court = Court::new();
-    court.catalog = Catalog::new(vec!["a".into()], vec![]);
+    court.catalog = Catalog::new(&["a".to_owned()], &[]);
     court.subscribed(10);
     court.take(&snapshot(10, &update("b", 1)));
     assert!(court.faults.violations.contains_key("update of a topic that was not subscribed"));
+}
+
+#[test]
+fn another_value_under_a_known_v_is_a_violation() {
+    let valued = |v, data| format!(r#"{{"topic":"a","v":{v},"ts":150,"data":{data}}}"#);
+    let mut court = Court::live();
+    court.take(&batch(10, 12, &valued(6, "1")));
+    court.take(&batch(10, 12, &valued(6, "1")));
+    assert_eq!(court.counts(), DUPLICATED, "the same value again is no more than that");
+    court.take(&batch(9, 13, &valued(6, "2")));
+    assert_eq!(court.faults.violations.keys().collect::<Vec<_>>(), [&"two values under one v"]);
+    court.take(&batch(13, 14, &valued(7, "1")));
+    court.take(&batch(9, 15, &valued(6, "3")));
+    assert_eq!(court.counts()[4], 1, "only the newest value is known");
 }

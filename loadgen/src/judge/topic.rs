@@ -1,5 +1,29 @@
 //! Patterns of topics, as the contract's section 3 has them.
 
+use std::collections::HashSet;
+
+/// A list of patterns. Of very many single topics one is found at once.
+#[derive(Debug)]
+pub struct Patterns {
+    topics: HashSet<Box<str>>,
+    wide: Vec<String>,
+}
+
+impl Patterns {
+    pub fn new(patterns: &[String]) -> Self {
+        let (wide, topics): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.ends_with('*'));
+        Self {
+            topics: topics.into_iter().map(|topic| topic.as_str().into()).collect(),
+            wide: wide.into_iter().cloned().collect(),
+        }
+    }
+
+    /// Whether any of them takes in `topic`.
+    pub fn matches(&self, topic: &str) -> bool {
+        self.topics.contains(topic) || matches_any(&self.wide, topic)
+    }
+}
+
 /// Whether `pattern` (a topic, a prefix ending in `.*`, or `*`) takes in `topic`.
 pub fn matches(pattern: &str, topic: &str) -> bool {
     match pattern.strip_suffix('*') {

@@ -69,6 +69,8 @@ fn figures(results: &Results) -> Report {
             clients: results.settled.clients,
             values: results.settled.values,
             lost: results.settled.lost,
+            differ: results.compared.differ,
+            gateway_values: results.compared.with_gateway,
         },
         publish: Publish {
             accepted: published.accepted,

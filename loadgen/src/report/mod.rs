@@ -185,8 +185,13 @@ pub struct Slow {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Final {
     pub clients: u64,
+    /// Values whose `v` was compared, one per client and topic.
     pub values: u64,
     pub lost: u64,
+    /// Topics of which the same `v` was another value for other clients, or for the gateway.
+    pub differ: u64,
+    /// Topics that could be compared with the gateway's own value: those that had not moved on.
+    pub gateway_values: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -55,6 +55,8 @@ pub enum Leave {
 /// A connection of the run: it may be replaced by others in turn.
 #[derive(Debug)]
 pub struct Client {
+    /// Its number among all connections.
+    index: u32,
     pub conn: Option<ConnId>,
     pub phase: Phase,
     pub manner: Manner,
@@ -93,8 +95,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(group: u16, manner: Manner) -> Self {
+    pub fn new(index: u32, group: u16, manner: Manner, subscription: Subscription) -> Self {
         Self {
+            index,
             conn: None,
             phase: Phase::Idle,
             manner,
@@ -114,7 +117,7 @@ impl Client {
             intended_us: 0,
             evenness: Evenness::default(),
             outbox: Vec::new(),
-            subscription: Subscription::default(),
+            subscription,
             proto: Conn::client([0; 16]),
         }
     }
@@ -151,6 +154,23 @@ impl Client {
         self.outbox = Vec::new();
         self.proto = Conn::client([0; 16]);
         self.subscription.disconnected(keep);
+    }
+
+    /// Queues what follows the handshake: the texts of `--send`, or a subscribe.
+    fn greet(&mut self, context: &Context<'_>, now_us: u64) {
+        if let Some(raw) = &context.args.raw {
+            return say(&mut self.outbox, raw, now_us);
+        }
+        let topics = serde_json::json!(context.interests.topics(context.args, self.index, self.group));
+        let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);
+        if let Some(interval_ms) = context.args.interval_ms {
+            let _ = write!(text, r#","interval_ms":{interval_ms}"#);
+        }
+        if let Some((epoch, version)) = self.subscription.since() {
+            let _ = write!(text, r#","since":"{epoch:016x}:{version}""#);
+        }
+        text.push('}');
+        encode::masked_frame(&mut self.outbox, encode::Opcode::Text, text.as_bytes(), key());
     }
 
     /// Queues the texts of `--send` once more. `false`: too much waits for the server already.
@@ -194,12 +214,12 @@ impl Client {
                 Event::Response(_) => {
                     self.phase = Phase::Open;
                     let now_us = context.arrival.wall_us;
-                    greet(&mut self.outbox, &self.subscription, context.args, self.group, now_us);
+                    self.greet(context, now_us);
                 }
                 Event::Text(text) if self.phase != Phase::Closing => {
-                    let Self { subscription, manner, group, evenness, after_ms, .. } = self;
-                    let (manner, group) = (*manner, *group);
-                    let mut reader = Reader { subscription, evenness, after_ms, manner, group };
+                    let Self { subscription, index, manner, group, evenness, after_ms, .. } = self;
+                    let (index, manner, group) = (*index, *manner, *group);
+                    let mut reader = Reader { subscription, evenness, after_ms, index, manner, group };
                     let whole = reader.message(text.as_bytes(), context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
@@ -260,23 +280,6 @@ fn say(outbox: &mut Vec<u8>, raw: &Raws, now_us: u64) {
         let text = text.replace("{now_us}", &now_us.to_string());
         encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
     }
-}
-
-/// Queues what follows the handshake: the texts of `--send`, or a subscribe.
-fn greet(outbox: &mut Vec<u8>, subscription: &Subscription, args: &Args, group: u16, now_us: u64) {
-    if let Some(raw) = &args.raw {
-        return say(outbox, raw, now_us);
-    }
-    let topics = serde_json::json!(args.groups[usize::from(group)]);
-    let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);
-    if let Some(interval_ms) = args.interval_ms {
-        let _ = write!(text, r#","interval_ms":{interval_ms}"#);
-    }
-    if let Some((epoch, version)) = subscription.since() {
-        let _ = write!(text, r#","since":"{epoch:016x}:{version}""#);
-    }
-    text.push('}');
-    encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
 }
 
 pub fn key() -> [u8; 4] {

@@ -79,7 +79,7 @@ impl Worker {
         }
         let mut context = Context {
             args: &self.args,
-            catalogs: &mut self.catalogs,
+            interests: &mut self.interests,
             cache: &mut self.cache,
             tally: &mut self.tally,
             second: &mut self.second,

@@ -198,13 +198,7 @@ impl Worker {
             Event::Connected { result: Err(error), .. } => {
                 self.foes[at].told = Some(format!("connect: {error}"));
             }
-            Event::Received { conn, mut bytes } => {
-                // The request was sent long before it is answered: no send is in flight.
-                if self.foes[at].receive(&mut bytes) {
-                    let attack = self.foes[at].attack();
-                    self.ring.send(conn, attack);
-                }
-            }
+            Event::Received { conn, mut bytes } => self.foe_received(at, conn, &mut bytes),
             Event::ReceiveEnded { conn, error } => {
                 let how = error.map_or("end of stream".into(), |error| error.to_string());
                 self.foes[at].told.get_or_insert(how);
@@ -219,6 +213,14 @@ impl Worker {
             }
             Event::SendFailed { conn, .. } => self.ring.close(conn, Close::Orderly),
             _ => {}
+        }
+    }
+
+    fn foe_received(&mut self, at: usize, conn: ConnId, bytes: &mut [u8]) {
+        if self.foes[at].receive(bytes) {
+            // The request was answered, so it was sent: no send is in flight.
+            let attack = self.foes[at].attack();
+            self.ring.send(conn, attack);
         }
     }
 

@@ -10,19 +10,26 @@ use std::{
 use ring::{ConnId, Options, Ring, Sockets, Waker};
 
 use crate::{
-    args::Args,
-    judge::{catalog::Catalog, message::Cache},
+    args::{self, Args},
+    judge::{
+        Subscription,
+        catalog::{Catalog, Highest},
+        message::Cache,
+        row::Row,
+    },
     shared::Shared,
     tally::{Second, Tally},
 };
 
 use client::{Client, Manner, Phase};
 use hostile::Foe;
+use interests::Interests;
 use rate::Rate;
 
 mod client;
 mod events;
 mod hostile;
+mod interests;
 mod pace;
 mod rate;
 mod reader;
@@ -60,27 +67,30 @@ enum Due {
 pub struct Outcome {
     pub tally: Tally,
     pub clients: Vec<Final>,
-    /// Per list of patterns.
-    pub catalogs: Vec<Known>,
+    /// Per list of patterns, as the window ended and when the last frame had come.
+    pub at_end: Vec<Known>,
+    pub at_last: Vec<Known>,
 }
 
 /// What a live connection held at the end.
 #[derive(Debug)]
 pub struct Final {
+    /// Its number among all connections.
+    pub index: usize,
     pub group: u16,
     pub epoch: u64,
     pub position: u64,
     pub snapshot_at: u64,
     /// By the words of its catalog.
-    pub held: Vec<u64>,
+    pub held: Row,
 }
 
-/// A list of patterns and what was seen of it until the window's end.
+/// A list of patterns and what was seen of it.
 #[derive(Debug)]
 pub struct Known {
     pub epoch: u64,
-    /// Topic, its word, the highest `v`.
-    pub topics: Vec<(String, u32, u64)>,
+    /// Topic, its word, the newest of it.
+    pub topics: Vec<(String, u32, Highest)>,
 }
 
 /// Its share of the connections.
@@ -93,7 +103,7 @@ pub struct Worker {
     clients: Vec<Client>,
     /// Client by slot of the ring.
     by_slot: Vec<u32>,
-    catalogs: Vec<Catalog>,
+    interests: Interests,
     at_end: Option<Vec<Known>>,
     cache: Cache,
     tally: Tally,
@@ -131,14 +141,10 @@ impl Worker {
         };
         let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
         let ring = Ring::new(&options, waker).map_err(|error| error.to_string())?;
-        let groups = if args.groups.is_empty() { vec![Vec::new()] } else { args.groups.clone() };
         Ok(Self {
             ring,
             by_slot: vec![0; slots as usize],
-            catalogs: groups
-                .into_iter()
-                .map(|patterns| Catalog::new(patterns, args.stream.clone()))
-                .collect(),
+            interests: Interests::new(&args),
             clients,
             at_end: None,
             cache: Cache::new(),
@@ -178,16 +184,19 @@ impl Worker {
         let live = |client: &Client| client.phase == Phase::Ready && client.subscription.is_live();
         let finals: Vec<bool> = self.clients.iter().map(live).collect();
         self.say_goodbye().map_err(failed)?;
-        let known = self.at_end.take().unwrap_or_else(|| self.known());
-        let clients =
-            self.clients.into_iter().zip(finals).filter(|(_, live)| *live).map(|(client, _)| Final {
-                group: client.group,
-                epoch: client.subscription.epoch(),
-                position: client.subscription.position(),
-                snapshot_at: client.subscription.snapshot_at(),
-                held: client.subscription.into_held(),
-            });
-        Ok(Outcome { tally: self.tally, clients: clients.collect(), catalogs: known })
+        let at_last = self.known();
+        let at_end = self.at_end.take().unwrap_or_else(|| self.known());
+        let (thread, threads) = (self.thread, self.threads);
+        let clients = self.clients.into_iter().zip(finals).enumerate();
+        let clients = clients.filter(|(_, (_, live))| *live).map(|(index, (client, _))| Final {
+            index: thread + index * threads,
+            group: client.group,
+            epoch: client.subscription.epoch(),
+            position: client.subscription.position(),
+            snapshot_at: client.subscription.snapshot_at(),
+            held: client.subscription.into_held(),
+        });
+        Ok(Outcome { tally: self.tally, clients: clients.collect(), at_end, at_last })
     }
 
     /// The window ends: what was seen by now must be everywhere soon, so everyone reads at full speed.
@@ -212,9 +221,12 @@ impl Worker {
     fn known(&self) -> Vec<Known> {
         let known = |catalog: &Catalog| Known {
             epoch: catalog.epoch(),
-            topics: catalog.topics().map(|(topic, word, v)| (topic.to_owned(), word, v)).collect(),
+            topics: catalog
+                .topics()
+                .map(|(topic, word, highest)| (topic.to_owned(), word, highest))
+                .collect(),
         };
-        self.catalogs.iter().map(known).collect()
+        self.interests.catalogs.iter().map(known).collect()
     }
 
     fn flush(&mut self, index: u32) {
@@ -254,5 +266,8 @@ fn is_ready(args: &Args, client: &Client) -> bool {
 /// The connection numbered `index`.
 fn client(args: &Args, index: usize) -> Client {
     let (manner, _) = pace::manner(args, index);
-    Client::new((index % args.groups.len().max(1)) as u16, manner)
+    let group = (index % args.groups.len().max(1)) as u16;
+    let few = matches!(args.interests, args::Interests::Own { .. });
+    let subscription = if few { Subscription::of_few() } else { Subscription::default() };
+    Client::new(index as u32, group, manner, subscription)
 }

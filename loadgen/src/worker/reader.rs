@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::client::Manner;
+use super::{client::Manner, interests::Interests};
 use crate::{
     args::Args,
     judge::{
         Applied, Subscription,
-        catalog::Catalog,
+        catalog::NOT_SUBSCRIBED,
         message::{Cache, Frame, Message},
     },
     stamp::Arrival,
@@ -44,7 +44,7 @@ impl Evenness {
 #[derive(Debug)]
 pub struct Context<'a> {
     pub args: &'a Args,
-    pub catalogs: &'a mut [Catalog],
+    pub interests: &'a mut Interests,
     pub cache: &'a mut Cache,
     pub tally: &'a mut Tally,
     pub second: &'a mut Second,
@@ -61,6 +61,8 @@ pub struct Reader<'a> {
     pub subscription: &'a mut Subscription,
     pub evenness: &'a mut Evenness,
     pub after_ms: &'a mut u32,
+    /// Its number among all connections.
+    pub index: u32,
     pub manner: Manner,
     pub group: u16,
 }
@@ -72,7 +74,7 @@ impl Reader<'_> {
             count_raw(text, self.manner, self.evenness, context);
             return false;
         }
-        let catalog = &mut context.catalogs[usize::from(self.group)];
+        let catalog = &mut context.interests.catalogs[usize::from(self.group)];
         let tally = &mut *context.tally;
         match context.cache.parse(text, self.group, catalog, self.subscription.epoch()) {
             Message::Frame(frame) => return self.frame(&frame, text.len(), context),
@@ -95,7 +97,10 @@ impl Reader<'_> {
     }
 
     fn frame(&mut self, frame: &Rc<Frame>, bytes: usize, context: &mut Context<'_>) -> bool {
-        let catalog = &context.catalogs[usize::from(self.group)];
+        if context.interests.are_own() {
+            self.check_own(frame, context);
+        }
+        let catalog = &context.interests.catalogs[usize::from(self.group)];
         let resumed = self.subscription.since().is_some();
         let arrival_us = context.arrival.wall_us;
         let sampled = context.measured && self.manner == Manner::Full;
@@ -129,6 +134,19 @@ impl Reader<'_> {
             context.tally.conflated += whole.conflated;
         }
         true
+    }
+}
+
+impl Reader<'_> {
+    /// Where everyone has topics of its own, the catalog knows those of all. The list is drawn again
+    /// only for topics that are not held yet.
+    fn check_own(&self, frame: &Frame, context: &mut Context<'_>) {
+        let held = self.subscription.held();
+        let new = frame.updates.iter().map(|update| update.word).filter(|word| held.get(*word).is_none());
+        let new: Vec<u32> = new.collect();
+        if !new.is_empty() && !context.interests.has(self.index, &new) {
+            context.tally.faults.violation(NOT_SUBSCRIBED);
+        }
     }
 }
 
