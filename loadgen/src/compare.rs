@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Parser;
+use console::style;
 use serde_json::Value;
 
 use crate::{EXPECTATION_FAILED, USAGE, report::Report};
@@ -77,6 +78,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match (read(&flags.a), read(&flags.b)) {
         (Ok(a), Ok(b)) => {
             let rows = compare(&a, &b, flags.threshold);
+            different_loads(&a, &b).iter().for_each(|what| eprintln!("loadgen: {what}"));
             print!("{}", table(&rows));
             let regressed = rows.iter().filter(|row| row.regressed).count();
             println!("{regressed} of {} figures are worse by more than {} %", rows.len(), flags.threshold);
@@ -110,11 +112,22 @@ fn compare(a: &Value, b: &Value, threshold_percent: f64) -> Vec<Row> {
     FIGURES.iter().filter_map(row).collect()
 }
 
+/// What makes the two hard to compare.
+fn different_loads(a: &Value, b: &Value) -> Vec<String> {
+    let of =
+        [("machine", "run"), ("seconds", "window"), ("requested", "connections"), ("interval_ms", "window")];
+    let different = |(key, section): &(&str, &str)| {
+        let (a, b) = (&a[section][key], &b[section][key]);
+        (a != b).then(|| format!("{section}.{key} differs: {a} and {b}"))
+    };
+    of.iter().filter_map(different).collect()
+}
+
 fn table(rows: &[Row]) -> String {
     let mut out = format!("{:<24} {:>14} {:>14} {:>8}\n", "", "A", "B", "B ÷ A");
     for row in rows {
         let ratio = if row.a == 0.0 { "-".into() } else { format!("{:.2}", row.b / row.a) };
-        let mark = if row.regressed { "  worse" } else { "" };
+        let mark = if row.regressed { style("  worse").red().to_string() } else { String::new() };
         out += &format!("{:<24} {:>14.3} {:>14.3} {ratio:>8}{mark}\n", row.name, row.a, row.b);
     }
     out
@@ -151,6 +164,19 @@ mod tests {
             compare(&json!({"visible_ms": {"p99": null}}), &json!({"visible_ms": {"p99": 1.0}}), 10.0)
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn another_machine_or_load_is_told() {
+        let report = |machine: &str| {
+            let report = Report {
+                run: crate::report::Run { machine: machine.into(), ..Default::default() },
+                ..Default::default()
+            };
+            report.to_json()
+        };
+        assert_eq!(different_loads(&report("x"), &report("x")), [""; 0]);
+        assert_eq!(different_loads(&report("x"), &report("y")), [r#"run.machine differs: "x" and "y""#]);
     }
 
     #[test]

@@ -268,6 +268,7 @@ fn threads(args: &Args) -> Result<usize, String> {
         server_here: clock::is_here(args.url.addr.ip()),
     };
     let plan = Limits::of_this_host()?.plan(&need)?;
+    eprintln!("loadgen: {}", plan.room);
     plan.warnings.iter().for_each(|warning| eprintln!("loadgen: {warning}"));
     Ok(plan.threads as usize)
 }

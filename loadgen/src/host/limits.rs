@@ -38,6 +38,8 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     pub threads: u64,
+    /// How many connections there is room for, and by what.
+    pub room: String,
     /// What will slow it down or may stop it, each with a remedy.
     pub warnings: Vec<String>,
 }
@@ -89,7 +91,13 @@ impl Limits {
                 need.source_addresses
             ));
         }
-        Ok(Plan { threads, warnings: self.warnings(need, ports) })
+        let (rings, addresses) = (threads * per_ring, need.source_addresses);
+        let room = format!(
+            "room for {} connections: {threads} rings of {per_ring} (ulimit -n {}), {addresses} source addresses of {ports} ports",
+            rings.min(addresses * ports),
+            self.nofile
+        );
+        Ok(Plan { threads, room, warnings: self.warnings(need, ports) })
     }
 
     fn warnings(&self, need: &Need, ports: u64) -> Vec<String> {
@@ -149,7 +157,8 @@ mod tests {
 
     #[test]
     fn rings_are_as_many_as_open_files_demand() {
-        assert_eq!(LIMITS.plan(&NEED), Ok(Plan { threads: 6, warnings: Vec::new() }));
+        let room = "room for 119616 connections: 6 rings of 19936 (ulimit -n 20000), 100 source addresses of 28232 ports";
+        assert_eq!(LIMITS.plan(&NEED), Ok(Plan { threads: 6, room: room.into(), warnings: Vec::new() }));
         let few = Need { connections: 1, source_addresses: 1, ..NEED };
         assert_eq!(LIMITS.plan(&few).unwrap().threads, 1);
         let refusal = LIMITS.plan(&Need { threads: Some(3), ..NEED }).unwrap_err();

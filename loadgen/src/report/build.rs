@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Memory of fewer connections than this drowns in that of buffers and histograms.
-const CONNECTIONS_TO_WEIGH: u64 = 1000;
+const CONNECTIONS_TO_WEIGH: u64 = 10_000;
 
 /// The report, with what became of `expect`.
 pub fn build(results: &Results, expect: &[Expect]) -> Report {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Kinds, Moment, Quantiles, Report,
-    plot::{Axes, Line, lines, short},
+    plot::{self, Axes, Line, short},
 };
 
 const STYLE: &str = "
@@ -15,7 +15,7 @@ main{max-width:960px;margin:0 auto;padding:24px 16px 64px}h1{font-size:24px;marg
 p{margin:4px 0}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{border-left:4px solid var(--warn);padding:6px 12px;background:var(--card);margin:8px 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;margin:20px 0}
 .tile,figure{background:var(--card);border:1px solid var(--line);border-radius:8px}.tile{padding:10px 14px}.tile b{display:block;font-size:21px;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}
-figure{margin:0 0 12px;padding:8px;overflow:hidden}figure svg{width:100%;height:auto;display:block}figcaption{font-weight:600;padding:2px 6px}
+figure{margin:0 0 12px;padding:8px;overflow:hidden}figure svg{width:100%;height:auto;display:block}figcaption{font-weight:600;padding:2px 6px}figcaption i{font:13px system-ui,sans-serif;color:var(--soft);border-left:14px solid;padding-left:5px;margin-left:18px}
 table{border-collapse:collapse;width:100%;background:var(--card);font-variant-numeric:tabular-nums}td,th{border-bottom:1px solid var(--line);padding:4px 10px;text-align:right}td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere}
 details{margin:8px 0}summary{cursor:pointer}code{overflow-wrap:anywhere}.wide{overflow-x:auto}
 ";
@@ -109,7 +109,8 @@ fn plots(out: &mut String, report: &Report) {
     figure(
         out,
         "Latency by percentile",
-        lines(&percentiles, &[curve("visible", &curves.visible), curve("arrival", &curves.arrival)]),
+        &percentiles,
+        &[curve("visible", &curves.visible), curve("arrival", &curves.arrival)],
     );
     let time = Axes { x: "seconds since the start", y: "ms", x_label: &short, x_labels: 10 };
     let of = |name, value: &dyn Fn(&Moment) -> Option<f64>| Line {
@@ -119,35 +120,43 @@ fn plots(out: &mut String, report: &Report) {
     figure(
         out,
         "Latency over time",
-        lines(&time, &[of("visible p50", &|m| m.visible_p50_ms), of("visible p99", &|m| m.visible_p99_ms)]),
+        &time,
+        &[of("visible p50", &|m| m.visible_p50_ms), of("visible p99", &|m| m.visible_p99_ms)],
     );
     let rate = Axes { y: "per second", ..time };
     figure(
         out,
         "Rate over time",
-        lines(&rate, &[of("frames", &|m| Some(m.frames_per_s)), of("updates", &|m| Some(m.updates_per_s))]),
+        &rate,
+        &[of("frames", &|m| Some(m.frames_per_s)), of("updates", &|m| Some(m.updates_per_s))],
     );
     let open = Axes { y: "connections", ..rate };
     figure(
         out,
         "Connections",
-        lines(&open, &[of("open", &|m| Some(m.open as f64)), of("failed", &|m| Some(m.failed as f64))]),
+        &open,
+        &[of("open", &|m| Some(m.open as f64)), of("failed", &|m| Some(m.failed as f64))],
     );
     let cpu = Axes { y: "% of one core", ..open };
     figure(
         out,
         "CPU",
-        lines(&cpu, &[of("server", &|m| m.server_cpu_percent), of("loadgen", &|m| m.loadgen_cpu_percent)]),
+        &cpu,
+        &[of("server", &|m| m.server_cpu_percent), of("loadgen", &|m| m.loadgen_cpu_percent)],
     );
     let memory = Axes { y: "MiB", ..cpu };
     let mib = |m: &Moment| m.server_rss_bytes.map(|bytes| bytes as f64 / 1_048_576.0);
-    figure(out, "Server memory", lines(&memory, &[of("resident", &mib)]));
+    figure(out, "Server memory", &memory, &[of("resident", &mib)]);
 }
 
-/// A plot with its caption, which is HTML already.
-pub fn figure(out: &mut String, caption: &str, svg: Option<String>) {
-    let body = svg.unwrap_or_else(|| "<p class=\"soft\">no samples</p>".into());
-    let _ = write!(out, "<figure><figcaption>{caption}</figcaption>{body}</figure>");
+/// A plot with its caption, which is HTML already, and the names of its lines.
+pub fn figure(out: &mut String, caption: &str, axes: &Axes<'_>, lines: &[Line<'_>]) {
+    let _ = write!(out, "<figure><figcaption>{caption}");
+    for (at, line) in lines.iter().enumerate() {
+        let _ = write!(out, "<i style=\"border-color:{}\">{}</i>", plot::colour(at), escape(line.name));
+    }
+    let body = plot::lines(axes, lines).unwrap_or_else(|| "<p class=\"soft\">no samples</p>".into());
+    let _ = write!(out, "</figcaption>{body}</figure>");
 }
 
 /// The percentile at -log10(1 - quantile).

@@ -244,7 +244,7 @@ pub struct Server {
 pub struct Own {
     pub rss_bytes: Option<u64>,
     /// Growth of our own memory from before the first connect to all connections ready, per
-    /// connection; null below 1,000 connections.
+    /// connection; null below 10,000 connections, whose own is lost in that of buffers.
     pub bytes_per_connection: Option<u64>,
     /// Of one core, over the window.
     pub cpu_percent: Option<f64>,

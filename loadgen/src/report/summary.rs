@@ -2,25 +2,14 @@
 
 use std::fmt::Write as _;
 
+use console::style;
+
 use super::{Kinds, Report};
 
 /// Several lines, each ended.
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
-    let connections = &report.connections;
-    line(
-        &mut out,
-        "connections",
-        &format!(
-            "{} of {} established in {:.2} s, {} failed, {} closed by the server, {} back",
-            connections.established,
-            connections.requested,
-            report.setup.seconds,
-            connections.failed,
-            connections.closed,
-            connections.returned
-        ),
-    );
+    connections(&mut out, report);
     latencies(&mut out, report);
     frames(&mut out, report);
     machine(&mut out, report);
@@ -37,7 +26,9 @@ pub fn text(report: &Report) -> String {
         counts(&mut out, kind, ends);
     }
     for outcome in &report.expect {
-        line(&mut out, if outcome.holds { "✓" } else { "✗" }, &outcome.to_string());
+        let mark = if outcome.holds { style("✓").green() } else { style("✗").red() };
+        // The mark's colours have no width.
+        let _ = writeln!(out, "{}{:<13} {outcome}", mark.for_stderr(), "");
     }
     for warning in &report.warnings {
         line(&mut out, "warning", warning);
@@ -45,36 +36,43 @@ pub fn text(report: &Report) -> String {
     out
 }
 
-fn frames(out: &mut String, report: &Report) {
-    let clients = &report.clients;
-    let expected = match (clients.frames_min, clients.expected_frames, clients.gap_ms_max) {
-        (Some(least), Some(expected), Some(gap)) => {
-            format!("; fewest of a client {least} of {expected:.0}, largest gap {gap:.0} ms")
+fn connections(out: &mut String, report: &Report) {
+    let connections = &report.connections;
+    let mut text = format!(
+        "{} of {} established in {:.2} s, {} failed",
+        connections.established, connections.requested, report.setup.seconds, connections.failed
+    );
+    for (count, what) in [(connections.closed, "closed by the server"), (connections.returned, "came back")] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
         }
-        _ => String::new(),
-    };
+    }
+    line(out, "connections", &text);
+}
+
+fn frames(out: &mut String, report: &Report) {
     let frames = &report.frames;
-    line(
-        out,
-        "frames",
-        &format!("{} in {:.1} s, {:.0}/s{expected}", frames.total, report.window.seconds, frames.per_s),
-    );
+    let (seconds, per_s) = (report.window.seconds, frames.per_s);
+    line(out, "frames", &format!("{} in {seconds:.1} s, {per_s:.0}/s", frames.total));
+    let clients = &report.clients;
+    if let (Some(least), Some(expected), Some(gap)) =
+        (clients.frames_min, clients.expected_frames, clients.gap_ms_max)
+    {
+        line(out, "of a client", &format!("at least {least} of {expected:.0}, largest gap {gap:.0} ms"));
+    }
     let updates = &report.updates;
-    line(
-        out,
-        "updates",
-        &format!(
-            "{} ({:.0}/s), {} conflated; {} lost, {} duplicated, {} reordered, {} torn, {} violations",
-            updates.total,
-            updates.per_s,
-            updates.conflated,
-            updates.lost,
-            updates.duplicated,
-            updates.reordered,
-            updates.torn,
-            updates.violations
-        ),
-    );
+    let (total, per_s, conflated) = (updates.total, updates.per_s, updates.conflated);
+    line(out, "updates", &format!("{total}, {per_s:.0}/s, {conflated} conflated"));
+    let faults = [
+        (updates.lost, "lost"),
+        (updates.duplicated, "duplicated"),
+        (updates.reordered, "reordered"),
+        (updates.torn, "torn"),
+        (updates.violations, "violations"),
+        (report.r#final.differ, "differ"),
+    ];
+    let faults: Vec<String> = faults.iter().map(|(count, fault)| format!("{count} {fault}")).collect();
+    line(out, "promises", &faults.join(", "));
     if report.restart.cut > 0 {
         let restart = &report.restart;
         let took = restart.seconds.map_or("not all".into(), |seconds| format!("all within {seconds:.2} s"));
@@ -96,6 +94,9 @@ fn machine(out: &mut String, report: &Report) {
         if let Some(text) = text {
             line(out, name, &text);
         }
+    }
+    if let Some(bytes) = report.loadgen.bytes_per_connection {
+        line(out, "", &format!("{bytes} B a connection of loadgen's own memory"));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{SearchFlags, Vary, bisection::Found, step::Step};
 use crate::report::{
     html,
-    plot::{self, Axes, Line, short},
+    plot::{Axes, Line, short},
 };
 
 /// A search that has ended.
@@ -96,11 +96,7 @@ impl Knee {
     pub fn page(&self) -> String {
         let mut body = format!("<h1>{}</h1>", html::escape(&self.verdict()));
         let _ = write!(body, "<p class=\"soft\">{}</p>", html::escape(&self.url));
-        html::figure(
-            &mut body,
-            &format!("{} by {}", html::escape(&self.expect[0]), self.vary.name()),
-            self.plot(),
-        );
+        self.plot(&mut body);
         let _ = write!(
             body,
             "<h2>Steps</h2><div class=\"wide\"><table><tr><th>{}</th><th>holds</th>",
@@ -132,20 +128,21 @@ impl Knee {
     }
 
     /// The first expectation's figure by value, with its bound and the knee.
-    fn plot(&self) -> Option<String> {
+    fn plot(&self, body: &mut String) {
         let points: Vec<(f64, f64)> =
             self.by_value().filter_map(|step| Some((f64::from(step.value), figure(step, 0)?))).collect();
-        let (first, last) = (points.first()?.0, points.last()?.0);
-        let bound = self.steps.iter().find_map(|step| Some(step.report.as_ref()?.expect.first()?.bound))?;
-        let high = points.iter().fold(bound, |high, (_, y)| high.max(*y));
-        let knee = self.found.best.map(f64::from);
-        let axes = Axes { x: self.vary.name(), y: &self.expect[0], x_label: &short, x_labels: 10 };
+        let bound = self.steps.iter().find_map(|step| Some(step.report.as_ref()?.expect.first()?.bound));
+        let high = points.iter().map(|(_, y)| *y).chain(bound).fold(0.0, f64::max);
+        let across = |y: f64| points.iter().map(|(x, _)| (*x, y)).collect();
+        let knee = self.found.best.map_or(Vec::new(), |knee| vec![(knee.into(), 0.0), (knee.into(), high)]);
         let lines = [
-            Line { name: "measured", points },
-            Line { name: "bound", points: vec![(first, bound), (last, bound)] },
-            Line { name: "knee", points: knee.map_or(Vec::new(), |knee| vec![(knee, 0.0), (knee, high)]) },
+            Line { name: "bound", points: bound.map_or(Vec::new(), across) },
+            Line { name: "knee", points: knee },
+            Line { name: "measured", points: points.clone() },
         ];
-        plot::lines(&axes, &lines)
+        let axes = Axes { x: self.vary.name(), y: &self.expect[0], x_label: &short, x_labels: 10 };
+        let caption = format!("{} by {}", html::escape(&self.expect[0]), self.vary.name());
+        html::figure(body, &caption, &axes, &lines);
     }
 
     fn by_value(&self) -> impl Iterator<Item = &Step> {
