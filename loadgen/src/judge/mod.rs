@@ -1,8 +1,8 @@
 //! What one subscription is promised, checked frame by frame (the contract's sections 4 and 7).
 //!
 //! Pure: parsed frames in, faults counted. The words are the contract's:
-//! - *lost*: a batch whose `from` is above the position, or a `stream` step above 1 + gap (counted
-//!   by the updates that are missing);
+//! - *lost*: a batch whose `from` is above the position, as long as what is missing does not come
+//!   after all, or a `stream` step above 1 + gap (counted by the updates that are missing);
 //! - *duplicated*: a batch with updates whose `version` is not above the position, or, where `from`
 //!   equals the position, an update whose `v` is held;
 //! - *reordered*: what was missing arrives after what follows it: a batch for a hole that was counted
@@ -298,9 +298,12 @@ impl Subscription {
         }
         // A heartbeat may stand below the position: after a snapshot the class can be behind it.
         if first == Stage::Live && !empty && last.version <= self.position {
-            faults.duplicated += 1;
             if self.fills_hole(last) {
+                // What was counted as lost was only late.
+                faults.lost -= 1;
                 faults.reordered += 1;
+            } else {
+                faults.duplicated += 1;
             }
         }
         let overlaps = last.from != self.position;

@@ -1,0 +1,181 @@
+//! What a run leaves behind: the report in its forms, exit codes, and who is told what.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+use support::{CONNECTIONS, Fault, Temporary, last_line, loadgen, start};
+
+const SCHEMA: &str = include_str!("../report.schema.json");
+
+fn run(arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_published_schema_is_the_programs_own() {
+    assert_eq!(
+        String::from_utf8(run(&["schema"]).stdout).unwrap(),
+        SCHEMA,
+        "loadgen schema > loadgen/report.schema.json"
+    );
+}
+
+#[test]
+fn every_form_of_the_report_is_written_and_says_the_same() {
+    let (json, html, hgrm) = (Temporary::new("r.json"), Temporary::new("r.html"), Temporary::new("r.hgrm"));
+    let flags = ["--topics", "*", "--report", json.path(), "--html", html.path(), "--hgrm", hgrm.path()];
+    let (_, last) = loadgen(start(Fault::None), &flags);
+    let report: Value = serde_json::from_slice(&fs::read(&json.0).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+    for form in [&report, &last] {
+        let errors: Vec<String> = schema.iter_errors(form).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    let mut wrong = report.clone();
+    wrong["updates"]["lost"] = json!("none");
+    assert!(!schema.is_valid(&wrong), "a schema that takes anything shows nothing");
+    for (key, value) in last.as_object().unwrap() {
+        if !["timeline", "curves", "server"].contains(&key.as_str()) {
+            assert_eq!(&report[key], value, "the last line says what the file does");
+        }
+    }
+    assert!(report["timeline"].as_array().is_some_and(|moments| moments.len() >= 2));
+    check_page(&fs::read_to_string(&html.0).unwrap(), &report);
+    check_distribution(&fs::read_to_string(&hgrm.0).unwrap(), &report);
+    for beside in ["arrival", "handshake"] {
+        fs::remove_file(hgrm.0.with_extension(format!("{beside}.hgrm"))).unwrap();
+    }
+}
+
+fn check_page(page: &str, report: &Value) {
+    let p99 = format!("<td>{:.1}</td>", report["visible_ms"]["p99"].as_f64().unwrap());
+    assert!(page.contains(&p99) && page.contains(&format!("{CONNECTIONS} connections")), "{p99}");
+    assert!(page.contains("<svg") && !page.contains("src=") && !page.contains("href="));
+}
+
+/// Values and quantiles rise, counts rise to the number of samples: one a frame.
+fn check_distribution(text: &str, report: &Value) {
+    let rows = text.lines().skip(2).take_while(|line| !line.starts_with('#'));
+    let rows: Vec<Vec<f64>> =
+        rows.map(|row| row.split_whitespace().map(|word| word.parse().unwrap()).collect()).collect();
+    assert!(
+        rows.len() > 5 && rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]),
+        "{text}"
+    );
+    let last = rows.last().unwrap();
+    assert_eq!((last[1], last[2]), (1.0, report["frames"]["total"].as_f64().unwrap()));
+}
+
+#[test]
+fn every_operator_of_an_expectation_decides_the_exit_code() {
+    let all = [
+        "frames.total>0",
+        "frames.total>=1",
+        "updates.lost==0",
+        "updates.lost!=1",
+        "updates.lost<1",
+        "updates.lost<=0",
+    ];
+    let flags = |expectations: &[&'static str]| {
+        let expects = expectations.iter().flat_map(|expect| ["--expect", *expect]);
+        ["--topics", "*"].into_iter().chain(expects).collect::<Vec<_>>()
+    };
+    let (output, report) = loadgen(start(Fault::None), &flags(&all));
+    assert_eq!(output.status.code(), Some(0), "{}", report["expect"]);
+    let none = [
+        "frames.total<0",
+        "frames.total<=0",
+        "updates.lost!=0",
+        "updates.lost==1",
+        "updates.lost>0",
+        "updates.lost>=1",
+    ];
+    let (output, report) = loadgen(start(Fault::None), &flags(&none));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(report["expect"].as_array().unwrap().iter().all(|outcome| outcome["holds"] == false));
+}
+
+#[test]
+fn bad_usage_ends_with_2_before_anything_is_connected() {
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    for (flags, told) in [
+        (&["--topics", "*", "--scenario", "none"][..], "no scenario is named none"),
+        (&["--topics", "a..b"], "a..b"),
+        (&["--nonsense"], "--nonsense"),
+        (&[], "--topics"),
+        (&["--topics", "*", "--expect", "visible.p98<1"], "visible.p98"),
+    ] {
+        let (output, _) = loadgen(nobody, flags);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(told), "{stderr}");
+    }
+}
+
+#[test]
+fn what_the_machine_cannot_hold_is_refused_beforehand_with_numbers() {
+    let load =
+        ["--url", "ws://127.0.0.1:1/ws", "--topics", "*", "--connections", "1000000000", "--threads", "1"];
+    let output = run(&load);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("--threads 1") && stderr.contains("ulimit -n"), "{stderr}");
+}
+
+#[test]
+fn stdout_is_for_programs_and_stderr_for_people() {
+    let (output, _) = loadgen(start(Fault::None), &["--topics", "*"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "one line of JSON");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for line in ["room for", "measure", "visible", "promises"] {
+        assert!(stderr.contains(line), "{line}: {stderr}");
+    }
+    assert!(!stderr.contains('\x1b'), "no terminal, no escape codes: {stderr}");
+}
+
+#[test]
+fn a_scenario_file_is_a_load_and_flags_hold_before_it() {
+    let file = Temporary::new("scenario.toml");
+    fs::write(
+        &file.0,
+        "topics = [\"loadgen.g0.0\"]\nconnections = 1000\nexpect = [\"connections.failed==0\"]\n",
+    )
+    .unwrap();
+    let (output, report) = loadgen(start(Fault::None), &["--scenario", file.path()]);
+    assert_eq!((output.status.code(), &report["connections"]["requested"]), (Some(0), &json!(CONNECTIONS)));
+    assert_eq!(report["expect"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_server_on_this_host_is_found_by_its_port() {
+    let (_, report) = loadgen(start(Fault::None), &["--topics", "*"]);
+    assert_eq!(report["server"]["pid"], std::process::id());
+    let server = &report["server"];
+    assert!(server["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{server}");
+    assert!(server["context_switches_voluntary"].as_u64().is_some_and(|switches| switches > 0), "{server}");
+    assert!(report["host"]["cpu_percent"].as_array().is_some_and(|cores| !cores.is_empty()));
+    assert!(report["loadgen"]["cpu_percent"].as_f64().is_some());
+}
+
+#[test]
+fn two_reports_are_compared_by_ratio_and_a_regression_ends_with_3() {
+    let (a, b) = (Temporary::new("a.json"), Temporary::new("b.json"));
+    let (_, mut report) = loadgen(start(Fault::None), &["--topics", "*"]);
+    fs::write(&a.0, report.to_string()).unwrap();
+    let p99 = report["visible_ms"]["p99"].as_f64().unwrap();
+    report["visible_ms"]["p99"] = json!(p99 * 3.0);
+    fs::write(&b.0, report.to_string()).unwrap();
+    assert_eq!(run(&["compare", a.path(), a.path()]).status.code(), Some(0));
+    let worse = run(&["compare", a.path(), b.path()]);
+    assert_eq!(worse.status.code(), Some(3));
+    let table = String::from_utf8(worse.stdout).unwrap();
+    let row = table.lines().find(|line| line.starts_with("visible_ms.p99")).unwrap();
+    assert!(row.contains("3.00") && row.contains("worse"), "{row}");
+    assert_eq!(run(&["compare", "--threshold", "250", a.path(), b.path()]).status.code(), Some(0));
+    fs::write(&b.0, "{}").unwrap();
+    assert_eq!(run(&["compare", a.path(), b.path()]).status.code(), Some(2), "not a report");
+    assert_eq!(last_line(&run(&["--topics", "*"])), Value::Null);
+}

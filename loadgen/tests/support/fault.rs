@@ -1,0 +1,64 @@
+//! What the server does wrong, or oddly.
+
+/// Broken once to every connection, at the same batch, unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// A batch is left out.
+    Skip,
+    /// A batch is left out and the next one pretends to begin where the last one ended: for `latest`
+    /// topics that is conflation, for a `stream` a loss.
+    Conflate,
+    /// A batch is sent twice.
+    Repeat,
+    /// Two batches change places.
+    Reorder,
+    /// The members of an atomic group come in two batches.
+    Tear,
+    /// A batch says that it begins above where the last one ended, though nothing is missing.
+    BeginAbove,
+    /// A batch brings values older than those of the last one.
+    Stale,
+    /// From some batch on the first connection is sent heartbeats only.
+    Withhold,
+    /// The first connection is told another value under the same `v`.
+    OtherValue,
+    /// A batch of a class that nobody subscribed to.
+    OtherClass,
+    /// A batch with a topic that nobody subscribed to.
+    OtherTopic,
+    /// A batch whose `oldest` is later than its updates.
+    LateOldest,
+    /// A batch with updates and without `oldest`.
+    NoOldest,
+    /// Times are a minute ahead.
+    Future,
+    /// Text that is not JSON.
+    NotJson,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// A binary message.
+    Binary,
+    /// Close frame 1011.
+    Close,
+    /// Close frame 4501, which says that coming back does not help.
+    Bar,
+    /// `notice` `draining`, then close frame 1001.
+    Drain,
+    /// The stream ends without a close frame.
+    End,
+    /// The connection is reset.
+    Reset,
+    /// All connections end at one moment; those that come later find another epoch.
+    Restart,
+    /// Every upgrade is answered with 503.
+    Refuse,
+    /// The first four upgrades are.
+    RefuseFirst,
+    /// A `since` is answered exactly.
+    Resume,
+    /// A `since` is answered from somewhere else.
+    ResumeElsewhere,
+    /// Not Fanwire's protocol: messages that carry only their send time.
+    Stamped,
+}
