@@ -30,7 +30,8 @@ pub struct Flags {
     #[arg(long, value_name = "P1,P2")]
     pub topics: Vec<String>,
     /// What a connection takes of --topics: all of it (one); one of K equal shares (classes:K); its own
-    /// K at random (random:K); its own K, the first ones more often, as in Zipf's law (zipf:K)
+    /// K at random (random:K); its own K, the first ones more often, as in Zipf's law (zipf:K). Each
+    /// such list is a class of the gateway: [limits] classes bounds them
     #[arg(long, value_name = "KIND", default_value = "one")]
     pub interests: String,
     /// Of all that is random: interests, back-off, who leaves. Without it one is drawn and reported

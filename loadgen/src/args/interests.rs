@@ -1,9 +1,13 @@
 //! `--topics` and `--interests`: what connections subscribe to.
 
-use crate::judge::topic;
+use std::collections::HashSet;
+
+use crate::judge::{catalog, topic};
 
 /// A range in braces may stand for as many topics.
 const RANGE_MAX: usize = 1_000_000;
+/// Topics to choose from: all are numbered, and one of our own atomic groups takes two words.
+const POOL_MAX: usize = catalog::WORDS_MAX / 2;
 
 /// `--interests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,15 @@ impl Interests {
                 Ok((0..count).map(share).collect())
             }
             Self::Own { topics, .. } => {
-                let all = lists.concat();
+                let mut all = lists.concat();
+                if all.len() > POOL_MAX {
+                    return Err(format!(
+                        "--interests: --topics names {} topics to choose from, more than {POOL_MAX}; use a smaller range",
+                        all.len()
+                    ));
+                }
+                let mut seen = HashSet::new();
+                all.retain(|topic| seen.insert(topic.clone()));
                 if let Some(pattern) = all.iter().find(|topic| topic.ends_with('*')) {
                     return Err(format!(
                         "--interests: {pattern} is no single topic to choose; write them out, for example 'tick.S{{0000..1999}}'"
@@ -128,6 +140,15 @@ mod tests {
         assert_eq!(own.groups(vec![vec!["a".into()], vec!["b".into()]]).unwrap(), [["a", "b"]]);
         assert!(own.groups(vec![vec!["a".into(), "b.*".into()]]).unwrap_err().contains("b.*"));
         assert!(own.groups(vec![vec!["a".into()]]).unwrap_err().contains("2 topics"));
+        assert_eq!(own.groups(vec![patterns("b,a,b").unwrap()]).unwrap(), [["b", "a"]]);
+        assert!(own.groups(vec![patterns("b,b").unwrap()]).unwrap_err().contains("of 1"), "a repeat is none");
+    }
+
+    #[test]
+    fn more_topics_to_choose_from_than_can_be_numbered_are_refused() {
+        let own = Interests::Own { topics: 1, popularity: Popularity::Even };
+        let pool = vec!["a".to_owned(); POOL_MAX + 1];
+        assert!(own.groups(vec![pool]).unwrap_err().contains("smaller range"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use crate::judge::topic::{self, Patterns};
 
 /// A row of a client never grows beyond this many words (8 bytes each).
-const WORDS_MAX: usize = 1 << 20;
+pub const WORDS_MAX: usize = 1 << 20;
 
 /// The fault of an update that nobody asked for.
 pub const NOT_SUBSCRIBED: &str = "update of a topic that was not subscribed";

@@ -99,9 +99,9 @@ pub fn settle(
     gateway: Option<&BTreeMap<String, u64>>,
 ) -> Settled {
     let mut settled = Settled::default();
-    let present = present_epoch(outcomes);
+    let (present, epochs) = (present_epoch(outcomes), epochs(outcomes));
     for (group, patterns) in groups.iter().enumerate() {
-        for epoch in epochs(outcomes).into_keys() {
+        for &epoch in epochs.keys() {
             let gateway = gateway.filter(|_| Some(epoch) == present);
             let mut truths = Truths::new(outcomes, group, patterns, epoch, gateway);
             truths.find_holders(outcomes, group, epoch);
@@ -298,5 +298,27 @@ mod tests {
         old.clients[0].epoch = 7;
         let new = outcome([1, 1], vec![client(3, 1, &[1, 1]), client(3, 1, &[1, 1])]);
         assert_eq!(lost(&[old, new], Some(&[("a", 1), ("b", 1)])), 0);
+    }
+
+    #[test]
+    fn topics_of_ones_own_are_judged_and_no_others() {
+        let pool = ["a".to_owned(), "b".into()];
+        let lists = Watchlists::even(7, 2, 1);
+        let holder = |index: usize, v: u64| {
+            let mut held = Row::Sparse(Vec::new());
+            held.set(lists.of(index)[0], v, false);
+            Final { index, held, ..client(90, 10, &[]) }
+        };
+        let b = (0..64).find(|index| lists.of(*index) == [1]).unwrap();
+        let settle = |clients, gateway: &BTreeMap<String, u64>| {
+            let outcomes = [outcome([5, 2], clients)];
+            let settled = settle(&outcomes, &[pool.to_vec()], Some(&lists), Some(gateway));
+            (settled.clients, settled.values, settled.lost)
+        };
+        let gateway = BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 2)]);
+        assert_eq!(settle(vec![holder(b, 2)], &gateway), (1, 1, 0), "a is not its topic");
+        assert_eq!(settle(vec![holder(b, 1)], &gateway), (1, 1, 1), "b at v 1 is older than 2");
+        let nothing = Final { held: Row::Sparse(Vec::new()), ..holder(b, 2) };
+        assert_eq!(settle(vec![nothing], &gateway), (1, 1, 1), "b is in the gateway");
     }
 }

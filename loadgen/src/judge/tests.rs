@@ -370,3 +370,30 @@ fn another_value_under_a_known_v_is_a_violation() {
     court.take(&batch(9, 15, &valued(6, "3")));
     assert_eq!(court.counts()[4], 1, "only the newest value is known");
 }
+
+#[test]
+fn topics_of_ones_own_are_judged_like_all_topics() {
+    let mut court = Court::new();
+    // The catalog knows many; this client holds three of them, out of the order of their words.
+    let many: Vec<String> = (0..100).map(|n| format!("s{n:02}")).collect();
+    court.catalog = Catalog::new(&many, &["s99".to_owned()]);
+    court.catalog.number(&many);
+    court.subscription = Subscription::of_few();
+    court.subscribed(10);
+    court.take(&snapshot(10, &format!("{},{}", update("s70", 5), update("s99", 1))));
+    court.take(&batch(10, 14, &format!("{},{}", update("s70", 8), update("s03", 1))));
+    assert_eq!((court.counts(), court.conflated), (CLEAN, 2));
+    court.take(&batch(14, 15, r#"{"topic":"s03","v":2,"ts":150,"gone":true}"#));
+    court.take(&batch(15, 17, &update("s99", 3)));
+    assert_eq!((court.counts(), court.v("s03")), (LOST, Some((2, true))), "a stream misses v 2");
+    court.take(&batch(17, 18, &update("s70", 8)));
+    assert_eq!(court.counts(), [1, 1, 0, 0, 0]);
+    court.subscription.disconnected(true);
+    court.subscribed(18);
+    court.take(&batch(18, 18, ""));
+    assert_eq!(court.v("s70"), Some((8, false)), "kept for since");
+    court.take(&snapshot(30, &update("s99", 4)));
+    assert_eq!((court.v("s70"), court.v("s99")), (None, Some((4, false))));
+    let Row::Sparse(entries) = court.subscription.held() else { panic!("dense after a snapshot") };
+    assert_eq!(entries.len(), 1);
+}

@@ -192,6 +192,7 @@ fn tables(out: &mut String, report: &Report) {
         ("other violations", updates.violations),
         ("conflated (as it should be)", updates.conflated),
         ("final values compared", report.r#final.values),
+        ("final values compared with the gateway's", report.r#final.gateway_values),
         ("final values that differ", report.r#final.differ),
         ("connections failed", report.connections.failed),
         ("connections closed by the server", report.connections.closed),

@@ -14,7 +14,7 @@ pub struct Interests {
 #[derive(Debug)]
 struct Own {
     lists: Watchlists,
-    /// The catalog's words by place in the pool.
+    /// The catalog's words by place in the pool, rising.
     words: Vec<u32>,
 }
 
@@ -44,12 +44,51 @@ impl Interests {
     pub fn has(&self, index: u32, words: &[u32]) -> bool {
         self.own.as_ref().is_none_or(|own| {
             let list = own.lists.of(index as usize);
-            let mine = |word: &u32| list.iter().any(|at| own.words[*at as usize] == *word);
+            let mine = |word: &u32| list.binary_search_by_key(word, |at| own.words[*at as usize]).is_ok();
             words.iter().all(mine)
         })
     }
 
     pub fn are_own(&self) -> bool {
         self.own.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+
+    fn args(interests: &str) -> Args {
+        let flags = ["loadgen", "--url", "ws://127.0.0.1:1/ws", "--topics", "t{00..99}", "--seed", "7"];
+        let words: Vec<String> =
+            flags.iter().chain(&["--interests", interests]).map(|word| (*word).to_owned()).collect();
+        Args::check(args::parse_with_scenario(&words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_connection_has_the_topics_that_it_asks_for_and_no_others() {
+        let args = args("random:20");
+        let mut interests = Interests::new(&args);
+        for index in 0..50 {
+            let mine = interests.topics(&args, index, 0);
+            let has: Vec<&str> = args.groups[0]
+                .iter()
+                .map(String::as_str)
+                .filter(|topic| {
+                    let word = interests.catalogs[0].place(topic).unwrap().word;
+                    interests.has(index, &[word])
+                })
+                .collect();
+            assert!(mine.len() == 20 && mine == has, "{mine:?} {has:?}");
+        }
+    }
+
+    #[test]
+    fn a_shared_list_is_asked_for_as_it_stands() {
+        let args = args("classes:2");
+        let interests = Interests::new(&args);
+        assert!(!interests.are_own() && interests.has(1, &[3]));
+        assert_eq!(interests.topics(&args, 1, 1), args.groups[1]);
     }
 }
