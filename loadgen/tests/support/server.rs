@@ -204,7 +204,8 @@ fn await_subscribe(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<Option
     loop {
         let bytes = read(stream, &mut buffer)?;
         if let Some(Event::Text(text)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
-            let subscribe: serde_json::Value = serde_json::from_str(text)?;
+            // Other protocols may say anything.
+            let subscribe: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
             let since = subscribe["since"].as_str().and_then(|since| since.split_once(':'));
             return Ok(since.and_then(|(_, version)| version.parse().ok()));
         }
