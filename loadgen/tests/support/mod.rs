@@ -96,7 +96,7 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     for number in 0.. {
         stream.write_all(&std::mem::take(&mut out))?;
         std::thread::sleep(TICK);
-        if answer_close(&mut stream, &mut conn)? {
+        if answer(&mut stream, &mut conn)? {
             return Ok(());
         }
         let next = version(begin);
@@ -128,7 +128,13 @@ fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, fault: Fa
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
-        if let Some(Event::Request(request)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
+        let event = conn.receive(&mut buffer[..bytes], &LIMITS).event;
+        if let Some(Event::BadRequest(refusal)) = &event {
+            handshake::refuse(out, refusal.status, &refusal.reason, &[]);
+            stream.write_all(out)?;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if let Some(Event::Request(request)) = event {
             let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
             if fault == Fault::Refuse {
                 handshake::refuse(out, 503, "full", &[]);
@@ -146,14 +152,16 @@ fn await_subscribe(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
-        if let Some(Event::Text(_)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
-            return Ok(());
+        match conn.receive(&mut buffer[..bytes], &LIMITS).event {
+            Some(Event::Text(_)) => return Ok(()),
+            Some(Event::Fail(_)) => return Err(io::ErrorKind::InvalidData.into()),
+            _ => {}
         }
     }
 }
 
-/// Answers a close frame, if one has come. `true`: it has.
-fn answer_close(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<bool> {
+/// Answers pings and a close frame, if any have come. `true`: the close has.
+fn answer(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<bool> {
     let mut buffer = [0; 4096];
     let bytes = match stream.read(&mut buffer) {
         Ok(0) => return Ok(true),
@@ -161,13 +169,21 @@ fn answer_close(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
         Err(error) => return Err(error),
     };
-    if let Some(Event::Close(close)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
-        let mut out = Vec::new();
-        proto::encode::close(&mut out, close.map_or(1000, |close| close.code), "");
-        stream.write_all(&out)?;
-        return Ok(true);
+    let (mut at, mut out, mut closed) = (0, Vec::new(), false);
+    while at < bytes && !closed {
+        let received = conn.receive(&mut buffer[at..bytes], &LIMITS);
+        at += received.used;
+        match received.event {
+            Some(Event::Ping(payload)) => frame(&mut out, Opcode::Pong, payload),
+            Some(Event::Close(close)) => {
+                proto::encode::close(&mut out, close.map_or(1000, |close| close.code), "");
+                closed = true;
+            }
+            _ => {}
+        }
     }
-    Ok(false)
+    stream.write_all(&out)?;
+    Ok(closed)
 }
 
 fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
