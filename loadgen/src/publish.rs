@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -34,6 +35,8 @@ pub struct Published {
     pub refused: u64,
     /// Groups whose answer never came, as their connection broke: nobody knows what became of them.
     pub unanswered: u64,
+    /// Groups that were due by the end and never sent: there was no connection, or it fell behind.
+    pub unsent: u64,
     /// From when a group was due to its answer.
     pub answered: Latency,
     /// Why groups were refused and connections broke.
@@ -84,6 +87,7 @@ impl Publishers {
             sum.accepted += published.accepted;
             sum.refused += published.refused;
             sum.unanswered += published.unanswered;
+            sum.unsent += published.unsent;
             sum.answered.merge(&published.answered);
             sum.errors.merge(&published.errors);
             sum.seconds = sum.seconds.max(published.seconds);
@@ -112,42 +116,51 @@ impl Publisher {
         let start = Instant::now();
         let mut http = Some(http);
         let mut sent = 0;
-        while !stop.load(Relaxed) {
+        let due_at = |number: u64| start + Duration::from_secs_f64((number + 1) as f64 / per_s);
+        loop {
+            // One last round sends what became due during the one before.
+            let ends = stop.load(Relaxed);
             let due = (start.elapsed().as_secs_f64() * per_s) as u64;
-            if due <= sent {
-                let next = Duration::from_secs_f64((sent + 1) as f64 / per_s);
-                thread::sleep(next.saturating_sub(start.elapsed()).min(NAP));
-                continue;
-            }
-            let Some(open) = &mut http else {
-                thread::sleep(AGAIN);
-                http = Http::connect(&self.admin).ok();
-                continue;
-            };
-            let many = (due - sent).min(PIPELINED_MAX);
-            let before = self.published.accepted + self.published.refused;
-            let due_at = |number: u64| start + Duration::from_secs_f64((number + 1) as f64 / per_s);
-            if let Err(error) = self.publish(open, sent..sent + many, due_at) {
-                let answered = self.published.accepted + self.published.refused - before;
-                if self.published.unanswered == 0 {
-                    eprintln!(
-                        "loadgen: publishing through {}: {error}; it goes on once it is back",
-                        self.admin.host
-                    );
+            let numbers = sent..due.min(sent + PIPELINED_MAX);
+            match &mut http {
+                Some(open) if !numbers.is_empty() => {
+                    sent = numbers.end;
+                    if !self.round(open, numbers, due_at) {
+                        http = None;
+                    }
                 }
-                self.published.unanswered += many - answered;
-                http = None;
+                _ if ends => {}
+                Some(_) => thread::sleep(due_at(sent).saturating_duration_since(Instant::now()).min(NAP)),
+                None => {
+                    thread::sleep(AGAIN);
+                    http = Http::connect(&self.admin).ok();
+                }
             }
-            sent += many;
+            if ends {
+                self.published.unsent = due.saturating_sub(sent);
+                self.published.seconds = start.elapsed().as_secs_f64();
+                return std::mem::take(&mut self.published);
+            }
         }
-        self.published.seconds = start.elapsed().as_secs_f64();
-        std::mem::take(&mut self.published)
+    }
+
+    /// Publishes the groups `numbers`. `false`: the connection broke meanwhile.
+    fn round(&mut self, http: &mut Http, numbers: Range<u64>, due_at: impl Fn(u64) -> Instant) -> bool {
+        let answered = |published: &Published| published.accepted + published.refused;
+        let all = answered(&self.published) + numbers.end - numbers.start;
+        let Err(error) = self.publish(http, numbers, due_at) else { return true };
+        if self.published.unanswered == 0 {
+            let host = &self.admin.host;
+            eprintln!("loadgen: publishing through {host}: {error}; it goes on once it is back");
+        }
+        self.published.unanswered += all - answered(&self.published);
+        false
     }
 
     fn publish(
         &mut self,
         http: &mut Http,
-        numbers: std::ops::Range<u64>,
+        numbers: Range<u64>,
         due_at: impl Fn(u64) -> Instant,
     ) -> io::Result<()> {
         let mut requests = Vec::new();
@@ -180,7 +193,24 @@ fn body(group: u64, g: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn what_a_server_that_is_gone_was_not_sent_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = Url::parse(&format!("http://{}", listener.local_addr().unwrap()), "http").unwrap();
+        let publishers = Publishers::start(&admin, 1000.0, 1).unwrap();
+        drop(listener);
+        thread::sleep(Duration::from_millis(100));
+        let published = publishers.stop();
+        assert_eq!((published.accepted, published.refused), (0, 0));
+        assert!(published.unanswered > 0 && published.unsent > 0, "{published:?}");
+        let due = (published.seconds * 1000.0) as u64;
+        let told = published.unanswered + published.unsent;
+        assert!((due.saturating_sub(10)..=due).contains(&told), "{told} of {due}");
+    }
 
     #[test]
     fn members_of_a_group_carry_one_number() {

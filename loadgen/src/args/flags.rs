@@ -74,7 +74,7 @@ pub struct Flags {
     #[arg(long, value_parser = duration)]
     pub stall_for: Option<Duration>,
     /// Slow and stalled readers begin to be so one after the other over this time of the window,
-    /// not all as soon as they are subscribed
+    /// not all as it begins
     #[arg(long, value_parser = duration)]
     pub stagger: Option<Duration>,
     /// So many connections a second leave and are replaced by new ones
@@ -93,7 +93,7 @@ pub struct Flags {
     /// Sends so many WebSocket pings a second, over all connections in turn, and waits for the pongs
     #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
     pub pings: f64,
-    /// So many more connections, in percent, that misbehave for the whole run
+    /// So many more connections, in percent, that misbehave from the window's begin to the run's end
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub hostile: f64,
     /// How: half-open, slow-handshake, garbage, oversized, in equal shares of those that are named

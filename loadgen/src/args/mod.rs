@@ -35,8 +35,7 @@ pub struct Args {
     pub stall: f64,
     /// `None`: until the end.
     pub stall_for: Option<Duration>,
-    /// Time of the window over which slow and stalled readers begin to be so; `None`: as soon as
-    /// they are subscribed.
+    /// Time of the window over which slow and stalled readers begin to be so; `None`: all as it begins.
     pub stagger: Option<Duration>,
     pub churn_per_s: f64,
     pub since_per_s: f64,

@@ -76,6 +76,7 @@ fn figures(results: &Results) -> Report {
             accepted: published.accepted,
             refused: published.refused,
             unanswered: published.unanswered,
+            unsent: published.unsent,
             per_s: per_s(published.accepted, published.seconds),
             answered_ms: published.answered.report(),
         },

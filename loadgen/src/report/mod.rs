@@ -200,6 +200,8 @@ pub struct Publish {
     pub refused: u64,
     /// Groups whose answer never came, as their connection broke.
     pub unanswered: u64,
+    /// Groups that were due and never sent: there was no connection, or it fell behind.
+    pub unsent: u64,
     pub per_s: f64,
     /// From a group's intended time to its answer.
     pub answered_ms: Quantiles,

@@ -130,6 +130,9 @@ impl Worker {
         let clients: Vec<Client> =
             (thread..args.connections as usize).step_by(threads).map(|index| client(&args, index)).collect();
         let foes = hostile::foes(&args, thread, threads);
+        // With more threads than connections, rates are shared by the threads that have one.
+        let loaded = threads.min(args.connections as usize);
+        let rate = |per_s: f64| Rate::new(if thread < loaded { per_s } else { 0.0 }, thread, loaded);
         // A replaced connection gives its slot back before the next one takes it.
         let slots = (clients.len() + foes.len()).max(1) as u32;
         let options = Options {
@@ -154,9 +157,9 @@ impl Worker {
             begun: 0,
             again: VecDeque::new(),
             connecting: 0,
-            churn: Rate::new(args.churn_per_s, thread, threads),
-            resume: Rate::new(args.since_per_s, thread, threads),
-            pings: Rate::new(args.pings_per_s, thread, threads),
+            churn: rate(args.churn_per_s),
+            resume: rate(args.since_per_s),
+            pings: rate(args.pings_per_s),
             pinged: 0,
             foes,
             window_us: None,

@@ -62,3 +62,26 @@ impl Worker {
         self.timers.push(Reverse((client.read_from_us, index, client.attempt, Due::Resume)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Flags, parse_with_scenario};
+
+    #[test]
+    fn shares_are_met_and_their_places_are_spread_evenly() {
+        let line = "loadgen --url ws://127.0.0.1:1/ws --topics a --slow 10 --stall 5";
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let args = Args::check(parse_with_scenario::<Flags>(&words).unwrap()).unwrap();
+        for (wanted, count) in [(Manner::Slow, 1000), (Manner::Stalled, 500)] {
+            let mut places: Vec<f64> = (0..10_000)
+                .filter_map(|index| Some(manner(&args, index)).filter(|(kind, _)| *kind == wanted))
+                .map(|(_, place)| place)
+                .collect();
+            assert!(places.len().abs_diff(count) <= 2, "{} of {count} {wanted:?}", places.len());
+            places.sort_unstable_by(f64::total_cmp);
+            let gap = places.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+            assert!(gap < 3.0 / count as f64, "{gap} without one of {count}");
+        }
+    }
+}

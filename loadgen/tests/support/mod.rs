@@ -19,11 +19,12 @@ pub use server::start;
 /// Connections of every load.
 pub const CONNECTIONS: u64 = 6;
 
-/// Runs loadgen against `addr` for a second; gives its output and the last line's JSON.
+/// Runs loadgen against `addr`, for a second unless the flags say otherwise; gives its output and the last line's JSON.
 pub fn loadgen(addr: SocketAddr, flags: &[&str]) -> (Output, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args(["--url", &format!("ws://{addr}/ws"), "--connections", &CONNECTIONS.to_string()])
-        .args(["--duration", "1s", "--threads", "2"])
+        .args(["--threads", "2"])
+        .args(if flags.contains(&"--duration") { &[][..] } else { &["--duration", "1s"] })
         .args(flags)
         .output()
         .unwrap();

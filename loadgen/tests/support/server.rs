@@ -184,7 +184,13 @@ fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: b
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
-        if let Some(Event::Request(request)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
+        let event = conn.receive(&mut buffer[..bytes], &LIMITS).event;
+        if let Some(Event::BadRequest(refusal)) = &event {
+            handshake::refuse(out, refusal.status, &refusal.reason, &[]);
+            stream.write_all(out)?;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if let Some(Event::Request(request)) = event {
             let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
             if refuse {
                 handshake::refuse(out, 503, "full", &[]);
@@ -203,11 +209,15 @@ fn await_subscribe(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<Option
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
-        if let Some(Event::Text(text)) = conn.receive(&mut buffer[..bytes], &LIMITS).event {
-            // Other protocols may say anything.
-            let subscribe: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-            let since = subscribe["since"].as_str().and_then(|since| since.split_once(':'));
-            return Ok(since.and_then(|(_, version)| version.parse().ok()));
+        match conn.receive(&mut buffer[..bytes], &LIMITS).event {
+            Some(Event::Text(text)) => {
+                // Other protocols may say anything.
+                let subscribe: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+                let since = subscribe["since"].as_str().and_then(|since| since.split_once(':'));
+                return Ok(since.and_then(|(_, version)| version.parse().ok()));
+            }
+            Some(Event::Fail(_)) => return Err(io::ErrorKind::InvalidData.into()),
+            _ => {}
         }
     }
 }
