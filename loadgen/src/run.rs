@@ -65,8 +65,8 @@ pub struct Results {
     pub clock: Option<Offset>,
     pub moments: Vec<Moment>,
     pub threads: usize,
-    /// Our own anonymous memory before the first connect and as the window began.
-    pub resident_bytes: Option<(u64, u64)>,
+    /// Of our own memory what no file backs, as the window began.
+    pub anonymous_bytes: Option<u64>,
 }
 
 /// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
@@ -86,7 +86,6 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
     let threads = threads(args)?;
     let clock = clock_offset(args)?;
     let shared = Arc::new(Shared::new(threads, clock.map_or(0, |clock| clock.us)));
-    let resident_bytes = process::anonymous_bytes(std::process::id());
     let publishers = publishers(args)?;
     let run = Run {
         workers: workers(args, &shared, threads)?,
@@ -99,7 +98,7 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
         shared: shared.clone(),
     };
     // A search goes on after a run that failed, without its threads.
-    run.finish(publishers, resident_bytes, threads).inspect_err(|_| shared.stop_us.store(0, Relaxed))
+    run.finish(publishers, threads).inspect_err(|_| shared.stop_us.store(0, Relaxed))
 }
 
 /// Between hosts times can only be compared once the clocks are.
@@ -131,17 +130,12 @@ struct Run {
 }
 
 impl Run {
-    fn finish(
-        mut self,
-        publishers: Option<Publishers>,
-        resident_bytes_before: Option<u64>,
-        threads: usize,
-    ) -> Result<Results, String> {
+    fn finish(mut self, publishers: Option<Publishers>, threads: usize) -> Result<Results, String> {
         let requested = u64::from(self.args.connections);
         let shared = self.shared.clone();
         let decided = || (shared.ready.load(Relaxed) + shared.failed.load(Relaxed), requested);
         self.wait(Stage::Connect, true, decided)?;
-        let resident_bytes = process::anonymous_bytes(std::process::id());
+        let anonymous_bytes = process::anonymous_bytes(std::process::id());
         let begin = self.sight();
         let begin_us = shared.now_us();
         let end_us = begin_us + self.args.duration.as_micros() as u64;
@@ -185,7 +179,7 @@ impl Run {
             clock: self.clock,
             moments: self.timeline.moments,
             threads,
-            resident_bytes: resident_bytes_before.zip(resident_bytes),
+            anonymous_bytes,
         })
     }
 

@@ -25,6 +25,8 @@ RSS_MIB_MAX = 64
 # The crash comes after so long; after the time to come back, the values have so long to be judged.
 BEFORE_CRASH_S, BACK_S, AFTER_S = 5, 60, 20
 LISTENS_S = 15
+# Of the generator: 512 B a connection and 8 B for each of the five topics it holds.
+MEMORY_S, LOADGEN_BYTES_MAX = 5, 512 + 5 * 8
 # Closed connections keep their ports for a minute; the next row begins when few are left.
 SOCKETS_LEFT, SOCKETS_WAIT_S = 5000, 90
 HELD = ["connections.failed==0", "connections.closed==0"]
@@ -186,7 +188,22 @@ def tell(row, broken):
         print(f"{row}: {what}", file=sys.stderr)
 
 
-ROWS = {"establish": establish, "ramp": ramp, "fanout": fanout, "restart": restart}
+def memory(rows):
+    """loadgen's own memory by the difference between a fifth of the connections and all."""
+    anonymous = {}
+    few, many = rows.args.connections // 5, rows.args.connections
+    for count in (few, many):
+        wait_for_ports()
+        with Gateway(FEED, server=SERVER) as gateway:
+            words = ["--connections", str(count), "--topics", "tick.*", "--duration", f"{MEMORY_S}s"]
+            report, broken = load.run(gateway, *words, "--interval-ms", str(INTERVAL_MS), promises=HELD)
+            tell("memory", broken)
+        anonymous[count] = report["loadgen"]["anonymous_bytes"]
+    per_connection = (anonymous[many] - anonymous[few]) / (many - few)
+    rows.check("memory", "loadgen bytes per connection", "<=", LOADGEN_BYTES_MAX, round(per_connection))
+
+
+ROWS = {"memory": memory, "establish": establish, "ramp": ramp, "fanout": fanout, "restart": restart}
 
 
 def main():

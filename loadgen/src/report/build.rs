@@ -10,9 +10,6 @@ use crate::{
     tally::Tally,
 };
 
-/// Memory of fewer connections than this drowns in that of buffers and histograms.
-const CONNECTIONS_TO_WEIGH: u64 = 10_000;
-
 /// The report, with what became of `expect`.
 pub fn build(results: &Results, expect: &[Expect]) -> Report {
     let mut report = figures(results);
@@ -174,10 +171,8 @@ fn own(results: &Results) -> Own {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let since = |(thread, used): (&u32, &f64)| used - begin.threads.get(thread).unwrap_or(&0.0);
     let busiest_s = end.threads.iter().map(since).reduce(f64::max);
-    let grown = results.resident_bytes.map(|(before, after)| after.saturating_sub(before));
-    let many = results.tally.established >= CONNECTIONS_TO_WEIGH;
     Own {
-        bytes_per_connection: grown.filter(|_| many).map(|bytes| bytes / results.tally.established),
+        anonymous_bytes: results.anonymous_bytes,
         rss_bytes: end.own.map(|usage| usage.rss_bytes),
         cpu_percent: percent,
         cpu_share: percent.map(|percent| percent / 100.0 / cpus as f64),

@@ -245,9 +245,9 @@ pub struct Server {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Own {
     pub rss_bytes: Option<u64>,
-    /// Growth of our own memory from before the first connect to all connections ready, per
-    /// connection; null below 10,000 connections, whose own is lost in that of buffers.
-    pub bytes_per_connection: Option<u64>,
+    /// Of it what no file backs, as the window began: what its difference between two numbers of
+    /// connections is divided by their difference is the memory of one.
+    pub anonymous_bytes: Option<u64>,
     /// Of one core, over the window.
     pub cpu_percent: Option<f64>,
     /// Of the CPUs that it may use.

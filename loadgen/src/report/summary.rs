@@ -95,9 +95,6 @@ fn machine(out: &mut String, report: &Report) {
             line(out, name, &text);
         }
     }
-    if let Some(bytes) = report.loadgen.bytes_per_connection {
-        line(out, "", &format!("{bytes} B a connection of loadgen's own memory"));
-    }
 }
 
 /// A table in one unit, that of the largest figure.
