@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 use support::{CONNECTIONS, Fault, Temporary, last_line, loadgen, start};
@@ -34,9 +37,16 @@ fn every_form_of_the_report_is_written_and_says_the_same() {
         let errors: Vec<String> = schema.iter_errors(form).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?}");
     }
-    let mut wrong = report.clone();
-    wrong["updates"]["lost"] = json!("none");
-    assert!(!schema.is_valid(&wrong), "a schema that takes anything shows nothing");
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut changed = report.clone();
+        change(&mut changed);
+        schema.is_valid(&changed)
+    };
+    assert!(!changed(&|report| report["updates"]["lost"] = json!("none")));
+    assert!(!changed(&|report| report["frames"]["total"] = json!(-1)));
+    assert!(!changed(&|report| drop(report.as_object_mut().unwrap().remove("visible_ms"))));
+    assert!(changed(&|report| report["updates"]["later"] = json!(1)), "keys may be added");
+    check_contract(&report);
     for (key, value) in last.as_object().unwrap() {
         if !["timeline", "curves", "server"].contains(&key.as_str()) {
             assert_eq!(&report[key], value, "the last line says what the file does");
@@ -44,29 +54,66 @@ fn every_form_of_the_report_is_written_and_says_the_same() {
     }
     assert!(report["timeline"].as_array().is_some_and(|moments| moments.len() >= 2));
     check_page(&fs::read_to_string(&html.0).unwrap(), &report);
-    check_distribution(&fs::read_to_string(&hgrm.0).unwrap(), &report);
-    for beside in ["arrival", "handshake"] {
-        fs::remove_file(hgrm.0.with_extension(format!("{beside}.hgrm"))).unwrap();
+    let (frames, updates) = (&report["frames"]["total"], &report["updates"]["total"]);
+    check_distribution(&fs::read_to_string(&hgrm.0).unwrap(), frames);
+    for (beside, samples) in [("arrival", updates), ("handshake", &json!(CONNECTIONS))] {
+        let path = hgrm.0.with_extension(format!("{beside}.hgrm"));
+        check_distribution(&fs::read_to_string(&path).unwrap(), samples);
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// The keys that the protocol's description promises, with their types.
+fn check_contract(report: &Value) {
+    let counts = [
+        ("connections", "requested established failed closed"),
+        ("frames", "total"),
+        ("updates", "total conflated lost duplicated reordered torn"),
+        ("bytes", "payload wire"),
+        ("server", "rss_bytes"),
+    ];
+    for (section, keys) in counts {
+        for key in keys.split(' ') {
+            assert!(report[section][key].is_u64(), "{section}.{key} is {}", report[section][key]);
+        }
+    }
+    let figures = [
+        ("/setup", "seconds per_s"),
+        ("/setup/handshake_ms", "p50 p99 max"),
+        ("/frames", "per_s"),
+        ("/updates", "per_s"),
+        ("/visible_ms", "p50 p90 p99 p999 max"),
+        ("/arrival_ms", "p50 p90 p99 p999 max"),
+        ("/server", "cpu_percent"),
+    ];
+    for (section, keys) in figures {
+        for key in keys.split(' ') {
+            let figure = &report.pointer(section).unwrap()[key];
+            assert!(figure.is_number(), "{section}.{key} is {figure}");
+        }
     }
 }
 
 fn check_page(page: &str, report: &Value) {
     let p99 = format!("<td>{:.1}</td>", report["visible_ms"]["p99"].as_f64().unwrap());
     assert!(page.contains(&p99) && page.contains(&format!("{CONNECTIONS} connections")), "{p99}");
-    assert!(page.contains("<svg") && !page.contains("src=") && !page.contains("href="));
+    assert!(page.contains("<svg"));
+    for outside in ["src=", "href=", "url(", "@import", "<script", "<link"] {
+        assert!(!page.contains(outside), "the page needs nothing else: {outside}");
+    }
 }
 
-/// Values and quantiles rise, counts rise to the number of samples: one a frame.
-fn check_distribution(text: &str, report: &Value) {
+/// Values and quantiles rise, counts rise to the number of samples.
+fn check_distribution(text: &str, samples: &Value) {
     let rows = text.lines().skip(2).take_while(|line| !line.starts_with('#'));
     let rows: Vec<Vec<f64>> =
         rows.map(|row| row.split_whitespace().map(|word| word.parse().unwrap()).collect()).collect();
     assert!(
-        rows.len() > 5 && rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]),
+        rows.len() > 2 && rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]),
         "{text}"
     );
     let last = rows.last().unwrap();
-    assert_eq!((last[1], last[2]), (1.0, report["frames"]["total"].as_f64().unwrap()));
+    assert_eq!((last[1], last[2]), (1.0, samples.as_f64().unwrap()));
 }
 
 #[test]
@@ -126,14 +173,23 @@ fn what_the_machine_cannot_hold_is_refused_beforehand_with_numbers() {
 }
 
 #[test]
-fn stdout_is_for_programs_and_stderr_for_people() {
-    let (output, _) = loadgen(start(Fault::None), &["--topics", "*"]);
-    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "one line of JSON");
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    for line in ["room for", "measure", "visible", "promises"] {
-        assert!(stderr.contains(line), "{line}: {stderr}");
+fn stdout_is_for_programs_and_stderr_for_people_without_escape_codes_where_there_is_no_terminal() {
+    let url = format!("ws://{}/ws", start(Fault::None));
+    let load = ["--url", &url, "--topics", "*", "--duration", "1s", "--expect", "updates.lost>0"];
+    let spawn = |no_color: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.args(load).env_remove("NO_COLOR").envs(no_color.map(|value| ("NO_COLOR", value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for child in [None, Some(""), Some("0"), Some("1")].map(spawn) {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "one line of JSON");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        for line in ["room for", "measure", "visible", "promises"] {
+            assert!(stderr.contains(line), "{line}: {stderr}");
+        }
+        assert!(!stderr.contains('\x1b'), "no terminal, no escape codes: {stderr}");
     }
-    assert!(!stderr.contains('\x1b'), "no terminal, no escape codes: {stderr}");
 }
 
 #[test]
@@ -146,16 +202,25 @@ fn a_scenario_file_is_a_load_and_flags_hold_before_it() {
     .unwrap();
     let (output, report) = loadgen(start(Fault::None), &["--scenario", file.path()]);
     assert_eq!((output.status.code(), &report["connections"]["requested"]), (Some(0), &json!(CONNECTIONS)));
-    assert_eq!(report["expect"].as_array().unwrap().len(), 1);
+    assert_eq!(report["expect"][0]["expect"], "connections.failed==0");
+    fs::write(&file.0, "topics = [\"*\"]\n\nnonsense = 1\n").unwrap();
+    let output = run(&["--url", "ws://127.0.0.1:1/ws", "--scenario", file.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("line 3: unknown key nonsense"), "{stderr}");
 }
 
 #[test]
-fn the_server_on_this_host_is_found_by_its_port() {
+fn the_server_on_this_host_is_found_by_its_port_or_named() {
+    // Any process will do for the name; ours is also the server.
+    let named = ["--topics", "*", "--server-pid", "1", "--duration", "100ms"];
+    assert_eq!(loadgen(start(Fault::None), &named).1["server"]["pid"], 1);
     let (_, report) = loadgen(start(Fault::None), &["--topics", "*"]);
     assert_eq!(report["server"]["pid"], std::process::id());
     let server = &report["server"];
     assert!(server["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{server}");
-    assert!(server["context_switches_voluntary"].as_u64().is_some_and(|switches| switches > 0), "{server}");
+    // This process serves other tests too, whose threads may end meanwhile: then there is no figure.
+    assert_ne!(server["context_switches_voluntary"], 0, "{server}");
     assert!(report["host"]["cpu_percent"].as_array().is_some_and(|cores| !cores.is_empty()));
     assert!(report["loadgen"]["cpu_percent"].as_f64().is_some());
 }

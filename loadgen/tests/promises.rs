@@ -5,10 +5,11 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{CONNECTIONS, Fault, faults, loadgen, start};
+use support::{CONNECTIONS, Fault, faults, loadgen, loadgens, start};
 
-const CLEAN: [u64; 5] = [0; 5];
 const N: u64 = CONNECTIONS;
+const CLEAN: [u64; 5] = [0; 5];
+const VIOLATION: [u64; 5] = [0, 0, 0, 0, N];
 
 #[test]
 fn a_server_that_keeps_its_promises_is_clean() {
@@ -27,59 +28,85 @@ fn a_server_that_keeps_its_promises_is_clean() {
     assert!(report["arrival_ms"]["p50"].as_f64() < report["visible_ms"]["p50"].as_f64());
 }
 
-/// The fault, its counts (lost, duplicated, reordered, torn, violations), and what the violation is called.
-const FAULTS: [(Fault, [u64; 5], &str); 15] = [
-    (Fault::Skip, [N, 0, 0, 0, 0], ""),
-    (Fault::Repeat, [0, N, 0, 0, 0], ""),
-    (Fault::Reorder, [0, 0, N, 0, 0], ""),
-    (Fault::Tear, [0, 0, 0, N, 0], ""),
-    (Fault::BeginAbove, [N, 0, 0, 0, 0], ""),
+const OURS: &[&str] = &["--topics", "loadgen.*", "--expect", "updates.lost==0"];
+const STREAM: &[&str] = &["--topics", "*", "--stream", "loadgen.*", "--expect", "updates.lost==0"];
+const ASKING: &[&str] = &["--topics", "*", "--interval-ms", "50"];
+
+/// A fault with the load's flags, its counts (lost, duplicated, reordered, torn, violations), and
+/// what the violation is called.
+type Case = ((Fault, &'static [&'static str]), [u64; 5], &'static str);
+
+const WRONG_ORDER: [Case; 16] = [
+    ((Fault::Skip, OURS), [N, 0, 0, 0, 0], ""),
+    ((Fault::BeginAbove, OURS), [N, 0, 0, 0, 0], ""),
+    ((Fault::BeginBelow, OURS), CLEAN, ""),
+    ((Fault::Repeat, OURS), [0, N, 0, 0, 0], ""),
+    ((Fault::Old, OURS), [0, N, 0, 0, 0], ""),
     // Two topics each.
-    (Fault::Stale, [0, 0, 2 * N, 0, 0], ""),
-    (Fault::Withhold, [2, 0, 0, 0, 0], ""),
-    (Fault::OtherClass, [0, 0, 0, 0, N], "batch or snapshot of a class that was not subscribed"),
-    (Fault::OtherTopic, [0, 0, 0, 0, N], "update of a topic that was not subscribed"),
-    (Fault::LateOldest, [0, 0, 0, 0, 2 * N], "oldest later than an update's ts"),
-    (Fault::NoOldest, [0, 0, 0, 0, N], "batch with updates without oldest"),
-    (Fault::NotJson, [0, 0, 0, 0, N], "a message that is not as the contract says"),
-    (Fault::NotUtf8, [0, 0, 0, 0, N], "a server that breaks RFC 6455"),
-    (Fault::Binary, [0, 0, 0, 0, N], "a binary message without a binary subprotocol"),
-    (Fault::Conflate, CLEAN, ""),
+    ((Fault::RepeatValues, OURS), [0, 2 * N, 0, 0, 0], ""),
+    ((Fault::Stale, OURS), [0, 0, 2 * N, 0, 0], ""),
+    ((Fault::StaleSnapshot, OURS), [0, 0, 2 * N, 0, 0], ""),
+    // The position as well.
+    ((Fault::OldSnapshot, OURS), [0, 0, 3 * N, 0, 0], ""),
+    ((Fault::Reorder, OURS), [0, 0, N, 0, 0], ""),
+    ((Fault::Tear, OURS), [0, 0, 0, N, 0], ""),
+    // One client, two topics.
+    ((Fault::Withhold, OURS), [2, 0, 0, 0, 0], ""),
+    ((Fault::Conflate, OURS), CLEAN, ""),
+    ((Fault::Conflate, STREAM), [2 * N, 0, 0, 0, 0], ""),
+    ((Fault::Gap, STREAM), CLEAN, ""),
+    ((Fault::GapLie, STREAM), [2 * N, 0, 0, 0, 0], ""),
 ];
 
-#[test]
-fn every_fault_is_reported_under_its_name_and_nothing_else_is() {
-    let runs = FAULTS.map(|(fault, ..)| {
-        std::thread::spawn(move || {
-            loadgen(start(fault), &["--topics", "loadgen.*", "--expect", "updates.lost==0"])
-        })
-    });
-    for ((fault, counts, violation), run) in FAULTS.iter().zip(runs) {
-        let (output, report) = run.join().unwrap();
+const WRONG_MESSAGES: [Case; 13] = [
+    ((Fault::OtherClass, OURS), VIOLATION, "batch or snapshot of a class that was not subscribed"),
+    ((Fault::OtherTopic, OURS), VIOLATION, "update of a topic that was not subscribed"),
+    ((Fault::LateOldest, OURS), [0, 0, 0, 0, 2 * N], "oldest later than an update's ts"),
+    ((Fault::NoOldest, OURS), VIOLATION, "batch with updates without oldest"),
+    ((Fault::PartBroken, OURS), VIOLATION, "a frame of the same class between two parts"),
+    ((Fault::SubscribedAgain, OURS), VIOLATION, "subscribed without being asked for"),
+    ((Fault::SnapshotElsewhere, OURS), VIOLATION, "snapshot at another version than subscribed said"),
+    ((Fault::BatchFirst, OURS), VIOLATION, "batch before the snapshot"),
+    ((Fault::None, ASKING), VIOLATION, "interval shorter than asked for"),
+    ((Fault::NotJson, OURS), VIOLATION, "a message that is not as the contract says"),
+    ((Fault::NoVersion, OURS), VIOLATION, "a message that is not as the contract says"),
+    ((Fault::NotUtf8, OURS), VIOLATION, "a server that breaks RFC 6455"),
+    ((Fault::Binary, OURS), VIOLATION, "a binary message without a binary subprotocol"),
+];
+
+fn check<const C: usize>(cases: &[Case; C]) {
+    let outcomes = loadgens(cases.map(|(run, ..)| run));
+    for (((fault, _), counts, violation), (output, report)) in cases.iter().zip(outcomes) {
         assert_eq!(faults(&report), *counts, "{fault:?}: {report:#}");
-        let violations: Vec<&String> = report["violations"].as_object().unwrap().keys().collect();
-        let expected: Vec<&str> = if violation.is_empty() { vec![] } else { vec![violation] };
-        assert_eq!(violations, expected, "{fault:?}");
+        let violations = if violation.is_empty() { json!({}) } else { json!({ *violation: counts[4] }) };
+        assert_eq!(report["violations"], violations, "{fault:?}");
         let code = if counts[0] > 0 { 3 } else { 0 };
         assert_eq!(output.status.code(), Some(code), "{fault:?}");
         let closed = if *fault == Fault::NotUtf8 { N } else { 0 };
-        assert_eq!(report["connections"]["closed"], closed, "{fault:?}: {}", report["closes"]);
+        let connections = &report["connections"];
+        assert_eq!(connections["closed"], closed, "{fault:?}: {}", report["closes"]);
+        assert_eq!((&connections["failed"], &report["failures"]), (&json!(0), &json!({})), "{fault:?}");
     }
 }
 
 #[test]
-fn a_value_left_out_is_conflation_for_latest_topics_and_a_loss_for_a_stream() {
-    let (_, report) = loadgen(start(Fault::Conflate), &["--topics", "*"]);
-    assert_eq!((faults(&report), &report["updates"]["conflated"]), (CLEAN, &json!(2 * N)), "{report:#}");
-    let (_, report) = loadgen(start(Fault::Conflate), &["--topics", "*", "--stream", "loadgen.*"]);
-    assert_eq!(faults(&report), [2 * N, 0, 0, 0, 0], "{report:#}");
-    assert_eq!(report["updates"]["conflated"], 0);
+fn what_is_missing_repeated_late_or_torn_is_counted_as_that_and_as_nothing_else() {
+    check(&WRONG_ORDER);
 }
 
 #[test]
-fn a_final_value_withheld_is_a_final_loss() {
-    let (_, report) = loadgen(start(Fault::Withhold), &["--topics", "*"]);
-    assert_eq!(report["final"]["lost"], 2, "one client, two topics: {report:#}");
+fn what_a_message_breaks_is_a_violation_by_its_name_and_nothing_else() {
+    check(&WRONG_MESSAGES);
+}
+
+#[test]
+fn a_value_left_out_is_conflated_where_it_is_not_lost_and_one_withheld_is_a_final_loss() {
+    let runs =
+        [(Fault::Conflate, OURS), (Fault::Gap, STREAM), (Fault::Conflate, STREAM), (Fault::Withhold, OURS)];
+    let [latest, told, stream, withheld] = loadgens(runs).map(|(_, report)| report);
+    assert_eq!([&latest, &told].map(|report| &report["updates"]["conflated"]), [&json!(2 * N); 2]);
+    assert_eq!(stream["updates"]["conflated"], 0, "{stream:#}");
+    assert_eq!(withheld["final"]["lost"], 2, "one client, two topics: {withheld:#}");
 }
 
 #[test]
@@ -123,12 +150,13 @@ fn closes(report: &Value) -> Vec<(String, u64)> {
 
 #[test]
 fn every_early_end_is_counted_by_how_it_came() {
-    for (fault, how) in [
+    let ends = [
         (Fault::Close, "1011 tired"),
         (Fault::End, "end of stream without a close frame"),
         (Fault::Reset, "Connection reset by peer (os error 104)"),
-    ] {
-        let (_, report) = loadgen(start(fault), &["--topics", "*"]);
+    ];
+    let all: &[&str] = &["--topics", "*"];
+    for ((fault, how), (_, report)) in ends.into_iter().zip(loadgens(ends.map(|(fault, _)| (fault, all)))) {
         assert_eq!(closes(&report), [(how.to_owned(), N)], "{fault:?}");
         assert_eq!((faults(&report), &report["connections"]["closed"]), (CLEAN, &json!(N)), "{fault:?}");
         assert_eq!(report["final"]["clients"], 0, "nobody is left to be judged");

@@ -3,8 +3,8 @@
 
 mod support;
 
-use serde_json::json;
-use support::{CONNECTIONS, Fault, faults, loadgen, start};
+use serde_json::{Value, json};
+use support::{CONNECTIONS, Fault, faults, loadgen, loadgens, start};
 
 const N: u64 = CONNECTIONS;
 
@@ -44,17 +44,23 @@ fn connections_that_are_cut_come_back_and_take_a_snapshot_for_an_answer() {
 
 #[test]
 fn since_is_resumed_without_a_snapshot_and_from_nowhere_else() {
-    let flags = ["--topics", "*", "--since-reconnects", "20"];
-    let (_, report) = loadgen(start(Fault::Resume), &flags);
-    assert_eq!(
-        (faults(&report), &report["connections"]["resumed_by_snapshot"]),
-        ([0; 5], &json!(0)),
-        "{report:#}"
-    );
-    let (_, report) = loadgen(start(Fault::ResumeElsewhere), &flags);
-    let left = report["connections"]["left"].as_u64().unwrap();
-    assert_eq!(report["violations"], json!({"answer to since that does not begin there": left}));
-    assert_eq!(faults(&report), [0, 0, 0, 0, left]);
+    let flags: &[&str] = &["--topics", "*", "--since-reconnects", "20"];
+    let faulty = [Fault::Resume, Fault::ResumeElsewhere, Fault::ResumeLater];
+    let [resumed, earlier, later] = loadgens(faulty.map(|fault| (fault, flags))).map(|(_, report)| report);
+    for report in [&resumed, &earlier, &later] {
+        let connections = &report["connections"];
+        assert!(connections["left"].as_u64().unwrap() >= 10, "{connections}");
+        assert_eq!(connections["returned"], connections["left"]);
+        assert_eq!(
+            (&connections["resumed_by_snapshot"], &report["frames"]["snapshots"]),
+            (&json!(0), &json!(N))
+        );
+    }
+    let left = |report: &Value| report["connections"]["left"].as_u64().unwrap();
+    assert_eq!(faults(&resumed), [0; 5], "{resumed:#}");
+    assert_eq!(faults(&earlier), [0, 0, 0, 0, left(&earlier)], "{earlier:#}");
+    assert_eq!(earlier["violations"], json!({"answer to since that does not begin there": left(&earlier)}));
+    assert_eq!(faults(&later), [left(&later), 0, 0, 0, 0], "{later:#}");
 }
 
 #[test]
@@ -63,7 +69,9 @@ fn after_a_restart_everyone_is_back_in_another_life_and_nothing_counts_as_lost()
     assert_eq!(faults(&report), [0; 5], "{report:#}");
     let restart = &report["restart"];
     assert_eq!((&restart["cut"], &restart["returned"]), (&json!(N), &json!(N)), "{report:#}");
-    assert!(restart["seconds"].as_f64().is_some_and(|seconds| seconds < 2.0), "{restart}");
+    // Down for 300 ms; a cut is noticed a little late, and the last back-off may be the longest.
+    assert!(restart["seconds"].as_f64().is_some_and(|seconds| (0.2..3.5).contains(&seconds)), "{restart}");
+    assert!(report["connections"]["retries"].as_u64().unwrap() >= N, "{report:#}");
     assert_eq!((&report["final"]["clients"], &report["final"]["lost"]), (&json!(N), &json!(0)));
 }
 
@@ -78,8 +86,8 @@ fn without_reconnect_those_that_were_cut_stay_away() {
 fn a_draining_server_is_left_and_come_back_to_when_it_asks_for_it() {
     let (_, report) = loadgen(start(Fault::Drain), &["--topics", "*", "--reconnect"]);
     assert_eq!(faults(&report), [0; 5], "{report:#}");
-    assert_eq!(report["notices"]["draining"], report["closes"]["1001"], "{report:#}");
-    assert_eq!(report["restart"]["cut"], report["restart"]["returned"]);
+    assert_eq!((&report["notices"], &report["closes"]), (&json!({"draining": N}), &json!({"1001": N})));
+    assert_eq!((&report["restart"]["cut"], &report["restart"]["returned"]), (&json!(N), &json!(N)));
     assert!(
         report["restart"]["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.2),
         "it asked for 200 ms"

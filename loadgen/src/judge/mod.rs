@@ -283,7 +283,8 @@ impl Subscription {
         let empty = parts.iter().all(|part| part.updates.is_empty());
         match first {
             Stage::SnapshotDue => faults.violation("batch before the snapshot"),
-            Stage::ResumeDue if last.from != self.position => {
+            // One that begins later is lost.
+            Stage::ResumeDue if last.from < self.position => {
                 faults.violation("answer to since that does not begin there")
             }
             Stage::Live if !empty && last.oldest.is_none() => {
@@ -291,19 +292,22 @@ impl Subscription {
             }
             _ => {}
         }
-        let continuous = last.from <= self.position;
+        // Without the snapshot that is due, `subscribed` says where the subscription stands.
+        let position = if first == Stage::SnapshotDue { self.answered } else { self.position };
+        let continuous = last.from <= position;
         if !continuous {
             faults.lost += 1;
             self.rare.get_or_insert_default().hole = Some((self.position, last.from));
         }
         // A heartbeat may stand below the position: after a snapshot the class can be behind it.
         if first == Stage::Live && !empty && last.version <= self.position {
-            if self.fills_hole(last) {
-                // What was counted as lost was only late.
-                faults.lost -= 1;
-                faults.reordered += 1;
-            } else {
-                faults.duplicated += 1;
+            match self.fills_hole(last) {
+                None => faults.duplicated += 1,
+                Some(left) => {
+                    faults.reordered += 1;
+                    // What was counted as lost was only late.
+                    faults.lost -= u64::from(left == 0);
+                }
             }
         }
         let overlaps = last.from != self.position;
@@ -331,10 +335,18 @@ impl Subscription {
         conflated
     }
 
-    /// Whether `batch`, which goes back, is one that was missed before.
-    fn fills_hole(&mut self, batch: &Frame) -> bool {
-        let Some(rare) = &mut self.rare else { return false };
-        rare.hole.take_if(|(from, to)| batch.from >= *from && batch.version <= *to).is_some()
+    /// Versions that are missing still after `batch`, which goes back; `None`: it was not missed before.
+    fn fills_hole(&mut self, batch: &Frame) -> Option<u64> {
+        let rare = self.rare.as_mut()?;
+        let (from, to) = rare.hole.filter(|(from, to)| batch.from >= *from && batch.version <= *to)?;
+        let (from, to) = match (batch.from == from, batch.version == to) {
+            (true, _) => (batch.version, to),
+            (_, true) => (from, batch.from),
+            // Out of the middle: two holes are not remembered, so both sides stay lost.
+            _ => (from, to),
+        };
+        rare.hole = (from < to).then_some((from, to));
+        Some(to - from)
     }
 
     fn hold(&mut self, update: &Update) {

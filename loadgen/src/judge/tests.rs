@@ -173,6 +173,25 @@ fn two_batches_in_the_wrong_order_are_seen_as_such() {
 }
 
 #[test]
+fn what_stays_missing_is_lost_though_a_part_of_it_comes_late() {
+    let mut court = Court::live();
+    court.take(&batch(14, 16, &update("b", 3)));
+    court.take(&batch(10, 12, &update("a", 6)));
+    assert_eq!(court.counts(), [1, 0, 1, 0, 0], "12 to 14 is still missing");
+    court.take(&batch(12, 14, &update("a", 7)));
+    assert_eq!(court.counts(), [0, 0, 2, 0, 0], "all came after all");
+    let mut court = Court::live();
+    court.take(&batch(14, 16, &update("b", 3)));
+    court.take(&batch(12, 14, &update("a", 7)));
+    assert_eq!(court.counts(), [1, 0, 1, 0, 0], "10 to 12 is still missing");
+    let mut court = Court::live();
+    court.take(&batch(16, 18, &update("b", 3)));
+    court.take(&batch(12, 14, &update("a", 7)));
+    court.take(&batch(10, 12, &update("a", 6)));
+    assert_eq!(court.counts(), [1, 0, 2, 0, 0], "14 to 16 is still missing");
+}
+
+#[test]
 fn parts_are_one_batch_applied_at_the_last() {
     let part = |more, topic, v| {
         let last = if more { r#""more":true"# } else { r#""oldest":100"# };
@@ -274,12 +293,15 @@ fn since_may_be_answered_with_nothing_or_a_snapshot() {
 }
 
 #[test]
-fn since_that_skips_is_lost() {
-    let mut court = Court::live();
-    court.subscription.disconnected(true);
-    court.subscribed(10);
-    court.take(&batch(12, 14, &update("a", 6)));
-    assert_eq!(court.counts(), [1, 0, 0, 0, 1]);
+fn since_that_skips_is_lost_and_one_that_goes_back_is_a_violation() {
+    let resumed = |from| {
+        let mut court = Court::live();
+        court.subscription.disconnected(true);
+        court.subscribed(10);
+        court.take(&batch(from, 14, &update("a", 6)));
+        court.counts()
+    };
+    assert_eq!((resumed(12), resumed(9)), (LOST, VIOLATION));
 }
 
 #[test]
@@ -326,6 +348,10 @@ fn what_comes_out_of_turn_is_a_violation() {
     court.subscribed(10);
     court.take(&batch(0, 10, &update("a", 1)));
     assert!(court.faults.violations.contains_key("batch before the snapshot"));
+    let mut court = Court::new();
+    court.subscribed(10);
+    court.take(&batch(10, 11, &update("a", 1)));
+    assert_eq!(court.counts(), VIOLATION, "nothing before `subscribed` was promised, so nothing is lost");
     let mut court = Court::live();
     court.take(&batch(10, 11, &update("a", 6)).replace(r#""class":3"#, r#""class":4"#));
     assert_eq!((court.counts(), court.v("a")), (VIOLATION, Some((5, false))), "another class");

@@ -147,7 +147,8 @@ fn per_s(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-/// A server that was started again within the window has no CPU figure of the window.
+/// A server that was started again within the window has no CPU figure of the window, and one whose
+/// threads ended may have no count of switches, as theirs are gone with them.
 fn server(results: &Results) -> Server {
     let (begin, end) = (&results.begin, &results.end);
     let same = begin.server_pid == end.server_pid;
@@ -158,9 +159,9 @@ fn server(results: &Results) -> Server {
         rss_bytes_max: results.server_rss_bytes_max,
         cpu_percent: begin.server.filter(|_| same).and_then(|begin| cpu_percent(begin, end.server?, results)),
         context_switches_voluntary: switches
-            .map(|(begin, end)| end.voluntary.saturating_sub(begin.voluntary)),
+            .and_then(|(begin, end)| end.voluntary.checked_sub(begin.voluntary)),
         context_switches_involuntary: switches
-            .map(|(begin, end)| end.involuntary.saturating_sub(begin.involuntary)),
+            .and_then(|(begin, end)| end.involuntary.checked_sub(begin.involuntary)),
         metrics: metrics::difference(&begin.metrics, &end.metrics),
     }
 }

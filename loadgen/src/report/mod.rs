@@ -22,8 +22,9 @@ mod warnings;
 /// Counts by what they count, told in the words of whoever refused, closed or failed.
 pub type Kinds = BTreeMap<String, u64>;
 
-/// All that a run found out.
+/// All that a run found out. Figures that were not measured are null; keys may be added.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Report of loadgen")]
 pub struct Report {
     pub run: Run,
     pub connections: Connections,
@@ -83,6 +84,7 @@ pub struct Run {
     pub interrupted: bool,
 }
 
+/// Over the whole run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     pub requested: u64,
@@ -100,6 +102,7 @@ pub struct Connections {
     pub resumed_by_snapshot: u64,
 }
 
+/// First connects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Setup {
     /// From the start to the last established connection.
@@ -111,6 +114,7 @@ pub struct Setup {
     pub snapshot_ms: Quantiles,
 }
 
+/// What was measured: from the moment all connections are ready, as long as `--duration` says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     pub seconds: f64,
@@ -119,6 +123,7 @@ pub struct Window {
     pub interval_ms: u64,
 }
 
+/// Batches (of another protocol: messages) within the window, a part counting as one; `snapshots` over the whole run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Frames {
     pub total: u64,
@@ -126,15 +131,23 @@ pub struct Frames {
     pub snapshots: u64,
 }
 
+/// What the batches of the window held, and the promises that were broken over the whole run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Updates {
     pub total: u64,
     pub per_s: f64,
+    /// Values replaced by newer ones on the way; no fault.
     pub conflated: u64,
+    /// Batches that began above the position and what was missing never came, updates of a stream
+    /// that no gap told, and final values that were not received.
     pub lost: u64,
+    /// Batches and values that had come before.
     pub duplicated: u64,
+    /// What came after what follows it.
     pub reordered: u64,
+    /// Atomic groups whose members differed after a whole batch.
     pub torn: u64,
+    /// Every other broken promise; the report's `violations` names them.
     pub violations: u64,
 }
 
@@ -152,6 +165,7 @@ pub struct Clients {
     pub gap_ms_max: Option<f64>,
 }
 
+/// Received within the window: payloads of batches, and all that came over TCP.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Bytes {
     pub payload: u64,
@@ -194,6 +208,7 @@ pub struct Final {
     pub gateway_values: u64,
 }
 
+/// Atomic groups of `--publish`, over the whole run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     pub accepted: u64,
@@ -216,6 +231,7 @@ pub struct Restart {
     pub seconds: Option<f64>,
 }
 
+/// WebSocket pings of `--pings`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Pings {
     pub sent: u64,

@@ -9,16 +9,30 @@ pub enum Fault {
     /// A batch is left out and the next one pretends to begin where the last one ended: for `latest`
     /// topics that is conflation, for a `stream` a loss.
     Conflate,
+    /// The same, and its updates tell how many were left out: no fault for either.
+    Gap,
+    /// They tell one less.
+    GapLie,
     /// A batch is sent twice.
     Repeat,
+    /// A batch brings the values of the last one once more.
+    RepeatValues,
+    /// A batch from long ago is sent again.
+    Old,
     /// Two batches change places.
     Reorder,
     /// The members of an atomic group come in two batches.
     Tear,
     /// A batch says that it begins above where the last one ended, though nothing is missing.
     BeginAbove,
+    /// A batch begins long before where the last one ended: overlap is normal.
+    BeginBelow,
     /// A batch brings values older than those of the last one.
     Stale,
+    /// A new snapshot does.
+    StaleSnapshot,
+    /// A snapshot from long ago is sent, and what follows continues it.
+    OldSnapshot,
     /// From some batch on the first connection is sent heartbeats only.
     Withhold,
     /// The first connection is told another value under the same `v`.
@@ -31,10 +45,20 @@ pub enum Fault {
     LateOldest,
     /// A batch with updates and without `oldest`.
     NoOldest,
+    /// A part of one batch is followed by another batch.
+    PartBroken,
+    /// `subscribed` comes again, unasked.
+    SubscribedAgain,
+    /// The first snapshot is at another version than `subscribed` said.
+    SnapshotElsewhere,
+    /// A batch comes where the first snapshot is due.
+    BatchFirst,
     /// Times are a minute ahead.
     Future,
     /// Text that is not JSON.
     NotJson,
+    /// A batch without a field that it must have.
+    NoVersion,
     /// Text that is not UTF-8.
     NotUtf8,
     /// A binary message.
@@ -49,7 +73,7 @@ pub enum Fault {
     End,
     /// The connection is reset.
     Reset,
-    /// All connections end at one moment; those that come later find another epoch.
+    /// All connections end at one moment and none is answered for 300 ms; then there is another epoch.
     Restart,
     /// Every upgrade is answered with 503.
     Refuse,
@@ -57,8 +81,10 @@ pub enum Fault {
     RefuseFirst,
     /// A `since` is answered exactly.
     Resume,
-    /// A `since` is answered from somewhere else.
+    /// A `since` is answered from one version earlier.
     ResumeElsewhere,
+    /// A `since` is answered from one version later.
+    ResumeLater,
     /// Not Fanwire's protocol: messages that carry only their send time.
     Stamped,
 }

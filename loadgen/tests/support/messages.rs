@@ -14,12 +14,16 @@ pub fn subscribed(epoch: u64, version: u64) -> String {
 }
 
 pub fn snapshot(version: u64) -> String {
-    let updates = [0, 1].map(|member| update(member, version)).join(",");
-    format!(r#"{{"op":"snapshot","class":7,"ts":{},"version":{version},"updates":[{updates}]}}"#, now_us())
+    snapshot_of(version, &updates(version))
+}
+
+pub fn snapshot_of(version: u64, updates: &[String]) -> String {
+    let (updates, now) = (updates.join(","), now_us());
+    format!(r#"{{"op":"snapshot","class":7,"ts":{now},"version":{version},"updates":[{updates}]}}"#)
 }
 
 pub fn batch(from: u64, version: u64) -> String {
-    batch_of(from, version, &[update(0, version), update(1, version)])
+    batch_of(from, version, &updates(version))
 }
 
 /// Its oldest change is 5 ms old.
@@ -38,6 +42,11 @@ pub fn batch_with(from: u64, version: u64, oldest: &str, updates: &[String]) -> 
 
 pub fn heartbeat(from: u64, version: u64) -> String {
     batch_with(from, version, "", &[])
+}
+
+/// Both topics at `v`.
+pub fn updates(v: u64) -> [String; 2] {
+    [0, 1].map(|member| update(member, v))
 }
 
 pub fn update(member: u64, v: u64) -> String {

@@ -3,12 +3,14 @@
 
 mod fault;
 mod messages;
+mod say;
 mod server;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Command, Output},
+    thread,
 };
 
 use serde_json::Value;
@@ -31,6 +33,12 @@ pub fn loadgen(addr: SocketAddr, flags: &[&str]) -> (Output, Value) {
     eprintln!("{}", String::from_utf8_lossy(&output.stderr));
     let report = last_line(&output);
     (output, report)
+}
+
+/// Runs one load for each fault at once, since they mostly wait; gives outputs and reports in that order.
+pub fn loadgens<const N: usize>(runs: [(Fault, &'static [&'static str]); N]) -> [(Output, Value); N] {
+    let spawn = |(fault, flags)| thread::spawn(move || loadgen(start(fault), flags));
+    runs.map(spawn).map(|run| run.join().unwrap())
 }
 
 /// The JSON on the last line of stdout; null where there is none.

@@ -15,15 +15,15 @@ use proto::{
 
 use super::{
     fault::Fault,
-    messages::{batch, batch_of, batch_with, heartbeat, now_us, snapshot, subscribed, update, update_of},
+    messages::{batch, heartbeat, now_us, snapshot, subscribed},
+    say::{HELD_BACK, Say, TAMPERED, says},
 };
 
 const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 10 };
 const TICK: Duration = Duration::from_millis(20);
-/// The batch of a connection that is tampered with.
-const TAMPERED: u64 = 30;
-/// When a restarting server ends all connections.
+/// When a restarting server ends all connections, and how long it answers none.
 const RESTART: Duration = Duration::from_millis(700);
+const DOWN: Duration = Duration::from_millis(300);
 const REFUSED_FIRST: usize = 4;
 
 /// Starts a server that lives as long as the test's process.
@@ -42,19 +42,10 @@ pub fn start(fault: Fault) -> SocketAddr {
     addr
 }
 
-/// They need two versions to play with.
-const HELD_BACK: [Fault; 3] = [Fault::Conflate, Fault::Reorder, Fault::Tear];
-
-/// What a connection says next.
-enum Say {
-    Text(String),
-    Frame(Opcode, Vec<u8>),
-    Close(u16, &'static str),
-    End,
-    Reset,
-}
-
 fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> io::Result<()> {
+    if fault == Fault::Restart && (RESTART..RESTART + DOWN).contains(&begin.elapsed()) {
+        return Ok(());
+    }
     stream.set_nodelay(true)?;
     let mut conn = Conn::server();
     let mut out = Vec::new();
@@ -66,6 +57,10 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     }
     let since = await_subscribe(&mut stream, &mut conn)?;
     stream.set_read_timeout(Some(Duration::from_micros(1)))?;
+    if fault == Fault::ResumeLater {
+        // There must be something to leave out.
+        std::thread::sleep(2 * TICK);
+    }
     let life = u64::from(fault == Fault::Restart && begin.elapsed() >= RESTART);
     let mut next = version(begin);
     let mut position = next;
@@ -110,74 +105,17 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
 }
 
 fn greet(out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, position: u64) {
-    let mut text = |text: &str| frame(out, Opcode::Text, text.as_bytes());
-    match (fault, since) {
-        (Fault::Resume | Fault::ResumeElsewhere, Some(since)) => {
-            text(&subscribed(epoch, since));
-            let from = since - u64::from(fault == Fault::ResumeElsewhere);
-            text(&batch(from, position));
-        }
-        _ => {
-            text(&subscribed(epoch, position));
-            text(&snapshot(position));
-        }
-    }
-}
-
-/// What takes a connection from `position` to `next`, or should.
-fn says(fault: Fault, index: usize, number: u64, position: u64, next: u64) -> Vec<Say> {
-    let right = || Say::Text(batch(position, next));
-    let with = |oldest: String, ts: u64| {
-        let updates = [0, 1].map(|member| update_of(&format!("loadgen.g0.{member}"), next, ts, next));
-        Say::Text(batch_with(position, next, &oldest, &updates))
+    let resume = |from| if from < position { batch(from, position) } else { heartbeat(from, position) };
+    let (said, answer) = match (fault, since) {
+        (Fault::Resume, Some(since)) => (since, resume(since)),
+        (Fault::ResumeElsewhere, Some(since)) => (since, resume(since - 1)),
+        (Fault::ResumeLater, Some(since)) => (since, resume(since + 1)),
+        (Fault::SnapshotElsewhere, _) => (position - 1, snapshot(position)),
+        (Fault::BatchFirst, _) => (position - 1, batch(position - 1, position)),
+        _ => (position, snapshot(position)),
     };
-    let minute_ahead = now_us() + 60_000_000;
-    match (fault, number) {
-        (Fault::Withhold, TAMPERED..) if index == 0 => vec![Say::Text(heartbeat(position, next))],
-        (Fault::Future, _) => vec![with(format!(r#""oldest":{minute_ahead},"#), minute_ahead)],
-        (_, ..TAMPERED) => vec![right()],
-        (held_back, TAMPERED) if HELD_BACK.contains(&held_back) => Vec::new(),
-        (Fault::Reorder, n) if n == TAMPERED + 1 => {
-            vec![Say::Text(batch(next - 1, next)), Say::Text(batch(position, next - 1))]
-        }
-        (Fault::Tear, n) if n == TAMPERED + 1 => vec![
-            Say::Text(batch_of(position, next - 1, &[update(0, next - 1)])),
-            Say::Text(batch_of(next - 1, next, &[update(0, next), update(1, next)])),
-        ],
-        (_, n) if n > TAMPERED => vec![right()],
-        (Fault::Skip, _) => Vec::new(),
-        (Fault::Repeat, _) => vec![right(), right()],
-        (Fault::BeginAbove, _) => vec![Say::Text(batch(position + 1, next))],
-        (Fault::Stale, _) => {
-            vec![Say::Text(batch_of(position, next, &[0, 1].map(|member| update(member, position - 1))))]
-        }
-        (Fault::OtherValue, _) if index == 0 => {
-            let others =
-                [0, 1].map(|member| update_of(&format!("loadgen.g0.{member}"), next, now_us(), next + 9));
-            vec![Say::Text(batch_of(position, next, &others))]
-        }
-        (Fault::OtherClass, _) => {
-            vec![Say::Text(batch(position, next).replace(r#""class":7"#, r#""class":8"#)), right()]
-        }
-        (Fault::OtherTopic, _) => {
-            let other = update_of("other.topic", 1, now_us(), 0);
-            vec![Say::Text(batch_of(position, next, &[update(0, next), update(1, next), other]))]
-        }
-        (Fault::LateOldest, _) => vec![with(format!(r#""oldest":{},"#, now_us()), now_us() - 9000)],
-        (Fault::NoOldest, _) => vec![with(String::new(), now_us())],
-        (Fault::NotJson, _) => vec![Say::Text("{oops".into()), right()],
-        (Fault::NotUtf8, _) => vec![Say::Frame(Opcode::Text, b"\xc3\x28".to_vec()), right()],
-        (Fault::Binary, _) => vec![Say::Frame(Opcode::Binary, b"abc".to_vec()), right()],
-        (Fault::Close, _) => vec![right(), Say::Close(1011, "tired")],
-        (Fault::Bar, _) => vec![right(), Say::Close(4501, "no")],
-        (Fault::Drain, _) => {
-            let notice = r#"{"op":"notice","code":"draining","reconnect_after_ms":200}"#;
-            vec![right(), Say::Text(notice.into()), Say::Close(1001, "")]
-        }
-        (Fault::End, _) => vec![Say::End],
-        (Fault::Reset, _) => vec![Say::Reset],
-        _ => vec![right()],
-    }
+    frame(out, Opcode::Text, subscribed(epoch, said).as_bytes());
+    frame(out, Opcode::Text, answer.as_bytes());
 }
 
 fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: bool) -> io::Result<()> {
