@@ -12,7 +12,7 @@ use std::{
 use hdrhistogram::Histogram;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet, text},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -22,7 +22,10 @@ use super::{
     admin,
     process::Process,
     sequencer::{Counters, Sequencer},
-    source::SourceCounters,
+    source::{
+        SourceCounters,
+        websocket::counters::{Bad, Counters as Upstream, End},
+    },
 };
 use crate::{
     inbox::{Inbox, Message},
@@ -71,6 +74,7 @@ impl Scraper {
             counters: sequencer.counters(),
             sources: sources.clone(),
             admin: admin.clone(),
+            mono_us: sequencer.now().mono_us,
             process: Process::read(),
         };
         let mut registry = Registry::default();
@@ -113,6 +117,8 @@ struct Snapshot {
     counters: Counters,
     sources: Arc<SourceCounters>,
     admin: Arc<admin::Counters>,
+    /// Now.
+    mono_us: u64,
     process: Option<Process>,
 }
 
@@ -120,6 +126,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
         self.gateway(&mut out)?;
+        self.websockets(&mut out)?;
         self.admin(&mut out)?;
         self.clients(&mut out)?;
         self.fanout(&mut out)?;
@@ -153,6 +160,40 @@ impl Snapshot {
         let errors = self.sources.errors.load(Ordering::Relaxed);
         out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
+    }
+
+    fn websockets(&self, out: &mut Out) -> fmt::Result {
+        let sources = &self.sources.websockets;
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut each = |name, help, of: fn(&Upstream) -> &AtomicU64| {
+            out.counters(name, help, "source", sources.iter().map(|s| (&s.name, load(of(s)))))
+        };
+        each("fanwire_source_messages", "Messages received from the source's server", |s| &s.messages)?;
+        each("fanwire_source_items", "Items that messages became", |s| &s.items)?;
+        each("fanwire_source_ignored", "Messages that no [[source.map]] applies to", |s| &s.ignored)?;
+        each("fanwire_source_connects", "Connects begun", |s| &s.connects)?;
+        each("fanwire_source_waits", "Times that receiving stopped as an inbox was full", |s| &s.waits)?;
+        let again = sources.iter().map(|s| (&s.name, load(&s.established).saturating_sub(1)));
+        let help = "Connections established after an earlier one had ended";
+        out.counters("fanwire_source_reconnects", help, "source", again)?;
+        let kinds =
+            |s: &Upstream| Bad::ALL.map(|bad| (s.name.clone(), bad.name(), load(&s.bad[bad as usize])));
+        let help = "Messages and items that were not published";
+        out.pairs("fanwire_source_bad", help, ["source", "kind"], sources.iter().flat_map(|s| kinds(s)))?;
+        let ends =
+            |s: &Upstream| End::ALL.map(|end| (s.name.clone(), end.name(), load(&s.ended[end as usize])));
+        let help = "Connects that failed and connections that ended";
+        out.pairs("fanwire_source_ended", help, ["source", "reason"], sources.iter().flat_map(|s| ends(s)))?;
+        let connected = |s: &Upstream| u64::from(s.connected.load(Ordering::Relaxed));
+        let connected = sources.iter().map(|s| (&s.name, connected(s)));
+        out.gauges("fanwire_source_connected", "Whether the source is connected", "source", connected)?;
+        let age_s = |s: &Upstream| self.mono_us.saturating_sub(load(&s.last_mono_us)) as f64 / 1e6;
+        let ages = sources.iter().map(|s| (&s.name, age_s(s)));
+        let help = "Since the source's last message, or its start";
+        out.gauges("fanwire_source_age_seconds", help, "source", ages)
     }
 
     fn admin(&self, out: &mut Out) -> fmt::Result {
@@ -293,12 +334,29 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<L: AsRef<str>>(
+    /// Counters with two labels.
+    fn pairs<L: AsRef<str>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+        values: impl IntoIterator<Item = (L, &'static str, u64)>,
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (first, second, count) in values {
+            let labels = [(labels[0], first.as_ref()), (labels[1], second)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: AsRef<str>, N: EncodeGaugeValue + Copy>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
+        values: impl IntoIterator<Item = (L, N)>,
     ) -> fmt::Result {
         let kind = ConstGauge::new(0u64).metric_type();
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
