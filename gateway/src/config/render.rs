@@ -100,6 +100,7 @@ fn websocket(text: &mut Text, source: &Websocket) {
     text.quoted("kind", "websocket");
     text.quoted("name", &source.name);
     text.quoted("url", &source.url.text);
+    text.quoted("host", &source.host);
     text.plain("send", list(source.send.iter().map(|text| json(text))));
     text.duration("backoff_min", source.backoff_min);
     text.duration("backoff_max", source.backoff_max);

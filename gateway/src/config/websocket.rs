@@ -24,6 +24,8 @@ pub struct Websocket {
     /// What logs and metrics call it; no two are alike.
     pub name: String,
     pub url: Url,
+    /// The `Host` header.
+    pub host: String,
     /// Sent in order after each connect.
     pub send: Vec<String>,
     /// Between two tries; doubled after each that came to nothing.
@@ -41,7 +43,7 @@ pub struct Websocket {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Url {
     pub text: String,
-    /// The `Host` header.
+    /// `HOST[:PORT]` as written.
     pub host: String,
     /// `HOST:PORT`, to be resolved at each connect.
     pub address: String,
@@ -85,6 +87,12 @@ pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
         DeValue::String(text) => Url::parse(&text).map(Some),
         _ => Err("write text in quotes".to_owned()),
     });
+    let host = section.read("host", None, |value| {
+        match value.as_str().map(|host| (host, Url::parse(&format!("ws://{host}/")))) {
+            Some((host, Ok(url))) if url.host == host && url.target == "/" => Ok(Some(url.host)),
+            _ => Err("write HOST or HOST:PORT".to_owned()),
+        }
+    });
     let name = section.read("name", None, |value| match value.as_str() {
         Some(name) if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) => {
             Ok(Some(name.to_owned()))
@@ -109,11 +117,12 @@ pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
     }
     let url = url.value?;
     let name = name.value.unwrap_or_else(|| url.address.clone());
+    let host = host.value.unwrap_or_else(|| url.host.clone());
     // Where only one of the two is named, the other's default follows it.
     let (least, most) = (min.value, max.value);
     let (backoff_min, backoff_max) =
         (min.or(|default| default.min(most)), max.or(|default| default.max(least)));
-    Some(Websocket { name, url, send, backoff_min, backoff_max, idle, message_bytes, map })
+    Some(Websocket { name, url, host, send, backoff_min, backoff_max, idle, message_bytes, map })
 }
 
 fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {

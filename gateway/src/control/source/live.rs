@@ -135,3 +135,96 @@ fn publish_some(sequencer: &Sequencer, items: &[Item], refused: &mut Vec<Refused
     }
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        control::sequencer::new_epoch,
+        inbox::{Inbox, Message},
+        update::Op,
+    };
+
+    /// A sequencer whose only inbox takes a batch as long as it is empty.
+    fn sequencer() -> (Arc<Sequencer>, Arc<Inbox>) {
+        let inbox = Inbox::new(1, usize::MAX, ring::Waker::unconnected());
+        let limits = Config::embedded_demo().limits;
+        (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now()), inbox)
+    }
+
+    fn item(topic: &str, n: u64) -> Item {
+        let (topic, data) = (topic.into(), n.to_string().into());
+        Item { topic, data, ts_us: None, due_us: n as i64, gone: false }
+    }
+
+    /// Values and due times, as `7@5`.
+    fn taken(inbox: &Inbox) -> Vec<String> {
+        let mut taken = Vec::new();
+        while let Some(Message::Updates(batch)) = inbox.pop() {
+            for op in &batch.ops {
+                let Op::Update(update) = op else { continue };
+                let json: serde_json::Value = serde_json::from_slice(&update.json).unwrap();
+                taken.push(format!("{}@{}", json["data"], update.due_us));
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn while_there_is_no_room_the_newest_waits_and_says_since_when() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        live.push(item("a", 1), Counts::Newest);
+        assert_eq!((live.publish(&sequencer).conflated, live.is_idle()), (0, true));
+        for n in 2..=5 {
+            live.push(item("a", n), Counts::Newest);
+            live.push(item("b", n), Counts::Newest);
+        }
+        assert_eq!((live.publish(&sequencer).conflated, live.len(), live.bytes()), (6, 2, 2));
+        assert_eq!(taken(&inbox), ["1@1"]);
+        assert_eq!(live.publish(&sequencer).conflated, 0);
+        assert_eq!(
+            (taken(&inbox), live.is_idle(), live.bytes()),
+            (vec!["5@2".into(), "5@2".into()], true, 0)
+        );
+    }
+
+    #[test]
+    fn where_every_update_counts_all_wait_in_their_order() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        live.push(item("t", 0), Counts::Every);
+        live.publish(&sequencer);
+        for n in 1..=3 {
+            live.push(item("t", n), Counts::Every);
+        }
+        assert_eq!((live.publish(&sequencer).conflated, live.every_waits(), live.bytes()), (0, true, 3));
+        assert_eq!(taken(&inbox), ["0@0"]);
+        live.push(item("t", 4), Counts::Every);
+        live.publish(&sequencer);
+        assert_eq!((taken(&inbox), live.len()), (vec!["1@1".into(), "2@2".into(), "3@3".into()], 1));
+        live.publish(&sequencer);
+        assert_eq!((taken(&inbox), live.is_idle()), (vec!["4@4".into()], true));
+    }
+
+    #[test]
+    fn what_is_refused_is_left_out_and_the_others_go() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        for (topic, n) in [("bad topic", 1), ("a", 2), ("b..", 3), ("b", 4), ("", 5)] {
+            live.push(item(topic, n), Counts::Newest);
+        }
+        // A batch ends before an item that is refused, so the rest waits for room.
+        let mut refused = 0;
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            refused += live.publish(&sequencer).refused.len();
+            seen.extend(taken(&inbox));
+        }
+        refused += live.publish(&sequencer).refused.len();
+        assert_eq!((seen, refused, live.is_idle()), (vec!["2@2".into(), "4@4".into()], 3, true));
+    }
+}

@@ -114,7 +114,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     fn new(source: &'a Websocket, journal: &'a mut Journal<'j>) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
-        handshake::request(&mut out, &source.url.host, &source.url.target, nonce, &[]);
+        handshake::request(&mut out, &source.host, &source.url.target, nonce, &[]);
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: source.message_bytes };
         let (conn, since) = (Conn::client(nonce), Instant::now());
         Self { source, journal, limits, conn, out, since, pinged: false }

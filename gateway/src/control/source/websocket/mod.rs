@@ -62,6 +62,7 @@ mod tests {
         let source = Websocket {
             name: "a".to_owned(),
             url: Url::parse("ws://127.0.0.1:1/").unwrap(),
+            host: "a".to_owned(),
             send: Vec::new(),
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(1),
