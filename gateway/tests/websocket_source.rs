@@ -5,15 +5,26 @@ mod contract;
 mod upstream;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
-    path::PathBuf,
-    sync::mpsc,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use contract::{Gateway, Socket, command, http};
+use gateway::{
+    config::{Config, Limits, Source},
+    control::{
+        sequencer::{Sequencer, new_epoch},
+        source::websocket::{self, counters::Counters},
+    },
+    inbox::{Inbox, Message},
+    system::Machine,
+    update::Op,
+};
 use proto::encode::Opcode;
 use upstream::{Peer, Said};
 
@@ -289,4 +300,92 @@ fn a_drain_ends_the_source_with_the_process() {
     assert_eq!(socket.close_code(), 1001);
     assert_eq!(gateway.exit_code(WAIT), Some(0));
     assert_eq!(goes.recv_timeout(WAIT).unwrap(), std::io::ErrorKind::UnexpectedEof);
+}
+
+/// A source that runs in the test's own runtime, and the inbox of its only shard.
+struct Alone {
+    sequencer: Arc<Sequencer>,
+    inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
+}
+
+impl Alone {
+    fn start(config: &str, inbox_updates: usize) -> Self {
+        let machine = Machine { cpus: vec![0], nofile_hard: 20_000 };
+        let config = Config::parse(config, "x.toml", Path::new(""), &machine).unwrap();
+        let Source::Websocket(source) = config.sources[0].clone() else { panic!("{config:?}") };
+        let limits = Limits { inbox_updates, ..config.limits };
+        let inbox = Inbox::new(inbox_updates, usize::MAX, ring::Waker::unconnected());
+        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
+        let counters = Arc::new(Counters::new("x"));
+        let (numbering, counting) = (sequencer.clone(), counters.clone());
+        tokio::spawn(async move { websocket::run(&numbering, &source, &counting, &limits).await });
+        Self { sequencer, inbox, counters }
+    }
+
+    /// What the shard would take now: values by topic, in order.
+    fn take(&self, values: &mut BTreeMap<String, Vec<u64>>) {
+        while let Some(Message::Updates(batch)) = self.inbox.pop() {
+            for op in &batch.ops {
+                let Op::Update(update) = op else { continue };
+                let json: serde_json::Value = serde_json::from_slice(&update.json).unwrap();
+                let topic = json["topic"].as_str().unwrap().to_owned();
+                values.entry(topic).or_default().push(json["data"].as_u64().unwrap());
+            }
+        }
+    }
+}
+
+/// Lets the runtime go on until it holds.
+async fn until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + WAIT;
+    while !holds() {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// 20,000 values of five topics; the last ones are 19,995 to 19,999.
+fn flood(_: usize, mut peer: Peer) -> std::io::Result<()> {
+    peer.accept()?;
+    for n in 0..20_000 {
+        peer.text(&format!(r#"{{"type":"ticker","s":"s{}","t":1700000000,"d":{n}}}"#, n % 5))?;
+    }
+    peer.wait()
+}
+
+#[tokio::test]
+async fn while_an_inbox_is_full_the_newest_value_of_each_topic_waits() {
+    let alone = Alone::start(&source(upstream::start(flood), "", TICKER), 10);
+    until(|| alone.counters.messages.load(Relaxed) == 20_000).await;
+    let mut values = BTreeMap::new();
+    alone.take(&mut values);
+    let conflated = alone.sequencer.counters().conflated;
+    assert!(conflated > 10_000, "{conflated}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    alone.take(&mut values);
+    for (topic, values) in &values {
+        assert!(values.is_sorted() && values.last() >= Some(&19_995), "{topic}: {values:?}");
+    }
+    let published: usize = values.values().map(Vec::len).sum();
+    assert_eq!((values.len(), published as u64 + conflated), (5, 20_000));
+}
+
+#[tokio::test]
+async fn more_waiting_topics_than_an_inbox_takes_stop_receiving_until_there_is_room() {
+    let alone = Alone::start(&source(upstream::start(flood), "", TICKER), 3);
+    until(|| alone.counters.waits.load(Relaxed) > 0).await;
+    let stopped = alone.counters.messages.load(Relaxed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(alone.counters.messages.load(Relaxed), stopped);
+    assert!(stopped < 20_000);
+    let mut values = BTreeMap::new();
+    let end = Instant::now() + WAIT;
+    while values.values().filter(|values: &&Vec<u64>| values.last() >= Some(&19_995)).count() < 5 {
+        alone.take(&mut values);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(Instant::now() < end);
+    }
+    assert_eq!(alone.counters.messages.load(Relaxed), 20_000);
+    assert!(values.values().all(|values| values.is_sorted()), "{values:?}");
 }

@@ -37,7 +37,10 @@ impl SourceCounters {
 }
 
 /// Starts every source of the configuration on the present runtime. One that fails is logged and
-/// counted; the gateway goes on. `counters` are those of the same sources.
+/// counted; the gateway goes on.
+///
+/// # Panics
+/// Where `counters` are not those of the same sources.
 pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceCounters>) {
     let mut websockets = counters.websockets.clone().into_iter();
     for source in config.sources.clone() {
@@ -55,7 +58,7 @@ pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceC
                 }
                 Source::Host { interval } => host::run(&sequencer, *interval).await,
                 Source::Websocket(source) => {
-                    let own = own.unwrap_or_default();
+                    let own = own.expect("`counters` are those of the same sources");
                     match websocket::run(&sequencer, source, &own, &limits).await {}
                 }
             };
