@@ -126,31 +126,59 @@ fn entry(section: &mut Section) -> Option<Entry> {
     if topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
     }
-    let relative = [&ts, &seq, &data];
-    let relative = relative.iter().filter_map(|named| Some((named.line?, named.value.as_ref()?)));
-    let in_topic = topic.value.iter().flat_map(Template::pointers).filter_map(|p| Some((topic.line?, p)));
-    let in_lists = lists.iter().filter_map(|levels| Some((levels_line?, &levels.path)));
-    let whole: Vec<_> = relative.chain(in_topic).chain(in_lists).filter(|(_, p)| p.whole).collect();
-    if let (None, Some((line, pointer))) = (each.line, whole.first()) {
-        let plain = &pointer.as_str()[1..];
-        section.problem(
-            *line,
-            format!("{pointer:?}: ^ leads out of `each`, of which there is none; write {plain:?}"),
-        );
-    }
+    let named = |named: &Named<Option<Pointer>>| Some((named.line?, named.value.clone()?));
+    let in_topic =
+        topic.value.iter().flat_map(Template::pointers).filter_map(|p| Some((topic.line?, p.clone())));
+    let labels: Vec<_> = [&ts, &seq].into_iter().filter_map(named).chain(in_topic).collect();
+    let paths = lists.iter().filter_map(|levels| Some((levels_line?, levels.path.clone())));
+    let content: Vec<_> = named(&data).into_iter().chain(paths).collect();
+    check_carets(section, &each, &labels, &content);
+    let levels = levels_line.map(|line| Named { value: lists, line: Some(line) });
+    let body = body(section, data, levels, reset);
+    Some(Entry { when, each: each.value, topic: topic.value?, ts: ts.value, seq: seq.value, body: body? })
+}
+
+/// Where a pointer may begin at the whole message: `labels` with `each`, `content` never. Each has its line.
+fn check_carets(
+    section: &mut Section,
+    each: &Named<Option<Pointer>>,
+    labels: &[(usize, Pointer)],
+    content: &[(usize, Pointer)],
+) {
     if let (Some(line), Some(true)) = (each.line, each.value.as_ref().map(|p| p.whole)) {
         section.problem(line, "each begins at the message anyway; leave out the ^");
     }
-    let body = match (data.line, levels_line) {
+    let whole = |pointers: &[(usize, Pointer)]| pointers.iter().find(|(_, pointer)| pointer.whole).cloned();
+    match (each.line, whole(labels), whole(content)) {
+        (Some(_), _, Some((line, pointer))) => {
+            let text = format!(
+                "{pointer:?} would be published once for every element of each; begin at the element, without the ^"
+            );
+            section.problem(line, text);
+        }
+        (None, Some((line, pointer)), _) | (None, _, Some((line, pointer))) => {
+            let plain = &pointer.as_str()[1..];
+            let text = format!("{pointer:?}: ^ leads out of `each`, of which there is none; write {plain:?}");
+            section.problem(line, text);
+        }
+        _ => {}
+    }
+}
+
+/// `None`: its problems were told.
+fn body(
+    section: &mut Section,
+    data: Named<Option<Pointer>>,
+    levels: Option<Named<Vec<Levels>>>,
+    reset: Named<bool>,
+) -> Option<Body> {
+    match (data.line, levels) {
         (None, None) => {
             let text = "neither data nor levels; write data = \"\" to publish the message as it stands";
             section.problem(section.line(), text);
             None
         }
-        (Some(_), Some(line)) => {
-            section.problem(line, "data and levels are both there; keep one, or write two entries");
-            None
-        }
+        (None, Some(levels)) => Some(Body::Levels { lists: levels.value, reset: reset.value }),
         (Some(_), None) => {
             if let (Some(line), true) = (reset.line, reset.value) {
                 section.problem(
@@ -160,9 +188,12 @@ fn entry(section: &mut Section) -> Option<Entry> {
             }
             data.value.map(Body::Data)
         }
-        (None, Some(_)) => Some(Body::Levels { lists, reset: reset.value }),
-    };
-    Some(Entry { when, each: each.value, topic: topic.value?, ts: ts.value, seq: seq.value, body: body? })
+        (Some(line), Some(levels)) => {
+            let line = levels.line.unwrap_or(line);
+            section.problem(line, "data and levels are both there; keep one, or write two entries");
+            None
+        }
+    }
 }
 
 /// `None`: its problems were told.

@@ -339,6 +339,46 @@ mod tests {
     }
 
     #[test]
+    fn no_message_makes_an_item_that_is_none() {
+        let messages = [
+            r#"{"type":"ticker","product_id":"A-B","sequence":7,"time":"2023-11-14T22:13:20.5Z","x":[1,{"y":null}]}"#,
+            r#"{"type":"snapshot","product_id":"A-B","bids":[["1.0","2"]],"asks":[["1.1","0"]]}"#,
+            r#"{"type":"l2update","product_id":"A-B","time":1700000000,"changes":[["buy","1.0","2"]]}"#,
+            r#"{"channel":"book","type":"update","data":[{"symbol":"A","timestamp":1,"bids":[{"price":1,"qty":2}],"asks":[]}]}"#,
+        ];
+        let entries = [parse(COINBASE), parse(KRAKEN)].concat();
+        let mut taken = [0, 0];
+        for seed in 0..20_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut message = messages[random.usize(0..messages.len())].as_bytes().to_vec();
+            for _ in 0..random.usize(0..4) {
+                let (at, to) = (random.usize(0..message.len()), random.usize(0..message.len()));
+                match random.u8(0..4) {
+                    0 => message[at] = random.u8(..),
+                    1 => message.swap(at, to),
+                    2 => message[at] = b"0\"{}[],:.e-\\"[random.usize(0..12)],
+                    _ => message.truncate(at.max(1)),
+                }
+            }
+            let Ok(Some(items)) = map(&entries, &message) else {
+                taken[0] += 1;
+                continue;
+            };
+            taken[1] += 1;
+            for item in items {
+                assert!(check_topic(&item.topic).is_ok(), "seed {seed}: {item:?}");
+                let values = match item.value {
+                    Value::Data(data) => vec![data],
+                    Value::Levels { changes, .. } => changes.into_values().flatten().collect(),
+                };
+                let json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+                assert!(values.into_iter().all(json), "seed {seed}");
+            }
+        }
+        assert!(taken.iter().all(|n| *n > 1_000), "both kinds are tested: {taken:?}");
+    }
+
+    #[test]
     fn zero_is_zero_however_it_is_written() {
         for zero in ["0", "0.0", "0.00000000", "-0", "0e5", "0.0E-8"] {
             assert!(is_number(zero) && is_zero(zero), "{zero}");
