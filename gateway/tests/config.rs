@@ -88,6 +88,24 @@ fn the_shipped_files_name_every_key() {
 }
 
 #[test]
+fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
+    for name in ["coinbase.toml", "binance.toml", "kraken.toml"] {
+        let path = configs().join(name);
+        let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+        let Source::Websocket(source) = &config.sources[0] else { panic!("{:?}", config.sources) };
+        assert_eq!(format!("{}.toml", source.name), name);
+        let text = std::fs::read_to_string(path).unwrap();
+        let rendered = config.render(&machine());
+        let (_, rendered) = rendered.split_once("[[source]]").unwrap();
+        let keys = rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
+        for key in keys.chain(["when", "each", "topic", "ts", "seq", "data"]) {
+            let explained = text.contains(&format!("#   {key} ")) || text.contains(&format!("\n{key} = "));
+            assert!(explained, "{name} does not explain {key}");
+        }
+    }
+}
+
+#[test]
 fn the_effective_configuration_reads_back_as_the_same() {
     let sources = "[[source]]\nkind = \"replay\"\nspeed = 0\n[[source]]\nkind = \"synthetic\"\nupdates_per_s = 2.5\n\
                    [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
@@ -205,6 +223,8 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
             "x.toml:4: [source] send = [1]: write a list of texts, like ['{\"op\":\"subscribe\"}']",
         ),
         ("backof_min = \"1s\"", MAP, "x.toml:4: [source] backof_min: unknown key; did you mean backoff_min?"),
+        ("host = \"a/b\"", MAP, "x.toml:4: [source] host = \"a/b\": write HOST or HOST:PORT"),
+        ("host = \"a\\r\"", MAP, "x.toml:4: [source] host = \"a\\r\": write HOST or HOST:PORT"),
         ("name = \"\"", MAP, "x.toml:4: [source] name = \"\": write 1 to 64 bytes of text"),
         (
             "",
@@ -245,6 +265,11 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
             "",
             "topic = \"a\"\neach = \"^/e\"\ndata = \"\"",
             "x.toml:7: [source.map] each begins at the message anyway; leave out the ^",
+        ),
+        (
+            "",
+            "topic = \"a\"\neach = \"/e\"\ndata = \"^/d\"",
+            "x.toml:8: [source.map] \"^/d\" would be published once for every element of each; begin at the element, without the ^",
         ),
         (
             "",
