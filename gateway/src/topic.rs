@@ -118,9 +118,13 @@ fn check_length(text: &str) -> Result<(), Fault> {
     }
 }
 
+/// One of `A-Z a-z 0-9 . _ - : / @`.
+pub fn is_topic_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@')
+}
+
 fn check_segments(name: &str) -> Result<(), Fault> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@');
-    match name.chars().find(|c| !allowed(*c)) {
+    match name.chars().find(|c| !is_topic_char(*c)) {
         Some(c) => Err(Fault::Character(c)),
         None if name.split('.').any(str::is_empty) => Err(Fault::EmptySegment),
         None => Ok(()),

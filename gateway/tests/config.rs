@@ -88,9 +88,30 @@ fn the_shipped_files_name_every_key() {
 }
 
 #[test]
+fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
+    for name in ["coinbase.toml", "binance.toml", "kraken.toml"] {
+        let path = configs().join(name);
+        let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+        let Source::Websocket(source) = &config.sources[0] else { panic!("{:?}", config.sources) };
+        assert_eq!(format!("{}.toml", source.name), name);
+        let text = std::fs::read_to_string(path).unwrap();
+        let rendered = config.render(&machine());
+        let (_, rendered) = rendered.split_once("[[source]]").unwrap();
+        let keys = rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
+        for key in keys.chain(["when", "each", "topic", "ts", "seq", "data"]) {
+            let explained = text.contains(&format!("#   {key} ")) || text.contains(&format!("\n{key} = "));
+            assert!(explained, "{name} does not explain {key}");
+        }
+    }
+}
+
+#[test]
 fn the_effective_configuration_reads_back_as_the_same() {
     let sources = "[[source]]\nkind = \"replay\"\nspeed = 0\n[[source]]\nkind = \"synthetic\"\nupdates_per_s = 2.5\n\
-                   [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n";
+                   [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
+                   [[source]]\nkind = \"websocket\"\nurl = \"ws://[::1]:1/a?b\"\nsend = ['{\"a\":\"b\"}', \"c'\\n\"]\n\
+                   [[source.map]]\nwhen = { \"/a~1b\" = \"x\", \"/c'\\\"d\" = \"*\", \"/e\" = 7, \"/f\" = true }\neach = \"/g\"\n\
+                   topic = \"t.{^/h}.{}\"\nts = \"/t\"\nseq = \"^/s\"\ndata = \"\"\n";
     let every = format!(
         "[server]\ndata = \"[::1]:0\"\nadmin = \"\"\nshards = 3\ncpus = [1]\ndrain = \"90s\"\n\
          [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\n{sources}"
@@ -164,11 +185,11 @@ fn bad_values_are_refused_with_what_to_write() {
         ("[limits]\nsubscriptions = 9", "x.toml:2: [limits] subscriptions = 9: out of range; write 1 to 8"),
         (
             "[[source]]\nkind = \"nats\"",
-            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\" or \"host\"",
+            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\", \"host\" or \"websocket\"",
         ),
         (
             "[[source]]\npath = \"a\"",
-            "x.toml:1: [source] kind is missing; write kind = \"replay\", \"synthetic\" or \"host\"",
+            "x.toml:1: [source] kind is missing; write kind = \"replay\", \"synthetic\", \"host\" or \"websocket\"",
         ),
         (
             "[[source]]\nkind = \"synthetic\"\nupdates_per_s = inf",
@@ -184,6 +205,138 @@ fn bad_values_are_refused_with_what_to_write() {
     assert!(
         missing.starts_with("x.toml:3: [source] path: there is no file ") && missing.contains("none.ndjson")
     );
+}
+
+/// A WebSocket source with these keys of its own on line 4, and these of its one `map` from line 6 on.
+fn websocket(keys: &str, map: &str) -> String {
+    format!("[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n{keys}\n[[source.map]]\n{map}")
+}
+
+#[test]
+fn mistakes_of_a_websocket_source_are_refused_by_line() {
+    const MAP: &str = "topic = \"a.{/b}\"\ndata = \"\"";
+    for (keys, map, complaint) in [
+        ("idle = \"1ms\"", MAP, "x.toml:4: [source] idle = \"1ms\": out of range; write \"100ms\" to \"1h\""),
+        (
+            "send = [1]",
+            MAP,
+            "x.toml:4: [source] send = [1]: write a list of texts, like ['{\"op\":\"subscribe\"}']",
+        ),
+        ("backof_min = \"1s\"", MAP, "x.toml:4: [source] backof_min: unknown key; did you mean backoff_min?"),
+        ("host = \"a/b\"", MAP, "x.toml:4: [source] host = \"a/b\": write HOST or HOST:PORT"),
+        ("host = \"a\\r\"", MAP, "x.toml:4: [source] host = \"a\\r\": write HOST or HOST:PORT"),
+        ("name = \"\"", MAP, "x.toml:4: [source] name = \"\": write 1 to 64 bytes of text"),
+        (
+            "",
+            "data = \"\"",
+            "x.toml:5: [source.map] topic is missing; write topic = \"venue.ticker.{/symbol}\"",
+        ),
+        (
+            "",
+            "topic = \"a\"",
+            "x.toml:5: [source.map] neither data nor levels; write data = \"\" to publish the message as it stands",
+        ),
+        (
+            "",
+            "topic = \"a.{b}\"\ndata = \"\"",
+            "x.toml:6: [source.map] topic = \"a.{b}\": \"b\" does not begin with /; write \"/b\", or \"\" for all of it",
+        ),
+        (
+            "",
+            "topic = \"a\"\ndata = \"b\"",
+            "x.toml:7: [source.map] data = \"b\": \"b\" does not begin with /; write \"/b\", or \"\" for all of it",
+        ),
+        (
+            "",
+            "topic = \"a\"\nwhen = { \"/b\" = 1.5 }\ndata = \"\"",
+            "x.toml:7: [source.map] when = { \"/b\" = 1.5 }: \"/b\": write text, a whole number, true, false, or \"*\" for anything",
+        ),
+        (
+            "",
+            "topic = \"a\"\nwhen = \"b\"\ndata = \"\"",
+            "x.toml:7: [source.map] when = \"b\": write pointers and what stands there, like { \"/type\" = \"ticker\" }",
+        ),
+        (
+            "",
+            "topic = \"a\"\ndata = \"\"\nts = \"^/t\"",
+            "x.toml:8: [source.map] \"^/t\": ^ leads out of `each`, of which there is none; write \"/t\"",
+        ),
+        (
+            "",
+            "topic = \"a\"\neach = \"^/e\"\ndata = \"\"",
+            "x.toml:7: [source.map] each begins at the message anyway; leave out the ^",
+        ),
+        (
+            "",
+            "topic = \"a\"\neach = \"/e\"\ndata = \"^/d\"",
+            "x.toml:8: [source.map] \"^/d\" would be published once for every element of each; begin at the element, without the ^",
+        ),
+        (
+            "",
+            "topic = \"a\"\ndata = \"\"\nreset = true",
+            "x.toml:8: [source.map] reset is for levels; data replaces what was there anyway; leave reset out",
+        ),
+        (
+            "",
+            "topic = \"a\"\ndata = \"\"\nlevels = [{ key = \"b\", path = \"/b\" }]",
+            "x.toml:8: [source.map] data and levels are both there; keep one, or write two entries",
+        ),
+        (
+            "",
+            "topic = \"a\"\nlevels = [{ path = \"/b\" }]",
+            "x.toml:7: [source.map.levels] key is missing; write what goes before the price, like key = \"b\", or by side key = { buy = \"b\", sell = \"a\" }",
+        ),
+        (
+            "",
+            "topic = \"a\"\nlevels = [{ key = \"b\", path = \"/b\", prize = \"/0\" }]",
+            "x.toml:7: [source.map.levels] prize: unknown key; did you mean price?",
+        ),
+        (
+            "",
+            "topic = \"a\"\nlevels = [{ key = \"b\", path = \"/b\", side = \"/0\" }]",
+            "x.toml:7: [source.map.levels] side chooses between keys, but key = \"b\" is one; write key = { buy = \"b\", sell = \"a\" } or leave side out",
+        ),
+        (
+            "",
+            "topic = \"a\"\ndata = \"\"\n[[source.map]]\ntopic = \"b\"\ndata = \"\"",
+            "x.toml:8: [source.map] never reached: the entry of line 5 has no `when` and takes every message",
+        ),
+    ] {
+        let complaints = parse(&websocket(keys, map)).expect_err(map);
+        assert!(complaints.iter().any(|c| c == complaint), "{complaint}: {complaints:?}");
+    }
+    let both = "backoff_min = \"2s\"\nbackoff_max = \"1s\"";
+    let complaint = refused(&websocket(both, MAP));
+    assert_eq!(
+        complaint,
+        "x.toml:4: [source] backoff_min = \"2s\" is above backoff_max = \"1s\"; write at most \"1s\""
+    );
+    let complaint = refused(&websocket("", MAP).replace("ws://", "wss://"));
+    assert!(
+        complaint.starts_with(
+            "x.toml:3: [source] url = \"wss://127.0.0.1:1/\": TLS is not spoken yet; put a proxy"
+        )
+    );
+    let bare = "[[source]]\nkind = \"websocket\"";
+    let complaints = parse(bare).unwrap_err();
+    assert!(
+        complaints[0].contains("map is missing") && complaints[1].contains("url is missing"),
+        "{complaints:?}"
+    );
+    let twice = format!("{0}\n{0}", websocket("", MAP));
+    assert!(refused(&twice).starts_with("x.toml:8: [source] two sources are called \"127.0.0.1:1\""));
+}
+
+#[test]
+fn where_one_back_off_is_named_the_other_follows() {
+    let websocket = |keys| {
+        let config = parse(&websocket(keys, "topic = \"a\"\ndata = \"\"")).unwrap();
+        let Source::Websocket(source) = &config.sources[0] else { panic!("{config:?}") };
+        [source.backoff_min, source.backoff_max].map(|wait| wait.as_millis())
+    };
+    assert_eq!(websocket(""), [500, 30_000]);
+    assert_eq!(websocket("backoff_min = \"1m\""), [60_000, 60_000]);
+    assert_eq!(websocket("backoff_max = \"100ms\""), [100, 100]);
 }
 
 #[test]

@@ -181,13 +181,13 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
 #[tokio::test]
 async fn a_source_that_fails_is_counted_and_the_others_go_on() {
     let (sequencer, inbox) = sequencer(100_000);
-    let counters = Arc::new(SourceCounters::default());
     let mut config = Config::embedded_demo();
     config.sources = vec![
         Source::Replay { path: "/nowhere.ndjson".into(), speed: 1.0, repeat: true },
         Source::Synthetic { symbols: 3, updates_per_s: 1000.0, seed: 1 },
         Source::Host { interval: Duration::from_millis(100) },
     ];
+    let counters = SourceCounters::new(&config.sources);
     source::start(&config, &sequencer, &counters);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
@@ -199,7 +199,7 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
 fn the_same_seed_walks_the_same_way() {
     let walk = |seed| {
         let mut walk = Walk::new(10, seed);
-        (0..1000).map(|_| walk.next(0).1).map(|item| (item.topic, item.data)).collect::<Vec<_>>()
+        (0..1000).map(|_| walk.next(0)).map(|item| (item.topic, item.data)).collect::<Vec<_>>()
     };
     assert_eq!(walk(1), walk(1));
     assert_ne!(walk(1), walk(2));
@@ -210,7 +210,8 @@ fn ticks_have_the_promised_fields_and_a_sane_spread() {
     let mut walk = Walk::new(3, 42);
     let mut counts = [0u64; 3];
     for _ in 0..1000 {
-        let (symbol, item) = walk.next(7);
+        let item = walk.next(7);
+        let symbol: usize = item.topic["tick.S".len()..].parse().unwrap();
         let tick: Value = serde_json::from_slice(&item.data).unwrap();
         counts[symbol] += 1;
         assert_eq!(&*item.topic, format!("tick.S{symbol:04}"));

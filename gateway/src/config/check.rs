@@ -1,11 +1,13 @@
 //! From a TOML document to a checked [`Config`]: ranges key by key, then the relations between keys.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
     Config, Fanout, Limits, Server, Source,
+    mapping::Entry,
     read::{Named, Problem, Reader, Section, to_int},
     unit::{show_duration, show_size},
+    websocket::websocket,
 };
 use crate::system::Machine;
 
@@ -17,6 +19,7 @@ const GIB: u64 = 1 << 30;
 
 /// Sources of one gateway.
 const SOURCES_MAX: usize = 64;
+const KINDS: &str = "\"replay\", \"synthetic\", \"host\" or \"websocket\"";
 
 /// Paths in `text` are relative to `dir`.
 pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
@@ -222,13 +225,15 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
 
 fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
+    let mut names = HashSet::new();
     for table in reader.sections("source") {
         let mut section = reader.open("source", table);
         let kind = section.read("kind", "", |value| match value.as_str() {
             Some("replay") => Ok("replay"),
             Some("synthetic") => Ok("synthetic"),
             Some("host") => Ok("host"),
-            _ => Err("write \"replay\", \"synthetic\" or \"host\"".to_owned()),
+            Some("websocket") => Ok("websocket"),
+            _ => Err(format!("write {KINDS}")),
         });
         match kind.value {
             "replay" => {
@@ -252,11 +257,21 @@ fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
             }),
             "host" => sources
                 .push(Source::Host { interval: section.duration("interval", SECOND, 100..=HOUR).value }),
+            "websocket" => {
+                let source = websocket(&mut section);
+                let name = source.as_ref().map(|source| source.name.clone());
+                if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
+                    let text = format!("two sources are called {name:?}; give each another name");
+                    section.problem(section.line(), text);
+                }
+                if source.iter().any(|source| source.map.iter().any(Entry::has_levels)) {
+                    section.problem(section.line(), "levels are not available in this version; publish data");
+                }
+                sources.extend(source.map(|source| Source::Websocket(source.into())));
+            }
             _ => {
                 if kind.line.is_none() {
-                    let line = section.line();
-                    section
-                        .problem(line, "kind is missing; write kind = \"replay\", \"synthetic\" or \"host\"");
+                    section.problem(section.line(), format!("kind is missing; write kind = {KINDS}"));
                 }
                 continue;
             }

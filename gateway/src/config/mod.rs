@@ -1,20 +1,25 @@
 //! Checked configuration: what the rest of the program runs on.
 
 mod check;
+pub mod mapping;
+pub mod pointer;
 mod read;
 mod render;
-mod unit;
+pub mod unit;
+pub mod websocket;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use thiserror::Error;
 
 use crate::system::Machine;
+use websocket::Websocket;
 
 /// What runs without `--config`.
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -100,6 +105,7 @@ pub enum Source {
     Replay { path: PathBuf, speed: f64, repeat: bool },
     Synthetic { symbols: usize, updates_per_s: f64, seed: u64 },
     Host { interval: Duration },
+    Websocket(Arc<Websocket>),
 }
 
 /// Why a configuration was refused: each problem with its line and what to write instead.

@@ -67,6 +67,10 @@ impl<'a> Reader<'a> {
     /// The tables `[[name]]`.
     pub fn sections(&mut self, name: &'static str) -> Vec<Table<'a>> {
         let Some(value) = self.root.remove(name) else { return Vec::new() };
+        self.tables(name, value)
+    }
+
+    fn tables(&mut self, name: &'static str, value: Spanned<DeValue<'a>>) -> Vec<Table<'a>> {
         let line = self.line(&value);
         match value.into_inner() {
             DeValue::Array(array) => array.into_iter().map(|value| self.table(name, value)).collect(),
@@ -140,6 +144,13 @@ pub(super) struct Table<'a> {
     line: usize,
 }
 
+impl Table<'_> {
+    /// Where it begins.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}
+
 /// A table being read.
 pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
@@ -166,6 +177,18 @@ impl<'a> Section<'_, 'a> {
                 Named { value: default, line: Some(line) }
             }
         }
+    }
+
+    /// The tables of the list `key`, which errors call `name`.
+    pub fn sections(&mut self, key: &'static str, name: &'static str) -> Vec<Table<'a>> {
+        self.reader.known.push((self.name, key));
+        let Some(value) = self.table.keys.remove(key) else { return Vec::new() };
+        self.reader.tables(name, value)
+    }
+
+    /// A table within this one.
+    pub fn open(&mut self, name: &'static str, table: Table<'a>) -> Section<'_, 'a> {
+        self.reader.open(name, table)
     }
 
     pub fn int(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> Named<u64> {

@@ -7,7 +7,10 @@ use std::{
 
 use super::{
     Config, Fanout, Limits, Server, Source,
+    mapping::{Body, Entry, Key, Levels, Wanted},
+    pointer::Pointer,
     unit::{show_duration, show_size},
+    websocket::Websocket,
 };
 
 /// `connections`: the limit that holds on this machine.
@@ -89,7 +92,76 @@ fn source(text: &mut Text, source: &Source) {
             text.quoted("kind", "host");
             text.duration("interval", *interval);
         }
+        Source::Websocket(source) => websocket(text, source),
     }
+}
+
+fn websocket(text: &mut Text, source: &Websocket) {
+    text.quoted("kind", "websocket");
+    text.quoted("name", &source.name);
+    text.quoted("url", &source.url.text);
+    text.quoted("host", &source.host);
+    text.plain("send", list(source.send.iter().map(|text| json(text))));
+    text.duration("backoff_min", source.backoff_min);
+    text.duration("backoff_max", source.backoff_max);
+    text.duration("idle", source.idle);
+    text.size("message_bytes", source.message_bytes);
+    for entry in &source.map {
+        self::entry(text, entry);
+    }
+}
+
+fn entry(text: &mut Text, entry: &Entry) {
+    text.section("[[source.map]]");
+    let wanted = |(pointer, wanted): &(Pointer, Wanted)| {
+        let value = match wanted {
+            Wanted::Present => json("*"),
+            Wanted::Text(text) => json(text),
+            Wanted::Plain(plain) => plain.clone(),
+        };
+        format!("{} = {value}", json(pointer.as_str()))
+    };
+    text.plain("when", table(entry.when.iter().map(wanted)));
+    let mut pointer = |key, pointer: &Option<Pointer>| {
+        pointer.iter().for_each(|pointer| text.plain(key, json(pointer.as_str())));
+    };
+    pointer("each", &entry.each);
+    pointer("ts", &entry.ts);
+    pointer("seq", &entry.seq);
+    text.quoted("topic", entry.topic.as_str());
+    match &entry.body {
+        Body::Data(pointer) => text.plain("data", json(pointer.as_str())),
+        Body::Levels { lists, reset } => {
+            text.plain("levels", list(lists.iter().map(levels)));
+            text.plain("reset", reset);
+        }
+    }
+}
+
+fn levels(levels: &Levels) -> String {
+    let pair = |key: &str, pointer: &Pointer| format!("{key} = {}", json(pointer.as_str()));
+    let key = match &levels.key {
+        Key::Fixed(prefix) => vec![format!("key = {}", json(prefix))],
+        Key::BySide { side, keys } => {
+            let keys = keys.iter().map(|(side, prefix)| format!("{} = {}", json(side), json(prefix)));
+            vec![pair("side", side), format!("key = {}", table(keys))]
+        }
+    };
+    let pointers = [pair("path", &levels.path), pair("price", &levels.price), pair("size", &levels.size)];
+    table(key.into_iter().chain(pointers))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn table(pairs: impl Iterator<Item = String>) -> String {
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+}
+
+/// A JSON string is a TOML string too, on one line and also as a key; only DEL has to be escaped besides.
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 struct Text(String);

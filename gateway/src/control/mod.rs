@@ -97,7 +97,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { config, sequencer, shared, admin, data, mut ended } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
-    let counters = Arc::new(SourceCounters::default());
+    let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
     let routes = Admin::new(sequencer.clone(), shared.clone(), counters.clone(), data, limits);
     routes.listening.store(true, Ordering::Relaxed);

@@ -55,7 +55,11 @@ impl Gateway {
     }
 
     pub fn start_config(config: &str) -> Self {
-        let mut child = command(config).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut command(config))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut first_line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first_line).unwrap();
         let word = |name: &str| {
@@ -182,6 +186,18 @@ impl Socket {
         let mut payload = vec![0; u64::from_be_bytes(length) as usize];
         self.0.read_exact(&mut payload).unwrap();
         (head[0], payload)
+    }
+
+    /// The newest update of `topic`, once `wanted` holds for it. Of one subscriber ask for rising states only.
+    pub fn update(&mut self, topic: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let (_, payload) = self.frame();
+            let frame: Value = serde_json::from_slice(&payload).unwrap();
+            let updates = frame["updates"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if let Some(update) = updates.iter().find(|u| u["topic"] == topic && wanted(u)) {
+                return update.clone();
+            }
+        }
     }
 
     /// The next text frame with this op.

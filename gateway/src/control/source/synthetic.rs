@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 
-use super::Live;
+use super::live::{Counts, Live};
 use crate::{
     clock::Now,
     control::sequencer::{Item, Sequencer},
@@ -20,10 +20,10 @@ const BEHIND_S_MAX: f64 = 1.0;
 /// Publishes for good: first every symbol once, then `updates_per_s` of random symbols.
 pub async fn run(sequencer: &Sequencer, symbols: usize, updates_per_s: f64, seed: u64) -> Result<(), String> {
     let mut walk = Walk::new(symbols, seed);
-    let mut live = Live::new(symbols);
+    let mut live = Live::default();
     let start = sequencer.now();
     for symbol in 0..symbols {
-        live.push(symbol, walk.step(symbol, start.wall_us));
+        live.push(walk.step(symbol, start.wall_us), Counts::Newest);
     }
     let mut made = 0u64;
     let mut ticks = tokio::time::interval(TICK);
@@ -42,10 +42,13 @@ pub async fn run(sequencer: &Sequencer, symbols: usize, updates_per_s: f64, seed
                 made += 1;
                 let due_mono_us = start.mono_us as f64 + made as f64 * 1e6 / updates_per_s;
                 let due_us = now.wall_us - now.mono_us as i64 + due_mono_us as i64;
-                let (symbol, item) = walk.next(due_us);
-                live.push(symbol, item);
+                live.push(walk.next(due_us), Counts::Newest);
             }
-            conflated += live.publish(sequencer).map_err(|refused| refused.why.to_string())?;
+            let outcome = live.publish(sequencer);
+            if let Some(refused) = outcome.refused.first() {
+                return Err(refused.why.to_string());
+            }
+            conflated += outcome.conflated;
             if slice < SLICE {
                 break;
             }
@@ -88,10 +91,10 @@ impl Walk {
         Self { random, symbols, scratch: String::new() }
     }
 
-    /// The next update of a random symbol, and the symbol's number.
-    pub fn next(&mut self, due_us: i64) -> (usize, Item) {
+    /// The next update of a random symbol.
+    pub fn next(&mut self, due_us: i64) -> Item {
         let symbol = self.random.usize(0..self.symbols.len());
-        (symbol, self.step(symbol, due_us))
+        self.step(symbol, due_us)
     }
 
     /// The next update of one symbol: `{"bid","ask","last","size","n"}`.

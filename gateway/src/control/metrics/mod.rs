@@ -1,5 +1,7 @@
 //! `GET /metrics`: what shards, sequencer and process count, as Prometheus text.
 
+mod out;
+
 use std::{
     fmt,
     sync::{
@@ -9,11 +11,9 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, text},
     registry::Registry,
 };
 use tokio::sync::{Mutex, oneshot};
@@ -22,19 +22,19 @@ use super::{
     admin,
     process::Process,
     sequencer::{Counters, Sequencer},
-    source::SourceCounters,
+    source::{
+        SourceCounters,
+        websocket::counters::{Bad, Counters as Upstream, End},
+    },
 };
 use crate::{
     inbox::{Inbox, Message},
     stats::{REFUSAL_STATUSES, Reason, Stats},
 };
+use out::Out;
 
 /// How long a shard has to answer a scrape.
 const SCRAPE: Duration = Duration::from_secs(1);
-
-/// Upper bounds of the histograms' buckets in seconds, as Prometheus expects them.
-const BUCKETS_S: [f64; 16] =
-    [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, f64::INFINITY];
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -71,6 +71,7 @@ impl Scraper {
             counters: sequencer.counters(),
             sources: sources.clone(),
             admin: admin.clone(),
+            mono_us: sequencer.now().mono_us,
             process: Process::read(),
         };
         let mut registry = Registry::default();
@@ -113,6 +114,8 @@ struct Snapshot {
     counters: Counters,
     sources: Arc<SourceCounters>,
     admin: Arc<admin::Counters>,
+    /// Now.
+    mono_us: u64,
     process: Option<Process>,
 }
 
@@ -120,6 +123,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
         self.gateway(&mut out)?;
+        self.websockets(&mut out)?;
         self.admin(&mut out)?;
         self.clients(&mut out)?;
         self.fanout(&mut out)?;
@@ -153,6 +157,40 @@ impl Snapshot {
         let errors = self.sources.errors.load(Ordering::Relaxed);
         out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
+    }
+
+    fn websockets(&self, out: &mut Out) -> fmt::Result {
+        let sources = &self.sources.websockets;
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut each = |name, help, of: fn(&Upstream) -> &AtomicU64| {
+            out.counters(name, help, "source", sources.iter().map(|s| (&s.name, load(of(s)))))
+        };
+        each("fanwire_source_messages", "Messages received from the source's server", |s| &s.messages)?;
+        each("fanwire_source_items", "Items that messages became", |s| &s.items)?;
+        each("fanwire_source_ignored", "Messages that no [[source.map]] applies to", |s| &s.ignored)?;
+        each("fanwire_source_connects", "Connects begun", |s| &s.connects)?;
+        each("fanwire_source_waits", "Times that receiving stopped as an inbox was full", |s| &s.waits)?;
+        let again = sources.iter().map(|s| (&s.name, load(&s.established).saturating_sub(1)));
+        let help = "Connections established after an earlier one had ended";
+        out.counters("fanwire_source_reconnects", help, "source", again)?;
+        let kinds =
+            |s: &Upstream| Bad::ALL.map(|bad| (s.name.clone(), bad.name(), load(&s.bad[bad as usize])));
+        let help = "Messages and items that were not published";
+        out.pairs("fanwire_source_bad", help, ["source", "kind"], sources.iter().flat_map(|s| kinds(s)))?;
+        let ends =
+            |s: &Upstream| End::ALL.map(|end| (s.name.clone(), end.name(), load(&s.ended[end as usize])));
+        let help = "Connects that failed and connections that ended";
+        out.pairs("fanwire_source_ended", help, ["source", "reason"], sources.iter().flat_map(|s| ends(s)))?;
+        let connected = |s: &Upstream| u64::from(s.connected.load(Ordering::Relaxed));
+        let connected = sources.iter().map(|s| (&s.name, connected(s)));
+        out.gauges("fanwire_source_connected", "Whether the source is connected", "source", connected)?;
+        let age_s = |s: &Upstream| self.mono_us.saturating_sub(load(&s.last_mono_us)) as f64 / 1e6;
+        let ages = sources.iter().map(|s| (&s.name, age_s(s)));
+        let help = "Since the source's last message, or its start";
+        out.gauges("fanwire_source_age_seconds", help, "source", ages)
     }
 
     fn admin(&self, out: &mut Out) -> fmt::Result {
@@ -253,82 +291,4 @@ fn process_metrics(process: &Process, out: &mut Out) -> fmt::Result {
     out.gauge_s("process_start_time_seconds", "Start since the Unix epoch", process.start_s)?;
     out.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
     out.gauge("process_max_fds", "Soft limit of file descriptors", process.max_fds)
-}
-
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
-        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstCounter::new(value))
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.metric(name, help, &ConstCounter::new(value))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstGauge::new(value))
-    }
-
-    fn gauge_s(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.metric(name, help, &ConstGauge::new(value))
-    }
-
-    fn counters<L: AsRef<str>>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let kind = ConstCounter::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (value, count) in values {
-            ConstCounter::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
-        }
-        Ok(())
-    }
-
-    fn gauges<L: AsRef<str>>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let kind = ConstGauge::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (value, count) in values {
-            ConstGauge::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
-        }
-        Ok(())
-    }
-
-    /// The sum of histograms of microseconds, in seconds.
-    fn histogram<'h>(
-        &mut self,
-        name: &str,
-        help: &str,
-        parts: impl Iterator<Item = &'h Histogram<u64>>,
-    ) -> fmt::Result {
-        let mut buckets = BUCKETS_S.map(|bound| (bound, 0));
-        let (mut sum_s, mut count) = (0.0, 0);
-        for part in parts {
-            for step in part.iter_recorded() {
-                let value_s = step.value_iterated_to() as f64 / 1e6;
-                let samples = step.count_at_value();
-                let bucket = BUCKETS_S.partition_point(|bound| *bound < value_s);
-                buckets[bucket].1 += samples;
-                sum_s += value_s * samples as f64;
-                count += samples;
-            }
-        }
-        let kind = prometheus_client::metrics::MetricType::Histogram;
-        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
-        metric.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
-    }
 }

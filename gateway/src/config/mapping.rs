@@ -1,0 +1,310 @@
+//! `[[source.map]]`: what one message of an exchange becomes.
+
+use toml::de::DeValue;
+
+use super::{
+    pointer::{Pointer, Template},
+    read::{Named, Section, Table, to_int},
+};
+
+/// Entries of one source, and what a table within one may hold.
+const ENTRIES_MAX: usize = 256;
+const LIST_MAX: usize = 64;
+/// Bytes of what goes before a price to make a key.
+const PREFIX_BYTES_MAX: usize = 32;
+
+/// One entry. The first whose `when` holds decides what becomes of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// All must hold. From the whole message.
+    pub when: Vec<(Pointer, Wanted)>,
+    /// An array of the message. What follows applies to each of its elements.
+    pub each: Option<Pointer>,
+    pub topic: Template,
+    /// RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since the Unix epoch.
+    pub ts: Option<Pointer>,
+    /// The venue's own count.
+    pub seq: Option<Pointer>,
+    pub body: Body,
+}
+
+/// What must stand where a pointer of `when` leads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// `"*"`: anything.
+    Present,
+    Text(String),
+    /// A whole number or a boolean, as JSON writes it.
+    Plain(String),
+}
+
+/// What of a message is published.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// It becomes `data`, byte for byte.
+    Data(Pointer),
+    /// Price levels become keys of a table. `reset`: they are the whole table.
+    Levels { lists: Vec<Levels>, reset: bool },
+}
+
+/// A list of price levels, each an array or an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Levels {
+    pub path: Pointer,
+    pub key: Key,
+    /// From the level.
+    pub price: Pointer,
+    /// From the level. A size of 0 deletes the key.
+    pub size: Pointer,
+}
+
+/// What goes before the price to make a level's key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Key {
+    /// The list has one side only.
+    Fixed(String),
+    /// By the text where `side` leads within the level: its name, and what goes before the price.
+    BySide { side: Pointer, keys: Vec<(String, String)> },
+}
+
+impl Entry {
+    /// It makes a table of price levels.
+    pub(super) fn has_levels(&self) -> bool {
+        matches!(self.body, Body::Levels { .. })
+    }
+}
+
+/// Reads the `[[source.map]]` of a source.
+pub(super) fn entries(source: &mut Section) -> Vec<Entry> {
+    let tables = source.sections("map", "source.map");
+    if tables.is_empty() {
+        source
+            .problem(source.line(), "map is missing: no message would become a topic; write [[source.map]]");
+    }
+    if tables.len() > ENTRIES_MAX {
+        let text = format!("there are {} [[source.map]]; the most is {ENTRIES_MAX}", tables.len());
+        source.problem(source.line(), text);
+    }
+    let mut all_taken = None;
+    let mut entries = Vec::new();
+    for table in tables {
+        let mut section = source.open("source.map", table);
+        if let Some(line) = all_taken {
+            let text =
+                format!("never reached: the entry of line {line} has no `when` and takes every message");
+            section.problem(section.line(), text);
+        }
+        let line = section.line();
+        if let Some(entry) = entry(&mut section) {
+            all_taken = all_taken.or(entry.when.is_empty().then_some(line));
+            entries.push(entry);
+        }
+        section.finish();
+    }
+    entries
+}
+
+/// `None`: its problems were told.
+fn entry(section: &mut Section) -> Option<Entry> {
+    let when = section.read("when", Vec::new(), when).value;
+    let each = pointer(section, "each");
+    let topic = section.read("topic", None, |value| Template::parse(&text(value)?).map(Some));
+    let [ts, seq, data] = ["ts", "seq", "data"].map(|key| pointer(section, key));
+    let tables = section.sections("levels", "source.map.levels");
+    let reset = section.flag("reset", false);
+
+    let levels_line = tables.first().map(Table::line);
+    let lists: Vec<Levels> = tables
+        .into_iter()
+        .filter_map(|table| {
+            let mut section = section.open("source.map.levels", table);
+            let levels = levels(&mut section);
+            section.finish();
+            levels
+        })
+        .collect();
+    if topic.line.is_none() {
+        section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
+    }
+    let named = |named: &Named<Option<Pointer>>| Some((named.line?, named.value.clone()?));
+    let in_topic =
+        topic.value.iter().flat_map(Template::pointers).filter_map(|p| Some((topic.line?, p.clone())));
+    let labels: Vec<_> = [&ts, &seq].into_iter().filter_map(named).chain(in_topic).collect();
+    let paths = lists.iter().filter_map(|levels| Some((levels_line?, levels.path.clone())));
+    let content: Vec<_> = named(&data).into_iter().chain(paths).collect();
+    check_carets(section, &each, &labels, &content);
+    let levels = levels_line.map(|line| Named { value: lists, line: Some(line) });
+    let body = body(section, data, levels, reset);
+    Some(Entry { when, each: each.value, topic: topic.value?, ts: ts.value, seq: seq.value, body: body? })
+}
+
+/// Where a pointer may begin at the whole message: `labels` with `each`, `content` never. Each has its line.
+fn check_carets(
+    section: &mut Section,
+    each: &Named<Option<Pointer>>,
+    labels: &[(usize, Pointer)],
+    content: &[(usize, Pointer)],
+) {
+    if let (Some(line), Some(true)) = (each.line, each.value.as_ref().map(|p| p.whole)) {
+        section.problem(line, "each begins at the message anyway; leave out the ^");
+    }
+    let whole = |pointers: &[(usize, Pointer)]| pointers.iter().find(|(_, pointer)| pointer.whole).cloned();
+    match (each.line, whole(labels), whole(content)) {
+        (Some(_), _, Some((line, pointer))) => {
+            let text = format!(
+                "{pointer:?} would be published once for every element of each; begin at the element, without the ^"
+            );
+            section.problem(line, text);
+        }
+        (None, Some((line, pointer)), _) | (None, _, Some((line, pointer))) => {
+            let plain = &pointer.as_str()[1..];
+            let text = format!("{pointer:?}: ^ leads out of `each`, of which there is none; write {plain:?}");
+            section.problem(line, text);
+        }
+        _ => {}
+    }
+}
+
+/// `None`: its problems were told.
+fn body(
+    section: &mut Section,
+    data: Named<Option<Pointer>>,
+    levels: Option<Named<Vec<Levels>>>,
+    reset: Named<bool>,
+) -> Option<Body> {
+    match (data.line, levels) {
+        (None, None) => {
+            let text = "neither data nor levels; write data = \"\" to publish the message as it stands";
+            section.problem(section.line(), text);
+            None
+        }
+        (None, Some(levels)) => Some(Body::Levels { lists: levels.value, reset: reset.value }),
+        (Some(_), None) => {
+            if let (Some(line), true) = (reset.line, reset.value) {
+                section.problem(
+                    line,
+                    "reset is for levels; data replaces what was there anyway; leave reset out",
+                );
+            }
+            data.value.map(Body::Data)
+        }
+        (Some(line), Some(levels)) => {
+            let line = levels.line.unwrap_or(line);
+            section.problem(line, "data and levels are both there; keep one, or write two entries");
+            None
+        }
+    }
+}
+
+/// `None`: its problems were told.
+fn levels(section: &mut Section) -> Option<Levels> {
+    let path = pointer(section, "path");
+    let key = section.read("key", None, |value| key(value).map(Some));
+    let side = pointer(section, "side");
+    let [price, size] = ["price", "size"].map(|key| pointer(section, key));
+    if path.line.is_none() {
+        section.problem(section.line(), "path is missing; write where the levels are, like path = \"/bids\"");
+    }
+    if key.line.is_none() {
+        let text = "key is missing; write what goes before the price, like key = \"b\", or by side key = { buy = \"b\", sell = \"a\" }";
+        section.problem(section.line(), text);
+    }
+    for named in [&side, &price, &size] {
+        if let (Some(line), Some(true)) = (named.line, named.value.as_ref().map(|p| p.whole)) {
+            section.problem(line, "side, price and size begin at the level; leave out the ^");
+        }
+    }
+    let key = match (key.value?, side.line) {
+        (KeyText::Fixed(prefix), None) => Key::Fixed(prefix),
+        (KeyText::Fixed(prefix), Some(line)) => {
+            let text = format!(
+                "side chooses between keys, but key = {prefix:?} is one; write key = {{ buy = \"b\", sell = \"a\" }} or leave side out"
+            );
+            section.problem(line, text);
+            return None;
+        }
+        (KeyText::BySide(keys), _) => {
+            Key::BySide { side: side.value.or_else(|| Pointer::parse("/0").ok())?, keys }
+        }
+    };
+    // [price, size, …], or [side, price, size, …].
+    let first = if matches!(key, Key::Fixed(_)) { ["/0", "/1"] } else { ["/1", "/2"] };
+    let or = |named: Named<Option<Pointer>>, default| named.value.or_else(|| Pointer::parse(default).ok());
+    Some(Levels { path: path.value?, key, price: or(price, first[0])?, size: or(size, first[1])? })
+}
+
+fn pointer(section: &mut Section, key: &'static str) -> Named<Option<Pointer>> {
+    section.read(key, None, |value| Pointer::parse(&text(value)?).map(Some))
+}
+
+fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
+    const HINT: &str = "write pointers and what stands there, like { \"/type\" = \"ticker\" }";
+    let DeValue::Table(table) = value else { return Err(HINT.to_owned()) };
+    if table.len() > LIST_MAX {
+        return Err(format!("{} pointers; the most is {LIST_MAX}", table.len()));
+    }
+    let wanted = |(pointer, value): (toml::Spanned<_>, toml::Spanned<_>)| {
+        let pointer: std::borrow::Cow<'_, str> = pointer.into_inner();
+        let pointer = Pointer::parse(&pointer)?;
+        if pointer.whole {
+            return Err(format!("{pointer:?}: `when` begins at the message anyway; leave out the ^"));
+        }
+        let wanted = match value.into_inner() {
+            DeValue::String(text) if text == "*" => Wanted::Present,
+            DeValue::String(text) => Wanted::Text(text.into_owned()),
+            DeValue::Boolean(flag) => Wanted::Plain(flag.to_string()),
+            value @ DeValue::Integer(_) => Wanted::Plain(to_int(&value)?.to_string()),
+            _ => {
+                return Err(format!(
+                    "{pointer:?}: write text, a whole number, true, false, or \"*\" for anything"
+                ));
+            }
+        };
+        Ok((pointer, wanted))
+    };
+    table.into_iter().map(wanted).collect()
+}
+
+enum KeyText {
+    Fixed(String),
+    BySide(Vec<(String, String)>),
+}
+
+fn key(value: DeValue<'_>) -> Result<KeyText, String> {
+    let prefix = |value| {
+        let text = text(value)?;
+        if text.len() > PREFIX_BYTES_MAX {
+            return Err(format!("{} bytes before a price; the most is {PREFIX_BYTES_MAX}", text.len()));
+        }
+        Ok(text)
+    };
+    let DeValue::Table(table) = value else { return prefix(value).map(KeyText::Fixed) };
+    if table.is_empty() || table.len() > LIST_MAX {
+        return Err(format!("write 1 to {LIST_MAX} sides, like {{ buy = \"b\", sell = \"a\" }}"));
+    }
+    let side = |(side, value): (toml::Spanned<std::borrow::Cow<'_, str>>, toml::Spanned<_>)| {
+        Ok((side.into_inner().into_owned(), prefix(value.into_inner())?))
+    };
+    table.into_iter().map(side).collect::<Result<_, _>>().map(KeyText::BySide)
+}
+
+fn text(value: DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.into_owned()),
+        _ => Err("write text in quotes".to_owned()),
+    }
+}
+
+/// Entries as a configuration file has them.
+#[cfg(test)]
+pub fn parse(text: &str) -> Vec<Entry> {
+    let text = format!("[[source]]\n{text}");
+    let mut reader = super::read::Reader::new(&text).expect("TOML");
+    let table = reader.sections("source").remove(0);
+    let mut section = reader.open("source", table);
+    let entries = entries(&mut section);
+    section.finish();
+    reader.finish(&["source"]);
+    assert!(reader.problems.is_empty(), "{:?}", reader.problems);
+    entries
+}

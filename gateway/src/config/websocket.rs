@@ -1,0 +1,178 @@
+//! `[[source]] kind = "websocket"`: where to connect, and when to give up.
+
+use std::time::Duration;
+
+use hyper::Uri;
+use toml::de::DeValue;
+
+use super::{
+    mapping::{self, Entry},
+    read::Section,
+    unit::show_duration,
+};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+/// Texts sent after connecting, and their bytes together.
+const SEND_MAX: usize = 256;
+const SEND_BYTES_MAX: usize = 1 << 20;
+const NAME_BYTES_MAX: usize = 64;
+
+/// A feed that is fetched by connecting to its server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Websocket {
+    /// What logs and metrics call it; no two are alike.
+    pub name: String,
+    pub url: Url,
+    /// The `Host` header.
+    pub host: String,
+    /// Sent in order after each connect.
+    pub send: Vec<String>,
+    /// Between two tries; doubled after each that came to nothing.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// A silent connection is pinged after it, and given up after it once more.
+    pub idle: Duration,
+    /// Longest message.
+    pub message_bytes: usize,
+    /// Never empty.
+    pub map: Vec<Entry>,
+}
+
+/// `ws://HOST[:PORT]/PATH`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Url {
+    pub text: String,
+    /// `HOST[:PORT]` as written.
+    pub host: String,
+    /// `HOST:PORT`, to be resolved at each connect.
+    pub address: String,
+    /// Path and query, at least `/`.
+    pub target: String,
+}
+
+impl Url {
+    /// The error says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const HINT: &str = "write ws://HOST:PORT/PATH";
+        if text.starts_with("wss://") {
+            return Err("TLS is not spoken yet; put a proxy in between that terminates it, \
+                        like stunnel or nginx, and write its address, ws://127.0.0.1:PORT/PATH"
+                .to_owned());
+        }
+        let uri: Uri = text.parse().map_err(|e| format!("{e}; {HINT}"))?;
+        let (Some("ws"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(HINT.to_owned());
+        };
+        if authority.as_str().contains('@') || text.contains('#') {
+            return Err(format!("no user and no fragment has a place here; {HINT}"));
+        }
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => Some(80u16),
+            port => port[1..].parse().ok().filter(|port| *port > 0),
+        };
+        let port = port.ok_or(format!("a port is 1 to 65535; {HINT}"))?;
+        Ok(Self {
+            text: text.to_owned(),
+            host: authority.to_string(),
+            address: format!("{}:{port}", authority.host()),
+            target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+        })
+    }
+}
+
+/// `None`: its problems were told.
+pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
+    let url = section.read("url", None, |value| match value {
+        DeValue::String(text) => Url::parse(&text).map(Some),
+        _ => Err("write text in quotes".to_owned()),
+    });
+    let host = section.read("host", None, |value| {
+        match value.as_str().map(|host| (host, Url::parse(&format!("ws://{host}/")))) {
+            Some((host, Ok(url))) if url.host == host && url.target == "/" => Ok(Some(url.host)),
+            _ => Err("write HOST or HOST:PORT".to_owned()),
+        }
+    });
+    let name = section.read("name", None, |value| match value.as_str() {
+        Some(name) if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) => {
+            Ok(Some(name.to_owned()))
+        }
+        _ => Err(format!("write 1 to {NAME_BYTES_MAX} bytes of text")),
+    });
+    let send = section.read("send", Vec::new(), texts).value;
+    let min = section.duration("backoff_min", 500, 1..=HOUR);
+    let max = section.duration("backoff_max", 30 * SECOND, 1..=HOUR);
+    let idle = section.duration("idle", 30 * SECOND, 100..=HOUR).value;
+    let message_bytes = section.size("message_bytes", 4 << 20, 128..=64 << 20).value as usize;
+    let map = mapping::entries(section);
+
+    if url.line.is_none() {
+        section.problem(section.line(), "url is missing; write url = \"ws://HOST:PORT/PATH\"");
+    }
+    if let (Some(line), Some(_), true) = (min.line, max.line, min.value > max.value) {
+        let (min, max) = (show_duration(min.value), show_duration(max.value));
+        let text =
+            format!("backoff_min = \"{min}\" is above backoff_max = \"{max}\"; write at most \"{max}\"");
+        section.problem(line, text);
+    }
+    let url = url.value?;
+    let name = name.value.unwrap_or_else(|| url.address.clone());
+    let host = host.value.unwrap_or_else(|| url.host.clone());
+    // Where only one of the two is named, the other's default follows it.
+    let (least, most) = (min.value, max.value);
+    let (backoff_min, backoff_max) =
+        (min.or(|default| default.min(most)), max.or(|default| default.max(least)));
+    Some(Websocket { name, url, host, send, backoff_min, backoff_max, idle, message_bytes, map })
+}
+
+fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {
+    const HINT: &str = "write a list of texts, like ['{\"op\":\"subscribe\"}']";
+    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
+    let text = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+    let texts: Vec<String> = array.iter().map(text).collect::<Option<_>>().ok_or(HINT)?;
+    let bytes: usize = texts.iter().map(String::len).sum();
+    if texts.len() > SEND_MAX || bytes > SEND_BYTES_MAX {
+        let count = texts.len();
+        return Err(format!(
+            "{count} texts of {bytes} bytes; the most is {SEND_MAX} texts of {SEND_BYTES_MAX} bytes together"
+        ));
+    }
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gives_host_address_and_target() {
+        for (text, host, address, target) in [
+            ("ws://127.0.0.1:8443/v2", "127.0.0.1:8443", "127.0.0.1:8443", "/v2"),
+            ("ws://feed.example", "feed.example", "feed.example:80", "/"),
+            ("ws://feed.example/a?streams=b/c@d", "feed.example", "feed.example:80", "/a?streams=b/c@d"),
+            ("ws://[::1]:80/", "[::1]:80", "[::1]:80", "/"),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((&*url.host, &*url.address, &*url.target), (host, address, target));
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_websocket_url_is_refused_with_what_to_write() {
+        for (bad, reason) in [
+            ("wss://feed.example/", "put a proxy in between"),
+            ("http://feed.example/", "write ws://HOST:PORT/PATH"),
+            ("127.0.0.1:80", "write ws://HOST:PORT/PATH"),
+            ("ws://", "write ws://HOST:PORT/PATH"),
+            ("ws://a b/", "write ws://HOST:PORT/PATH"),
+            ("ws://a/\r\nX: y", "write ws://HOST:PORT/PATH"),
+            ("ws://me@a/", "no user and no fragment"),
+            ("ws://a/#b", "no user and no fragment"),
+            ("ws://a:0/", "a port is 1 to 65535"),
+            ("ws://a:70000/", "a port is 1 to 65535"),
+        ] {
+            let error = Url::parse(bad).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+}

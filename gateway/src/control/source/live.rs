@@ -1,0 +1,230 @@
+//! Updates of a live source on their way out, while the shards have room for them and while not.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::control::sequencer::{Grouping, Item, NotPublished, Refused, Sequencer};
+
+/// Items handed to the sequencer at once.
+const CHUNK: usize = 4096;
+
+/// While an inbox is full only the newest update of each topic is kept, and every one where each counts.
+#[derive(Debug, Default)]
+pub struct Live {
+    fresh: Vec<(Item, Counts)>,
+    newest: HashMap<Arc<str>, Item>,
+    /// Topics of `newest`, in the order in which they began to wait.
+    waiting: VecDeque<Arc<str>>,
+    every: VecDeque<Item>,
+    /// Of the data in `newest` and `every`.
+    bytes: usize,
+}
+
+/// Which updates of a topic may not be left out while they wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    Newest,
+    #[allow(dead_code, reason = "keyed topics need it")]
+    Every,
+}
+
+/// What became of a [`Live::publish`].
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Updates that a newer one replaced.
+    pub conflated: u64,
+    /// Updates that were left out, each alone.
+    pub refused: Vec<Refused>,
+}
+
+impl Live {
+    /// All items of a topic are pushed with the same `counts`, or their order is lost.
+    pub fn push(&mut self, item: Item, counts: Counts) {
+        self.fresh.push((item, counts));
+    }
+
+    /// Publishes in order as far as there is room, and keeps the rest.
+    pub fn publish(&mut self, sequencer: &Sequencer) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.publish_waiting(sequencer, &mut outcome.refused);
+        let fresh = std::mem::take(&mut self.fresh);
+        let (fresh, counts): (Vec<Item>, Vec<Counts>) = fresh.into_iter().unzip();
+        let done = if self.is_idle() { publish_some(sequencer, &fresh, &mut outcome.refused) } else { 0 };
+        for (item, counts) in fresh.into_iter().zip(counts).skip(done) {
+            match counts {
+                Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item)),
+                Counts::Every => {
+                    self.bytes += item.data.len();
+                    self.every.push_back(item);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Nothing waits.
+    pub fn is_idle(&self) -> bool {
+        self.every.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Updates of which each counts are waiting.
+    pub fn every_waits(&self) -> bool {
+        !self.every.is_empty()
+    }
+
+    /// Updates that wait.
+    pub fn len(&self) -> usize {
+        self.every.len() + self.waiting.len()
+    }
+
+    /// Bytes of their data.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn publish_waiting(&mut self, sequencer: &Sequencer, refused: &mut Vec<Refused>) {
+        while !self.every.is_empty() {
+            let chunk: Vec<Item> = self.every.iter().take(CHUNK).cloned().collect();
+            let done = publish_some(sequencer, &chunk, refused);
+            self.bytes -= self.every.drain(..done).map(|item| item.data.len()).sum::<usize>();
+            if done < chunk.len() {
+                return;
+            }
+        }
+        while !self.waiting.is_empty() {
+            let topics = self.waiting.iter().take(CHUNK);
+            let chunk: Vec<Item> = topics.filter_map(|topic| self.newest.get(topic).cloned()).collect();
+            let done = publish_some(sequencer, &chunk, refused);
+            for topic in self.waiting.drain(..done) {
+                self.bytes -= self.newest.remove(&topic).map_or(0, |item| item.data.len());
+            }
+            if done < chunk.len() {
+                return;
+            }
+        }
+    }
+
+    /// `true`: it replaced an older one, from which it takes over the due time, so that no wait is hidden.
+    fn keep_newest(&mut self, item: Item) -> bool {
+        self.bytes += item.data.len();
+        if let Some(held) = self.newest.get_mut(&item.topic) {
+            self.bytes -= held.data.len();
+            *held = Item { due_us: held.due_us, ..item };
+            return true;
+        }
+        self.waiting.push_back(item.topic.clone());
+        self.newest.insert(item.topic.clone(), item);
+        false
+    }
+}
+
+/// How many of `items`, from the first on, are settled: published or refused. The others found no room.
+fn publish_some(sequencer: &Sequencer, items: &[Item], refused: &mut Vec<Refused>) -> usize {
+    let mut done = 0;
+    while done < items.len() {
+        match sequencer.try_publish(&items[done..], Grouping::Single) {
+            Ok(published) => done += published.accepted,
+            Err(NotPublished::Full) => break,
+            Err(NotPublished::Refused(why)) => {
+                done += why.index + 1;
+                refused.push(why);
+            }
+        }
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        control::sequencer::new_epoch,
+        inbox::{Inbox, Message},
+        update::Op,
+    };
+
+    /// A sequencer whose only inbox takes a batch as long as it is empty.
+    fn sequencer() -> (Arc<Sequencer>, Arc<Inbox>) {
+        let inbox = Inbox::new(1, usize::MAX, ring::Waker::unconnected());
+        let limits = Config::embedded_demo().limits;
+        (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now()), inbox)
+    }
+
+    fn item(topic: &str, n: u64) -> Item {
+        let (topic, data) = (topic.into(), n.to_string().into());
+        Item { topic, data, ts_us: None, due_us: n as i64, gone: false }
+    }
+
+    /// Values and due times, as `7@5`.
+    fn taken(inbox: &Inbox) -> Vec<String> {
+        let mut taken = Vec::new();
+        while let Some(Message::Updates(batch)) = inbox.pop() {
+            for op in &batch.ops {
+                let Op::Update(update) = op else { continue };
+                let json: serde_json::Value = serde_json::from_slice(&update.json).unwrap();
+                taken.push(format!("{}@{}", json["data"], update.due_us));
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn while_there_is_no_room_the_newest_waits_and_says_since_when() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        live.push(item("a", 1), Counts::Newest);
+        assert_eq!((live.publish(&sequencer).conflated, live.is_idle()), (0, true));
+        for n in 2..=5 {
+            live.push(item("a", n), Counts::Newest);
+            live.push(item("b", n), Counts::Newest);
+        }
+        assert_eq!((live.publish(&sequencer).conflated, live.len(), live.bytes()), (6, 2, 2));
+        assert_eq!(taken(&inbox), ["1@1"]);
+        assert_eq!(live.publish(&sequencer).conflated, 0);
+        assert_eq!(
+            (taken(&inbox), live.is_idle(), live.bytes()),
+            (vec!["5@2".into(), "5@2".into()], true, 0)
+        );
+    }
+
+    #[test]
+    fn where_every_update_counts_all_wait_in_their_order() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        live.push(item("t", 0), Counts::Every);
+        live.publish(&sequencer);
+        for n in 1..=3 {
+            live.push(item("t", n), Counts::Every);
+        }
+        assert_eq!((live.publish(&sequencer).conflated, live.every_waits(), live.bytes()), (0, true, 3));
+        assert_eq!(taken(&inbox), ["0@0"]);
+        live.push(item("t", 4), Counts::Every);
+        live.publish(&sequencer);
+        assert_eq!((taken(&inbox), live.len()), (vec!["1@1".into(), "2@2".into(), "3@3".into()], 1));
+        live.publish(&sequencer);
+        assert_eq!((taken(&inbox), live.is_idle()), (vec!["4@4".into()], true));
+    }
+
+    #[test]
+    fn what_is_refused_is_left_out_and_the_others_go() {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        for (topic, n) in [("bad topic", 1), ("a", 2), ("b..", 3), ("b", 4), ("", 5)] {
+            live.push(item(topic, n), Counts::Newest);
+        }
+        // A batch ends before an item that is refused, so the rest waits for room.
+        let mut refused = 0;
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            refused += live.publish(&sequencer).refused.len();
+            seen.extend(taken(&inbox));
+        }
+        refused += live.publish(&sequencer).refused.len();
+        assert_eq!((seen, refused, live.is_idle()), (vec!["2@2".into(), "4@4".into()], 3, true));
+    }
+}

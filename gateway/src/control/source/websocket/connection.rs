@@ -1,0 +1,222 @@
+//! One connection to a server, from connect to its end.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use proto::{
+    Conn, Event, HandshakeError, Limits, State,
+    encode::{Opcode, masked_close, masked_frame},
+    handshake,
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, sleep_until, timeout},
+};
+
+use super::{
+    counters::End,
+    intake::{Intake, RETRY},
+    journal::Journal,
+};
+use crate::config::{unit::show_duration, websocket::Websocket};
+
+const READ_BYTES: usize = 64 * 1024;
+/// Pongs that a server does not read are left out beyond this.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+/// For our close frame to go out.
+const GOODBYE: Duration = Duration::from_secs(1);
+const HEAD_BYTES: usize = 16 * 1024;
+const HEADERS: usize = 64;
+
+/// Why there is no connection, or none any more.
+#[derive(Debug, Error)]
+pub enum Ended {
+    #[error("cannot connect to {address}: {error}")]
+    Connect { address: String, error: io::Error },
+    #[error("{0}: no connection and no answer to the handshake within idle = {1:?}")]
+    Late(String, String),
+    #[error("the server refused the handshake with {status} {reason}; look at the path of url")]
+    Refused { status: u16, reason: String },
+    #[error("{0}; look at url")]
+    Handshake(#[from] HandshakeError),
+    #[error("the server broke the protocol, it was closed with {}: {}{}", .0.close_code(), .0, remedy(.0))]
+    Protocol(proto::Error),
+    #[error("the server closed with {code}: {reason:?}")]
+    Closed { code: u16, reason: String },
+    #[error("the server closed without a code")]
+    ClosedBare,
+    #[error("the server ended the connection without a close frame")]
+    Cut,
+    #[error("the connection broke: {0}")]
+    Broke(io::Error),
+    #[error("nothing came for idle = {0:?}, nor for as long after a ping")]
+    Idle(String),
+}
+
+fn remedy(error: &proto::Error) -> &'static str {
+    match error {
+        proto::Error::MessageTooBig { .. } => "; raise message_bytes",
+        _ => "",
+    }
+}
+
+impl Ended {
+    /// What it counts as.
+    pub fn end(&self) -> End {
+        match self {
+            Ended::Connect { .. } | Ended::Late(..) => End::Connect,
+            Ended::Refused { .. } => End::Refused,
+            Ended::Handshake(_) => End::Handshake,
+            Ended::Protocol(_) => End::Protocol,
+            Ended::Closed { .. } | Ended::ClosedBare => End::Closed,
+            Ended::Cut | Ended::Broke(_) => End::Cut,
+            Ended::Idle(_) => End::Idle,
+        }
+    }
+}
+
+/// Connects, sends the source's texts and takes in what comes, until the connection ends.
+pub async fn serve(source: &Websocket, intake: &mut Intake<'_>, journal: &mut Journal<'_>) -> Ended {
+    let address = &source.url.address;
+    let mut stream = match timeout(source.idle, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
+        Err(_) => return Ended::Late(address.clone(), show_duration(source.idle)),
+    };
+    // Only a delay hangs on it.
+    let _ = stream.set_nodelay(true);
+    let mut connection = Connection::new(source, journal);
+    let ended = connection.run(&mut stream, intake).await;
+    if !connection.out.is_empty() {
+        // Whether the server reads why it is left is its own affair.
+        let _ = timeout(GOODBYE, stream.write_all(&connection.out)).await;
+    }
+    ended
+}
+
+struct Connection<'a, 'j> {
+    source: &'a Websocket,
+    journal: &'a mut Journal<'j>,
+    limits: Limits,
+    conn: Conn,
+    /// To be written.
+    out: Vec<u8>,
+    /// When something came last, or the ping was sent that waits for it.
+    since: Instant,
+    pinged: bool,
+}
+
+impl<'a, 'j> Connection<'a, 'j> {
+    fn new(source: &'a Websocket, journal: &'a mut Journal<'j>) -> Self {
+        let nonce = fastrand::u128(..).to_le_bytes();
+        let mut out = Vec::new();
+        handshake::request(&mut out, &source.host, &source.url.target, nonce, &[]);
+        let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: source.message_bytes };
+        let (conn, since) = (Conn::client(nonce), Instant::now());
+        Self { source, journal, limits, conn, out, since, pinged: false }
+    }
+
+    async fn run(&mut self, stream: &mut TcpStream, intake: &mut Intake<'_>) -> Ended {
+        let mut buffer = vec![0; READ_BYTES];
+        let (mut reader, mut writer) = stream.split();
+        loop {
+            let receiving = intake.has_room();
+            if !receiving {
+                // It is we who do not listen.
+                self.since = Instant::now();
+            }
+            tokio::select! {
+                read = reader.read(&mut buffer), if receiving => match read {
+                    Ok(0) => return Ended::Cut,
+                    Ok(bytes) => {
+                        (self.since, self.pinged) = (Instant::now(), false);
+                        let ended = self.receive(&mut buffer[..bytes], intake);
+                        intake.publish();
+                        if let Some(ended) = ended {
+                            return ended;
+                        }
+                    }
+                    Err(error) => return Ended::Broke(error),
+                },
+                written = writer.write(&self.out), if !self.out.is_empty() => match written {
+                    Ok(bytes) => drop(self.out.drain(..bytes)),
+                    Err(error) => return Ended::Broke(error),
+                },
+                () = sleep(RETRY), if intake.waits() => intake.publish(),
+                () = sleep_until((self.since + self.source.idle).into()), if receiving => {
+                    if let Some(ended) = self.ask() {
+                        return ended;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing came for `idle`: pings, the second time gives up.
+    fn ask(&mut self) -> Option<Ended> {
+        if self.conn.state() == State::Connecting {
+            let (address, idle) = (self.source.url.address.clone(), show_duration(self.source.idle));
+            return Some(Ended::Late(address, idle));
+        }
+        if self.pinged {
+            return Some(Ended::Idle(show_duration(self.source.idle)));
+        }
+        (self.since, self.pinged) = (Instant::now(), true);
+        masked_frame(&mut self.out, Opcode::Ping, b"", key());
+        None
+    }
+
+    fn receive(&mut self, bytes: &mut [u8], intake: &mut Intake<'_>) -> Option<Ended> {
+        let Self { source, journal, limits, conn, out, .. } = self;
+        let (mut at, end) = (0, bytes.len());
+        loop {
+            let received = conn.receive(&mut bytes[at..], limits);
+            at += received.used;
+            match received.event {
+                None if at == end => return None,
+                None => {}
+                Some(Event::Text(text)) => intake.take(text.as_bytes()),
+                Some(Event::Binary(message)) => intake.take(message),
+                Some(Event::Ping(payload)) if out.len() < OUT_BYTES_MAX => {
+                    masked_frame(out, Opcode::Pong, payload, key());
+                }
+                Some(Event::Ping(_) | Event::Pong(_)) => {}
+                Some(Event::Response(_)) => {
+                    journal.connected();
+                    for text in &source.send {
+                        masked_frame(out, Opcode::Text, text.as_bytes(), key());
+                    }
+                }
+                Some(Event::Refused { status, reason, .. }) => {
+                    return Some(Ended::Refused { status, reason });
+                }
+                Some(Event::HandshakeFailed(error)) => return Some(error.into()),
+                Some(Event::Close(close)) => {
+                    let ended = match close {
+                        Some(close) => Ended::Closed { code: close.code, reason: close.reason.to_owned() },
+                        None => Ended::ClosedBare,
+                    };
+                    match &ended {
+                        Ended::Closed { code, .. } => masked_close(out, *code, "", key()),
+                        _ => masked_frame(out, Opcode::Close, b"", key()),
+                    }
+                    return Some(ended);
+                }
+                Some(Event::Fail(error)) => {
+                    masked_close(out, error.close_code(), "", key());
+                    return Some(Ended::Protocol(error));
+                }
+                Some(Event::Request(_) | Event::BadRequest(_)) => {}
+            }
+        }
+    }
+}
+
+/// RFC 6455, 5.3: a new one for each frame.
+fn key() -> [u8; 4] {
+    fastrand::u32(..).to_le_bytes()
+}

@@ -1,0 +1,129 @@
+//! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    counters::{Bad, Counters, add},
+    mapping::{Fault, Mapped, Value, map},
+};
+use crate::{
+    config::{Limits, mapping::Entry},
+    control::{
+        sequencer::{Item, Sequencer},
+        source::live::{Counts, Live},
+    },
+};
+
+/// How long to wait before an inbox that was full is tried again.
+pub const RETRY: Duration = Duration::from_millis(1);
+/// What a log quotes of a bad message.
+const QUOTED_CHARS: usize = 200;
+
+/// Outlives the source's connections, as do the items that wait in it.
+pub struct Intake<'a> {
+    sequencer: &'a Sequencer,
+    entries: &'a [Entry],
+    counters: &'a Counters,
+    live: Live,
+    /// What may wait: as much as in an inbox.
+    updates_max: usize,
+    bytes_max: usize,
+    stopped: bool,
+}
+
+impl<'a> Intake<'a> {
+    pub fn new(
+        sequencer: &'a Sequencer,
+        entries: &'a [Entry],
+        counters: &'a Counters,
+        limits: &Limits,
+    ) -> Self {
+        let (updates_max, bytes_max) = (limits.inbox_updates, limits.inbox_bytes);
+        Self { sequencer, entries, counters, live: Live::default(), updates_max, bytes_max, stopped: false }
+    }
+
+    /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were taken.
+    pub fn take(&mut self, message: &[u8]) {
+        let now = self.sequencer.now();
+        add(&self.counters.messages, 1);
+        self.counters.last_mono_us.store(now.mono_us, Relaxed);
+        match map(self.entries, message) {
+            Ok(None) => add(&self.counters.ignored, 1),
+            Ok(Some(mapped)) => {
+                add(&self.counters.items, mapped.len() as u64);
+                for mapped in mapped {
+                    match item(mapped, now.wall_us) {
+                        Some((item, counts)) => self.live.push(item, counts),
+                        None => self.bad(Bad::Refused, "levels are not available in this version"),
+                    }
+                }
+            }
+            Err(fault) => {
+                let quoted: String = String::from_utf8_lossy(message).chars().take(QUOTED_CHARS).collect();
+                self.bad(kind(&fault), &format!("{fault}; the message of {} bytes: {quoted}", message.len()));
+            }
+        }
+    }
+
+    /// Publishes as much as there is room for.
+    pub fn publish(&mut self) {
+        let outcome = self.live.publish(self.sequencer);
+        if outcome.conflated > 0 {
+            self.sequencer.count_conflated(outcome.conflated);
+        }
+        for refused in outcome.refused {
+            self.bad(Bad::Refused, &refused.why.to_string());
+        }
+        let stop = !self.has_room();
+        if stop && !self.stopped {
+            add(&self.counters.waits, 1);
+        }
+        self.stopped = stop;
+    }
+
+    /// Something waits: [`Intake::publish`] again after [`RETRY`].
+    pub fn waits(&self) -> bool {
+        !self.live.is_idle()
+    }
+
+    /// Whether further messages may be taken. An update that counts by itself and found no room stops
+    /// receiving, and so the server by TCP's flow control.
+    pub fn has_room(&self) -> bool {
+        !self.live.every_waits() && self.live.len() < self.updates_max && self.live.bytes() < self.bytes_max
+    }
+
+    /// Publishes until nothing waits.
+    pub async fn settle(&mut self) {
+        while self.waits() {
+            tokio::time::sleep(RETRY).await;
+            self.publish();
+        }
+    }
+
+    /// Counts; the first of each kind is logged.
+    fn bad(&self, bad: Bad, what: &str) {
+        if self.counters.bad(bad) == 0 {
+            let (source, kind) = (&self.counters.name, bad.name());
+            tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
+        }
+    }
+}
+
+fn kind(fault: &Fault) -> Bad {
+    match fault {
+        Fault::Json(_) => Bad::Json,
+        Fault::Pointer { .. } => Bad::Pointer,
+        Fault::Topic(_) => Bad::Topic,
+        Fault::Ts { .. } => Bad::Ts,
+    }
+}
+
+/// `None`: there is no kind of topic for it.
+fn item(mapped: Mapped<'_>, due_us: i64) -> Option<(Item, Counts)> {
+    let Mapped { topic, ts_us, value, .. } = mapped;
+    let Value::Data(json) = value else { return None };
+    let data = Bytes::copy_from_slice(json.as_bytes());
+    Some((Item { topic: topic.into(), data, ts_us, due_us, gone: false }, Counts::Newest))
+}

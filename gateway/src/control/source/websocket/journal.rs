@@ -1,0 +1,58 @@
+//! What happens to a source's connections, counted and told: once per change, however often it repeats.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use super::{
+    connection::Ended,
+    counters::{Counters, add},
+};
+
+/// Outlives the connections.
+#[derive(Debug)]
+pub struct Journal<'a> {
+    counters: &'a Counters,
+    /// Since when the present connection is established.
+    connected: Option<Instant>,
+    /// The last end that was told.
+    told: Option<String>,
+    /// An end was told, and no connection was established since.
+    down: bool,
+}
+
+impl<'a> Journal<'a> {
+    pub fn new(counters: &'a Counters) -> Self {
+        Self { counters, connected: None, told: None, down: true }
+    }
+
+    /// A connect begins.
+    pub fn connecting(&self) {
+        add(&self.counters.connects, 1);
+    }
+
+    /// The handshake is done.
+    pub fn connected(&mut self) {
+        self.connected = Some(Instant::now());
+        self.counters.connected.store(true, Relaxed);
+        add(&self.counters.established, 1);
+        if std::mem::take(&mut self.down) {
+            tracing::info!(source = self.counters.name, "connected");
+        }
+    }
+
+    /// A connect or a connection ended. `true`: it had been established for `lasting` at least.
+    pub fn ended(&mut self, ended: &Ended, lasting: Duration) -> bool {
+        self.counters.connected.store(false, Relaxed);
+        self.counters.ended(ended.end());
+        let lasted = self.connected.take().is_some_and(|since| since.elapsed() >= lasting);
+        let why = ended.to_string();
+        if lasted || self.told.as_ref() != Some(&why) {
+            let (source, kind) = (&self.counters.name, ended.end().name());
+            tracing::warn!(source, kind, "{why}; tried again after a back-off, repeats are only counted");
+            (self.told, self.down) = (Some(why), true);
+        }
+        lasted
+    }
+}

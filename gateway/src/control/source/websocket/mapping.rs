@@ -1,0 +1,393 @@
+//! What a message becomes: bytes in, items out. No IO, no clock.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use thiserror::Error;
+
+use super::{json::Node, stamp::stamp_us};
+use crate::{
+    config::{
+        mapping::{Body, Entry, Key, Levels, Wanted},
+        pointer::{Part, Pointer, Template, push_value},
+    },
+    topic::check_topic,
+};
+
+/// What one message, or one element of its `each`, becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped<'a> {
+    pub topic: String,
+    /// The venue's time. Microseconds since the Unix epoch.
+    pub ts_us: Option<i64>,
+    /// The venue's own count.
+    pub seq: Option<u64>,
+    pub value: Value<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// JSON as it stood in the message.
+    Data(&'a str),
+    /// Keys with their new value as it stood in the message; `None`: the key is deleted. `reset`: they
+    /// are the whole table.
+    Levels { reset: bool, changes: BTreeMap<String, Option<&'a str>> },
+}
+
+/// Why nothing of a message was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    #[error("it is not JSON: {0}")]
+    Json(String),
+    #[error("{pointer:?} leads nowhere, or not to {wanted}")]
+    Pointer { pointer: Pointer, wanted: &'static str },
+    #[error("{0}")]
+    Topic(String),
+    #[error("{pointer:?}: {text} is neither RFC 3339 nor a number since the Unix epoch")]
+    Ts { pointer: Pointer, text: String },
+}
+
+/// The items of a message; `None`: no entry applies to it.
+pub fn map<'a>(entries: &[Entry], message: &'a [u8]) -> Result<Option<Vec<Mapped<'a>>>, Fault> {
+    let message = Node::parse(message).map_err(|e| Fault::Json(e.to_string()))?;
+    let applies =
+        |entry: &&Entry| entry.when.iter().all(|(pointer, wanted)| holds(&message, pointer, wanted));
+    let Some(entry) = entries.iter().find(applies) else { return Ok(None) };
+    let Some(each) = &entry.each else {
+        return item(entry, Scope { message: &message, element: &message }).map(|item| Some(vec![item]));
+    };
+    let elements =
+        message.find(&each.steps).and_then(Node::elements).ok_or_else(|| nowhere(each, "an array"))?;
+    let items = elements.iter().map(|element| item(entry, Scope { message: &message, element }));
+    items.collect::<Result<_, _>>().map(Some)
+}
+
+fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
+    let Some(found) = message.find(&pointer.steps) else { return false };
+    match wanted {
+        Wanted::Present => true,
+        Wanted::Text(text) => found.is_string() && found.scalar().is_some_and(|found| found == *text),
+        Wanted::Plain(text) => found.text() == text,
+    }
+}
+
+/// What pointers begin at.
+#[derive(Clone, Copy)]
+struct Scope<'n, 'a> {
+    message: &'n Node<'a>,
+    element: &'n Node<'a>,
+}
+
+impl<'n, 'a> Scope<'n, 'a> {
+    fn find(&self, pointer: &Pointer, wanted: &'static str) -> Result<&'n Node<'a>, Fault> {
+        let from = if pointer.whole { self.message } else { self.element };
+        from.find(&pointer.steps).ok_or_else(|| nowhere(pointer, wanted))
+    }
+
+    fn scalar(&self, pointer: &Pointer, wanted: &'static str) -> Result<Cow<'a, str>, Fault> {
+        self.find(pointer, wanted)?.scalar().ok_or_else(|| nowhere(pointer, wanted))
+    }
+}
+
+fn nowhere(pointer: &Pointer, wanted: &'static str) -> Fault {
+    Fault::Pointer { pointer: pointer.clone(), wanted }
+}
+
+fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
+    let topic = topic(&entry.topic, scope)?;
+    let ts_us = match &entry.ts {
+        None => None,
+        Some(pointer) => {
+            let found = scope.find(pointer, "a time")?;
+            let bad =
+                || Fault::Ts { pointer: pointer.clone(), text: found.text().chars().take(60).collect() };
+            Some(stamp_us(found).ok_or_else(bad)?)
+        }
+    };
+    let seq = match &entry.seq {
+        None => None,
+        Some(pointer) => {
+            const WANTED: &str = "a whole number";
+            let number = scope.scalar(pointer, WANTED)?.parse().map_err(|_| nowhere(pointer, WANTED));
+            Some(number?)
+        }
+    };
+    let value = match &entry.body {
+        Body::Data(pointer) => Value::Data(scope.find(pointer, "a value")?.text()),
+        Body::Levels { lists, reset } => {
+            let mut changes = BTreeMap::new();
+            for list in lists {
+                add_levels(&mut changes, list, scope)?;
+            }
+            if *reset {
+                changes.retain(|_, size| size.is_some());
+            }
+            Value::Levels { reset: *reset, changes }
+        }
+    };
+    Ok(Mapped { topic, ts_us, seq, value })
+}
+
+fn topic(template: &Template, scope: Scope<'_, '_>) -> Result<String, Fault> {
+    let mut topic = String::new();
+    for part in &template.parts {
+        match part {
+            Part::Text(text) => topic.push_str(text),
+            Part::Value(pointer) => push_value(&mut topic, &scope.scalar(pointer, "a text or a number")?),
+        }
+    }
+    match check_topic(&topic) {
+        Ok(()) => Ok(topic),
+        Err(bad) => Err(Fault::Topic(bad.to_string())),
+    }
+}
+
+/// Of a price that is there twice the last one counts: venues write changes in their order.
+fn add_levels<'a>(
+    changes: &mut BTreeMap<String, Option<&'a str>>,
+    list: &Levels,
+    scope: Scope<'_, 'a>,
+) -> Result<(), Fault> {
+    let levels = scope.find(&list.path, "an array of levels")?.elements();
+    for level in levels.ok_or_else(|| nowhere(&list.path, "an array of levels"))? {
+        let scope = Scope { element: level, ..scope };
+        let mut key = match &list.key {
+            Key::Fixed(prefix) => prefix.clone(),
+            Key::BySide { side, keys } => {
+                const WANTED: &str = "a side that `key` names";
+                let found = scope.scalar(side, WANTED)?;
+                let named = keys.iter().find(|(side, _)| *side == found);
+                named.ok_or_else(|| nowhere(side, WANTED))?.1.clone()
+            }
+        };
+        const NUMBER: &str = "a number, or a text of one";
+        let number = |pointer| {
+            let text = scope.scalar(pointer, NUMBER)?;
+            if is_number(&text) { Ok(text) } else { Err(nowhere(pointer, NUMBER)) }
+        };
+        key.push_str(&number(&list.price)?);
+        let size = number(&list.size)?;
+        let written = scope.find(&list.size, NUMBER)?.text();
+        changes.insert(key, (!is_zero(&size)).then_some(written));
+    }
+    Ok(())
+}
+
+/// A decimal number as JSON writes it, in any number of digits.
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok() && text.bytes().any(|b| b.is_ascii_digit())
+}
+
+/// Looks at the digits, for a very small size is not 0.
+fn is_zero(number: &str) -> bool {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    !mantissa.bytes().any(|b| matches!(b, b'1'..=b'9'))
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::mapping::parse;
+
+    const COINBASE: &str = r#"
+        [[source.map]]
+        when = { "/type" = "ticker" }
+        topic = "coinbase.ticker.{/product_id}"
+        ts = "/time"
+        seq = "/sequence"
+        data = ""
+        [[source.map]]
+        when = { "/type" = "snapshot" }
+        topic = "coinbase.book.{/product_id}"
+        levels = [{ key = "b", path = "/bids" }, { key = "a", path = "/asks" }]
+        reset = true
+        [[source.map]]
+        when = { "/type" = "l2update" }
+        topic = "coinbase.book.{/product_id}"
+        ts = "/time"
+        levels = [{ key = { buy = "b", sell = "a" }, path = "/changes" }]
+    "#;
+    const KRAKEN: &str = r#"
+        [[source.map]]
+        when = { "/channel" = "ticker" }
+        each = "/data"
+        topic = "kraken.{^/channel}.{/symbol}"
+        data = ""
+        [[source.map]]
+        when = { "/channel" = "book", "/type" = "update" }
+        each = "/data"
+        topic = "kraken.book.{/symbol}"
+        ts = "/timestamp"
+        levels = [
+            { key = "b", path = "/bids", price = "/price", size = "/qty" },
+            { key = "a", path = "/asks", price = "/price", size = "/qty" },
+        ]
+    "#;
+
+    fn mapped<'a>(entries: &str, message: &'a str) -> Vec<Mapped<'a>> {
+        map(&parse(entries), message.as_bytes()).unwrap().unwrap()
+    }
+
+    fn fault(entries: &str, message: &str) -> Fault {
+        map(&parse(entries), message.as_bytes()).unwrap_err()
+    }
+
+    fn changes<'a>(mapped: &Mapped<'a>) -> Vec<(String, Option<&'a str>)> {
+        let Value::Levels { changes, .. } = &mapped.value else { panic!("{mapped:?}") };
+        changes.clone().into_iter().collect()
+    }
+
+    #[test]
+    fn a_message_becomes_data_byte_for_byte() {
+        let message = r#"{ "type":"ticker","sequence":42, "product_id":"SKL-USD","price":"0.010","time":"2023-11-14T22:13:20.5Z"}"#;
+        let expected = Mapped {
+            topic: "coinbase.ticker.SKL-USD".to_owned(),
+            ts_us: Some(1_700_000_000_500_000),
+            seq: Some(42),
+            value: Value::Data(message),
+        };
+        assert_eq!(mapped(COINBASE, message), [expected]);
+    }
+
+    #[test]
+    fn levels_become_keys_as_the_venue_wrote_them_and_zero_sizes_deletions() {
+        let snapshot = r#"{"type":"snapshot","product_id":"A-B","bids":[["10.10","1.50"],["10.00","0.0"]],"asks":[["10.20","3"]]}"#;
+        let table = mapped(COINBASE, snapshot);
+        assert!(matches!(table[0].value, Value::Levels { reset: true, .. }));
+        assert_eq!(
+            changes(&table[0]),
+            [("a10.20".to_owned(), Some("\"3\"")), ("b10.10".to_owned(), Some("\"1.50\""))]
+        );
+        assert_eq!((&*table[0].topic, table[0].ts_us), ("coinbase.book.A-B", None));
+
+        let update = r#"{"type":"l2update","product_id":"A-B","time":1700000000000,
+            "changes":[["buy","10.10","0.00000000"],["sell","10.20","4"],["sell","10.30","0"],["sell","10.20","5e-9"]]}"#;
+        let update = mapped(COINBASE, update);
+        assert!(matches!(update[0].value, Value::Levels { reset: false, .. }));
+        let expected = [("a10.20", Some("\"5e-9\"")), ("a10.30", None), ("b10.10", None)];
+        assert_eq!(changes(&update[0]), expected.map(|(key, size)| (key.to_owned(), size)));
+    }
+
+    #[test]
+    fn each_element_becomes_an_item_and_levels_may_be_objects_of_numbers() {
+        let tickers =
+            r#"{"channel":"ticker","data":[{"symbol":"A/B","last":1.0},{"symbol":"C D","last":2}]}"#;
+        let tickers = mapped(KRAKEN, tickers);
+        let topics: Vec<&str> = tickers.iter().map(|item| &*item.topic).collect();
+        assert_eq!(topics, ["kraken.ticker.A/B", "kraken.ticker.C_D"]);
+        assert_eq!(tickers[0].value, Value::Data(r#"{"symbol":"A/B","last":1.0}"#));
+
+        let book = r#"{"channel":"book","type":"update","data":[{"symbol":"A/B","timestamp":"1970-01-01T00:00:01Z",
+            "bids":[{"price":0.5660,"qty":1.50}],"asks":[{"price":0.5670,"qty":0},{"price":0.5680,"qty":0.00e0}]}]}"#;
+        let book = mapped(KRAKEN, book);
+        assert_eq!(book[0].ts_us, Some(1_000_000));
+        let expected = [("a0.5670", None), ("a0.5680", None), ("b0.5660", Some("1.50"))];
+        assert_eq!(changes(&book[0]), expected.map(|(key, size)| (key.to_owned(), size)));
+        assert_eq!(mapped(KRAKEN, r#"{"channel":"ticker","data":[]}"#), []);
+    }
+
+    #[test]
+    fn the_first_entry_that_applies_wins_and_its_conditions_hold_together() {
+        let entries = r#"
+            [[source.map]]
+            when = { "/e" = "trade", "/m" = true, "/n" = 7 }
+            topic = "one"
+            data = "/p"
+            [[source.map]]
+            when = { "/e" = "*" }
+            topic = "two"
+            data = "/p"
+        "#;
+        for (message, topic) in [
+            (r#"{"e":"trade","m":true,"n":7,"p":1}"#, Some("one")),
+            (r#"{"e":"trade","m":"true","n":7,"p":1}"#, Some("two")),
+            (r#"{"e":"trade","m":true,"n":70,"p":1}"#, Some("two")),
+            (r#"{"e":null,"p":1}"#, Some("two")),
+            (r#"{"p":1}"#, None),
+            ("[]", None),
+            ("7", None),
+        ] {
+            let items = map(&parse(entries), message.as_bytes()).unwrap();
+            assert_eq!(items.as_ref().map(|items| &*items[0].topic), topic, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_broken_message_is_refused_whole_with_the_pointer_that_found_it() {
+        assert!(matches!(fault(COINBASE, "{\"type\":\"ticker\""), Fault::Json(_)));
+        let one_of_two = r#"{"channel":"ticker","data":[{"symbol":"A/B"},{"last":2}]}"#;
+        let error = fault(KRAKEN, one_of_two);
+        assert_eq!(error.to_string(), "\"/symbol\" leads nowhere, or not to a text or a number");
+        for (message, reason) in [
+            (r#"{"type":"ticker","product_id":null}"#, "\"/product_id\" leads nowhere"),
+            (r#"{"type":"ticker","product_id":""}"#, "a segment between dots is empty"),
+            (r#"{"type":"ticker","product_id":"a..b"}"#, "a segment between dots is empty"),
+            (r#"{"type":"ticker","product_id":"a"}"#, "\"/time\" leads nowhere"),
+            (r#"{"type":"ticker","product_id":"a","time":"noon"}"#, "\"noon\" is neither RFC 3339"),
+            (r#"{"type":"ticker","product_id":"a","time":1,"sequence":"x"}"#, "not to a whole number"),
+            (r#"{"type":"snapshot","product_id":"a","bids":[],"asks":{}}"#, "not to an array of levels"),
+            (r#"{"type":"snapshot","product_id":"a","bids":[["1"]],"asks":[]}"#, "\"/1\" leads nowhere"),
+            (r#"{"type":"snapshot","product_id":"a","bids":[["1","x"]],"asks":[]}"#, "not to a number"),
+            (r#"{"type":"snapshot","product_id":"a","bids":[["nan","1"]],"asks":[]}"#, "not to a number"),
+            (
+                r#"{"type":"l2update","product_id":"a","time":1,"changes":[["hold","1","1"]]}"#,
+                "not to a side",
+            ),
+        ] {
+            let error = fault(COINBASE, message).to_string();
+            assert!(error.contains(reason), "{message}: {error}");
+        }
+        assert!(matches!(fault(KRAKEN, r#"{"channel":"ticker","data":{}}"#), Fault::Pointer { .. }));
+    }
+
+    #[test]
+    fn no_message_makes_an_item_that_is_none() {
+        let messages = [
+            r#"{"type":"ticker","product_id":"A-B","sequence":7,"time":"2023-11-14T22:13:20.5Z","x":[1,{"y":null}]}"#,
+            r#"{"type":"snapshot","product_id":"A-B","bids":[["1.0","2"]],"asks":[["1.1","0"]]}"#,
+            r#"{"type":"l2update","product_id":"A-B","time":1700000000,"changes":[["buy","1.0","2"]]}"#,
+            r#"{"channel":"book","type":"update","data":[{"symbol":"A","timestamp":1,"bids":[{"price":1,"qty":2}],"asks":[]}]}"#,
+        ];
+        let entries = [parse(COINBASE), parse(KRAKEN)].concat();
+        let mut taken = [0, 0];
+        for seed in 0..20_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut message = messages[random.usize(0..messages.len())].as_bytes().to_vec();
+            for _ in 0..random.usize(0..4) {
+                let (at, to) = (random.usize(0..message.len()), random.usize(0..message.len()));
+                match random.u8(0..4) {
+                    0 => message[at] = random.u8(..),
+                    1 => message.swap(at, to),
+                    2 => message[at] = b"0\"{}[],:.e-\\"[random.usize(0..12)],
+                    _ => message.truncate(at.max(1)),
+                }
+            }
+            let Ok(Some(items)) = map(&entries, &message) else {
+                taken[0] += 1;
+                continue;
+            };
+            taken[1] += 1;
+            for item in items {
+                assert!(check_topic(&item.topic).is_ok(), "seed {seed}: {item:?}");
+                let values = match item.value {
+                    Value::Data(data) => vec![data],
+                    Value::Levels { changes, .. } => changes.into_values().flatten().collect(),
+                };
+                let json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+                assert!(values.into_iter().all(json), "seed {seed}");
+            }
+        }
+        assert!(taken.iter().all(|n| *n > 1_000), "both kinds are tested: {taken:?}");
+    }
+
+    #[test]
+    fn zero_is_zero_however_it_is_written() {
+        for zero in ["0", "0.0", "0.00000000", "-0", "0e5", "0.0E-8"] {
+            assert!(is_number(zero) && is_zero(zero), "{zero}");
+        }
+        for more in ["1", "0.00000001", "1e-400", "10", "0.5e0"] {
+            assert!(is_number(more) && !is_zero(more), "{more}");
+        }
+        for none in ["", "inf", "NaN", "-", ".", "0x1", "1,5", " 1"] {
+            assert!(!is_number(none), "{none}");
+        }
+    }
+}

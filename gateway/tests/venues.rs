@@ -1,0 +1,131 @@
+//! The shipped configurations for venues, each against a server that sends messages in the venue's shapes.
+#![forbid(unsafe_code)]
+
+mod contract;
+mod upstream;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use contract::{Gateway, http};
+use serde_json::json;
+use upstream::Said;
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A shipped configuration with free ports, and `url` where the test's server is.
+fn shipped(venue: &str, addr: SocketAddr) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../configs/{venue}.toml"));
+    let text = fs::read_to_string(path).unwrap();
+    let url = text.lines().find_map(|line| line.strip_prefix("url = \"ws://")).unwrap();
+    let (authority, _) = url.split_once('/').unwrap();
+    let text = text.replace(&format!("ws://{authority}"), &format!("ws://{addr}"));
+    format!("[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{text}")
+}
+
+/// Serves these messages once the gateway has sent `texts` texts.
+fn venue(texts: usize, messages: &'static [&'static str]) -> SocketAddr {
+    upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        for _ in 0..texts {
+            let Said::Text(text) = peer.hear()? else { return Err(std::io::ErrorKind::InvalidData.into()) };
+            assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap().is_object());
+        }
+        for message in messages {
+            peer.text(message)?;
+        }
+        peer.wait()
+    })
+}
+
+/// The topic as `GET /topics/NAME` has it, once its `data` is this.
+fn await_data(gateway: &Gateway, topic: &str, data: &serde_json::Value) -> serde_json::Value {
+    let end = Instant::now() + WAIT;
+    loop {
+        let answer = http(&gateway.admin, "GET", &format!("/topics/{topic}"), "", "");
+        if answer.status == 200 {
+            let value: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            if value["data"] == *data {
+                return value;
+            }
+        }
+        assert!(Instant::now() < end, "{topic}: {answer:?}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn coinbase_tickers_and_trades_arrive() {
+    let addr = venue(
+        1,
+        &[
+            r#"{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["BTC-USD"]}]}"#,
+            r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["97000.50","0.25"],["97001.00","1.5"]],"bids":[["96999.00","0.4"]]}"#,
+            r#"{"type":"l2update","product_id":"BTC-USD","changes":[["sell","97000.50","0.00000000"],["buy","96998.10","2.0"]],"time":"2025-01-02T03:04:05.000006Z"}"#,
+            r#"{"type":"ticker","sequence":9,"product_id":"BTC-USD","price":"97000.10","time":"2025-01-02T03:04:05.5Z"}"#,
+            r#"{"type":"last_match","trade_id":4,"side":"buy","size":"9","price":"1","product_id":"BTC-USD","time":"2025-01-02T03:04:00Z"}"#,
+            r#"{"type":"match","trade_id":5,"side":"sell","size":"0.10","price":"97000.10","product_id":"BTC-USD","time":"2025-01-02T03:04:06Z"}"#,
+        ],
+    );
+    let gateway = Gateway::start_config(&shipped("coinbase", addr));
+    let ticker = json!({"type": "ticker", "sequence": 9, "product_id": "BTC-USD", "price": "97000.10", "time": "2025-01-02T03:04:05.5Z"});
+    assert_eq!(await_data(&gateway, "coinbase.ticker.BTC-USD", &ticker)["ts"], 1_735_787_045_500_000_i64);
+    let trade = json!({"type": "match", "trade_id": 5, "side": "sell", "size": "0.10", "price": "97000.10", "product_id": "BTC-USD", "time": "2025-01-02T03:04:06Z"});
+    let trade = await_data(&gateway, "coinbase.trade.BTC-USD", &trade);
+    assert_eq!((&trade["ts"], &trade["v"]), (&1_735_787_046_000_000_i64.into(), &1.into()));
+}
+
+#[test]
+fn binance_best_prices_and_trades_arrive() {
+    let addr = venue(
+        0,
+        &[
+            r#"{"stream":"btcusdt@bookTicker","data":{"u":77,"s":"BTCUSDT","b":"96999.00","B":"0.4","a":"97001.00","A":"1.5"}}"#,
+            r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1735787046001,"s":"BTCUSDT","t":5,"p":"97000.10","q":"0.10","T":1735787046000,"m":true}}"#,
+            r#"{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1735787045000,"s":"BTCUSDT","U":70,"u":78,"b":[["96999.00","0.40"]],"a":[["97001.00","1.5"],["97002.00","0.000"]]}}"#,
+            r#"{"stream":"btcusdt@depth20@100ms","data":{"lastUpdateId":78,"bids":[["96999.00","0.40"]],"asks":[["97009.00","9"]]}}"#,
+            r#"{"stream":"btcusdt@depth20@100ms","data":{"lastUpdateId":79,"bids":[["96999.00","0.41"]],"asks":[["97001.00","1.5"]]}}"#,
+        ],
+    );
+    let gateway = Gateway::start_config(&shipped("binance", addr));
+    let ticker = json!({"u": 77, "s": "BTCUSDT", "b": "96999.00", "B": "0.4", "a": "97001.00", "A": "1.5"});
+    await_data(&gateway, "binance.ticker.BTCUSDT", &ticker);
+    let trade = json!({"e": "trade", "E": 1_735_787_046_001_i64, "s": "BTCUSDT", "t": 5, "p": "97000.10", "q": "0.10", "T": 1_735_787_046_000_i64, "m": true});
+    assert_eq!(await_data(&gateway, "binance.trade.BTCUSDT", &trade)["ts"], 1_735_787_046_000_000_i64);
+}
+
+#[test]
+fn kraken_tickers_and_trades_arrive() {
+    let addr = venue(
+        2,
+        &[
+            r#"{"channel":"status","type":"update","data":[{"system":"online","version":"2.0.0"}]}"#,
+            r#"{"method":"subscribe","result":{"channel":"book","symbol":"BTC/USD"},"success":true}"#,
+            r#"{"channel":"ticker","type":"snapshot","data":[{"symbol":"BTC/USD","bid":96999.0,"ask":97001.0,"last":97000.1}]}"#,
+            r#"{"channel":"trade","type":"snapshot","data":[{"symbol":"BTC/USD","side":"buy","price":1.0,"qty":1.0,"trade_id":1,"timestamp":"2025-01-02T03:00:00Z"}]}"#,
+            r#"{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":96999.0,"qty":0.40000000}],"asks":[{"price":97001.0,"qty":1.5},{"price":97001.5,"qty":2}],"checksum":1}]}"#,
+            r#"{"channel":"heartbeat"}"#,
+            r#"{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":96999.0,"qty":0},{"price":96999.0,"qty":0.30000000}],"asks":[{"price":97001.5,"qty":0.00000000}],"checksum":2,"timestamp":"2025-01-02T03:04:05.000006Z"}]}"#,
+            r#"{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"sell","price":97000.1,"qty":0.10000000,"trade_id":5,"timestamp":"2025-01-02T03:04:06Z"},{"symbol":"ETH/USD","side":"buy","price":3300.5,"qty":1.0,"trade_id":6,"timestamp":"2025-01-02T03:04:07Z"}]}"#,
+        ],
+    );
+    let gateway = Gateway::start_config(&shipped("kraken", addr));
+    let ticker = json!({"symbol": "BTC/USD", "bid": 96999.0, "ask": 97001.0, "last": 97000.1});
+    await_data(&gateway, "kraken.ticker.BTC/USD", &ticker);
+    for (topic, side, price, qty, id, second) in
+        [("BTC/USD", "sell", 97000.1, 0.1, 5, 6), ("ETH/USD", "buy", 3300.5, 1.0, 6, 7)]
+    {
+        let timestamp = format!("2025-01-02T03:04:0{second}Z");
+        let trade = json!({"symbol": topic, "side": side, "price": price, "qty": qty, "trade_id": id, "timestamp": timestamp});
+        let trade = await_data(&gateway, &format!("kraken.trade.{topic}"), &trade);
+        assert_eq!(
+            (&trade["ts"], &trade["v"]),
+            (&(1_735_787_040_000_000_i64 + second * 1_000_000).into(), &1.into())
+        );
+    }
+}
