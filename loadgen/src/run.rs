@@ -57,6 +57,8 @@ pub struct Results {
     pub window_seconds: f64,
     pub settled: Settled,
     pub compared: Compared,
+    /// Why the final values were not compared with the gateway's.
+    pub unanswered: Option<String>,
     pub published: Option<Published>,
     /// Both ends of the window.
     pub begin: Sight,
@@ -94,6 +96,7 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
         began_at: shared::wall_us() / 1_000_000,
         interrupted: interrupted.clone(),
         clock,
+        unanswered: None,
         args: args.clone(),
         shared: shared.clone(),
     };
@@ -127,6 +130,8 @@ struct Run {
     began_at: u64,
     interrupted: Arc<AtomicBool>,
     clock: Option<Offset>,
+    /// Why the final values were not compared with the gateway's.
+    unanswered: Option<String>,
 }
 
 impl Run {
@@ -148,14 +153,14 @@ impl Run {
         shared.end_us.store(end_us, Relaxed);
         let end = self.sight();
         let published = publishers.map(Publishers::stop);
-        let gateway = self.gateway()?;
+        let gateway = self.asked(Self::gateway);
         let interval_us = shared.interval_ms.load(Relaxed) * 1000;
         let settle_us = shared.now_us();
         let stop_us = settle_us + GRACE_US + interval_us.saturating_sub(1_000_000);
         shared.stop_us.store(stop_us, Relaxed);
         self.wait(Stage::Settle, false, || (shared.now_us() - settle_us, stop_us - settle_us))?;
-        let settled_gateway = gateway.map(|before| self.still_there(before)).transpose()?;
-        let values = self.values(settled_gateway.as_ref())?;
+        let settled_gateway = gateway.and_then(|before| self.asked(|run| run.still_there(before)));
+        let values = self.asked(|run| run.values(settled_gateway.as_ref())).unwrap_or_default();
         let outcomes = self.join()?;
         let watchlists = Watchlists::new(&self.args);
         let settled =
@@ -172,6 +177,7 @@ impl Run {
             window_seconds: (end_us - begin_us) as f64 / 1e6,
             settled,
             compared,
+            unanswered: self.unanswered,
             published,
             begin,
             end,
@@ -215,12 +221,17 @@ impl Run {
         }
     }
 
-    /// The gateway's topics, where its admin listener is known.
-    fn gateway(&self) -> Result<Option<BTreeMap<String, u64>>, String> {
-        let Some(admin) = self.args.admin.as_ref().filter(|_| self.args.raw.is_none()) else {
-            return Ok(None);
-        };
-        settle::topics(admin).map(Some).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
+    /// What the admin listener answers, where it is known. Where it does not, the report says so: what
+    /// was measured is not lost.
+    fn asked<T>(&mut self, ask: impl FnOnce(&Self) -> Result<T, String>) -> Option<T> {
+        self.args.admin.as_ref().filter(|_| self.args.raw.is_none())?;
+        ask(self).inspect_err(|error| self.unanswered = Some(error.clone())).ok()
+    }
+
+    /// The gateway's topics.
+    fn gateway(&self) -> Result<BTreeMap<String, u64>, String> {
+        let Some(admin) = &self.args.admin else { return Ok(BTreeMap::new()) };
+        settle::topics(admin).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
     }
 
     /// What the gateway has of its `topics` that somebody subscribed to.
@@ -234,7 +245,7 @@ impl Run {
 
     /// A topic that was removed since is nobody's loss.
     fn still_there(&self, mut before: BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>, String> {
-        let now = self.gateway()?.unwrap_or_default();
+        let now = self.gateway()?;
         before.retain(|topic, _| now.contains_key(topic));
         Ok(before)
     }

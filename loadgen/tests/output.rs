@@ -226,6 +226,16 @@ fn the_server_on_this_host_is_found_by_its_port_or_named() {
 }
 
 #[test]
+fn an_admin_listener_that_does_not_answer_costs_the_comparison_and_not_the_report() {
+    let (output, report) = loadgen(start(Fault::None), &["--topics", "*", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(report["frames"]["total"].as_u64().is_some_and(|frames| frames > 0));
+    assert_eq!(report["final"]["gateway_values"], 0);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("among clients only") && warnings.contains("--admin"), "{warnings}");
+}
+
+#[test]
 fn two_reports_are_compared_by_ratio_and_a_regression_ends_with_3() {
     let (a, b) = (Temporary::new("a.json"), Temporary::new("b.json"));
     let (_, mut report) = loadgen(start(Fault::None), &["--topics", "*"]);

@@ -13,7 +13,8 @@ use crate::{
 /// The report, with what became of `expect`.
 pub fn build(results: &Results, expect: &[Expect]) -> Report {
     let mut report = figures(results);
-    report.warnings = warnings::of(&report, results.end.metrics_error.as_deref());
+    report.warnings =
+        warnings::of(&report, results.end.metrics_error.as_deref(), results.unanswered.as_deref());
     let json = report.to_json();
     report.expect = expect.iter().map(|expect| expect.check(&json)).collect();
     report

@@ -9,13 +9,20 @@ const HOST_PERCENT_MAX: f64 = 95.0;
 /// Turns of the loop up to here cannot hide anything that matters.
 const TURN_MS_MIN: f64 = 20.0;
 
-pub fn of(report: &Report, metrics_error: Option<&str>) -> Vec<String> {
+/// `unanswered`: why the final values were not compared with the gateway's.
+pub fn of(report: &Report, metrics_error: Option<&str>, unanswered: Option<&str>) -> Vec<String> {
     let mut warnings = Vec::new();
     bottleneck(report, &mut warnings);
     clocks(report, &mut warnings);
     if let Some(error) = metrics_error {
         warnings.push(format!(
             "GET /metrics failed ({error}), so server.metrics is empty; is --admin the admin listener?"
+        ));
+    }
+    if let Some(error) = unanswered {
+        warnings.push(format!(
+            "the final values were compared among clients only ({error}); was the gateway gone at the end, \
+             or is --admin not its admin listener?"
         ));
     }
     if report.run.interrupted {
@@ -84,7 +91,7 @@ mod tests {
         report.visible_ms.p99 = Some(110.0);
         report.host.cpu_percent = vec![99.0, 97.0];
         report.server.pid = Some(1);
-        let warnings = of(&report, None);
+        let warnings = of(&report, None, None);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         assert!(warnings[0].contains("97 %") && warnings[0].contains("--threads"));
     }
@@ -95,6 +102,6 @@ mod tests {
         report.loadgen.thread_percent_max = Some(20.0);
         report.loadgen.turn_ms.p99 = Some(3.0);
         report.visible_ms.p99 = Some(10.0);
-        assert!(of(&report, None).is_empty());
+        assert!(of(&report, None, None).is_empty());
     }
 }
