@@ -35,7 +35,7 @@ pub enum Fault {
     OldSnapshot,
     /// From some batch on the first connection is sent heartbeats only.
     Withhold,
-    /// The first connection is told another value under the same `v`.
+    /// From some batch on every connection is told another value under the same `v`.
     OtherValue,
     /// A batch of a class that nobody subscribed to.
     OtherClass,

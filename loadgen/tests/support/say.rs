@@ -30,6 +30,11 @@ pub fn says(fault: Fault, index: usize, number: u64, position: u64, next: u64) -
     let right = || texts([batch(position, next)]);
     match (fault, number) {
         (Fault::Withhold, TAMPERED..) if index == 0 => texts([heartbeat(position, next)]),
+        (Fault::OtherValue, TAMPERED..) => {
+            let g = next + index as u64;
+            let others = [0, 1].map(|member| update_of(&format!("loadgen.g0.{member}"), next, now_us(), g));
+            texts([batch_of(position, next, &others)])
+        }
         (Fault::Future, _) => {
             let minute_ahead = now_us() + 60_000_000;
             texts([aged(position, next, Some(minute_ahead), minute_ahead)])
@@ -69,11 +74,6 @@ fn once(fault: Fault, index: usize, position: u64, next: u64) -> Option<Vec<Say>
         Fault::Stale => texts([batch_of(position, next, &updates(position - 1))]),
         Fault::StaleSnapshot => texts([snapshot_of(next, &updates(long_ago))]),
         Fault::OldSnapshot => texts([snapshot(long_ago), batch(long_ago, next)]),
-        Fault::OtherValue if index == 0 => {
-            let others =
-                [0, 1].map(|member| update_of(&format!("loadgen.g0.{member}"), next, now_us(), next + 9));
-            texts([batch_of(position, next, &others)])
-        }
         Fault::OtherClass => texts([right().replace(r#""class":7"#, r#""class":8"#), right()]),
         Fault::OtherTopic => {
             let other = update_of("other.topic", 1, now_us(), 0);
