@@ -16,7 +16,8 @@ kind = "synthetic"
 symbols = 2000
 updates_per_s = 2000.0
 """
-SMALL = ["--connections", "100", "--duration", "4s", "--ramp", "200ms"]
+SMALL = ["--connections", "100", "--ramp", "200ms"]
+SHORT = ["--duration", "4s"]
 RESTART_AFTER_S, LISTENS_S = 2, 15
 
 
@@ -36,7 +37,7 @@ class Scenarios(unittest.TestCase):
         return json.loads(out.splitlines()[-1])
 
     def run_small(self, name, *arguments):
-        report = self.report(self.start("--scenario", name, *SMALL, *arguments))
+        report = self.report(self.start("--scenario", name, *SMALL, *SHORT, *arguments))
         self.assertEqual(report["connections"]["established"], 100)
         self.assertTrue(report["expect"] and all(outcome["holds"] for outcome in report["expect"]))
         self.assertGreater(report["frames"]["total"], 0)
