@@ -102,6 +102,8 @@ impl Args {
         at_least_one("--connections", raw.connections as usize)?;
         at_least_one("--threads", raw.threads.unwrap_or(1))?;
         at_least_one("--publishers", raw.publishers as usize)?;
+        at_most("--threads", raw.threads.unwrap_or(1))?;
+        at_most("--publishers", raw.publishers as usize)?;
         at_least_one("--slow-bytes-per-s", raw.slow_bytes_per_s as usize)?;
         for (flag, value) in [("--slow", raw.slow), ("--stall", raw.stall), ("--hostile", raw.hostile)] {
             percent(flag, value)?;
@@ -253,6 +255,14 @@ fn percent(flag: &str, value: f64) -> Result<(), String> {
     if (0.0..=100.0).contains(&value) { Ok(()) } else { Err(format!("{flag} {value}: write 0 to 100")) }
 }
 
+/// Each is a thread with a ring or a connection of its own: far more than there are CPUs only hinder
+/// each other, and thousands bring the machine to a halt.
+const THREADS_MAX: usize = 256;
+
+fn at_most(flag: &str, value: usize) -> Result<(), String> {
+    if value <= THREADS_MAX { Ok(()) } else { Err(format!("{flag} {value}: write at most {THREADS_MAX}")) }
+}
+
 fn at_least_one(flag: &str, value: usize) -> Result<(), String> {
     if value > 0 { Ok(()) } else { Err(format!("{flag} 0: write 1 or more")) }
 }
@@ -302,6 +312,8 @@ mod tests {
             (&["--topics", "a", "--hostile-kinds", "rude"], "half-open"),
             (&["--topics", "a", "--stall-for", "1s"], "--stall PERCENT"),
             (&["--topics", "a", "--source-ip", "127.0.0"], "--source-ip"),
+            (&["--topics", "a", "--threads", "257"], "at most 256"),
+            (&["--topics", "a", "--publishers", "257"], "at most 256"),
             (
                 &[
                     "--topics",
