@@ -75,13 +75,22 @@ struct Row {
 /// `arguments` begin with the program's name.
 pub fn main(arguments: &[String]) -> ExitCode {
     let flags = Flags::parse_from(arguments);
+    if !(0.0..=1_000_000.0).contains(&flags.threshold) {
+        return crate::usage(&format!("--threshold {}: write 0 to 1000000 percent", flags.threshold));
+    }
     match (read(&flags.a), read(&flags.b)) {
         (Ok(a), Ok(b)) => {
             let rows = compare(&a, &b, flags.threshold);
             different_loads(&a, &b).iter().for_each(|what| eprintln!("loadgen: {what}"));
             print!("{}", table(&rows));
-            let regressed = rows.iter().filter(|row| row.regressed).count();
-            println!("{regressed} of {} figures are worse by more than {} %", rows.len(), flags.threshold);
+            let gone = gone(&a, &b);
+            gone.iter().for_each(|name| println!("{name:<24} B has no such figure, A has  worse"));
+            let regressed = rows.iter().filter(|row| row.regressed).count() + gone.len();
+            println!(
+                "{regressed} of {} figures are worse by more than {} %",
+                rows.len() + gone.len(),
+                flags.threshold
+            );
             if regressed > 0 { EXPECTATION_FAILED.into() } else { ExitCode::SUCCESS }
         }
         (a, b) => {
@@ -99,10 +108,17 @@ fn read(path: &Path) -> Result<Value, String> {
     Ok(report.to_json())
 }
 
+fn figure(report: &Value, name: &str) -> Option<f64> {
+    name.split('.').try_fold(report, |value, key| value.get(key)).and_then(Value::as_f64)
+}
+
+/// Figures that `a` has and `b` lost, as when a server was gone.
+fn gone(a: &Value, b: &Value) -> Vec<&'static str> {
+    let gone = |name: &&str| figure(a, name).is_some() && figure(b, name).is_none();
+    FIGURES.iter().map(|(name, ..)| *name).filter(gone).collect()
+}
+
 fn compare(a: &Value, b: &Value, threshold_percent: f64) -> Vec<Row> {
-    let figure = |report: &Value, name: &str| {
-        name.split('.').try_fold(report, |value, key| value.get(key)).and_then(Value::as_f64)
-    };
     let row = |&(name, worse, floor): &(&'static str, Worse, f64)| {
         let (a, b) = (figure(a, name)?, figure(b, name)?);
         let by = if worse == Worse::Up { b - a } else { a - b };
@@ -177,6 +193,12 @@ mod tests {
         };
         assert_eq!(different_loads(&report("x"), &report("x")), [""; 0]);
         assert_eq!(different_loads(&report("x"), &report("y")), [r#"run.machine differs: "x" and "y""#]);
+    }
+
+    #[test]
+    fn a_figure_that_went_missing_is_told() {
+        let (a, b) = (json!({"visible_ms": {"p99": 1.0}}), json!({"visible_ms": {"p99": null}}));
+        assert_eq!((gone(&a, &b), gone(&b, &a)), (vec!["visible_ms.p99"], vec![]));
     }
 
     #[test]

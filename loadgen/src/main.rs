@@ -21,7 +21,13 @@ mod url;
 mod watchlists;
 mod worker;
 
-use std::{fs, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use args::{Args, Flags, parse_with_scenario};
 use report::Report;
@@ -92,6 +98,9 @@ fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
     let examples = results.settled.examples.iter().chain(&results.compared.examples);
     examples.for_each(|example| eprintln!("loadgen: {example}"));
     eprint!("{}", report::summary::text(&report));
+    // First of all: a file that cannot be written must not cost the figures. A reader that has gone
+    // does not want them.
+    let _ = writeln!(io::stdout(), "{}", report.without_series().to_json());
     if let Some(path) = &args.report {
         write(path, &format!("{:#}\n", report.to_json()))?;
     }
@@ -102,7 +111,6 @@ fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
         report::hgrm::write(path, &results.tally)
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     }
-    println!("{}", report.without_series().to_json());
     established(&report)?;
     let holds = report.expect.iter().all(|outcome| outcome.holds);
     Ok(if holds { 0 } else { EXPECTATION_FAILED })

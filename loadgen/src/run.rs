@@ -85,6 +85,9 @@ pub fn interruptions() -> Result<Arc<AtomicBool>, String> {
 /// Loads the server as `args` say, or until it is `interrupted`. An error is a run-time failure:
 /// there is no report to trust.
 pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, String> {
+    if let Some(pid) = args.server_pid.filter(|pid| process::usage(*pid).is_none()) {
+        return Err(format!("--server-pid {pid}: there is no such process on this host"));
+    }
     let threads = threads(args)?;
     let clock = clock_offset(args)?;
     let shared = Arc::new(Shared::new(threads, clock.map_or(0, |clock| clock.us)));
@@ -265,7 +268,7 @@ fn sum(outcomes: &[Outcome], settled: &Settled) -> Tally {
 
 /// Rings to use, after a word on what will be tight.
 fn threads(args: &Args) -> Result<usize, String> {
-    let connections = (args.connections + args.hostile) as usize;
+    let connections = args.connections as usize + args.hostile as usize;
     let need = Need {
         connections: connections as u64,
         threads: args.threads.map(|threads| threads as u64),

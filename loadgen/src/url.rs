@@ -19,6 +19,9 @@ impl Url {
             .strip_prefix(scheme)
             .and_then(|rest| rest.strip_prefix("://"))
             .ok_or_else(|| format!("{text}: write {scheme}://HOST:PORT/… (no other scheme is spoken)"))?;
+        if rest.contains('#') {
+            return Err(format!("{text}: a fragment (#…) is never sent to a server; leave it out"));
+        }
         let split = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, target) = rest.split_at(split);
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
@@ -49,5 +52,6 @@ mod tests {
     #[test]
     fn another_scheme_is_refused() {
         assert!(Url::parse("wss://127.0.0.1:9001/ws", "ws").is_err());
+        assert!(Url::parse("ws://127.0.0.1:9001/ws#x", "ws").is_err());
     }
 }

@@ -26,6 +26,7 @@ RSS_MIB_MAX = 64
 BEFORE_CRASH_S, BACK_S, AFTER_S = 5, 60, 20
 LISTENS_S = 15
 # Of the generator: 512 B a connection and 8 B for each of the five topics it holds.
+MEMORY_CONNECTIONS_MIN = 50_000
 MEMORY_S, LOADGEN_BYTES_MAX = 5, 512 + 5 * 8
 # Closed connections keep their ports for a minute; the next row begins when few are left.
 SOCKETS_LEFT, SOCKETS_WAIT_S = 5000, 90
@@ -190,6 +191,9 @@ def tell(row, broken):
 
 def memory(rows):
     """loadgen's own memory by the difference between a fifth of the connections and all."""
+    if rows.args.connections < MEMORY_CONNECTIONS_MIN:
+        print(f"memory: skipped, below {MEMORY_CONNECTIONS_MIN} connections buffers outweigh them", file=sys.stderr)
+        return
     anonymous = {}
     few, many = rows.args.connections // 5, rows.args.connections
     for count in (few, many):

@@ -9,6 +9,9 @@ const RANGE_MAX: usize = 1_000_000;
 /// Topics to choose from: all are numbered, and one of our own atomic groups takes two words.
 const POOL_MAX: usize = catalog::WORDS_MAX / 2;
 
+/// Of a number in a range.
+const DIGITS_MAX: usize = 20;
+
 /// `--interests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interests {
@@ -100,7 +103,7 @@ fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let (from, to) = range.split_once("..").ok_or_else(refuse)?;
     let digits = from.len();
     let (from, to): (usize, usize) = (from.parse().map_err(|_| refuse())?, to.parse().map_err(|_| refuse())?);
-    if from > to || to - from >= RANGE_MAX {
+    if from > to || to - from >= RANGE_MAX || digits > DIGITS_MAX {
         return Err(refuse());
     }
     let tails = expand(tail)?;
@@ -119,7 +122,15 @@ mod tests {
     fn ranges_are_written_out_with_their_digits() {
         assert_eq!(patterns("a.S{08..10}, b.*").unwrap(), ["a.S08", "a.S09", "a.S10", "b.*"]);
         assert_eq!(patterns("x{0..1}.y{5..6}").unwrap(), ["x0.y5", "x0.y6", "x1.y5", "x1.y6"]);
-        for bad in ["a{1..", "a{1}", "a{3..2}", "a{x..3}", "a{0..1000000}", "a{0..999}{0..9999}"] {
+        for bad in [
+            "a{1..",
+            "a{1}",
+            "a{3..2}",
+            "a{x..3}",
+            "a{0..1000000}",
+            "a{0000000000000000000000000..1}",
+            "a{0..999}{0..9999}",
+        ] {
             assert!(patterns(bad).is_err(), "{bad}");
         }
     }

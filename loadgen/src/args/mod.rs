@@ -112,6 +112,9 @@ impl Args {
             let (slow, stall) = (raw.slow, raw.stall);
             return Err(format!("--slow {slow} and --stall {stall} are more than all connections"));
         }
+        if raw.duration.is_zero() || raw.duration > DURATION_MAX {
+            return Err(format!("--duration {:?}: write more than 0 and at most 1000h", raw.duration));
+        }
         if raw.stall == 0.0 && raw.stall_for.is_some() {
             return Err("--stall-for needs the --stall PERCENT that it ends".into());
         }
@@ -203,11 +206,14 @@ fn ramp(raw: &Flags) -> Result<Duration, String> {
     match (raw.ramp, raw.rate) {
         (Some(ramp), _) => Ok(ramp),
         (None, None) => Ok(Duration::ZERO),
-        (None, Some(rate)) if rate > 0.0 => Ok(Duration::from_secs_f64(f64::from(raw.connections) / rate)),
-        (None, Some(rate)) => Err(format!("--rate {rate}: write connects a second, more than 0")),
+        (None, Some(rate)) => Some(rate)
+            .filter(|rate| rate.is_finite() && *rate > 0.0)
+            .and_then(|rate| Duration::try_from_secs_f64(f64::from(raw.connections) / rate).ok())
+            .ok_or_else(|| format!("--rate {rate}: write connects a second, more than 0")),
     }
 }
 
+const DURATION_MAX: Duration = Duration::from_secs(1000 * 3600);
 const SEND_EVERY_MIN: Duration = Duration::from_millis(1);
 
 fn raw_mode(raw: &Flags) -> Result<Option<Raws>, String> {
@@ -313,6 +319,9 @@ mod tests {
             (&["--topics", "a", "--stall-for", "1s"], "--stall PERCENT"),
             (&["--topics", "a", "--source-ip", "127.0.0"], "--source-ip"),
             (&["--topics", "a", "--threads", "257"], "at most 256"),
+            (&["--topics", "a", "--rate", "1e-300"], "--rate"),
+            (&["--topics", "a", "--rate", "inf"], "--rate"),
+            (&["--topics", "a", "--duration", "0s"], "--duration"),
             (&["--topics", "a", "--publishers", "257"], "at most 256"),
             (
                 &[
