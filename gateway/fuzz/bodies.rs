@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use gateway::{
     clock::Now,
-    config::Config,
+    config::{Config, policy::Mode},
     inbox::{Inbox, Message},
     protocol,
     shard::{Application, Shard},
@@ -91,13 +91,22 @@ impl World {
     fn publish(&mut self) {
         let mut ops = Vec::new();
         if self.version == 0 {
-            ops.push(Op::Birth { topic: TopicId(0), name: "a.b".into() });
+            ops.push(Op::Birth { topic: TopicId(0), name: "a.b".into(), mode: Arc::new(Mode::Latest) });
         }
         self.version += 1;
         let (version, ts_us) = (self.version, self.now.wall_us);
         let json = Bytes::from(format!(r#"{{"topic":"a.b","v":{version},"ts":{ts_us},"data":1}}"#));
         let topic = TopicId(0);
-        ops.push(Op::Update(Update { topic, version, v: version, ts_us, due_us: ts_us, gone: false, json }));
+        ops.push(Op::Update(Update {
+            topic,
+            version,
+            v: version,
+            ts_us,
+            due_us: ts_us,
+            gone: false,
+            json,
+            changes: None,
+        }));
         // A full inbox only means that nothing is published this time.
         let _ = self.inbox.push(Message::Updates(Arc::new(Batch::new(version, ops))));
     }

@@ -6,6 +6,7 @@
 //! Between them lies one bounded [`inbox`] per shard.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -19,5 +20,6 @@ pub mod shard;
 pub mod shared;
 pub mod stats;
 pub mod system;
+pub mod table;
 pub mod topic;
 pub mod update;

@@ -49,7 +49,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         .iter()
         .map(|waker| Inbox::new(limits.inbox_updates, limits.inbox_bytes, waker.clone()))
         .collect();
-    let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, start);
+    let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, config.topics.clone(), start);
 
     let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;
     let data = shards.addr;

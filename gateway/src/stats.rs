@@ -25,6 +25,8 @@ pub enum Reason {
     Idle,
     /// 4001.
     PingTimeout,
+    /// 4004.
+    Behind,
     /// 4429.
     Rate,
     /// 4506.
@@ -36,7 +38,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::ClientClosed,
         Reason::SocketError,
         Reason::Draining,
@@ -48,6 +50,7 @@ impl Reason {
         Reason::Pinned,
         Reason::Idle,
         Reason::PingTimeout,
+        Reason::Behind,
         Reason::Rate,
         Reason::Malformed,
         Reason::HandshakeTimeout,
@@ -67,6 +70,7 @@ impl Reason {
             Reason::Pinned => "pinned_bytes",
             Reason::Idle => "idle",
             Reason::PingTimeout => "ping_timeout",
+            Reason::Behind => "behind",
             Reason::Rate => "rate",
             Reason::Malformed => "malformed",
             Reason::HandshakeTimeout => "handshake_timeout",
@@ -122,6 +126,13 @@ pub struct Stats {
     pub classes_refused: u64,
     /// Subscriptions refused since their patterns would exceed `[limits] shard_patterns`.
     pub patterns_refused: u64,
+    /// Gauge: keys of keyed topics.
+    pub keys: u64,
+    /// Tombstones of keys dropped, and updates dropped from streams' rings.
+    pub key_tombstones_dropped: u64,
+    pub stream_dropped: u64,
+    /// Gaps told in frames built.
+    pub gaps: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: ring::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
@@ -168,6 +179,10 @@ impl Default for Stats {
             catchups_out: 0,
             classes_refused: 0,
             patterns_refused: 0,
+            keys: 0,
+            key_tombstones_dropped: 0,
+            stream_dropped: 0,
+            gaps: 0,
             ring: ring::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,

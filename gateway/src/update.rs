@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
+use crate::{changes::Changes, config::policy::Mode};
+
 /// A topic's number, the same on every shard. Given out by the sequencer; used again only after
 /// [`Op::Forget`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +32,10 @@ pub struct Update {
     /// The topic was removed; the update is its tombstone.
     pub gone: bool,
     /// The update as it stands in a frame: `{"topic":…,"v":…,"ts":…,"data":…}` or `{…,"gone":true}`.
+    /// With `changes` only its head: `{"topic":…,"v":…,"ts":…,`.
     pub json: Bytes,
+    /// Of a keyed topic, unless it is gone. Never [`crate::changes::Base::Whole`]: only what differs crosses.
+    pub changes: Option<Arc<Changes>>,
 }
 
 /// One step of a shard's topic table.
@@ -40,6 +45,7 @@ pub enum Op {
     Birth {
         topic: TopicId,
         name: Arc<str>,
+        mode: Arc<Mode>,
     },
     Update(Update),
     /// A tombstone is dropped: positions below its `version` can no longer be answered exactly.
@@ -63,7 +69,7 @@ impl Batch {
     pub fn new(version: u64, ops: Vec<Op>) -> Self {
         let bytes = |op: &Op| match op {
             Op::Birth { name, .. } => name.len(),
-            Op::Update(update) => update.json.len(),
+            Op::Update(update) => update.json.len() + update.changes.as_ref().map_or(0, |c| c.bytes()),
             Op::Forget { .. } => 0,
         };
         let bytes = ops.iter().map(bytes).sum();

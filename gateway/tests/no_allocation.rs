@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use gateway::{
     clock::Now,
-    config::Config,
+    config::{Config, policy::Mode},
     inbox::{Inbox, Message},
     shard::{Application, Shard},
     shared::Shared,
@@ -100,8 +100,18 @@ impl World {
         let (topic, version) = (TopicId(0), self.version);
         let json = format!(r#"{{"topic":"t.x","v":{version},"ts":1,"data":{version}}}"#).into();
         let (ts_us, due_us) = (self.now.wall_us, self.now.wall_us);
-        let update = Op::Update(Update { topic, version, v: version, ts_us, due_us, gone: false, json });
-        let birth = (version == 1).then(|| Op::Birth { topic, name: "t.x".into() });
+        let update = Op::Update(Update {
+            topic,
+            version,
+            v: version,
+            ts_us,
+            due_us,
+            gone: false,
+            json,
+            changes: None,
+        });
+        let birth =
+            (version == 1).then(|| Op::Birth { topic, name: "t.x".into(), mode: Arc::new(Mode::Latest) });
         let batch = Batch::new(version, birth.into_iter().chain([update]).collect());
         self.inbox.push(Message::Updates(Arc::new(batch))).unwrap();
     }

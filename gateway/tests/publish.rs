@@ -8,11 +8,11 @@ use std::{
 };
 
 use gateway::{
-    config::{Config, Limits},
+    config::{Config, Limits, policy::Policies},
     control::{
         admin::Admin,
         listener::Listener,
-        sequencer::{Sequencer, new_epoch},
+        sequencer::{Body, Item, Sequencer, new_epoch},
         source::SourceCounters,
     },
     inbox::{Inbox, Message},
@@ -47,7 +47,8 @@ impl Gateway {
 
     fn start_with(limits: Limits) -> Self {
         let inbox = Inbox::new(100_000, usize::MAX, ring::Waker::unconnected());
-        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
+        let sequencer =
+            Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
         let data = "127.0.0.1:9001".parse().unwrap();
         let admin = Admin::new(sequencer, shared.clone(), Arc::new(SourceCounters::default()), data, &limits);

@@ -7,8 +7,8 @@ use std::{
 };
 
 use gateway::{
-    config::{Config, Limits},
-    control::sequencer::{Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    config::{Config, Limits, policy::Policies},
+    control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
     inbox::{Inbox, Message},
     update::{Op, TopicId, Update},
 };
@@ -22,15 +22,16 @@ fn inbox(updates_max: usize) -> Arc<Inbox> {
 }
 
 fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
-    Sequencer::new(new_epoch(), inboxes.to_vec(), limits, Instant::now())
+    Sequencer::new(new_epoch(), inboxes.to_vec(), limits, Policies::default(), Instant::now())
 }
 
 fn item(topic: &str, data: &str) -> Item {
-    Item { topic: topic.into(), data: data.to_owned().into(), ts_us: None, due_us: 7, gone: false }
+    let body = Body::Data(data.to_owned().into());
+    Item { topic: topic.into(), body, ts_us: None, due_us: 7 }
 }
 
 fn gone(topic: &str) -> Item {
-    Item { gone: true, ..item(topic, "") }
+    Item { body: Body::Gone, ..item(topic, "") }
 }
 
 fn batches(inbox: &Inbox) -> Vec<(u64, Vec<Op>)> {

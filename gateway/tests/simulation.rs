@@ -5,20 +5,26 @@
 
 mod support;
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use gateway::{
-    config::Config,
-    control::sequencer::{Grouping, Item},
+    changes::{Base, Changes},
+    config::{
+        Config,
+        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    },
+    control::sequencer::{Body, Grouping, Item},
 };
 use proto::encode::Opcode;
 use ring::{Sockets, sim::PeerEnd};
-use support::{EPOCH, World, subscriber::AskedOp};
+use support::{EPOCH, Peer, World, publisher::Publisher, subscriber::AskedOp};
 
 const STEPS_DEFAULT: u64 = 100_000;
 const STEPS_OF_EPISODE: u64 = 2_000;
 const SLOTS: u32 = 48;
 const INTERVALS_MS: [Option<u64>; 7] = [None, Some(0), Some(20), Some(100), Some(250), Some(900), Some(3000)];
+/// Of a keyed topic; two fewer are allowed.
+const KEYS: usize = 12;
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A subscription of a connection that is gone, to resume from.
@@ -145,7 +151,24 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.ping = ms(&rng.u64(1000..6000));
     limits.pong = ms(&rng.u64(500..3000));
     config.server.drain = ms(&rng.u64(500..8000));
+    config.topics = random_policies(rng);
     config
+}
+
+fn random_policies(rng: &mut fastrand::Rng) -> Policies {
+    let keyed = |rng: &mut fastrand::Rng| {
+        Mode::Keyed(Keyed { keys: KEYS - 2, key_tombstones: rng.usize(..5), table_bytes: 1 << 20 })
+    };
+    let stream = |rng: &mut fastrand::Rng, behind| {
+        let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..40));
+        Mode::Stream(Stream { history, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind })
+    };
+    let policy = |pattern, mode| Policy { pattern: Glob::parse(pattern).unwrap(), mode: Arc::new(mode) };
+    Policies::new(vec![
+        policy("k.*", keyed(rng)),
+        policy("s.gap.*", stream(rng, Behind::Gap)),
+        policy("s.close.*", stream(rng, Behind::Close)),
+    ])
 }
 
 impl Simulation {
@@ -157,9 +180,10 @@ impl Simulation {
         world.net.set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
         let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);
         let numbered = (0..40).map(|i| format!("{}.{}.t{i}", ["m", "n"][i % 2], ["x", "y", "z"][i % 3]));
-        let topics: Vec<String> = topics.chain(numbered).collect();
-        let wide =
-            ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*"].map(str::to_owned);
+        let others = ["k.0", "k.1", "k.2", "s.gap.0", "s.gap.1", "s.close.0"].map(str::to_owned);
+        let topics: Vec<String> = topics.chain(numbered).chain(others.clone()).chain(others).collect();
+        let wide = ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*", "k.*", "s.*"]
+            .map(str::to_owned);
         let patterns = wide.into_iter().chain(topics.iter().cloned()).collect();
         let clients = rng.usize(4..16);
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
@@ -220,7 +244,7 @@ impl Simulation {
         if self.rng.u8(..6) == 0 {
             let topic = self.rng.choice(&self.topics).unwrap();
             if self.world.publisher.lives(topic) {
-                items.push(Item { gone: true, ..self.world.item(topic, "") });
+                items.push(Item { body: Body::Gone, ..self.world.item(topic, "") });
             }
         }
         self.world.publisher.publish(&items, grouping);
@@ -229,11 +253,37 @@ impl Simulation {
     fn item(&mut self) -> Item {
         let pad = "x".repeat(self.rng.usize(..120));
         let topic = self.rng.choice(&self.topics).unwrap();
+        if topic.starts_with("k.") {
+            let topic = topic.clone();
+            return self.keyed_item(&topic);
+        }
         let mut item = self.world.item(topic, &format!(r#"{{"n":{},"pad":"{pad}"}}"#, self.rng.u32(..)));
         if self.rng.bool() {
             item.ts_us = Some(item.due_us - self.rng.i64(0..2_000_000));
         }
         item
+    }
+
+    /// Changes of a few keys, now and then from an empty table or as a whole object.
+    fn keyed_item(&mut self, topic: &str) -> Item {
+        let item = self.world.item(topic, "{}");
+        let count = self.rng.usize(..5);
+        let keys = self.rng.choose_multiple(0..KEYS, count);
+        let value = |rng: &mut fastrand::Rng| "7".repeat(rng.usize(1..30));
+        if self.rng.u8(..10) == 0 {
+            let members = keys.iter().map(|key| format!(r#""k{key}":{}"#, value(&mut self.rng)));
+            let object = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            return Item { body: Body::Data(object.into()), ..item };
+        }
+        let reset = self.rng.u8(..30) == 0;
+        let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
+        for key in keys {
+            match self.rng.u8(..3) {
+                0 => changes.del(&format!("k{key}")).unwrap(),
+                _ => changes.set(&format!("k{key}"), value(&mut self.rng).as_bytes()).unwrap(),
+            }
+        }
+        Item { body: Body::Changes(changes.into()), ..item }
     }
 
     fn act(&mut self, peer: usize) {
@@ -399,6 +449,7 @@ impl Simulation {
                     1001 => self.draining,
                     4000 => peer.model.subs.is_empty(),
                     4001 => was_slow(conduct, now_us),
+                    4004 => fell_behind(peer, &self.world.publisher),
                     4506 => conduct.garbage > 20,
                     other => conduct.violation == Some(*other),
                 };
@@ -490,6 +541,14 @@ impl Simulation {
         tally.resets +=
             u64::from(self.world.net.peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset);
     }
+}
+
+/// It missed updates of a stream that closes who does.
+fn fell_behind(peer: &Peer, publisher: &Publisher) -> bool {
+    peer.model
+        .subs
+        .iter()
+        .any(|sub| publisher.overran(|at| sub.matches(&publisher.topics[at].name), sub.version, true))
 }
 
 fn was_slow(conduct: &Conduct, now_us: u64) -> bool {

@@ -16,7 +16,7 @@ use std::{
 
 use contract::{Gateway, Socket, command, http};
 use gateway::{
-    config::{Config, Limits, Source},
+    config::{Config, Limits, Source, policy::Policies},
     control::{
         sequencer::{Sequencer, new_epoch},
         source::websocket::{self, counters::Counters},
@@ -326,7 +326,8 @@ impl Alone {
         let Source::Websocket(source) = config.sources[0].clone() else { panic!("{config:?}") };
         let limits = Limits { inbox_updates, ..config.limits };
         let inbox = Inbox::new(inbox_updates, usize::MAX, ring::Waker::unconnected());
-        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now());
+        let sequencer =
+            Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let counters = Arc::new(Counters::new("x"));
         let (numbering, counting) = (sequencer.clone(), counters.clone());
         tokio::spawn(async move { websocket::run(&numbering, &source, &counting, &limits).await });

@@ -4,8 +4,8 @@ use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
     Config, Fanout, Limits, Server, Source,
-    mapping::Entry,
     read::{Named, Problem, Reader, Section, to_int},
+    topic::policies,
     unit::{show_duration, show_size},
     websocket::websocket,
 };
@@ -28,11 +28,11 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let sources = sources(&mut reader, dir);
-    topics(&mut reader);
+    let topics = policies(&mut reader);
     reader.finish(&["server", "fanout", "limits", "source", "topic"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
-        return Ok(Config { server, fanout, limits, sources });
+        return Ok(Config { server, fanout, limits, sources, topics });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
@@ -264,9 +264,6 @@ fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
                     let text = format!("two sources are called {name:?}; give each another name");
                     section.problem(section.line(), text);
                 }
-                if source.iter().any(|source| source.map.iter().any(Entry::has_levels)) {
-                    section.problem(section.line(), "levels are not available in this version; publish data");
-                }
                 sources.extend(source.map(|source| Source::Websocket(source.into())));
             }
             _ => {
@@ -282,26 +279,4 @@ fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
         reader.problem(1, format!("there are {} sources; the most is {SOURCES_MAX}", sources.len()));
     }
     sources
-}
-
-/// Mode `latest`, the only one of this version, is what every topic has anyway: checked, then dropped.
-fn topics(reader: &mut Reader) {
-    for table in reader.sections("topic") {
-        let mut section = reader.open("topic", table);
-        let pattern = section.text("pattern", "");
-        let glob = pattern.value.replace('*', "x");
-        if let Err(bad) = crate::topic::check_topic(&glob) {
-            let line = pattern.line.unwrap_or(section.line());
-            section.problem(
-                line,
-                format!("pattern = {:?}: {bad}; write a glob like \"*.trade.*\"", pattern.value),
-            );
-        }
-        section.read("mode", (), |value| match value.as_str() {
-            Some("latest") => Ok(()),
-            Some("stream" | "keyed") => Err("not available in this version; write \"latest\"".to_owned()),
-            _ => Err("write \"latest\"".to_owned()),
-        });
-        section.finish();
-    }
 }

@@ -67,13 +67,6 @@ pub enum Key {
     BySide { side: Pointer, keys: Vec<(String, String)> },
 }
 
-impl Entry {
-    /// It makes a table of price levels.
-    pub(super) fn has_levels(&self) -> bool {
-        matches!(self.body, Body::Levels { .. })
-    }
-}
-
 /// Reads the `[[source.map]]` of a source.
 pub(super) fn entries(source: &mut Section) -> Vec<Entry> {
     let tables = source.sections("map", "source.map");

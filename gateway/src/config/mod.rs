@@ -3,8 +3,10 @@
 mod check;
 pub mod mapping;
 pub mod pointer;
+pub mod policy;
 mod read;
 mod render;
+mod topic;
 pub mod unit;
 pub mod websocket;
 
@@ -19,6 +21,7 @@ use std::{
 use thiserror::Error;
 
 use crate::system::Machine;
+use policy::Policies;
 use websocket::Websocket;
 
 /// What runs without `--config`.
@@ -34,6 +37,7 @@ pub struct Config {
     pub fanout: Fanout,
     pub limits: Limits,
     pub sources: Vec<Source>,
+    pub topics: Policies,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ use super::{
     Config, Fanout, Limits, Server, Source,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
+    policy::{Behind, Mode, Policy},
     unit::{show_duration, show_size},
     websocket::Websocket,
 };
@@ -21,6 +22,9 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     limits(&mut text, &config.limits, connections);
     for source in &config.sources {
         self::source(&mut text, source);
+    }
+    for policy in &config.topics.entries {
+        self::policy(&mut text, policy);
     }
     text.0
 }
@@ -149,6 +153,28 @@ fn levels(levels: &Levels) -> String {
     };
     let pointers = [pair("path", &levels.path), pair("price", &levels.price), pair("size", &levels.size)];
     table(key.into_iter().chain(pointers))
+}
+
+fn policy(text: &mut Text, policy: &Policy) {
+    text.section("[[topic]]");
+    text.quoted("pattern", policy.pattern.as_str());
+    match &*policy.mode {
+        Mode::Latest => text.quoted("mode", "latest"),
+        Mode::Keyed(keyed) => {
+            text.quoted("mode", "keyed");
+            text.plain("keys", keyed.keys);
+            text.plain("key_tombstones", keyed.key_tombstones);
+            text.size("table_bytes", keyed.table_bytes);
+        }
+        Mode::Stream(stream) => {
+            text.quoted("mode", "stream");
+            text.plain("history", stream.history);
+            text.plain("ring_updates", stream.ring_updates);
+            text.size("ring_bytes", stream.ring_bytes);
+            text.duration("ring_age", stream.ring_age.unwrap_or_default());
+            text.quoted("behind", if stream.behind == Behind::Gap { "gap" } else { "close" });
+        }
+    }
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

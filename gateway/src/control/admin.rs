@@ -216,9 +216,7 @@ async fn remove(State(admin): App, uri: Uri) -> Response {
     match admin.sequencer.remove(&name).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),
-        Err(why @ (Why::TooMany { .. } | Why::TooLong { .. })) => {
-            refuse(StatusCode::BAD_REQUEST, why.to_string())
-        }
+        Err(why) => refuse(StatusCode::BAD_REQUEST, why.to_string()),
     }
 }
 

@@ -1,20 +1,33 @@
 //! One update as publishers and feed files write it: a JSON object.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet, fmt};
 
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
+
+use crate::changes::{Base, Changes};
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.
 #[derive(Debug)]
 pub struct Line<'a> {
     pub topic: Cow<'a, str>,
-    /// As it was written, byte for byte.
-    pub data: &'a str,
+    pub value: Value<'a>,
     /// Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// Microseconds since the start of the file.
     pub at_us: Option<u64>,
+}
+
+/// What is published.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// As it was written, byte for byte.
+    Data(&'a str),
+    /// Of `set`, `del` and `reset`.
+    Changes(Changes),
 }
 
 #[derive(Deserialize)]
@@ -25,10 +38,16 @@ struct Raw<'a> {
     data: Option<&'a RawValue>,
     ts: Option<i64>,
     at_us: Option<u64>,
-    set: Option<IgnoredAny>,
-    del: Option<IgnoredAny>,
-    reset: Option<IgnoredAny>,
+    #[serde(borrow)]
+    set: Option<Members<'a>>,
+    #[serde(borrow)]
+    del: Option<Vec<Text<'a>>>,
+    reset: Option<bool>,
 }
+
+/// serde borrows a text only where it is told to.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Line<'a> {
     /// The error says what is wrong in words for the publisher.
@@ -38,12 +57,66 @@ impl<'a> Line<'a> {
             return Err(r#"not a JSON object like {"topic":"…","data":…}"#.to_owned());
         }
         let raw: Raw = serde_json::from_slice(json).map_err(|e| format!("not an update: {e}"))?;
-        if raw.set.is_some() || raw.del.is_some() || raw.reset.is_some() {
-            return Err("set, del and reset are not available in this version; publish data".to_owned());
-        }
         let topic = raw.topic.ok_or("topic is missing")?;
-        let data = raw.data.ok_or("data is missing; write null where there is none")?.get();
-        Ok(Self { topic, data, ts_us: raw.ts, at_us: raw.at_us })
+        let keyed = raw.set.is_some() || raw.del.is_some() || raw.reset.is_some();
+        let value = match raw.data {
+            Some(_) if keyed => {
+                return Err("data stands beside set, del or reset; give one or the other".into());
+            }
+            Some(data) => Value::Data(data.get()),
+            None if keyed => Value::Changes(changes(raw.set, raw.del, raw.reset)?),
+            None => return Err("data is missing; write null where there is none".into()),
+        };
+        Ok(Self { topic, value, ts_us: raw.ts, at_us: raw.at_us })
+    }
+}
+
+fn changes(
+    set: Option<Members<'_>>,
+    del: Option<Vec<Text<'_>>>,
+    reset: Option<bool>,
+) -> Result<Changes, String> {
+    let base = if reset == Some(true) { Base::Empty } else { Base::Held };
+    let (set, del) = (set.map_or_else(Vec::new, |set| set.0), del.unwrap_or_default());
+    if !del.is_empty() {
+        let set: HashSet<&str> = set.iter().map(|(key, _)| &**key).collect();
+        if let Some(Text(key)) = del.iter().find(|key| set.contains(&*key.0)) {
+            return Err(format!("key {key:?} stands in set and in del; give it in one of them"));
+        }
+    }
+    let mut changes = Changes::new(base);
+    let mut write = || {
+        set.iter().try_for_each(|(key, value)| changes.set(key, value.get().as_bytes()))?;
+        del.iter().try_for_each(|Text(key)| changes.del(key))
+    };
+    write().map_err(|long: crate::changes::LongKey| long.to_string())?;
+    Ok(changes)
+}
+
+/// An object's members in order, values byte for byte.
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of keys and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    members.push((key, value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Read)
     }
 }
 

@@ -2,6 +2,7 @@
 //! order. One tokio thread.
 
 pub mod admin;
+pub mod item;
 mod line;
 pub mod listener;
 pub mod metrics;
@@ -10,6 +11,7 @@ mod process;
 pub mod publish;
 pub mod sequencer;
 pub mod source;
+mod table;
 pub mod topics;
 
 use std::{

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    line::Line,
-    sequencer::{Grouping, Item, Refused, Sequencer},
+    line::{Line, Value},
+    sequencer::{Body, Grouping, Item, Refused, Sequencer},
 };
 
 /// Lines of NDJSON taken in one step.
@@ -129,8 +129,11 @@ fn parse_item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
         check_ts(ts_us, due_us)?;
     }
     let topic = line.topic.as_ref().into();
-    let data = body.slice_ref(line.data.as_bytes());
-    Ok(Item { topic, data, ts_us: line.ts_us, due_us, gone: false })
+    let body = match line.value {
+        Value::Data(data) => Body::Data(body.slice_ref(data.as_bytes())),
+        Value::Changes(changes) => Body::Changes(changes.into()),
+    };
+    Ok(Item { topic, body, ts_us: line.ts_us, due_us })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

@@ -1,7 +1,6 @@
 //! The one place that gives updates their numbers and their order.
 
 use std::{
-    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -10,11 +9,14 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use super::topics::{Item, Why};
-use super::topics::{Row, Topics};
+pub use super::item::{Body, Item, Why};
+use super::topics::{Group, Row, Topics};
 use crate::{
     clock::{Clock, Now},
-    config::Limits,
+    config::{
+        Limits,
+        policy::{Mode, Policies},
+    },
     inbox::{Inbox, Message},
     update::Batch,
 };
@@ -58,8 +60,9 @@ pub struct Counters {
     pub waits: u64,
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
-    /// Gauges: topics that exist, tombstones kept, the position.
+    /// Gauges: topics that exist, keys of their tables, tombstones kept, the position.
     pub topics: usize,
+    pub keys: usize,
     pub tombstones: usize,
     pub version: u64,
 }
@@ -101,9 +104,15 @@ pub enum NotPublished {
 
 impl Sequencer {
     /// `start` is the process's, for [`Clock`]. `epoch` as from [`new_epoch`].
-    pub fn new(epoch: Arc<str>, inboxes: Vec<Arc<Inbox>>, limits: &Limits, start: Instant) -> Arc<Self> {
+    pub fn new(
+        epoch: Arc<str>,
+        inboxes: Vec<Arc<Inbox>>,
+        limits: &Limits,
+        policies: Policies,
+        start: Instant,
+    ) -> Arc<Self> {
         let state = State {
-            topics: Topics::new(limits),
+            topics: Topics::new(limits, policies),
             version: 0,
             clock: Clock::new(start),
             counters: Counters::default(),
@@ -181,7 +190,7 @@ impl Sequencer {
     /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
     pub async fn remove(&self, topic: &str) -> Result<u64, Why> {
         let due_us = self.now().wall_us;
-        let item = Item { topic: topic.into(), data: Bytes::new(), ts_us: None, due_us, gone: true };
+        let item = Item { topic: topic.into(), body: Body::Gone, ts_us: None, due_us };
         self.publish(&[item], Grouping::Single).await.map_err(|refused| refused.why)
     }
 
@@ -193,6 +202,11 @@ impl Sequencer {
     /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
     pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
         self.state().topics.list(prefix, after, limit)
+    }
+
+    /// Whether no update of the topic may be left out for a newer one.
+    pub fn each_counts(&self, topic: &str) -> bool {
+        self.state().topics.mode(topic) != &Mode::Latest
     }
 
     /// Adds one to [`Counters::refused`], for an item that did not get as far as being numbered.
@@ -209,7 +223,8 @@ impl Sequencer {
         let state = self.state();
         let (topics, tombstones) = state.topics.count();
         let tombstones_dropped = state.topics.tombstones_dropped();
-        Counters { topics, tombstones, tombstones_dropped, version: state.version, ..state.counters }
+        let keys = state.topics.keys();
+        Counters { topics, keys, tombstones, tombstones_dropped, version: state.version, ..state.counters }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,17 +234,21 @@ impl Sequencer {
 
 impl State {
     fn number_group(&mut self, items: &[Item]) -> Result<Batch, Refused> {
-        let mut births = HashSet::new();
+        let mut group = Group::of(items.len());
+        let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            if let Err(why) = self.topics.admit(item, &mut births) {
-                self.counters.refused += 1;
-                return Err(Refused { index, why });
+            match self.topics.admit(item, &mut group) {
+                Ok(changes) => admitted.push(changes),
+                Err(why) => {
+                    self.counters.refused += 1;
+                    return Err(Refused { index, why });
+                }
             }
         }
         self.version += 1;
-        let mut ops = Vec::with_capacity(items.len() + births.len());
-        for item in items {
-            self.topics.apply(item, self.version, &mut ops);
+        let mut ops = Vec::with_capacity(items.len());
+        for (item, changes) in items.iter().zip(admitted) {
+            self.topics.apply(item, changes, self.version, &mut ops);
         }
         Ok(Batch::new(self.version, ops))
     }
@@ -238,10 +257,10 @@ impl State {
         let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
         for item in items.iter().take(BATCH_UPDATES) {
-            match self.topics.admit(item, &mut HashSet::new()) {
-                Ok(()) => {
+            match self.topics.admit(item, &mut Group::of(1)) {
+                Ok(changes) => {
                     self.version += 1;
-                    self.topics.apply(item, self.version, &mut ops);
+                    self.topics.apply(item, changes, self.version, &mut ops);
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {

@@ -1,7 +1,7 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::Write,
     ops::Bound,
     sync::Arc,
@@ -9,52 +9,21 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use thiserror::Error;
 
+use super::{
+    item::{Body, Item, Why, check_value},
+    table::{self, Preview, changes_of},
+};
 use crate::{
-    config::Limits,
-    topic::{BadTopic, check_topic},
+    changes::Changes,
+    config::{
+        Limits,
+        policy::{Keyed, Mode, Policies},
+    },
+    table::Table,
+    topic::check_topic,
     update::{Op, TopicId, Update},
 };
-
-/// An update on its way in, not yet numbered.
-#[derive(Debug, Clone)]
-pub struct Item {
-    pub topic: Arc<str>,
-    /// JSON, checked; passed on byte for byte. Unused when `gone`.
-    pub data: Bytes,
-    /// The publisher's own time. Microseconds since the Unix epoch.
-    pub ts_us: Option<i64>,
-    /// When it was taken in or due. Microseconds since the Unix epoch.
-    pub due_us: i64,
-    /// Removes the topic.
-    pub gone: bool,
-}
-
-/// Why an item was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Why {
-    #[error(transparent)]
-    BadTopic(#[from] BadTopic),
-    #[error(
-        "topic {topic} would be one too many: there are {max} already; raise [limits] topics or DELETE some"
-    )]
-    TooMany { topic: Arc<str>, max: usize },
-    #[error(
-        "data of topic {topic} has {bytes} bytes, [limits] value_bytes is {max}: divide it or raise that"
-    )]
-    TooLong { topic: Arc<str>, bytes: usize, max: usize },
-    #[error("there is no topic {topic}")]
-    Unknown { topic: Arc<str> },
-}
-
-/// `bytes_max`: `[limits] value_bytes`.
-pub fn check_value(topic: &str, data: &[u8], bytes_max: usize) -> Result<(), Why> {
-    if data.len() <= bytes_max {
-        return Ok(());
-    }
-    Err(Why::TooLong { topic: topic.into(), bytes: data.len(), max: bytes_max })
-}
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +41,28 @@ struct Topic {
     version: u64,
     ts_us: i64,
     gone: bool,
+    /// As in [`Update::json`].
     json: Bytes,
+    mode: Arc<Mode>,
+    /// Of a keyed topic.
+    table: Option<Box<Table>>,
+}
+
+/// What earlier items of the same group would do, none of which is applied yet.
+#[derive(Debug, Default)]
+pub struct Group<'a> {
+    /// It has one item only, so that nothing needs to be previewed.
+    is_single: bool,
+    /// Topics that they bring to life.
+    births: HashSet<&'a str>,
+    tables: HashMap<&'a str, Preview>,
+}
+
+impl Group<'_> {
+    /// Of so many items.
+    pub fn of(items: usize) -> Self {
+        Self { is_single: items == 1, ..Self::default() }
+    }
 }
 
 /// All topics by name, and the tombstones of those removed lately.
@@ -86,6 +76,9 @@ pub struct Topics {
     tombstones_max: usize,
     tombstones_dropped: u64,
     value_bytes_max: usize,
+    policies: Policies,
+    /// Keys of all tables.
+    keys: usize,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -95,7 +88,7 @@ pub struct Topics {
 }
 
 impl Topics {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, policies: Policies) -> Self {
         Self {
             by_name: BTreeMap::new(),
             live: 0,
@@ -104,6 +97,8 @@ impl Topics {
             tombstones_max: limits.tombstones,
             tombstones_dropped: 0,
             value_bytes_max: limits.value_bytes,
+            policies,
+            keys: 0,
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -111,33 +106,46 @@ impl Topics {
         }
     }
 
-    /// Whether `item` may be applied. `births` are the topics that earlier items of the same group bring to life.
-    pub fn admit<'a>(&self, item: &'a Item, births: &mut HashSet<&'a str>) -> Result<(), Why> {
-        check_value(&item.topic, &item.data, self.value_bytes_max)?;
+    /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
+    /// topic is keyed.
+    pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
+        check_value(&item.topic, item.body.bytes(), self.value_bytes_max)?;
         let known = self.by_name.get(&*item.topic);
-        if known.is_some_and(|t| !t.gone) || births.contains(&*item.topic) {
-            return Ok(());
-        }
-        if item.gone {
+        let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
+        if item.body.is_gone() && !lives {
             return Err(Why::Unknown { topic: item.topic.clone() });
         }
-        if known.is_none() {
+        if known.is_none() && !lives {
             check_topic(&item.topic)?;
         }
-        if self.live + births.len() >= self.live_max {
+        if !lives && self.live + group.births.len() >= self.live_max {
             return Err(Why::TooMany { topic: item.topic.clone(), max: self.live_max });
         }
-        births.insert(&item.topic);
-        Ok(())
+        let changes = match self.mode(&item.topic) {
+            Mode::Keyed(bounds) => {
+                let changes = changes_of(item)?;
+                let table = known.and_then(|topic| topic.table.as_deref());
+                check_table(table, item, &changes, bounds, group)?;
+                Some(changes)
+            }
+            _ if matches!(item.body, Body::Changes(_)) => {
+                return Err(Why::NotKeyed { topic: item.topic.clone() });
+            }
+            _ => None,
+        };
+        if !lives {
+            group.births.insert(&item.topic);
+        }
+        Ok(changes.filter(|_| !item.body.is_gone()))
     }
 
-    /// Numbers an admitted item and appends what the shards have to do.
-    pub fn apply(&mut self, item: &Item, version: u64, ops: &mut Vec<Op>) {
+    /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted.
+    pub fn apply(&mut self, item: &Item, changes: Option<Arc<Changes>>, version: u64, ops: &mut Vec<Op>) {
         if !self.by_name.contains_key(&*item.topic) {
             self.give_birth(&item.topic, ops);
         }
         let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
-        match (topic.gone, item.gone) {
+        match (topic.gone, item.body.is_gone()) {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
@@ -148,11 +156,20 @@ impl Topics {
             }
             _ => {}
         }
-        topic.gone = item.gone;
+        topic.gone = item.body.is_gone();
         topic.v += 1;
         topic.version = version;
         topic.ts_us = item.ts_us.unwrap_or(item.due_us);
-        topic.json = encode(&mut self.scratch, item, topic.v, topic.ts_us);
+        let keys_before = topic.table.as_ref().map_or(0, |table| table.len());
+        let changes = match changes {
+            Some(changes) => Some(table::apply(topic.table.get_or_insert_default(), &changes)),
+            None => {
+                topic.table = None;
+                None
+            }
+        };
+        self.keys = self.keys + topic.table.as_ref().map_or(0, |table| table.len()) - keys_before;
+        topic.json = encode(&mut self.scratch, item, changes.is_some(), topic.v, topic.ts_us);
         ops.push(Op::Update(Update {
             topic: topic.id,
             version,
@@ -161,6 +178,7 @@ impl Topics {
             due_us: item.due_us,
             gone: topic.gone,
             json: topic.json.clone(),
+            changes,
         }));
         while self.tombstones.len() > self.tombstones_max {
             self.forget_oldest(ops);
@@ -169,7 +187,9 @@ impl Topics {
 
     /// The topic's last update as JSON; `None` where there is no such topic.
     pub fn get(&self, name: &str) -> Option<Bytes> {
-        self.by_name.get(name).filter(|t| !t.gone).map(|t| t.json.clone())
+        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        let Some(table) = &topic.table else { return Some(topic.json.clone()) };
+        Some([&topic.json[..], br#""data":"#, &table::object(table), b"}"].concat().into())
     }
 
     /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
@@ -193,6 +213,16 @@ impl Topics {
         (self.live, self.tombstones.len())
     }
 
+    /// Of a topic, be it there or not.
+    pub fn mode(&self, name: &str) -> &Mode {
+        self.by_name.get(name).map_or_else(|| &**self.policies.mode(name), |topic| &topic.mode)
+    }
+
+    /// Keys of all keyed topics.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
     /// Since the start.
     pub fn tombstones_dropped(&self) -> u64 {
         self.tombstones_dropped
@@ -204,9 +234,19 @@ impl Topics {
             TopicId(self.ids - 1)
         });
         // As its own tombstone it comes to life by its first update like any topic that comes back.
-        let unborn = Topic { id, v: self.v_floor, version: 0, ts_us: 0, gone: true, json: Bytes::new() };
+        let mode = self.policies.mode(name).clone();
+        let unborn = Topic {
+            id,
+            v: self.v_floor,
+            version: 0,
+            ts_us: 0,
+            gone: true,
+            json: Bytes::new(),
+            mode: mode.clone(),
+            table: None,
+        };
         self.by_name.insert(name.clone(), unborn);
-        ops.push(Op::Birth { topic: id, name: name.clone() });
+        ops.push(Op::Birth { topic: id, name: name.clone(), mode });
     }
 
     fn forget_oldest(&mut self, ops: &mut Vec<Op>) {
@@ -220,18 +260,37 @@ impl Topics {
     }
 }
 
-/// The update as it stands in frames. A topic's characters need no escaping. The copy is as long as
-/// the update: last values live long.
-fn encode(scratch: &mut Vec<u8>, item: &Item, v: u64, ts_us: i64) -> Bytes {
+/// Holds what `changes` would leave against the topic's bounds.
+fn check_table<'a>(
+    table: Option<&Table>,
+    item: &'a Item,
+    changes: &Changes,
+    bounds: &Keyed,
+    group: &mut Group<'a>,
+) -> Result<(), Why> {
+    let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
+    let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
+    if fits && group.is_single {
+        return Ok(());
+    }
+    let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
+    preview.enter(table, changes, &item.topic, bounds)
+}
+
+/// The update as it stands in frames, or its head before `changes`. A topic's characters need no
+/// escaping. The copy is as long as the update: last values live long.
+fn encode(scratch: &mut Vec<u8>, item: &Item, changes: bool, v: u64, ts_us: i64) -> Bytes {
     scratch.clear();
     let head = write!(scratch, r#"{{"topic":"{}","v":{v},"ts":{ts_us},"#, item.topic);
     head.expect("writing to memory does not fail");
-    if item.gone {
-        scratch.extend_from_slice(br#""gone":true}"#);
-    } else {
-        scratch.extend_from_slice(br#""data":"#);
-        scratch.extend_from_slice(&item.data);
-        scratch.push(b'}');
+    match &item.body {
+        Body::Gone => scratch.extend_from_slice(br#""gone":true}"#),
+        Body::Data(data) if !changes => {
+            scratch.extend_from_slice(br#""data":"#);
+            scratch.extend_from_slice(data);
+            scratch.push(b'}');
+        }
+        Body::Data(_) | Body::Changes(_) => {}
     }
     let json = Bytes::copy_from_slice(scratch);
     if scratch.capacity() > SCRATCH_BYTES_MAX {

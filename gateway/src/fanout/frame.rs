@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,8 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
-
-use crate::update::Update;
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
 #[derive(Debug, Clone)]
@@ -31,6 +30,20 @@ pub struct Envelope {
     pub from: Option<u64>,
     pub version: u64,
     pub oldest_us: Option<i64>,
+}
+
+/// One update's text: what was made for this frame, and after it what is as it was taken in.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// In the text that goes with all pieces.
+    pub made: Range<usize>,
+    pub rest: &'a [u8],
+}
+
+impl Piece<'_> {
+    fn bytes(&self) -> usize {
+        self.made.len() + self.rest.len()
+    }
 }
 
 /// Bytes of all frames of a shard that are alive: in flight, queued or cached.
@@ -69,36 +82,37 @@ impl Drop for Held {
 /// Room for an envelope's fixed text and numbers.
 const ENVELOPE_BYTES_MAX: usize = 192;
 
-/// Encodes `updates`, which are in version order, in as few frames as `frame_bytes_max` allows:
+/// Encodes updates, which are in version order, in as few frames as `frame_bytes_max` allows:
 /// no payload is longer unless a single update makes it so.
-pub fn encode<'a>(
+pub fn encode(
     envelope: &Envelope,
-    updates: impl Iterator<Item = &'a Update>,
+    made: &[u8],
+    pieces: &[Piece<'_>],
     frame_bytes_max: usize,
     pinned: &Pinned,
 ) -> Frame {
-    let jsons: Vec<&[u8]> = updates.map(|update| &update.json[..]).collect();
     let room = frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
-    let total: usize = jsons.iter().map(|json| json.len() + 1).sum();
+    let total: usize = pieces.iter().map(|piece| piece.bytes() + 1).sum();
     let parts_about = total / room.max(1) + 1;
     let mut out = Vec::with_capacity(total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX));
     let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
     let mut parts = 0;
     let mut first = 0;
     loop {
-        let (end, len) = part(&jsons[first..], room);
+        let (end, len) = part(&pieces[first..], room);
         let end = first + end;
-        let last = end == jsons.len();
+        let last = end == pieces.len();
         head.clear();
-        write_head(&mut head, envelope, !last, !jsons.is_empty());
+        write_head(&mut head, envelope, !last, !pieces.is_empty());
         let payload = head.len() + len + b"]}".len();
         out.extend_from_slice(&header(Opcode::Text, true, payload));
         out.extend_from_slice(&head);
-        for (i, json) in jsons[first..end].iter().enumerate() {
+        for (i, piece) in pieces[first..end].iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(json);
+            out.extend_from_slice(&made[piece.made.clone()]);
+            out.extend_from_slice(piece.rest);
         }
         out.extend_from_slice(b"]}");
         parts += 1;
@@ -107,20 +121,20 @@ pub fn encode<'a>(
             break;
         }
     }
-    Frame { bytes: pinned.hold(out), parts, updates: jsons.len() as u32 }
+    Frame { bytes: pinned.hold(out), parts, updates: pieces.len() as u32 }
 }
 
-/// How many of `jsons` fit into `room`, at least one, and their length with commas.
-fn part(jsons: &[&[u8]], room: usize) -> (usize, usize) {
+/// How many of `pieces` fit into `room`, at least one, and their length with commas.
+fn part(pieces: &[Piece<'_>], room: usize) -> (usize, usize) {
     let mut len = 0;
-    for (i, json) in jsons.iter().enumerate() {
-        let with = len + json.len() + usize::from(i > 0);
+    for (i, piece) in pieces.iter().enumerate() {
+        let with = len + piece.bytes() + usize::from(i > 0);
         if i > 0 && with > room {
             return (i, len);
         }
         len = with;
     }
-    (jsons.len(), len)
+    (pieces.len(), len)
 }
 
 fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
@@ -144,10 +158,9 @@ fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::TopicId;
 
-    fn update(json: String) -> Update {
-        Update { topic: TopicId(0), version: 1, v: 1, ts_us: 0, due_us: 0, gone: false, json: json.into() }
+    fn pieces(updates: &[String]) -> Vec<Piece<'_>> {
+        updates.iter().map(|update| Piece { made: 0..0, rest: update.as_bytes() }).collect()
     }
 
     fn payloads(mut bytes: &[u8]) -> Vec<serde_json::Value> {
@@ -166,11 +179,11 @@ mod tests {
 
     #[test]
     fn parts_are_bounded_ordered_and_marked() {
-        let updates: Vec<Update> =
-            (0..100).map(|i| update(format!(r#"{{"topic":"t{i}","pad":"{}"}}"#, "x".repeat(100)))).collect();
+        let updates: Vec<String> =
+            (0..100).map(|i| format!(r#"{{"topic":"t{i}","pad":"{}"}}"#, "x".repeat(100))).collect();
         let pinned = Pinned::default();
         let envelope = Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4) };
-        let frame = encode(&envelope, updates.iter(), 1024, &pinned);
+        let frame = encode(&envelope, &[], &pieces(&updates), 1024, &pinned);
         let parts = payloads(&frame.bytes);
         assert_eq!(parts.len() as u32, frame.parts);
         let topics: Vec<String> = parts
@@ -193,9 +206,9 @@ mod tests {
 
     #[test]
     fn an_update_longer_than_a_frame_goes_alone() {
-        let updates = [update(format!("\"{}\"", "a".repeat(2000))), update("1".into())];
+        let updates = [format!("\"{}\"", "a".repeat(2000)), "1".to_owned()];
         let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None };
-        let frame = encode(&envelope, updates.iter(), 1024, &Pinned::default());
+        let frame = encode(&envelope, &[], &pieces(&updates), 1024, &Pinned::default());
         assert_eq!((frame.parts, frame.updates), (2, 2));
     }
 }

@@ -1,17 +1,19 @@
 //! Conflation with cursors: last values, interest classes and the frames they share. No IO.
 //!
-//! A shard keeps the last value of each topic and the *version* (the gateway-wide position) at which
+//! A shard keeps the last value of each topic (of a keyed one its table, of a stream its latest updates) and the *version* (the gateway-wide position) at which
 //! it came. A subscription is a position: everything at or below it was sent. What is newer, and
 //! nothing else, is what it is owed; values in between were conflated. Subscriptions with the same
 //! interest form a [`Class`] that moves by one cursor and shares one encoded [`Frame`] per flush.
 
 mod classes;
 pub mod frame;
+mod keyed;
 mod patterns;
 mod spans;
+mod stream;
 mod topics;
 
-use std::{collections::HashSet, rc::Rc};
+use std::{collections::HashSet, fmt, rc::Rc, sync::Arc};
 
 use thiserror::Error;
 
@@ -21,12 +23,15 @@ pub use patterns::PatternId;
 
 use crate::{
     clock::Now,
-    config,
+    config::{
+        self,
+        policy::{Behind, Mode},
+    },
     update::{Batch, Op, TopicId, Update},
 };
-use frame::{Envelope, encode};
+use frame::{Envelope, Piece, encode};
 use patterns::Patterns;
-use topics::Topics;
+use topics::{Memory, Topic, Topics};
 
 /// Catch-up frames and snapshots kept for others who stand at the same position.
 const CACHE_MAX: usize = 64;
@@ -53,6 +58,36 @@ pub struct Flush {
     pub due_us: u64,
     /// Age of the oldest thing in it when it was built, µs.
     pub age_us: Option<u64>,
+    /// Members that are as far behind as the class are to be closed: see [`Fanout::lapse`].
+    pub lapsed: bool,
+}
+
+/// A stream that a subscriber has fallen behind, which its policy answers with a close.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lapse {
+    topic: Arc<str>,
+    missing: u64,
+}
+
+impl fmt::Display for Lapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A close frame's reason has 123 bytes at most, a topic up to 255.
+        let topic: String = self.topic.chars().take(40).collect();
+        write!(
+            f,
+            "{} updates of {topic} behind the [[topic]] ring; read faster or raise ring_updates",
+            self.missing
+        )
+    }
+}
+
+/// An update that a frame is to have. In this order they stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pick {
+    version: u64,
+    topic: TopicId,
+    /// Place in the topic's ring, where it is a stream.
+    at: u32,
 }
 
 /// No room for another distinct subscription.
@@ -72,6 +107,11 @@ pub struct Counters {
     pub conflated: u64,
     pub classes_refused: u64,
     pub patterns_refused: u64,
+    /// Tombstones of keys dropped, and updates dropped from streams' rings.
+    pub key_tombstones_dropped: u64,
+    pub stream_dropped: u64,
+    /// Gaps told in frames built.
+    pub gaps: u64,
 }
 
 #[derive(Debug)]
@@ -86,7 +126,12 @@ pub struct Fanout {
     floor: u64,
     drain: u64,
     cache: Vec<(CacheKey, Frame)>,
-    scratch: Vec<(u64, TopicId)>,
+    scratch: Vec<Pick>,
+    /// Keys of all tables.
+    keys: usize,
+    /// Streams, and those of them that close who is behind.
+    streams: usize,
+    closing: usize,
     frame_bytes_max: usize,
     heartbeat_us: u64,
     classes_max: usize,
@@ -109,6 +154,9 @@ impl Fanout {
             drain: 0,
             cache: Vec::new(),
             scratch: Vec::new(),
+            keys: 0,
+            streams: 0,
+            closing: 0,
             frame_bytes_max: config.frame_bytes_max,
             heartbeat_us: config.heartbeat.as_micros() as u64,
             classes_max: limits.classes,
@@ -122,9 +170,41 @@ impl Fanout {
         self.position
     }
 
-    /// Whether a subscription at `position` can be told exactly what changed since.
-    pub fn answers_since(&self, position: u64) -> bool {
+    /// Whether a subscription to `patterns` at `position` can be told exactly what changed since.
+    pub fn answers_since(&self, position: u64, patterns: &[PatternId]) -> bool {
         (self.floor..=self.position).contains(&position)
+            && (self.streams == 0
+                || self.newer(patterns, position).all(|topic| match &topic.memory {
+                    Memory::Stream(stream) => stream.reaches(position),
+                    Memory::Latest | Memory::Keyed(_) => true,
+                }))
+    }
+
+    /// Topics of `patterns` updated after `position`; one that several match may come again.
+    fn newer(&self, patterns: &[PatternId], position: u64) -> impl Iterator<Item = &Topic> {
+        patterns.iter().flat_map(move |pattern| {
+            let topics = self.patterns.recent(*pattern).filter_map(|topic| self.topics.get(topic));
+            topics.take_while(move |topic| topic.version() > position)
+        })
+    }
+
+    /// What a member of a class at `position` has to be closed for.
+    pub fn lapse(&self, id: ClassId, position: u64) -> Option<Lapse> {
+        if self.closing == 0 || position < self.floor {
+            return None;
+        }
+        let key = &self.classes.get(id).key;
+        self.newer(&key.patterns, position).find_map(|topic| match &topic.memory {
+            Memory::Stream(stream) => {
+                stream.lapsed(position).map(|missing| Lapse { topic: topic.name.clone(), missing })
+            }
+            Memory::Latest | Memory::Keyed(_) => None,
+        })
+    }
+
+    /// Keys of keyed topics.
+    pub fn keys_len(&self) -> usize {
+        self.keys
     }
 
     /// Topics and tombstones held.
@@ -154,14 +234,18 @@ impl Fanout {
         self.cache.clear();
         for op in &batch.ops {
             match op {
-                Op::Birth { topic, name } => {
-                    self.topics.insert(*topic, name.clone());
+                Op::Birth { topic, name, mode } => {
+                    self.count_streams(mode, 1);
+                    self.topics.insert(*topic, name.clone(), mode);
                     self.patterns.birth(*topic, &mut self.topics);
                 }
                 Op::Update(update) => self.update(update),
                 Op::Forget { topic } => {
                     if let Some(topic) = self.topics.remove(*topic) {
                         self.floor = self.floor.max(topic.version());
+                        if let Memory::Stream(stream) = &topic.memory {
+                            self.count_streams(&Mode::Stream(stream.policy().clone()), -1);
+                        }
                         self.patterns.forget(&topic.nodes);
                     }
                 }
@@ -175,9 +259,35 @@ impl Fanout {
             debug_assert!(false, "update of {:?} before its birth", update.topic);
             return;
         };
-        topic.update = Some(update.clone());
+        topic.update = Some(Update { changes: None, ..update.clone() });
+        match &mut topic.memory {
+            Memory::Latest => {}
+            Memory::Keyed(keyed) => {
+                let before = keyed.len();
+                match &update.changes {
+                    Some(changes) => {
+                        let dropped = keyed.apply(changes, update.version);
+                        self.counters.key_tombstones_dropped += dropped as u64;
+                    }
+                    None => keyed.empty(update.version),
+                }
+                self.keys = self.keys + keyed.len() - before;
+            }
+            Memory::Stream(stream) => {
+                self.counters.stream_dropped += stream.push(update.clone()) as u64;
+            }
+        }
         self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain);
         self.counters.updates_in += 1;
+    }
+
+    fn count_streams(&mut self, mode: &Mode, change: isize) {
+        if let Mode::Stream(policy) = mode {
+            self.streams = self.streams.saturating_add_signed(change);
+            if policy.behind == Behind::Close {
+                self.closing = self.closing.saturating_add_signed(change);
+            }
+        }
     }
 
     /// The class for these patterns (checked texts and those held already), made when it is new.
@@ -334,6 +444,7 @@ impl Fanout {
             version: scanned,
             due_us: now.mono_us,
             age_us: None,
+            lapsed: false,
         })
     }
 
@@ -341,6 +452,7 @@ impl Fanout {
         let class = self.classes.get(id);
         let (key, number, seen) = (class.key.clone(), class.number, class.seen);
         let from = (class.scanned >= self.floor).then_some(class.sent);
+        let lapsed = from.is_some_and(|from| self.lapse(id, from).is_some());
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
         let (frame, oldest_us) = self.build(number, &key.patterns, from, true, now);
         self.counters.conflated += (updates - seen).saturating_sub(u64::from(frame.updates));
@@ -350,7 +462,16 @@ impl Fanout {
         class.scanned = self.position;
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let age_us = oldest_us.map(|oldest_us| (now.wall_us - oldest_us).max(0) as u64);
-        Flush { class: id, number, frame, silent_since_us: None, version: self.position, due_us, age_us }
+        Flush {
+            class: id,
+            number,
+            frame,
+            silent_since_us: None,
+            version: self.position,
+            due_us,
+            age_us,
+            lapsed,
+        }
     }
 
     /// How long a subscription was sent nothing when it gets a heartbeat: a little early, so that
@@ -429,43 +550,85 @@ impl Fanout {
         if let (Some(from), true) = (from, with_oldest) {
             let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
             let sent =
-                self.scratch.iter().filter_map(|(_, topic)| self.last(*topic)).map(|u| u.ts_us.min(u.due_us));
+                self.scratch.iter().filter_map(|pick| self.picked(*pick)).map(|u| u.ts_us.min(u.due_us));
             oldest_us = taken.chain(sent).min();
         }
         let envelope = Envelope { class, ts_us: now.wall_us, from, version: self.position, oldest_us };
-        let topics = std::mem::take(&mut self.scratch);
-        let frame = self.encode(&envelope, &topics);
-        self.scratch = topics;
+        let picks = std::mem::take(&mut self.scratch);
+        let frame = self.encode(&envelope, &picks);
+        self.scratch = picks;
         (frame, oldest_us)
     }
 
-    fn encode(&mut self, envelope: &Envelope, topics: &[(u64, TopicId)]) -> Frame {
-        let updates = topics.iter().filter_map(|(_, topic)| self.last(*topic));
-        let frame = encode(envelope, updates, self.frame_bytes_max, &self.pinned);
+    fn encode(&mut self, envelope: &Envelope, picks: &[Pick]) -> Frame {
+        let (mut made, mut gaps) = (Vec::new(), 0);
+        let mut pieces = Vec::with_capacity(picks.len());
+        for pick in picks {
+            let Some(topic) = self.topics.get(pick.topic) else { continue };
+            let Some(update) = self.picked(*pick) else { continue };
+            let start = made.len();
+            let mut rest = &update.json[..];
+            match &topic.memory {
+                Memory::Keyed(keyed) if !update.gone => {
+                    made.extend_from_slice(rest);
+                    keyed.write(envelope.from, &mut made);
+                    rest = &[];
+                }
+                // Only the first that is kept can stand after missing ones.
+                Memory::Stream(stream) if pick.at == 0 => {
+                    let missing = envelope.from.map_or(0, |from| stream.missing(from));
+                    if missing > 0 {
+                        gaps += 1;
+                        made.extend_from_slice(format!(r#"{{"gap":{missing},"#).as_bytes());
+                        rest = &rest[1..];
+                    }
+                }
+                _ => {}
+            }
+            pieces.push(Piece { made: start..made.len(), rest });
+        }
+        let frame = encode(envelope, &made, &pieces, self.frame_bytes_max, &self.pinned);
+        self.counters.gaps += gaps;
         self.counters.frames_built += u64::from(frame.parts);
         self.counters.updates_framed += u64::from(frame.updates);
         frame
     }
 
-    fn last(&self, topic: TopicId) -> Option<&Update> {
-        self.topics.get(topic)?.update.as_ref()
+    fn picked(&self, pick: Pick) -> Option<&Update> {
+        let topic = self.topics.get(pick.topic)?;
+        match &topic.memory {
+            Memory::Stream(stream) => Some(stream.get(pick.at)),
+            Memory::Latest | Memory::Keyed(_) => topic.update.as_ref(),
+        }
     }
 
-    /// Fills `scratch` with the topics newer than `from` in version order, each once. A snapshot
-    /// (`None`) leaves tombstones out.
+    /// Fills `scratch` with the updates newer than `from` in version order: of each topic the last, of a
+    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' history.
     fn collect(&mut self, patterns: &[PatternId], from: Option<u64>) {
         self.scratch.clear();
         for pattern in patterns {
-            for topic in self.patterns.recent(*pattern) {
-                let Some(update) = self.topics.get(topic).and_then(|t| t.update.as_ref()) else { continue };
-                match from {
-                    Some(from) if update.version <= from => break,
-                    None if update.gone => {}
-                    _ => self.scratch.push((update.version, topic)),
+            for id in self.patterns.recent(*pattern) {
+                let Some(topic) = self.topics.get(id) else { continue };
+                let Some(update) = &topic.update else { continue };
+                if from.is_some_and(|from| update.version <= from) {
+                    break;
+                }
+                if from.is_none() && update.gone {
+                    continue;
+                }
+                match &topic.memory {
+                    Memory::Stream(stream) => {
+                        let places = from.map_or_else(|| stream.history(), |from| stream.after(from));
+                        let pick = |at| Pick { version: stream.get(at).version, topic: id, at };
+                        self.scratch.extend(places.map(pick));
+                    }
+                    Memory::Latest | Memory::Keyed(_) => {
+                        self.scratch.push(Pick { version: update.version, topic: id, at: 0 });
+                    }
                 }
             }
         }
-        if let [_] = patterns {
+        if let ([_], 0) = (patterns, self.streams) {
             self.scratch.reverse();
         } else {
             self.scratch.sort_unstable();

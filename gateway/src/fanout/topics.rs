@@ -2,16 +2,39 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use crate::update::{TopicId, Update};
+use super::{keyed::Keyed, stream::Stream};
+use crate::{
+    config::policy::Mode,
+    update::{TopicId, Update},
+};
 
-/// A topic and its last value. A tombstone is a topic whose last update is `gone`.
+/// A topic and its last update. A tombstone is a topic whose last update is `gone`.
 #[derive(Debug)]
 pub struct Topic {
     pub name: Arc<str>,
-    /// `None` only between birth and first update, within one batch.
+    /// `None` only between birth and first update, within one batch. Its changes are in `memory`.
     pub update: Option<Update>,
+    pub memory: Memory,
     /// Its places in recency lists, one per interned pattern that matches it.
     pub nodes: Vec<u32>,
+}
+
+/// What is kept of a topic beside its last update.
+#[derive(Debug)]
+pub enum Memory {
+    Latest,
+    Keyed(Box<Keyed>),
+    Stream(Box<Stream>),
+}
+
+impl Memory {
+    fn new(mode: &Mode) -> Self {
+        match mode {
+            Mode::Latest => Memory::Latest,
+            Mode::Keyed(policy) => Memory::Keyed(Keyed::new(policy).into()),
+            Mode::Stream(policy) => Memory::Stream(Stream::new(policy).into()),
+        }
+    }
 }
 
 impl Topic {
@@ -28,13 +51,13 @@ pub struct Topics {
 }
 
 impl Topics {
-    pub fn insert(&mut self, id: TopicId, name: Arc<str>) {
+    pub fn insert(&mut self, id: TopicId, name: Arc<str>, mode: &Mode) {
         let at = id.0 as usize;
         if at >= self.by_id.len() {
             self.by_id.resize_with(at + 1, || None);
         }
         self.by_name.insert(name.clone(), id);
-        self.by_id[at] = Some(Topic { name, update: None, nodes: Vec::new() });
+        self.by_id[at] = Some(Topic { name, update: None, memory: Memory::new(mode), nodes: Vec::new() });
     }
 
     pub fn remove(&mut self, id: TopicId) -> Option<Topic> {

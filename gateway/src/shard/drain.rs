@@ -111,6 +111,10 @@ impl Shard {
         self.take_inbox(now);
         for sub in 0..self.at(slot).subs.len() {
             let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
+            let sub_slot = self.at(slot).subs[sub].slot;
+            if self.close_if_lapsed(slot, sub_slot, now) {
+                break;
+            }
             if self.fanout.owes(class, pos) {
                 let bytes = self.catch_up(slot, sub, now);
                 self.at(slot).queue(bytes);

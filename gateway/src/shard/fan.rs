@@ -122,6 +122,11 @@ impl Shard {
             // It joined after the class was last looked through: it gets a heartbeat of its own.
             return self.advance(slot, net, now);
         }
+        if flush.lapsed && self.close_if_lapsed(slot, sub_slot, now) {
+            return self.advance(slot, net, now);
+        }
+        let Some(client) = self.clients[slot as usize].as_mut() else { return };
+        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
         sub.pos = flush.version;
         sub.sent_us = now.mono_us;
         client.in_flight = true;

@@ -78,9 +78,11 @@ impl Shard {
                     }
                     if let Some(bytes) = self.owed(slot, now) {
                         self.stats.catchups_out += 1;
-                        self.send(slot, bytes, net, now);
+                        return self.send(slot, bytes, net, now);
                     }
-                    return;
+                    if self.at(slot).phase == Phase::Open {
+                        return;
+                    }
                 }
                 _ => return,
             }
@@ -92,12 +94,24 @@ impl Shard {
     fn owed(&mut self, slot: u32, now: Now) -> Option<Bytes> {
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
-            let (class, pos, sent_us) = (sub.class, sub.pos, sub.sent_us);
+            let (class, pos, sent_us, sub_slot) = (sub.class, sub.pos, sub.sent_us, sub.slot);
             if pos < self.fanout.classes.get(class).sent || self.fanout.is_silent(sent_us, now) {
+                if self.close_if_lapsed(slot, sub_slot, now) {
+                    return None;
+                }
                 return Some(self.catch_up(slot, i, now));
             }
         }
         None
+    }
+
+    /// Closes the connection where a subscription has fallen behind a stream that wants that.
+    pub(super) fn close_if_lapsed(&mut self, slot: u32, sub_slot: u8, now: Now) -> bool {
+        let Some(sub) = self.at(slot).sub_in_slot(sub_slot) else { return false };
+        let (class, pos) = (sub.class, sub.pos);
+        let Some(lapse) = self.fanout.lapse(class, pos) else { return false };
+        self.close(slot, 4004, &lapse.to_string(), Reason::Behind, now);
+        true
     }
 
     /// Brings a subscription to the present position and gives the frame that does it.

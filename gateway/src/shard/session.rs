@@ -61,6 +61,11 @@ impl Shard {
 
     fn subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) -> Result<(), String> {
         let held = self.find_sub(slot, &op.sub);
+        if let Some(sub_slot) = held.map(|i| self.at(slot).subs[i].slot)
+            && self.close_if_lapsed(slot, sub_slot, now)
+        {
+            return Ok(());
+        }
         let (sub_slot, held_class) = match held {
             Some(i) => (self.at(slot).subs[i].slot, Some(self.at(slot).subs[i].class)),
             None => (self.check_room_for_sub(slot)?, None),
@@ -80,7 +85,8 @@ impl Shard {
         let since = op
             .since
             .as_ref()
-            .filter(|since| since.epoch == self.shared.epoch && self.fanout.answers_since(since.version));
+            .filter(|since| since.epoch == self.shared.epoch)
+            .filter(|since| self.fanout.answers_since(since.version, &patterns));
         if let Some(i) = held {
             self.settle(slot, i, now);
         }
@@ -121,6 +127,9 @@ impl Shard {
             return self.answer(slot, protocol::unsubscribed(id, name, None, version, &[]));
         };
         let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
+        if self.close_if_lapsed(slot, sub_slot, now) {
+            return;
+        }
         let held = self.patterns_of(Some(class));
         let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match &topics {
             None => (held.clone(), Vec::new()),

@@ -1,11 +1,11 @@
 //! What one subscription of a model subscriber holds, and what each frame must be to it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
-use gateway::topic::Pattern;
+use gateway::{config::policy::Mode, topic::Pattern};
 
 use super::{
-    publisher::{Entry, Publisher},
+    publisher::{Publisher, Sent, Table},
     subscriber::{Frame, Judge},
 };
 
@@ -13,10 +13,11 @@ use super::{
 const EXACT_BATCHES: usize = 32;
 
 /// What is held of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Held {
     pub v: u64,
     pub lives: bool,
+    pub table: Rc<Table>,
 }
 
 /// What `subscribed` promised to come next.
@@ -41,11 +42,13 @@ pub struct Sub {
     pub held: Vec<Held>,
     /// Highest `v` seen of each topic.
     seen: Vec<u64>,
+    /// `v` of the last update of each stream.
+    stepped: Vec<u64>,
     /// Per topic known so far: whether a pattern matches it.
     pub matched: Vec<bool>,
     /// Parts so far: their `from` and `version`, and the updates.
     pub parts: Option<(Option<u64>, u64)>,
-    pub updates: Vec<(usize, Entry)>,
+    pub updates: Vec<Sent>,
 }
 
 impl Sub {
@@ -60,6 +63,7 @@ impl Sub {
             first: None,
             held: Vec::new(),
             seen: Vec::new(),
+            stepped: Vec::new(),
             matched: Vec::new(),
             parts: None,
             updates: Vec::new(),
@@ -91,6 +95,7 @@ impl Sub {
         let topics = publisher.topics.len();
         self.held.resize(topics, Held::default());
         self.seen.resize(topics, 0);
+        self.stepped.resize(topics, 0);
         for at in self.matched.len()..topics {
             let matched = self.matches(&publisher.topics[at].name);
             self.matched.push(matched);
@@ -101,7 +106,11 @@ impl Sub {
         self.grow(publisher);
         for (at, topic) in publisher.topics.iter().enumerate() {
             let newest = topic.at(version).filter(|_| self.matched[at]);
-            self.held[at] = newest.map_or(Held::default(), |entry| Held { v: entry.v, lives: !entry.gone });
+            self.held[at] = newest.map_or(Held::default(), |entry| Held {
+                v: entry.v,
+                lives: !entry.gone,
+                table: entry.table.clone(),
+            });
         }
     }
 
@@ -120,7 +129,7 @@ impl Sub {
         self.heard_us = judge.now_us;
         let version = frame.version.unwrap_or_default();
         let first = self.first.take();
-        self.check_order(frame.from, version);
+        self.check_order(frame.from, version, judge.publisher);
         match (frame.from, &first) {
             (None, first) => self.begin_snapshot(first.as_ref(), version, judge),
             (Some(from), Some(first)) => first.check_since(from, version, judge),
@@ -129,35 +138,90 @@ impl Sub {
                 self.check_oldest(from, version, frame.oldest, judge);
             }
         }
-        for i in 0..self.updates.len() {
-            let (topic, ref entry) = self.updates[i];
-            let (v, lives) = (entry.v, !entry.gone);
-            let name = &judge.publisher.topics[topic].name;
-            assert!(self.matched[topic], "{name} was not asked for");
-            assert!(v >= self.seen[topic], "v of {name} goes back from {} to {v}", self.seen[topic]);
-            assert!(frame.from.is_some() || lives, "{name} is gone, but stands in a snapshot");
+        for sent in std::mem::take(&mut self.updates) {
+            let name = &judge.publisher.topics[sent.topic].name;
+            assert!(self.matched[sent.topic], "{name} was not asked for");
+            assert!(frame.from.is_some() || !sent.entry.gone, "{name} is gone, but stands in a snapshot");
             if let Some(first) = &first {
                 assert!(first.covers(name), "{name} is not of this op's patterns");
+                assert_eq!(sent.gap, 0, "{name} has a gap right after subscribed");
             }
-            self.seen[topic] = v;
-            self.held[topic] = Held { v, lives };
+            self.take(&sent, frame.from, judge.publisher);
         }
         self.move_to(version, judge.publisher);
     }
 
-    /// Version order, each topic once, nothing outside of what the frame says it covers.
-    fn check_order(&self, from: Option<u64>, version: u64) {
+    /// One update, which changes what is held unless it repeats it.
+    fn take(&mut self, sent: &Sent, from: Option<u64>, publisher: &Publisher) {
+        let (at, v) = (sent.topic, sent.entry.v);
+        let topic = &publisher.topics[at];
+        if let Mode::Stream(_) = &*topic.mode {
+            if let Some(from) = from {
+                let unborn = topic.entries.first().map_or(0, |first| first.v - 1);
+                let v_at = |position| topic.at(position).map_or(unborn, |entry| entry.v);
+                if sent.gap > 0 {
+                    assert!(
+                        sent.gap == v - 1 - v_at(from) || sent.gap > 100,
+                        "{}: gap {}",
+                        topic.name,
+                        sent.gap
+                    );
+                }
+                let before = self.stepped[at].max(v_at(self.version));
+                if v <= before {
+                    return;
+                }
+                let missed = if sent.entry.born { 0 } else { v - 1 - before };
+                assert!(missed <= sent.gap, "{}: {missed} missing before {v}, gap {}", topic.name, sent.gap);
+            }
+            self.stepped[at] = v;
+        } else {
+            assert!(v >= self.seen[at], "v of {} goes back from {} to {v}", topic.name, self.seen[at]);
+            if from.is_some() && self.held[at].lives && v <= self.held[at].v {
+                return;
+            }
+        }
+        self.seen[at] = self.seen[at].max(v);
+        let held = &mut self.held[at];
+        (held.v, held.lives) = (v, !sent.entry.gone);
+        let keyed = matches!(*topic.mode, Mode::Keyed(_));
+        match &sent.delta {
+            Some((reset, set, del)) => {
+                assert!(keyed && del.iter().all(|key| !set.contains_key(key)), "{}: {sent:?}", topic.name);
+                assert!(from.is_some() || *reset, "{}: a table in a snapshot is whole", topic.name);
+                let table = Rc::make_mut(&mut held.table);
+                if *reset {
+                    table.clear();
+                }
+                table.extend(set.clone());
+                del.iter().for_each(|key| drop(table.remove(key)));
+            }
+            None => {
+                assert!(!keyed || sent.entry.gone, "{}: a keyed topic without a table", topic.name);
+                held.table = Rc::default();
+            }
+        }
+    }
+
+    /// Version order, each topic once unless it is a stream, nothing outside of what the frame says it covers.
+    fn check_order(&self, from: Option<u64>, version: u64, publisher: &Publisher) {
         assert!(from.is_none_or(|from| from <= version), "from {from:?} above {version}");
         let mut last = 0;
-        for (_, entry) in &self.updates {
+        for Sent { entry, .. } in &self.updates {
             assert!(entry.version >= last, "updates out of version order");
             assert!(entry.version <= version, "an update of {} in a frame of {version}", entry.version);
             assert!(from.is_none_or(|from| entry.version > from), "an update at or below from {from:?}");
             last = entry.version;
         }
-        let mut topics: Vec<usize> = self.updates.iter().map(|(topic, _)| *topic).collect();
+        let is_stream = |topic: usize| matches!(*publisher.topics[topic].mode, Mode::Stream(_));
+        let mut topics: Vec<(usize, u64)> = self.updates.iter().map(|s| (s.topic, s.entry.v)).collect();
         topics.sort_unstable();
-        assert!(topics.windows(2).all(|two| two[0] != two[1]), "a topic appears twice");
+        for two in topics.windows(2) {
+            assert!(
+                two[0].0 != two[1].0 || (is_stream(two[0].0) && two[0].1 < two[1].1),
+                "a topic appears twice"
+            );
+        }
     }
 
     fn begin_snapshot(&mut self, first: Option<&First>, version: u64, judge: &Judge<'_>) {
@@ -166,7 +230,13 @@ impl Sub {
             if let Some((epoch, since)) = &first.since {
                 let answerable = judge.publisher.floor_at(version)..=version;
                 assert!(
-                    epoch != judge.epoch || !answerable.contains(since),
+                    epoch != judge.epoch
+                        || !answerable.contains(since)
+                        || judge.publisher.overran(
+                            |at| first.covers(&judge.publisher.topics[at].name),
+                            *since,
+                            false
+                        ),
                     "since {since} got a snapshot at {version} though {answerable:?} can be answered"
                 );
             }
@@ -186,15 +256,15 @@ impl Sub {
         }
         let oldest = oldest.expect("a batch with updates has oldest");
         let publisher = judge.publisher;
-        let fresh = self.updates.iter().filter(|(topic, entry)| entry.v > self.held[*topic].v);
-        for (_, entry) in fresh {
+        let fresh = self.updates.iter().filter(|sent| sent.entry.v > self.held[sent.topic].v);
+        for Sent { entry, .. } in fresh {
             assert!(oldest <= entry.ts_us, "oldest {oldest} is later than an update's ts {}", entry.ts_us);
         }
         if let Some(due_us) = self.first_due_us(publisher, self.version) {
             assert!(oldest <= due_us, "oldest {oldest} is later than the first update's due time {due_us}");
         }
         if publisher.batches_between(from, version) <= EXACT_BATCHES {
-            let sent = self.updates.iter().map(|(_, entry)| entry.ts_us.min(entry.due_us));
+            let sent = self.updates.iter().map(|sent| sent.entry.ts_us.min(sent.entry.due_us));
             let exact = sent.chain(self.first_due_us(publisher, from)).min().unwrap_or(oldest);
             let early_us = exact - oldest;
             assert!(early_us <= self.interval_ms as i64 * 1000, "oldest {oldest} is {early_us} µs early");
@@ -217,8 +287,14 @@ impl Sub {
             if !self.matched[at] {
                 continue;
             }
-            let newest = topic.at(version).filter(|entry| !entry.gone).map(|entry| entry.v);
-            let held = self.held[at];
+            let entry = topic.at(version).filter(|entry| !entry.gone);
+            let newest = entry.map(|entry| entry.v);
+            if let (Mode::Keyed(_), Some(entry)) = (&*topic.mode, entry) {
+                let name = &topic.name;
+                assert_eq!(self.held[at].table, entry.table, "{:?} at {version}: table of {name}", self.name);
+            }
+            self.stepped[at] = self.stepped[at].max(topic.at(version).map_or(0, |entry| entry.v));
+            let held = &self.held[at];
             let held = held.lives.then_some(held.v);
             assert_eq!(held, newest, "{:?} at {version}: v held of {}", self.name, topic.name);
         }

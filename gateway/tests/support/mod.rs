@@ -11,7 +11,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use gateway::{
     clock::Now,
     config::Config,
-    control::sequencer::{Grouping, Item},
+    control::sequencer::{Body, Grouping, Item},
     inbox::{Inbox, Message},
     shard::{Application, Shard},
     shared::Shared,
@@ -123,7 +123,7 @@ impl World {
             inbox.clone(),
             now,
         );
-        let publisher = Publisher::new(EPOCH, inbox.clone(), &config.limits);
+        let publisher = Publisher::new(EPOCH, inbox.clone(), &config);
         Self {
             config,
             now,
@@ -216,7 +216,7 @@ impl World {
 
     pub fn item(&self, topic: &str, data: &str) -> Item {
         let due_us = self.now.wall_us;
-        Item { topic: topic.into(), data: data.to_owned().into(), ts_us: None, due_us, gone: false }
+        Item { topic: topic.into(), body: Body::Data(data.to_owned().into()), ts_us: None, due_us }
     }
 
     /// Publishes one update and lets it be seen.
@@ -227,7 +227,7 @@ impl World {
     }
 
     pub fn remove(&mut self, topic: &str) {
-        let item = Item { gone: true, ..self.item(topic, "") };
+        let item = Item { body: Body::Gone, ..self.item(topic, "") };
         assert!(self.publisher.publish(&[item], Grouping::Single), "{topic} does not exist");
         self.settle();
     }

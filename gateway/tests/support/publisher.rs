@@ -1,11 +1,20 @@
 //! The control plane of a simulation: the real sequencer, and a memory of all it ever numbered.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use gateway::{
-    config::Limits,
-    control::sequencer::{Grouping, Item, Sequencer},
+    changes::{Base, Changes},
+    config::{
+        Config,
+        policy::{Behind, Mode},
+    },
+    control::sequencer::{Body, Grouping, Item, Sequencer},
     inbox::{Inbox, Message},
     update::{Op, TopicId},
 };
@@ -18,11 +27,40 @@ pub struct Entry {
     pub ts_us: i64,
     pub due_us: i64,
     pub gone: bool,
+    /// It is the first of a topic that was unknown.
+    pub born: bool,
+    /// Of a keyed topic, after it.
+    pub table: Rc<Table>,
+}
+
+/// A keyed topic's keys and values, as JSON.
+pub type Table = BTreeMap<String, String>;
+
+/// What a keyed update says.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Delta<'a> {
+    #[serde(default)]
+    pub reset: bool,
+    #[serde(borrow)]
+    pub set: BTreeMap<String, &'a serde_json::value::RawValue>,
+    #[serde(default)]
+    pub del: Vec<String>,
+}
+
+/// An update in a frame.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub topic: usize,
+    pub entry: Entry,
+    pub gap: u64,
+    /// Of a keyed topic: `reset`, what is set, what is deleted.
+    pub delta: Option<(bool, Table, Vec<String>)>,
 }
 
 #[derive(Debug)]
 pub struct Topic {
     pub name: Arc<str>,
+    pub mode: Arc<Mode>,
     /// In rising order of version.
     pub entries: Vec<Entry>,
 }
@@ -52,13 +90,23 @@ pub struct Publisher {
     pub positions: Vec<u64>,
     /// From a position on: a position below the floor cannot be answered exactly.
     floors: Vec<(u64, u64)>,
+    /// Tables as the items say, whatever the sequencer made of them.
+    truth: HashMap<Arc<str>, Table>,
+    /// Topics born, whose first update has not come.
+    born: Vec<usize>,
 }
 
 impl Publisher {
-    pub fn new(epoch: &str, inbox: Arc<Inbox>, limits: &Limits) -> Self {
+    pub fn new(epoch: &str, inbox: Arc<Inbox>, config: &Config) -> Self {
         let tap = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
         Self {
-            sequencer: Sequencer::new(epoch.into(), vec![inbox, tap.clone()], limits, Instant::now()),
+            sequencer: Sequencer::new(
+                epoch.into(),
+                vec![inbox, tap.clone()],
+                &config.limits,
+                config.topics.clone(),
+                Instant::now(),
+            ),
             tap,
             topics: Vec::new(),
             by_name: HashMap::new(),
@@ -66,12 +114,17 @@ impl Publisher {
             by_json: HashMap::new(),
             positions: vec![0],
             floors: vec![(0, 0)],
+            truth: HashMap::new(),
+            born: Vec::new(),
         }
     }
 
     /// Publishes; `false`: refused, or the inbox is full.
     pub fn publish(&mut self, items: &[Item], grouping: Grouping) -> bool {
-        let taken = self.sequencer.try_publish(items, grouping).is_ok();
+        let taken = self.sequencer.try_publish(items, grouping);
+        let accepted = taken.as_ref().map_or(0, |published| published.accepted);
+        let taken = taken.is_ok();
+        items[..accepted].iter().for_each(|item| self.note_item(item));
         while let Some(message) = self.tap.pop() {
             let Message::Updates(batch) = message else { unreachable!("only updates are published") };
             self.positions.push(batch.version);
@@ -79,26 +132,56 @@ impl Publisher {
                 self.note(op, batch.version);
             }
         }
+        for item in &items[..accepted] {
+            let topic = &self.topics[self.by_name[&item.topic]];
+            let last = topic.entries.last().expect("it was just updated");
+            if matches!(*topic.mode, Mode::Keyed(_)) {
+                assert_eq!(*last.table, self.truth[&item.topic], "the table of {}", item.topic);
+            }
+        }
         taken
+    }
+
+    fn note_item(&mut self, item: &Item) {
+        let table = self.truth.entry(item.topic.clone()).or_default();
+        match &item.body {
+            Body::Gone => table.clear(),
+            Body::Changes(changes) => apply(table, changes),
+            Body::Data(data) => {
+                if let Ok(whole) =
+                    serde_json::from_slice::<BTreeMap<String, &serde_json::value::RawValue>>(data)
+                {
+                    *table = whole.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect();
+                }
+            }
+        }
     }
 
     fn note(&mut self, op: &Op, position: u64) {
         match op {
-            Op::Birth { topic, name } => {
+            Op::Birth { topic, name, mode } => {
                 let known = self.by_name.get(name).copied();
                 let at = known.unwrap_or_else(|| {
-                    self.topics.push(Topic { name: name.clone(), entries: Vec::new() });
+                    self.topics.push(Topic { name: name.clone(), mode: mode.clone(), entries: Vec::new() });
                     self.by_name.insert(name.clone(), self.topics.len() - 1);
                     self.topics.len() - 1
                 });
                 self.by_id.insert(*topic, at);
+                self.born.push(at);
             }
             Op::Update(update) => {
                 let at = self.by_id[&update.topic];
                 let entries = &mut self.topics[at].entries;
                 let (version, v, ts_us, due_us) = (update.version, update.v, update.ts_us, update.due_us);
                 assert!(entries.last().is_none_or(|last| last.v < v), "v of {update:?} goes back");
-                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone });
+                let mut table = entries.last().map_or_else(Rc::default, |last| last.table.clone());
+                match &update.changes {
+                    Some(changes) => apply(Rc::make_mut(&mut table), changes),
+                    None => table = Rc::default(),
+                }
+                let born = self.born.iter().position(|born| *born == at);
+                let born = born.map(|i| self.born.swap_remove(i)).is_some();
+                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone, born, table });
                 self.by_json.insert(update.json.clone(), (at, entries.len() - 1));
             }
             Op::Forget { topic } => {
@@ -109,10 +192,35 @@ impl Publisher {
         }
     }
 
-    /// The update with exactly these bytes: its topic and the update.
-    pub fn find(&self, json: &str) -> Option<(usize, &Entry)> {
-        let (topic, place) = *self.by_json.get(json.as_bytes())?;
-        Some((topic, &self.topics[topic].entries[place]))
+    /// The update that stands in a frame as this JSON.
+    pub fn find(&self, json: &str) -> Option<Sent> {
+        let sent = |place: &(usize, usize), gap, delta| {
+            let entry = self.topics[place.0].entries[place.1].clone();
+            Sent { topic: place.0, entry, gap, delta }
+        };
+        if let Some(place) = self.by_json.get(json.as_bytes()) {
+            return Some(sent(place, 0, None));
+        }
+        if let Some((gap, rest)) = json.strip_prefix(r#"{"gap":"#).and_then(|json| json.split_once(',')) {
+            let place = self.by_json.get(format!("{{{rest}").as_bytes())?;
+            return Some(sent(place, gap.parse().ok()?, None));
+        }
+        let head = json.find(r#""reset":"#).into_iter().chain(json.find(r#""set":"#)).min()?;
+        let place = self.by_json.get(&json.as_bytes()[..head])?;
+        let delta: Delta<'_> = serde_json::from_str(json).ok()?;
+        let set = delta.set.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect();
+        Some(sent(place, 0, Some((delta.reset, set, delta.del))))
+    }
+
+    /// Whether some stream of `matches` has had more updates after `version` than its ring holds; with
+    /// `closing` of those that close.
+    pub fn overran(&self, matches: impl Fn(usize) -> bool, version: u64, closing: bool) -> bool {
+        self.topics.iter().enumerate().any(|(at, topic)| match &*topic.mode {
+            Mode::Stream(stream) if matches(at) && (!closing || stream.behind == Behind::Close) => {
+                topic.entries.len() - topic.after(version) > stream.ring_updates
+            }
+            _ => false,
+        })
     }
 
     /// Newest position.
@@ -135,5 +243,18 @@ impl Publisher {
     /// Whether a topic exists now.
     pub fn lives(&self, name: &str) -> bool {
         self.by_name.get(name).is_some_and(|at| self.topics[*at].entries.last().is_some_and(|e| !e.gone))
+    }
+}
+
+fn apply(table: &mut Table, changes: &Changes) {
+    if changes.base != Base::Held {
+        table.clear();
+    }
+    for change in changes.iter() {
+        let key: String = serde_json::from_slice(change.key).expect("keys are JSON strings");
+        match change.value {
+            Some(value) => drop(table.insert(key, String::from_utf8(value.to_vec()).unwrap())),
+            None => drop(table.remove(&key)),
+        }
     }
 }

@@ -144,6 +144,7 @@ impl Snapshot {
     fn gateway(&self, out: &mut Out) -> fmt::Result {
         let c = &self.counters;
         out.gauge("fanwire_topics", "Topics that exist", c.topics as u64)?;
+        out.gauge("fanwire_keys", "Keys of keyed topics", c.keys as u64)?;
         out.gauge("fanwire_tombstones", "Removed topics still remembered", c.tombstones as u64)?;
         let help = "Tombstones dropped, since there were more than [limits] tombstones";
         out.counter("fanwire_tombstones_dropped", help, c.tombstones_dropped)?;
@@ -235,6 +236,12 @@ impl Snapshot {
         out.counter("fanwire_classes_refused", help, self.sum(|s| s.classes_refused))?;
         let help = "Subscriptions refused because there were [limits] shard_patterns already";
         out.counter("fanwire_patterns_refused", help, self.sum(|s| s.patterns_refused))?;
+        let help = "Tombstones of deleted keys dropped, since a topic had [[topic]] key_tombstones";
+        out.counter("fanwire_key_tombstones_dropped", help, self.sum(|s| s.key_tombstones_dropped))?;
+        let help =
+            "Updates dropped from the rings of stream topics ([[topic]] ring_updates, ring_bytes, ring_age)";
+        out.counter("fanwire_stream_dropped", help, self.sum(|s| s.stream_dropped))?;
+        out.counter("fanwire_gaps", "Gaps in streams told in frames built", self.sum(|s| s.gaps))?;
         out.counter(
             "fanwire_updates_framed",
             "Updates put into frames, once a frame",

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
-use crate::control::sequencer::{Grouping, Item, NotPublished, Sequencer};
+use crate::control::sequencer::{Body, Grouping, Item, NotPublished, Sequencer};
 
 /// How long to wait before an inbox that was full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -37,7 +37,7 @@ pub async fn run(sequencer: &Sequencer, interval: Duration) -> Result<(), String
             .into_iter()
             .map(|(topic, value)| {
                 let (topic, data) = (topic.into(), value.to_string().into());
-                Item { topic, data, ts_us: Some(due_us), due_us, gone: false }
+                Item { topic, body: Body::Data(data), ts_us: Some(due_us), due_us }
             })
             .collect();
         publish(sequencer, &items, Instant::now() + interval).await?;

@@ -26,7 +26,6 @@ pub struct Live {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counts {
     Newest,
-    #[allow(dead_code, reason = "keyed topics need it")]
     Every,
 }
 
@@ -56,7 +55,7 @@ impl Live {
             match counts {
                 Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item)),
                 Counts::Every => {
-                    self.bytes += item.data.len();
+                    self.bytes += item.body.bytes();
                     self.every.push_back(item);
                 }
             }
@@ -88,7 +87,7 @@ impl Live {
         while !self.every.is_empty() {
             let chunk: Vec<Item> = self.every.iter().take(CHUNK).cloned().collect();
             let done = publish_some(sequencer, &chunk, refused);
-            self.bytes -= self.every.drain(..done).map(|item| item.data.len()).sum::<usize>();
+            self.bytes -= self.every.drain(..done).map(|item| item.body.bytes()).sum::<usize>();
             if done < chunk.len() {
                 return;
             }
@@ -98,7 +97,7 @@ impl Live {
             let chunk: Vec<Item> = topics.filter_map(|topic| self.newest.get(topic).cloned()).collect();
             let done = publish_some(sequencer, &chunk, refused);
             for topic in self.waiting.drain(..done) {
-                self.bytes -= self.newest.remove(&topic).map_or(0, |item| item.data.len());
+                self.bytes -= self.newest.remove(&topic).map_or(0, |item| item.body.bytes());
             }
             if done < chunk.len() {
                 return;
@@ -108,9 +107,9 @@ impl Live {
 
     /// `true`: it replaced an older one, from which it takes over the due time, so that no wait is hidden.
     fn keep_newest(&mut self, item: Item) -> bool {
-        self.bytes += item.data.len();
+        self.bytes += item.body.bytes();
         if let Some(held) = self.newest.get_mut(&item.topic) {
-            self.bytes -= held.data.len();
+            self.bytes -= held.body.bytes();
             *held = Item { due_us: held.due_us, ..item };
             return true;
         }
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        control::sequencer::new_epoch,
+        control::sequencer::{Body, new_epoch},
         inbox::{Inbox, Message},
         update::Op,
     };
@@ -151,13 +150,14 @@ mod tests {
     /// A sequencer whose only inbox takes a batch as long as it is empty.
     fn sequencer() -> (Arc<Sequencer>, Arc<Inbox>) {
         let inbox = Inbox::new(1, usize::MAX, ring::Waker::unconnected());
-        let limits = Config::embedded_demo().limits;
-        (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Instant::now()), inbox)
+        let config = Config::embedded_demo();
+        let inboxes = vec![inbox.clone()];
+        (Sequencer::new(new_epoch(), inboxes, &config.limits, config.topics, Instant::now()), inbox)
     }
 
     fn item(topic: &str, n: u64) -> Item {
-        let (topic, data) = (topic.into(), n.to_string().into());
-        Item { topic, data, ts_us: None, due_us: n as i64, gone: false }
+        let body = Body::Data(n.to_string().into());
+        Item { topic: topic.into(), body, ts_us: None, due_us: n as i64 }
     }
 
     /// Values and due times, as `7@5`.

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use crate::{
     config::Limits,
     control::{
-        line::Line,
-        sequencer::{Grouping, Item, Sequencer},
-        topics::check_value,
+        item::check_value,
+        line::{Line, Value},
+        sequencer::{Body, Grouping, Item, Sequencer},
     },
     topic::check_topic,
 };
@@ -36,7 +36,7 @@ const PASS_US_MIN: u64 = 1_000;
 struct Entry {
     at_us: u64,
     topic: Arc<str>,
-    data: Bytes,
+    body: Body,
 }
 
 #[derive(Debug)]
@@ -101,8 +101,8 @@ impl Player<'_> {
             }
             let item = |entry: &Entry| {
                 let due_us = now.wall_us - now.mono_us as i64 + due(entry) as i64;
-                let (topic, data) = (entry.topic.clone(), entry.data.clone());
-                Item { topic, data, ts_us: Some(due_us), due_us, gone: false }
+                let (topic, body) = (entry.topic.clone(), entry.body.clone());
+                Item { topic, body, ts_us: Some(due_us), due_us }
             };
             let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
             let published = self.sequencer.publish(&items, Grouping::Single).await;
@@ -198,12 +198,11 @@ impl Feed {
             ));
         }
         check_topic(&line.topic).map_err(|bad| bad.to_string())?;
-        check_value(&line.topic, line.data.as_bytes(), self.value_bytes_max)
-            .map_err(|why| why.to_string())?;
-        Ok(Entry {
-            at_us,
-            topic: line.topic.as_ref().into(),
-            data: Bytes::copy_from_slice(line.data.as_bytes()),
-        })
+        let body = match line.value {
+            Value::Data(data) => Body::Data(Bytes::copy_from_slice(data.as_bytes())),
+            Value::Changes(changes) => Body::Changes(changes.into()),
+        };
+        check_value(&line.topic, body.bytes(), self.value_bytes_max).map_err(|why| why.to_string())?;
+        Ok(Entry { at_us, topic: line.topic.as_ref().into(), body })
     }
 }

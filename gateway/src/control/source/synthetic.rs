@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use super::live::{Counts, Live};
 use crate::{
     clock::Now,
-    control::sequencer::{Item, Sequencer},
+    control::sequencer::{Body, Item, Sequencer},
 };
 
 const TICK: Duration = Duration::from_millis(1);
@@ -113,6 +113,6 @@ impl Walk {
         );
         json.expect("writing to memory does not fail");
         let data = Bytes::copy_from_slice(self.scratch.as_bytes());
-        Item { topic: topic.clone(), data, ts_us: Some(due_us), due_us, gone: false }
+        Item { topic: topic.clone(), body: Body::Data(data), ts_us: Some(due_us), due_us }
     }
 }

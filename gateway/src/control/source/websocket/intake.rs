@@ -9,9 +9,10 @@ use super::{
     mapping::{Fault, Mapped, Value, map},
 };
 use crate::{
+    changes::{Base, Changes, LongKey},
     config::{Limits, mapping::Entry},
     control::{
-        sequencer::{Item, Sequencer},
+        sequencer::{Body, Item, Sequencer},
         source::live::{Counts, Live},
     },
 };
@@ -55,8 +56,11 @@ impl<'a> Intake<'a> {
                 add(&self.counters.items, mapped.len() as u64);
                 for mapped in mapped {
                     match item(mapped, now.wall_us) {
-                        Some((item, counts)) => self.live.push(item, counts),
-                        None => self.bad(Bad::Refused, "levels are not available in this version"),
+                        Ok(item) => {
+                            let each = self.sequencer.each_counts(&item.topic);
+                            self.live.push(item, if each { Counts::Every } else { Counts::Newest });
+                        }
+                        Err(long) => self.bad(Bad::Refused, &long.to_string()),
                     }
                 }
             }
@@ -120,10 +124,20 @@ fn kind(fault: &Fault) -> Bad {
     }
 }
 
-/// `None`: there is no kind of topic for it.
-fn item(mapped: Mapped<'_>, due_us: i64) -> Option<(Item, Counts)> {
+fn item(mapped: Mapped<'_>, due_us: i64) -> Result<Item, LongKey> {
     let Mapped { topic, ts_us, value, .. } = mapped;
-    let Value::Data(json) = value else { return None };
-    let data = Bytes::copy_from_slice(json.as_bytes());
-    Some((Item { topic: topic.into(), data, ts_us, due_us, gone: false }, Counts::Newest))
+    let body = match value {
+        Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
+        Value::Levels { reset, changes: levels } => {
+            let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
+            for (key, size) in levels {
+                match size {
+                    Some(size) => changes.set(&key, size.as_bytes())?,
+                    None => changes.del(&key)?,
+                }
+            }
+            Body::Changes(changes.into())
+        }
+    };
+    Ok(Item { topic: topic.into(), body, ts_us, due_us })
 }

@@ -1,0 +1,147 @@
+//! What one publish does to a keyed topic's table.
+
+use std::io::Write;
+
+use thiserror::Error;
+
+/// Bytes of a key before it is escaped.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// What the changes start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Base {
+    /// The table as it is.
+    #[default]
+    Held,
+    /// An empty one: the publisher resets it.
+    Empty,
+    /// They are the whole table; what differs from the one held counts as changed.
+    Whole,
+}
+
+/// A key longer than [`KEY_BYTES_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a key has {bytes} bytes, the most is {KEY_BYTES_MAX}")]
+pub struct LongKey {
+    bytes: usize,
+}
+
+/// Keys with their new values, in order; all in one text, since most changes are of a few bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub base: Base,
+    text: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: usize,
+    key_bytes: u16,
+    deleted: bool,
+}
+
+/// One key's change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// A JSON string as [`Changes::set`] writes it: equal keys have equal bytes.
+    pub key: &'a [u8],
+    /// JSON; `None`: the key is deleted.
+    pub value: Option<&'a [u8]>,
+}
+
+impl Changes {
+    pub fn new(base: Base) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// `value` is JSON, taken byte for byte.
+    pub fn set(&mut self, key: &str, value: &[u8]) -> Result<(), LongKey> {
+        self.name(key, false)?;
+        self.text.push(b':');
+        self.text.extend_from_slice(value);
+        Ok(())
+    }
+
+    pub fn del(&mut self, key: &str) -> Result<(), LongKey> {
+        self.name(key, true)
+    }
+
+    /// A change of other changes.
+    pub fn push(&mut self, change: Change<'_>) {
+        let (key_bytes, deleted) = (change.key.len() as u16, change.value.is_none());
+        self.spans.push(Span { start: self.text.len(), key_bytes, deleted });
+        self.text.extend_from_slice(change.key);
+        if let Some(value) = change.value {
+            self.text.push(b':');
+            self.text.extend_from_slice(value);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.spans.iter().enumerate().map(|(i, span)| {
+            let end = self.spans.get(i + 1).map_or(self.text.len(), |next| next.start);
+            let (key, value) = self.text[span.start..end].split_at(span.key_bytes.into());
+            Change { key, value: value.get(1..).filter(|_| !span.deleted) }
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    fn name(&mut self, key: &str, deleted: bool) -> Result<(), LongKey> {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(LongKey { bytes: key.len() });
+        }
+        let start = self.text.len();
+        write_key(&mut self.text, key);
+        self.spans.push(Span { start, key_bytes: (self.text.len() - start) as u16, deleted });
+        Ok(())
+    }
+}
+
+/// Appends a key as a JSON string, escaped in one way only, so that equal keys are equal bytes.
+fn write_key(out: &mut Vec<u8>, key: &str) {
+    out.push(b'"');
+    for byte in key.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..0x20 => write!(out, "\\u{byte:04x}").expect("writing to memory does not fail"),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_back_as_they_went_in_and_keys_are_json() {
+        let mut changes = Changes::new(Base::Held);
+        changes.set("b1.5", b"{\"a\": 1}").unwrap();
+        changes.del("a\"\\\n").unwrap();
+        changes.set("", b"0").unwrap();
+        let seen: Vec<_> = changes.iter().map(|c| (c.key.to_vec(), c.value.map(<[u8]>::to_vec))).collect();
+        assert_eq!(seen[0], (b"\"b1.5\"".to_vec(), Some(b"{\"a\": 1}".to_vec())));
+        assert_eq!(serde_json::from_slice::<String>(&seen[1].0).unwrap(), "a\"\\\n");
+        assert_eq!((seen[1].1.as_ref(), seen[2].1.as_deref()), (None, Some(&b"0"[..])));
+        let mut copy = Changes::new(Base::Held);
+        changes.iter().for_each(|change| copy.push(change));
+        assert_eq!(copy, changes);
+        assert!(
+            changes.set(&"k".repeat(256), b"1").is_err() && changes.set(&"\u{1}".repeat(255), b"1").is_ok()
+        );
+    }
+}

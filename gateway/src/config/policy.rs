@@ -1,0 +1,146 @@
+//! What `[[topic]]` says of the topics it names: how their updates are kept and conflated.
+
+use std::{sync::Arc, time::Duration};
+
+/// `[[topic]]` entries in order; the first that matches a topic holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policies {
+    pub entries: Vec<Policy>,
+    latest: Arc<Mode>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub pattern: Glob,
+    pub mode: Arc<Mode>,
+}
+
+/// What an update of a topic is to those before it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mode {
+    /// It replaces them.
+    Latest,
+    /// It changes keys of a table.
+    Keyed(Keyed),
+    /// It comes after them: each counts.
+    Stream(Stream),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keyed {
+    /// Keys of a topic.
+    pub keys: usize,
+    /// Deleted keys of a topic that are remembered.
+    pub key_tombstones: usize,
+    /// Keys and values of a topic.
+    pub table_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// Updates of a topic in a snapshot.
+    pub history: usize,
+    /// Updates of a topic that are kept for those who are behind, and their bytes.
+    pub ring_updates: usize,
+    pub ring_bytes: usize,
+    /// How old they may be when a newer one comes; `None`: any age.
+    pub ring_age: Option<Duration>,
+    pub behind: Behind,
+}
+
+/// What a subscriber gets who is further behind than a stream's ring reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The number of updates missed.
+    Gap,
+    /// Close 4004.
+    Close,
+}
+
+impl Policies {
+    pub fn new(entries: Vec<Policy>) -> Self {
+        Self { entries, latest: Arc::new(Mode::Latest) }
+    }
+
+    /// The mode of a topic; `latest` where nothing matches.
+    pub fn mode(&self, topic: &str) -> &Arc<Mode> {
+        self.entries
+            .iter()
+            .find(|entry| entry.pattern.matches(topic))
+            .map_or(&self.latest, |entry| &entry.mode)
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+/// A checked pattern of topics: `*` is one segment, at the end one or more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob(Box<str>);
+
+impl Glob {
+    /// The error says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        crate::topic::check_topic(&text.replace('*', "x")).map_err(|bad| bad.to_string())?;
+        match text.split('.').find(|segment| segment.contains('*') && *segment != "*") {
+            Some(segment) => Err(format!("in {segment} the * is not a whole segment")),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn matches(&self, topic: &str) -> bool {
+        let mut segments = topic.split('.');
+        let mut globs = self.0.split('.').peekable();
+        while let Some(glob) = globs.next() {
+            let Some(segment) = segments.next() else { return false };
+            if glob == "*" && globs.peek().is_none() {
+                return true;
+            }
+            if glob != "*" && glob != segment {
+                return false;
+            }
+        }
+        segments.next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_segment_and_at_the_end_one_or_more() {
+        for (glob, topic, expected) in [
+            ("*.trade.*", "a.trade.b", true),
+            ("*.trade.*", "a.trade.b.c", true),
+            ("*.trade.*", "a.trade", false),
+            ("*.trade.*", "a.b.trade.c", false),
+            ("*", "a.b", true),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.b.b.c", false),
+            ("a.*.c", "a.b.c.d", false),
+            ("a", "a", true),
+            ("a", "a.b", false),
+        ] {
+            assert_eq!(Glob::parse(glob).unwrap().matches(topic), expected, "{glob} {topic}");
+        }
+        assert!(Glob::parse("a*").is_err() && Glob::parse("a..b").is_err() && Glob::parse("").is_err());
+    }
+
+    #[test]
+    fn the_first_entry_that_matches_holds() {
+        let entry = |pattern, mode| Policy { pattern: Glob::parse(pattern).unwrap(), mode: Arc::new(mode) };
+        let keyed = Mode::Keyed(Keyed { keys: 1, key_tombstones: 1, table_bytes: 1 });
+        let policies = Policies::new(vec![entry("a.b", Mode::Latest), entry("a.*", keyed.clone())]);
+        assert_eq!(**policies.mode("a.b"), Mode::Latest);
+        assert_eq!(**policies.mode("a.c"), keyed);
+        assert_eq!(**policies.mode("b"), Mode::Latest);
+    }
+}

@@ -1,0 +1,119 @@
+//! `[[topic]]` entries, checked.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    read::{Named, Reader, Section},
+};
+
+const HOUR_MS: u64 = 3_600_000;
+const MIB: u64 = 1 << 20;
+/// Offsets into a table's text are 32 bits, and half of it may be garbage.
+const TABLE_BYTES_MAX: u64 = 1 << 30;
+/// Entries of one gateway: each is looked at when a topic is born.
+const ENTRIES_MAX: usize = 1000;
+
+pub(super) fn policies(reader: &mut Reader) -> Policies {
+    let tables = reader.sections("topic");
+    if tables.len() > ENTRIES_MAX {
+        let (line, have) = (tables[ENTRIES_MAX].line(), tables.len());
+        reader.problem(line, format!("there are {have} [[topic]] entries; the most is {ENTRIES_MAX}"));
+    }
+    let entries = tables.into_iter().filter_map(|table| {
+        let mut section = reader.open("topic", table);
+        let policy = policy(&mut section);
+        section.finish();
+        policy
+    });
+    Policies::new(entries.collect())
+}
+
+fn policy(section: &mut Section) -> Option<Policy> {
+    let text = section.text("pattern", "");
+    let line = text.line.unwrap_or(section.line());
+    let pattern = Glob::parse(&text.value).map_err(|bad| {
+        let pattern = &text.value;
+        section.problem(line, format!("pattern = {pattern:?}: {bad}; write a glob like \"*.trade.*\""));
+    });
+    let name = section.read("mode", "latest", |value| match value.as_str() {
+        Some("latest") => Ok("latest"),
+        Some("stream") => Ok("stream"),
+        Some("keyed") => Ok("keyed"),
+        _ => Err("write \"latest\", \"stream\" or \"keyed\"".to_owned()),
+    });
+    let (keyed, keyed_lines) = keyed(section);
+    let (stream, stream_lines) = stream(section);
+    let mut foreign = |lines: Vec<(&str, Option<usize>)>, mode: &str| {
+        for (key, line) in lines {
+            if let (Some(line), true) = (line, name.value != mode) {
+                let held = name.value;
+                section.problem(
+                    line,
+                    format!("{key} is for mode = \"{mode}\", this entry is \"{held}\"; leave it out"),
+                );
+            }
+        }
+    };
+    foreign(keyed_lines, "keyed");
+    foreign(stream_lines, "stream");
+    let mode = match name.value {
+        "keyed" => Mode::Keyed(keyed),
+        "stream" => Mode::Stream(stream),
+        _ => Mode::Latest,
+    };
+    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode) })
+}
+
+/// Each key with its line, where the file names it.
+type Lines = Vec<(&'static str, Option<usize>)>;
+
+fn keyed(section: &mut Section) -> (Keyed, Lines) {
+    let keys = section.int("keys", 10_000, 1..=10_000_000);
+    let key_tombstones = section.int("key_tombstones", 1_000, 0..=10_000_000);
+    let table_bytes = section.size("table_bytes", 16 * MIB, 1024..=TABLE_BYTES_MAX);
+    let lines =
+        vec![("keys", keys.line), ("key_tombstones", key_tombstones.line), ("table_bytes", table_bytes.line)];
+    let keyed = Keyed {
+        keys: keys.value as usize,
+        key_tombstones: key_tombstones.value as usize,
+        table_bytes: table_bytes.value as usize,
+    };
+    (keyed, lines)
+}
+
+fn stream(section: &mut Section) -> (Stream, Lines) {
+    let history = section.int("history", 1, 1..=1_000_000);
+    let ring_updates = section.int("ring_updates", 1_000, 1..=10_000_000);
+    let ring_bytes = section.size("ring_bytes", MIB, 1..=TABLE_BYTES_MAX);
+    let ring_age: Named<Duration> = section.duration("ring_age", 0, 0..=24 * HOUR_MS);
+    let behind = section.read("behind", Behind::Gap, |value| match value.as_str() {
+        Some("gap") => Ok(Behind::Gap),
+        Some("close") => Ok(Behind::Close),
+        _ => Err("write \"gap\" or \"close\"".to_owned()),
+    });
+    if let (Some(line), true) = (history.line.or(ring_updates.line), history.value > ring_updates.value) {
+        let (history, ring) = (history.value, ring_updates.value);
+        section.problem(
+            line,
+            format!(
+                "history = {history} is above ring_updates = {ring}; write at most {ring}, or raise that"
+            ),
+        );
+    }
+    let lines = vec![
+        ("history", history.line),
+        ("ring_updates", ring_updates.line),
+        ("ring_bytes", ring_bytes.line),
+        ("ring_age", ring_age.line),
+        ("behind", behind.line),
+    ];
+    let stream = Stream {
+        history: history.value as usize,
+        ring_updates: ring_updates.value as usize,
+        ring_bytes: ring_bytes.value as usize,
+        ring_age: Some(ring_age.value).filter(|age| !age.is_zero()),
+        behind: behind.value,
+    };
+    (stream, lines)
+}

@@ -1,0 +1,206 @@
+//! A keyed topic's table as the control plane holds it: to find what differs, to keep bounds, to answer GET.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    item::{Body, Item, Why},
+    line::Members,
+};
+use crate::{
+    changes::{Base, Change, Changes},
+    config::policy::Keyed,
+    table::Table,
+};
+
+/// What an item of a keyed topic changes; checked for its form, not yet for the topic's bounds.
+pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
+    match &item.body {
+        Body::Changes(changes) => Ok(changes.clone()),
+        Body::Gone => Ok(Arc::new(Changes::new(Base::Empty))),
+        Body::Data(data) => {
+            let topic = || item.topic.clone();
+            let members: Members = serde_json::from_slice(data)
+                .map_err(|e| Why::NotAnObject { topic: topic(), error: e.to_string() })?;
+            let mut changes = Changes::new(Base::Whole);
+            for (key, value) in members.0 {
+                changes
+                    .set(&key, value.get().as_bytes())
+                    .map_err(|long| Why::LongKey { topic: topic(), long })?;
+            }
+            Ok(Arc::new(changes))
+        }
+    }
+}
+
+/// What a table would be after items of a group that are not applied yet.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// The table as it is does not count any more.
+    emptied: bool,
+    /// Of keys touched: whether they would be there.
+    keys: HashMap<Box<[u8]>, bool>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Preview {
+    pub fn of(table: Option<&Table>) -> Self {
+        let (len, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
+        Self { len, bytes, ..Self::default() }
+    }
+
+    /// Enters an item's changes and holds the result against the topic's bounds.
+    pub fn enter(
+        &mut self,
+        table: Option<&Table>,
+        changes: &Changes,
+        topic: &Arc<str>,
+        bounds: &Keyed,
+    ) -> Result<(), Why> {
+        if changes.base != Base::Held {
+            *self = Self { emptied: true, ..Self::default() };
+        }
+        for Change { key, value } in changes.iter() {
+            let was = self.keys.get(key).copied().unwrap_or_else(|| self.holds(table, key));
+            let is = value.is_some();
+            self.len = self.len + usize::from(is) - usize::from(was);
+            self.keys.insert(key.into(), is);
+        }
+        // What it replaces is not taken off: the bound may be met a little early, never late.
+        self.bytes += changes.bytes();
+        if self.len > bounds.keys {
+            return Err(Why::TooManyKeys { topic: topic.clone(), keys: self.len, max: bounds.keys });
+        }
+        if self.bytes > bounds.table_bytes {
+            let max = bounds.table_bytes;
+            return Err(Why::TableTooLong { topic: topic.clone(), bytes: self.bytes, max });
+        }
+        Ok(())
+    }
+
+    fn holds(&self, table: Option<&Table>, key: &[u8]) -> bool {
+        !self.emptied && table.is_some_and(|table| table.get(key).is_some())
+    }
+}
+
+/// Applies changes and gives those that the shards have to make: of a whole table what differs, and no
+/// deletion of what was not there.
+pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
+    let needed = match changes.base {
+        Base::Whole => Arc::new(differences(table, changes)),
+        Base::Held if changes.iter().any(|c| c.value.is_none() && table.get(c.key).is_none()) => {
+            let mut needed = Changes::new(Base::Held);
+            let there = |change: &Change| change.value.is_some() || table.get(change.key).is_some();
+            changes.iter().filter(there).for_each(|change| needed.push(change));
+            Arc::new(needed)
+        }
+        Base::Empty | Base::Held => changes.clone(),
+    };
+    if needed.base == Base::Empty {
+        table.clear();
+    }
+    for Change { key, value } in needed.iter() {
+        match value {
+            Some(value) => table.set(key, value, 0),
+            None => drop(table.del(key, 0)),
+        }
+    }
+    table.trim(0);
+    needed
+}
+
+fn differences(table: &Table, whole: &Changes) -> Changes {
+    let mut needed = Changes::new(Base::Held);
+    // Of a key given twice the last value counts, as in any JSON object.
+    let new: HashMap<&[u8], Option<&[u8]>> = whole.iter().map(|change| (change.key, change.value)).collect();
+    for key in table.keys().filter(|key| !new.contains_key(key)) {
+        needed.push(Change { key, value: None });
+    }
+    for change in whole.iter() {
+        if new[change.key] == change.value && table.get(change.key) != change.value {
+            needed.push(change);
+        }
+    }
+    needed
+}
+
+/// The table as a JSON object.
+pub fn object(table: &Table) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    for (i, member) in table.members().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(member);
+    }
+    out.push(b'}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(body: Body) -> Item {
+        Item { topic: "t".into(), body, ts_us: None, due_us: 0 }
+    }
+
+    fn whole(json: &str) -> Arc<Changes> {
+        changes_of(&item(Body::Data(json.to_owned().into()))).unwrap()
+    }
+
+    fn shown(changes: &Changes) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut shown: Vec<String> =
+            changes.iter().map(|c| format!("{}={}", text(c.key), c.value.map_or("-".into(), text))).collect();
+        shown.sort();
+        shown
+    }
+
+    #[test]
+    fn of_a_whole_object_only_what_differs_counts_as_changed() {
+        let mut table = Table::default();
+        apply(&mut table, &whole(r#"{"a":1,"b":[1, 2],"c":3}"#));
+        let needed = apply(&mut table, &whole(r#"{"a":1.0,"b":[1, 2],"\u0064":4,"d":5}"#));
+        assert_eq!(
+            (needed.base, shown(&needed)),
+            (Base::Held, vec![r#""a"=1.0"#.into(), r#""c"=-"#.into(), r#""d"=5"#.into()])
+        );
+        let value: serde_json::Value = serde_json::from_slice(&object(&table)).unwrap();
+        assert_eq!(value, serde_json::json!({"a": 1.0, "b": [1, 2], "d": 5}));
+        assert!(apply(&mut table, &whole(r#"{"d":5,"b":[1, 2],"a":1.0}"#)).is_empty());
+    }
+
+    #[test]
+    fn a_deletion_of_what_is_not_there_changes_nothing() {
+        let mut table = Table::default();
+        apply(&mut table, &whole(r#"{"a":1}"#));
+        let mut changes = Changes::new(Base::Held);
+        changes.del("x").unwrap();
+        changes.set("b", b"2").unwrap();
+        assert_eq!(shown(&apply(&mut table, &Arc::new(changes))), [r#""b"=2"#]);
+    }
+
+    #[test]
+    fn a_preview_counts_what_a_group_would_leave() {
+        let mut table = Table::default();
+        apply(&mut table, &whole(r#"{"a":1,"b":2}"#));
+        let bounds = Keyed { keys: 3, key_tombstones: 0, table_bytes: 1000 };
+        let mut preview = Preview::of(Some(&table));
+        let mut enter = |json: &str| {
+            let line = format!(r#"{{"topic":"t",{json}}}"#);
+            let super::super::line::Value::Changes(changes) =
+                super::super::line::Line::parse(line.as_bytes()).unwrap().value
+            else {
+                panic!("{json}")
+            };
+            preview.enter(Some(&table), &changes, &"t".into(), &bounds)
+        };
+        assert_eq!(enter(r#""set":{"a":0,"c":1}"#), Ok(()));
+        assert_eq!(enter(r#""set":{"d":1},"del":["a"]"#), Ok(()));
+        let why = enter(r#""set":{"a":1}"#).unwrap_err().to_string();
+        assert_eq!(why, "topic t would have 4 keys, [[topic]] keys is 3: delete some or raise that");
+        assert_eq!(enter(r#""reset":true,"set":{"x":1,"y":1,"z":1}"#), Ok(()));
+        assert!(enter(r#""set":{"a":1}"#).is_err(), "what was there before the reset does not count");
+    }
+}

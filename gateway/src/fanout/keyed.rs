@@ -1,0 +1,78 @@
+//! A keyed topic on a shard: its table, and from which position on its changes can be told one by one.
+
+use crate::{
+    changes::{Base, Change, Changes},
+    config::policy,
+    table::Table,
+};
+
+#[derive(Debug)]
+pub struct Keyed {
+    table: Table,
+    /// Who stands below this is told the whole table: it was reset, the topic was gone, or a tombstone
+    /// above that position was dropped.
+    floor: u64,
+    tombstones_max: usize,
+}
+
+impl Keyed {
+    pub fn new(policy: &policy::Keyed) -> Self {
+        Self { table: Table::default(), floor: 0, tombstones_max: policy.key_tombstones }
+    }
+
+    /// Gives the number of tombstones that were dropped.
+    pub fn apply(&mut self, changes: &Changes, version: u64) -> usize {
+        debug_assert!(changes.base != Base::Whole, "only what differs crosses");
+        if changes.base == Base::Empty {
+            self.empty(version);
+        }
+        for Change { key, value } in changes.iter() {
+            match value {
+                Some(value) => self.table.set(key, value, version),
+                None => drop(self.table.del(key, version)),
+            }
+        }
+        let (dropped, newest) = self.table.trim(self.tombstones_max);
+        self.floor = self.floor.max(newest.unwrap_or(0));
+        dropped
+    }
+
+    /// The topic is gone, or was reset.
+    pub fn empty(&mut self, version: u64) {
+        self.table.clear();
+        self.floor = version;
+    }
+
+    /// Keys that are there.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Appends what takes a subscriber from `from` (`None`: from nothing) to the present, and closes the
+    /// update: `"set":{…},"del":[…]}`, with `"reset":true,` before it where `set` is the whole table.
+    pub fn write(&self, from: Option<u64>, out: &mut Vec<u8>) {
+        let from = from.filter(|from| *from >= self.floor);
+        if from.is_none() {
+            out.extend_from_slice(br#""reset":true,"#);
+        }
+        out.extend_from_slice(br#""set":{"#);
+        write_list(self.table.set_after(from.unwrap_or(0)), out);
+        out.push(b'}');
+        let mut deleted = from.map(|from| self.table.deleted_after(from)).into_iter().flatten().peekable();
+        if deleted.peek().is_some() {
+            out.extend_from_slice(br#","del":["#);
+            write_list(deleted, out);
+            out.push(b']');
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_list<'a>(members: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    for (i, member) in members.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(member);
+    }
+}
