@@ -309,7 +309,8 @@ mod tests {
             table.set_after(from).map(|text| String::from_utf8(text.to_vec()).unwrap()).collect();
         let mut deleted: Vec<String> =
             table.deleted_after(from).map(|key| String::from_utf8(key.to_vec()).unwrap()).collect();
-        (set.sort(), deleted.sort()).0;
+        set.sort();
+        deleted.sort();
         let newer = || model.iter().filter(|(_, (version, _))| *version > from);
         let live = newer().filter_map(|(key, (_, value))| Some(format!("{key}:{}", value.as_ref()?)));
         let mut live: Vec<String> = live.collect();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gateway::{
-    config::{Config, Source},
+    config::{Config, Source, policy::Mode},
     system::Machine,
 };
 
@@ -345,8 +345,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         "[server]\ntls = \"127.0.0.1:9003\"",
         "[server]\ntls_cert = \"a.pem\"",
         "[server]\nrefuse = \"close\"",
-        "[[topic]]\npattern = \"*.trade.*\"\nmode = \"stream\"",
-        "[[topic]]\npattern = \"book.*\"\nmode = \"keyed\"",
     ] {
         assert!(refused(text).contains("not available in this version"), "{text}");
     }
@@ -354,6 +352,40 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         parse("[server]\ntls = \"\"\ntls_cert = \"\"\n[[topic]]\npattern = \"*.a\"\nmode = \"latest\"")
             .is_ok()
     );
+}
+
+#[test]
+fn a_topics_policy_is_taken_whole_and_printed_again() {
+    let text = "[[topic]]\npattern = \"*.book.*\"\nmode = \"keyed\"\nkeys = 7\nkey_tombstones = 3\ntable_bytes = \"1KiB\"\n\
+                [[topic]]\npattern = \"*.trade.*\"\nmode = \"stream\"\nhistory = 2\nring_updates = 5\nring_bytes = \"2KiB\"\nring_age = \"3s\"\nbehind = \"close\"\n";
+    let config = parse(text).unwrap();
+    assert!(
+        matches!(&**config.topics.mode("x.book.y"), Mode::Keyed(k) if k.keys == 7 && k.key_tombstones == 3)
+    );
+    assert!(
+        matches!(&**config.topics.mode("x.trade.y"), Mode::Stream(s) if s.history == 2 && s.ring_updates == 5)
+    );
+    assert_eq!(**config.topics.mode("x.quote.y"), Mode::Latest);
+    let again = parse(&config.render(&machine())).unwrap();
+    assert_eq!(again.topics, config.topics);
+}
+
+#[test]
+fn a_topics_policy_that_contradicts_itself_is_refused_with_its_line() {
+    for (entry, line, part) in [
+        ("pattern = \"a\"\nmode = \"last\"", 3, "write \"latest\", \"stream\" or \"keyed\""),
+        ("pattern = \"a\"\nmode = \"keyed\"\nhistory = 2", 4, "history is for mode = \"stream\""),
+        ("pattern = \"a\"\nmode = \"stream\"\nkeys = 2", 4, "keys is for mode = \"keyed\""),
+        ("pattern = \"a\"\nring_updates = 2", 3, "this entry is \"latest\"; leave it out"),
+        ("pattern = \"a\"\nmode = \"keyed\"\nkeys = 0", 4, "out of range; write 1 to 10000000"),
+        ("pattern = \"a\"\nmode = \"stream\"\nhistory = 9\nring_updates = 8", 4, "write at most 8"),
+        ("pattern = \"a\"\nmode = \"stream\"\nbehind = \"drop\"", 4, "write \"gap\" or \"close\""),
+        ("pattern = \"a*\"", 2, "the * is not a whole segment"),
+        ("pattern = \"a\"\nkeyz = 1", 3, "unknown key; did you mean keys?"),
+    ] {
+        let complaint = refused(&format!("[[topic]]\n{entry}"));
+        assert!(complaint.contains(&format!("x.toml:{line}: ")) && complaint.contains(part), "{complaint}");
+    }
 }
 
 #[test]

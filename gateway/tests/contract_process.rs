@@ -68,7 +68,7 @@ fn a_bad_configuration_ends_with_2_its_line_and_what_to_write() {
         ("[limits]\nstall = 30\n", ":2:", "\"30ms\" or \"30s\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"\n", ":3:", "5s"),
         ("[server]\ndata = 9001\n", ":2:", "write an address and a port"),
-        ("[[topic]]\npattern = \"a\"\nmode = \"keyed\"\n", ":3:", "not available"),
+        ("[[topic]]\npattern = \"a\"\nmode = \"last\"\n", ":3:", "\"keyed\""),
     ] {
         for check in [false, true] {
             let mut command = command(config);

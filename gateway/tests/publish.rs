@@ -12,7 +12,7 @@ use gateway::{
     control::{
         admin::Admin,
         listener::Listener,
-        sequencer::{Body, Item, Sequencer, new_epoch},
+        sequencer::{Sequencer, new_epoch},
         source::SourceCounters,
     },
     inbox::{Inbox, Message},
@@ -226,12 +226,21 @@ async fn each_item_refused_is_counted_wherever_it_fails() {
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_have_is_refused_and_unknown_fields_are_not() {
+async fn changes_of_a_table_are_refused_beside_data_and_where_there_is_no_table() {
     let gateway = Gateway::start().await;
     for field in [r#""set":{}"#, r#""del":[]"#, r#""reset":true"#] {
         let (status, answer) = gateway.json(&format!(r#"{{"topic":"t","data":1,{field}}}"#)).await;
         assert_eq!(status, 400);
-        assert!(answer["reason"].as_str().unwrap().contains("not available in this version"));
+        assert!(
+            answer["reason"].as_str().unwrap().contains("data stands beside set, del or reset"),
+            "{answer}"
+        );
+        let (status, answer) = gateway.json(&format!(r#"{{"topic":"t",{field}}}"#)).await;
+        assert_eq!(status, 400);
+        assert!(
+            answer["reason"].as_str().unwrap().contains("topic t is not keyed ([[topic]] mode)"),
+            "{answer}"
+        );
     }
     assert_eq!(gateway.json(r#"{"topic":"t","data":1,"note":[]}"#).await.0, 200);
 }

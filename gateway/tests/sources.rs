@@ -154,8 +154,8 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
         ("{\"topic\":\"a\",\"data\":1}", "at_us is missing"),
         ("{\"at_us\":6,\"topic\":\"a b\",\"data\":1}", "bad topic: a b"),
         (
-            "{\"at_us\":6,\"topic\":\"a\",\"set\":{\"k\":1}}",
-            "set, del and reset are not available in this version",
+            "{\"at_us\":6,\"topic\":\"a\",\"set\":{\"k\":1},\"del\":[\"k\"]}",
+            "key \"k\" stands in set and in del",
         ),
         (
             &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX)),

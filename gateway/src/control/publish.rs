@@ -75,7 +75,7 @@ async fn publish_lines(sequencer: &Sequencer, body: &Bytes, due_us: i64) -> Resu
         let mut items = Vec::new();
         let mut bad = None;
         for line in lines.by_ref().take(LINES) {
-            match parse_item(body, line, due_us) {
+            match item(body, line, due_us) {
                 Ok(item) => items.push(item),
                 Err(reason) => {
                     bad = Some(reason);
@@ -105,7 +105,7 @@ fn is_array(body: &[u8]) -> bool {
 fn parse_json(body: &Bytes, due_us: i64) -> Result<Vec<Item>, Rejected> {
     let rejected = |index, reason| Rejected { accepted: 0, index, reason };
     if !is_array(body) {
-        return Ok(vec![parse_item(body, body, due_us).map_err(|reason| rejected(0, reason))?]);
+        return Ok(vec![parse_item(body, due_us).map_err(|reason| rejected(0, reason))?]);
     }
     // Each element is checked as it is read, so that an error of the array knows its index too.
     let mut members = Vec::new();
@@ -115,7 +115,7 @@ fn parse_json(body: &Bytes, due_us: i64) -> Result<Vec<Item>, Rejected> {
         .iter()
         .enumerate()
         .map(|(index, member)| {
-            parse_item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))
+            item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))
         })
         .collect();
     let items = items?;
@@ -123,7 +123,12 @@ fn parse_json(body: &Bytes, due_us: i64) -> Result<Vec<Item>, Rejected> {
     Ok(items)
 }
 
-fn parse_item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
+/// One update of a body that is nothing else. The error says what is wrong in words for the publisher.
+pub fn parse_item(body: &Bytes, due_us: i64) -> Result<Item, String> {
+    item(body, body, due_us)
+}
+
+fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
     let line = Line::parse(json)?;
     if let Some(ts_us) = line.ts_us {
         check_ts(ts_us, due_us)?;

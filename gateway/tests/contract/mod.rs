@@ -34,9 +34,19 @@ pub fn command(config: &str) -> Command {
     command
 }
 
-/// Runs until it ends by itself.
+/// Runs until it ends by itself, which a command with little to say does soon: one that serves instead
+/// is ended, and told in the panic.
 pub fn output(command: &mut Command) -> Output {
-    command.output().unwrap()
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + WAIT;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("runs on after {WAIT:?}: {:?}", child.wait_with_output().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 pub struct Gateway {

@@ -226,6 +226,14 @@ impl World {
         self.settle();
     }
 
+    /// Publishes what `json` says besides the topic, like `"set":{"k":1}`, and lets it be seen.
+    pub fn change(&mut self, topic: &str, json: &str) {
+        let line = format!(r#"{{"topic":"{topic}",{json}}}"#);
+        let item = gateway::control::publish::parse_item(&line.into(), self.now.wall_us).unwrap();
+        assert!(self.publisher.publish(&[item], Grouping::Single), "refused: {json}");
+        self.settle();
+    }
+
     pub fn remove(&mut self, topic: &str) {
         let item = Item { body: Body::Gone, ..self.item(topic, "") };
         assert!(self.publisher.publish(&[item], Grouping::Single), "{topic} does not exist");
