@@ -97,8 +97,9 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
         let text = std::fs::read_to_string(path).unwrap();
         let rendered = config.render(&machine());
         let (_, rendered) = rendered.split_once("[[source]]").unwrap();
+        let (rendered, _) = rendered.split_once("[[topic]]").unwrap();
         let keys = rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
-        for key in keys.chain(["when", "each", "topic", "ts", "seq", "data"]) {
+        for key in keys.chain(["when", "each", "topic", "ts", "seq", "data", "levels", "reset"]) {
             let explained = text.contains(&format!("#   {key} ")) || text.contains(&format!("\n{key} = "));
             assert!(explained, "{name} does not explain {key}");
         }

@@ -60,7 +60,7 @@ fn await_data(gateway: &Gateway, topic: &str, data: &serde_json::Value) -> serde
 }
 
 #[test]
-fn coinbase_tickers_and_trades_arrive() {
+fn coinbase_tickers_trades_and_books_arrive() {
     let addr = venue(
         1,
         &[
@@ -73,6 +73,9 @@ fn coinbase_tickers_and_trades_arrive() {
         ],
     );
     let gateway = Gateway::start_config(&shipped("coinbase", addr));
+    let book = json!({"a97001.00": "1.5", "b96999.00": "0.4", "b96998.10": "2.0"});
+    let book = await_data(&gateway, "coinbase.book.BTC-USD", &book);
+    assert_eq!(book["ts"], 1_735_787_045_000_006_i64);
     let ticker = json!({"type": "ticker", "sequence": 9, "product_id": "BTC-USD", "price": "97000.10", "time": "2025-01-02T03:04:05.5Z"});
     assert_eq!(await_data(&gateway, "coinbase.ticker.BTC-USD", &ticker)["ts"], 1_735_787_045_500_000_i64);
     let trade = json!({"type": "match", "trade_id": 5, "side": "sell", "size": "0.10", "price": "97000.10", "product_id": "BTC-USD", "time": "2025-01-02T03:04:06Z"});
@@ -81,7 +84,7 @@ fn coinbase_tickers_and_trades_arrive() {
 }
 
 #[test]
-fn binance_best_prices_and_trades_arrive() {
+fn binance_best_prices_trades_and_depths_arrive() {
     let addr = venue(
         0,
         &[
@@ -97,12 +100,16 @@ fn binance_best_prices_and_trades_arrive() {
     await_data(&gateway, "binance.ticker.BTCUSDT", &ticker);
     let trade = json!({"e": "trade", "E": 1_735_787_046_001_i64, "s": "BTCUSDT", "t": 5, "p": "97000.10", "q": "0.10", "T": 1_735_787_046_000_i64, "m": true});
     assert_eq!(await_data(&gateway, "binance.trade.BTCUSDT", &trade)["ts"], 1_735_787_046_000_000_i64);
+    let depth = json!({"b96999.00": "0.40", "a97001.00": "1.5"});
+    assert_eq!(await_data(&gateway, "binance.depth.BTCUSDT", &depth)["ts"], 1_735_787_045_000_000_i64);
+    let top = json!({"b96999.00": "0.41", "a97001.00": "1.5"});
+    await_data(&gateway, "binance.top.btcusdt@depth20@100ms", &top);
 }
 
 #[test]
-fn kraken_tickers_and_trades_arrive() {
+fn kraken_tickers_trades_and_books_arrive() {
     let addr = venue(
-        2,
+        3,
         &[
             r#"{"channel":"status","type":"update","data":[{"system":"online","version":"2.0.0"}]}"#,
             r#"{"method":"subscribe","result":{"channel":"book","symbol":"BTC/USD"},"success":true}"#,
@@ -117,6 +124,8 @@ fn kraken_tickers_and_trades_arrive() {
     let gateway = Gateway::start_config(&shipped("kraken", addr));
     let ticker = json!({"symbol": "BTC/USD", "bid": 96999.0, "ask": 97001.0, "last": 97000.1});
     await_data(&gateway, "kraken.ticker.BTC/USD", &ticker);
+    let book = await_data(&gateway, "kraken.book.BTC/USD", &json!({"b96999.0": 0.3, "a97001.0": 1.5}));
+    assert_eq!((&book["ts"], &book["v"]), (&1_735_787_045_000_006_i64.into(), &2.into()));
     for (topic, side, price, qty, id, second) in
         [("BTC/USD", "sell", 97000.1, 0.1, 5, 6), ("ETH/USD", "buy", 3300.5, 1.0, 6, 7)]
     {
