@@ -112,7 +112,9 @@ fn the_effective_configuration_reads_back_as_the_same() {
                    [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
                    [[source]]\nkind = \"websocket\"\nurl = \"ws://[::1]:1/a?b\"\nsend = ['{\"a\":\"b\"}', \"c'\\n\"]\n\
                    [[source.map]]\nwhen = { \"/a~1b\" = \"x\", \"/c'\\\"d\" = \"*\", \"/e\" = 7, \"/f\" = true }\neach = \"/g\"\n\
-                   topic = \"t.{^/h}.{}\"\nts = \"/t\"\nseq = \"^/s\"\ndata = \"\"\n";
+                   topic = \"t.{^/h}.{}\"\nts = \"/t\"\nseq = \"^/s\"\ndata = \"\"\n\
+                   [[source.map]]\ntopic = \"k\"\nlevels = [{ key = \"b\", path = \"/b\" }, { key = { 's\"' = \"a\" }, path = \"\" }]\n\
+                   reset = true\n[[topic]]\npattern = \"k\"\nmode = \"keyed\"\n";
     let every = format!(
         "[server]\ndata = \"[::1]:0\"\nadmin = \"\"\nshards = 3\ncpus = [1]\ndrain = \"90s\"\n\
          [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\n{sources}"
@@ -317,6 +319,15 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
         complaint.starts_with(
             "x.toml:3: [source] url = \"wss://127.0.0.1:1/\": TLS is not spoken yet; put a proxy"
         )
+    );
+    let levels = "topic = \"a\"\nlevels = [{ key = \"b\", path = \"/b\" }]";
+    let complaint = refused(&websocket("", levels));
+    assert!(
+        complaint
+            .starts_with("x.toml:1: [source] levels become keys of a keyed topic, of which there is none;")
+    );
+    assert!(
+        parse(&format!("{}\n[[topic]]\npattern = \"a\"\nmode = \"keyed\"", websocket("", levels))).is_ok()
     );
     let bare = "[[source]]\nkind = \"websocket\"";
     let complaints = parse(bare).unwrap_err();

@@ -4,6 +4,8 @@ use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
     Config, Fanout, Limits, Server, Source,
+    mapping::Entry,
+    policy::Mode,
     read::{Named, Problem, Reader, Section, to_int},
     topic::policies,
     unit::{show_duration, show_size},
@@ -27,8 +29,9 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let server = server(reader.section("server"), machine);
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
-    let sources = sources(&mut reader, dir);
     let topics = policies(&mut reader);
+    let keyed = topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
+    let sources = sources(&mut reader, dir, keyed);
     reader.finish(&["server", "fanout", "limits", "source", "topic"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
@@ -223,7 +226,8 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
     )
 }
 
-fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
+/// `keyed`: there are keyed topics.
+fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut names = HashSet::new();
     for table in reader.sections("source") {
@@ -262,6 +266,11 @@ fn sources(reader: &mut Reader, dir: &Path) -> Vec<Source> {
                 let name = source.as_ref().map(|source| source.name.clone());
                 if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
                     let text = format!("two sources are called {name:?}; give each another name");
+                    section.problem(section.line(), text);
+                }
+                if source.iter().any(|source| source.map.iter().any(Entry::has_levels)) && !keyed {
+                    let text = "levels become keys of a keyed topic, of which there is none; add a [[topic]] with \
+                                pattern and mode = \"keyed\"";
                     section.problem(section.line(), text);
                 }
                 sources.extend(source.map(|source| Source::Websocket(source.into())));

@@ -28,6 +28,12 @@ pub struct Entry {
     pub body: Body,
 }
 
+impl Entry {
+    pub fn has_levels(&self) -> bool {
+        matches!(self.body, Body::Levels { .. })
+    }
+}
+
 /// What must stand where a pointer of `when` leads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
