@@ -79,3 +79,26 @@ def steady(path, seed, topics, seconds):
             for at_us, topic in moments:
                 data = f'{{"n":{second},"price":{rng.uniform(1, 500):.4f}}}'
                 file.write(f'{{"at_us":{second * 1_000_000 + at_us},"topic":"steady.t{topic:02}","data":{data}}}\n')
+
+
+def generate_books(path, seed, seconds=30, updates=4000):
+    """A feed of order books that change level by level and begin anew at times, of trades and of quotes."""
+    rng = random.Random(seed)
+    books = {f"venue{n % 3}.book.S{n:02}-USD": {} for n in range(12)}
+    topics = [*books, *(f"venue.trade.S{n}" for n in range(6)), *(f"venue.ticker.S{n}" for n in range(6))]
+    with open(path, "w") as file:
+        for number, at_us in enumerate(sorted(rng.randrange(seconds * 1_000_000) for _ in range(updates))):
+            topic = rng.choice(topics)
+            line = {"at_us": at_us, "topic": topic}
+            if topic not in books:
+                line["data"] = {"n": number, "price": rng.uniform(1, 500)}
+            elif not books[topic] or rng.random() < 0.01:
+                prices = {f"{rng.choice('ab')}{rng.randrange(1000)}": str(rng.randrange(1, 99)) for _ in range(200)}
+                books[topic] = prices
+                line |= {"reset": True, "set": prices}
+            else:
+                gone = rng.sample(sorted(books[topic]), min(len(books[topic]), rng.randrange(4)))
+                new = {f"{rng.choice('ab')}{rng.randrange(1000)}": str(rng.randrange(1, 99)) for _ in range(4)}
+                line |= {"set": new, "del": [key for key in gone if key not in new]}
+                books[topic] = {key: size for key, size in (books[topic] | new).items() if key not in line["del"]}
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
