@@ -104,6 +104,7 @@ impl World {
             ts_us,
             due_us: ts_us,
             gone: false,
+            skipped: 0,
             json,
             changes: None,
         }));

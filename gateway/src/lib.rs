@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod fanout;
 pub mod inbox;
+mod json;
 pub mod logs;
 pub mod protocol;
 pub mod run;

@@ -31,6 +31,9 @@ pub struct Update {
     pub due_us: i64,
     /// The topic was removed; the update is its tombstone.
     pub gone: bool,
+    /// Updates just before it that the publisher counted and that never arrived; `v` counts them too. Of a
+    /// stream topic.
+    pub skipped: u32,
     /// The update as it stands in a frame: `{"topic":…,"v":…,"ts":…,"data":…}` or `{…,"gone":true}`.
     /// With `changes` only its head: `{"topic":…,"v":…,"ts":…,`.
     pub json: Bytes,

@@ -99,7 +99,18 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
         let (_, rendered) = rendered.split_once("[[source]]").unwrap();
         let (rendered, _) = rendered.split_once("[[topic]]").unwrap();
         let keys = rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
-        for key in keys.chain(["when", "each", "topic", "ts", "seq", "data", "levels", "reset"]) {
+        for key in keys.chain([
+            "when",
+            "each",
+            "topic",
+            "ts",
+            "seq",
+            "seq_first",
+            "seq_sparse",
+            "data",
+            "levels",
+            "reset",
+        ]) {
             let explained = text.contains(&format!("#   {key} ")) || text.contains(&format!("\n{key} = "));
             assert!(explained, "{name} does not explain {key}");
         }
@@ -112,9 +123,10 @@ fn the_effective_configuration_reads_back_as_the_same() {
                    [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
                    [[source]]\nkind = \"websocket\"\nurl = \"ws://[::1]:1/a?b\"\nsend = ['{\"a\":\"b\"}', \"c'\\n\"]\n\
                    [[source.map]]\nwhen = { \"/a~1b\" = \"x\", \"/c'\\\"d\" = \"*\", \"/e\" = 7, \"/f\" = true }\neach = \"/g\"\n\
-                   topic = \"t.{^/h}.{}\"\nts = \"/t\"\nseq = \"^/s\"\ndata = \"\"\n\
+                   topic = \"t.{^/h}.{}\"\nts = \"/t\"\nseq = \"^/s\"\nseq_first = \"^/r\"\ndata = \"\"\n\
                    [[source.map]]\ntopic = \"k\"\nlevels = [{ key = \"b\", path = \"/b\" }, { key = { 's\"' = \"a\" }, path = \"\" }]\n\
-                   reset = true\n[[topic]]\npattern = \"k\"\nmode = \"keyed\"\n";
+                   reset = true\n[[topic]]\npattern = \"k\"\nmode = \"keyed\"\nexpiry = \"1h\"\n\
+                   [[topic]]\npattern = \"q.*\"\ndeadband = 0.25\ndeadband_at = \"/a/0\"\n";
     let every = format!(
         "[server]\ndata = \"[::1]:0\"\nadmin = \"\"\nshards = 3\ncpus = [1]\ndrain = \"90s\"\n\
          [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\n{sources}"
@@ -266,6 +278,16 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
         ),
         (
             "",
+            "topic = \"a\"\nseq_first = \"/u\"\ndata = \"\"",
+            "x.toml:7: [source.map] there is no seq to go with it; write where the count stands, like seq = \"/u\"",
+        ),
+        (
+            "",
+            "topic = \"a\"\nseq = \"/u\"\nseq_first = \"/v\"\nseq_sparse = true\ndata = \"\"",
+            "x.toml:8: [source.map] seq_first tells what is missing, seq_sparse that it cannot be told; keep one",
+        ),
+        (
+            "",
             "topic = \"a\"\neach = \"^/e\"\ndata = \"\"",
             "x.toml:7: [source.map] each begins at the message anyway; leave out the ^",
         ),
@@ -372,12 +394,12 @@ fn a_topics_policy_is_taken_whole_and_printed_again() {
                 [[topic]]\npattern = \"*.trade.*\"\nmode = \"stream\"\nhistory = 2\nring_updates = 5\nring_bytes = \"2KiB\"\nring_age = \"3s\"\nbehind = \"close\"\n";
     let config = parse(text).unwrap();
     assert!(
-        matches!(&**config.topics.mode("x.book.y"), Mode::Keyed(k) if k.keys == 7 && k.key_tombstones == 3)
+        matches!(&*config.topics.of("x.book.y").mode, Mode::Keyed(k) if k.keys == 7 && k.key_tombstones == 3)
     );
     assert!(
-        matches!(&**config.topics.mode("x.trade.y"), Mode::Stream(s) if s.history == 2 && s.ring_updates == 5)
+        matches!(&*config.topics.of("x.trade.y").mode, Mode::Stream(s) if s.history == 2 && s.ring_updates == 5)
     );
-    assert_eq!(**config.topics.mode("x.quote.y"), Mode::Latest);
+    assert_eq!(*config.topics.of("x.quote.y").mode, Mode::Latest);
     let again = parse(&config.render(&machine())).unwrap();
     assert_eq!(again.topics, config.topics);
 }
@@ -392,6 +414,12 @@ fn a_topics_policy_that_contradicts_itself_is_refused_with_its_line() {
         ("pattern = \"a\"\nmode = \"keyed\"\nkeys = 0", 4, "out of range; write 1 to 10000000"),
         ("pattern = \"a\"\nmode = \"stream\"\nhistory = 9\nring_updates = 8", 4, "write at most 8"),
         ("pattern = \"a\"\nmode = \"stream\"\nbehind = \"drop\"", 4, "write \"gap\" or \"close\""),
+        ("pattern = \"a\"\nmode = \"keyed\"\ndeadband = 2", 4, "deadband is for mode = \"latest\""),
+        ("pattern = \"a\"\ndeadband_at = \"/p\"", 3, "there is no deadband to go with it"),
+        ("pattern = \"a\"\ndeadband = 1\ndeadband_at = \"p\"", 4, "does not begin with /; write \"/p\""),
+        ("pattern = \"a\"\ndeadband = -1", 3, "deadband = -1: out of range; write 0 to 1000000000000000"),
+        ("pattern = \"a\"\ndeadband = 1\nexpiry = \"1s\"", 4, "it is not above deadband_max = \"1s\""),
+        ("pattern = \"a\"\nexpiry = \"5ms\"", 3, "write at least \"10ms\""),
         ("pattern = \"a*\"", 2, "the * is not a whole segment"),
         ("pattern = \"a\"\nkeyz = 1", 3, "unknown key; did you mean keys?"),
     ] {

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use gateway::{
     config::policy::{Glob, Keyed, Mode, Policies, Policy},
@@ -18,7 +18,7 @@ fn world(key_tombstones: usize) -> World {
     config.fanout.interval = Duration::from_millis(100);
     let mode = Mode::Keyed(Keyed { keys: 4, key_tombstones, table_bytes: 1 << 20 });
     let pattern = Glob::parse("book.*").unwrap();
-    config.topics = Policies::new(vec![Policy { pattern, mode: Arc::new(mode) }]);
+    config.topics = Policies::new(vec![Policy::new(pattern, mode)]);
     World::new(config, 64, 1)
 }
 

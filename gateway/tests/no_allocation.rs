@@ -107,6 +107,7 @@ impl World {
             ts_us,
             due_us,
             gone: false,
+            skipped: 0,
             json,
             changes: None,
         });

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use gateway::{
     changes::{Base, Changes},
@@ -163,7 +163,7 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
         let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..40));
         Mode::Stream(Stream { history, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind })
     };
-    let policy = |pattern, mode| Policy { pattern: Glob::parse(pattern).unwrap(), mode: Arc::new(mode) };
+    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     Policies::new(vec![
         policy("k.*", keyed(rng)),
         policy("s.gap.*", stream(rng, Behind::Gap)),

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use gateway::config::policy::{Behind, Glob, Mode, Policies, Policy, Stream};
 use serde_json::Value;
@@ -16,8 +16,7 @@ fn world(ring_updates: usize, behind: Behind) -> World {
     let mut config = config();
     config.fanout.interval = INTERVAL;
     let mode = Stream { history: 2, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind };
-    let (pattern, mode) = (Glob::parse("*.trade.*").unwrap(), Arc::new(Mode::Stream(mode)));
-    config.topics = Policies::new(vec![Policy { pattern, mode }]);
+    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     World::new(config, 64, 1)
 }
 

@@ -23,8 +23,11 @@ pub struct Entry {
     pub topic: Template,
     /// RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since the Unix epoch.
     pub ts: Option<Pointer>,
-    /// The venue's own count.
+    /// The venue's own count: of the last and the first update that the message stands for.
     pub seq: Option<Pointer>,
+    pub seq_first: Option<Pointer>,
+    /// The count leaves numbers out, so that a step tells nothing.
+    pub seq_sparse: bool,
     pub body: Body,
 }
 
@@ -108,7 +111,8 @@ fn entry(section: &mut Section) -> Option<Entry> {
     let when = section.read("when", Vec::new(), when).value;
     let each = pointer(section, "each");
     let topic = section.read("topic", None, |value| Template::parse(&text(value)?).map(Some));
-    let [ts, seq, data] = ["ts", "seq", "data"].map(|key| pointer(section, key));
+    let [ts, seq, seq_first, data] = ["ts", "seq", "seq_first", "data"].map(|key| pointer(section, key));
+    let seq_sparse = section.flag("seq_sparse", false);
     let tables = section.sections("levels", "source.map.levels");
     let reset = section.flag("reset", false);
 
@@ -125,16 +129,32 @@ fn entry(section: &mut Section) -> Option<Entry> {
     if topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
     }
+    if let (None, Some(line)) = (seq.line, seq_first.line.or(seq_sparse.line)) {
+        section
+            .problem(line, "there is no seq to go with it; write where the count stands, like seq = \"/u\"");
+    }
+    if let (Some(line), true) = (seq_first.line, seq_sparse.value) {
+        section.problem(line, "seq_first tells what is missing, seq_sparse that it cannot be told; keep one");
+    }
     let named = |named: &Named<Option<Pointer>>| Some((named.line?, named.value.clone()?));
     let in_topic =
         topic.value.iter().flat_map(Template::pointers).filter_map(|p| Some((topic.line?, p.clone())));
-    let labels: Vec<_> = [&ts, &seq].into_iter().filter_map(named).chain(in_topic).collect();
+    let labels: Vec<_> = [&ts, &seq, &seq_first].into_iter().filter_map(named).chain(in_topic).collect();
     let paths = lists.iter().filter_map(|levels| Some((levels_line?, levels.path.clone())));
     let content: Vec<_> = named(&data).into_iter().chain(paths).collect();
     check_carets(section, &each, &labels, &content);
     let levels = levels_line.map(|line| Named { value: lists, line: Some(line) });
     let body = body(section, data, levels, reset);
-    Some(Entry { when, each: each.value, topic: topic.value?, ts: ts.value, seq: seq.value, body: body? })
+    Some(Entry {
+        when,
+        each: each.value,
+        topic: topic.value?,
+        ts: ts.value,
+        seq: seq.value,
+        seq_first: seq_first.value,
+        seq_sparse: seq_sparse.value,
+        body: body?,
+    })
 }
 
 /// Where a pointer may begin at the whole message: `labels` with `each`, `content` never. Each has its line.

@@ -2,17 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::pointer::Pointer;
+
 /// `[[topic]]` entries in order; the first that matches a topic holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policies {
-    pub entries: Vec<Policy>,
-    latest: Arc<Mode>,
+    pub entries: Vec<Arc<Policy>>,
+    /// Of topics that no entry matches.
+    rest: Arc<Policy>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub pattern: Glob,
     pub mode: Arc<Mode>,
+    /// Of a `latest` topic.
+    pub deadband: Option<Deadband>,
+    /// A topic without an update for so long is gone.
+    pub expiry: Option<Duration>,
+}
+
+/// An update passes when a number in it moved by more than `by`, or `max` after the one before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deadband {
+    pub by: f64,
+    /// Where the number stands in `data`.
+    pub at: Pointer,
+    pub max: Duration,
 }
 
 /// What an update of a topic is to those before it.
@@ -57,17 +73,27 @@ pub enum Behind {
     Close,
 }
 
+impl Policy {
+    /// With neither deadband nor expiry.
+    pub fn new(pattern: Glob, mode: Mode) -> Self {
+        Self { pattern, mode: Arc::new(mode), deadband: None, expiry: None }
+    }
+}
+
 impl Policies {
     pub fn new(entries: Vec<Policy>) -> Self {
-        Self { entries, latest: Arc::new(Mode::Latest) }
+        let rest = Policy::new(Glob("*".into()), Mode::Latest);
+        Self { entries: entries.into_iter().map(Arc::new).collect(), rest: rest.into() }
     }
 
-    /// The mode of a topic; `latest` where nothing matches.
-    pub fn mode(&self, topic: &str) -> &Arc<Mode> {
-        self.entries
-            .iter()
-            .find(|entry| entry.pattern.matches(topic))
-            .map_or(&self.latest, |entry| &entry.mode)
+    /// The first entry that matches a topic; where none does, plain `latest`.
+    pub fn of(&self, topic: &str) -> &Arc<Policy> {
+        self.entries.iter().find(|entry| entry.pattern.matches(topic)).unwrap_or(&self.rest)
+    }
+
+    /// Whether there is something to do when no update comes.
+    pub fn have_deadlines(&self) -> bool {
+        self.entries.iter().any(|entry| entry.deadband.is_some() || entry.expiry.is_some())
     }
 }
 
@@ -136,11 +162,11 @@ mod tests {
 
     #[test]
     fn the_first_entry_that_matches_holds() {
-        let entry = |pattern, mode| Policy { pattern: Glob::parse(pattern).unwrap(), mode: Arc::new(mode) };
+        let entry = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
         let keyed = Mode::Keyed(Keyed { keys: 1, key_tombstones: 1, table_bytes: 1 });
         let policies = Policies::new(vec![entry("a.b", Mode::Latest), entry("a.*", keyed.clone())]);
-        assert_eq!(**policies.mode("a.b"), Mode::Latest);
-        assert_eq!(**policies.mode("a.c"), keyed);
-        assert_eq!(**policies.mode("b"), Mode::Latest);
+        assert_eq!(*policies.of("a.b").mode, Mode::Latest);
+        assert_eq!(*policies.of("a.c").mode, keyed);
+        assert_eq!(*policies.of("b").mode, Mode::Latest);
     }
 }

@@ -132,6 +132,10 @@ fn entry(text: &mut Text, entry: &Entry) {
     pointer("each", &entry.each);
     pointer("ts", &entry.ts);
     pointer("seq", &entry.seq);
+    pointer("seq_first", &entry.seq_first);
+    if entry.seq.is_some() && entry.seq_first.is_none() {
+        text.plain("seq_sparse", entry.seq_sparse);
+    }
     text.quoted("topic", entry.topic.as_str());
     match &entry.body {
         Body::Data(pointer) => text.plain("data", json(pointer.as_str())),
@@ -159,7 +163,14 @@ fn policy(text: &mut Text, policy: &Policy) {
     text.section("[[topic]]");
     text.quoted("pattern", policy.pattern.as_str());
     match &*policy.mode {
-        Mode::Latest => text.quoted("mode", "latest"),
+        Mode::Latest => {
+            text.quoted("mode", "latest");
+            text.plain("deadband", policy.deadband.as_ref().map_or(0.0, |deadband| deadband.by));
+            if let Some(deadband) = &policy.deadband {
+                text.plain("deadband_at", json(deadband.at.as_str()));
+                text.duration("deadband_max", deadband.max);
+            }
+        }
         Mode::Keyed(keyed) => {
             text.quoted("mode", "keyed");
             text.plain("keys", keyed.keys);
@@ -175,6 +186,7 @@ fn policy(text: &mut Text, policy: &Policy) {
             text.quoted("behind", if stream.behind == Behind::Gap { "gap" } else { "close" });
         }
     }
+    text.duration("expiry", policy.expiry.unwrap_or_default());
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -3,11 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    pointer::Pointer,
+    policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     read::{Named, Reader, Section},
+    unit::show_duration,
 };
 
 const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// A deadline that is nearer is not worth a timer.
+const DEADLINE_MS_MIN: u64 = 10;
 const MIB: u64 = 1 << 20;
 /// Offsets into a table's text are 32 bits, and half of it may be garbage.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
@@ -44,6 +49,8 @@ fn policy(section: &mut Section) -> Option<Policy> {
     });
     let (keyed, keyed_lines) = keyed(section);
     let (stream, stream_lines) = stream(section);
+    let (deadband, deadband_lines) = deadband(section);
+    let expiry = expiry(section, deadband.as_ref());
     let mut foreign = |lines: Vec<(&str, Option<usize>)>, mode: &str| {
         for (key, line) in lines {
             if let (Some(line), true) = (line, name.value != mode) {
@@ -57,12 +64,13 @@ fn policy(section: &mut Section) -> Option<Policy> {
     };
     foreign(keyed_lines, "keyed");
     foreign(stream_lines, "stream");
+    foreign(deadband_lines, "latest");
     let mode = match name.value {
         "keyed" => Mode::Keyed(keyed),
         "stream" => Mode::Stream(stream),
         _ => Mode::Latest,
     };
-    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode) })
+    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, expiry })
 }
 
 /// Each key with its line, where the file names it.
@@ -80,6 +88,50 @@ fn keyed(section: &mut Section) -> (Keyed, Lines) {
         table_bytes: table_bytes.value as usize,
     };
     (keyed, lines)
+}
+
+/// None where it is 0.
+fn deadband(section: &mut Section) -> (Option<Deadband>, Lines) {
+    let by = section.number("deadband", 0.0, 0.0..=1e15);
+    let at = section.text("deadband_at", "");
+    let max = section.duration("deadband_max", 1_000, DEADLINE_MS_MIN..=HOUR_MS);
+    let pointer = Pointer::parse(&at.value).and_then(|pointer| match pointer.whole {
+        true => Err(format!("{:?}: there is only one message; leave out the ^", at.value)),
+        false => Ok(pointer),
+    });
+    if let (Err(bad), Some(line)) = (&pointer, at.line) {
+        section.problem(line, format!("deadband_at: {bad}"));
+    }
+    if let (Some(line), true) = (at.line.or(max.line), by.value == 0.0) {
+        section.problem(
+            line,
+            "there is no deadband to go with it; write by how much a number is to move, like deadband = 0.01",
+        );
+    }
+    let deadband = pointer.ok().filter(|_| by.value > 0.0);
+    let deadband = deadband.map(|at| Deadband { by: by.value, at, max: max.value });
+    (deadband, vec![("deadband", by.line), ("deadband_at", at.line), ("deadband_max", max.line)])
+}
+
+/// None where it is 0. Not while a held-back value has still to come.
+fn expiry(section: &mut Section, deadband: Option<&Deadband>) -> Option<Duration> {
+    let expiry = section.duration("expiry", 0, 0..=30 * DAY_MS);
+    let problem = match expiry.value {
+        Duration::ZERO => None,
+        value if value < Duration::from_millis(DEADLINE_MS_MIN) => {
+            Some(format!("write at least \"{DEADLINE_MS_MIN}ms\", or \"0s\" for never"))
+        }
+        value => deadband.filter(|deadband| value <= deadband.max).map(|deadband| {
+            let max = show_duration(deadband.max);
+            format!(
+                "it is not above deadband_max = \"{max}\", within which a value may be held back; raise it"
+            )
+        }),
+    };
+    if let (Some(problem), Some(line)) = (problem, expiry.line) {
+        section.problem(line, format!("expiry = \"{}\": {problem}", show_duration(expiry.value)));
+    }
+    Some(expiry.value).filter(|expiry| !expiry.is_zero())
 }
 
 fn stream(section: &mut Section) -> (Stream, Lines) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::seq::Seq;
 use crate::{
     changes::{Changes, LongKey},
     topic::BadTopic,
@@ -15,6 +16,7 @@ use crate::{
 pub struct Item {
     pub topic: Arc<str>,
     pub body: Body,
+    pub seq: Option<Seq>,
     /// The publisher's own time. Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// When it was taken in or due. Microseconds since the Unix epoch.

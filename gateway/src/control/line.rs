@@ -8,6 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::seq::SEQ_MAX;
 use crate::changes::{Base, Changes};
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.
@@ -15,6 +16,8 @@ use crate::changes::{Base, Changes};
 pub struct Line<'a> {
     pub topic: Cow<'a, str>,
     pub value: Value<'a>,
+    /// The publisher's own count of the topic's updates.
+    pub seq: Option<u64>,
     /// Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// Microseconds since the start of the file.
@@ -37,6 +40,8 @@ struct Raw<'a> {
     #[serde(default, borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     ts: Option<i64>,
+    #[serde(borrow)]
+    seq: Option<&'a RawValue>,
     at_us: Option<u64>,
     #[serde(borrow)]
     set: Option<Members<'a>>,
@@ -67,8 +72,19 @@ impl<'a> Line<'a> {
             None if keyed => Value::Changes(changes(raw.set, raw.del, raw.reset)?),
             None => return Err("data is missing; write null where there is none".into()),
         };
-        Ok(Self { topic, value, ts_us: raw.ts, at_us: raw.at_us })
+        let seq = raw.seq.map(|seq| parse_seq(seq.get())).transpose()?;
+        Ok(Self { topic, value, seq, ts_us: raw.ts, at_us: raw.at_us })
     }
+}
+
+fn parse_seq(text: &str) -> Result<u64, String> {
+    let seq = text.parse().ok().filter(|seq| *seq <= SEQ_MAX);
+    seq.ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        format!(
+            "seq = {shown}: write a whole number from 0 to {SEQ_MAX}, one more with each update of the topic"
+        )
+    })
 }
 
 fn changes(

@@ -2,6 +2,7 @@
 //! order. One tokio thread.
 
 pub mod admin;
+pub mod deadlines;
 pub mod item;
 mod line;
 pub mod listener;
@@ -9,12 +10,14 @@ pub mod metrics;
 mod page;
 mod process;
 pub mod publish;
+pub mod seq;
 pub mod sequencer;
 pub mod source;
 mod table;
 pub mod topics;
 
 use std::{
+    convert::Infallible,
     io,
     io::Write,
     net::{SocketAddr, TcpListener},
@@ -36,7 +39,7 @@ use crate::{
 };
 use admin::Admin;
 use listener::Listener;
-use sequencer::Sequencer;
+use sequencer::{DUE_EARLY, Sequencer};
 use source::SourceCounters;
 
 /// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
@@ -116,6 +119,13 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     announce(&format!("listening data={data} admin={shown}")).map_err(Error::Announce)?;
     source::start(&config, &sequencer, &counters);
+    let deadlines = async {
+        while config.topics.have_deadlines() {
+            tokio::time::sleep(DUE_EARLY).await;
+            sequencer.publish_due();
+        }
+        std::future::pending::<Infallible>().await
+    };
     let lifetime = async {
         tokio::select! {
             () = signals.next() => {}
@@ -130,6 +140,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     tokio::select! {
         never = server => match never {},
+        never = deadlines => match never {},
         outcome = lifetime => outcome,
     }
 }

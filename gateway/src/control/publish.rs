@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     line::{Line, Value},
+    seq::Seq,
     sequencer::{Body, Grouping, Item, Refused, Sequencer},
 };
 
@@ -138,7 +139,7 @@ fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
         Value::Data(data) => Body::Data(body.slice_ref(data.as_bytes())),
         Value::Changes(changes) => Body::Changes(changes.into()),
     };
-    Ok(Item { topic, body, ts_us: line.ts_us, due_us })
+    Ok(Item { topic, body, seq: line.seq.map(Seq::one), ts_us: line.ts_us, due_us })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

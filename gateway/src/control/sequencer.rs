@@ -10,7 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use super::item::{Body, Item, Why};
-use super::topics::{Group, Row, Topics};
+use super::topics::{self, Group, Row, Topics};
 use crate::{
     clock::{Clock, Now},
     config::{
@@ -18,11 +18,14 @@ use crate::{
         policy::{Mode, Policies},
     },
     inbox::{Inbox, Message},
-    update::Batch,
+    update::{Batch, Op},
 };
 
 /// Updates of one batch; an atomic group is never divided and may have more.
 const BATCH_UPDATES: usize = 4096;
+
+/// How often [`Sequencer::publish_due`] is called; by so much it is early, so that it is never late.
+pub const DUE_EARLY: Duration = Duration::from_millis(5);
 
 /// How long a publisher sleeps that found an inbox full.
 const WAIT: Duration = Duration::from_millis(1);
@@ -54,15 +57,19 @@ pub struct Counters {
     pub batches: u64,
     /// Items refused.
     pub refused: u64,
+    /// Items left out since their publisher's count was not above the topic's.
+    pub repeats: u64,
     /// Tombstones dropped since there were more than `[limits] tombstones`.
     pub tombstones_dropped: u64,
     /// Publishes that found an inbox full and waited.
     pub waits: u64,
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
-    /// Gauges: topics that exist, keys of their tables, tombstones kept, the position.
+    pub by_topics: topics::Counters,
+    /// Gauges: topics that exist, keys of their tables, values held back, tombstones kept, the position.
     pub topics: usize,
     pub keys: usize,
+    pub held_back: usize,
     pub tombstones: usize,
     pub version: u64,
 }
@@ -143,19 +150,37 @@ impl Sequencer {
         if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
             return Err(NotPublished::Full);
         }
-        let (batch, accepted) = match grouping {
+        let (ops, accepted) = match grouping {
             Grouping::Atomic => (state.number_group(items)?, items.len()),
             Grouping::Single => state.number_each(items)?,
         };
-        state.counters.updates += accepted as u64;
+        self.push(&mut state, ops);
+        Ok(Published { accepted, version: state.version })
+    }
+
+    /// Publishes what time alone brings about: values that a deadband held back until now, and the end
+    /// of topics that expire. As much as fits one batch; what finds no room waits for the next call.
+    pub fn publish_due(&self) {
+        let mut state = self.state();
+        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+            return;
+        }
+        let ops = state.number_due();
+        self.push(&mut state, ops);
+    }
+
+    /// To every shard. The caller has seen that there is room.
+    fn push(&self, state: &mut State, ops: Vec<Op>) {
+        if ops.is_empty() {
+            return;
+        }
+        state.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
         state.counters.batches += 1;
-        let version = batch.version;
-        let batch = Arc::new(batch);
+        let batch = Arc::new(Batch::new(state.version, ops));
         for inbox in &self.inboxes {
-            // Room was seen above under the lock, and only this place pushes batches.
+            // Room was seen under the lock, and only this place pushes batches.
             inbox.push(Message::Updates(batch.clone())).expect("room that was seen stays");
         }
-        Ok(Published { accepted, version })
     }
 
     /// Publishes all items, waiting for room where an inbox is full. Gives the position after them.
@@ -190,7 +215,7 @@ impl Sequencer {
     /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
     pub async fn remove(&self, topic: &str) -> Result<u64, Why> {
         let due_us = self.now().wall_us;
-        let item = Item { topic: topic.into(), body: Body::Gone, ts_us: None, due_us };
+        let item = Item { topic: topic.into(), body: Body::Gone, seq: None, ts_us: None, due_us };
         self.publish(&[item], Grouping::Single).await.map_err(|refused| refused.why)
     }
 
@@ -223,8 +248,19 @@ impl Sequencer {
         let state = self.state();
         let (topics, tombstones) = state.topics.count();
         let tombstones_dropped = state.topics.tombstones_dropped();
-        let keys = state.topics.keys();
-        Counters { topics, keys, tombstones, tombstones_dropped, version: state.version, ..state.counters }
+        let (keys, held_back, by_topics) =
+            (state.topics.keys(), state.topics.held_back(), state.topics.counters());
+        let version = state.version;
+        Counters {
+            topics,
+            keys,
+            held_back,
+            by_topics,
+            tombstones,
+            tombstones_dropped,
+            version,
+            ..state.counters
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,7 +269,7 @@ impl Sequencer {
 }
 
 impl State {
-    fn number_group(&mut self, items: &[Item]) -> Result<Batch, Refused> {
+    fn number_group(&mut self, items: &[Item]) -> Result<Vec<Op>, Refused> {
         let mut group = Group::of(items.len());
         let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -245,22 +281,34 @@ impl State {
                 }
             }
         }
-        self.version += 1;
+        let (version, now_us) = (self.version + 1, self.clock.now().mono_us);
         let mut ops = Vec::with_capacity(items.len());
         for (item, changes) in items.iter().zip(admitted) {
-            self.topics.apply(item, changes, self.version, &mut ops);
+            if self.topics.repeats(item) {
+                self.counters.repeats += 1;
+                continue;
+            }
+            self.version = version;
+            self.topics.apply(item, changes, version, now_us, &mut ops);
         }
-        Ok(Batch::new(self.version, ops))
+        Ok(ops)
     }
 
-    fn number_each(&mut self, items: &[Item]) -> Result<(Batch, usize), Refused> {
+    /// And how many items were taken.
+    fn number_each(&mut self, items: &[Item]) -> Result<(Vec<Op>, usize), Refused> {
+        let now_us = self.clock.now().mono_us;
         let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
         for item in items.iter().take(BATCH_UPDATES) {
             match self.topics.admit(item, &mut Group::of(1)) {
+                Ok(_) if self.topics.repeats(item) => {
+                    self.counters.repeats += 1;
+                    accepted += 1;
+                }
+                Ok(_) if self.topics.hold(item, now_us) => accepted += 1,
                 Ok(changes) => {
                     self.version += 1;
-                    self.topics.apply(item, changes, self.version, &mut ops);
+                    self.topics.apply(item, changes, self.version, now_us, &mut ops);
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {
@@ -271,7 +319,22 @@ impl State {
                 Err(_) => break,
             }
         }
-        Ok((Batch::new(self.version, ops), accepted))
+        Ok((ops, accepted))
+    }
+
+    fn number_due(&mut self) -> Vec<Op> {
+        let now = self.clock.now();
+        let due_us = now.mono_us + DUE_EARLY.as_micros() as u64;
+        let mut ops = Vec::new();
+        for _ in 0..BATCH_UPDATES {
+            let Some(mut item) = self.topics.due(due_us) else { break };
+            if item.body.is_gone() {
+                item.due_us = now.wall_us;
+            }
+            self.version += 1;
+            self.topics.apply(&item, None, self.version, now.mono_us, &mut ops);
+        }
+        ops
     }
 }
 

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn item(body: Body) -> Item {
-        Item { topic: "t".into(), body, ts_us: None, due_us: 0 }
+        Item { topic: "t".into(), body, seq: None, ts_us: None, due_us: 0 }
     }
 
     fn whole(json: &str) -> Arc<Changes> {

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
+    deadlines::{Band, Deadlines},
     item::{Body, Item, Why, check_value},
     table::{self, Preview, changes_of},
 };
 use crate::{
-    changes::Changes,
+    changes::{Base, Changes},
     config::{
         Limits,
-        policy::{Keyed, Mode, Policies},
+        policy::{Keyed, Mode, Policies, Policy},
     },
     table::Table,
     topic::check_topic,
@@ -43,9 +44,26 @@ struct Topic {
     gone: bool,
     /// As in [`Update::json`].
     json: Bytes,
-    mode: Arc<Mode>,
+    policy: Arc<Policy>,
     /// Of a keyed topic.
     table: Option<Box<Table>>,
+    /// The publisher's count of the last update that had one.
+    seq: Option<u64>,
+    /// Where there is a deadband.
+    band: Option<Box<Band>>,
+    /// When an update came last, sent or held back. µs, monotonic.
+    touched_us: u64,
+}
+
+impl Topic {
+    /// Takes over an update's count; gives the number of updates that are missing before it.
+    fn count(&mut self, item: &Item, changes: Option<&Changes>) -> u64 {
+        let Some(seq) = item.seq else { return 0 };
+        let is_whole = changes.is_some_and(|changes| changes.base != Base::Held);
+        let skipped = if is_whole { 0 } else { seq.skipped(self.seq) };
+        self.seq = Some(seq.last);
+        skipped
+    }
 }
 
 /// What earlier items of the same group would do, none of which is applied yet.
@@ -58,11 +76,29 @@ pub struct Group<'a> {
     tables: HashMap<&'a str, Preview>,
 }
 
+impl Counters {
+    fn skip(&mut self, skipped: u64) {
+        self.gaps += u64::from(skipped > 0);
+        self.skipped += skipped;
+    }
+}
+
 impl Group<'_> {
     /// Of so many items.
     pub fn of(items: usize) -> Self {
         Self { is_single: items == 1, ..Self::default() }
     }
+}
+
+/// What topics count beside their updates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Publishers' counts that stepped by more than one, and the updates missing by them.
+    pub gaps: u64,
+    pub skipped: u64,
+    /// Updates that a deadband held back, also those that a newer one took the place of.
+    pub held_back: u64,
+    pub expired: u64,
 }
 
 /// All topics by name, and the tombstones of those removed lately.
@@ -77,6 +113,8 @@ pub struct Topics {
     tombstones_dropped: u64,
     value_bytes_max: usize,
     policies: Policies,
+    deadlines: Deadlines,
+    counters: Counters,
     /// Keys of all tables.
     keys: usize,
     /// Ids of forgotten topics, to be given out again.
@@ -98,6 +136,8 @@ impl Topics {
             tombstones_dropped: 0,
             value_bytes_max: limits.value_bytes,
             policies,
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
             keys: 0,
             free: Vec::new(),
             ids: 0,
@@ -139,8 +179,59 @@ impl Topics {
         Ok(changes.filter(|_| !item.body.is_gone()))
     }
 
-    /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted.
-    pub fn apply(&mut self, item: &Item, changes: Option<Arc<Changes>>, version: u64, ops: &mut Vec<Op>) {
+    /// Whether the publisher's count says that the topic has it already.
+    pub fn repeats(&self, item: &Item) -> bool {
+        let (Some(seq), Some(topic)) = (item.seq, self.by_name.get(&*item.topic)) else { return false };
+        seq.repeats(topic.seq)
+    }
+
+    /// Whether the topic's deadband holds an admitted item back; it keeps it then.
+    pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            return false;
+        };
+        let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
+        if !self.deadlines.hold(topic.id, band, deadband, item, now_us) {
+            return false;
+        }
+        topic.touched_us = now_us;
+        let skipped = topic.count(item, None);
+        self.counters.skip(skipped);
+        self.counters.held_back += 1;
+        true
+    }
+
+    /// The next item that time alone brings about: a value held back until now, or the end of a topic.
+    pub fn due(&mut self, now_us: u64) -> Option<Item> {
+        // It was counted when it was held back.
+        if let Some(item) = self.deadlines.released(now_us) {
+            return Some(Item { seq: None, ..item });
+        }
+        while let Some((id, name)) = self.deadlines.expiring(now_us) {
+            let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
+                continue;
+            };
+            let Some(expiry) = topic.policy.expiry else { continue };
+            let at_us = topic.touched_us + expiry.as_micros() as u64;
+            if at_us <= now_us {
+                self.counters.expired += 1;
+                return Some(Item { topic: name, body: Body::Gone, seq: None, ts_us: None, due_us: 0 });
+            }
+            self.deadlines.expire_at(at_us, id, name);
+        }
+        None
+    }
+
+    /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
+    /// monotonic.
+    pub fn apply(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
         if !self.by_name.contains_key(&*item.topic) {
             self.give_birth(&item.topic, ops);
         }
@@ -149,6 +240,10 @@ impl Topics {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
+                if let Some(expiry) = topic.policy.expiry {
+                    let at_us = now_us + expiry.as_micros() as u64;
+                    self.deadlines.expire_at(at_us, topic.id, item.topic.clone());
+                }
             }
             (false, true) => {
                 self.tombstones.insert((version, topic.id), item.topic.clone());
@@ -157,7 +252,19 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        topic.v += 1;
+        let skipped = topic.count(item, changes.as_deref());
+        self.counters.skip(skipped);
+        if topic.gone {
+            topic.seq = None;
+        }
+        // Of a stream each counts, also one that never came. A step beyond 32 bits is no count any more.
+        let is_stream = matches!(*topic.policy.mode, Mode::Stream(_));
+        let skipped = if is_stream { u32::try_from(skipped).unwrap_or(u32::MAX) } else { 0 };
+        if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
+            self.deadlines.sent(topic.id, band, deadband, item, now_us);
+        }
+        topic.touched_us = now_us;
+        topic.v += 1 + u64::from(skipped);
         topic.version = version;
         topic.ts_us = item.ts_us.unwrap_or(item.due_us);
         let keys_before = topic.table.as_ref().map_or(0, |table| table.len());
@@ -177,6 +284,7 @@ impl Topics {
             ts_us: topic.ts_us,
             due_us: item.due_us,
             gone: topic.gone,
+            skipped,
             json: topic.json.clone(),
             changes,
         }));
@@ -215,7 +323,16 @@ impl Topics {
 
     /// Of a topic, be it there or not.
     pub fn mode(&self, name: &str) -> &Mode {
-        self.by_name.get(name).map_or_else(|| &**self.policies.mode(name), |topic| &topic.mode)
+        self.by_name.get(name).map_or_else(|| &*self.policies.of(name).mode, |topic| &topic.policy.mode)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Values that deadbands hold back.
+    pub fn held_back(&self) -> usize {
+        self.deadlines.held()
     }
 
     /// Keys of all keyed topics.
@@ -234,7 +351,8 @@ impl Topics {
             TopicId(self.ids - 1)
         });
         // As its own tombstone it comes to life by its first update like any topic that comes back.
-        let mode = self.policies.mode(name).clone();
+        let policy = self.policies.of(name).clone();
+        let mode = policy.mode.clone();
         let unborn = Topic {
             id,
             v: self.v_floor,
@@ -242,8 +360,11 @@ impl Topics {
             ts_us: 0,
             gone: true,
             json: Bytes::new(),
-            mode: mode.clone(),
+            band: policy.deadband.as_ref().map(|_| Box::default()),
+            policy,
             table: None,
+            seq: None,
+            touched_us: 0,
         };
         self.by_name.insert(name.clone(), unborn);
         ops.push(Op::Birth { topic: id, name: name.clone(), mode });

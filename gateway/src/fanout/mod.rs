@@ -574,9 +574,10 @@ impl Fanout {
                     keyed.write(envelope.from, &mut made);
                     rest = &[];
                 }
-                // Only the first that is kept can stand after missing ones.
-                Memory::Stream(stream) if pick.at == 0 => {
-                    let missing = envelope.from.map_or(0, |from| stream.missing(from));
+                Memory::Stream(stream) => {
+                    // What the ring dropped can only be missing before the first that is kept.
+                    let from = envelope.from.filter(|_| pick.at == 0);
+                    let missing = from.map_or(0, |from| stream.missing(from)).max(update.skipped.into());
                     if missing > 0 {
                         gaps += 1;
                         made.extend_from_slice(format!(r#"{{"gap":{missing},"#).as_bytes());

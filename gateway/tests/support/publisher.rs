@@ -14,7 +14,7 @@ use gateway::{
         Config,
         policy::{Behind, Mode},
     },
-    control::sequencer::{Body, Grouping, Item, Sequencer},
+    control::sequencer::{Body, Counters, Grouping, Item, Sequencer},
     inbox::{Inbox, Message},
     update::{Op, TopicId},
 };
@@ -27,6 +27,8 @@ pub struct Entry {
     pub ts_us: i64,
     pub due_us: i64,
     pub gone: bool,
+    /// Updates before it that the publisher counted and that never came.
+    pub skipped: u64,
     /// It is the first of a topic that was unknown.
     pub born: bool,
     /// Of a keyed topic, after it.
@@ -181,7 +183,8 @@ impl Publisher {
                 }
                 let born = self.born.iter().position(|born| *born == at);
                 let born = born.map(|i| self.born.swap_remove(i)).is_some();
-                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone, born, table });
+                let skipped = update.skipped.into();
+                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone, skipped, born, table });
                 self.by_json.insert(update.json.clone(), (at, entries.len() - 1));
             }
             Op::Forget { topic } => {
@@ -221,6 +224,10 @@ impl Publisher {
             }
             _ => false,
         })
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.sequencer.counters()
     }
 
     /// Newest position.

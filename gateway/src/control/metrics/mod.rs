@@ -153,6 +153,13 @@ impl Snapshot {
         out.counter("fanwire_batches", "Batches of updates handed to the shards", c.batches)?;
         out.counter("fanwire_updates_refused", "Updates refused when published", c.refused)?;
         out.counter("fanwire_publish_waits", "Publishes that waited for room in an inbox", c.waits)?;
+        let help = "Updates left out, since their seq was not above the topic's";
+        out.counter("fanwire_seq_repeats", help, c.repeats)?;
+        out.counter("fanwire_seq_gaps", "Updates whose seq stepped by more than one", c.by_topics.gaps)?;
+        out.counter("fanwire_seq_skipped", "Updates missing by their seq", c.by_topics.skipped)?;
+        out.counter("fanwire_held_back", "Updates that a deadband held back", c.by_topics.held_back)?;
+        out.gauge("fanwire_held_values", "Values that deadbands hold back now", c.held_back as u64)?;
+        out.counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", c.by_topics.expired)?;
         let help = "Updates of live sources replaced by a newer one while an inbox was full";
         out.counter("fanwire_source_conflated", help, c.conflated)?;
         let errors = self.sources.errors.load(Ordering::Relaxed);

@@ -37,7 +37,7 @@ pub async fn run(sequencer: &Sequencer, interval: Duration) -> Result<(), String
             .into_iter()
             .map(|(topic, value)| {
                 let (topic, data) = (topic.into(), value.to_string().into());
-                Item { topic, body: Body::Data(data), ts_us: Some(due_us), due_us }
+                Item { topic, body: Body::Data(data), seq: None, ts_us: Some(due_us), due_us }
             })
             .collect();
         publish(sequencer, &items, Instant::now() + interval).await?;

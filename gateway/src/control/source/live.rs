@@ -105,14 +105,21 @@ impl Live {
         }
     }
 
-    /// `true`: it replaced an older one, from which it takes over the due time, so that no wait is hidden.
-    fn keep_newest(&mut self, item: Item) -> bool {
-        self.bytes += item.body.bytes();
+    /// `true`: of it and an older one one was left out. It takes over the older one's due time, so that no
+    /// wait is hidden.
+    fn keep_newest(&mut self, mut item: Item) -> bool {
         if let Some(held) = self.newest.get_mut(&item.topic) {
-            self.bytes -= held.body.bytes();
+            if let (Some(older), Some(seq)) = (held.seq, item.seq) {
+                if seq.repeats(Some(older.last)) {
+                    return true;
+                }
+                item.seq = Some(seq.in_place_of(older));
+            }
+            self.bytes = self.bytes + item.body.bytes() - held.body.bytes();
             *held = Item { due_us: held.due_us, ..item };
             return true;
         }
+        self.bytes += item.body.bytes();
         self.waiting.push_back(item.topic.clone());
         self.newest.insert(item.topic.clone(), item);
         false
@@ -157,7 +164,7 @@ mod tests {
 
     fn item(topic: &str, n: u64) -> Item {
         let body = Body::Data(n.to_string().into());
-        Item { topic: topic.into(), body, ts_us: None, due_us: n as i64 }
+        Item { topic: topic.into(), body, seq: None, ts_us: None, due_us: n as i64 }
     }
 
     /// Values and due times, as `7@5`.

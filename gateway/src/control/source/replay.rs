@@ -102,7 +102,7 @@ impl Player<'_> {
             let item = |entry: &Entry| {
                 let due_us = now.wall_us - now.mono_us as i64 + due(entry) as i64;
                 let (topic, body) = (entry.topic.clone(), entry.body.clone());
-                Item { topic, body, ts_us: Some(due_us), due_us }
+                Item { topic, body, seq: None, ts_us: Some(due_us), due_us }
             };
             let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
             let published = self.sequencer.publish(&items, Grouping::Single).await;

@@ -113,6 +113,6 @@ impl Walk {
         );
         json.expect("writing to memory does not fail");
         let data = Bytes::copy_from_slice(self.scratch.as_bytes());
-        Item { topic: topic.clone(), body: Body::Data(data), ts_us: Some(due_us), due_us }
+        Item { topic: topic.clone(), body: Body::Data(data), seq: None, ts_us: Some(due_us), due_us }
     }
 }

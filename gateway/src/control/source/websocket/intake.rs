@@ -125,7 +125,7 @@ fn kind(fault: &Fault) -> Bad {
 }
 
 fn item(mapped: Mapped<'_>, due_us: i64) -> Result<Item, LongKey> {
-    let Mapped { topic, ts_us, value, .. } = mapped;
+    let Mapped { topic, ts_us, seq, value } = mapped;
     let body = match value {
         Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
         Value::Levels { reset, changes: levels } => {
@@ -139,5 +139,5 @@ fn item(mapped: Mapped<'_>, due_us: i64) -> Result<Item, LongKey> {
             Body::Changes(changes.into())
         }
     };
-    Ok(Item { topic: topic.into(), body, ts_us, due_us })
+    Ok(Item { topic: topic.into(), body, seq, ts_us, due_us })
 }

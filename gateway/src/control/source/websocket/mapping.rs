@@ -4,12 +4,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use thiserror::Error;
 
-use super::{json::Node, stamp::stamp_us};
+use super::stamp::stamp_us;
+use crate::control::seq::{SEQ_MAX, Seq};
 use crate::{
     config::{
         mapping::{Body, Entry, Key, Levels, Wanted},
         pointer::{Part, Pointer, Template, push_value},
     },
+    json::Node,
     topic::check_topic,
 };
 
@@ -20,7 +22,7 @@ pub struct Mapped<'a> {
     /// The venue's time. Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// The venue's own count.
-    pub seq: Option<u64>,
+    pub seq: Option<Seq>,
     pub value: Value<'a>,
 }
 
@@ -103,14 +105,7 @@ fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
             Some(stamp_us(found).ok_or_else(bad)?)
         }
     };
-    let seq = match &entry.seq {
-        None => None,
-        Some(pointer) => {
-            const WANTED: &str = "a whole number";
-            let number = scope.scalar(pointer, WANTED)?.parse().map_err(|_| nowhere(pointer, WANTED));
-            Some(number?)
-        }
-    };
+    let seq = entry.seq.as_ref().map(|pointer| seq(entry, pointer, scope)).transpose()?;
     let value = match &entry.body {
         Body::Data(pointer) => Value::Data(scope.find(pointer, "a value")?.text()),
         Body::Levels { lists, reset } => {
@@ -125,6 +120,17 @@ fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
         }
     };
     Ok(Mapped { topic, ts_us, seq, value })
+}
+
+fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault> {
+    const WANTED: &str = "a whole number below 2^53";
+    let number = |pointer| {
+        let number = scope.scalar(pointer, WANTED)?.parse().ok().filter(|number| *number <= SEQ_MAX);
+        number.ok_or_else(|| nowhere(pointer, WANTED))
+    };
+    let last = number(last)?;
+    let first = entry.seq_first.as_ref().map_or(Ok(last), number)?;
+    Ok(Seq { first: (!entry.seq_sparse).then_some(first), last })
 }
 
 fn topic(template: &Template, scope: Scope<'_, '_>) -> Result<String, Fault> {
@@ -241,7 +247,7 @@ mod tests {
         let expected = Mapped {
             topic: "coinbase.ticker.SKL-USD".to_owned(),
             ts_us: Some(1_700_000_000_500_000),
-            seq: Some(42),
+            seq: Some(Seq::one(42)),
             value: Value::Data(message),
         };
         assert_eq!(mapped(COINBASE, message), [expected]);

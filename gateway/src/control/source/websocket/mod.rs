@@ -5,7 +5,6 @@ mod connection;
 pub mod counters;
 mod intake;
 mod journal;
-mod json;
 pub mod mapping;
 mod stamp;
 

@@ -2,7 +2,7 @@
 
 use toml::value::{Datetime, Offset};
 
-use super::json::Node;
+use crate::json::Node;
 
 /// Microseconds since the Unix epoch: of an RFC 3339 text, or of a number (also within quotes)
 /// whose unit follows from its size.

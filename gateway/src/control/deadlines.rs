@@ -1,0 +1,94 @@
+//! What happens to topics when no update comes: held-back values go out, and topics expire.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::item::Item;
+use crate::{config::policy::Deadband, json::Node, update::TopicId};
+
+/// When, and whose. µs, monotonic.
+type Key = (u64, TopicId);
+
+/// At most one value is held back a topic, and one expiry is looked at.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    held: BTreeMap<Key, Item>,
+    expiries: BTreeMap<Key, Arc<str>>,
+}
+
+/// What a topic with a deadband sent last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Band {
+    /// The number, where there was one, and when. µs, monotonic.
+    sent: Option<f64>,
+    sent_us: u64,
+    /// A newer value is held back until then. µs, monotonic.
+    held_until_us: Option<u64>,
+}
+
+impl Band {
+    /// Whether `number` has to wait, and until when. Without a number nothing waits.
+    fn holds(&self, number: Option<f64>, deadband: &Deadband, now_us: u64) -> Option<u64> {
+        let moved = (number? - self.sent?).abs();
+        let until_us = self.sent_us + deadband.max.as_micros() as u64;
+        (moved <= deadband.by && now_us < until_us).then_some(until_us)
+    }
+}
+
+impl Deadlines {
+    /// Holds an update back where it did not move by enough. It takes the place of one that is held
+    /// already, from which it takes over the due time, so that no wait is hidden.
+    pub fn hold(
+        &mut self,
+        id: TopicId,
+        band: &mut Band,
+        deadband: &Deadband,
+        item: &Item,
+        now_us: u64,
+    ) -> bool {
+        let Some(until_us) = band.holds(number(item, deadband), deadband, now_us) else { return false };
+        let due_us = self.held.get(&(until_us, id)).map_or(item.due_us, |held| held.due_us);
+        self.held.insert((until_us, id), Item { due_us, ..item.clone() });
+        band.held_until_us = Some(until_us);
+        true
+    }
+
+    /// An update goes out: nothing older is held back any more.
+    pub fn sent(&mut self, id: TopicId, band: &mut Band, deadband: &Deadband, item: &Item, now_us: u64) {
+        if let Some(until_us) = band.held_until_us {
+            self.held.remove(&(until_us, id));
+        }
+        *band = Band { sent: number(item, deadband), sent_us: now_us, held_until_us: None };
+    }
+
+    pub fn expire_at(&mut self, at_us: u64, id: TopicId, name: Arc<str>) {
+        self.expiries.insert((at_us, id), name);
+    }
+
+    /// A held-back value whose time has come.
+    pub fn released(&mut self, now_us: u64) -> Option<Item> {
+        due(&mut self.held, now_us).map(|(_, item)| item)
+    }
+
+    /// A topic to be looked at: it expires unless there was an update since it was entered.
+    pub fn expiring(&mut self, now_us: u64) -> Option<(TopicId, Arc<str>)> {
+        due(&mut self.expiries, now_us)
+    }
+
+    /// Values held back.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+}
+
+fn due<T>(queue: &mut BTreeMap<Key, T>, now_us: u64) -> Option<(TopicId, T)> {
+    let first = queue.first_entry().filter(|first| first.key().0 <= now_us)?;
+    let ((_, id), what) = first.remove_entry();
+    Some((id, what))
+}
+
+/// The number a deadband looks at.
+fn number(item: &Item, deadband: &Deadband) -> Option<f64> {
+    let super::item::Body::Data(data) = &item.body else { return None };
+    let node = Node::parse(data).ok()?;
+    node.find(&deadband.at.steps)?.scalar()?.parse::<f64>().ok().filter(|number| number.is_finite())
+}
