@@ -13,6 +13,11 @@ use crate::{stats::Stats, update::Batch};
 #[derive(Debug)]
 pub enum Message {
     Updates(Arc<Batch>),
+    /// What was held ends; the batch has all there is in the new epoch.
+    Restart {
+        epoch: Arc<str>,
+        batch: Arc<Batch>,
+    },
     /// Send every client away within `drain_us` from now.
     Drain {
         drain_us: u64,
@@ -107,7 +112,7 @@ impl Inbox {
 /// Updates and bytes of a message.
 fn size(message: &Message) -> (usize, usize) {
     match message {
-        Message::Updates(batch) => (batch.ops.len(), batch.bytes),
+        Message::Updates(batch) | Message::Restart { batch, .. } => (batch.ops.len(), batch.bytes),
         _ => (0, 0),
     }
 }

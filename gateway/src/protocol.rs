@@ -41,7 +41,7 @@ pub enum Op {
 }
 
 /// `subscribe`, from a message or from a URL.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Subscribe {
     pub sub: String,
     /// Checked patterns; never empty.
@@ -51,7 +51,7 @@ pub struct Subscribe {
 }
 
 /// `EPOCH:VERSION`.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Since {
     pub epoch: String,
     pub version: u64,
@@ -253,6 +253,13 @@ pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
 pub fn pong(id: Option<&str>, ts_us: i64) -> Vec<u8> {
     let mut out = begin("pong", id);
     push(&mut out, format_args!(r#","ts":{ts_us}"#));
+    end(out)
+}
+
+/// `since` is ahead of this gateway, which did not get there in time.
+pub fn behind() -> Vec<u8> {
+    let mut out = begin("notice", None);
+    push_text(&mut out, "code", "behind");
     end(out)
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 #[derive(Debug)]
 pub struct Shared {
-    /// 16 lower-case hex digits, new at every start.
+    /// 16 lower-case hex digits, new at every start; a chained gateway takes over its upstream's later.
     pub epoch: String,
     /// Where the page lives, for the redirect from the data listener.
     pub admin: Option<SocketAddr>,

@@ -27,6 +27,8 @@ pub enum Reason {
     PingTimeout,
     /// 4004.
     Behind,
+    /// 1013, its `since` was ahead of the gateway.
+    Ahead,
     /// 4429.
     Rate,
     /// 4506.
@@ -38,7 +40,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::ClientClosed,
         Reason::SocketError,
         Reason::Draining,
@@ -51,6 +53,7 @@ impl Reason {
         Reason::Idle,
         Reason::PingTimeout,
         Reason::Behind,
+        Reason::Ahead,
         Reason::Rate,
         Reason::Malformed,
         Reason::HandshakeTimeout,
@@ -71,6 +74,7 @@ impl Reason {
             Reason::Idle => "idle",
             Reason::PingTimeout => "ping_timeout",
             Reason::Behind => "behind",
+            Reason::Ahead => "ahead",
             Reason::Rate => "rate",
             Reason::Malformed => "malformed",
             Reason::HandshakeTimeout => "handshake_timeout",

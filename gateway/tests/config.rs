@@ -93,7 +93,7 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
         let path = configs().join(name);
         let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
         let Source::Websocket(source) = &config.sources[0] else { panic!("{:?}", config.sources) };
-        assert_eq!(format!("{}.toml", source.name), name);
+        assert_eq!(format!("{}.toml", source.link.name), name);
         let text = std::fs::read_to_string(path).unwrap();
         let rendered = config.render(&machine());
         let (_, rendered) = rendered.split_once("[[source]]").unwrap();
@@ -366,7 +366,7 @@ fn where_one_back_off_is_named_the_other_follows() {
     let websocket = |keys| {
         let config = parse(&websocket(keys, "topic = \"a\"\ndata = \"\"")).unwrap();
         let Source::Websocket(source) = &config.sources[0] else { panic!("{config:?}") };
-        [source.backoff_min, source.backoff_max].map(|wait| wait.as_millis())
+        [source.link.backoff_min, source.link.backoff_max].map(|wait| wait.as_millis())
     };
     assert_eq!(websocket(""), [500, 30_000]);
     assert_eq!(websocket("backoff_min = \"1m\""), [60_000, 60_000]);

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -98,9 +99,11 @@ def prepared(path, directory, truth, passes, lead_us):
     return copy, (lead_us + passes * period_us) / 1e6
 
 
-async def watch(gateway, truth, clients, end):
+async def watch(gateways, truth, clients, end):
     """Runs the clients until each holds all updates of all topics, or SETTLE_S after `end`."""
-    tasks = [asyncio.create_task(client.run(gateway.data)) for client in clients]
+    addresses = [gateway.data for gateway in gateways]
+    turns = [addresses[n % len(addresses) :] + addresses[: n % len(addresses)] for n in range(len(clients))]
+    tasks = [asyncio.create_task(client.run(turn)) for client, turn in zip(clients, turns)]
     while time.monotonic() < end + SETTLE_S:
         await asyncio.sleep(0.2)
         if time.monotonic() > end:
@@ -135,17 +138,21 @@ def check(args, feeds):
         config = POLICIES + "".join(
             f'[[source]]\nkind = "replay"\npath = "{path}"\nspeed = {args.speed}\nrepeat = false\n' for path, _ in copies
         )
-        with Gateway(config, server=f"shards = {args.shards}") as gateway:
+        with contextlib.ExitStack() as stack:
+            server = f"shards = {args.shards}"
+            gateway = stack.enter_context(Gateway(config, server=server))
+            chain = f'{POLICIES}[[source]]\nkind = "fanwire"\nurl = "{gateway.url}"\n'
+            chained = [stack.enter_context(Gateway(chain, server=server)) for _ in range(args.chained)]
             end = time.monotonic() + max(seconds for _, seconds in copies) / args.speed
             clients = [client(n, truth, args.speed) for n in range(args.clients)]
-            asyncio.run(watch(gateway, truth, clients, end))
+            asyncio.run(watch(chained or [gateway], truth, clients, end))
             wrong = [what for client in clients for what in truth.wrong(client)]
-            wrong += served(gateway, truth)
+            wrong += [what for each in [gateway, *chained] for what in served(each, truth)]
             resident = resident_mib(gateway.process.pid)
     resumed = sum(client.resumed for client in clients)
     told = sum(sum(client.told.values()) for client in clients)
     print(
-        f"speed {args.speed:g}, {args.passes} passes, shards {args.shards}: {len(clients)} clients took"
+        f"speed {args.speed:g}, {args.passes} passes, shards {args.shards}, chained {args.chained}: {len(clients)} clients took"
         f" {sum(client.frames for client in clients):,} frames, resumed {resumed} times ({sum(c.snapshots for c in clients)}"
         f" by snapshot), were closed with 4004 {sum(c.lapsed for c in clients)} times, told of {told} missing trades;"
         f" {len(truth.books)} books of {sum(map(len, truth.books.values()))} levels,"
@@ -176,6 +183,7 @@ def main():
     parser.add_argument("--passes", type=int, default=1, help="how often the feeds are played (1)")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--chained", type=int, default=0, help="gateways behind the first; clients are on them")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
         feeds = args.feeds

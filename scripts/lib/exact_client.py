@@ -39,8 +39,10 @@ class Client:
     def wants(self, topic):
         return any(pattern in ("*", topic) or topic.startswith(pattern[:-1]) for pattern in self.patterns)
 
-    async def run(self, address):
+    async def run(self, addresses):
+        """Connects to the first of `addresses`, one that reconnects to the next each time."""
         for attempt in itertools.count():
+            address = addresses[attempt % len(addresses)]
             url = f"ws://{address}/ws?topics={','.join(self.patterns)}&interval_ms={self.interval_ms}"
             if self.epoch is not None:
                 url += f"&since={self.epoch}:{self.version}"

@@ -54,6 +54,8 @@ pub struct Waiting {
     pub held: Vec<u8>,
     /// Pongs to send, encoded.
     pub pongs: Vec<u8>,
+    /// A `subscribe` waits for the gateway to reach its `since`.
+    pub ahead: bool,
 }
 
 /// Where the connection stands with our own ping.
@@ -132,7 +134,7 @@ impl Client {
 
     /// Whether something must leave before anything else may be answered.
     pub fn blocked(&self) -> bool {
-        self.in_flight || self.waiting.as_ref().is_some_and(|w| !w.queue.is_empty())
+        self.in_flight || self.waiting.as_ref().is_some_and(|w| w.ahead || !w.queue.is_empty())
     }
 
     /// Whether a fan-out may hand it a frame.
@@ -173,6 +175,7 @@ impl Client {
             && w.queue.is_empty()
             && w.held.is_empty()
             && w.pongs.is_empty()
+            && !w.ahead
         {
             self.waiting = None;
         }

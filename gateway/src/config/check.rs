@@ -5,11 +5,11 @@ use std::{collections::HashSet, path::Path, time::Duration};
 use super::{
     Config, Fanout, Limits, Server, Source,
     mapping::Entry,
-    policy::Mode,
+    policy::{Mode, Policies},
     read::{Named, Problem, Reader, Section, to_int},
     topic::policies,
     unit::{show_duration, show_size},
-    websocket::websocket,
+    websocket::{fanwire, websocket},
 };
 use crate::system::Machine;
 
@@ -21,7 +21,7 @@ const GIB: u64 = 1 << 30;
 
 /// Sources of one gateway.
 const SOURCES_MAX: usize = 64;
-const KINDS: &str = "\"replay\", \"synthetic\", \"host\" or \"websocket\"";
+const KINDS: &str = "\"replay\", \"synthetic\", \"host\", \"websocket\" or \"fanwire\"";
 
 /// Paths in `text` are relative to `dir`.
 pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
@@ -30,8 +30,7 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let topics = policies(&mut reader);
-    let keyed = topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
-    let sources = sources(&mut reader, dir, keyed);
+    let sources = sources(&mut reader, dir, &topics);
     reader.finish(&["server", "fanout", "limits", "source", "topic"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
@@ -226,9 +225,10 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
     )
 }
 
-/// `keyed`: there are keyed topics.
-fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
+fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> Vec<Source> {
+    let keyed = topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
     let mut sources = Vec::new();
+    let mut chained = None;
     let mut names = HashSet::new();
     for table in reader.sections("source") {
         let mut section = reader.open("source", table);
@@ -237,6 +237,7 @@ fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
             Some("synthetic") => Ok("synthetic"),
             Some("host") => Ok("host"),
             Some("websocket") => Ok("websocket"),
+            Some("fanwire") => Ok("fanwire"),
             _ => Err(format!("write {KINDS}")),
         });
         match kind.value {
@@ -263,7 +264,7 @@ fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
                 .push(Source::Host { interval: section.duration("interval", SECOND, 100..=HOUR).value }),
             "websocket" => {
                 let source = websocket(&mut section);
-                let name = source.as_ref().map(|source| source.name.clone());
+                let name = source.as_ref().map(|source| source.link.name.clone());
                 if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
                     let text = format!("two sources are called {name:?}; give each another name");
                     section.problem(section.line(), text);
@@ -275,6 +276,15 @@ fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
                 }
                 sources.extend(source.map(|source| Source::Websocket(source.into())));
             }
+            "fanwire" => {
+                chained = Some(section.line());
+                if topics.have_deadlines() {
+                    let text = "the upstream numbers all updates, so nothing is held back or expires here; \
+                                leave deadband and expiry to its [[topic]]";
+                    section.problem(section.line(), text);
+                }
+                sources.extend(fanwire(&mut section).map(|source| Source::Fanwire(source.into())));
+            }
             _ => {
                 if kind.line.is_none() {
                     section.problem(section.line(), format!("kind is missing; write kind = {KINDS}"));
@@ -283,6 +293,11 @@ fn sources(reader: &mut Reader, dir: &Path, keyed: bool) -> Vec<Source> {
             }
         }
         section.finish();
+    }
+    if let (Some(line), true) = (chained, sources.len() > 1) {
+        let text = "a gateway of kind = \"fanwire\" takes its numbers from upstream and has no other source; \
+                    give the others to the upstream";
+        reader.problem(line, format!("[source] {text}"));
     }
     if sources.len() > SOURCES_MAX {
         reader.problem(1, format!("there are {} sources; the most is {SOURCES_MAX}", sources.len()));

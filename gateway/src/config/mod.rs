@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::system::Machine;
 use policy::Policies;
-use websocket::Websocket;
+use websocket::{Fanwire, Link, Websocket};
 
 /// What runs without `--config`.
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -110,6 +110,18 @@ pub enum Source {
     Synthetic { symbols: usize, updates_per_s: f64, seed: u64 },
     Host { interval: Duration },
     Websocket(Arc<Websocket>),
+    Fanwire(Arc<Fanwire>),
+}
+
+impl Source {
+    /// Of one that connects to a server.
+    pub fn link(&self) -> Option<&Link> {
+        match self {
+            Source::Websocket(source) => Some(&source.link),
+            Source::Fanwire(source) => Some(&source.link),
+            Source::Replay { .. } | Source::Synthetic { .. } | Source::Host { .. } => None,
+        }
+    }
 }
 
 /// Why a configuration was refused: each problem with its line and what to write instead.
@@ -145,6 +157,11 @@ impl Config {
     pub fn connections_max(&self, machine: &Machine) -> usize {
         let default = || machine.clients_max(self.server.shards).min(CONNECTIONS_DEFAULT);
         self.limits.connections.unwrap_or_else(default)
+    }
+
+    /// Whether counts and positions come from another gateway.
+    pub fn is_chained(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Fanwire(_)))
     }
 
     /// The effective configuration as TOML that [`Config::parse`] takes.

@@ -11,7 +11,7 @@ use super::{
     pointer::Pointer,
     policy::{Behind, Mode, Policy},
     unit::{show_duration, show_size},
-    websocket::Websocket,
+    websocket::{Fanwire, Link, Websocket},
 };
 
 /// `connections`: the limit that holds on this machine.
@@ -97,22 +97,35 @@ fn source(text: &mut Text, source: &Source) {
             text.duration("interval", *interval);
         }
         Source::Websocket(source) => websocket(text, source),
+        Source::Fanwire(source) => fanwire(text, source),
     }
 }
 
 fn websocket(text: &mut Text, source: &Websocket) {
     text.quoted("kind", "websocket");
-    text.quoted("name", &source.name);
-    text.quoted("url", &source.url.text);
-    text.quoted("host", &source.host);
+    link(text, &source.link);
     text.plain("send", list(source.send.iter().map(|text| json(text))));
-    text.duration("backoff_min", source.backoff_min);
-    text.duration("backoff_max", source.backoff_max);
-    text.duration("idle", source.idle);
-    text.size("message_bytes", source.message_bytes);
     for entry in &source.map {
         self::entry(text, entry);
     }
+}
+
+fn fanwire(text: &mut Text, source: &Fanwire) {
+    text.quoted("kind", "fanwire");
+    link(text, &source.link);
+    text.plain("topics", list(source.topics.iter().map(|pattern| json(pattern))));
+    text.plain("interval_ms", source.interval_ms);
+    text.size("batch_bytes", source.batch_bytes);
+}
+
+fn link(text: &mut Text, link: &Link) {
+    text.quoted("name", &link.name);
+    text.quoted("url", &link.url.text);
+    text.quoted("host", &link.host);
+    text.duration("backoff_min", link.backoff_min);
+    text.duration("backoff_max", link.backoff_max);
+    text.duration("idle", link.idle);
+    text.size("message_bytes", link.message_bytes);
 }
 
 fn entry(text: &mut Text, entry: &Entry) {

@@ -1,4 +1,4 @@
-//! `[[source]] kind = "websocket"`: where to connect, and when to give up.
+//! `[[source]]` kinds "websocket" and "fanwire": where to connect, when to give up, what to ask for.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
     read::Section,
     unit::show_duration,
 };
+use crate::topic::Pattern;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -21,13 +22,32 @@ const NAME_BYTES_MAX: usize = 64;
 /// A feed that is fetched by connecting to its server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Websocket {
+    pub link: Link,
+    /// Sent in order after each connect.
+    pub send: Vec<String>,
+    /// Never empty.
+    pub map: Vec<Entry>,
+}
+
+/// Another gateway, whose topics, counts and positions are taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fanwire {
+    pub link: Link,
+    /// Checked patterns; never empty.
+    pub topics: Vec<String>,
+    pub interval_ms: u64,
+    /// Of a batch or snapshot in parts.
+    pub batch_bytes: usize,
+}
+
+/// A server to connect to, again and again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
     /// What logs and metrics call it; no two are alike.
     pub name: String,
     pub url: Url,
     /// The `Host` header.
     pub host: String,
-    /// Sent in order after each connect.
-    pub send: Vec<String>,
     /// Between two tries; doubled after each that came to nothing.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
@@ -35,8 +55,6 @@ pub struct Websocket {
     pub idle: Duration,
     /// Longest message.
     pub message_bytes: usize,
-    /// Never empty.
-    pub map: Vec<Entry>,
 }
 
 /// `ws://HOST[:PORT]/PATH`.
@@ -83,6 +101,37 @@ impl Url {
 
 /// `None`: its problems were told.
 pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
+    let send = section.read("send", Vec::new(), texts).value;
+    let map = mapping::entries(section);
+    let link = link(section, "ws://HOST:PORT/PATH")?;
+    Some(Websocket { link, send, map })
+}
+
+/// `None`: its problems were told.
+pub(super) fn fanwire(section: &mut Section) -> Option<Fanwire> {
+    let topics = section.read("topics", vec!["*".to_owned()], patterns).value;
+    let interval_ms = section.int("interval_ms", 0, 0..=HOUR).value;
+    let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
+    let link = link(section, "ws://HOST:PORT/ws")?;
+    Some(Fanwire { link, topics, interval_ms, batch_bytes })
+}
+
+fn patterns(value: DeValue<'_>) -> Result<Vec<String>, String> {
+    const HINT: &str = "write a list of patterns, like [\"coinbase.*\"]";
+    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
+    let text = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+    let patterns: Vec<String> = array.iter().map(text).collect::<Option<_>>().ok_or(HINT)?;
+    if patterns.is_empty() {
+        return Err(HINT.to_owned());
+    }
+    match patterns.iter().find_map(|pattern| Pattern::parse(pattern).err().map(|bad| (pattern, bad))) {
+        Some((pattern, bad)) => Err(format!("{pattern:?}: {bad}; {HINT}")),
+        None => Ok(patterns),
+    }
+}
+
+/// `example` of a url. `None`: its problems were told.
+fn link(section: &mut Section, example: &str) -> Option<Link> {
     let url = section.read("url", None, |value| match value {
         DeValue::String(text) => Url::parse(&text).map(Some),
         _ => Err("write text in quotes".to_owned()),
@@ -99,15 +148,13 @@ pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
         }
         _ => Err(format!("write 1 to {NAME_BYTES_MAX} bytes of text")),
     });
-    let send = section.read("send", Vec::new(), texts).value;
     let min = section.duration("backoff_min", 500, 1..=HOUR);
     let max = section.duration("backoff_max", 30 * SECOND, 1..=HOUR);
     let idle = section.duration("idle", 30 * SECOND, 100..=HOUR).value;
     let message_bytes = section.size("message_bytes", 4 << 20, 128..=64 << 20).value as usize;
-    let map = mapping::entries(section);
 
     if url.line.is_none() {
-        section.problem(section.line(), "url is missing; write url = \"ws://HOST:PORT/PATH\"");
+        section.problem(section.line(), format!("url is missing; write url = \"{example}\""));
     }
     if let (Some(line), Some(_), true) = (min.line, max.line, min.value > max.value) {
         let (min, max) = (show_duration(min.value), show_duration(max.value));
@@ -122,7 +169,7 @@ pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
     let (least, most) = (min.value, max.value);
     let (backoff_min, backoff_max) =
         (min.or(|default| default.min(most)), max.or(|default| default.max(least)));
-    Some(Websocket { name, url, host, send, backoff_min, backoff_max, idle, message_bytes, map })
+    Some(Link { name, url, host, backoff_min, backoff_max, idle, message_bytes })
 }
 
 fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {

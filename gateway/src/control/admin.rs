@@ -102,6 +102,12 @@ impl Admin {
             .with_state(self.clone())
     }
 
+    fn refuse_if_chained(&self) -> Option<Response> {
+        let upstream = self.sources.upstream.as_ref()?;
+        let reason = format!("this gateway takes over what {upstream} numbers; publish there");
+        Some(refuse(StatusCode::FORBIDDEN, reason))
+    }
+
     /// Publishes that could begin now.
     pub fn publishes_free(&self) -> usize {
         self.publishes.available_permits()
@@ -119,6 +125,9 @@ impl Admin {
 type App = State<Arc<Admin>>;
 
 async fn publish(State(admin): App, headers: HeaderMap, request: Request) -> Response {
+    if let Some(refusal) = admin.refuse_if_chained() {
+        return refusal;
+    }
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("none");
     let Some(form) = Form::of(content_type) else {
@@ -212,6 +221,9 @@ async fn topic(State(admin): App, uri: Uri) -> Response {
 }
 
 async fn remove(State(admin): App, uri: Uri) -> Response {
+    if let Some(refusal) = admin.refuse_if_chained() {
+        return refusal;
+    }
     let Some(name) = topic_name(&uri) else { return bad_name() };
     match admin.sequencer.remove(&name).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),

@@ -61,6 +61,8 @@ pub enum Why {
         "data of topic {topic} has {bytes} bytes, [limits] value_bytes is {max}: divide it or raise that"
     )]
     TooLong { topic: Arc<str>, bytes: usize, max: usize },
+    #[error("a change of topic {topic} came, which was not taken over before; look at what was refused")]
+    NotHeld { topic: Arc<str> },
     #[error("there is no topic {topic}")]
     Unknown { topic: Arc<str> },
     #[error("topic {topic} is not keyed ([[topic]] mode): publish data, not set, del or reset")]

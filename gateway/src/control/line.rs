@@ -52,7 +52,7 @@ struct Raw<'a> {
 
 /// serde borrows a text only where it is told to.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl<'a> Line<'a> {
     /// The error says what is wrong in words for the publisher.
@@ -137,6 +137,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 /// `null` is a value; only an absent field is none.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }

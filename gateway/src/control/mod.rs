@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod deadlines;
+pub mod follow;
 pub mod item;
 mod line;
 pub mod listener;

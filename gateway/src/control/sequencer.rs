@@ -9,8 +9,11 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use super::item::{Body, Item, Why};
 use super::topics::{self, Group, Row, Topics};
+pub use super::{
+    follow::{Followed, Following},
+    item::{Body, Item, Why},
+};
 use crate::{
     clock::{Clock, Now},
     config::{
@@ -34,7 +37,6 @@ const WAIT: Duration = Duration::from_millis(1);
 /// live on the control plane's thread, so its lock is never waited for.
 #[derive(Debug)]
 pub struct Sequencer {
-    epoch: Arc<str>,
     inboxes: Vec<Arc<Inbox>>,
     state: Mutex<State>,
     /// Publishers that wait for room are served in the order in which they came.
@@ -43,6 +45,7 @@ pub struct Sequencer {
 
 #[derive(Debug)]
 struct State {
+    epoch: Arc<str>,
     topics: Topics,
     version: u64,
     clock: Clock,
@@ -119,17 +122,18 @@ impl Sequencer {
         start: Instant,
     ) -> Arc<Self> {
         let state = State {
+            epoch,
             topics: Topics::new(limits, policies),
             version: 0,
             clock: Clock::new(start),
             counters: Counters::default(),
         };
-        Arc::new(Self { epoch, inboxes, state: Mutex::new(state), turn: tokio::sync::Mutex::new(()) })
+        Arc::new(Self { inboxes, state: Mutex::new(state), turn: tokio::sync::Mutex::new(()) })
     }
 
     /// 16 lower-case hex digits.
-    pub fn epoch(&self) -> &Arc<str> {
-        &self.epoch
+    pub fn epoch(&self) -> Arc<str> {
+        self.state().epoch.clone()
     }
 
     pub fn inboxes(&self) -> &[Arc<Inbox>] {
@@ -169,17 +173,43 @@ impl Sequencer {
         self.push(&mut state, ops);
     }
 
+    /// Takes over what another gateway has numbered, whole and in one step on all shards. Gives what was
+    /// left out of it and why; `None`: an inbox is full, nothing was taken.
+    pub fn try_follow(&self, following: &Following) -> Option<Vec<Why>> {
+        let mut state = self.state();
+        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+            return None;
+        }
+        let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
+        let refused = following.apply(&mut state.topics, now_us, &mut ops);
+        state.counters.refused += refused.len() as u64;
+        state.version = following.version;
+        state.count(&ops);
+        let batch = Arc::new(Batch::new(state.version, ops));
+        if let Some(epoch) = &following.epoch {
+            state.epoch = epoch.clone();
+            self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+        } else {
+            // Also one without updates: it moves the position.
+            self.send(|| Message::Updates(batch.clone()));
+        }
+        Some(refused)
+    }
+
     /// To every shard. The caller has seen that there is room.
     fn push(&self, state: &mut State, ops: Vec<Op>) {
         if ops.is_empty() {
             return;
         }
-        state.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
-        state.counters.batches += 1;
+        state.count(&ops);
         let batch = Arc::new(Batch::new(state.version, ops));
+        self.send(|| Message::Updates(batch.clone()));
+    }
+
+    fn send(&self, message: impl Fn() -> Message) {
         for inbox in &self.inboxes {
             // Room was seen under the lock, and only this place pushes batches.
-            inbox.push(Message::Updates(batch.clone())).expect("room that was seen stays");
+            inbox.push(message()).expect("room that was seen stays");
         }
     }
 
@@ -269,6 +299,11 @@ impl Sequencer {
 }
 
 impl State {
+    fn count(&mut self, ops: &[Op]) {
+        self.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
+        self.counters.batches += 1;
+    }
+
     fn number_group(&mut self, items: &[Item]) -> Result<Vec<Op>, Refused> {
         let mut group = Group::of(items.len());
         let mut admitted = Vec::with_capacity(items.len());

@@ -232,7 +232,59 @@ impl Topics {
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        if !self.by_name.contains_key(&*item.topic) {
+        self.enter(item, changes, None, version, now_us, ops);
+    }
+
+    /// As [`Topics::apply`], with a `v` that another gateway gave.
+    pub fn apply_as(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        v: u64,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
+        self.enter(item, changes, Some(v), version, now_us, ops);
+    }
+
+    /// Everything held ends, as if there had never been a topic.
+    pub fn restart(&mut self) {
+        self.by_name.clear();
+        self.tombstones.clear();
+        self.free.clear();
+        self.deadlines = Deadlines::default();
+        (self.live, self.keys, self.ids, self.v_floor) = (0, 0, 0, 0);
+    }
+
+    /// Whether the topic has had the update with this `v`.
+    pub fn has(&self, name: &str, v: u64) -> bool {
+        self.by_name.get(name).is_some_and(|topic| topic.v >= v)
+    }
+
+    /// Whether an item changes a table that is not there.
+    pub fn lacks_base(&self, item: &Item) -> bool {
+        matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held)
+            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone)
+    }
+
+    /// Topics that exist and are not among `names`, with their `v`.
+    pub fn others(&self, names: &HashSet<&str>) -> Vec<(Arc<str>, u64)> {
+        let others = self.by_name.iter().filter(|(name, topic)| !topic.gone && !names.contains(&***name));
+        others.map(|(name, topic)| (name.clone(), topic.v)).collect()
+    }
+
+    fn enter(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        v: Option<u64>,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
+        let is_new = !self.by_name.contains_key(&*item.topic);
+        if is_new {
             self.give_birth(&item.topic, ops);
         }
         let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
@@ -252,8 +304,14 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let skipped = topic.count(item, changes.as_deref());
-        self.counters.skip(skipped);
+        let skipped = match v {
+            // Of a topic that was not known nothing is missing.
+            Some(v) => (v - topic.v - 1) * u64::from(!is_new),
+            None => topic.count(item, changes.as_deref()),
+        };
+        if v.is_none() {
+            self.counters.skip(skipped);
+        }
         if topic.gone {
             topic.seq = None;
         }
@@ -264,7 +322,7 @@ impl Topics {
             self.deadlines.sent(topic.id, band, deadband, item, now_us);
         }
         topic.touched_us = now_us;
-        topic.v += 1 + u64::from(skipped);
+        topic.v = v.unwrap_or(topic.v + 1 + u64::from(skipped));
         topic.version = version;
         topic.ts_us = item.ts_us.unwrap_or(item.due_us);
         let keys_before = topic.table.as_ref().map_or(0, |table| table.len());

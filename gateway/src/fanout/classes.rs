@@ -79,6 +79,13 @@ impl Classes {
         self.slots[id.0 as usize].as_ref().is_some_and(|class| class.number == number)
     }
 
+    /// Positions begin anew, at `version`, and nothing is on its way any more.
+    pub fn restart(&mut self, version: u64) {
+        for class in self.slots.iter_mut().flatten() {
+            (class.sent, class.scanned, class.busy) = (version, version, false);
+        }
+    }
+
     pub fn find(&self, key: &ClassKey) -> Option<ClassId> {
         self.by_key.get(key).copied()
     }

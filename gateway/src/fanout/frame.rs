@@ -23,13 +23,15 @@ pub struct Frame {
 
 /// What a frame says before its updates.
 #[derive(Debug, Clone, Copy)]
-pub struct Envelope {
+pub struct Envelope<'a> {
     pub class: u64,
     pub ts_us: i64,
     /// `None`: a snapshot.
     pub from: Option<u64>,
     pub version: u64,
     pub oldest_us: Option<i64>,
+    /// In a snapshot that begins another one.
+    pub epoch: Option<&'a str>,
 }
 
 /// One update's text: what was made for this frame, and after it what is as it was taken in.
@@ -85,7 +87,7 @@ const ENVELOPE_BYTES_MAX: usize = 192;
 /// Encodes updates, which are in version order, in as few frames as `frame_bytes_max` allows:
 /// no payload is longer unless a single update makes it so.
 pub fn encode(
-    envelope: &Envelope,
+    envelope: &Envelope<'_>,
     made: &[u8],
     pieces: &[Piece<'_>],
     frame_bytes_max: usize,
@@ -137,7 +139,7 @@ fn part(pieces: &[Piece<'_>], room: usize) -> (usize, usize) {
     (pieces.len(), len)
 }
 
-fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
+fn write_head(out: &mut Vec<u8>, envelope: &Envelope<'_>, more: bool, any: bool) {
     let Envelope { class, ts_us, version, .. } = *envelope;
     // Writing to a Vec cannot fail.
     let _ = match envelope.from {
@@ -146,6 +148,9 @@ fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
         }
         None => write!(out, r#"{{"op":"snapshot","class":{class},"ts":{ts_us},"version":{version}"#),
     };
+    if let Some(epoch) = envelope.epoch {
+        let _ = write!(out, r#","epoch":"{epoch}""#);
+    }
     match envelope.oldest_us {
         Some(oldest_us) if !more && any => {
             let _ = write!(out, r#","oldest":{oldest_us}"#);
@@ -182,7 +187,8 @@ mod tests {
         let updates: Vec<String> =
             (0..100).map(|i| format!(r#"{{"topic":"t{i}","pad":"{}"}}"#, "x".repeat(100))).collect();
         let pinned = Pinned::default();
-        let envelope = Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4) };
+        let envelope =
+            Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4), epoch: None };
         let frame = encode(&envelope, &[], &pieces(&updates), 1024, &pinned);
         let parts = payloads(&frame.bytes);
         assert_eq!(parts.len() as u32, frame.parts);
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn an_update_longer_than_a_frame_goes_alone() {
         let updates = [format!("\"{}\"", "a".repeat(2000)), "1".to_owned()];
-        let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None };
+        let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None, epoch: None };
         let frame = encode(&envelope, &[], &pieces(&updates), 1024, &Pinned::default());
         assert_eq!((frame.parts, frame.updates), (2, 2));
     }

@@ -33,6 +33,9 @@ use frame::{Envelope, Piece, encode};
 use patterns::Patterns;
 use topics::{Memory, Topic, Topics};
 
+/// The position of a member that was sent nothing in this epoch.
+pub const NOWHERE: u64 = u64::MAX;
+
 /// Catch-up frames and snapshots kept for others who stand at the same position.
 const CACHE_MAX: usize = 64;
 
@@ -121,6 +124,10 @@ pub struct Fanout {
     pub classes: Classes,
     pub pinned: Pinned,
     pub counters: Counters,
+    /// 16 lower-case hex digits. Positions compare within it only.
+    epoch: Arc<str>,
+    /// It is not the one of the start: snapshots that nobody asked for say which it is.
+    restarted: bool,
     position: u64,
     /// A position below this cannot be answered exactly: a tombstone above it was dropped.
     floor: u64,
@@ -142,13 +149,15 @@ pub struct Fanout {
 
 impl Fanout {
     /// `shard`: this shard's index and the number of shards.
-    pub fn new(config: &config::Fanout, limits: &config::Limits, shard: (usize, usize)) -> Self {
+    pub fn new(config: &config::Fanout, limits: &config::Limits, epoch: &str, shard: (usize, usize)) -> Self {
         Self {
             topics: Topics::default(),
             patterns: Patterns::default(),
             classes: Classes::default(),
             pinned: Pinned::default(),
             counters: Counters::default(),
+            epoch: epoch.into(),
+            restarted: false,
             position: 0,
             floor: 0,
             drain: 0,
@@ -163,6 +172,15 @@ impl Fanout {
             patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),
         }
+    }
+
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Whether the epoch is another than at the start.
+    pub fn has_restarted(&self) -> bool {
+        self.restarted
     }
 
     /// Version up to which everything was taken in.
@@ -190,7 +208,7 @@ impl Fanout {
 
     /// What a member of a class at `position` has to be closed for.
     pub fn lapse(&self, id: ClassId, position: u64) -> Option<Lapse> {
-        if self.closing == 0 || position < self.floor {
+        if self.closing == 0 || position < self.floor || position == NOWHERE {
             return None;
         }
         let key = &self.classes.get(id).key;
@@ -230,6 +248,19 @@ impl Fanout {
         self.cache.clear();
     }
 
+    /// Everything held ends; `batch` has all there is in the new epoch. The caller puts every member
+    /// [`NOWHERE`], from where [`Fanout::catch_up`] gives a snapshot.
+    pub fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
+        for id in self.topics.ids() {
+            self.forget(id);
+        }
+        self.patterns.restart();
+        self.classes.restart(batch.version);
+        (self.epoch, self.restarted) = (epoch, true);
+        self.apply(batch);
+        self.floor = batch.version;
+    }
+
     pub fn apply(&mut self, batch: &Batch) {
         self.cache.clear();
         for op in &batch.ops {
@@ -240,18 +271,21 @@ impl Fanout {
                     self.patterns.birth(*topic, &mut self.topics);
                 }
                 Op::Update(update) => self.update(update),
-                Op::Forget { topic } => {
-                    if let Some(topic) = self.topics.remove(*topic) {
-                        self.floor = self.floor.max(topic.version());
-                        if let Memory::Stream(stream) = &topic.memory {
-                            self.count_streams(&Mode::Stream(stream.policy().clone()), -1);
-                        }
-                        self.patterns.forget(&topic.nodes);
-                    }
-                }
+                Op::Forget { topic } => self.forget(*topic),
             }
         }
         self.position = batch.version;
+    }
+
+    fn forget(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.remove(id) else { return };
+        self.floor = self.floor.max(topic.version());
+        match &topic.memory {
+            Memory::Latest => {}
+            Memory::Keyed(keyed) => self.keys -= keyed.len(),
+            Memory::Stream(stream) => self.count_streams(&Mode::Stream(stream.policy().clone()), -1),
+        }
+        self.patterns.forget(&topic.nodes);
     }
 
     fn update(&mut self, update: &Update) {
@@ -433,6 +467,7 @@ impl Fanout {
             from: Some(sent),
             version: scanned,
             oldest_us: None,
+            epoch: None,
         };
         let frame = self.encode(&envelope, &[]);
         let silent_since_us = Some(now.mono_us.saturating_sub(self.silence_us()));
@@ -454,7 +489,7 @@ impl Fanout {
         let from = (class.scanned >= self.floor).then_some(class.sent);
         let lapsed = from.is_some_and(|from| self.lapse(id, from).is_some());
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
-        let (frame, oldest_us) = self.build(number, &key.patterns, from, true, now);
+        let (frame, oldest_us) = self.build(number, None, &key.patterns, from, true, now);
         self.counters.conflated += (updates - seen).saturating_sub(u64::from(frame.updates));
         let class = self.classes.get_mut(id);
         class.seen = updates;
@@ -491,7 +526,7 @@ impl Fanout {
         let (number, key) = (class.number, class.key.clone());
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        let from = (looked >= self.floor).then_some(pos);
+        let from = (pos != NOWHERE && looked >= self.floor).then_some(pos);
         self.shared(number, None, &key.patterns, from, true, now)
     }
 
@@ -499,7 +534,9 @@ impl Fanout {
     pub fn owes(&self, id: ClassId, pos: u64) -> bool {
         let class = self.classes.get(id);
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        looked < self.floor || class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos)
+        pos == NOWHERE
+            || looked < self.floor
+            || class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos)
     }
 
     /// A snapshot of `patterns`, which the class holds.
@@ -527,7 +564,7 @@ impl Fanout {
         if let Some((_, frame)) = self.cache.iter().find(|(cached, _)| *cached == key) {
             return frame.clone();
         }
-        let (frame, _) = self.build(class, patterns, from, oldest, now);
+        let (frame, _) = self.build(class, op, patterns, from, oldest, now);
         if self.cache.len() == CACHE_MAX {
             self.cache.swap_remove(0);
         }
@@ -536,10 +573,11 @@ impl Fanout {
     }
 
     /// Builds the frame that takes a subscription from `from` (`None`: from nothing) to the present
-    /// position, and says how old its oldest content is.
+    /// position, and says how old its oldest content is. `op`: it answers an op on these patterns.
     fn build(
         &mut self,
         class: u64,
+        op: Option<&[PatternId]>,
         patterns: &[PatternId],
         from: Option<u64>,
         with_oldest: bool,
@@ -553,14 +591,17 @@ impl Fanout {
                 self.scratch.iter().filter_map(|pick| self.picked(*pick)).map(|u| u.ts_us.min(u.due_us));
             oldest_us = taken.chain(sent).min();
         }
-        let envelope = Envelope { class, ts_us: now.wall_us, from, version: self.position, oldest_us };
+        // An answer follows `subscribed`, which says it.
+        let epoch = (self.restarted && from.is_none() && op.is_none()).then(|| self.epoch.clone());
+        let (ts_us, version) = (now.wall_us, self.position);
+        let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch: epoch.as_deref() };
         let picks = std::mem::take(&mut self.scratch);
         let frame = self.encode(&envelope, &picks);
         self.scratch = picks;
         (frame, oldest_us)
     }
 
-    fn encode(&mut self, envelope: &Envelope, picks: &[Pick]) -> Frame {
+    fn encode(&mut self, envelope: &Envelope<'_>, picks: &[Pick]) -> Frame {
         let (mut made, mut gaps) = (Vec::new(), 0);
         let mut pieces = Vec::with_capacity(picks.len());
         for pick in picks {

@@ -165,6 +165,13 @@ impl Patterns {
         }
     }
 
+    /// Positions begin anew. Call when no topic is left.
+    pub fn restart(&mut self) {
+        for pattern in self.slots.iter_mut().flatten() {
+            (pattern.version, pattern.spans) = (0, Spans::default());
+        }
+    }
+
     /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart.
     pub fn touch(&mut self, nodes: &[u32], version: u64, due_us: i64, drain: u64) {
         let patterns = self.by_key.len();

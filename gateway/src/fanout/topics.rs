@@ -74,6 +74,11 @@ impl Topics {
         self.by_id.get_mut(id.0 as usize)?.as_mut()
     }
 
+    /// Of all topics.
+    pub fn ids(&self) -> Vec<TopicId> {
+        self.by_name.values().copied().collect()
+    }
+
     /// Topics and tombstones.
     pub fn len(&self) -> usize {
         self.by_name.len()

@@ -6,7 +6,7 @@ use super::Shard;
 use crate::{
     client::Phase,
     clock::Now,
-    fanout::{ClassId, Flush},
+    fanout::{ClassId, Flush, NOWHERE},
     stats::Reason,
 };
 
@@ -111,7 +111,7 @@ impl Shard {
                 job.earliest_sent_us = job.earliest_sent_us.min(sub.sent_us);
                 return;
             }
-            None if sub.pos >= flush.version => return,
+            None if sub.pos >= flush.version && sub.pos != NOWHERE => return,
             _ => {}
         }
         if !ready {
@@ -119,7 +119,8 @@ impl Shard {
             return;
         }
         if sub.pos > flush.version {
-            // It joined after the class was last looked through: it gets a heartbeat of its own.
+            // It joined after the class was last looked through: it gets a heartbeat of its own. Or it has
+            // nothing of this epoch yet.
             return self.advance(slot, net, now);
         }
         if flush.lapsed && self.close_if_lapsed(slot, sub_slot, now) {

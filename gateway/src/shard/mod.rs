@@ -3,6 +3,7 @@
 //! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring ([`pump`]) and in a simulation.
 
+mod ahead;
 mod deadlines;
 mod drain;
 mod fan;
@@ -20,11 +21,13 @@ use crate::{
     client::{Client, Phase, RateLimit},
     clock::Now,
     config,
-    fanout::Fanout,
+    fanout::{Fanout, NOWHERE},
     inbox::{Inbox, Message},
     shared::{Refused, Shared},
     stats::{Reason, Stats},
+    update::Batch,
 };
+use ahead::Ahead;
 use drain::Drain;
 use fan::Job;
 use wheel::Wheel;
@@ -96,6 +99,12 @@ pub struct Shard {
     wheel: Wheel,
     drain: Option<Drain>,
     stop: bool,
+    /// The epoch has changed: every client that is not busy has to be told.
+    restarted: bool,
+    /// `subscribe` ops that wait for a position: see [`session`].
+    ahead: Vec<Ahead>,
+    /// The gateway's numbers come from upstream, and others may be further.
+    chained: bool,
     /// Position at which classes with interval 0 were last looked at.
     immediate_at: u64,
     pinned_checked_us: u64,
@@ -113,13 +122,15 @@ impl Shard {
         inbox: Arc<Inbox>,
         now: Now,
     ) -> Self {
+        let of_all = (index, config.server.shards);
+        let fanout = Fanout::new(&config.fanout, &config.limits, &shared.epoch, of_all);
         Self {
             application,
             fanout_config: config.fanout.clone(),
             limits: Limits::new(&config.limits),
             shared,
             inbox,
-            fanout: Fanout::new(&config.fanout, &config.limits, (index, config.server.shards)),
+            fanout,
             clients: Vec::with_capacity(slots),
             taken: 0,
             admitted: 0,
@@ -129,6 +140,9 @@ impl Shard {
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,
             stop: false,
+            restarted: false,
+            ahead: Vec::new(),
+            chained: config.is_chained(),
             immediate_at: 0,
             pinned_checked_us: 0,
             stats: Stats::default(),
@@ -140,12 +154,34 @@ impl Shard {
         self.stats.ring = counters;
     }
 
+    /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
+    fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
+        self.jobs.clear();
+        self.fanout.restart(epoch, batch);
+        self.clients
+            .iter_mut()
+            .flatten()
+            .flat_map(|client| &mut client.subs)
+            .for_each(|sub| sub.pos = NOWHERE);
+        self.restarted = true;
+    }
+
+    /// Gives everyone the snapshot that begins the new epoch; who is busy gets it next.
+    fn tell_restart(&mut self, net: &mut impl Sockets, now: Now) {
+        for slot in 0..self.clients.len() {
+            if self.clients[slot].as_ref().is_some_and(|client| client.ready() && !client.subs.is_empty()) {
+                self.advance(slot as u32, net, now);
+            }
+        }
+    }
+
     /// Takes in what the control plane sent. Sends nothing.
     pub fn take_inbox(&mut self, now: Now) {
         self.fanout.begin_drain();
         while let Some(message) = self.inbox.pop() {
             match message {
                 Message::Updates(batch) => self.fanout.apply(&batch),
+                Message::Restart { epoch, batch } => self.restart(epoch, &batch),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
                 // The scraper may have given up waiting.
                 Message::Scrape(answer) => drop(answer.send(Box::new(self.stats()))),
@@ -184,6 +220,10 @@ impl Shard {
         }
         self.run_deadlines(net, now);
         self.run_drain(net, now);
+        if std::mem::take(&mut self.restarted) {
+            self.tell_restart(net, now);
+        }
+        self.run_ahead(net, now);
         self.flush_due(now);
         self.run_jobs(net, now);
         self.check_pinned(net, now);
@@ -192,7 +232,7 @@ impl Shard {
 
     /// When [`Shard::run`] is next needed without an event. µs, monotonic.
     pub fn next_us(&self) -> Option<u64> {
-        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us()]
+        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us(), self.ahead_next_us()]
             .into_iter()
             .flatten()
             .min()

@@ -7,6 +7,7 @@ use super::Shard;
 use crate::{
     client::{Phase, PingState, handshake},
     clock::Now,
+    fanout::NOWHERE,
     stats::Reason,
 };
 
@@ -59,6 +60,9 @@ impl Shard {
                     client.tidy();
                     return self.send(slot, bytes, net, now);
                 }
+                if waiting.ahead {
+                    return;
+                }
                 if !waiting.held.is_empty() && matches!(phase, Phase::Open | Phase::Handshake) {
                     let mut held = std::mem::take(&mut waiting.held);
                     self.parse(slot, &mut held, net, now);
@@ -95,7 +99,10 @@ impl Shard {
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
             let (class, pos, sent_us, sub_slot) = (sub.class, sub.pos, sub.sent_us, sub.slot);
-            if pos < self.fanout.classes.get(class).sent || self.fanout.is_silent(sent_us, now) {
+            if pos == NOWHERE
+                || pos < self.fanout.classes.get(class).sent
+                || self.fanout.is_silent(sent_us, now)
+            {
                 if self.close_if_lapsed(slot, sub_slot, now) {
                     return None;
                 }
@@ -157,6 +164,7 @@ impl Shard {
         if let Some(waiting) = &mut client.waiting {
             waiting.held = Vec::new();
             waiting.pongs = Vec::new();
+            waiting.ahead = false;
         }
         self.wheel.set(slot, now.mono_us + stall_us);
     }

@@ -54,6 +54,13 @@ impl Shard {
     pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
         // Read your writes: what was accepted before is in the inbox already.
         self.take_inbox(now);
+        if self.is_early(op.since.as_ref()) {
+            return self.wait_for(slot, id, op, now);
+        }
+        self.answer_subscribe(slot, id, op, now);
+    }
+
+    pub(super) fn answer_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
         if let Err(reason) = self.subscribe(slot, id, op, now) {
             self.answer_error(slot, id, &reason, now);
         }
@@ -85,13 +92,14 @@ impl Shard {
         let since = op
             .since
             .as_ref()
-            .filter(|since| since.epoch == self.shared.epoch)
+            .filter(|since| since.epoch == **self.fanout.epoch())
             .filter(|since| self.fanout.answers_since(since.version, &patterns));
         if let Some(i) = held {
             self.settle(slot, i, now);
         }
         self.move_sub(slot, held, &op.sub, sub_slot, class, now);
         let topics = self.pattern_texts(class);
+        let epoch = self.fanout.epoch().clone();
         let key = self.fanout.classes.get(class);
         let answer = Subscribed {
             id,
@@ -99,7 +107,7 @@ impl Shard {
             class: key.number,
             topics: &topics,
             interval_ms: key.key.interval_us / 1000,
-            epoch: &self.shared.epoch,
+            epoch: &epoch,
             version: since.map_or(position, |since| since.version),
         };
         let answer = answer.frame();

@@ -1,5 +1,6 @@
 //! Updates that the gateway fetches or makes itself. Each source is a task of the control plane.
 
+pub mod fanwire;
 pub mod host;
 mod live;
 pub mod replay;
@@ -20,19 +21,23 @@ use websocket::counters::Counters;
 pub struct SourceCounters {
     /// Sources that stopped at an error.
     pub errors: AtomicU64,
+    /// The gateway that this one is chained to.
+    pub upstream: Option<String>,
     /// Gauge: sources that run.
     pub running: AtomicU64,
-    /// In the order of the configuration.
+    /// Of those that connect to a server, in the order of the configuration.
     pub websockets: Vec<Arc<Counters>>,
 }
 
 impl SourceCounters {
     pub fn new(sources: &[Source]) -> Arc<Self> {
-        let counters = |source: &Source| match source {
-            Source::Websocket(source) => Some(Arc::new(Counters::new(&source.name))),
+        let counters = |source: &Source| Some(Arc::new(Counters::new(&source.link()?.name)));
+        let upstream = sources.iter().find_map(|source| match source {
+            Source::Fanwire(source) => Some(source.link.url.text.clone()),
             _ => None,
-        };
-        Arc::new(Self { websockets: sources.iter().filter_map(counters).collect(), ..Self::default() })
+        });
+        let websockets = sources.iter().filter_map(counters).collect();
+        Arc::new(Self { websockets, upstream, ..Self::default() })
     }
 }
 
@@ -44,7 +49,7 @@ impl SourceCounters {
 pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceCounters>) {
     let mut websockets = counters.websockets.clone().into_iter();
     for source in config.sources.clone() {
-        let own = if matches!(source, Source::Websocket(_)) { websockets.next() } else { None };
+        let own = source.link().and_then(|_| websockets.next());
         let (sequencer, counters) = (sequencer.clone(), counters.clone());
         let limits = config.limits.clone();
         counters.running.fetch_add(1, Ordering::Relaxed);
@@ -60,6 +65,10 @@ pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceC
                 Source::Websocket(source) => {
                     let own = own.expect("`counters` are those of the same sources");
                     match websocket::run(&sequencer, source, &own, &limits).await {}
+                }
+                Source::Fanwire(source) => {
+                    let own = own.expect("`counters` are those of the same sources");
+                    match fanwire::run(&sequencer, source, &own).await {}
                 }
             };
             counters.running.fetch_sub(1, Ordering::Relaxed);

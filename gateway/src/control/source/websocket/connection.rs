@@ -17,12 +17,8 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 
-use super::{
-    counters::End,
-    intake::{Intake, RETRY},
-    journal::Journal,
-};
-use crate::config::{unit::show_duration, websocket::Websocket};
+use super::{Intake, RETRY, counters::End, journal::Journal};
+use crate::config::{unit::show_duration, websocket::Link};
 
 const READ_BYTES: usize = 64 * 1024;
 /// Pongs that a server does not read are left out beyond this.
@@ -31,6 +27,8 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
+/// RFC 6455, 7.4.1: a message that violates our policy.
+const UNACCEPTABLE: u16 = 1008;
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, Error)]
@@ -45,6 +43,8 @@ pub enum Ended {
     Handshake(#[from] HandshakeError),
     #[error("the server broke the protocol, it was closed with {}: {}{}", .0.close_code(), .0, remedy(.0))]
     Protocol(proto::Error),
+    #[error("what the server says cannot be taken: {0}")]
+    Unacceptable(String),
     #[error("the server closed with {code}: {reason:?}")]
     Closed { code: u16, reason: String },
     #[error("the server closed without a code")]
@@ -71,7 +71,7 @@ impl Ended {
             Ended::Connect { .. } | Ended::Late(..) => End::Connect,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,
-            Ended::Protocol(_) => End::Protocol,
+            Ended::Protocol(_) | Ended::Unacceptable(_) => End::Protocol,
             Ended::Closed { .. } | Ended::ClosedBare => End::Closed,
             Ended::Cut | Ended::Broke(_) => End::Cut,
             Ended::Idle(_) => End::Idle,
@@ -79,17 +79,22 @@ impl Ended {
     }
 }
 
-/// Connects, sends the source's texts and takes in what comes, until the connection ends.
-pub async fn serve(source: &Websocket, intake: &mut Intake<'_>, journal: &mut Journal<'_>) -> Ended {
-    let address = &source.url.address;
-    let mut stream = match timeout(source.idle, TcpStream::connect(address)).await {
+/// Connects, sends `texts` and takes in what comes, until the connection ends.
+pub async fn serve(
+    link: &Link,
+    texts: &[String],
+    intake: &mut impl Intake,
+    journal: &mut Journal<'_>,
+) -> Ended {
+    let address = &link.url.address;
+    let mut stream = match timeout(link.idle, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
-        Err(_) => return Ended::Late(address.clone(), show_duration(source.idle)),
+        Err(_) => return Ended::Late(address.clone(), show_duration(link.idle)),
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection::new(source, journal);
+    let mut connection = Connection::new(link, texts, journal);
     let ended = connection.run(&mut stream, intake).await;
     if !connection.out.is_empty() {
         // Whether the server reads why it is left is its own affair.
@@ -99,7 +104,8 @@ pub async fn serve(source: &Websocket, intake: &mut Intake<'_>, journal: &mut Jo
 }
 
 struct Connection<'a, 'j> {
-    source: &'a Websocket,
+    link: &'a Link,
+    texts: &'a [String],
     journal: &'a mut Journal<'j>,
     limits: Limits,
     conn: Conn,
@@ -111,16 +117,16 @@ struct Connection<'a, 'j> {
 }
 
 impl<'a, 'j> Connection<'a, 'j> {
-    fn new(source: &'a Websocket, journal: &'a mut Journal<'j>) -> Self {
+    fn new(link: &'a Link, texts: &'a [String], journal: &'a mut Journal<'j>) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
-        handshake::request(&mut out, &source.host, &source.url.target, nonce, &[]);
-        let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: source.message_bytes };
+        handshake::request(&mut out, &link.host, &link.url.target, nonce, &[]);
+        let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
         let (conn, since) = (Conn::client(nonce), Instant::now());
-        Self { source, journal, limits, conn, out, since, pinged: false }
+        Self { link, texts, journal, limits, conn, out, since, pinged: false }
     }
 
-    async fn run(&mut self, stream: &mut TcpStream, intake: &mut Intake<'_>) -> Ended {
+    async fn run(&mut self, stream: &mut TcpStream, intake: &mut impl Intake) -> Ended {
         let mut buffer = vec![0; READ_BYTES];
         let (mut reader, mut writer) = stream.split();
         loop {
@@ -147,7 +153,7 @@ impl<'a, 'j> Connection<'a, 'j> {
                     Err(error) => return Ended::Broke(error),
                 },
                 () = sleep(RETRY), if intake.waits() => intake.publish(),
-                () = sleep_until((self.since + self.source.idle).into()), if receiving => {
+                () = sleep_until((self.since + self.link.idle).into()), if receiving => {
                     if let Some(ended) = self.ask() {
                         return ended;
                     }
@@ -159,19 +165,19 @@ impl<'a, 'j> Connection<'a, 'j> {
     /// Nothing came for `idle`: pings, the second time gives up.
     fn ask(&mut self) -> Option<Ended> {
         if self.conn.state() == State::Connecting {
-            let (address, idle) = (self.source.url.address.clone(), show_duration(self.source.idle));
+            let (address, idle) = (self.link.url.address.clone(), show_duration(self.link.idle));
             return Some(Ended::Late(address, idle));
         }
         if self.pinged {
-            return Some(Ended::Idle(show_duration(self.source.idle)));
+            return Some(Ended::Idle(show_duration(self.link.idle)));
         }
         (self.since, self.pinged) = (Instant::now(), true);
         masked_frame(&mut self.out, Opcode::Ping, b"", key());
         None
     }
 
-    fn receive(&mut self, bytes: &mut [u8], intake: &mut Intake<'_>) -> Option<Ended> {
-        let Self { source, journal, limits, conn, out, .. } = self;
+    fn receive(&mut self, bytes: &mut [u8], intake: &mut impl Intake) -> Option<Ended> {
+        let Self { texts, journal, limits, conn, out, .. } = self;
         let (mut at, end) = (0, bytes.len());
         loop {
             let received = conn.receive(&mut bytes[at..], limits);
@@ -179,15 +185,25 @@ impl<'a, 'j> Connection<'a, 'j> {
             match received.event {
                 None if at == end => return None,
                 None => {}
-                Some(Event::Text(text)) => intake.take(text.as_bytes()),
-                Some(Event::Binary(message)) => intake.take(message),
+                Some(Event::Text(text)) => {
+                    if let Err(why) = intake.take(text.as_bytes()) {
+                        masked_close(out, UNACCEPTABLE, "", key());
+                        return Some(Ended::Unacceptable(why));
+                    }
+                }
+                Some(Event::Binary(message)) => {
+                    if let Err(why) = intake.take(message) {
+                        masked_close(out, UNACCEPTABLE, "", key());
+                        return Some(Ended::Unacceptable(why));
+                    }
+                }
                 Some(Event::Ping(payload)) if out.len() < OUT_BYTES_MAX => {
                     masked_frame(out, Opcode::Pong, payload, key());
                 }
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
                 Some(Event::Response(_)) => {
                     journal.connected();
-                    for text in &source.send {
+                    for text in *texts {
                         masked_frame(out, Opcode::Text, text.as_bytes(), key());
                     }
                 }

@@ -1,10 +1,11 @@
 //! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
 use super::{
+    Intake,
     counters::{Bad, Counters, add},
     mapping::{Fault, Mapped, Value, map},
 };
@@ -17,13 +18,11 @@ use crate::{
     },
 };
 
-/// How long to wait before an inbox that was full is tried again.
-pub const RETRY: Duration = Duration::from_millis(1);
 /// What a log quotes of a bad message.
 const QUOTED_CHARS: usize = 200;
 
-/// Outlives the source's connections, as do the items that wait in it.
-pub struct Intake<'a> {
+/// Makes items of messages by the source's map.
+pub struct Mapping<'a> {
     sequencer: &'a Sequencer,
     entries: &'a [Entry],
     counters: &'a Counters,
@@ -34,7 +33,7 @@ pub struct Intake<'a> {
     stopped: bool,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> Mapping<'a> {
     pub fn new(
         sequencer: &'a Sequencer,
         entries: &'a [Entry],
@@ -45,8 +44,18 @@ impl<'a> Intake<'a> {
         Self { sequencer, entries, counters, live: Live::default(), updates_max, bytes_max, stopped: false }
     }
 
-    /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were taken.
-    pub fn take(&mut self, message: &[u8]) {
+    /// Counts; the first of each kind is logged.
+    fn bad(&self, bad: Bad, what: &str) {
+        if self.counters.bad(bad) == 0 {
+            let (source, kind) = (&self.counters.name, bad.name());
+            tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
+        }
+    }
+}
+
+impl Intake for Mapping<'_> {
+    /// A message that cannot be mapped is left out and harms no other.
+    fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
         self.counters.last_mono_us.store(now.mono_us, Relaxed);
@@ -69,10 +78,10 @@ impl<'a> Intake<'a> {
                 self.bad(kind(&fault), &format!("{fault}; the message of {} bytes: {quoted}", message.len()));
             }
         }
+        Ok(())
     }
 
-    /// Publishes as much as there is room for.
-    pub fn publish(&mut self) {
+    fn publish(&mut self) {
         let outcome = self.live.publish(self.sequencer);
         if outcome.conflated > 0 {
             self.sequencer.count_conflated(outcome.conflated);
@@ -87,31 +96,13 @@ impl<'a> Intake<'a> {
         self.stopped = stop;
     }
 
-    /// Something waits: [`Intake::publish`] again after [`RETRY`].
-    pub fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         !self.live.is_idle()
     }
 
-    /// Whether further messages may be taken. An update that counts by itself and found no room stops
-    /// receiving, and so the server by TCP's flow control.
-    pub fn has_room(&self) -> bool {
+    /// An update that counts by itself and found no room stops receiving.
+    fn has_room(&self) -> bool {
         !self.live.every_waits() && self.live.len() < self.updates_max && self.live.bytes() < self.bytes_max
-    }
-
-    /// Publishes until nothing waits.
-    pub async fn settle(&mut self) {
-        while self.waits() {
-            tokio::time::sleep(RETRY).await;
-            self.publish();
-        }
-    }
-
-    /// Counts; the first of each kind is logged.
-    fn bad(&self, bad: Bad, what: &str) {
-        if self.counters.bad(bad) == 0 {
-            let (source, kind) = (&self.counters.name, bad.name());
-            tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Fetches a feed from a WebSocket server, as exchanges offer them: connects, subscribes, maps what
 //! comes to topics, and begins again when the connection ends.
 
-mod connection;
+pub mod connection;
 pub mod counters;
 mod intake;
-mod journal;
+pub mod journal;
 pub mod mapping;
 mod stamp;
 
@@ -13,12 +13,34 @@ use std::{convert::Infallible, future::pending, sync::atomic::Ordering::Relaxed,
 use tokio::time::timeout;
 
 use crate::{
-    config::{Limits, websocket::Websocket},
+    config::{
+        Limits,
+        websocket::{Link, Websocket},
+    },
     control::sequencer::Sequencer,
 };
 use counters::Counters;
-use intake::Intake;
+use intake::Mapping;
 use journal::Journal;
+
+/// How long to wait before an inbox that was full is tried again.
+pub const RETRY: Duration = Duration::from_millis(1);
+
+/// What takes a connection's messages in. It outlives the connection, as does what waits in it.
+pub trait Intake {
+    /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were
+    /// taken. An error ends the connection.
+    fn take(&mut self, message: &[u8]) -> Result<(), String>;
+
+    /// Publishes as much as there is room for.
+    fn publish(&mut self);
+
+    /// Something waits: [`Intake::publish`] again after [`RETRY`].
+    fn waits(&self) -> bool;
+
+    /// Whether further messages may be taken. If not, TCP's flow control stops the server.
+    fn has_room(&self) -> bool;
+}
 
 /// Runs for good.
 pub async fn run(
@@ -28,49 +50,68 @@ pub async fn run(
     limits: &Limits,
 ) -> Infallible {
     counters.last_mono_us.store(sequencer.now().mono_us, Relaxed);
-    let mut intake = Intake::new(sequencer, &source.map, counters, limits);
-    let mut journal = Journal::new(counters);
-    let mut failures = 0;
+    let mut intake = Mapping::new(sequencer, &source.map, counters, limits);
+    let mut link = Reconnecting::new(&source.link, counters);
     loop {
-        journal.connecting();
-        let ended = connection::serve(source, &mut intake, &mut journal).await;
+        link.serve(&source.send, &mut intake).await;
+    }
+}
+
+/// A link across its connections.
+pub struct Reconnecting<'a> {
+    link: &'a Link,
+    journal: Journal<'a>,
+    failures: u32,
+}
+
+impl<'a> Reconnecting<'a> {
+    pub fn new(link: &'a Link, counters: &'a Counters) -> Self {
+        Self { link, journal: Journal::new(counters), failures: 0 }
+    }
+
+    /// One connection, from connect to the time for the next.
+    pub async fn serve(&mut self, texts: &[String], intake: &mut impl Intake) {
+        self.journal.connecting();
+        let ended = connection::serve(self.link, texts, intake, &mut self.journal).await;
         // A server that lets in and throws out at once is not hurried more than one that refuses.
-        failures = if journal.ended(&ended, source.backoff_max) { 1 } else { failures + 1 };
+        let lasted = self.journal.ended(&ended, self.link.backoff_max);
+        self.failures = if lasted { 1 } else { self.failures + 1 };
         let waiting = async {
-            intake.settle().await;
+            while intake.waits() {
+                tokio::time::sleep(RETRY).await;
+                intake.publish();
+            }
             pending::<()>().await;
         };
         // It ends by the time alone.
-        let _ = timeout(backoff(source, failures), waiting).await;
+        let _ = timeout(backoff(self.link, self.failures), waiting).await;
     }
 }
 
 /// Twice as long after each failure. Half of it is drawn at random, so that many gateways do not come back together.
-fn backoff(source: &Websocket, failures: u32) -> Duration {
-    let doubled = source.backoff_min.saturating_mul(1 << (failures - 1).min(20));
-    doubled.min(source.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0)
+fn backoff(link: &Link, failures: u32) -> Duration {
+    let doubled = link.backoff_min.saturating_mul(1 << (failures - 1).min(20));
+    doubled.min(link.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{mapping::Entry, websocket::Url};
+    use crate::config::websocket::Url;
 
     #[test]
     fn waits_double_up_to_the_bound_and_differ() {
-        let source = Websocket {
+        let link = Link {
             name: "a".to_owned(),
             url: Url::parse("ws://127.0.0.1:1/").unwrap(),
             host: "a".to_owned(),
-            send: Vec::new(),
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(1),
             idle: Duration::from_secs(1),
             message_bytes: 1000,
-            map: Vec::<Entry>::new(),
         };
         for (failures, full_ms) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (40, 1000)] {
-            let waits: Vec<Duration> = (0..100).map(|_| backoff(&source, failures)).collect();
+            let waits: Vec<Duration> = (0..100).map(|_| backoff(&link, failures)).collect();
             let (least, most) = (Duration::from_millis(full_ms / 2), Duration::from_millis(full_ms));
             assert!(waits.iter().all(|wait| (least..=most).contains(wait)), "{failures}: {waits:?}");
             assert!(waits.iter().any(|wait| *wait != waits[0]));
