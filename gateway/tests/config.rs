@@ -118,6 +118,20 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
 }
 
 #[test]
+fn the_file_of_a_chained_gateway_is_valid_and_names_every_key_of_its_source() {
+    let path = configs().join("chained.toml");
+    let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(config.is_chained());
+    let text = std::fs::read_to_string(path).unwrap();
+    let rendered = config.render(&machine());
+    let (_, rendered) = rendered.split_once("[[source]]").unwrap();
+    let (rendered, _) = rendered.split_once("[[topic]]").unwrap();
+    for key in rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
+        assert!(text.contains(&format!("\n{key} = ")), "chained.toml does not explain {key}");
+    }
+}
+
+#[test]
 fn the_effective_configuration_reads_back_as_the_same() {
     let sources = "[[source]]\nkind = \"replay\"\nspeed = 0\n[[source]]\nkind = \"synthetic\"\nupdates_per_s = 2.5\n\
                    [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
@@ -200,7 +214,7 @@ fn bad_values_are_refused_with_what_to_write() {
         ("[limits]\nsubscriptions = 9", "x.toml:2: [limits] subscriptions = 9: out of range; write 1 to 8"),
         (
             "[[source]]\nkind = \"nats\"",
-            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\", \"host\" or \"websocket\"",
+            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\", \"host\", \"websocket\" or \"fanwire\"",
         ),
         (
             "[[source]]\npath = \"a\"",
@@ -351,6 +365,22 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
     assert!(
         parse(&format!("{}\n[[topic]]\npattern = \"a\"\nmode = \"keyed\"", websocket("", levels))).is_ok()
     );
+    let chained = "[[source]]\nkind = \"fanwire\"\nurl = \"ws://127.0.0.1:1/ws\"\n";
+    assert!(
+        refused(&format!("[[source]]\nkind = \"host\"\n{chained}")).starts_with(
+            "x.toml:3: [source] a gateway of kind = \"fanwire\" takes its numbers from upstream"
+        )
+    );
+    assert!(refused(&format!("{chained}[[topic]]\npattern = \"a\"\nexpiry = \"1s\"")).starts_with(
+        "x.toml:1: [source] the upstream numbers all updates, so nothing is held back or expires"
+    ));
+    assert!(
+        refused(&format!("{chained}topics = [\"a*\"]"))
+            .starts_with("x.toml:4: [source] topics = [\"a*\"]: \"a*\": ")
+    );
+    let config = parse(chained).unwrap();
+    assert!(config.is_chained());
+    assert_eq!(parse(&config.render(&machine())).unwrap().sources, config.sources);
     let bare = "[[source]]\nkind = \"websocket\"";
     let complaints = parse(bare).unwrap_err();
     assert!(

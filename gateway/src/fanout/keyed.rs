@@ -9,8 +9,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Keyed {
     table: Table,
-    /// Who stands below this is told the whole table: it was reset, the topic was gone, or a tombstone
-    /// above that position was dropped.
+    /// Who stands below this is told the whole table: the topic was born, it was reset or gone, or a
+    /// tombstone above that position was dropped. 0: there was no update yet.
     floor: u64,
     tombstones_max: usize,
 }
@@ -23,7 +23,7 @@ impl Keyed {
     /// Gives the number of tombstones that were dropped.
     pub fn apply(&mut self, changes: &Changes, version: u64) -> usize {
         debug_assert!(changes.base != Base::Whole, "only what differs crosses");
-        if changes.base == Base::Empty {
+        if changes.base == Base::Empty || self.floor == 0 {
             self.empty(version);
         }
         for Change { key, value } in changes.iter() {
