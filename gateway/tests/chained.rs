@@ -93,12 +93,10 @@ fn counts_versions_and_the_epoch_are_the_upstreams() {
         .map(|gateway| {
             await_topic(gateway, "x.book.a", |update| update["v"] == 4);
             let (_, subscribed, snapshot) = subscribe(gateway, "");
-            let mut updates = snapshot["updates"].clone();
-            for update in updates.as_array_mut().unwrap() {
-                // Where no `ts` was given the upstream's is kept.
-                assert!(update["ts"].as_i64().unwrap() > 0);
-            }
-            (json!([subscribed["epoch"], snapshot["version"]]), updates)
+            // What came in one frame has one version behind it.
+            let mut updates = snapshot["updates"].as_array().unwrap().clone();
+            updates.sort_by_key(|update| update["topic"].to_string() + &update["v"].to_string());
+            (json!([subscribed["epoch"], snapshot["version"]]), json!(updates))
         })
         .into();
     assert_eq!(seen[0], seen[1]);
