@@ -7,7 +7,7 @@ use std::sync::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::{stats::Stats, update::Batch};
+use crate::{stats::Stats, status::Change, update::Batch};
 
 /// What the control plane tells a shard.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub enum Message {
         epoch: Arc<str>,
         batch: Arc<Batch>,
     },
+    /// The state of some topics changed.
+    Status(Arc<Change>),
     /// Send every client away within `drain_us` from now.
     Drain {
         drain_us: u64,

@@ -20,6 +20,7 @@ pub mod run;
 pub mod shard;
 pub mod shared;
 pub mod stats;
+pub mod status;
 pub mod system;
 pub mod table;
 pub mod topic;

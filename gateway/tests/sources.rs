@@ -14,8 +14,9 @@ use flate2::{Compression, write::GzEncoder};
 use gateway::{
     config::{Config, Limits, Source, policy::Policies},
     control::{
+        health::Health,
         sequencer::{Body, Item, Sequencer, new_epoch},
-        source::{self, SourceCounters, replay, synthetic, synthetic::Walk},
+        source::{self, SourceCounters, activity::Activity, replay, synthetic, synthetic::Walk},
     },
     inbox::{Inbox, Message},
     update::{Op, Update},
@@ -76,7 +77,7 @@ impl Drop for Feed {
 
 async fn play(path: &Path, speed: f64) -> (Result<(), String>, Vec<Update>) {
     let (sequencer, inbox) = sequencer(1_000_000);
-    let outcome = replay::run(&sequencer, path, speed, false, &limits()).await;
+    let outcome = replay::run(&sequencer, path, speed, false, &limits(), &Activity::default()).await;
     (outcome, updates(&inbox))
 }
 
@@ -112,7 +113,8 @@ async fn a_repeated_feed_goes_on_counting() {
     );
     let (sequencer, inbox) = sequencer(1_000_000);
     let limits = limits();
-    let playing = replay::run(&sequencer, &feed.0, 1.0, true, &limits);
+    let activity = Activity::default();
+    let playing = replay::run(&sequencer, &feed.0, 1.0, true, &limits, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(100), playing).await.is_err(), "it does not end");
     let updates = updates(&inbox);
     assert!(updates.len() > 6, "{}", updates.len());
@@ -129,7 +131,7 @@ async fn a_long_feed_waits_for_room_and_loses_nothing() {
     let feed = Feed::new("long.ndjson.gz", &lines);
     let (sequencer, inbox) = sequencer(1_000);
     let playing = async {
-        replay::run(&sequencer, &feed.0, 0.0, false, &limits()).await.unwrap();
+        replay::run(&sequencer, &feed.0, 0.0, false, &limits(), &Activity::default()).await.unwrap();
         true
     };
     let taking = async {
@@ -189,7 +191,7 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
         Source::Host { interval: Duration::from_millis(100) },
     ];
     let counters = SourceCounters::new(&config.sources);
-    source::start(&config, &sequencer, &counters);
+    source::start(&config, &sequencer, &counters, &Health::new(&[], 1));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
     let topics: Vec<Value> = updates(&inbox).iter().map(|u| value(u)["topic"].clone()).collect();
@@ -226,7 +228,8 @@ fn ticks_have_the_promised_fields_and_a_sane_spread() {
 #[tokio::test]
 async fn the_ticker_begins_with_every_symbol_and_keeps_its_rate() {
     let (sequencer, inbox) = sequencer(1_000_000);
-    let ticking = synthetic::run(&sequencer, 50, 2_000.0, 1);
+    let activity = Activity::default();
+    let ticking = synthetic::run(&sequencer, 50, 2_000.0, 1, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(500), ticking).await.is_err());
     let updates = updates(&inbox);
     let rate = (updates.len() - 50) * 2;
@@ -239,7 +242,8 @@ async fn the_ticker_begins_with_every_symbol_and_keeps_its_rate() {
 #[tokio::test]
 async fn a_full_inbox_conflates_the_ticker_to_the_newest_and_counts_it() {
     let (sequencer, inbox) = sequencer(10);
-    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1);
+    let activity = Activity::default();
+    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(200), ticking).await.is_err());
     let before = updates(&inbox);
     let conflated = sequencer.counters().conflated;
@@ -248,7 +252,8 @@ async fn a_full_inbox_conflates_the_ticker_to_the_newest_and_counts_it() {
 
     // With room again the newest of each comes, due since its oldest.
     let (sequencer, inbox) = self::sequencer(5);
-    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1);
+    let activity = Activity::default();
+    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1, &activity);
     let draining = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
         updates(&inbox);

@@ -19,7 +19,10 @@ use gateway::{
     config::{Config, Limits, Source, policy::Policies},
     control::{
         sequencer::{Sequencer, new_epoch},
-        source::websocket::{self, counters::Counters},
+        source::{
+            activity::Activity,
+            websocket::{self, counters::Counters},
+        },
     },
     inbox::{Inbox, Message},
     system::Machine,
@@ -328,7 +331,7 @@ impl Alone {
         let inbox = Inbox::new(inbox_updates, usize::MAX, ring::Waker::unconnected());
         let sequencer =
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
-        let counters = Arc::new(Counters::new("x"));
+        let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));
         let (numbering, counting) = (sequencer.clone(), counters.clone());
         tokio::spawn(async move { websocket::run(&numbering, &source, &counting, &limits).await });
         Self { sequencer, inbox, counters }

@@ -103,6 +103,8 @@ pub struct Client {
     pub moved_us: u64,
     /// Bytes discarded while leaving.
     pub discarded: u32,
+    /// Changes of statuses that it was told of, or that do not concern it.
+    pub told: u64,
 }
 
 impl Client {
@@ -129,6 +131,7 @@ impl Client {
             progress_us: now_us,
             moved_us: now_us,
             discarded: 0,
+            told: 0,
         }
     }
 

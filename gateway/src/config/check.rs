@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
     Config, Fanout, Limits, Server, Source,
+    freshness::{self, Freshness},
     mapping::Entry,
     policy::{Mode, Policies},
     read::{Named, Problem, Reader, Section, to_int},
@@ -30,11 +31,11 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let topics = policies(&mut reader);
-    let sources = sources(&mut reader, dir, &topics);
+    let (sources, freshness) = sources(&mut reader, dir, &topics);
     reader.finish(&["server", "fanout", "limits", "source", "topic"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
-        return Ok(Config { server, fanout, limits, sources, topics });
+        return Ok(Config { server, fanout, limits, sources, freshness, topics });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
@@ -200,6 +201,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
         admin_publishes: section.int("admin_publishes", 32, 1..=65_536).value as usize,
         admin_body: section.duration("admin_body", 60 * SECOND, 100..=HOUR).value,
+        statuses: section.int("statuses", 1_000, 1..=1_000_000).value as usize,
         admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
         head_bytes: 16 * KIB as usize,
     };
@@ -225,9 +227,9 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
     )
 }
 
-fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> Vec<Source> {
+fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, Vec<Freshness>) {
     let keyed = topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
-    let mut sources = Vec::new();
+    let (mut sources, mut fresh) = (Vec::new(), Vec::new());
     let mut chained = None;
     let mut names = HashSet::new();
     for table in reader.sections("source") {
@@ -292,6 +294,9 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> Vec<Source> {
                 continue;
             }
         }
+        if let Some(source) = sources.get(fresh.len()) {
+            fresh.push(freshness::freshness(&mut section, source));
+        }
         section.finish();
     }
     if let (Some(line), true) = (chained, sources.len() > 1) {
@@ -302,5 +307,5 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> Vec<Source> {
     if sources.len() > SOURCES_MAX {
         reader.problem(1, format!("there are {} sources; the most is {SOURCES_MAX}", sources.len()));
     }
-    sources
+    (sources, fresh)
 }

@@ -1,6 +1,7 @@
 //! Checked configuration: what the rest of the program runs on.
 
 mod check;
+pub mod freshness;
 pub mod mapping;
 pub mod pointer;
 pub mod policy;
@@ -21,6 +22,7 @@ use std::{
 use thiserror::Error;
 
 use crate::system::Machine;
+use freshness::Freshness;
 use policy::Policies;
 use websocket::{Fanwire, Link, Websocket};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub fanout: Fanout,
     pub limits: Limits,
     pub sources: Vec<Source>,
+    /// Of each source, in their order.
+    pub freshness: Vec<Freshness>,
     pub topics: Policies,
 }
 
@@ -100,6 +104,8 @@ pub struct Limits {
     pub admin_body: Duration,
     /// From accept, or an answer, to a whole request head on the admin listener (`admin_idle`, default 30 s).
     pub admin_idle: Duration,
+    /// Statuses that are not live (`statuses`, default 1000).
+    pub statuses: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).
     pub head_bytes: usize,
 }

@@ -18,7 +18,8 @@ pub struct Policy {
     pub mode: Arc<Mode>,
     /// Of a `latest` topic.
     pub deadband: Option<Deadband>,
-    /// A topic without an update for so long is gone.
+    /// A topic without an update for so long is stale, or gone.
+    pub stale_after: Option<Duration>,
     pub expiry: Option<Duration>,
 }
 
@@ -76,7 +77,7 @@ pub enum Behind {
 impl Policy {
     /// With neither deadband nor expiry.
     pub fn new(pattern: Glob, mode: Mode) -> Self {
-        Self { pattern, mode: Arc::new(mode), deadband: None, expiry: None }
+        Self { pattern, mode: Arc::new(mode), deadband: None, stale_after: None, expiry: None }
     }
 }
 
@@ -93,7 +94,9 @@ impl Policies {
 
     /// Whether there is something to do when no update comes.
     pub fn have_deadlines(&self) -> bool {
-        self.entries.iter().any(|entry| entry.deadband.is_some() || entry.expiry.is_some())
+        self.entries
+            .iter()
+            .any(|entry| entry.deadband.is_some() || entry.stale_after.is_some() || entry.expiry.is_some())
     }
 }
 

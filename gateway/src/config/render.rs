@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Config, Fanout, Limits, Server, Source,
+    freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
     policy::{Behind, Mode, Policy},
@@ -20,8 +21,8 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     server(&mut text, &config.server);
     fanout(&mut text, &config.fanout);
     limits(&mut text, &config.limits, connections);
-    for source in &config.sources {
-        self::source(&mut text, source);
+    for (source, fresh) in config.sources.iter().zip(&config.freshness) {
+        self::source(&mut text, source, fresh);
     }
     for policy in &config.topics.entries {
         self::policy(&mut text, policy);
@@ -75,9 +76,10 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("admin_publishes", limits.admin_publishes);
     text.duration("admin_body", limits.admin_body);
     text.duration("admin_idle", limits.admin_idle);
+    text.plain("statuses", limits.statuses);
 }
 
-fn source(text: &mut Text, source: &Source) {
+fn source(text: &mut Text, source: &Source, fresh: &Freshness) {
     text.section("[[source]]");
     match source {
         Source::Replay { path, speed, repeat } => {
@@ -85,35 +87,46 @@ fn source(text: &mut Text, source: &Source) {
             text.quoted("path", path.display());
             text.plain("speed", format_args!("{speed:?}"));
             text.plain("repeat", repeat);
+            freshness(text, fresh);
         }
         Source::Synthetic { symbols, updates_per_s, seed } => {
             text.quoted("kind", "synthetic");
             text.plain("symbols", symbols);
             text.plain("updates_per_s", format_args!("{updates_per_s:?}"));
             text.plain("seed", seed);
+            freshness(text, fresh);
         }
         Source::Host { interval } => {
             text.quoted("kind", "host");
             text.duration("interval", *interval);
+            freshness(text, fresh);
         }
-        Source::Websocket(source) => websocket(text, source),
-        Source::Fanwire(source) => fanwire(text, source),
+        Source::Websocket(source) => websocket(text, source, fresh),
+        Source::Fanwire(source) => fanwire(text, source, fresh),
     }
 }
 
-fn websocket(text: &mut Text, source: &Websocket) {
+fn freshness(text: &mut Text, fresh: &Freshness) {
+    text.duration("stale_after", fresh.stale_after.unwrap_or_default());
+    if !fresh.topics.is_empty() {
+        text.plain("topics", list(fresh.topics.iter().map(|pattern| json(pattern))));
+    }
+}
+
+fn websocket(text: &mut Text, source: &Websocket, fresh: &Freshness) {
     text.quoted("kind", "websocket");
     link(text, &source.link);
     text.plain("send", list(source.send.iter().map(|text| json(text))));
+    freshness(text, fresh);
     for entry in &source.map {
         self::entry(text, entry);
     }
 }
 
-fn fanwire(text: &mut Text, source: &Fanwire) {
+fn fanwire(text: &mut Text, source: &Fanwire, fresh: &Freshness) {
     text.quoted("kind", "fanwire");
     link(text, &source.link);
-    text.plain("topics", list(source.topics.iter().map(|pattern| json(pattern))));
+    freshness(text, fresh);
     text.plain("interval_ms", source.interval_ms);
     text.size("batch_bytes", source.batch_bytes);
 }
@@ -199,6 +212,7 @@ fn policy(text: &mut Text, policy: &Policy) {
             text.quoted("behind", if stream.behind == Behind::Gap { "gap" } else { "close" });
         }
     }
+    text.duration("stale_after", policy.stale_after.unwrap_or_default());
     text.duration("expiry", policy.expiry.unwrap_or_default());
 }
 

@@ -50,7 +50,8 @@ fn policy(section: &mut Section) -> Option<Policy> {
     let (keyed, keyed_lines) = keyed(section);
     let (stream, stream_lines) = stream(section);
     let (deadband, deadband_lines) = deadband(section);
-    let expiry = expiry(section, deadband.as_ref());
+    let stale_after = stale_after(section, deadband.as_ref());
+    let expiry = expiry(section, deadband.as_ref(), stale_after);
     let mut foreign = |lines: Vec<(&str, Option<usize>)>, mode: &str| {
         for (key, line) in lines {
             if let (Some(line), true) = (line, name.value != mode) {
@@ -70,7 +71,7 @@ fn policy(section: &mut Section) -> Option<Policy> {
         "stream" => Mode::Stream(stream),
         _ => Mode::Latest,
     };
-    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, expiry })
+    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, stale_after, expiry })
 }
 
 /// Each key with its line, where the file names it.
@@ -113,10 +114,38 @@ fn deadband(section: &mut Section) -> (Option<Deadband>, Lines) {
     (deadband, vec![("deadband", by.line), ("deadband_at", at.line), ("deadband_max", max.line)])
 }
 
-/// None where it is 0. Not while a held-back value has still to come.
-fn expiry(section: &mut Section, deadband: Option<&Deadband>) -> Option<Duration> {
+/// None where it is 0.
+fn stale_after(section: &mut Section, deadband: Option<&Deadband>) -> Option<Duration> {
+    let stale_after = section.duration("stale_after", 0, 0..=30 * DAY_MS);
+    check_deadline(section, "stale_after", &stale_after, deadband);
+    Some(stale_after.value).filter(|after| !after.is_zero())
+}
+
+/// None where it is 0.
+fn expiry(
+    section: &mut Section,
+    deadband: Option<&Deadband>,
+    stale_after: Option<Duration>,
+) -> Option<Duration> {
     let expiry = section.duration("expiry", 0, 0..=30 * DAY_MS);
-    let problem = match expiry.value {
+    check_deadline(section, "expiry", &expiry, deadband);
+    if let (Some(line), Some(after)) = (expiry.line, stale_after)
+        && !expiry.value.is_zero()
+        && expiry.value <= after
+    {
+        let (expiry, after) = (show_duration(expiry.value), show_duration(after));
+        let text = format!(
+            "expiry = \"{expiry}\": it is not above stale_after = \"{after}\", so the topic would be gone \
+             before it is stale; raise it"
+        );
+        section.problem(line, text);
+    }
+    Some(expiry.value).filter(|expiry| !expiry.is_zero())
+}
+
+/// A deadline of silence: not in no time, and not while a held-back value has still to come.
+fn check_deadline(section: &mut Section, key: &str, deadline: &Named<Duration>, deadband: Option<&Deadband>) {
+    let problem = match deadline.value {
         Duration::ZERO => None,
         value if value < Duration::from_millis(DEADLINE_MS_MIN) => {
             Some(format!("write at least \"{DEADLINE_MS_MIN}ms\", or \"0s\" for never"))
@@ -128,10 +157,9 @@ fn expiry(section: &mut Section, deadband: Option<&Deadband>) -> Option<Duration
             )
         }),
     };
-    if let (Some(problem), Some(line)) = (problem, expiry.line) {
-        section.problem(line, format!("expiry = \"{}\": {problem}", show_duration(expiry.value)));
+    if let (Some(problem), Some(line)) = (problem, deadline.line) {
+        section.problem(line, format!("{key} = \"{}\": {problem}", show_duration(deadline.value)));
     }
-    Some(expiry.value).filter(|expiry| !expiry.is_zero())
 }
 
 fn stream(section: &mut Section) -> (Stream, Lines) {

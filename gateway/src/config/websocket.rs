@@ -6,11 +6,11 @@ use hyper::Uri;
 use toml::de::DeValue;
 
 use super::{
+    freshness::patterns,
     mapping::{self, Entry},
     read::Section,
     unit::show_duration,
 };
-use crate::topic::Pattern;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -114,20 +114,6 @@ pub(super) fn fanwire(section: &mut Section) -> Option<Fanwire> {
     let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
     let link = link(section, "ws://HOST:PORT/ws")?;
     Some(Fanwire { link, topics, interval_ms, batch_bytes })
-}
-
-fn patterns(value: DeValue<'_>) -> Result<Vec<String>, String> {
-    const HINT: &str = "write a list of patterns, like [\"coinbase.*\"]";
-    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
-    let text = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
-    let patterns: Vec<String> = array.iter().map(text).collect::<Option<_>>().ok_or(HINT)?;
-    if patterns.is_empty() {
-        return Err(HINT.to_owned());
-    }
-    match patterns.iter().find_map(|pattern| Pattern::parse(pattern).err().map(|bad| (pattern, bad))) {
-        Some((pattern, bad)) => Err(format!("{pattern:?}: {bad}; {HINT}")),
-        None => Ok(patterns),
-    }
 }
 
 /// `example` of a url. `None`: its problems were told.

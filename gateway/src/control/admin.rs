@@ -20,17 +20,28 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{
+    health::{self, Health, Origin},
     metrics::{self, Scraper},
     page::Page,
     publish::{self, Form, Rejected},
     sequencer::{Sequencer, Why},
     source::SourceCounters,
 };
-use crate::{config::Limits, shared::Shared};
+use crate::{
+    config::{Limits, freshness::Freshness},
+    shared::Shared,
+    status,
+    topic::Pattern,
+};
+
+/// Of `POST /status`: its body, patterns and reason.
+const STATUS_BYTES_MAX: usize = 1 << 20;
+const STATUS_TOPICS_MAX: usize = 1000;
+const STATUS_REASON_BYTES_MAX: usize = 1000;
 
 /// Topics of one answer of `GET /topics`.
 const TOPICS_MAX: usize = 1000;
@@ -41,6 +52,8 @@ pub struct Admin {
     pub sequencer: Arc<Sequencer>,
     pub shared: Arc<Shared>,
     pub sources: Arc<SourceCounters>,
+    pub health: Arc<Health>,
+    freshness: Vec<Freshness>,
     /// Whether every shard listens.
     pub listening: AtomicBool,
     pub counters: Arc<Counters>,
@@ -71,14 +84,18 @@ impl Admin {
         sequencer: Arc<Sequencer>,
         shared: Arc<Shared>,
         sources: Arc<SourceCounters>,
+        health: Arc<Health>,
         data: SocketAddr,
         limits: &Limits,
+        freshness: Vec<Freshness>,
     ) -> Arc<Self> {
         Arc::new(Self {
             scraper: Scraper::new(sequencer.inboxes().len()),
             sequencer,
             shared,
             sources,
+            health,
+            freshness,
             listening: AtomicBool::new(false),
             counters: Arc::default(),
             publish_bytes: limits.publish_bytes,
@@ -94,6 +111,7 @@ impl Admin {
             .route("/publish", post(publish))
             .route("/topics", get(list))
             .route("/topics/{*name}", get(topic).delete(remove))
+            .route("/status", get(statuses).post(set_status))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
@@ -245,7 +263,7 @@ fn unknown(name: &str) -> Response {
 }
 
 async fn metrics(State(admin): App) -> Response {
-    match admin.scraper.scrape(&admin.sequencer, &admin.sources, &admin.counters).await {
+    match admin.scraper.scrape(&admin.sequencer, &admin.sources, &admin.health, &admin.counters).await {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
     }
@@ -266,7 +284,61 @@ async fn readyz(State(admin): App) -> Response {
     if !admin.listening.load(Ordering::Relaxed) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
     }
+    let warming = health::warming(&admin.sources, &admin.freshness, admin.sequencer.now());
+    if !warming.is_empty() {
+        let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
     "ok".into_response()
+}
+
+async fn statuses(State(admin): App) -> Response {
+    json(StatusCode::OK, &admin.health.list())
+}
+
+/// What a publisher says of its topics.
+#[derive(Deserialize)]
+struct StatusOp {
+    topics: Vec<String>,
+    state: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn set_status(State(admin): App, request: Request) -> Response {
+    let body = match tokio::time::timeout(admin.body, read_body(request.into_body(), STATUS_BYTES_MAX)).await
+    {
+        Ok(Ok(body)) => body,
+        Ok(Err(reason)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, reason),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+    };
+    match apply_status(&admin, &body) {
+        Ok(()) => json(StatusCode::OK, &serde_json::json!({})),
+        Err(reason) => refuse(StatusCode::BAD_REQUEST, reason),
+    }
+}
+
+fn apply_status(admin: &Admin, body: &[u8]) -> Result<(), String> {
+    const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
+    let op: StatusOp =
+        serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let state = status::State::parse(&op.state)
+        .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", op.state))?;
+    if !(1..=STATUS_TOPICS_MAX).contains(&op.topics.len()) {
+        return Err(format!("there are {} topics; 1 to {STATUS_TOPICS_MAX} may be", op.topics.len()));
+    }
+    for topic in &op.topics {
+        Pattern::parse(topic).map_err(|bad| bad.to_string())?;
+    }
+    if op.reason.len() > STATUS_REASON_BYTES_MAX {
+        return Err(format!(
+            "the reason has {} bytes; the most is {STATUS_REASON_BYTES_MAX}",
+            op.reason.len()
+        ));
+    }
+    let topics = op.topics.into_iter().map(Arc::from).collect();
+    let now_us = admin.sequencer.now().wall_us;
+    admin.health.set(Origin::Publisher, topics, state, &op.reason, now_us).map_err(|full| full.to_string())
 }
 
 async fn page(State(admin): App) -> Response {
@@ -285,6 +357,7 @@ async fn not_found(uri: Uri) -> Response {
 async fn method_not_allowed(uri: Uri) -> Response {
     let allow = match uri.path() {
         "/publish" => "POST",
+        "/status" => "GET, HEAD, POST",
         path if path.starts_with("/topics/") => "GET, HEAD, DELETE",
         _ => "GET, HEAD",
     };

@@ -1,4 +1,4 @@
-//! What happens to topics when no update comes: held-back values go out, and topics expire.
+//! What happens to topics when no update comes: held-back values go out, topics become stale and expire.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,11 +8,12 @@ use crate::{config::policy::Deadband, json::Node, update::TopicId};
 /// When, and whose. µs, monotonic.
 type Key = (u64, TopicId);
 
-/// At most one value is held back a topic, and one expiry is looked at.
+/// At most one value is held back a topic, and one expiry and one age are looked at.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     held: BTreeMap<Key, Item>,
     expiries: BTreeMap<Key, Arc<str>>,
+    ages: BTreeMap<Key, Arc<str>>,
 }
 
 /// What a topic with a deadband sent last.
@@ -72,6 +73,15 @@ impl Deadlines {
     /// A topic to be looked at: it expires unless there was an update since it was entered.
     pub fn expiring(&mut self, now_us: u64) -> Option<(TopicId, Arc<str>)> {
         due(&mut self.expiries, now_us)
+    }
+
+    pub fn stale_at(&mut self, at_us: u64, id: TopicId, name: Arc<str>) {
+        self.ages.insert((at_us, id), name);
+    }
+
+    /// A topic to be looked at: it is stale unless there was an update since it was entered.
+    pub fn aging(&mut self, now_us: u64) -> Option<(TopicId, Arc<str>)> {
+        due(&mut self.ages, now_us)
     }
 
     /// Values held back.

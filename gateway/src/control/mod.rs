@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod deadlines;
 pub mod follow;
+pub mod health;
 pub mod item;
 mod line;
 pub mod listener;
@@ -39,6 +40,7 @@ use crate::{
     shared::Shared,
 };
 use admin::Admin;
+use health::Health;
 use listener::Listener;
 use sequencer::{DUE_EARLY, Sequencer};
 use source::SourceCounters;
@@ -105,7 +107,16 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
-    let routes = Admin::new(sequencer.clone(), shared.clone(), counters.clone(), data, limits);
+    let health = Health::new(sequencer.inboxes(), limits.statuses);
+    let routes = Admin::new(
+        sequencer.clone(),
+        shared.clone(),
+        counters.clone(),
+        health.clone(),
+        data,
+        limits,
+        config.freshness.clone(),
+    );
     routes.listening.store(true, Ordering::Relaxed);
     let admin = admin.map(|bound| Listener::new(bound, limits)).transpose().map_err(Error::Start)?;
     let shown = match &admin {
@@ -119,7 +130,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         }
     };
     announce(&format!("listening data={data} admin={shown}")).map_err(Error::Announce)?;
-    source::start(&config, &sequencer, &counters);
+    source::start(&config, &sequencer, &counters, &health);
+    let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {
             tokio::time::sleep(DUE_EARLY).await;
@@ -142,6 +154,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     tokio::select! {
         never = server => match never {},
         never = deadlines => match never {},
+        never = watch => match never {},
         outcome = lifetime => outcome,
     }
 }

@@ -196,6 +196,11 @@ impl Sequencer {
         Some(refused)
     }
 
+    /// Changes of topics' states since the last call.
+    pub fn take_events(&self) -> Vec<topics::Event> {
+        self.state().topics.take_events()
+    }
+
     /// To every shard. The caller has seen that there is room.
     fn push(&self, state: &mut State, ops: Vec<Op>) {
         if ops.is_empty() {

@@ -20,7 +20,9 @@ use crate::{
     config::{
         Limits,
         policy::{Keyed, Mode, Policies, Policy},
+        unit::show_duration,
     },
+    status::State,
     table::Table,
     topic::check_topic,
     update::{Op, TopicId, Update},
@@ -53,6 +55,8 @@ struct Topic {
     band: Option<Box<Band>>,
     /// When an update came last, sent or held back. µs, monotonic.
     touched_us: u64,
+    /// As it was told last.
+    state: State,
 }
 
 impl Topic {
@@ -90,6 +94,17 @@ impl Group<'_> {
     }
 }
 
+/// A topic's state has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub topic: Arc<str>,
+    pub state: State,
+    pub reason: String,
+}
+
+/// Events that wait to be told. What is beyond is not told, but counted.
+const EVENTS_MAX: usize = 10_000;
+
 /// What topics count beside their updates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -99,6 +114,8 @@ pub struct Counters {
     /// Updates that a deadband held back, also those that a newer one took the place of.
     pub held_back: u64,
     pub expired: u64,
+    /// Changes of topics' states that were not told, since too many came at once.
+    pub events_dropped: u64,
 }
 
 /// All topics by name, and the tombstones of those removed lately.
@@ -114,6 +131,7 @@ pub struct Topics {
     value_bytes_max: usize,
     policies: Policies,
     deadlines: Deadlines,
+    events: Vec<Event>,
     counters: Counters,
     /// Keys of all tables.
     keys: usize,
@@ -137,6 +155,7 @@ impl Topics {
             value_bytes_max: limits.value_bytes,
             policies,
             deadlines: Deadlines::default(),
+            events: Vec::new(),
             counters: Counters::default(),
             keys: 0,
             free: Vec::new(),
@@ -207,6 +226,7 @@ impl Topics {
         if let Some(item) = self.deadlines.released(now_us) {
             return Some(Item { seq: None, ..item });
         }
+        self.look_for_stale(now_us);
         while let Some((id, name)) = self.deadlines.expiring(now_us) {
             let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
                 continue;
@@ -220,6 +240,26 @@ impl Topics {
             self.deadlines.expire_at(at_us, id, name);
         }
         None
+    }
+
+    /// Topics without an update for their `stale_after`.
+    fn look_for_stale(&mut self, now_us: u64) {
+        while let Some((id, name)) = self.deadlines.aging(now_us) {
+            let Some(topic) = self.by_name.get_mut(&name).filter(|topic| topic.id == id && !topic.gone)
+            else {
+                continue;
+            };
+            let Some(stale_after) = topic.policy.stale_after else { continue };
+            let at_us = topic.touched_us + stale_after.as_micros() as u64;
+            if at_us > now_us {
+                self.deadlines.stale_at(at_us, id, name);
+                continue;
+            }
+            // It is looked at again when an update has come.
+            topic.state = State::Stale;
+            let reason = format!("nothing came for {}", show_duration(stale_after));
+            tell(&mut self.events, &mut self.counters, &name, State::Stale, reason);
+        }
     }
 
     /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
@@ -296,6 +336,10 @@ impl Topics {
                     let at_us = now_us + expiry.as_micros() as u64;
                     self.deadlines.expire_at(at_us, topic.id, item.topic.clone());
                 }
+                if let Some(stale_after) = topic.policy.stale_after {
+                    let at_us = now_us + stale_after.as_micros() as u64;
+                    self.deadlines.stale_at(at_us, topic.id, item.topic.clone());
+                }
             }
             (false, true) => {
                 self.tombstones.insert((version, topic.id), item.topic.clone());
@@ -304,6 +348,7 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
+        let seq_before = topic.seq;
         let skipped = match v {
             // Of a topic that was not known nothing is missing.
             Some(v) => (v - topic.v - 1) * u64::from(!is_new),
@@ -311,6 +356,29 @@ impl Topics {
         };
         if v.is_none() {
             self.counters.skip(skipped);
+            let is_whole = changes.as_ref().is_none_or(|changes| changes.base != Base::Held);
+            let state = match (topic.state, skipped) {
+                (_, 1..) if !topic.gone => State::Gap,
+                // A table stays incomplete until all of it comes.
+                (State::Gap, _) if !is_whole => State::Gap,
+                _ => State::Live,
+            };
+            if topic.state == State::Stale
+                && let Some(stale_after) = topic.policy.stale_after
+            {
+                let at_us = now_us + stale_after.as_micros() as u64;
+                self.deadlines.stale_at(at_us, topic.id, item.topic.clone());
+            }
+            if state != topic.state || skipped > 0 {
+                topic.state = state;
+                let reason = match (skipped, seq_before, item.seq) {
+                    (1.., Some(before), Some(seq)) => {
+                        format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
+                    }
+                    _ => String::new(),
+                };
+                tell(&mut self.events, &mut self.counters, &item.topic, state, reason);
+            }
         }
         if topic.gone {
             topic.seq = None;
@@ -374,6 +442,11 @@ impl Topics {
             .collect()
     }
 
+    /// Changes of topics' states since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
     /// Topics that exist, and tombstones.
     pub fn count(&self) -> (usize, usize) {
         (self.live, self.tombstones.len())
@@ -422,6 +495,7 @@ impl Topics {
             policy,
             table: None,
             seq: None,
+            state: State::Live,
             touched_us: 0,
         };
         self.by_name.insert(name.clone(), unborn);
@@ -436,6 +510,14 @@ impl Topics {
         self.free.push(id);
         self.tombstones_dropped += 1;
         ops.push(Op::Forget { topic: id });
+    }
+}
+
+fn tell(events: &mut Vec<Event>, counters: &mut Counters, topic: &Arc<str>, state: State, reason: String) {
+    if events.len() < EVENTS_MAX {
+        events.push(Event { topic: topic.clone(), state, reason });
+    } else {
+        counters.events_dropped += 1;
     }
 }
 

@@ -234,6 +234,11 @@ impl Fanout {
         self.patterns.len()
     }
 
+    /// Whether `holds` for the key of some pattern of a class.
+    pub fn any_pattern(&self, id: ClassId, holds: impl Fn(&str) -> bool) -> bool {
+        self.classes.get(id).key.patterns.iter().any(|pattern| holds(self.patterns.get(*pattern).key()))
+    }
+
     pub fn pattern_text(&self, id: PatternId) -> String {
         self.patterns.text(id)
     }

@@ -54,6 +54,12 @@ fn key_of(pattern: &str) -> &str {
     pattern.strip_suffix('*').unwrap_or(pattern)
 }
 
+impl Pattern {
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 impl Patterns {
     pub fn len(&self) -> usize {
         self.by_key.len()

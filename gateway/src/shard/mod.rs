@@ -11,6 +11,7 @@ mod input;
 mod output;
 pub mod pump;
 mod session;
+mod status;
 mod wheel;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
@@ -30,6 +31,7 @@ use crate::{
 use ahead::Ahead;
 use drain::Drain;
 use fan::Job;
+use status::Statuses;
 use wheel::Wheel;
 
 /// Whom a shard serves.
@@ -101,6 +103,7 @@ pub struct Shard {
     stop: bool,
     /// The epoch has changed: every client that is not busy has to be told.
     restarted: bool,
+    statuses: Statuses,
     /// `subscribe` ops that wait for a position: see [`session`].
     ahead: Vec<Ahead>,
     /// The gateway's numbers come from upstream, and others may be further.
@@ -141,6 +144,7 @@ impl Shard {
             drain: None,
             stop: false,
             restarted: false,
+            statuses: Statuses::new(config.limits.statuses),
             ahead: Vec::new(),
             chained: config.is_chained(),
             immediate_at: 0,
@@ -182,6 +186,7 @@ impl Shard {
             match message {
                 Message::Updates(batch) => self.fanout.apply(&batch),
                 Message::Restart { epoch, batch } => self.restart(epoch, &batch),
+                Message::Status(change) => self.take_status((*change).clone()),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
                 // The scraper may have given up waiting.
                 Message::Scrape(answer) => drop(answer.send(Box::new(self.stats()))),
@@ -227,7 +232,8 @@ impl Shard {
         self.flush_due(now);
         self.run_jobs(net, now);
         self.check_pinned(net, now);
-        !self.jobs.is_empty() || self.drain.as_ref().is_some_and(Drain::telling)
+        let telling = self.tell_statuses(net, now);
+        telling || !self.jobs.is_empty() || self.drain.as_ref().is_some_and(Drain::telling)
     }
 
     /// When [`Shard::run`] is next needed without an event. µs, monotonic.

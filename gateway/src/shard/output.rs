@@ -85,6 +85,10 @@ impl Shard {
                         return self.send(slot, bytes, net, now);
                     }
                     if self.at(slot).phase == Phase::Open {
+                        if let Some(bytes) = self.owed_status(slot) {
+                            self.stats.frames_out += 1;
+                            return self.send(slot, bytes, net, now);
+                        }
                         return;
                     }
                 }

@@ -61,8 +61,9 @@ impl Shard {
     }
 
     pub(super) fn answer_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
-        if let Err(reason) = self.subscribe(slot, id, op, now) {
-            self.answer_error(slot, id, &reason, now);
+        match self.subscribe(slot, id, op, now) {
+            Ok(()) => self.answer_statuses(slot, &op.topics),
+            Err(reason) => self.answer_error(slot, id, &reason, now),
         }
     }
 

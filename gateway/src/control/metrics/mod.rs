@@ -20,8 +20,10 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     admin,
+    health::{self, Health},
     process::Process,
     sequencer::{Counters, Sequencer},
+    source::activity::Activity,
     source::{
         SourceCounters,
         websocket::counters::{Bad, Counters as Upstream, End},
@@ -62,6 +64,7 @@ impl Scraper {
         &self,
         sequencer: &Sequencer,
         sources: &Arc<SourceCounters>,
+        health: &Health,
         admin: &Arc<admin::Counters>,
     ) -> Result<String, fmt::Error> {
         let mut shards = self.last.lock().await;
@@ -70,6 +73,7 @@ impl Scraper {
             shards: shards.clone(),
             counters: sequencer.counters(),
             sources: sources.clone(),
+            health: health.counters(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
@@ -113,6 +117,7 @@ struct Snapshot {
     shards: Vec<Shard>,
     counters: Counters,
     sources: Arc<SourceCounters>,
+    health: health::Counters,
     admin: Arc<admin::Counters>,
     /// Now.
     mono_us: u64,
@@ -123,6 +128,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
         self.gateway(&mut out)?;
+        self.health(&mut out)?;
         self.websockets(&mut out)?;
         self.admin(&mut out)?;
         self.clients(&mut out)?;
@@ -167,6 +173,19 @@ impl Snapshot {
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
     }
 
+    fn health(&self, out: &mut Out) -> fmt::Result {
+        let h = &self.health;
+        let states = [("stale", h.stale), ("gap", h.gap)];
+        out.gauges("fanwire_statuses", "Statuses that are not live", "state", states)?;
+        out.counter("fanwire_status_changes", "Changes of statuses told to the shards", h.changes)?;
+        let help = "Statuses not told, since there were [limits] statuses";
+        out.counter("fanwire_statuses_refused", help, h.refused)?;
+        let age_s = |activity: &Activity| activity.age_us(self.mono_us) as f64 / 1e6;
+        let ages = self.sources.activities.iter().map(|activity| (&activity.name, age_s(activity)));
+        let help = "Since the source brought something last, or its start";
+        out.gauges("fanwire_source_age_seconds", help, "source", ages)
+    }
+
     fn websockets(&self, out: &mut Out) -> fmt::Result {
         let sources = &self.sources.websockets;
         if sources.is_empty() {
@@ -174,31 +193,28 @@ impl Snapshot {
         }
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut each = |name, help, of: fn(&Upstream) -> &AtomicU64| {
-            out.counters(name, help, "source", sources.iter().map(|s| (&s.name, load(of(s)))))
+            out.counters(name, help, "source", sources.iter().map(|s| (s.name(), load(of(s)))))
         };
         each("fanwire_source_messages", "Messages received from the source's server", |s| &s.messages)?;
         each("fanwire_source_items", "Items that messages became", |s| &s.items)?;
         each("fanwire_source_ignored", "Messages that no [[source.map]] applies to", |s| &s.ignored)?;
         each("fanwire_source_connects", "Connects begun", |s| &s.connects)?;
         each("fanwire_source_waits", "Times that receiving stopped as an inbox was full", |s| &s.waits)?;
-        let again = sources.iter().map(|s| (&s.name, load(&s.established).saturating_sub(1)));
+        let again = sources.iter().map(|s| (s.name(), load(&s.established).saturating_sub(1)));
         let help = "Connections established after an earlier one had ended";
         out.counters("fanwire_source_reconnects", help, "source", again)?;
         let kinds =
-            |s: &Upstream| Bad::ALL.map(|bad| (s.name.clone(), bad.name(), load(&s.bad[bad as usize])));
+            |s: &Upstream| Bad::ALL.map(|bad| (s.name().to_owned(), bad.name(), load(&s.bad[bad as usize])));
         let help = "Messages and items that were not published";
         out.pairs("fanwire_source_bad", help, ["source", "kind"], sources.iter().flat_map(|s| kinds(s)))?;
-        let ends =
-            |s: &Upstream| End::ALL.map(|end| (s.name.clone(), end.name(), load(&s.ended[end as usize])));
+        let ends = |s: &Upstream| {
+            End::ALL.map(|end| (s.name().to_owned(), end.name(), load(&s.ended[end as usize])))
+        };
         let help = "Connects that failed and connections that ended";
         out.pairs("fanwire_source_ended", help, ["source", "reason"], sources.iter().flat_map(|s| ends(s)))?;
         let connected = |s: &Upstream| u64::from(s.connected.load(Ordering::Relaxed));
-        let connected = sources.iter().map(|s| (&s.name, connected(s)));
-        out.gauges("fanwire_source_connected", "Whether the source is connected", "source", connected)?;
-        let age_s = |s: &Upstream| self.mono_us.saturating_sub(load(&s.last_mono_us)) as f64 / 1e6;
-        let ages = sources.iter().map(|s| (&s.name, age_s(s)));
-        let help = "Since the source's last message, or its start";
-        out.gauges("fanwire_source_age_seconds", help, "source", ages)
+        let connected = sources.iter().map(|s| (s.name(), connected(s)));
+        out.gauges("fanwire_source_connected", "Whether the source is connected", "source", connected)
     }
 
     fn admin(&self, out: &mut Out) -> fmt::Result {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
+use super::activity::Activity;
 use crate::control::sequencer::{Body, Grouping, Item, NotPublished, Sequencer};
 
 /// How long to wait before an inbox that was full is tried again.
@@ -19,7 +20,7 @@ const DEVICES_MAX: usize = 256;
 
 /// Publishes a sample every `interval`, for good. Where an inbox stays full for so long, the next
 /// sample replaces what was not published.
-pub async fn run(sequencer: &Sequencer, interval: Duration) -> Result<(), String> {
+pub async fn run(sequencer: &Sequencer, interval: Duration, activity: &Activity) -> Result<(), String> {
     let mut host = Host::new()?;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,6 +42,7 @@ pub async fn run(sequencer: &Sequencer, interval: Duration) -> Result<(), String
             })
             .collect();
         publish(sequencer, &items, Instant::now() + interval).await?;
+        activity.touch(sequencer.now().mono_us);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Updates that the gateway fetches or makes itself. Each source is a task of the control plane.
 
+pub mod activity;
 pub mod fanwire;
 pub mod host;
 mod live;
@@ -12,8 +13,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::sequencer::Sequencer;
+use super::{health::Health, sequencer::Sequencer};
 use crate::config::{Config, Source};
+use activity::Activity;
 use websocket::counters::Counters;
 
 /// What the sources count together, and each WebSocket source for itself.
@@ -23,6 +25,8 @@ pub struct SourceCounters {
     pub errors: AtomicU64,
     /// The gateway that this one is chained to.
     pub upstream: Option<String>,
+    /// Of all sources, in the order of the configuration.
+    pub activities: Vec<Arc<Activity>>,
     /// Gauge: sources that run.
     pub running: AtomicU64,
     /// Of those that connect to a server, in the order of the configuration.
@@ -31,13 +35,22 @@ pub struct SourceCounters {
 
 impl SourceCounters {
     pub fn new(sources: &[Source]) -> Arc<Self> {
-        let counters = |source: &Source| Some(Arc::new(Counters::new(&source.link()?.name)));
+        let name = |(i, source): (usize, &Source)| match source {
+            Source::Replay { .. } => format!("replay-{i}"),
+            Source::Synthetic { .. } => format!("synthetic-{i}"),
+            Source::Host { .. } => format!("host-{i}"),
+            Source::Websocket(source) => source.link.name.clone(),
+            Source::Fanwire(source) => source.link.name.clone(),
+        };
+        let activities: Vec<Arc<Activity>> =
+            sources.iter().enumerate().map(|source| Activity::new(&name(source)).into()).collect();
+        let links = sources.iter().zip(&activities).filter(|(source, _)| source.link().is_some());
+        let websockets = links.map(|(_, activity)| Arc::new(Counters::new(activity))).collect();
         let upstream = sources.iter().find_map(|source| match source {
             Source::Fanwire(source) => Some(source.link.url.text.clone()),
             _ => None,
         });
-        let websockets = sources.iter().filter_map(counters).collect();
-        Arc::new(Self { websockets, upstream, ..Self::default() })
+        Arc::new(Self { websockets, activities, upstream, ..Self::default() })
     }
 }
 
@@ -46,35 +59,45 @@ impl SourceCounters {
 ///
 /// # Panics
 /// Where `counters` are not those of the same sources.
-pub fn start(config: &Config, sequencer: &Arc<Sequencer>, counters: &Arc<SourceCounters>) {
+pub fn start(
+    config: &Config,
+    sequencer: &Arc<Sequencer>,
+    counters: &Arc<SourceCounters>,
+    health: &Arc<Health>,
+) {
     let mut websockets = counters.websockets.clone().into_iter();
-    for source in config.sources.clone() {
+    for (source, activity) in config.sources.clone().into_iter().zip(counters.activities.clone()) {
+        activity.begin(sequencer.now().mono_us);
         let own = source.link().and_then(|_| websockets.next());
-        let (sequencer, counters) = (sequencer.clone(), counters.clone());
+        let (sequencer, counters, health) = (sequencer.clone(), counters.clone(), health.clone());
         let limits = config.limits.clone();
         counters.running.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let ended = match &source {
                 Source::Replay { path, speed, repeat } => {
-                    replay::run(&sequencer, path, *speed, *repeat, &limits).await
+                    replay::run(&sequencer, path, *speed, *repeat, &limits, &activity).await
                 }
                 Source::Synthetic { symbols, updates_per_s, seed } => {
-                    synthetic::run(&sequencer, *symbols, *updates_per_s, *seed).await
+                    synthetic::run(&sequencer, *symbols, *updates_per_s, *seed, &activity).await
                 }
-                Source::Host { interval } => host::run(&sequencer, *interval).await,
+                Source::Host { interval } => host::run(&sequencer, *interval, &activity).await,
                 Source::Websocket(source) => {
                     let own = own.expect("`counters` are those of the same sources");
                     match websocket::run(&sequencer, source, &own, &limits).await {}
                 }
                 Source::Fanwire(source) => {
                     let own = own.expect("`counters` are those of the same sources");
-                    match fanwire::run(&sequencer, source, &own).await {}
+                    match fanwire::run(&sequencer, source, &own, &health).await {}
                 }
             };
             counters.running.fetch_sub(1, Ordering::Relaxed);
             match ended {
-                Ok(()) => tracing::info!(?source, "the source has ended"),
+                Ok(()) => {
+                    activity.go_down("it has ended".to_owned());
+                    tracing::info!(?source, "the source has ended");
+                }
                 Err(error) => {
+                    activity.go_down(format!("it stopped: {error}"));
                     counters.errors.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(?source, error, "the source stopped; its topics keep their last values");
                 }

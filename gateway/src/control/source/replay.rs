@@ -13,6 +13,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use tokio::sync::mpsc;
 
+use super::activity::Activity;
 use crate::{
     config::Limits,
     control::{
@@ -58,6 +59,7 @@ pub async fn run(
     speed: f64,
     repeat: bool,
     limits: &Limits,
+    activity: &Activity,
 ) -> Result<(), String> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let feed = Feed {
@@ -69,7 +71,7 @@ pub async fn run(
     reader
         .spawn(move || feed.read_passes(repeat, &sender))
         .map_err(|e| format!("cannot start a thread to read {}: {e}", path.display()))?;
-    let mut player = Player { sequencer, speed, pass_mono_us: sequencer.now().mono_us as f64 };
+    let mut player = Player { sequencer, activity, speed, pass_mono_us: sequencer.now().mono_us as f64 };
     while let Some(chunk) = chunks.recv().await {
         match chunk {
             Chunk::Entries(entries) => player.play(&entries).await?,
@@ -82,6 +84,7 @@ pub async fn run(
 
 struct Player<'a> {
     sequencer: &'a Sequencer,
+    activity: &'a Activity,
     speed: f64,
     /// When this pass began. µs, monotonic; a fraction would add up over passes.
     pass_mono_us: f64,
@@ -107,6 +110,7 @@ impl Player<'_> {
             let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
             let published = self.sequencer.publish(&items, Grouping::Single).await;
             published.map_err(|refused| refused.why.to_string())?;
+            self.activity.touch(now.mono_us);
             played += ready;
         }
         Ok(())

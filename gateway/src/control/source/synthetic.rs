@@ -5,7 +5,10 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 
-use super::live::{Counts, Live};
+use super::{
+    activity::Activity,
+    live::{Counts, Live},
+};
 use crate::{
     clock::Now,
     control::sequencer::{Body, Item, Sequencer},
@@ -18,7 +21,13 @@ const SLICE: u64 = 4096;
 const BEHIND_S_MAX: f64 = 1.0;
 
 /// Publishes for good: first every symbol once, then `updates_per_s` of random symbols.
-pub async fn run(sequencer: &Sequencer, symbols: usize, updates_per_s: f64, seed: u64) -> Result<(), String> {
+pub async fn run(
+    sequencer: &Sequencer,
+    symbols: usize,
+    updates_per_s: f64,
+    seed: u64,
+    activity: &Activity,
+) -> Result<(), String> {
     let mut walk = Walk::new(symbols, seed);
     let mut live = Live::default();
     let start = sequencer.now();
@@ -43,6 +52,9 @@ pub async fn run(sequencer: &Sequencer, symbols: usize, updates_per_s: f64, seed
                 let due_mono_us = start.mono_us as f64 + made as f64 * 1e6 / updates_per_s;
                 let due_us = now.wall_us - now.mono_us as i64 + due_mono_us as i64;
                 live.push(walk.next(due_us), Counts::Newest);
+            }
+            if slice > 0 || made == 0 {
+                activity.touch(now.mono_us);
             }
             let outcome = live.publish(sequencer);
             if let Some(refused) = outcome.refused.first() {

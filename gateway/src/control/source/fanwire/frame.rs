@@ -30,7 +30,12 @@ pub struct Frame<'a> {
     pub more: bool,
     #[serde(default, borrow)]
     updates: Vec<Update<'a>>,
-    /// Of an error or a notice.
+    /// Of a status, and of what is subscribed.
+    #[serde(default, borrow)]
+    pub topics: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub state: Option<Cow<'a, str>>,
+    /// Of an error or a status.
     #[serde(borrow)]
     pub reason: Option<Cow<'a, str>>,
 }

@@ -6,7 +6,7 @@
 
 mod frame;
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use super::websocket::{
     Intake, Reconnecting,
@@ -14,7 +14,12 @@ use super::websocket::{
 };
 use crate::{
     config::websocket::Fanwire,
-    control::sequencer::{Following, Sequencer},
+    control::{
+        health::{Health, Origin},
+        sequencer::{Following, Sequencer},
+    },
+    status::State,
+    topic::Pattern,
 };
 use frame::Frame;
 
@@ -22,9 +27,14 @@ use frame::Frame;
 const WAITING_MAX: usize = 16;
 
 /// Runs for good.
-pub async fn run(sequencer: &Sequencer, source: &Fanwire, counters: &Counters) -> Infallible {
-    counters.last_mono_us.store(sequencer.now().mono_us, Relaxed);
-    let mut chain = Chain::new(sequencer, source, counters);
+pub async fn run(
+    sequencer: &Sequencer,
+    source: &Fanwire,
+    counters: &Counters,
+    health: &Health,
+) -> Infallible {
+    counters.activity.begin(sequencer.now().mono_us);
+    let mut chain = Chain::new(sequencer, source, counters, health);
     let mut link = Reconnecting::new(&source.link, counters);
     loop {
         let text = chain.begin();
@@ -36,6 +46,7 @@ struct Chain<'a> {
     sequencer: &'a Sequencer,
     source: &'a Fanwire,
     counters: &'a Counters,
+    health: &'a Health,
     /// The upstream's, and the version up to which its batches were read whole.
     epoch: Option<Arc<str>>,
     version: u64,
@@ -51,11 +62,17 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn new(sequencer: &'a Sequencer, source: &'a Fanwire, counters: &'a Counters) -> Self {
+    fn new(
+        sequencer: &'a Sequencer,
+        source: &'a Fanwire,
+        counters: &'a Counters,
+        health: &'a Health,
+    ) -> Self {
         Self {
             sequencer,
             source,
             counters,
+            health,
             epoch: None,
             version: 0,
             begins: true,
@@ -95,6 +112,24 @@ impl<'a> Chain<'a> {
         }
         if self.epoch.as_deref() != Some(epoch) {
             (self.epoch, self.begins, self.version) = (Some(epoch.into()), true, 0);
+        }
+        Ok(())
+    }
+
+    /// What the upstream says of topics is passed on.
+    fn on_status(&self, frame: &Frame<'_>, now_us: i64) -> Result<(), String> {
+        let name = frame.state.as_deref().unwrap_or_default();
+        let state = State::parse(name).ok_or_else(|| format!("a status with state {name:?}"))?;
+        for topic in &frame.topics {
+            Pattern::parse(topic).map_err(|bad| format!("a status of {topic:?}: {bad}"))?;
+        }
+        if frame.topics.is_empty() {
+            return Err("a status of no topics".to_owned());
+        }
+        let topics = frame.topics.iter().map(|topic| Arc::from(&**topic)).collect();
+        let reason = frame.reason.as_deref().unwrap_or_default();
+        if let Err(full) = self.health.set(Origin::Upstream, topics, state, reason, now_us) {
+            tracing::warn!(source = self.counters.name(), "the upstream's status is not passed on: {full}");
         }
         Ok(())
     }
@@ -157,13 +192,14 @@ impl Intake for Chain<'_> {
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
-        self.counters.last_mono_us.store(now.mono_us, Relaxed);
+        self.counters.activity.touch(now.mono_us);
         let frame = Frame::parse(message).inspect_err(|_| {
             self.counters.bad(Bad::Json);
         })?;
         match &*frame.op {
             "subscribed" => self.on_subscribed(&frame),
             "snapshot" | "batch" => self.on_updates(&frame, now.wall_us),
+            "status" => self.on_status(&frame, now.wall_us),
             "error" => Err(format!("it refuses: {}", frame.reason.as_deref().unwrap_or("no reason given"))),
             _ => {
                 add(&self.counters.ignored, 1);
@@ -178,7 +214,7 @@ impl Intake for Chain<'_> {
             self.waiting.pop_front();
             for why in refused {
                 if self.counters.bad(Bad::Refused) == 0 {
-                    let source = &self.counters.name;
+                    let source = self.counters.name();
                     tracing::error!(source, "not taken over: {why}; more of this kind are only counted");
                 }
             }

@@ -1,6 +1,11 @@
 //! What one WebSocket source counts.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::control::source::activity::Activity;
 
 /// Why a message, or an item of one, was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +76,7 @@ impl End {
 
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// The source's name.
-    pub name: String,
+    pub activity: Arc<Activity>,
     /// Messages received.
     pub messages: AtomicU64,
     /// Items that messages became.
@@ -91,13 +95,16 @@ pub struct Counters {
     pub waits: AtomicU64,
     /// Gauge: it is connected.
     pub connected: AtomicBool,
-    /// When the last message came, or the source started. µs, monotonic as the sequencer's clock.
-    pub last_mono_us: AtomicU64,
 }
 
 impl Counters {
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+    pub fn new(activity: &Arc<Activity>) -> Self {
+        Self { activity: activity.clone(), ..Self::default() }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.activity.name
     }
 
     /// Adds to the count of a kind; gives what it was.

@@ -1,7 +1,5 @@
 //! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use bytes::Bytes;
 
 use super::{
@@ -47,7 +45,7 @@ impl<'a> Mapping<'a> {
     /// Counts; the first of each kind is logged.
     fn bad(&self, bad: Bad, what: &str) {
         if self.counters.bad(bad) == 0 {
-            let (source, kind) = (&self.counters.name, bad.name());
+            let (source, kind) = (self.counters.name(), bad.name());
             tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
         }
     }
@@ -58,7 +56,7 @@ impl Intake for Mapping<'_> {
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
-        self.counters.last_mono_us.store(now.mono_us, Relaxed);
+        self.counters.activity.touch(now.mono_us);
         match map(self.entries, message) {
             Ok(None) => add(&self.counters.ignored, 1),
             Ok(Some(mapped)) => {

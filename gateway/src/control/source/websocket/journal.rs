@@ -38,7 +38,7 @@ impl<'a> Journal<'a> {
         self.counters.connected.store(true, Relaxed);
         add(&self.counters.established, 1);
         if std::mem::take(&mut self.down) {
-            tracing::info!(source = self.counters.name, "connected");
+            tracing::info!(source = self.counters.name(), "connected");
         }
     }
 
@@ -48,8 +48,9 @@ impl<'a> Journal<'a> {
         self.counters.ended(ended.end());
         let lasted = self.connected.take().is_some_and(|since| since.elapsed() >= lasting);
         let why = ended.to_string();
+        self.counters.activity.go_down(why.clone());
         if lasted || self.told.as_ref() != Some(&why) {
-            let (source, kind) = (&self.counters.name, ended.end().name());
+            let (source, kind) = (self.counters.name(), ended.end().name());
             tracing::warn!(source, kind, "{why}; tried again after a back-off, repeats are only counted");
             (self.told, self.down) = (Some(why), true);
         }

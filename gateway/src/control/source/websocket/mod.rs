@@ -8,7 +8,7 @@ pub mod journal;
 pub mod mapping;
 mod stamp;
 
-use std::{convert::Infallible, future::pending, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::time::timeout;
 
@@ -49,7 +49,7 @@ pub async fn run(
     counters: &Counters,
     limits: &Limits,
 ) -> Infallible {
-    counters.last_mono_us.store(sequencer.now().mono_us, Relaxed);
+    counters.activity.begin(sequencer.now().mono_us);
     let mut intake = Mapping::new(sequencer, &source.map, counters, limits);
     let mut link = Reconnecting::new(&source.link, counters);
     loop {

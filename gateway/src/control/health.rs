@@ -1,0 +1,260 @@
+//! What is known to be stale or incomplete, by source, by topic, and by what publishers say; told to every
+//! shard as it changes.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{sequencer::Sequencer, source::SourceCounters};
+use crate::{
+    clock::Now,
+    config::{freshness::Freshness, unit::show_duration},
+    inbox::{Inbox, Message},
+    status::{Change, State, Status},
+};
+
+/// How often sources are looked at, and what waits for room is tried again.
+const TICK: Duration = Duration::from_millis(100);
+/// A gap is told for so long at least, also where the next update is whole again.
+const GAP_US: i64 = 1_000_000;
+
+/// Who says it. Each speaks for itself: a publisher's word does not end a source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// By place in the configuration.
+    Source(usize),
+    Topic,
+    /// `POST /status`.
+    Publisher,
+    /// The gateway that this one is chained to.
+    Upstream,
+}
+
+/// There are `[limits] statuses` already.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "there are {max} statuses that are not live, [limits] statuses: end some with state \"live\" or raise that"
+)]
+pub struct Full {
+    max: usize,
+}
+
+/// A status as `GET /status` lists it.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    topics: Vec<Arc<str>>,
+    state: &'static str,
+    since: i64,
+    reason: Arc<str>,
+}
+
+type Topics = Arc<[Arc<str>]>;
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    status: Status,
+    /// It is live again, which is told then. Microseconds since the Unix epoch.
+    ends_us: Option<i64>,
+}
+
+/// All that is not live. Lives on the control plane's thread, so its lock is never waited for.
+#[derive(Debug)]
+pub struct Health {
+    inboxes: Vec<Arc<Inbox>>,
+    max: usize,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    entries: BTreeMap<(Origin, Topics), Entry>,
+    ids: u64,
+    /// By inbox: changes that found no room.
+    waiting: Vec<VecDeque<Arc<Change>>>,
+    counters: Counters,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    pub changes: u64,
+    pub refused: u64,
+    /// Gauges.
+    pub stale: u64,
+    pub gap: u64,
+}
+
+impl Health {
+    /// `max`: `[limits] statuses`.
+    pub fn new(inboxes: &[Arc<Inbox>], max: usize) -> Arc<Self> {
+        let book = Book { waiting: inboxes.iter().map(|_| VecDeque::new()).collect(), ..Book::default() };
+        Arc::new(Self { inboxes: inboxes.to_vec(), max, book: Mutex::new(book) })
+    }
+
+    /// Sets the state of `topics`, checked patterns, as `origin` sees it.
+    pub fn set(
+        &self,
+        origin: Origin,
+        mut topics: Vec<Arc<str>>,
+        state: State,
+        reason: &str,
+        now_us: i64,
+    ) -> Result<(), Full> {
+        topics.sort();
+        topics.dedup();
+        let mut book = self.book();
+        let key = (origin, Topics::from(topics));
+        let count = book.entries.len();
+        let known = book.entries.get_mut(&key);
+        if state == State::Live {
+            let Some(entry) = known else { return Ok(()) };
+            if entry.status.state == State::Gap && now_us < entry.status.since_us + GAP_US {
+                entry.ends_us = Some(entry.status.since_us + GAP_US);
+                return Ok(());
+            }
+            let Some(entry) = book.entries.remove(&key) else { return Ok(()) };
+            let live = Status { state, since_us: now_us, reason: reason.into(), ..entry.status };
+            self.tell(&mut book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
+            return Ok(());
+        }
+        let status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
+        let id = match known {
+            Some(entry) if entry.status.state == state && *entry.status.reason == *reason => {
+                entry.ends_us = None;
+                return Ok(());
+            }
+            Some(entry) => {
+                (entry.status, entry.ends_us) = (status.clone(), None);
+                entry.id
+            }
+            None if count >= self.max => {
+                book.counters.refused += 1;
+                return Err(Full { max: self.max });
+            }
+            None => {
+                book.ids += 1;
+                let entry = Entry { id: book.ids, status: status.clone(), ends_us: None };
+                book.entries.insert(key, entry);
+                book.ids
+            }
+        };
+        self.tell(&mut book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
+        Ok(())
+    }
+
+    /// What is not live.
+    pub fn list(&self) -> Vec<Row> {
+        let row = |status: &Status| Row {
+            topics: status.topics.to_vec(),
+            state: status.state.name(),
+            since: status.since_us,
+            reason: status.reason.clone(),
+        };
+        self.book().entries.values().map(|entry| row(&entry.status)).collect()
+    }
+
+    pub fn counters(&self) -> Counters {
+        let book = self.book();
+        let of = |state| book.entries.values().filter(|entry| entry.status.state == state).count() as u64;
+        Counters { stale: of(State::Stale), gap: of(State::Gap), ..book.counters }
+    }
+
+    /// Ends gaps that were told for long enough, and hands on what found no room.
+    fn tick(&self, now_us: i64) {
+        let ended: Vec<(Origin, Topics)> = {
+            let book = self.book();
+            let ended = |entry: &Entry| entry.ends_us.is_some_and(|ends_us| ends_us <= now_us);
+            book.entries.iter().filter(|(_, entry)| ended(entry)).map(|(key, _)| key.clone()).collect()
+        };
+        for (origin, topics) in ended {
+            // Ending one takes no room.
+            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+        }
+        self.send(&mut self.book());
+    }
+
+    fn tell(&self, book: &mut Book, change: Change) {
+        book.counters.changes += 1;
+        let change = Arc::new(change);
+        for waiting in &mut book.waiting {
+            // An older change of the same is told no more; so at most one a status waits.
+            waiting.retain(|older| older.id != change.id);
+            waiting.push_back(change.clone());
+        }
+        self.send(book);
+    }
+
+    fn send(&self, book: &mut Book) {
+        for (inbox, waiting) in self.inboxes.iter().zip(&mut book.waiting) {
+            while let Some(change) = waiting.pop_front() {
+                if inbox.push(Message::Status(change.clone())).is_err() {
+                    waiting.push_front(change);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("telling never panics")
+    }
+}
+
+/// Looks after sources and topics for good.
+pub async fn watch(
+    health: &Health,
+    sequencer: &Sequencer,
+    sources: &SourceCounters,
+    freshness: &[Freshness],
+) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let now = sequencer.now();
+        for (i, fresh) in freshness.iter().enumerate() {
+            look(health, i, fresh, sources, now);
+        }
+        for event in sequencer.take_events() {
+            if let Err(full) =
+                health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us)
+            {
+                tracing::warn!("a topic's state is not told: {full}");
+            }
+        }
+        health.tick(now.wall_us);
+    }
+}
+
+fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
+    let Some(stale_after) = fresh.stale_after else { return };
+    let activity = &sources.activities[i];
+    let name = &activity.name;
+    let (state, reason) = match activity.down() {
+        Some(why) => (State::Stale, format!("source {name}: {why}")),
+        None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
+            (State::Stale, format!("source {name}: nothing came for {}", show_duration(stale_after)))
+        }
+        None if activity.has_reported() => (State::Live, String::new()),
+        None => return,
+    };
+    let topics = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    if let Err(full) = health.set(Origin::Source(i), topics, state, &reason, now.wall_us) {
+        tracing::warn!(source = &**name, "the source's state is not told: {full}");
+    }
+}
+
+/// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have
+/// brought nothing yet, and were not silent for twice as long as they may be.
+pub fn warming(sources: &SourceCounters, freshness: &[Freshness], now: Now) -> Vec<String> {
+    let waits = |(i, fresh): (usize, &Freshness)| {
+        let stale_us = fresh.stale_after?.as_micros() as u64;
+        let activity = &sources.activities[i];
+        let waits = !activity.has_reported() && activity.age_us(now.mono_us) <= 2 * stale_us;
+        waits.then(|| activity.name.clone())
+    };
+    freshness.iter().enumerate().filter_map(waits).collect()
+}

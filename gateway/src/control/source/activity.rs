@@ -1,0 +1,61 @@
+//! When a source brought something last, and whether it can.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// What logs, metrics and reasons call the source.
+    pub name: String,
+    /// When it brought something last, or began. µs, monotonic.
+    last_us: AtomicU64,
+    reported: AtomicBool,
+    is_down: AtomicBool,
+    down: Mutex<Option<String>>,
+}
+
+impl Activity {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The source begins.
+    pub fn begin(&self, now_us: u64) {
+        self.last_us.store(now_us, Relaxed);
+    }
+
+    /// It brought something.
+    pub fn touch(&self, now_us: u64) {
+        self.last_us.store(now_us, Relaxed);
+        self.reported.store(true, Relaxed);
+        if self.is_down.swap(false, Relaxed) {
+            *self.lock() = None;
+        }
+    }
+
+    /// It cannot bring anything until further notice.
+    pub fn go_down(&self, why: String) {
+        *self.lock() = Some(why);
+        self.is_down.store(true, Relaxed);
+    }
+
+    /// Why it cannot, if so.
+    pub fn down(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    pub fn has_reported(&self) -> bool {
+        self.reported.load(Relaxed)
+    }
+
+    /// Since it brought something, or began.
+    pub fn age_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.last_us.load(Relaxed))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.down.lock().expect("cloning a text never panics")
+    }
+}

@@ -1,0 +1,223 @@
+//! Whether a topic can be relied upon: told to whom it concerns, on change and after they subscribed, by
+//! sources, topics and publishers.
+#![forbid(unsafe_code)]
+
+mod contract;
+mod upstream;
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use contract::{Answer, Gateway, Socket, http};
+use serde_json::{Value, json};
+
+const WAIT: Duration = Duration::from_secs(10);
+const JSON: &str = "Content-Type: application/json\r\n";
+
+fn post(gateway: &Gateway, path: &str, body: &str) -> Answer {
+    http(&gateway.admin, "POST", path, JSON, body)
+}
+
+fn set(gateway: &Gateway, topics: &[&str], state: &str, reason: &str) {
+    let body = json!({"topics": topics, "state": state, "reason": reason}).to_string();
+    let answer = post(gateway, "/status", &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// Topics, state and reason of the next status.
+fn status(socket: &mut Socket) -> (Value, String, String) {
+    let status = socket.until("status");
+    assert!(status["since"].as_i64().unwrap() > 1_700_000_000_000_000);
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    (status["topics"].clone(), text("state"), text("reason"))
+}
+
+fn subscriber(gateway: &Gateway, topics: &str) -> Socket {
+    let path = format!("/ws?topics={topics}&interval_ms=10");
+    let mut socket = Socket::connect(&gateway.data, &path).ok().unwrap();
+    socket.until("snapshot");
+    socket
+}
+
+fn metric(gateway: &Gateway, begin: &str) -> f64 {
+    let text = http(&gateway.admin, "GET", "/metrics", "", "").body;
+    let line = text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + WAIT;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_status_goes_to_whom_it_concerns_on_change_and_to_those_who_come_later() {
+    let gateway = Gateway::start("shards = 2", "");
+    let mut concerned: Vec<Socket> =
+        ["*", "a.*", "a.b.c", "x,a.b.*"].iter().map(|topics| subscriber(&gateway, topics)).collect();
+    let mut others = [subscriber(&gateway, "b.*"), subscriber(&gateway, "a.c")];
+    set(&gateway, &["a.b.*"], "stale", "the line is down");
+    let stale = (json!(["a.b.*"]), "stale".to_owned(), "the line is down".to_owned());
+    for socket in &mut concerned {
+        assert_eq!(status(socket), stale);
+    }
+    let mut late = subscriber(&gateway, "a.b.c");
+    assert_eq!(status(&mut late), stale);
+    set(&gateway, &["a.b.*"], "gap", "three are missing");
+    set(&gateway, &["a.b.*"], "live", "");
+    sleep(Duration::from_millis(1200));
+    for socket in concerned.iter_mut().chain([&mut late]) {
+        assert_eq!(status(socket).1, "gap", "a gap is told although it ended at once");
+        assert_eq!(status(socket).1, "live");
+    }
+    // Who is not concerned is told nothing, and who comes after it was live again neither.
+    let mut later = subscriber(&gateway, "a.b.c");
+    for socket in others.iter_mut().chain([&mut later]) {
+        socket.send(r#"{"op":"ping"}"#);
+        let (_, payload) = socket.frame();
+        assert!(payload.starts_with(br#"{"op":"pong""#), "{}", String::from_utf8_lossy(&payload));
+    }
+}
+
+#[test]
+fn only_the_topics_that_concern_stand_in_what_a_newcomer_gets() {
+    let gateway = Gateway::start("", "");
+    set(&gateway, &["a", "b", "c.*"], "stale", "");
+    assert_eq!(status(&mut subscriber(&gateway, "b,c.d")).0, json!(["b", "c.*"]));
+    let list: Value = serde_json::from_str(&http(&gateway.admin, "GET", "/status", "", "").body).unwrap();
+    assert_eq!((&list[0]["topics"], &list[0]["state"]), (&json!(["a", "b", "c.*"]), &json!("stale")));
+}
+
+#[test]
+fn a_second_subscription_is_told_of_its_topics() {
+    let gateway = Gateway::start("", "");
+    let mut socket = subscriber(&gateway, "a.*");
+    set(&gateway, &["b.c"], "stale", "");
+    sleep(Duration::from_millis(200));
+    socket.send(r#"{"op":"subscribe","sub":"two","topics":["b.*"]}"#);
+    socket.until("snapshot");
+    assert_eq!(status(&mut socket).0, json!(["b.c"]));
+}
+
+#[test]
+fn a_status_that_is_none_is_refused_by_name_and_their_number_is_bounded() {
+    let gateway = Gateway::start("", "[limits]\nstatuses = 2");
+    for (body, reason) in [
+        (r#"{"topics":["a.*.b"],"state":"stale"}"#, "bad pattern: a.*.b"),
+        (r#"{"topics":[],"state":"stale"}"#, "there are 0 topics"),
+        (r#"{"topics":["a"],"state":"dead"}"#, "state \"dead\": write \"live\", \"stale\" or \"gap\""),
+        (r#"{"topics":["a"]}"#, "missing field `state`"),
+        ("stale", "not a status like"),
+    ] {
+        let answer = post(&gateway, "/status", body);
+        answer.assert_refusal_open(400, body);
+        let told: Value = serde_json::from_str(&answer.body).unwrap();
+        assert!(told["reason"].as_str().unwrap().contains(reason), "{answer:?}");
+    }
+    set(&gateway, &["a"], "stale", "");
+    set(&gateway, &["b"], "gap", "");
+    let answer = post(&gateway, "/status", r#"{"topics":["c"],"state":"stale"}"#);
+    assert!(answer.status == 400 && answer.body.contains("[limits] statuses"), "{answer:?}");
+    assert_eq!(metric(&gateway, "fanwire_statuses_refused_total"), 1.0);
+    assert_eq!(metric(&gateway, "fanwire_statuses{state=\"stale\"}"), 1.0);
+    set(&gateway, &["a"], "live", "");
+    set(&gateway, &["c"], "stale", "");
+}
+
+const MAP: &str = "[[source.map]]\ntopic = \"x.{/s}\"\ndata = \"/d\"\n";
+
+fn feed(address: std::net::SocketAddr) -> String {
+    format!(
+        "[[source]]\nkind = \"websocket\"\nname = \"feed\"\nurl = \"ws://{address}/\"\nstale_after = \"300ms\"\n\
+         backoff_min = \"10ms\"\nbackoff_max = \"20ms\"\n{MAP}"
+    )
+}
+
+#[test]
+fn a_source_that_is_silent_or_gone_is_stale_until_it_brings_something() {
+    let address = upstream::start(|n, mut peer| {
+        peer.accept()?;
+        peer.text(&format!(r#"{{"s":"a","d":{n}}}"#))?;
+        if n == 0 {
+            sleep(Duration::from_millis(900));
+            peer.text(r#"{"s":"a","d":100}"#)?;
+            sleep(Duration::from_millis(250));
+            return peer.close(1001, "good night");
+        }
+        peer.wait()
+    });
+    let gateway = Gateway::start("", &feed(address));
+    let mut socket = subscriber(&gateway, "x.a");
+    let mut other = subscriber(&gateway, "y.*");
+    let (topics, state, reason) = status(&mut socket);
+    assert_eq!((topics, state.as_str()), (json!(["x.*"]), "stale"));
+    assert_eq!(reason, "source feed: nothing came for 300ms");
+    assert_eq!(status(&mut socket).1, "live");
+    // The server leaves; the connection after it brings something at once.
+    until("a new connection", || metric(&gateway, "fanwire_source_reconnects_total") >= 1.0);
+    other.send(r#"{"op":"ping"}"#);
+    assert!(other.frame().1.starts_with(br#"{"op":"pong""#));
+    assert!(metric(&gateway, "fanwire_source_age_seconds{source=\"feed\"}") < 10.0);
+}
+
+#[test]
+fn a_source_that_cannot_be_reached_is_stale_by_name_and_the_gateway_is_not_ready_before_it_reports() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::start("", &feed(closed).replace("300ms", "2s"));
+    let ready = || http(&gateway.admin, "GET", "/readyz", "", "");
+    let answer = ready();
+    assert!(answer.status == 503 && answer.body.contains("warming: sources feed"), "{answer:?}");
+    let (_, state, reason) = status(&mut subscriber(&gateway, "x.*"));
+    assert!(state == "stale" && reason.contains("source feed: cannot connect to"), "{reason}");
+    until("twice its time is over", || ready().status == 200);
+}
+
+#[test]
+fn a_feed_file_that_ends_leaves_its_topics_stale() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("health.ndjson");
+    std::fs::write(&path, "{\"at_us\":0,\"topic\":\"r.a\",\"data\":1}\n").unwrap();
+    let source = format!(
+        "[[source]]\nkind = \"replay\"\npath = \"{}\"\nrepeat = false\nstale_after = \"10s\"\ntopics = [\"r.*\"]\n",
+        path.display()
+    );
+    let gateway = Gateway::start("", &source);
+    let (topics, state, reason) = status(&mut subscriber(&gateway, "r.a"));
+    assert_eq!(
+        (topics, state.as_str(), reason.as_str()),
+        (json!(["r.*"]), "stale", "source replay-0: it has ended")
+    );
+}
+
+#[test]
+fn a_topic_that_falls_silent_is_stale_and_one_whose_seq_skips_has_a_gap() {
+    let gateway = Gateway::start("", "[[topic]]\npattern = \"q.*\"\nstale_after = \"200ms\"\n");
+    let mut socket = subscriber(&gateway, "*");
+    let publish = |topic: &str, seq: u64| {
+        let answer = post(&gateway, "/publish", &format!(r#"{{"topic":"{topic}","data":1,"seq":{seq}}}"#));
+        assert_eq!(answer.status, 200);
+    };
+    publish("q.a", 1);
+    let seen = status(&mut socket);
+    assert_eq!(seen, (json!(["q.a"]), "stale".to_owned(), "nothing came for 200ms".to_owned()));
+    publish("q.a", 2);
+    assert_eq!(status(&mut socket).1, "live");
+    publish("r.b", 5);
+    publish("r.b", 9);
+    publish("r.b", 10);
+    loop {
+        let (topics, state, reason) = status(&mut socket);
+        if topics == json!(["r.b"]) {
+            assert_eq!(
+                (state.as_str(), reason.as_str()),
+                ("gap", "seq stepped from 5 to 9: 3 updates are missing")
+            );
+            break;
+        }
+    }
+    while status(&mut socket) != (json!(["r.b"]), "live".to_owned(), String::new()) {}
+}
