@@ -11,6 +11,7 @@ use crate::{
     control::{
         self, Parts,
         sequencer::{Sequencer, new_epoch},
+        state,
     },
     inbox::Inbox,
     shard::{
@@ -39,7 +40,11 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
     let slots = pump::slots(connections_max, machine.slots_max());
-    let epoch = new_epoch();
+    let restored = state::load(&config.state);
+    let epoch = match &restored {
+        Some(restored) if restored.is_clean => restored.epoch.as_str().into(),
+        _ => new_epoch(),
+    };
     let admin = control::bind_admin(&config)?;
     let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;
     let shared = Shared::new(epoch.to_string(), admin_address, connections_max, limits.connections_per_ip);
@@ -51,6 +56,11 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         .collect();
     let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, config.topics.clone(), start);
 
+    let state = Arc::new(state::Counters::default());
+    // Before a shard listens, so that nobody sees the gateway without it.
+    let unconfirmed =
+        restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();
+
     let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;
     let data = shards.addr;
     tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
@@ -60,5 +70,5 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         let _ = tell.send(shards.join());
     };
     thread::Builder::new().name("join".to_owned()).spawn(join)?;
-    Ok(control::run(Parts { config, sequencer, shared, admin, data, ended })?)
+    Ok(control::run(Parts { config, sequencer, shared, state, unconfirmed, admin, data, ended })?)
 }

@@ -172,7 +172,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
             "[server]\n\nheartbeat = \"1s\"",
             "x.toml:3: [server] heartbeat: unknown key; heartbeat belongs to [fanout]",
         ),
-        ("[fan]\n", "x.toml:1: [fan] is unknown; there are fanout, limits, server, source, topic"),
+        ("[fan]\n", "x.toml:1: [fan] is unknown; there are fanout, limits, server, source, state, topic"),
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (
             "[[source]]\nkind = \"host\"\nseed = 1",
@@ -480,6 +480,13 @@ fn contradictions_that_the_file_names_are_refused() {
         ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
         ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),
+        ("[state]\npath = \"none/state\"", 2, "/none; make it"),
+        ("[state]\npath = \".\"", 2, "is a directory; write a file in it"),
+        (
+            "[[source]]\nkind = \"fanwire\"\nurl = \"ws://127.0.0.1:1/ws\"\n[state]\npath = \"state\"",
+            5,
+            "gets everything from its upstream; leave it out",
+        ),
         (
             "[[source]]\nkind = \"replay\"\nstale_after = \"1s\"",
             3,

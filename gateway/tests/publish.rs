@@ -10,11 +10,10 @@ use std::{
 use gateway::{
     config::{Config, Limits, policy::Policies},
     control::{
-        admin::Admin,
+        admin::{Admin, Watched},
         health::Health,
         listener::Listener,
         sequencer::{Sequencer, new_epoch},
-        source::SourceCounters,
     },
     inbox::{Inbox, Message},
     shared::Shared,
@@ -52,15 +51,14 @@ impl Gateway {
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
         let data = "127.0.0.1:9001".parse().unwrap();
-        let admin = Admin::new(
-            sequencer.clone(),
-            shared.clone(),
-            Arc::new(SourceCounters::default()),
-            Health::new(sequencer.inboxes(), 10),
-            data,
-            &limits,
-            Vec::new(),
-        );
+        let watched = Watched {
+            health: Health::new(sequencer.inboxes(), 10),
+            sequencer,
+            shared: shared.clone(),
+            sources: Arc::default(),
+            state: Arc::default(),
+        };
+        let admin = Admin::new(watched, data, &limits, Vec::new());
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

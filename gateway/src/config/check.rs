@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
-    Config, Fanout, Limits, Server, Source,
+    Config, Fanout, Limits, Server, Source, State,
     freshness::{self, Freshness},
     mapping::Entry,
     policy::{Mode, Policies},
@@ -32,10 +32,12 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let topics = policies(&mut reader);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
-    reader.finish(&["server", "fanout", "limits", "source", "topic"]);
+    let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
+    let state = state(reader.section("state"), dir, chained);
+    reader.finish(&["server", "fanout", "limits", "source", "topic", "state"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
-        return Ok(Config { server, fanout, limits, sources, freshness, topics });
+        return Ok(Config { server, fanout, limits, sources, freshness, topics, state });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
@@ -225,6 +227,29 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
     format!(
         "connections = {wanted} does not fit: the hard limit nofile is {nofile}, {shards} shards give room for {room} clients; {remedy}"
     )
+}
+
+/// Files are relative to `dir`.
+fn state(mut section: Section, dir: &Path, chained: bool) -> State {
+    let path = section.text("path", "");
+    let checkpoint = section.duration("checkpoint", 10 * SECOND, 100..=HOUR).value;
+    let state_bytes = section.size("state_bytes", GIB, KIB..=64 * GIB).value;
+    let file = (!path.value.is_empty()).then(|| dir.join(&path.value));
+    if let (Some(line), Some(file)) = (path.line, &file) {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if file.is_dir() {
+            section.problem(line, format!("path: {} is a directory; write a file in it", file.display()));
+        } else if !parent.is_dir() {
+            section.problem(line, format!("path: there is no directory {}; make it", parent.display()));
+        }
+        if chained {
+            let text =
+                "path: a gateway of kind = \"fanwire\" gets everything from its upstream; leave it out";
+            section.problem(line, text);
+        }
+    }
+    section.finish();
+    State { path: file, checkpoint, state_bytes }
 }
 
 fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, Vec<Freshness>) {

@@ -42,6 +42,16 @@ pub struct Config {
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
+    pub state: State,
+}
+
+/// What survives the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// `None`: nothing does.
+    pub path: Option<PathBuf>,
+    pub checkpoint: Duration,
+    pub state_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]

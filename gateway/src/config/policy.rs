@@ -74,6 +74,16 @@ pub enum Behind {
     Close,
 }
 
+impl Mode {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mode::Latest => "latest",
+            Mode::Keyed(_) => "keyed",
+            Mode::Stream(_) => "stream",
+        }
+    }
+}
+
 impl Policy {
     /// With neither deadband nor expiry.
     pub fn new(pattern: Glob, mode: Mode) -> Self {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, Fanout, Limits, Server, Source,
+    Config, Fanout, Limits, Server, Source, State,
     freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
@@ -21,6 +21,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     server(&mut text, &config.server);
     fanout(&mut text, &config.fanout);
     limits(&mut text, &config.limits, connections);
+    state(&mut text, &config.state);
     for (source, fresh) in config.sources.iter().zip(&config.freshness) {
         self::source(&mut text, source, fresh);
     }
@@ -104,6 +105,13 @@ fn source(text: &mut Text, source: &Source, fresh: &Freshness) {
         Source::Websocket(source) => websocket(text, source, fresh),
         Source::Fanwire(source) => fanwire(text, source, fresh),
     }
+}
+
+fn state(text: &mut Text, state: &State) {
+    text.section("[state]");
+    text.quoted("path", state.path.as_ref().map_or(String::new(), |path| path.display().to_string()));
+    text.duration("checkpoint", state.checkpoint);
+    text.size("state_bytes", state.state_bytes as usize);
 }
 
 fn freshness(text: &mut Text, fresh: &Freshness) {

@@ -30,6 +30,7 @@ use super::{
     publish::{self, Form, Rejected},
     sequencer::{Sequencer, Why},
     source::SourceCounters,
+    state,
 };
 use crate::{
     config::{Limits, freshness::Freshness},
@@ -46,13 +47,20 @@ const STATUS_REASON_BYTES_MAX: usize = 1000;
 /// Topics of one answer of `GET /topics`.
 const TOPICS_MAX: usize = 1000;
 
-/// What the routes work on.
-#[derive(Debug)]
-pub struct Admin {
+/// What the gateway is made of, for whoever asks how it is.
+#[derive(Debug, Clone)]
+pub struct Watched {
     pub sequencer: Arc<Sequencer>,
     pub shared: Arc<Shared>,
     pub sources: Arc<SourceCounters>,
     pub health: Arc<Health>,
+    pub state: Arc<state::Counters>,
+}
+
+/// What the routes work on.
+#[derive(Debug)]
+pub struct Admin {
+    watched: Watched,
     freshness: Vec<Freshness>,
     /// Whether every shard listens.
     pub listening: AtomicBool,
@@ -80,21 +88,10 @@ pub struct Counters {
 
 impl Admin {
     /// `data`: where subscribers connect.
-    pub fn new(
-        sequencer: Arc<Sequencer>,
-        shared: Arc<Shared>,
-        sources: Arc<SourceCounters>,
-        health: Arc<Health>,
-        data: SocketAddr,
-        limits: &Limits,
-        freshness: Vec<Freshness>,
-    ) -> Arc<Self> {
+    pub fn new(watched: Watched, data: SocketAddr, limits: &Limits, freshness: Vec<Freshness>) -> Arc<Self> {
         Arc::new(Self {
-            scraper: Scraper::new(sequencer.inboxes().len()),
-            sequencer,
-            shared,
-            sources,
-            health,
+            scraper: Scraper::new(watched.sequencer.inboxes().len()),
+            watched,
             freshness,
             listening: AtomicBool::new(false),
             counters: Arc::default(),
@@ -121,7 +118,7 @@ impl Admin {
     }
 
     fn refuse_if_chained(&self) -> Option<Response> {
-        let upstream = self.sources.upstream.as_ref()?;
+        let upstream = self.watched.sources.upstream.as_ref()?;
         let reason = format!("this gateway takes over what {upstream} numbers; publish there");
         Some(refuse(StatusCode::FORBIDDEN, reason))
     }
@@ -165,7 +162,7 @@ async fn publish(State(admin): App, headers: HeaderMap, request: Request) -> Res
             return refuse(StatusCode::REQUEST_TIMEOUT, reason);
         }
     };
-    match publish::publish(&admin.sequencer, form, &body).await {
+    match publish::publish(&admin.watched.sequencer, form, &body).await {
         Ok(accepted) => json(StatusCode::OK, &Accepted { accepted }),
         Err(Rejected { accepted, index, reason }) => {
             json(StatusCode::BAD_REQUEST, &PublishRefusal { code: 400, accepted, index, reason })
@@ -221,7 +218,7 @@ async fn list(State(admin): App, uri: Uri) -> Response {
             }
         }
     }
-    json(StatusCode::OK, &admin.sequencer.list(&prefix, &after, limit))
+    json(StatusCode::OK, &admin.watched.sequencer.list(&prefix, &after, limit))
 }
 
 /// However large the number is, it means [`TOPICS_MAX`] at most.
@@ -232,7 +229,7 @@ fn limit_of(value: &str) -> Option<usize> {
 
 async fn topic(State(admin): App, uri: Uri) -> Response {
     let Some(name) = topic_name(&uri) else { return bad_name() };
-    match admin.sequencer.get(&name) {
+    match admin.watched.sequencer.get(&name) {
         Some(update) => ([(header::CONTENT_TYPE, "application/json")], update).into_response(),
         None => unknown(&name),
     }
@@ -243,7 +240,7 @@ async fn remove(State(admin): App, uri: Uri) -> Response {
         return refusal;
     }
     let Some(name) = topic_name(&uri) else { return bad_name() };
-    match admin.sequencer.remove(&name).await {
+    match admin.watched.sequencer.remove(&name).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),
         Err(why) => refuse(StatusCode::BAD_REQUEST, why.to_string()),
@@ -263,14 +260,14 @@ fn unknown(name: &str) -> Response {
 }
 
 async fn metrics(State(admin): App) -> Response {
-    match admin.scraper.scrape(&admin.sequencer, &admin.sources, &admin.health, &admin.counters).await {
+    match admin.scraper.scrape(&admin.watched, &admin.counters).await {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
     }
 }
 
 async fn healthz(State(admin): App) -> Response {
-    let silent = admin.scraper.silent(admin.sequencer.inboxes()).await;
+    let silent = admin.scraper.silent(admin.watched.sequencer.inboxes()).await;
     if silent.is_empty() {
         return "ok".into_response();
     }
@@ -278,13 +275,13 @@ async fn healthz(State(admin): App) -> Response {
 }
 
 async fn readyz(State(admin): App) -> Response {
-    if admin.shared.draining() {
+    if admin.watched.shared.draining() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining");
     }
     if !admin.listening.load(Ordering::Relaxed) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
     }
-    let warming = health::warming(&admin.sources, &admin.freshness, admin.sequencer.now());
+    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.sequencer.now());
     if !warming.is_empty() {
         let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
         return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);
@@ -293,7 +290,7 @@ async fn readyz(State(admin): App) -> Response {
 }
 
 async fn statuses(State(admin): App) -> Response {
-    json(StatusCode::OK, &admin.health.list())
+    json(StatusCode::OK, &admin.watched.health.list())
 }
 
 /// What a publisher says of its topics.
@@ -337,8 +334,12 @@ fn apply_status(admin: &Admin, body: &[u8]) -> Result<(), String> {
         ));
     }
     let topics = op.topics.into_iter().map(Arc::from).collect();
-    let now_us = admin.sequencer.now().wall_us;
-    admin.health.set(Origin::Publisher, topics, state, &op.reason, now_us).map_err(|full| full.to_string())
+    let now_us = admin.watched.sequencer.now().wall_us;
+    admin
+        .watched
+        .health
+        .set(Origin::Publisher, topics, state, &op.reason, now_us)
+        .map_err(|full| full.to_string())
 }
 
 async fn page(State(admin): App) -> Response {

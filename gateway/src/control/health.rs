@@ -2,7 +2,7 @@
 //! shard as it changes.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -20,6 +20,8 @@ use crate::{
 
 /// How often sources are looked at, and what waits for room is tried again.
 const TICK: Duration = Duration::from_millis(100);
+/// Restored topics that stand in one status.
+const CHUNK: usize = 1000;
 /// A gap is told for so long at least, also where the next update is whole again.
 const GAP_US: i64 = 1_000_000;
 
@@ -77,7 +79,27 @@ struct Book {
     ids: u64,
     /// By inbox: changes that found no room.
     waiting: Vec<VecDeque<Arc<Change>>>,
+    /// Topics of an earlier run, and the chunks that tell of them.
+    restored: HashMap<Arc<str>, usize>,
+    chunks: Vec<Chunk>,
     counters: Counters,
+}
+
+/// Restored topics that are told together.
+#[derive(Debug)]
+struct Chunk {
+    id: u64,
+    since_us: i64,
+    left: BTreeSet<Arc<str>>,
+    confirmed: Vec<Arc<str>>,
+}
+
+impl Chunk {
+    fn status(&self) -> Status {
+        let topics: Vec<Arc<str>> = self.left.iter().cloned().collect();
+        let reason = "restored from an earlier run, no update since".into();
+        Status { topics: topics.into(), state: State::Stale, since_us: self.since_us, reason }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,6 +109,8 @@ pub struct Counters {
     /// Gauges.
     pub stale: u64,
     pub gap: u64,
+    /// Topics of an earlier run without an update.
+    pub restored: u64,
 }
 
 impl Health {
@@ -155,13 +179,67 @@ impl Health {
             since: status.since_us,
             reason: status.reason.clone(),
         };
-        self.book().entries.values().map(|entry| row(&entry.status)).collect()
+        let book = self.book();
+        let chunks = book.chunks.iter().filter(|chunk| !chunk.left.is_empty());
+        let entries = book.entries.values().map(|entry| row(&entry.status));
+        entries.chain(chunks.map(|chunk| row(&chunk.status()))).collect()
     }
 
     pub fn counters(&self) -> Counters {
         let book = self.book();
         let of = |state| book.entries.values().filter(|entry| entry.status.state == state).count() as u64;
-        Counters { stale: of(State::Stale), gap: of(State::Gap), ..book.counters }
+        let restored = book.restored.len() as u64;
+        Counters { stale: of(State::Stale), gap: of(State::Gap), restored, ..book.counters }
+    }
+
+    /// These topics are of an earlier run: stale until [`Health::confirm`]. As many as `[limits] statuses`
+    /// chunks hold are told.
+    pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
+        let mut book = self.book();
+        for names in topics.chunks(CHUNK).take(self.max) {
+            book.ids += 1;
+            let (id, at) = (book.ids, book.chunks.len());
+            book.restored.extend(names.iter().map(|name| (name.clone(), at)));
+            let left = names.iter().cloned().collect();
+            let chunk = Chunk { id, since_us: now_us, left, confirmed: Vec::new() };
+            let status = chunk.status();
+            book.chunks.push(chunk);
+            self.tell(
+                &mut book,
+                Change { id, news: status.clone(), left: Some(status.clone()), missed: status },
+            );
+        }
+        book.counters.refused += topics.chunks(CHUNK).skip(self.max).count() as u64;
+    }
+
+    /// Updates of these topics have come; those that were not restored do not matter.
+    pub fn confirm<'a>(&self, topics: impl Iterator<Item = &'a Arc<str>>, now_us: i64) {
+        let mut book = self.book();
+        let mut news: BTreeMap<usize, Vec<Arc<str>>> = BTreeMap::new();
+        for topic in topics {
+            if let Some(at) = book.restored.remove(topic) {
+                news.entry(at).or_default().push(topic.clone());
+            }
+        }
+        for (at, mut confirmed) in news {
+            confirmed.sort();
+            let chunk = &mut book.chunks[at];
+            for topic in &confirmed {
+                chunk.left.remove(topic);
+            }
+            chunk.confirmed.extend(confirmed.iter().cloned());
+            chunk.confirmed.sort();
+            let live = |topics: &[Arc<str>]| Status {
+                topics: topics.into(),
+                state: State::Live,
+                since_us: now_us,
+                reason: "".into(),
+            };
+            let left = (!chunk.left.is_empty()).then(|| chunk.status());
+            let change =
+                Change { id: chunk.id, news: live(&confirmed), left, missed: live(&chunk.confirmed) };
+            self.tell(&mut book, change);
+        }
     }
 
     /// Ends gaps that were told for long enough, and hands on what found no room.
@@ -182,9 +260,13 @@ impl Health {
         book.counters.changes += 1;
         let change = Arc::new(change);
         for waiting in &mut book.waiting {
-            // An older change of the same is told no more; so at most one a status waits.
+            // An older change of the same is told no more, so at most one a status waits. Who then hears
+            // the newer one missed the older.
+            let before = waiting.len();
             waiting.retain(|older| older.id != change.id);
-            waiting.push_back(change.clone());
+            let missed = (waiting.len() < before)
+                .then(|| Arc::new(Change { news: change.missed.clone(), ..(*change).clone() }));
+            waiting.push_back(missed.unwrap_or_else(|| change.clone()));
         }
         self.send(book);
     }
@@ -218,7 +300,9 @@ pub async fn watch(
         for (i, fresh) in freshness.iter().enumerate() {
             look(health, i, fresh, sources, now);
         }
-        for event in sequencer.take_events() {
+        let events = sequencer.take_events();
+        health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
+        for event in events {
             if let Err(full) =
                 health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us)
             {

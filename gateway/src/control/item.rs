@@ -63,6 +63,8 @@ pub enum Why {
     TooLong { topic: Arc<str>, bytes: usize, max: usize },
     #[error("a change of topic {topic} came, which was not taken over before; look at what was refused")]
     NotHeld { topic: Arc<str> },
+    #[error("topic {topic} was {was} when it was saved and is {holds} now ([[topic]] mode): it begins anew")]
+    OtherMode { topic: Arc<str>, was: String, holds: &'static str },
     #[error("there is no topic {topic}")]
     Unknown { topic: Arc<str> },
     #[error("topic {topic} is not keyed ([[topic]] mode): publish data, not set, del or reset")]

@@ -15,6 +15,7 @@ pub mod publish;
 pub mod seq;
 pub mod sequencer;
 pub mod source;
+pub mod state;
 mod table;
 pub mod topics;
 
@@ -39,7 +40,7 @@ use crate::{
     inbox::{Inbox, Message},
     shared::Shared,
 };
-use admin::Admin;
+use admin::{Admin, Watched};
 use health::Health;
 use listener::Listener;
 use sequencer::{DUE_EARLY, Sequencer};
@@ -76,6 +77,9 @@ pub struct Parts {
     pub config: Arc<Config>,
     pub sequencer: Arc<Sequencer>,
     pub shared: Arc<Shared>,
+    pub state: Arc<state::Counters>,
+    /// Topics of an earlier run, stale until an update comes.
+    pub unconfirmed: Vec<Arc<str>>,
     /// From [`bind_admin`].
     pub admin: Option<TcpListener>,
     /// Where subscribers connect.
@@ -102,21 +106,21 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, sequencer, shared, admin, data, mut ended } = parts;
+    let Parts { config, sequencer, shared, state, unconfirmed, admin, data, mut ended } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
     let health = Health::new(sequencer.inboxes(), limits.statuses);
-    let routes = Admin::new(
-        sequencer.clone(),
-        shared.clone(),
-        counters.clone(),
-        health.clone(),
-        data,
-        limits,
-        config.freshness.clone(),
-    );
+    health.restored(&unconfirmed, sequencer.now().wall_us);
+    let watched = Watched {
+        sequencer: sequencer.clone(),
+        shared: shared.clone(),
+        sources: counters.clone(),
+        health: health.clone(),
+        state: state.clone(),
+    };
+    let routes = Admin::new(watched, data, limits, config.freshness.clone());
     routes.listening.store(true, Ordering::Relaxed);
     let admin = admin.map(|bound| Listener::new(bound, limits)).transpose().map_err(Error::Start)?;
     let shown = match &admin {
@@ -131,6 +135,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     announce(&format!("listening data={data} admin={shown}")).map_err(Error::Announce)?;
     source::start(&config, &sequencer, &counters, &health);
+    let checkpoints = state::keep(&config.state, &sequencer, &state);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {
@@ -149,12 +154,14 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
             () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
         }
+        state::end(&config.state, &sequencer, &state);
         stop(sequencer.inboxes(), ended).await
     };
     tokio::select! {
         never = server => match never {},
         never = deadlines => match never {},
         never = watch => match never {},
+        never = checkpoints => match never {},
         outcome = lifetime => outcome,
     }
 }

@@ -9,10 +9,13 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::topics::{self, Group, Row, Topics};
 pub use super::{
     follow::{Followed, Following},
     item::{Body, Item, Why},
+};
+use super::{
+    state::{Checkpoint, Restored},
+    topics::{self, Group, Row, Topics},
 };
 use crate::{
     clock::{Clock, Now},
@@ -45,6 +48,8 @@ pub struct Sequencer {
 
 #[derive(Debug)]
 struct State {
+    /// Nothing is numbered any more.
+    frozen: bool,
     epoch: Arc<str>,
     topics: Topics,
     version: u64,
@@ -122,6 +127,7 @@ impl Sequencer {
         start: Instant,
     ) -> Arc<Self> {
         let state = State {
+            frozen: false,
             epoch,
             topics: Topics::new(limits, policies),
             version: 0,
@@ -151,7 +157,7 @@ impl Sequencer {
         if items.is_empty() {
             return Ok(Published { accepted: 0, version: state.version });
         }
-        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+        if !self.has_room(&state) {
             return Err(NotPublished::Full);
         }
         let (ops, accepted) = match grouping {
@@ -166,7 +172,7 @@ impl Sequencer {
     /// of topics that expire. As much as fits one batch; what finds no room waits for the next call.
     pub fn publish_due(&self) {
         let mut state = self.state();
-        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+        if !self.has_room(&state) {
             return;
         }
         let ops = state.number_due();
@@ -177,7 +183,7 @@ impl Sequencer {
     /// left out of it and why; `None`: an inbox is full, nothing was taken.
     pub fn try_follow(&self, following: &Following) -> Option<Vec<Why>> {
         let mut state = self.state();
-        if !self.inboxes.iter().all(|inbox| inbox.has_room()) {
+        if !self.has_room(&state) {
             return None;
         }
         let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
@@ -194,6 +200,42 @@ impl Sequencer {
             self.send(|| Message::Updates(batch.clone()));
         }
         Some(refused)
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        !state.frozen && self.inboxes.iter().all(|inbox| inbox.has_room())
+    }
+
+    /// Takes over what an earlier run has left; before anything else is numbered. Gives the topics
+    /// taken and why others were not.
+    pub fn restore(&self, restored: &Restored) -> (Vec<Arc<str>>, Vec<Why>) {
+        let mut state = self.state();
+        let (mut ops, mut taken, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let now = state.clock.now();
+        for kept in &restored.topics {
+            match state.topics.restore(kept, restored.version, now, &mut ops) {
+                Ok(()) => taken.push(kept.topic.clone()),
+                Err(why) => refused.push(why),
+            }
+        }
+        state.topics.set_v_floor(restored.v_floor);
+        state.version = restored.version;
+        let epoch = state.epoch.clone();
+        let batch = Arc::new(Batch::new(state.version, ops));
+        self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+        (taken, refused)
+    }
+
+    /// All that has to survive the process.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let state = self.state();
+        let (topics, v_floor) = state.topics.save();
+        Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics }
+    }
+
+    /// From here on publishers find no room.
+    pub fn freeze(&self) {
+        self.state().frozen = true;
     }
 
     /// Changes of topics' states since the last call.

@@ -13,10 +13,12 @@ use serde::Serialize;
 use super::{
     deadlines::{Band, Deadlines},
     item::{Body, Item, Why, check_value},
+    state::{Kept, Saved},
     table::{self, Preview, changes_of},
 };
 use crate::{
     changes::{Base, Changes},
+    clock::Now,
     config::{
         Limits,
         policy::{Keyed, Mode, Policies, Policy},
@@ -57,6 +59,8 @@ struct Topic {
     touched_us: u64,
     /// As it was told last.
     state: State,
+    /// It comes from an earlier run and had no update in this one.
+    is_restored: bool,
 }
 
 impl Topic {
@@ -101,9 +105,6 @@ pub struct Event {
     pub state: State,
     pub reason: String,
 }
-
-/// Events that wait to be told. What is beyond is not told, but counted.
-const EVENTS_MAX: usize = 10_000;
 
 /// What topics count beside their updates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -258,7 +259,7 @@ impl Topics {
             // It is looked at again when an update has come.
             topic.state = State::Stale;
             let reason = format!("nothing came for {}", show_duration(stale_after));
-            tell(&mut self.events, &mut self.counters, &name, State::Stale, reason);
+            self.tell(&name, State::Stale, reason);
         }
     }
 
@@ -295,6 +296,42 @@ impl Topics {
         self.free.clear();
         self.deadlines = Deadlines::default();
         (self.live, self.keys, self.ids, self.v_floor) = (0, 0, 0, 0);
+    }
+
+    /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
+    pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
+        let Kept { topic: name, mode, v, ts_us, seq, body } = kept;
+        let (ts_us, due_us) = (Some(*ts_us), now.wall_us);
+        let item = Item { topic: name.clone(), body: body.clone(), seq: None, ts_us, due_us };
+        let holds = self.policies.of(name).mode.name();
+        if holds != mode {
+            let (topic, was) = (name.clone(), mode.clone());
+            return Err(Why::OtherMode { topic, was, holds });
+        }
+        let changes = self.admit(&item, &mut Group::of(1))?;
+        self.apply_as(&item, changes, *v, version, now.mono_us, ops);
+        if let Some(topic) = self.by_name.get_mut(name) {
+            (topic.seq, topic.state, topic.is_restored) = (*seq, State::Stale, true);
+        }
+        Ok(())
+    }
+
+    /// A topic that is born starts above it.
+    pub fn set_v_floor(&mut self, v_floor: u64) {
+        self.v_floor = v_floor;
+    }
+
+    /// All topics, as they are written to disk, and the `v` that a new one has to start above.
+    pub fn save(&self) -> (Vec<Saved>, u64) {
+        let live = self.by_name.values().filter(|topic| !topic.gone);
+        let saved = live.map(|topic| Saved {
+            mode: topic.policy.mode.name(),
+            seq: topic.seq,
+            json: topic.json.clone(),
+            table: topic.table.as_ref().map(|table| table::object(table)),
+        });
+        let gone = self.by_name.values().filter(|topic| topic.gone).map(|topic| topic.v);
+        (saved.collect(), gone.max().unwrap_or(0).max(self.v_floor))
     }
 
     /// Whether the topic has had the update with this `v`.
@@ -348,10 +385,11 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let seq_before = topic.seq;
+        let (seq_before, mut told) = (topic.seq, None);
         let skipped = match v {
             // Of a topic that was not known nothing is missing.
-            Some(v) => (v - topic.v - 1) * u64::from(!is_new),
+            Some(_) if is_new => 0,
+            Some(v) => v - topic.v - 1,
             None => topic.count(item, changes.as_deref()),
         };
         if v.is_none() {
@@ -377,7 +415,7 @@ impl Topics {
                     }
                     _ => String::new(),
                 };
-                tell(&mut self.events, &mut self.counters, &item.topic, state, reason);
+                told = Some((state, reason));
             }
         }
         if topic.gone {
@@ -389,6 +427,7 @@ impl Topics {
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
             self.deadlines.sent(topic.id, band, deadband, item, now_us);
         }
+        topic.is_restored = false;
         topic.touched_us = now_us;
         topic.v = v.unwrap_or(topic.v + 1 + u64::from(skipped));
         topic.version = version;
@@ -414,16 +453,34 @@ impl Topics {
             json: topic.json.clone(),
             changes,
         }));
+        if let Some((state, reason)) = told {
+            self.tell(&item.topic, state, reason);
+        }
         while self.tombstones.len() > self.tombstones_max {
             self.forget_oldest(ops);
+        }
+    }
+
+    /// As many changes as there may be topics wait to be told; what is beyond is only counted.
+    fn tell(&mut self, topic: &Arc<str>, state: State, reason: String) {
+        if self.events.len() < self.live_max {
+            self.events.push(Event { topic: topic.clone(), state, reason });
+        } else {
+            self.counters.events_dropped += 1;
         }
     }
 
     /// The topic's last update as JSON; `None` where there is no such topic.
     pub fn get(&self, name: &str) -> Option<Bytes> {
         let topic = self.by_name.get(name).filter(|t| !t.gone)?;
-        let Some(table) = &topic.table else { return Some(topic.json.clone()) };
-        Some([&topic.json[..], br#""data":"#, &table::object(table), b"}"].concat().into())
+        let mut json = match &topic.table {
+            None => topic.json.clone(),
+            Some(table) => [&topic.json[..], br#""data":"#, &table::object(table), b"}"].concat().into(),
+        };
+        if topic.is_restored {
+            json = [&json[..json.len() - 1], br#","stale":true}"#].concat().into();
+        }
+        Some(json)
     }
 
     /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
@@ -496,6 +553,7 @@ impl Topics {
             table: None,
             seq: None,
             state: State::Live,
+            is_restored: false,
             touched_us: 0,
         };
         self.by_name.insert(name.clone(), unborn);
@@ -510,14 +568,6 @@ impl Topics {
         self.free.push(id);
         self.tombstones_dropped += 1;
         ops.push(Op::Forget { topic: id });
-    }
-}
-
-fn tell(events: &mut Vec<Event>, counters: &mut Counters, topic: &Arc<str>, state: State, reason: String) {
-    if events.len() < EVENTS_MAX {
-        events.push(Event { topic: topic.clone(), state, reason });
-    } else {
-        counters.events_dropped += 1;
     }
 }
 

@@ -261,7 +261,8 @@ impl Fanout {
         }
         self.patterns.restart();
         self.classes.restart(batch.version);
-        (self.epoch, self.restarted) = (epoch, true);
+        self.restarted |= epoch != self.epoch;
+        self.epoch = epoch;
         self.apply(batch);
         self.floor = batch.version;
     }

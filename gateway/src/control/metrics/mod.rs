@@ -20,14 +20,16 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     admin,
-    health::{self, Health},
+    admin::Watched,
+    health,
     process::Process,
-    sequencer::{Counters, Sequencer},
+    sequencer::Counters,
     source::activity::Activity,
     source::{
         SourceCounters,
         websocket::counters::{Bad, Counters as Upstream, End},
     },
+    state,
 };
 use crate::{
     inbox::{Inbox, Message},
@@ -62,11 +64,10 @@ impl Scraper {
     /// All metrics as text.
     pub async fn scrape(
         &self,
-        sequencer: &Sequencer,
-        sources: &Arc<SourceCounters>,
-        health: &Health,
+        watched: &Watched,
         admin: &Arc<admin::Counters>,
     ) -> Result<String, fmt::Error> {
+        let Watched { sequencer, sources, health, state, .. } = watched;
         let mut shards = self.last.lock().await;
         ask(sequencer.inboxes(), &mut shards).await;
         let snapshot = Snapshot {
@@ -74,6 +75,7 @@ impl Scraper {
             counters: sequencer.counters(),
             sources: sources.clone(),
             health: health.counters(),
+            state: state.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
@@ -118,6 +120,7 @@ struct Snapshot {
     counters: Counters,
     sources: Arc<SourceCounters>,
     health: health::Counters,
+    state: Arc<state::Counters>,
     admin: Arc<admin::Counters>,
     /// Now.
     mono_us: u64,
@@ -129,6 +132,7 @@ impl Collector for Snapshot {
         let mut out = Out(encoder);
         self.gateway(&mut out)?;
         self.health(&mut out)?;
+        self.state(&mut out)?;
         self.websockets(&mut out)?;
         self.admin(&mut out)?;
         self.clients(&mut out)?;
@@ -184,6 +188,26 @@ impl Snapshot {
         let ages = self.sources.activities.iter().map(|activity| (&activity.name, age_s(activity)));
         let help = "Since the source brought something last, or its start";
         out.gauges("fanwire_source_age_seconds", help, "source", ages)
+    }
+
+    fn state(&self, out: &mut Out) -> fmt::Result {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let s = &self.state;
+        out.gauge(
+            "fanwire_topics_unconfirmed",
+            "Restored topics without an update yet",
+            self.health.restored,
+        )?;
+        out.gauge("fanwire_state_restored", "Topics restored at the start", load(&s.restored))?;
+        let help = "Topics of the state that were not restored, by limits or another mode";
+        out.gauge("fanwire_state_left_out", help, load(&s.left_out))?;
+        out.counter("fanwire_state_errors", "Checkpoints that were not written", load(&s.errors))?;
+        if load(&s.bytes) == 0 {
+            return Ok(());
+        }
+        out.gauge("fanwire_state_bytes", "Length of the last checkpoint", load(&s.bytes))?;
+        let age_s = self.mono_us.saturating_sub(load(&s.written_mono_us)) as f64 / 1e6;
+        out.gauge_s("fanwire_state_age_seconds", "Since the last checkpoint was written", age_s)
     }
 
     fn websockets(&self, out: &mut Out) -> fmt::Result {

@@ -1,0 +1,497 @@
+//! Warm restart: topics, tables and counts on disk, so that a gateway that was killed comes back with
+//! what it had, and one that ended cleanly goes on in its epoch.
+//!
+//! The file is lines of JSON: a head, one topic a line, and an end with their number and a CRC-32 of
+//! all before it. It is written beside and renamed, so that what stands at `path` is always whole. Only
+//! a drain leaves `path.clean` beside it, which names the file by its checksum and is removed before
+//! anything new is numbered: an epoch is continued once.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::{
+    line::{Members, present},
+    sequencer::{Body, Sequencer},
+};
+use crate::{
+    changes::{Base, Changes},
+    config,
+};
+
+const FORMAT: u64 = 1;
+
+/// A topic as it is written.
+#[derive(Debug)]
+pub struct Saved {
+    /// `latest`, `keyed` or `stream`.
+    pub mode: &'static str,
+    pub seq: Option<u64>,
+    /// Its last update, of a keyed topic only the head before `table`.
+    pub json: Bytes,
+    /// A JSON object.
+    pub table: Option<Vec<u8>>,
+}
+
+/// All that is written.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub epoch: Arc<str>,
+    pub version: u64,
+    /// A topic that is born starts above it.
+    pub v_floor: u64,
+    pub topics: Vec<Saved>,
+}
+
+/// A topic as it was read.
+#[derive(Debug)]
+pub struct Kept {
+    pub topic: Arc<str>,
+    pub mode: String,
+    pub v: u64,
+    pub ts_us: i64,
+    pub seq: Option<u64>,
+    pub body: Body,
+}
+
+/// All that was read.
+#[derive(Debug)]
+pub struct Restored {
+    /// Of the run that wrote it.
+    pub epoch: String,
+    /// That run ended cleanly: its epoch may go on.
+    pub is_clean: bool,
+    pub version: u64,
+    pub v_floor: u64,
+    pub topics: Vec<Kept>,
+}
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Checkpoints that failed.
+    pub errors: AtomicU64,
+    /// Of the last that did not.
+    pub bytes: AtomicU64,
+    pub written_mono_us: AtomicU64,
+    /// Topics restored at the start, and those left out.
+    pub restored: AtomicU64,
+    pub left_out: AtomicU64,
+    /// One checkpoint is written at a time, and none after the last.
+    is_over: Mutex<bool>,
+}
+
+/// Why a checkpoint was not written.
+#[derive(Debug, Error)]
+pub enum NotWritten {
+    #[error("{path}: {error}; make room, or give [state] path a directory that can be written to")]
+    Io { path: String, error: io::Error },
+    #[error("the state has {bytes} bytes, [state] state_bytes is {max}: raise that")]
+    TooLong { bytes: u64, max: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    fanwire_state: u64,
+    epoch: &'a str,
+    version: u64,
+    v_floor: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    topics: u64,
+    crc32: u32,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    mode: &'a str,
+    seq: Option<u64>,
+    topic: &'a str,
+    v: u64,
+    ts: i64,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    set: Option<Members<'a>>,
+}
+
+/// Names the state file that a clean end has left.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Clean {
+    crc32: u32,
+}
+
+impl Checkpoint {
+    /// Writes it to `path` in one step; gives its length in bytes.
+    pub fn write(&self, path: &Path, bytes_max: u64) -> Result<(u64, u32), NotWritten> {
+        let bytes =
+            self.topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        if bytes as u64 > bytes_max {
+            return Err(NotWritten::TooLong { bytes: bytes as u64, max: bytes_max });
+        }
+        let beside = with_suffix(path, "tmp");
+        let write = || -> io::Result<(u64, u32)> {
+            let mut out =
+                Summed { file: BufWriter::new(File::create(&beside)?), crc: Default::default(), bytes: 0 };
+            self.write_lines(&mut out)?;
+            let crc32 = out.crc.clone().finalize();
+            write_json(&mut out, &End { topics: self.topics.len() as u64, crc32 })?;
+            out.file.into_inner().map_err(|e| e.into_error())?.sync_all()?;
+            fs::rename(&beside, path)?;
+            sync_directory(path)?;
+            Ok((out.bytes, crc32))
+        };
+        write().map_err(|error| NotWritten::Io { path: path.display().to_string(), error })
+    }
+
+    fn write_lines(&self, out: &mut Summed) -> io::Result<()> {
+        let head =
+            Head { fanwire_state: FORMAT, epoch: &self.epoch, version: self.version, v_floor: self.v_floor };
+        write_json(out, &head)?;
+        for topic in &self.topics {
+            write!(out, r#"{{"mode":"{}","#, topic.mode)?;
+            if let Some(seq) = topic.seq {
+                write!(out, r#""seq":{seq},"#)?;
+            }
+            out.write_all(&topic.json[1..])?;
+            if let Some(table) = &topic.table {
+                out.write_all(br#""set":"#)?;
+                out.write_all(table)?;
+                out.write_all(b"}")?;
+            }
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts and sums what is written.
+struct Summed {
+    file: BufWriter<File>,
+    crc: crc32fast::Hasher,
+    bytes: u64,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.crc.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// A rename lasts once its directory was written.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+/// Reads what a state file says. The error says what is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
+    let text = bytes.strip_suffix(b"\n").ok_or("it does not end with its last line: it was cut off")?;
+    let end_at =
+        text.iter().rposition(|byte| *byte == b'\n').ok_or("it has one line only: it was cut off")?;
+    let end: End = serde_json::from_slice(&text[end_at + 1..])
+        .map_err(|_| "its last line is not that of a state file: it was cut off, or is another file")?;
+    let body = &bytes[..=end_at];
+    let crc32 = crc32fast::hash(body);
+    if crc32 != end.crc32 {
+        return Err(format!("its checksum is {crc32:08x}, not {:08x}: it was changed or damaged", end.crc32));
+    }
+    let mut lines = body[..end_at].split(|byte| *byte == b'\n');
+    let head = lines.next().unwrap_or_default();
+    let head: Head = serde_json::from_slice(head).map_err(|e| format!("its first line is no head: {e}"))?;
+    if head.fanwire_state != FORMAT {
+        let found = head.fanwire_state;
+        return Err(format!(
+            "it has format {found}, this gateway reads {FORMAT}: use the version that wrote it"
+        ));
+    }
+    if head.epoch.len() != 16 || !head.epoch.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+    {
+        return Err(format!("epoch {:?} is not 16 lower-case hex digits", head.epoch));
+    }
+    let topics: Vec<Kept> = lines
+        .enumerate()
+        .map(|(i, line)| kept(line).map_err(|e| format!("line {}: {e}", i + 2)))
+        .collect::<Result<_, _>>()?;
+    if topics.len() as u64 != end.topics {
+        return Err(format!("it has {} topics, its end says {}", topics.len(), end.topics));
+    }
+    let Head { epoch, version, v_floor, .. } = head;
+    Ok((Restored { epoch: epoch.to_owned(), is_clean: false, version, v_floor, topics }, crc32))
+}
+
+fn kept(line: &[u8]) -> Result<Kept, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    let body = match (line.data, line.set) {
+        (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
+        (None, Some(set)) => {
+            let mut changes = Changes::new(Base::Whole);
+            for (key, value) in &set.0 {
+                changes.set(key, value.get().as_bytes()).map_err(|long| long.to_string())?;
+            }
+            Body::Changes(changes.into())
+        }
+        _ => return Err("a topic has data or set".to_owned()),
+    };
+    let (mode, seq) = (line.mode.to_owned(), line.seq);
+    Ok(Kept { topic: line.topic.into(), mode, v: line.v, ts_us: line.ts, seq, body })
+}
+
+/// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: a file that cannot
+/// be used is moved aside and named in the log.
+pub fn load(config: &config::State) -> Option<Restored> {
+    let path = config.path.as_ref()?;
+    let shown = path.display();
+    let read = match fs::metadata(path) {
+        Ok(found) if found.len() > config.state_bytes => Err(format!(
+            "it has {} bytes, [state] state_bytes is {}: raise that",
+            found.len(),
+            config.state_bytes
+        )),
+        Ok(_) => fs::read(path).map_err(|e| e.to_string()).and_then(|bytes| parse(&bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            tracing::info!("there is no state {shown} yet");
+            return None;
+        }
+        Err(e) => Err(e.to_string()),
+    };
+    match read {
+        Ok((mut restored, crc32)) => {
+            restored.is_clean = take_clean(path, crc32);
+            let (topics, clean) = (restored.topics.len(), restored.is_clean);
+            tracing::info!(topics, clean, "the state {shown} is restored");
+            Some(restored)
+        }
+        Err(why) => {
+            let aside = with_suffix(path, "refused");
+            let moved = match fs::rename(path, &aside) {
+                Ok(()) => format!("it is kept as {}", aside.display()),
+                Err(e) => format!("it cannot be moved to {} either: {e}", aside.display()),
+            };
+            tracing::error!(
+                "the state {shown} is not restored: {why}; {moved}. The gateway starts without it"
+            );
+            None
+        }
+    }
+}
+
+/// Takes over what was loaded; gives the topics, none of which is confirmed yet.
+pub fn restore(restored: &Restored, sequencer: &Sequencer, counters: &Counters) -> Vec<Arc<str>> {
+    let (taken, refused) = sequencer.restore(restored);
+    counters.restored.store(taken.len() as u64, Relaxed);
+    counters.left_out.store(refused.len() as u64, Relaxed);
+    if let Some(why) = refused.first() {
+        let count = refused.len();
+        tracing::error!("{count} topics of the state are not restored. The first: {why}");
+    }
+    taken
+}
+
+/// Whether the file with that checksum was left by a clean end. It is no more afterwards.
+fn take_clean(path: &Path, crc32: u32) -> bool {
+    let beside = with_suffix(path, "clean");
+    let Ok(text) = fs::read(&beside) else { return false };
+    let names_it = serde_json::from_slice(&text).is_ok_and(|clean: Clean| clean.crc32 == crc32);
+    // While it may come back after a crash, the epoch must not go on.
+    names_it && fs::remove_file(&beside).and_then(|()| sync_directory(path)).is_ok()
+}
+
+/// Leaves the mark of a clean end.
+fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
+    let mut file = File::create(with_suffix(path, "clean"))?;
+    write_json(&mut file, &Clean { crc32 })?;
+    file.sync_all()?;
+    sync_directory(path)
+}
+
+/// Writes checkpoints for good; not where nothing has changed since the last one.
+pub async fn keep(
+    config: &config::State,
+    sequencer: &Sequencer,
+    counters: &Arc<Counters>,
+) -> std::convert::Infallible {
+    let Some(path) = config.path.clone() else { std::future::pending().await };
+    let mut written = None;
+    loop {
+        tokio::time::sleep(config.checkpoint.max(Duration::from_millis(1))).await;
+        let version = sequencer.counters().version;
+        if written == Some(version) {
+            continue;
+        }
+        let checkpoint = sequencer.checkpoint();
+        let (path, bytes_max, shared) = (path.clone(), config.state_bytes, counters.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            let is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+            (!*is_over).then(|| checkpoint.write(&path, bytes_max)).transpose()
+        });
+        match writing.await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some((bytes, _)))) => {
+                written = Some(version);
+                counters.bytes.store(bytes, Relaxed);
+                counters.written_mono_us.store(sequencer.now().mono_us, Relaxed);
+            }
+            Ok(Err(error)) => failed(counters, &error),
+            Err(error) => failed(counters, &error),
+        }
+    }
+}
+
+/// The last checkpoint: nothing is numbered after it.
+pub fn end(config: &config::State, sequencer: &Sequencer, counters: &Counters) {
+    let Some(path) = &config.path else { return };
+    sequencer.freeze();
+    let mut is_over = counters.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+    *is_over = true;
+    let written = sequencer.checkpoint().write(path, config.state_bytes);
+    match written {
+        Ok((_, crc32)) => {
+            if let Err(error) = mark_clean(path, crc32) {
+                tracing::error!("the state was written, but not marked as clean: {error}");
+            }
+        }
+        Err(error) => failed(counters, &error),
+    }
+}
+
+fn failed(counters: &Counters, error: &dyn std::error::Error) {
+    if counters.errors.fetch_add(1, Relaxed) == 0 {
+        tracing::error!("no checkpoint: {error}. More failures are only counted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let saved = |mode, seq, json: &str, table: Option<&str>| Saved {
+            mode,
+            seq,
+            json: Bytes::copy_from_slice(json.as_bytes()),
+            table: table.map(|table| table.as_bytes().to_vec()),
+        };
+        Checkpoint {
+            epoch: "0123456789abcdef".into(),
+            version: 77,
+            v_floor: 3,
+            topics: vec![
+                saved("latest", None, r#"{"topic":"a","v":1,"ts":5,"data":{ "x":1.50}}"#, None),
+                saved("keyed", Some(9), r#"{"topic":"b","v":2,"ts":6,"#, Some(r#"{"k\"":1,"l":[2]}"#)),
+                saved("stream", None, r#"{"topic":"c","v":3,"ts":7,"data":null}"#, None),
+            ],
+        }
+    }
+
+    fn file(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("fanwire-state-{}-{name}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory.join("state")
+    }
+
+    fn settings(path: &Path) -> config::State {
+        config::State {
+            path: Some(path.to_owned()),
+            checkpoint: Duration::from_secs(1),
+            state_bytes: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_is_clean_once() {
+        let path = file("round");
+        let (bytes, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+        assert_eq!(bytes, fs::metadata(&path).unwrap().len());
+        let restored = load(&settings(&path)).unwrap();
+        assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
+        assert_eq!(restored.epoch, "0123456789abcdef");
+        let shown: Vec<String> = restored
+            .topics
+            .iter()
+            .map(|t| format!("{} {} {} {} {:?}", t.topic, t.mode, t.v, t.ts_us, t.seq))
+            .collect();
+        assert_eq!(shown, ["a latest 1 5 None", "b keyed 2 6 Some(9)", "c stream 3 7 None"]);
+        let Body::Data(data) = &restored.topics[0].body else { panic!() };
+        assert_eq!(data, r#"{ "x":1.50}"#);
+        let Body::Changes(table) = &restored.topics[1].body else { panic!() };
+        assert!(
+            table.base == Base::Whole
+                && table.iter().map(|c| c.key.to_vec()).eq([&br#""k\"""#[..], br#""l""#])
+        );
+        mark_clean(&path, crc32).unwrap();
+        assert!(load(&settings(&path)).unwrap().is_clean);
+        assert!(!load(&settings(&path)).unwrap().is_clean, "an epoch is continued once");
+        mark_clean(&path, crc32 + 1).unwrap();
+        assert!(!load(&settings(&path)).unwrap().is_clean, "the mark of another file");
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_or_changed_anywhere_is_refused() {
+        let path = file("torn");
+        checkpoint().write(&path, 1 << 20).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert!(parse(&whole).is_ok());
+        for len in 0..whole.len() {
+            assert!(parse(&whole[..len]).is_err(), "{len}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(parse(&changed).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_moved_aside() {
+        for (name, text) in [("foreign", "hello\n"), ("empty", ""), ("long", &"x".repeat(2 << 20))] {
+            let path = file(name);
+            fs::write(&path, text).unwrap();
+            assert!(load(&settings(&path)).is_none());
+            assert!(!path.exists() && with_suffix(&path, "refused").exists(), "{name}");
+        }
+        assert!(load(&settings(&file("none"))).is_none());
+    }
+
+    #[test]
+    fn a_state_over_its_bound_or_without_a_place_is_told_with_the_key() {
+        let path = file("bound");
+        let error = checkpoint().write(&path, 10).unwrap_err().to_string();
+        assert!(error.contains("[state] state_bytes is 10: raise that"), "{error}");
+        assert!(!path.exists());
+        let error = checkpoint().write(Path::new("/proc/none/state"), 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("[state] path"), "{error}");
+    }
+}

@@ -1,0 +1,252 @@
+//! What a gateway with `[state]` promises across the end of its process, clean or not.
+#![forbid(unsafe_code)]
+
+mod contract;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use contract::{Gateway, Socket, command, http};
+use serde_json::{Value, json};
+
+const WAIT: Duration = Duration::from_secs(10);
+const MODES: &str = "[[topic]]\npattern = \"*.book.*\"\nmode = \"keyed\"\n\
+                     [[topic]]\npattern = \"*.trade.*\"\nmode = \"stream\"\n";
+
+/// A directory of its own for each test.
+fn directory(name: &str) -> PathBuf {
+    let directory =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("restart-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A gateway with its state and its log in a directory.
+fn start(directory: &Path, modes: &str) -> Gateway {
+    let state = directory.join("state");
+    let mut command = command(&format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 2\ndrain = \"1s\"\n\
+         [fanout]\ninterval_ms = 10\n[state]\npath = \"{}\"\ncheckpoint = \"100ms\"\n{modes}",
+        state.display()
+    ));
+    let log = fs::File::create(directory.join("log")).unwrap();
+    command.env("RUST_LOG", "info").stderr(Stdio::from(log));
+    Gateway::spawn(&mut command)
+}
+
+fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap()
+}
+
+fn publish(gateway: &Gateway, line: &str) {
+    let answer = http(&gateway.admin, "POST", "/publish", "Content-Type: application/json\r\n", line);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+fn topic(gateway: &Gateway, name: &str) -> Option<Value> {
+    let answer = http(&gateway.admin, "GET", &format!("/topics/{name}"), "", "");
+    (answer.status == 200).then(|| serde_json::from_str(&answer.body).unwrap())
+}
+
+fn metric(gateway: &Gateway, begin: &str) -> f64 {
+    let text = http(&gateway.admin, "GET", "/metrics", "", "").body;
+    let line = text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Waits for a checkpoint that was begun after this call.
+fn checkpoint(directory: &Path) {
+    let modified = || fs::metadata(directory.join("state")).and_then(|found| found.modified()).ok();
+    let (before, end) = (modified(), Instant::now() + WAIT);
+    while modified() == before {
+        assert!(Instant::now() < end, "no checkpoint");
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(5));
+}
+
+fn subscribe(gateway: &Gateway, query: &str) -> (Socket, Value, Value) {
+    let mut socket = Socket::connect(&gateway.data, &format!("/ws?{query}")).ok().unwrap();
+    let subscribed = socket.until("subscribed");
+    let (_, payload) = socket.frame();
+    (socket, subscribed, serde_json::from_slice(&payload).unwrap())
+}
+
+fn end(mut gateway: Gateway) {
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit_code(WAIT), Some(0));
+}
+
+#[test]
+fn killed_in_mid_feed_it_comes_back_with_every_topic_stale_until_confirmed() {
+    let directory = directory("killed");
+    let gateway = start(&directory, MODES);
+    let silent: Vec<String> = (0..20).map(|n| format!("s.quote.t{n:02}")).collect();
+    for (n, name) in silent.iter().enumerate() {
+        publish(&gateway, &format!(r#"{{"topic":"{name}","data":{{ "n":{n} }}}}"#));
+    }
+    publish(&gateway, r#"{"topic":"s.book.a","set":{"b1":"1.50","b2":"2"},"seq":4}"#);
+    publish(&gateway, r#"{"topic":"s.book.a","set":{"b3":"3"},"del":["b1"],"seq":5}"#);
+    publish(&gateway, r#"{"topic":"s.trade.a","data":1}"#);
+    publish(&gateway, r#"{"topic":"s.trade.a","data":2}"#);
+    let (_, before, _) = subscribe(&gateway, "topics=*");
+    checkpoint(&directory);
+    // Ten times as long as a checkpoint may take; what was published two of them before the end is kept.
+    let (mut busy, mut kept) = (0, 0);
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        busy += 1;
+        if until - Instant::now() > Duration::from_millis(500) {
+            kept = busy - 1;
+        }
+        publish(&gateway, &format!(r#"{{"topic":"busy","data":{busy}}}"#));
+    }
+    gateway.signal("KILL");
+    drop(gateway);
+
+    let gateway = start(&directory, MODES);
+    let (mut socket, after, snapshot) = subscribe(&gateway, "topics=*");
+    assert_ne!(after["epoch"], before["epoch"]);
+    let updates = snapshot["updates"].as_array().unwrap();
+    let held: BTreeMap<&str, &Value> = updates.iter().map(|u| (u["topic"].as_str().unwrap(), u)).collect();
+    for (n, name) in silent.iter().enumerate() {
+        assert_eq!((&held[&**name]["data"], &held[&**name]["v"]), (&json!({"n": n}), &json!(1)));
+    }
+    assert_eq!(held["s.book.a"]["set"], json!({"b2": "2", "b3": "3"}));
+    assert_eq!((&held["s.book.a"]["v"], &held["s.trade.a"]["v"]), (&json!(2), &json!(2)));
+    assert_eq!(held["s.trade.a"]["data"], 2);
+    let last = held["busy"]["data"].as_u64().unwrap();
+    assert!(
+        (kept..=busy).contains(&last),
+        "{last} of {busy}, of which {kept} came half a second before the end"
+    );
+
+    let status = socket.until("status");
+    let all: Vec<&str> = held.keys().copied().collect();
+    assert_eq!((&status["topics"], &status["state"]), (&json!(all), &json!("stale")));
+    assert_eq!(topic(&gateway, "s.quote.t00").unwrap()["stale"], true);
+    assert_eq!(metric(&gateway, "fanwire_topics_unconfirmed"), all.len() as f64);
+    publish(&gateway, r#"{"topic":"s.quote.t00","data":0}"#);
+    publish(&gateway, r#"{"topic":"s.book.a","set":{"b9":"9"},"seq":5}"#);
+    publish(&gateway, r#"{"topic":"s.book.a","set":{"b9":"9"},"seq":6}"#);
+    let mut confirmed = Vec::new();
+    while confirmed.len() < 2 {
+        let live = socket.until("status");
+        assert_eq!(live["state"], "live");
+        confirmed.extend(live["topics"].as_array().unwrap().iter().cloned());
+    }
+    assert_eq!(confirmed, [json!("s.book.a"), json!("s.quote.t00")]);
+    let book = topic(&gateway, "s.book.a").unwrap();
+    assert_eq!((&book["v"], book.get("stale")), (&json!(3), None), "a repeat by seq is one still");
+    let (mut late, ..) = subscribe(&gateway, "topics=s.quote.*");
+    let status = late.until("status");
+    assert_eq!(status["topics"].as_array().unwrap().len(), silent.len() - 1);
+}
+
+#[test]
+fn after_a_clean_end_the_epoch_goes_on_once() {
+    let directory = directory("clean");
+    let gateway = start(&directory, MODES);
+    publish(&gateway, r#"{"topic":"a","data":1}"#);
+    publish(&gateway, r#"{"topic":"gone","data":1}"#);
+    publish(&gateway, r#"{"topic":"x.book.a","set":{"k":1,"l":2}}"#);
+    let (_, first, early) = subscribe(&gateway, "topics=*");
+    assert_eq!(http(&gateway.admin, "DELETE", "/topics/gone", "", "").status, 204);
+    publish(&gateway, r#"{"topic":"x.book.a","del":["k"]}"#);
+    let (_, _, snapshot) = subscribe(&gateway, "topics=*");
+    let (epoch, version) = (first["epoch"].as_str().unwrap(), snapshot["version"].as_u64().unwrap());
+    end(gateway);
+
+    let gateway = start(&directory, MODES);
+    let since = |version: &Value| format!("topics=*&since={epoch}:{version}");
+    let (mut socket, again, batch) = subscribe(&gateway, &since(&json!(version)));
+    assert_eq!(again["epoch"], epoch);
+    assert_eq!((&batch["op"], &batch["updates"]), (&json!("batch"), &json!([])));
+    publish(&gateway, r#"{"topic":"x.book.a","set":{"m":3}}"#);
+    let batch = socket.until("batch");
+    assert_eq!(batch["from"], version);
+    let update = &batch["updates"][0];
+    assert_eq!((&update["v"], &update["set"], update.get("reset")), (&json!(3), &json!({"m": 3}), None));
+    // From before the last position nothing is known but what there is.
+    let (_, _, frame) = subscribe(&gateway, &since(&early["version"]));
+    assert_eq!(frame["op"], "snapshot");
+    assert_eq!(topic(&gateway, "gone"), None);
+    publish(&gateway, r#"{"topic":"gone","data":2}"#);
+    assert_eq!(topic(&gateway, "gone").unwrap()["v"], 3, "v never goes back within an epoch");
+    checkpoint(&directory);
+    gateway.signal("KILL");
+    drop(gateway);
+
+    let gateway = start(&directory, MODES);
+    let (_, third, _) = subscribe(&gateway, "topics=*");
+    assert_ne!(third["epoch"], epoch);
+    assert_eq!(topic(&gateway, "gone").unwrap()["v"], 3);
+}
+
+#[test]
+fn a_state_that_is_torn_or_foreign_is_refused_by_name_and_the_gateway_starts_without_it() {
+    let directory = directory("torn");
+    let gateway = start(&directory, MODES);
+    publish(&gateway, r#"{"topic":"a","data":1}"#);
+    end(gateway);
+    let state = directory.join("state");
+    let whole = fs::read(&state).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    for (bytes, reason) in [
+        (&whole[..whole.len() - 9], "cut off"),
+        (&damaged[..], "its checksum is"),
+        (b"# a note\nof somebody\n", "or is another file"),
+        (b"", "cut off"),
+    ] {
+        fs::write(&state, bytes).unwrap();
+        let gateway = start(&directory, MODES);
+        assert_eq!(topic(&gateway, "a"), None, "{reason}");
+        let log = log(&directory);
+        assert!(log.contains("is not restored: ") && log.contains(reason), "{reason}: {log}");
+        assert_eq!(fs::read(directory.join("state.refused")).unwrap(), bytes);
+        publish(&gateway, r#"{"topic":"b","data":1}"#);
+        gateway.signal("KILL");
+    }
+}
+
+#[test]
+fn a_topic_whose_mode_is_another_now_begins_anew_and_the_others_are_there() {
+    let directory = directory("mode");
+    let gateway = start(&directory, "");
+    publish(&gateway, r#"{"topic":"x.book.a","data":{"k":1}}"#);
+    publish(&gateway, r#"{"topic":"a","data":1}"#);
+    end(gateway);
+    let gateway = start(&directory, MODES);
+    assert_eq!(
+        (topic(&gateway, "x.book.a"), topic(&gateway, "a").unwrap()["data"].clone()),
+        (None, json!(1))
+    );
+    let log = log(&directory);
+    assert!(log.contains("topic x.book.a was latest when it was saved and is keyed now"), "{log}");
+    assert_eq!(metric(&gateway, "fanwire_state_left_out"), 1.0);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_told_and_counted_and_the_gateway_goes_on() {
+    let directory = directory("full");
+    let gateway = start(&directory, MODES);
+    fs::create_dir_all(directory.join("state.tmp")).unwrap();
+    publish(&gateway, r#"{"topic":"a","data":1}"#);
+    let end = Instant::now() + WAIT;
+    while metric(&gateway, "fanwire_state_errors_total") < 1.0 {
+        assert!(Instant::now() < end);
+        sleep(Duration::from_millis(10));
+    }
+    assert!(log(&directory).contains("no checkpoint: "), "{}", log(&directory));
+    fs::remove_dir(directory.join("state.tmp")).unwrap();
+    checkpoint(&directory);
+    assert!(metric(&gateway, "fanwire_state_bytes") > 0.0);
+}
