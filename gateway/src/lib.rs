@@ -15,6 +15,7 @@ pub mod fanout;
 pub mod inbox;
 mod json;
 pub mod logs;
+pub mod planted;
 pub mod protocol;
 pub mod run;
 pub mod shard;

@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
+use crate::planted::{Bug, planted};
+
 const NONE: u32 = u32::MAX;
 /// Value length of a deleted key.
 const DELETED: u32 = u32::MAX;
@@ -102,6 +104,11 @@ impl Table {
         match self.find(key) {
             Some(at) => {
                 self.garbage_bytes += text_bytes(&self.entries[at as usize]);
+                if planted(Bug::RecencyStays) && self.entries[at as usize].value_bytes != DELETED {
+                    let Entry { newer, older, .. } = self.entries[at as usize];
+                    self.entries[at as usize] = Entry { newer, older, ..new };
+                    return;
+                }
                 self.unlink(at);
                 self.entries[at as usize] = new;
                 self.push_front(LIVE, at);

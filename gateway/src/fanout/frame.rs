@@ -12,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
 
+use crate::planted::{Bug, planted};
+
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -105,7 +107,7 @@ pub fn encode(
         let end = first + end;
         let last = end == pieces.len();
         head.clear();
-        write_head(&mut head, envelope, !last, !pieces.is_empty());
+        write_head(&mut head, envelope, !last && !planted(Bug::MoreForgotten), !pieces.is_empty());
         let payload = head.len() + len + b"]}".len();
         out.extend_from_slice(&header(Opcode::Text, true, payload));
         out.extend_from_slice(&head);

@@ -3,6 +3,7 @@
 use crate::{
     changes::{Base, Change, Changes},
     config::policy,
+    planted::{Bug, planted},
     table::Table,
 };
 
@@ -33,14 +34,14 @@ impl Keyed {
             }
         }
         let (dropped, newest) = self.table.trim(self.tombstones_max);
-        self.floor = self.floor.max(newest.unwrap_or(0));
+        self.floor = self.floor.max(newest.filter(|_| !planted(Bug::KeyFloorForgotten)).unwrap_or(0));
         dropped
     }
 
     /// The topic is gone, or was reset.
     pub fn empty(&mut self, version: u64) {
         self.table.clear();
-        self.floor = version;
+        self.floor = if planted(Bug::EmptyForgotten) { 1 } else { version };
     }
 
     /// Keys that are there.
@@ -52,14 +53,14 @@ impl Keyed {
     /// update: `"set":{…},"del":[…]}`, with `"reset":true,` before it where `set` is the whole table.
     pub fn write(&self, from: Option<u64>, out: &mut Vec<u8>) {
         let from = from.filter(|from| *from >= self.floor);
-        if from.is_none() {
+        if from.is_none() && !planted(Bug::ResetForgotten) {
             out.extend_from_slice(br#""reset":true,"#);
         }
         out.extend_from_slice(br#""set":{"#);
-        write_list(self.table.set_after(from.unwrap_or(0)), out);
+        write_list(self.table.set_after(from.unwrap_or(0) + u64::from(planted(Bug::SetTooLate))), out);
         out.push(b'}');
         let mut deleted = from.map(|from| self.table.deleted_after(from)).into_iter().flatten().peekable();
-        if deleted.peek().is_some() {
+        if deleted.peek().is_some() && !planted(Bug::DelForgotten) {
             out.extend_from_slice(br#","del":["#);
             write_list(deleted, out);
             out.push(b']');

@@ -21,6 +21,7 @@ pub use classes::{Class, ClassId, ClassKey, Classes};
 pub use frame::{Frame, Pinned};
 pub use patterns::PatternId;
 
+use crate::planted::{Bug, planted};
 use crate::{
     clock::Now,
     config::{
@@ -208,7 +209,7 @@ impl Fanout {
 
     /// What a member of a class at `position` has to be closed for.
     pub fn lapse(&self, id: ClassId, position: u64) -> Option<Lapse> {
-        if self.closing == 0 || position < self.floor || position == NOWHERE {
+        if self.closing == 0 || position < self.floor || position == NOWHERE || planted(Bug::LapseIgnored) {
             return None;
         }
         let key = &self.classes.get(id).key;
@@ -268,7 +269,9 @@ impl Fanout {
     }
 
     pub fn apply(&mut self, batch: &Batch) {
-        self.cache.clear();
+        if !planted(Bug::CacheOutlives) {
+            self.cache.clear();
+        }
         for op in &batch.ops {
             match op {
                 Op::Birth { topic, name, mode } => {
@@ -280,12 +283,12 @@ impl Fanout {
                 Op::Forget { topic } => self.forget(*topic),
             }
         }
-        self.position = batch.version;
+        self.position = batch.version - u64::from(planted(Bug::AtomicTorn) && batch.ops.len() > 1);
     }
 
     fn forget(&mut self, id: TopicId) {
         let Some(topic) = self.topics.remove(id) else { return };
-        self.floor = self.floor.max(topic.version());
+        self.floor = self.floor.max(if planted(Bug::FloorForgotten) { 0 } else { topic.version() });
         match &topic.memory {
             Memory::Latest => {}
             Memory::Keyed(keyed) => self.keys -= keyed.len(),
@@ -356,6 +359,7 @@ impl Fanout {
             }
             same
         });
+        let slot = if planted(Bug::ClassShared) { 0 } else { slot };
         let key = ClassKey { slot, interval_us, patterns: patterns.into() };
         if let Some(id) = self.classes.find(&key) {
             self.release(&key.patterns);
@@ -471,7 +475,7 @@ impl Fanout {
             class: number,
             ts_us: now.wall_us,
             from: Some(sent),
-            version: scanned,
+            version: if planted(Bug::HeartbeatTooFar) { position } else { scanned },
             oldest_us: None,
             epoch: None,
         };
@@ -499,7 +503,7 @@ impl Fanout {
         self.counters.conflated += (updates - seen).saturating_sub(u64::from(frame.updates));
         let class = self.classes.get_mut(id);
         class.seen = updates;
-        class.sent = self.position;
+        class.sent = self.position + u64::from(planted(Bug::CursorTooFar));
         class.scanned = self.position;
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let age_us = oldest_us.map(|oldest_us| (now.wall_us - oldest_us).max(0) as u64);
@@ -532,7 +536,7 @@ impl Fanout {
         let (number, key) = (class.number, class.key.clone());
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        let from = (pos != NOWHERE && looked >= self.floor).then_some(pos);
+        let from = (pos != NOWHERE && (looked >= self.floor || planted(Bug::FloorIgnored))).then_some(pos);
         self.shared(number, None, &key.patterns, from, true, now)
     }
 
@@ -566,7 +570,11 @@ impl Fanout {
         oldest: bool,
         now: Now,
     ) -> Frame {
-        let key = CacheKey { class, patterns: op.map(Into::into), from };
+        let key = CacheKey {
+            class,
+            patterns: op.filter(|_| !planted(Bug::CacheWithoutPatterns)).map(Into::into),
+            from: from.map(|from| if planted(Bug::CacheWithoutFrom) { 0 } else { from }),
+        };
         if let Some((_, frame)) = self.cache.iter().find(|(cached, _)| *cached == key) {
             return frame.clone();
         }
@@ -595,7 +603,8 @@ impl Fanout {
             let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
             let sent =
                 self.scratch.iter().filter_map(|pick| self.picked(*pick)).map(|u| u.ts_us.min(u.due_us));
-            oldest_us = taken.chain(sent).min();
+            oldest_us =
+                taken.chain(sent).min().map(|us| us + 50_000 * i64::from(planted(Bug::OldestTooLate)));
         }
         // An answer follows `subscribed`, which says it.
         let epoch = (self.restarted && from.is_none() && op.is_none()).then(|| self.epoch.clone());
@@ -661,7 +670,10 @@ impl Fanout {
                 if from.is_some_and(|from| update.version <= from) {
                     break;
                 }
-                if from.is_none() && update.gone {
+                if from.is_none() && update.gone && !planted(Bug::GoneInSnapshot) {
+                    continue;
+                }
+                if update.gone && planted(Bug::GoneUnsent) {
                     continue;
                 }
                 match &topic.memory {
@@ -676,7 +688,8 @@ impl Fanout {
                 }
             }
         }
-        if let ([_], 0) = (patterns, self.streams) {
+        if planted(Bug::Unsorted) {
+        } else if let ([_], 0) = (patterns, self.streams) {
             self.scratch.reverse();
         } else {
             self.scratch.sort_unstable();

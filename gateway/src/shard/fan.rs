@@ -7,6 +7,7 @@ use crate::{
     client::Phase,
     clock::Now,
     fanout::{ClassId, Flush, NOWHERE},
+    planted::{Bug, planted},
     stats::Reason,
 };
 
@@ -115,6 +116,7 @@ impl Shard {
             _ => {}
         }
         if !ready {
+            sub.pos = if planted(Bug::BusyCursor) { flush.version } else { sub.pos };
             self.stats.skipped_busy += 1;
             return;
         }

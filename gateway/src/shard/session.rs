@@ -8,6 +8,7 @@ use crate::{
     client::Sub,
     clock::Now,
     fanout::{ClassId, Frame, PatternId},
+    planted::{Bug, planted},
     protocol::{self, BAD_REQUEST, BadRequest, Op, Subscribe, Subscribed},
     stats::Reason,
 };
@@ -93,7 +94,7 @@ impl Shard {
         let since = op
             .since
             .as_ref()
-            .filter(|since| since.epoch == **self.fanout.epoch())
+            .filter(|since| since.epoch == **self.fanout.epoch() || planted(Bug::ForeignEpoch))
             .filter(|since| self.fanout.answers_since(since.version, &patterns));
         if let Some(i) = held {
             self.settle(slot, i, now);
@@ -109,7 +110,8 @@ impl Shard {
             topics: &topics,
             interval_ms: key.key.interval_us / 1000,
             epoch: &epoch,
-            version: since.map_or(position, |since| since.version),
+            version: since
+                .map_or(position + u64::from(planted(Bug::SubscribedTooHigh)), |since| since.version),
         };
         let answer = answer.frame();
         let frame = match since {
@@ -177,7 +179,7 @@ impl Shard {
     /// Sends what a subscription is still owed, before an op on it is answered.
     fn settle(&mut self, slot: u32, sub: usize, now: Now) {
         let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
-        if self.fanout.owes(class, pos) {
+        if self.fanout.owes(class, pos) && !planted(Bug::SettleForgotten) {
             let bytes = self.catch_up(slot, sub, now);
             self.at(slot).queue(bytes);
         }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use gateway::{config::policy::Mode, topic::Pattern};
+use gateway::{
+    config::policy::{Behind, Mode},
+    topic::Pattern,
+};
 
 use super::{
     publisher::{Publisher, Sent, Table},
@@ -155,7 +158,11 @@ impl Sub {
     fn take(&mut self, sent: &Sent, from: Option<u64>, publisher: &Publisher) {
         let (at, v) = (sent.topic, sent.entry.v);
         let topic = &publisher.topics[at];
-        if let Mode::Stream(_) = &*topic.mode {
+        if let Mode::Stream(stream) = &*topic.mode {
+            if stream.behind == Behind::Close {
+                let name = &topic.name;
+                assert_eq!(sent.gap, sent.entry.skipped, "{name}: a gap, where who is behind is closed");
+            }
             if let Some(from) = from {
                 let unborn = topic.entries.first().map_or(0, |first| first.v - 1);
                 let v_at = |position| topic.at(position).map_or(unborn, |entry| entry.v);

@@ -1,0 +1,105 @@
+//! Bugs that the simulation has to find, one at a time. They exist only with the feature `planted`, which
+//! `tests/planted.rs` alone is built with; without it [`planted`] is `false` at compile time.
+
+macro_rules! bugs {
+    ($($(#[doc = $what:literal])* $name:ident,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[doc = $what])* $name,)*
+        }
+
+        impl Bug {
+            pub const ALL: &[Bug] = &[$(Bug::$name,)*];
+        }
+    };
+}
+
+bugs! {
+    /// A class's cursor moves one further than what was sent.
+    CursorTooFar,
+    /// A catch-up frame is found for any position.
+    CacheWithoutFrom,
+    /// A catch-up frame is found for any patterns of its class.
+    CacheWithoutPatterns,
+    /// Cached frames outlive the updates they lack.
+    CacheOutlives,
+    /// A tombstone is dropped without raising the position below which it is missed.
+    FloorForgotten,
+    /// A position below the floor is answered by a batch.
+    FloorIgnored,
+    /// Removed topics stand in snapshots.
+    GoneInSnapshot,
+    /// A removed topic is left out of batches.
+    GoneUnsent,
+    /// A heartbeat moves the position past what was not looked at.
+    HeartbeatTooFar,
+    /// `oldest` is later than it may be.
+    OldestTooLate,
+    /// Updates of a frame are not in version order.
+    Unsorted,
+    /// The frames before the last do not say that more follow.
+    MoreForgotten,
+    /// Subscriptions of a connection share a class.
+    ClassShared,
+    /// A position inside an atomic publish.
+    AtomicTorn,
+    /// A busy client counts as sent to.
+    BusyCursor,
+    /// What a subscription is owed is not sent before it changes.
+    SettleForgotten,
+    /// `subscribed` tells a version that was not reached.
+    SubscribedTooHigh,
+    /// `since` of any epoch is honoured.
+    ForeignEpoch,
+    /// A topic's `v` stands still.
+    VStands,
+    /// Deleted keys are left out of batches.
+    DelForgotten,
+    /// A key's tombstone is dropped without raising the position below which it is missed.
+    KeyFloorForgotten,
+    /// A table that begins anew does not say so.
+    ResetForgotten,
+    /// Of the keys set since, the first is left out.
+    SetTooLate,
+    /// A key that is set again keeps its place among the older ones.
+    RecencyStays,
+    /// Who stood before a reset is told only what came after it.
+    EmptyForgotten,
+    /// Updates dropped from a ring are not told.
+    GapUntold,
+    /// A gap is told as one less than it is.
+    GapTooLow,
+    /// The first update after a position is left out.
+    StreamTooLate,
+    /// Who is behind on a stream that closes is not closed.
+    LapseIgnored,
+}
+
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// For this thread.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use switch::{plant, planted};

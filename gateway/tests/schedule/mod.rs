@@ -1,0 +1,528 @@
+//! A whole shard under random schedules: cuts, stalls, resets, half-closes, joins, leaves, changes of
+//! subscriptions, resumption, garbage, long pauses, drains. Each frame that a client reads is judged
+//! by a model of the contract. One seed decides everything.
+
+use std::{cell::Cell, time::Duration};
+
+use gateway::{
+    changes::{Base, Changes},
+    config::{
+        Config,
+        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    },
+    control::{
+        seq::Seq,
+        sequencer::{Body, Grouping, Item},
+    },
+};
+use proto::encode::Opcode;
+use ring::{Sockets, sim::PeerEnd};
+
+use crate::support::{EPOCH, Peer, World, publisher::Publisher, subscriber::AskedOp};
+
+const STEPS_OF_EPISODE: u64 = 2_000;
+const SLOTS: u32 = 48;
+const INTERVALS_MS: [Option<u64>; 7] = [None, Some(0), Some(20), Some(100), Some(250), Some(900), Some(3000)];
+/// Of a keyed topic; two fewer are allowed.
+const KEYS: usize = 12;
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A subscription of a connection that is gone, to resume from.
+struct Saved {
+    name: String,
+    patterns: Vec<String>,
+    version: u64,
+}
+
+/// What a client did, and so how it may end.
+#[derive(Default)]
+struct Conduct {
+    saved: Vec<Saved>,
+    /// A violation that closes with this code.
+    violation: Option<u16>,
+    said_goodbye: bool,
+    half_closed: bool,
+    reset: bool,
+    /// When it last stopped reading or was slow at it. µs, monotonic.
+    slow_us: u64,
+    garbage: usize,
+}
+
+struct Simulation {
+    world: World,
+    rng: fastrand::Rng,
+    conduct: Vec<Conduct>,
+    topics: Vec<String>,
+    patterns: Vec<String>,
+    draining: bool,
+    /// Of the streams' publisher.
+    seq: u64,
+    tally: Tally,
+}
+
+/// What happened: a simulation that does nothing proves nothing.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub batches: u64,
+    pub snapshots: u64,
+    pub heartbeats: u64,
+    pub resumed: u64,
+    pub parts: u64,
+    pub closes: u64,
+    pub resets: u64,
+    pub drained: u64,
+    pub stalled: u64,
+}
+
+/// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
+///
+/// # Panics
+/// Where a frame, a close or the end breaks the contract.
+pub fn run(seed: u64, steps: u64, step: &Cell<u64>) -> Tally {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut tally = Tally::default();
+    while step.get() < steps {
+        let mut simulation = Simulation::new(rng.fork(), std::mem::take(&mut tally));
+        for _ in 0..STEPS_OF_EPISODE.min(steps - step.get()) {
+            simulation.step();
+            step.set(step.get() + 1);
+        }
+        tally = simulation.end();
+    }
+    tally
+}
+
+fn random_config(rng: &mut fastrand::Rng) -> Config {
+    let mut config = crate::support::config();
+    let ms = |ms: &u64| Duration::from_millis(*ms);
+    let fanout = &mut config.fanout;
+    fanout.interval = ms(&rng.u64(0..200));
+    fanout.interval_min = ms(&rng.choice([0, 0, 30]).unwrap());
+    let menus: [&[u64]; 3] = [&[], &[], &[50, 250, 1000, 3000]];
+    fanout.interval_menu = rng.choice(menus).unwrap().iter().map(ms).collect();
+    fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
+    fanout.heartbeat = ms(&rng.u64(500..5000));
+    let limits = &mut config.limits;
+    limits.message_bytes = 4096;
+    limits.messages_per_s = 100_000;
+    limits.control_per_s = 100_000;
+    limits.tombstones = rng.usize(..6);
+    limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
+    limits.stall = ms(&rng.u64(1000..8000));
+    limits.idle = ms(&rng.u64(1000..6000));
+    limits.ping = ms(&rng.u64(1000..6000));
+    limits.pong = ms(&rng.u64(500..3000));
+    config.server.drain = ms(&rng.u64(500..8000));
+    config.topics = random_policies(rng);
+    config
+}
+
+fn random_policies(rng: &mut fastrand::Rng) -> Policies {
+    let keyed = |rng: &mut fastrand::Rng| {
+        Mode::Keyed(Keyed { keys: KEYS - 2, key_tombstones: rng.usize(..5), table_bytes: 1 << 20 })
+    };
+    let stream = |rng: &mut fastrand::Rng, behind| {
+        let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..40));
+        Mode::Stream(Stream { history, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind })
+    };
+    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    Policies::new(vec![
+        policy("k.*", keyed(rng)),
+        policy("s.gap.*", stream(rng, Behind::Gap)),
+        policy("s.close.*", stream(rng, Behind::Close)),
+    ])
+}
+
+impl Simulation {
+    fn new(mut rng: fastrand::Rng, tally: Tally) -> Self {
+        let config = random_config(&mut rng);
+        let mut world = World::new(config, SLOTS, rng.u64(..));
+        world.log = false;
+        world.net.set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
+        world.net.set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
+        let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);
+        let numbered = (0..40).map(|i| format!("{}.{}.t{i}", ["m", "n"][i % 2], ["x", "y", "z"][i % 3]));
+        let others = ["k.0", "k.1", "k.2", "s.gap.0", "s.gap.1", "s.close.0"].map(str::to_owned);
+        let topics: Vec<String> = topics.chain(numbered).chain(others.clone()).chain(others).collect();
+        let wide = ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*", "k.*", "s.*"]
+            .map(str::to_owned);
+        let patterns = wide.into_iter().chain(topics.iter().cloned()).collect();
+        let clients = rng.usize(4..16);
+        let conduct = (0..clients).map(|_| Conduct::default()).collect();
+        let mut simulation = Self { world, rng, conduct, topics, patterns, draining: false, seq: 0, tally };
+        for _ in 0..clients {
+            simulation.world.dial_to("/ws");
+        }
+        simulation
+    }
+
+    fn step(&mut self) {
+        match self.rng.u32(..1000) {
+            0..300 => self.publish(),
+            300..600 => self.turn(),
+            600..680 => {
+                let ms = self.rng.u64(..150);
+                self.advance(Duration::from_millis(ms));
+            }
+            680..681 => {
+                let ms = self.rng.u64(..15_000);
+                self.advance(Duration::from_millis(ms));
+            }
+            681..682 => self.quiesce(),
+            _ => {
+                let peer = self.rng.usize(..self.conduct.len());
+                self.act(peer);
+            }
+        }
+    }
+
+    /// A turn in which not everything that could happens.
+    fn turn(&mut self) {
+        let us = self.rng.u64(..3000);
+        self.world.pass(us);
+        for _ in 0..self.rng.usize(..4) {
+            self.world.net.step();
+        }
+        let events = self.rng.usize(..8);
+        self.world.turn(events);
+        for peer in 0..self.conduct.len() {
+            if self.world.peers[peer].reading && self.rng.bool() {
+                let max = self.rng.choice([10, 300, usize::MAX]).unwrap();
+                self.world.read(peer, max);
+            }
+        }
+    }
+
+    fn advance(&mut self, duration: Duration) {
+        self.world.advance(duration);
+        self.check_ends();
+        self.check_memory();
+    }
+
+    fn publish(&mut self) {
+        let count = self.rng.usize(1..6);
+        let grouping = if self.rng.u8(..4) == 0 { Grouping::Atomic } else { Grouping::Single };
+        let mut items: Vec<Item> = (0..count).map(|_| self.item()).collect();
+        if self.rng.u8(..6) == 0 {
+            let topic = self.rng.choice(&self.topics).unwrap();
+            if self.world.publisher.lives(topic) {
+                items.push(Item { body: Body::Gone, ..self.world.item(topic, "") });
+            }
+        }
+        self.world.publisher.publish(&items, grouping);
+    }
+
+    fn item(&mut self) -> Item {
+        let pad = "x".repeat(self.rng.usize(..120));
+        let topic = self.rng.choice(&self.topics).unwrap();
+        if topic.starts_with("k.") {
+            let topic = topic.clone();
+            return self.keyed_item(&topic);
+        }
+        let mut item = self.world.item(topic, &format!(r#"{{"n":{},"pad":"{pad}"}}"#, self.rng.u32(..)));
+        if self.rng.bool() {
+            item.ts_us = Some(item.due_us - self.rng.i64(0..2_000_000));
+        }
+        if item.topic.starts_with("s.") {
+            // Now and then one is lost on the way, or comes twice.
+            self.seq += self.rng.choice([1, 1, 1, 1, 1, 1, 0, 3]).unwrap();
+            item.seq = Some(Seq::one(self.seq));
+        }
+        item
+    }
+
+    /// Changes of a few keys, now and then from an empty table or as a whole object.
+    fn keyed_item(&mut self, topic: &str) -> Item {
+        let item = self.world.item(topic, "{}");
+        let count = self.rng.usize(..5);
+        let keys = self.rng.choose_multiple(0..KEYS, count);
+        let value = |rng: &mut fastrand::Rng| "7".repeat(rng.usize(1..30));
+        if self.rng.u8(..10) == 0 {
+            let members = keys.iter().map(|key| format!(r#""k{key}":{}"#, value(&mut self.rng)));
+            let object = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            return Item { body: Body::Data(object.into()), ..item };
+        }
+        let reset = self.rng.u8(..30) == 0;
+        let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
+        for key in keys {
+            match self.rng.u8(..3) {
+                0 => changes.del(&format!("k{key}")).unwrap(),
+                _ => changes.set(&format!("k{key}"), value(&mut self.rng).as_bytes()).unwrap(),
+            }
+        }
+        Item { body: Body::Changes(changes.into()), ..item }
+    }
+
+    fn act(&mut self, peer: usize) {
+        if self.is_over(peer) {
+            return self.redial(peer);
+        }
+        if self.world.peers[peer].leaving || self.world.peers[peer].close.is_some() {
+            return;
+        }
+        match self.rng.u32(..1000) {
+            0..350 => self.subscribe(peer),
+            350..480 => self.unsubscribe(peer),
+            480..560 => self.world.ask(peer, AskedOp::Ping),
+            560..640 => drop(self.world.send_frame(peer, Opcode::Ping, b"are you there")),
+            640..700 => self.garbage(peer),
+            700..780 => {
+                self.tally.stalled += 1;
+                let window = self.rng.usize(..2000);
+                self.world.stall(peer, window);
+            }
+            780..920 => self.world.resume(peer),
+            920..935 => self.world.peers[peer].answers_pings = self.rng.bool(),
+            935..950 => self.violate(peer),
+            950..960 => self.leave(peer),
+            _ => {
+                let window = self.rng.choice([20, 300, usize::MAX]).unwrap();
+                self.world.net.set_window(self.world.peers[peer].conn, window);
+            }
+        }
+        if !self.world.peers[peer].reading {
+            self.conduct[peer].slow_us = self.world.now.mono_us;
+        }
+    }
+
+    fn leave(&mut self, peer: usize) {
+        self.world.peers[peer].leaving = true;
+        match self.rng.u8(..3) {
+            0 => {
+                self.conduct[peer].reset = true;
+                self.world.reset(peer);
+            }
+            1 => {
+                self.conduct[peer].half_closed = true;
+                self.world.net.peer_close(self.world.peers[peer].conn);
+            }
+            _ => {
+                self.conduct[peer].said_goodbye = true;
+                self.world.send_frame(peer, Opcode::Close, &1000u16.to_be_bytes());
+            }
+        }
+    }
+
+    /// A new connection in place of one that is over; it may take up where that one was.
+    fn redial(&mut self, at: usize) {
+        if self.draining {
+            return;
+        }
+        self.note(at);
+        let mut saved = std::mem::take(&mut self.conduct[at].saved);
+        for sub in &self.world.peers[at].model.subs {
+            let patterns = sub.patterns.iter().cloned().collect();
+            saved.push(Saved { name: sub.name.clone(), patterns, version: sub.version });
+        }
+        self.conduct[at] = Conduct::default();
+        self.world.net.peer_forget(self.world.peers[at].conn);
+        let new = self.world.dial_to("/ws");
+        self.world.peers.swap_remove(at);
+        assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
+        if self.rng.bool() {
+            for Saved { name, patterns, version } in saved {
+                let since = Some((EPOCH.to_owned(), version));
+                let interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
+                self.world.ask(at, AskedOp::Subscribe { sub: name, topics: patterns, interval_ms, since });
+            }
+        }
+    }
+
+    fn subscribe(&mut self, peer: usize) {
+        let sub = self.rng.choice(["", "", "one", "two", "three"]).unwrap().to_owned();
+        let mut topics: Vec<String> =
+            (0..self.rng.usize(1..4)).map(|_| self.rng.choice(&self.patterns).unwrap().clone()).collect();
+        topics.sort();
+        topics.dedup();
+        let mut interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
+        if self.rng.u8(..3) == 0 {
+            // Many of one class: they share frames, and those who are slow stand at different positions.
+            topics = vec![self.rng.choice(["*", "s.*"]).unwrap().to_owned()];
+            interval_ms = Some(100);
+        }
+        let model = &self.world.peers[peer].model;
+        let newest = self.world.publisher.version();
+        let mut since = None;
+        if model.asked.is_empty() && self.rng.u8(..3) == 0 {
+            let foreign = "00000000000000ff".to_owned();
+            since = match (model.sub(&sub), self.rng.u8(..4)) {
+                (_, 0) => Some((foreign, newest)),
+                (None, 1) => Some((EPOCH.to_owned(), newest + self.rng.u64(1..50))),
+                (None, _) => Some((EPOCH.to_owned(), newest.saturating_sub(self.rng.u64(..200)))),
+                (Some(held), _) => {
+                    topics = held.patterns.iter().cloned().collect();
+                    Some((EPOCH.to_owned(), held.version))
+                }
+            };
+        }
+        self.world.ask(peer, AskedOp::Subscribe { sub, topics, interval_ms, since });
+    }
+
+    fn unsubscribe(&mut self, peer: usize) {
+        let sub = self.rng.choice(["", "", "one", "two", "three"]).unwrap().to_owned();
+        let held = self.world.peers[peer].model.sub(&sub);
+        let held: Vec<String> = held.map_or_else(Vec::new, |held| held.patterns.iter().cloned().collect());
+        let topics = match self.rng.u8(..4) {
+            0 => None,
+            1 => Some(vec![self.rng.choice(&self.patterns).unwrap().clone()]),
+            _ => self.rng.choice(&held).map(|pattern| vec![pattern.clone()]),
+        };
+        self.world.ask(peer, AskedOp::Unsubscribe { sub, topics });
+    }
+
+    fn garbage(&mut self, peer: usize) {
+        const BAD: [&str; 7] = [
+            "",
+            "nonsense",
+            "[1,2]",
+            r#"{"op":"frobnicate"}"#,
+            r#"{"op":"subscribe","topics":[]}"#,
+            r#"{"op":"subscribe","topics":["a"],"since":"x"}"#,
+            r#"{"op":"unsubscribe","sub":7}"#,
+        ];
+        for _ in 0..if self.rng.u8(..40) == 0 { 30 } else { 1 } {
+            self.conduct[peer].garbage += 1;
+            match self.rng.choice(BAD) {
+                Some(text) if self.rng.bool() => self.world.send_bad(peer, text),
+                _ => self.world.ask(peer, AskedOp::Bad),
+            }
+        }
+    }
+
+    fn violate(&mut self, peer: usize) {
+        let (code, bytes): (u16, &[u8]) = match self.rng.u8(..6) {
+            0 => (1002, &[0x81, 0x01, b'a']),
+            1 => (1002, &[0x81, 0xfe, 0, 5]),
+            2 => (1002, &[0xf1, 0x80, 0, 0, 0, 0]),
+            3 => (1003, &[0x82, 0x80, 0, 0, 0, 0]),
+            4 => (1007, &[0x01, 0x81, 0, 0, 0, 0, 0xff]),
+            _ => (1009, &[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]),
+        };
+        self.world.peers[peer].leaving = true;
+        self.conduct[peer].violation = Some(code);
+        self.world.send_raw(peer, bytes);
+    }
+
+    fn is_over(&self, peer: usize) -> bool {
+        self.world.peers[peer].slot_freed
+    }
+
+    /// How connections ended is what their clients' conduct allows.
+    fn check_ends(&mut self) {
+        for at in 0..self.conduct.len() {
+            let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
+            let now_us = self.world.now.mono_us;
+            if !peer.reading || !peer.answers_pings {
+                conduct.slow_us = now_us;
+            }
+            if let Some((code, reason)) = &peer.close {
+                let fits = match code {
+                    1000 => conduct.said_goodbye,
+                    1001 => self.draining,
+                    4000 => peer.model.subs.is_empty(),
+                    4001 => was_slow(conduct, now_us),
+                    4004 => fell_behind(peer, &self.world.publisher),
+                    4506 => conduct.garbage > 20,
+                    other => conduct.violation == Some(*other),
+                };
+                assert!(fits, "peer {at} was closed with {code} {reason:?}: {:?}", peer.model);
+                continue;
+            }
+            let fits = match self.world.net.peer_end(peer.conn) {
+                PeerEnd::Open => true,
+                PeerEnd::Ended => {
+                    conduct.half_closed || !peer.reading || conduct.violation.is_some() || self.draining
+                }
+                PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us),
+            };
+            assert!(fits || peer.slot_freed, "peer {at} ended without reason: {:?}", peer.model);
+        }
+    }
+
+    fn check_memory(&mut self) {
+        let stats = self.world.shard.stats();
+        let slack = 64 * 12_000 + self.conduct.len() * 12_000;
+        let limit = self.world.config.limits.pinned_bytes + slack;
+        assert!(stats.pinned_bytes as usize <= limit, "{} bytes pinned", stats.pinned_bytes);
+        assert!(self.world.net.open() <= self.conduct.len(), "slots are not given back");
+    }
+
+    /// Everybody reads, nobody publishes: in the end all hold the newest state.
+    fn quiesce(&mut self) {
+        for peer in 0..self.conduct.len() {
+            self.world.resume(peer);
+        }
+        self.advance(LONGEST_INTERVAL + Duration::from_millis(200));
+        for (at, peer) in self.world.peers.iter().enumerate() {
+            if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {
+                assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
+                peer.model.check_newest(&self.world.publisher);
+            }
+        }
+    }
+
+    fn end(mut self) -> Tally {
+        if self.rng.bool() {
+            self.drain();
+        } else {
+            self.quiesce();
+            for peer in 0..self.conduct.len() {
+                if !self.is_over(peer) && !self.world.peers[peer].leaving {
+                    self.leave(peer);
+                }
+            }
+        }
+        let longest = self.world.config.limits.stall + self.world.config.server.drain;
+        self.advance(longest + Duration::from_secs(3));
+        // What was cached for others goes with the next update.
+        self.world.publish("last", "1");
+        let stats = self.world.shard.stats();
+        let left = (stats.sockets, stats.connections, stats.subscriptions, stats.classes, stats.patterns);
+        assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
+        assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
+        assert_eq!((stats.pinned_bytes, self.world.net.held_bytes()), (0, 0), "frames are left");
+        for peer in 0..self.conduct.len() {
+            self.note(peer);
+        }
+        self.tally
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.world.drain();
+        self.advance(self.world.config.server.drain + Duration::from_millis(20));
+        for (at, peer) in self.world.peers.iter().enumerate() {
+            assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
+            if peer.close_code() == Some(1001) {
+                assert!(peer.model.draining, "peer {at} was not told");
+                peer.model.check_newest(&self.world.publisher);
+                self.tally.drained += 1;
+            }
+        }
+    }
+
+    fn note(&mut self, at: usize) {
+        let peer = &self.world.peers[at];
+        let tally = &mut self.tally;
+        tally.batches += peer.model.batches;
+        tally.snapshots += peer.model.snapshots;
+        tally.heartbeats += peer.model.heartbeats;
+        tally.resumed += peer.model.resumed;
+        tally.parts += peer.model.parts;
+        tally.closes += u64::from(peer.close.is_some());
+        tally.resets +=
+            u64::from(self.world.net.peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset);
+    }
+}
+
+/// It missed updates of a stream that closes who does.
+fn fell_behind(peer: &Peer, publisher: &Publisher) -> bool {
+    peer.model
+        .subs
+        .iter()
+        .any(|sub| publisher.overran(|at| sub.matches(&publisher.topics[at].name), sub.version, true))
+}
+
+fn was_slow(conduct: &Conduct, now_us: u64) -> bool {
+    conduct.slow_us > 0 && now_us - conduct.slow_us < 20_000_000
+}
