@@ -41,8 +41,9 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
     let tally = schedule::run(seed, steps, &step);
     println!("seed {seed}, {steps} steps: {tally:?}");
     if steps >= STEPS_DEFAULT {
-        let Tally { batches, snapshots, heartbeats, resumed, parts, closes, resets, drained, stalled } =
-            tally;
+        let Tally {
+            batches, snapshots, heartbeats, resumed, parts, closes, resets, drained, stalled, ..
+        } = tally;
         for (count, least) in [
             (batches, 10_000),
             (snapshots, 1_000),
@@ -53,6 +54,11 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (resets, 20),
             (drained, 20),
             (stalled, 200),
+            (tally.gaps, 100),
+            (tally.lapsed, 5),
+            (tally.skipped, 100),
+            (tally.repeats, 100),
+            (tally.key_tombstones_dropped, 100),
         ] {
             assert!(count >= least, "the schedule has grown too tame: {tally:?}");
         }

@@ -125,7 +125,10 @@ impl Shard {
             // nothing of this epoch yet.
             return self.advance(slot, net, now);
         }
-        if flush.lapsed && self.close_if_lapsed(slot, sub_slot, now) {
+        if flush.lapsed {
+            // Who is not closed, since it is ahead of the class or the topic is forgotten by now, gets a
+            // frame of its own: this one tells a gap.
+            self.close_if_lapsed(slot, sub_slot, now);
             return self.advance(slot, net, now);
         }
         let Some(client) = self.clients[slot as usize].as_mut() else { return };

@@ -72,6 +72,12 @@ pub struct Tally {
     pub resets: u64,
     pub drained: u64,
     pub stalled: u64,
+    /// Gaps told, clients closed for being behind, and what the publisher lost or sent twice.
+    pub gaps: u64,
+    pub lapsed: u64,
+    pub skipped: u64,
+    pub repeats: u64,
+    pub key_tombstones_dropped: u64,
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -480,6 +486,11 @@ impl Simulation {
         let left = (stats.sockets, stats.connections, stats.subscriptions, stats.classes, stats.patterns);
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
+        self.tally.gaps += stats.gaps;
+        self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
+        let counters = self.world.publisher.counters();
+        self.tally.skipped += counters.by_topics.skipped;
+        self.tally.repeats += counters.repeats;
         assert_eq!((stats.pinned_bytes, self.world.net.held_bytes()), (0, 0), "frames are left");
         for peer in 0..self.conduct.len() {
             self.note(peer);
@@ -510,6 +521,7 @@ impl Simulation {
         tally.resumed += peer.model.resumed;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
+        tally.lapsed += u64::from(peer.close_code() == Some(4004));
         tally.resets +=
             u64::from(self.world.net.peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset);
     }
