@@ -22,7 +22,6 @@ use crate::{
         process,
     },
     judge::{
-        catalog::Highest,
         settle::{self, Settled},
         topic::Patterns,
         values::{self, Compared},
@@ -238,7 +237,10 @@ impl Run {
     }
 
     /// What the gateway has of its `topics` that somebody subscribed to.
-    fn values(&self, topics: Option<&BTreeMap<String, u64>>) -> Result<HashMap<String, Highest>, String> {
+    fn values(
+        &self,
+        topics: Option<&BTreeMap<String, u64>>,
+    ) -> Result<HashMap<String, values::Fetched>, String> {
         let Some((admin, topics)) = self.args.admin.as_ref().zip(topics) else { return Ok(HashMap::new()) };
         let patterns: Vec<Patterns> = self.args.groups.iter().map(|group| Patterns::new(group)).collect();
         let wanted = |topic: &&str| patterns.iter().any(|patterns| patterns.matches(topic));

@@ -105,6 +105,8 @@ pub struct Client {
     pub discarded: u32,
     /// Changes of statuses that it was told of, or that do not concern it.
     pub told: u64,
+    /// It was told what was not live when it subscribed first.
+    pub greeted: bool,
 }
 
 impl Client {
@@ -132,6 +134,7 @@ impl Client {
             moved_us: now_us,
             discarded: 0,
             told: 0,
+            greeted: false,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -26,7 +27,7 @@ const CHUNK: usize = 1000;
 const GAP_US: i64 = 1_000_000;
 
 /// Who says it. Each speaks for itself: a publisher's word does not end a source's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// By place in the configuration.
     Source(usize),
@@ -76,7 +77,6 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Book {
     entries: BTreeMap<(Origin, Topics), Entry>,
-    ids: u64,
     /// By inbox: changes that found no room.
     waiting: Vec<VecDeque<Arc<Change>>>,
     /// Topics of an earlier run, and the chunks that tell of them.
@@ -148,23 +148,24 @@ impl Health {
         }
         let status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
         let id = match known {
-            Some(entry) if entry.status.state == state && *entry.status.reason == *reason => {
-                entry.ends_us = None;
+            Some(entry) if entry.status.state == state && state == State::Stale => {
+                // Since when it is stale stays, and another reason alone is not told again.
+                (entry.status.reason, entry.ends_us) = (reason.into(), None);
                 return Ok(());
             }
             Some(entry) => {
                 (entry.status, entry.ends_us) = (status.clone(), None);
                 entry.id
             }
-            None if count >= self.max => {
+            // That a source is dead is told whatever publishers say.
+            None if count >= self.max && !matches!(origin, Origin::Source(_)) => {
                 book.counters.refused += 1;
                 return Err(Full { max: self.max });
             }
             None => {
-                book.ids += 1;
-                let entry = Entry { id: book.ids, status: status.clone(), ends_us: None };
-                book.entries.insert(key, entry);
-                book.ids
+                let id = id_of(&key);
+                book.entries.insert(key, Entry { id, status: status.clone(), ends_us: None });
+                id
             }
         };
         self.tell(&mut book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
@@ -197,8 +198,8 @@ impl Health {
     pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
         let mut book = self.book();
         for names in topics.chunks(CHUNK).take(self.max) {
-            book.ids += 1;
-            let (id, at) = (book.ids, book.chunks.len());
+            let at = book.chunks.len();
+            let id = id_of(&("restored", at));
             book.restored.extend(names.iter().map(|name| (name.clone(), at)));
             let left = names.iter().cloned().collect();
             let chunk = Chunk { id, since_us: now_us, left, confirmed: Vec::new() };
@@ -285,6 +286,13 @@ impl Health {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("telling never panics")
     }
+}
+
+/// The same whenever the same is said again, so that who is slow is told the newest only.
+fn id_of(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Looks after sources and topics for good.

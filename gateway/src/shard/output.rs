@@ -80,15 +80,16 @@ impl Shard {
                     if client.peer_done {
                         return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
                     }
+                    // First, or a client that is always behind on its values never hears that they are stale.
+                    if let Some(bytes) = self.owed_status(slot) {
+                        self.stats.frames_out += 1;
+                        return self.send(slot, bytes, net, now);
+                    }
                     if let Some(bytes) = self.owed(slot, now) {
                         self.stats.catchups_out += 1;
                         return self.send(slot, bytes, net, now);
                     }
                     if self.at(slot).phase == Phase::Open {
-                        if let Some(bytes) = self.owed_status(slot) {
-                            self.stats.frames_out += 1;
-                            return self.send(slot, bytes, net, now);
-                        }
                         return;
                     }
                 }

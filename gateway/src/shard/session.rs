@@ -238,7 +238,7 @@ impl Shard {
         class.map_or_else(Vec::new, |class| self.fanout.classes.get(class).key.patterns.to_vec())
     }
 
-    fn pattern_texts(&self, class: ClassId) -> Vec<String> {
+    pub(super) fn pattern_texts(&self, class: ClassId) -> Vec<String> {
         self.fanout.classes.get(class).key.patterns.iter().map(|p| self.fanout.pattern_text(*p)).collect()
     }
 

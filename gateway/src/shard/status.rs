@@ -5,7 +5,7 @@ use ring::Sockets;
 
 use super::Shard;
 use crate::{
-    client::Phase,
+    client::{Client, Phase},
     clock::Now,
     status::{Change, Status},
 };
@@ -33,9 +33,10 @@ struct Held {
     at: u64,
     before: u64,
     change: Change,
-    /// Of `change.news` and `change.missed`, encoded once for everyone.
+    /// Of `change.news`, `change.missed` and `change.left`, encoded once for everyone.
     news: Bytes,
     missed: Bytes,
+    left: Option<Bytes>,
 }
 
 impl Statuses {
@@ -50,7 +51,8 @@ impl Statuses {
         let before = known.map(|i| self.held.remove(i).at).unwrap_or(0);
         let news = change.news.frame();
         let missed = if change.missed == change.news { news.clone() } else { change.missed.frame() };
-        self.held.push(Held { at: self.changes, before, change, news, missed });
+        let left = change.left.as_ref().map(Status::frame);
+        self.held.push(Held { at: self.changes, before, change, news, missed, left });
         self.live = self.held.iter().filter(|held| held.change.left.is_none()).count();
         while self.live > self.max {
             let oldest = self.held.iter().position(|held| held.change.left.is_none());
@@ -85,43 +87,61 @@ impl Shard {
         self.statuses.walk.is_some()
     }
 
-    /// The next change that concerns a client which was not told of it.
+    /// The next change that concerns a client which was not told of it. Who was told nothing yet is told
+    /// what is not live.
     pub(super) fn owed_status(&mut self, slot: u32) -> Option<Bytes> {
-        let told = self.at(slot).told;
-        if told == self.statuses.changes {
+        let changes = self.statuses.changes;
+        let client = self.clients[slot as usize].as_ref()?;
+        if client.subs.is_empty() {
             return None;
         }
-        let client = self.clients[slot as usize].as_ref()?;
-        let mut told = told;
-        let mut frame = None;
-        for held in self.statuses.held.iter().filter(|held| held.at > client.told) {
-            told = held.at;
-            let mut classes = client.subs.iter().map(|sub| sub.class);
-            if classes.any(|class| self.fanout.any_pattern(class, |key| held.change.missed.concerns(key))) {
-                frame =
-                    Some(if client.told >= held.before { held.news.clone() } else { held.missed.clone() });
-                break;
-            }
+        if client.told == changes {
+            self.at(slot).greeted = true;
+            return None;
         }
-        let told = if frame.is_some() { told } else { self.statuses.changes };
-        self.at(slot).told = told;
-        frame
+        let held = &self.statuses.held;
+        let unseen = &held[held.partition_point(|held| held.at <= client.told)..];
+        let owed = unseen.iter().find_map(|held| Some((held.at, self.frame_of(held, client)?)));
+        self.at(slot).told = owed.as_ref().map_or(changes, |(at, _)| *at);
+        let greeted = owed.is_none() || self.at(slot).greeted;
+        self.at(slot).greeted = greeted;
+        owed.map(|(_, frame)| frame)
     }
 
-    /// After `subscribed` and what follows it: the topics of `patterns` that are not live.
+    /// What a client has to be told of a change, if anything.
+    fn frame_of(&self, held: &Held, client: &Client) -> Option<Bytes> {
+        let status = match (&held.change.left, client.greeted) {
+            (Some(left), false) => left,
+            (None, false) if client.told < held.before || held.before == 0 => return None,
+            // It was told of that one while it was greeted.
+            _ => &held.change.missed,
+        };
+        let mut classes = client.subs.iter().map(|sub| sub.class);
+        if !classes.any(|class| self.fanout.any_pattern(class, |key| status.concerns(key))) {
+            return None;
+        }
+        if client.greeted || held.change.left.is_none() {
+            return Some(if client.told >= held.before { held.news.clone() } else { held.missed.clone() });
+        }
+        if let Some(left) = held.left.as_ref().filter(|_| status.topics.len() == 1) {
+            return Some(left.clone());
+        }
+        // Of several topics only those that concern the client.
+        let mut patterns = Vec::new();
+        client.subs.iter().for_each(|sub| patterns.extend(self.pattern_texts(sub.class)));
+        status.frame_for(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// After `subscribed` and what follows it: the topics of `patterns` that are not live. Of a first
+    /// subscription [`Shard::owed_status`] tells it.
     pub(super) fn answer_statuses(&mut self, slot: u32, patterns: &[String]) {
+        if self.at(slot).phase != Phase::Open || !self.at(slot).greeted {
+            return;
+        }
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         let frames: Vec<Bytes> =
             self.statuses.left().filter_map(|status| status.frame_for(&patterns)).collect();
         self.stats.frames_out += frames.len() as u64;
-        let changes = self.statuses.changes;
-        let client = self.at(slot);
-        if client.phase != Phase::Open {
-            return;
-        }
-        if client.subs.len() == 1 && client.told == 0 {
-            client.told = changes;
-        }
-        frames.into_iter().for_each(|frame| client.queue(frame));
+        frames.into_iter().for_each(|frame| self.at(slot).queue(frame));
     }
 }

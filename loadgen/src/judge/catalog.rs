@@ -47,6 +47,9 @@ pub struct Highest {
     pub value: u64,
 }
 
+/// Stands for the value of a keyed topic: tables are compared by themselves.
+pub const KEYED: u64 = u64::MAX;
+
 /// Tells values apart: the same for the same `data` on every thread, `None` being that of a `gone`.
 /// Clients hold only `v`, but each frame is parsed once for all that received the same bytes, so
 /// what is noted here of a `v` is what all of them were given under it.

@@ -5,7 +5,10 @@ use std::{borrow::Cow, rc::Rc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::judge::catalog::{Catalog, fingerprint};
+use crate::judge::{
+    catalog::{Catalog, KEYED, fingerprint},
+    table::{self, Delta, Members, Text},
+};
 
 /// One message, as far as it concerns a subscriber.
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ pub struct Frame {
     /// Present in a snapshot that begins another life of the gateway.
     pub epoch: Option<u64>,
     pub updates: Vec<Update>,
+    /// Of those that change tables.
+    deltas: Vec<Delta>,
     /// Our own atomic groups that are touched, each once.
     pub groups: Vec<u32>,
     /// Promises that the frame breaks all by itself.
@@ -72,6 +77,15 @@ pub struct Update {
     pub ts: u64,
     /// The number that all members of an atomic group share; 0: none.
     pub g: u64,
+    /// Its place among the frame's deltas, from 1; 0: none.
+    delta: u32,
+}
+
+impl Frame {
+    /// What an update of it does to a table; `None`: it is not of a keyed topic.
+    pub fn delta(&self, update: &Update) -> Option<&Delta> {
+        self.deltas.get((update.delta as usize).checked_sub(1)?)
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,6 +117,22 @@ struct WireUpdate<'a> {
     gone: bool,
     gap: Option<u32>,
     data: Option<&'a RawValue>,
+    #[serde(default)]
+    reset: bool,
+    set: Option<Members>,
+    #[serde(borrow)]
+    del: Option<Vec<Text<'a>>>,
+}
+
+impl WireUpdate<'_> {
+    fn delta(&mut self) -> Option<Delta> {
+        if self.set.is_none() && self.del.is_none() && !self.reset {
+            return None;
+        }
+        let set = self.set.take().unwrap_or_default().0;
+        let del = self.del.iter().flatten().map(|Text(text)| table::key(text)).collect();
+        Some(Delta { reset: self.reset, set, del })
+    }
 }
 
 #[derive(Deserialize)]
@@ -148,7 +178,7 @@ fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Messa
                 catalog.entered(epoch);
             }
             let updates = wire.updates.ok_or_else(|| format!("{} without updates", wire.op))?;
-            fill(&mut frame, &updates, catalog, frame_epoch(wire.epoch.as_deref(), epoch)?);
+            fill(&mut frame, updates, catalog, frame_epoch(wire.epoch.as_deref(), epoch)?);
             Message::Frame(Rc::new(frame))
         }
         "error" => Message::Error {
@@ -170,12 +200,12 @@ fn frame_epoch(own: Option<&str>, clients: u64) -> Result<u64, String> {
     own.map_or(Ok(clients), parse_epoch)
 }
 
-fn fill(frame: &mut Frame, updates: &[WireUpdate<'_>], catalog: &mut Catalog, epoch: u64) {
+fn fill(frame: &mut Frame, updates: Vec<WireUpdate<'_>>, catalog: &mut Catalog, epoch: u64) {
     if frame.from > frame.version {
         frame.flaws.push("batch whose from is above its version");
     }
     frame.updates.reserve_exact(updates.len());
-    for update in updates {
+    for mut update in updates {
         let place = match catalog.place(&update.topic) {
             Ok(place) => place,
             Err(flaw) => {
@@ -192,10 +222,16 @@ fn fill(frame: &mut Frame, updates: &[WireUpdate<'_>], catalog: &mut Catalog, ep
             }
             (None, _) => 0,
         };
-        let value = fingerprint(update.data.map(RawValue::get).filter(|_| !update.gone));
+        let delta = update.delta();
+        let value = match &delta {
+            // What stands in it depends on where its reader stood.
+            Some(_) => KEYED,
+            None => fingerprint(update.data.map(RawValue::get).filter(|_| !update.gone)),
+        };
         if !catalog.saw(place.word, update.v, value, epoch) {
             frame.flaws.push("two values under one v");
         }
+        frame.deltas.extend(delta);
         frame.updates.push(Update {
             word: place.word,
             gone: update.gone,
@@ -204,6 +240,7 @@ fn fill(frame: &mut Frame, updates: &[WireUpdate<'_>], catalog: &mut Catalog, ep
             v: update.v,
             ts: update.ts,
             g,
+            delta: if value == KEYED { frame.deltas.len() as u32 } else { 0 },
         });
     }
 }

@@ -15,11 +15,13 @@ use std::{collections::BTreeMap, rc::Rc};
 use catalog::{Catalog, Word};
 use message::{Frame, Subscribed, Update};
 use row::Row;
+use table::Tables;
 
 pub mod catalog;
 pub mod message;
 pub mod row;
 pub mod settle;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod topic;
@@ -86,6 +88,8 @@ struct Rare {
     parts: Vec<Rc<Frame>>,
     /// What the last batch that was counted as lost should have brought: positions from, to.
     hole: Option<(u64, u64)>,
+    /// Of keyed topics.
+    tables: Tables,
 }
 
 /// What became of a frame.
@@ -138,7 +142,9 @@ impl Subscription {
     pub fn disconnected(&mut self, keep: bool) {
         if keep {
             self.stage = Stage::Asked;
-            self.rare = None;
+            if let Some(rare) = &mut self.rare {
+                (rare.parts, rare.hole) = (Vec::new(), None);
+            }
         } else {
             *self = self.emptied();
         }
@@ -163,6 +169,12 @@ impl Subscription {
 
     pub fn snapshot_at(&self) -> u64 {
         self.snapshot_at
+    }
+
+    /// Words of keyed topics with the `v` held and the sum of the table.
+    pub fn tables(&self) -> Vec<(u32, u64, u64)> {
+        let sums = self.rare.iter().flat_map(|rare| rare.tables.sums());
+        sums.filter_map(|(word, sum)| Some((word, self.held.get(word)?.0, sum))).collect()
     }
 
     pub fn held(&self) -> &Row {
@@ -228,7 +240,7 @@ impl Subscription {
         };
         let first = std::mem::replace(&mut self.stage, Stage::Live);
         let conflated = if frame.snapshot {
-            self.apply_snapshot(parts, first, faults);
+            self.apply_snapshot(parts, first, catalog, faults);
             0
         } else {
             self.apply_batch(parts, first, catalog, faults, fresh)
@@ -238,7 +250,7 @@ impl Subscription {
         Applied::Whole(Whole { snapshot: frame.snapshot, first, oldest: frame.oldest, conflated })
     }
 
-    fn apply_snapshot(&mut self, parts: &[Rc<Frame>], first: Stage, faults: &mut Faults) {
+    fn apply_snapshot(&mut self, parts: &[Rc<Frame>], first: Stage, catalog: &Catalog, faults: &mut Faults) {
         let last = &parts[parts.len() - 1];
         if let Some(epoch) = last.epoch
             && epoch != self.epoch
@@ -252,17 +264,28 @@ impl Subscription {
         }
         let emptied = self.held.emptied();
         let before = std::mem::replace(&mut self.held, emptied);
-        for update in parts.iter().flat_map(|part| &part.updates) {
+        if let Some(rare) = &mut self.rare {
+            rare.tables.clear();
+        }
+        for (part, update) in updates(parts) {
             if update.v < before.get(update.word).map_or(0, |(v, _)| v) {
                 faults.reordered += 1;
             }
-            if self.held.get(update.word).is_some() {
-                faults.violation("a topic twice in one snapshot");
+            match self.held.get(update.word) {
+                Some((v, _)) if catalog.word(update.word) == Word::Stream && update.v > v => {}
+                Some(_) if catalog.word(update.word) == Word::Stream => {
+                    faults.violation("a stream's history out of order");
+                }
+                Some(_) => faults.violation("a topic twice in one snapshot"),
+                None => {}
+            }
+            if part.delta(update).is_some_and(|delta| !delta.reset) {
+                faults.violation("a table in a snapshot without reset");
             }
             if update.gone {
                 faults.violation("a removed topic in a snapshot");
             }
-            self.hold(update);
+            self.hold(part, update);
         }
         self.position = last.version;
         self.snapshot_at = last.version;
@@ -312,7 +335,7 @@ impl Subscription {
         }
         let overlaps = last.from != self.position;
         let mut conflated = 0;
-        for update in parts.iter().flat_map(|part| &part.updates) {
+        for (part, update) in updates(parts) {
             let (v, known) = self.held.get(update.word).map_or((0, false), |(v, _)| (v, true));
             if update.v <= v {
                 match update.v == v {
@@ -329,7 +352,7 @@ impl Subscription {
                 faults.violation("oldest later than an update's ts");
             }
             fresh(update.ts);
-            self.hold(update);
+            self.hold(part, update);
         }
         self.position = self.position.max(last.version);
         conflated
@@ -349,7 +372,12 @@ impl Subscription {
         Some(to - from)
     }
 
-    fn hold(&mut self, update: &Update) {
+    fn hold(&mut self, part: &Frame, update: &Update) {
+        if let Some(delta) = part.delta(update) {
+            self.rare.get_or_insert_default().tables.apply(update.word, delta);
+        } else if let (Some(rare), true) = (&mut self.rare, update.gone) {
+            rare.tables.remove(update.word);
+        }
         self.held.set(update.word, update.v, update.gone);
         if update.own {
             self.held.set(update.word + 1, if update.gone { 0 } else { update.g }, false);
@@ -385,6 +413,10 @@ fn step(update: &Update, v: u64, catalog: &Catalog, faults: &mut Faults) -> u64 
     let told = u64::from(update.gap.unwrap_or_default());
     faults.lost += missing.saturating_sub(told);
     missing.min(told)
+}
+
+fn updates(parts: &[Rc<Frame>]) -> impl Iterator<Item = (&Frame, &Update)> {
+    parts.iter().flat_map(|part| part.updates.iter().map(move |update| (&**part, update)))
 }
 
 fn same_whole(first: &Frame, next: &Frame) -> bool {

@@ -240,7 +240,15 @@ mod tests {
     };
 
     fn client(position: u64, snapshot_at: u64, held: &[u64]) -> Final {
-        Final { index: 0, group: 0, epoch: 1, position, snapshot_at, held: Row::Dense(held.to_vec()) }
+        Final {
+            index: 0,
+            group: 0,
+            epoch: 1,
+            position,
+            snapshot_at,
+            held: Row::Dense(held.to_vec()),
+            tables: Vec::new(),
+        }
     }
 
     /// Topics a (word 0) and b (word 1) with the highest `v` at the window's end.

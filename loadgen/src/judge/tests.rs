@@ -423,3 +423,36 @@ fn topics_of_ones_own_are_judged_like_all_topics() {
     let Row::Sparse(entries) = court.subscription.held() else { panic!("dense after a snapshot") };
     assert_eq!(entries.len(), 1);
 }
+
+fn book(v: u64, members: &str) -> String {
+    format!(r#"{{"topic":"book","v":{v},"ts":150,{members}}}"#)
+}
+
+#[test]
+fn tables_are_held_key_by_key_over_snapshots_batches_resets_and_repeats() {
+    let mut court = Court::new();
+    court.subscribed(10);
+    court.take(&snapshot(10, &book(3, r#""reset":true,"set":{"a":1,"b":2}"#)));
+    court.take(&batch(10, 12, &book(5, r#""set":{"b":3,"c":4},"del":["a"]"#)));
+    // A repeat after an overlap changes nothing.
+    court.take(&batch(9, 13, &book(5, r#""set":{"b":9}"#)));
+    let sum = |json: &str| serde_json::from_str::<table::Members>(json).unwrap().sum();
+    let tables = court.subscription.tables();
+    assert_eq!((tables[0].1, tables[0].2), (5, sum(r#"{"c":4,"b":3}"#)));
+    court.take(&batch(13, 14, &book(6, r#""reset":true,"set":{"z":1}"#)));
+    assert_eq!(court.subscription.tables()[0].2, sum(r#"{"z":1}"#));
+    court.subscription.disconnected(true);
+    assert_eq!(court.subscription.tables().len(), 1, "what is held is resumed from");
+    assert_eq!(court.counts(), [0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_table_in_a_snapshot_is_whole_and_a_streams_history_is_in_order() {
+    let mut court = Court::new();
+    court.subscribed(10);
+    let trade = |v: u64| format!(r#"{{"topic":"trade.x","v":{v},"ts":150,"data":1}}"#);
+    let updates = [book(3, r#""set":{"a":1}"#), trade(4), trade(5), trade(5)].join(",");
+    court.take(&snapshot(10, &updates));
+    let told: Vec<_> = court.faults.violations.keys().copied().collect();
+    assert_eq!(told, ["a stream's history out of order", "a table in a snapshot without reset"]);
+}

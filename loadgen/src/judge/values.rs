@@ -13,7 +13,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::catalog::{Highest, fingerprint};
+use super::{
+    catalog::{Highest, KEYED, fingerprint},
+    table::Members,
+};
 use crate::{
     http::{self, Http},
     url::Url,
@@ -34,11 +37,21 @@ pub struct Compared {
     pub differ: u64,
     /// Topics whose `v` was the gateway's, so that the values could be compared.
     pub with_gateway: u64,
+    /// Clients' tables of keyed topics that were compared with another client's or the gateway's.
+    pub tables: u64,
     pub examples: Vec<String>,
 }
 
+/// What the gateway has of a topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched {
+    pub highest: Highest,
+    /// The sum of its members, where it is an object.
+    pub table: Option<u64>,
+}
+
 /// What the gateway has of `topics` now. Some may be gone meanwhile.
-pub fn fetch(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, Highest>> {
+pub fn fetch(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, Fetched>> {
     #[derive(Deserialize)]
     struct Item<'a> {
         v: u64,
@@ -57,8 +70,9 @@ pub fn fetch(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, Highest
             let answer = http.answer()?;
             if answer.status == 200 {
                 let item: Item<'_> = serde_json::from_slice(&answer.body)?;
-                let value = fingerprint(Some(item.data.get()));
-                values.insert((*topic).to_owned(), Highest { v: item.v, value });
+                let highest = Highest { v: item.v, value: fingerprint(Some(item.data.get())) };
+                let table = serde_json::from_str(item.data.get()).ok().map(|members: Members| members.sum());
+                values.insert((*topic).to_owned(), Fetched { highest, table });
             }
         }
     }
@@ -66,7 +80,7 @@ pub fn fetch(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, Highest
 }
 
 /// Compares what the threads of `outcomes` saw in `epoch` with each other and with `gateway`.
-pub fn compare(outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<String, Highest>) -> Compared {
+pub fn compare(outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<String, Fetched>) -> Compared {
     let mut compared = Compared::default();
     let mut seen: HashMap<&str, Highest> = HashMap::new();
     let catalogs = outcomes.iter().flat_map(|outcome| &outcome.at_last);
@@ -84,15 +98,47 @@ pub fn compare(outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<Strin
         }
     }
     for (topic, theirs) in gateway {
-        if let Some(ours) = seen.get(&**topic) {
-            compared.with_gateway += u64::from(ours.v == theirs.v);
-            compared.count(topic, *ours, *theirs, "the gateway");
+        if let Some(ours) = seen.get(&**topic).filter(|ours| ours.value != KEYED) {
+            compared.with_gateway += u64::from(ours.v == theirs.highest.v);
+            compared.count(topic, *ours, theirs.highest, "the gateway");
         }
     }
+    compared.tables(outcomes, epoch, gateway);
     compared
 }
 
 impl Compared {
+    /// Tables of the same topic at the same `v` hold the same, at every client and at the gateway.
+    fn tables(&mut self, outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<String, Fetched>) {
+        let mut sums: HashMap<(&str, u64), (u64, &str)> = HashMap::new();
+        for (topic, fetched) in gateway {
+            if let Some(sum) = fetched.table {
+                sums.insert((topic, fetched.highest.v), (sum, "the gateway"));
+            }
+        }
+        for outcome in outcomes {
+            let names: Vec<HashMap<u32, &str>> = outcome
+                .at_last
+                .iter()
+                .map(|known| known.topics.iter().map(|(topic, word, _)| (*word, &**topic)).collect())
+                .collect();
+            for client in outcome.clients.iter().filter(|client| Some(client.epoch) == epoch) {
+                for (word, v, sum) in &client.tables {
+                    let Some(topic) = names[usize::from(client.group)].get(word) else { continue };
+                    let (other, whose) = match sums.entry((topic, *v)) {
+                        Entry::Vacant(vacant) => {
+                            vacant.insert((*sum, "another client"));
+                            continue;
+                        }
+                        Entry::Occupied(known) => *known.get(),
+                    };
+                    self.tables += 1;
+                    self.count(topic, Highest { v: *v, value: *sum }, Highest { v: *v, value: other }, whose);
+                }
+            }
+        }
+    }
+
     fn count(&mut self, topic: &str, ours: Highest, theirs: Highest, whose: &str) {
         if ours.v != theirs.v || ours.value == theirs.value {
             return;
@@ -107,7 +153,11 @@ impl Compared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tally::Tally, worker::Known};
+    use crate::{
+        judge::row::Row,
+        tally::Tally,
+        worker::{Final, Known},
+    };
 
     fn outcome(topic: &str, v: u64, data: &str) -> Outcome {
         let highest = Highest { v, value: fingerprint(Some(data)) };
@@ -115,8 +165,9 @@ mod tests {
         Outcome { tally: Tally::default(), clients: Vec::new(), at_end: Vec::new(), at_last: vec![known] }
     }
 
-    fn gateway(v: u64, data: &str) -> HashMap<String, Highest> {
-        HashMap::from([("a".to_owned(), Highest { v, value: fingerprint(Some(data)) })])
+    fn gateway(v: u64, data: &str) -> HashMap<String, Fetched> {
+        let highest = Highest { v, value: fingerprint(Some(data)) };
+        HashMap::from([("a".to_owned(), Fetched { highest, table: None })])
     }
 
     #[test]
@@ -134,6 +185,37 @@ mod tests {
         assert_eq!((compare(gateway(5, "1")).differ, compare(gateway(5, "1")).with_gateway), (0, 1));
         assert_eq!((compare(gateway(5, "1.0")).differ, compare(gateway(5, "1.0")).with_gateway), (1, 1));
         assert_eq!((compare(gateway(6, "2")).differ, compare(gateway(6, "2")).with_gateway), (0, 0));
+    }
+
+    #[test]
+    fn tables_at_the_same_v_must_be_the_same_everywhere() {
+        let client = |v, sum| Final {
+            index: 0,
+            group: 0,
+            epoch: 7,
+            position: 1,
+            snapshot_at: 1,
+            held: Row::default(),
+            tables: vec![(0, v, sum)],
+        };
+        let mut outcome = outcome("a", 5, "1");
+        outcome.at_last[0].topics[0].2.value = KEYED;
+        let mut compared = |clients, gateway: HashMap<String, Fetched>| {
+            outcome.clients = clients;
+            let compared = compare(std::slice::from_ref(&outcome), Some(7), &gateway);
+            (compared.tables, compared.differ)
+        };
+        assert_eq!(compared(vec![client(5, 1), client(5, 1), client(4, 9)], HashMap::new()), (1, 0));
+        assert_eq!(compared(vec![client(5, 1), client(5, 2)], HashMap::new()), (1, 1));
+        let gateway = |json: &str| {
+            let mut gateway = gateway(5, json);
+            let sum = serde_json::from_str::<Members>(json).unwrap().sum();
+            gateway.get_mut("a").unwrap().table = Some(sum);
+            (gateway, sum)
+        };
+        let (held, sum) = gateway(r#"{"k":1}"#);
+        assert_eq!(compared(vec![client(5, sum)], held.clone()), (1, 0));
+        assert_eq!(compared(vec![client(5, sum + 1), client(6, 3)], held), (1, 1));
     }
 
     #[test]

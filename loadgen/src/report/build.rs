@@ -69,6 +69,7 @@ fn figures(results: &Results) -> Report {
             lost: results.settled.lost,
             differ: results.compared.differ,
             gateway_values: results.compared.with_gateway,
+            tables: results.compared.tables,
         },
         publish: Publish {
             accepted: published.accepted,

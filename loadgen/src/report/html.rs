@@ -193,6 +193,7 @@ fn tables(out: &mut String, report: &Report) {
         ("conflated (as it should be)", updates.conflated),
         ("final values compared", report.r#final.values),
         ("final values compared with the gateway's", report.r#final.gateway_values),
+        ("tables compared key by key", report.r#final.tables),
         ("final values that differ", report.r#final.differ),
         ("connections failed", report.connections.failed),
         ("connections closed by the server", report.connections.closed),

@@ -206,6 +206,10 @@ pub struct Final {
     pub differ: u64,
     /// Topics that could be compared with the gateway's own value: those that had not moved on.
     pub gateway_values: u64,
+    /// Clients' tables of keyed topics that were compared, key by key, with another client's or the
+    /// gateway's of the same `v`; those that differ are in `differ`.
+    #[serde(default)]
+    pub tables: u64,
 }
 
 /// Atomic groups of `--publish`, over the whole run.

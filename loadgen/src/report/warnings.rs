@@ -1,6 +1,7 @@
 //! What makes a report doubtful, each with a remedy.
 
 use super::Report;
+use crate::judge::table;
 
 /// A thread that is busier has no room left for bursts.
 const THREAD_PERCENT_MAX: f64 = 85.0;
@@ -23,6 +24,13 @@ pub fn of(report: &Report, metrics_error: Option<&str>, unanswered: Option<&str>
         warnings.push(format!(
             "the final values were compared among clients only ({error}); was the gateway gone at the end, \
              or is --admin not its admin listener?"
+        ));
+    }
+    if table::were_too_many() {
+        warnings.push(format!(
+            "tables of keyed topics were not compared: together they have more than {} keys; \
+             take fewer connections or topics",
+            table::KEYS_MAX
         ));
     }
     if report.run.interrupted {

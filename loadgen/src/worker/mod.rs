@@ -83,6 +83,8 @@ pub struct Final {
     pub snapshot_at: u64,
     /// By the words of its catalog.
     pub held: Row,
+    /// Of keyed topics: word, `v` and sum of the table.
+    pub tables: Vec<(u32, u64, u64)>,
 }
 
 /// A list of patterns and what was seen of it.
@@ -197,6 +199,7 @@ impl Worker {
             epoch: client.subscription.epoch(),
             position: client.subscription.position(),
             snapshot_at: client.subscription.snapshot_at(),
+            tables: client.subscription.tables(),
             held: client.subscription.into_held(),
         });
         Ok(Outcome { tally: self.tally, clients: clients.collect(), at_end, at_last })

@@ -1,0 +1,193 @@
+//! Keyed topics: what a client's tables hold, key by key, as far as two of them have to be told apart.
+//!
+//! A key and a value are each held as a hash, 16 bytes a key and a little more; the sum over a table is
+//! the same for the same keys and values in any order, so that tables of thousands of clients are
+//! compared by a number each.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// Keys of all tables of the process. Beyond, tables are not judged, and the report says so.
+pub const KEYS_MAX: u64 = 50_000_000;
+
+static KEYS: AtomicU64 = AtomicU64::new(0);
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// Whether there were more than [`KEYS_MAX`] keys.
+pub fn were_too_many() -> bool {
+    OVER.load(Relaxed)
+}
+
+/// What an update does to a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    pub reset: bool,
+    /// Hashes of keys and their values.
+    pub set: Vec<(u64, u64)>,
+    pub del: Vec<u64>,
+}
+
+/// By the words of the client's catalog.
+#[derive(Debug, Default)]
+pub struct Tables(BTreeMap<u32, Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    keys: HashMap<u64, u64>,
+    sum: u64,
+}
+
+impl Tables {
+    pub fn apply(&mut self, word: u32, delta: &Delta) {
+        if were_too_many() {
+            return self.0.clear();
+        }
+        let table = self.0.entry(word).or_default();
+        let before = table.keys.len();
+        if delta.reset {
+            (table.keys, table.sum) = (HashMap::new(), 0);
+        }
+        for key in &delta.del {
+            if let Some(value) = table.keys.remove(key) {
+                table.sum = table.sum.wrapping_sub(mix(*key, value));
+            }
+        }
+        for (key, value) in &delta.set {
+            if let Some(old) = table.keys.insert(*key, *value) {
+                table.sum = table.sum.wrapping_sub(mix(*key, old));
+            }
+            table.sum = table.sum.wrapping_add(mix(*key, *value));
+        }
+        let grown = (table.keys.len() as u64).wrapping_sub(before as u64);
+        if KEYS.fetch_add(grown, Relaxed).wrapping_add(grown) > KEYS_MAX {
+            OVER.store(true, Relaxed);
+        }
+    }
+
+    pub fn remove(&mut self, word: u32) {
+        if let Some(table) = self.0.remove(&word) {
+            KEYS.fetch_sub(table.keys.len() as u64, Relaxed);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        while let Some((&word, _)) = self.0.first_key_value() {
+            self.remove(word);
+        }
+    }
+
+    /// Words with their tables' sums.
+    pub fn sums(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.0.iter().map(|(word, table)| (*word, table.sum))
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn mix(key: u64, value: u64) -> u64 {
+    hash(&(key, value))
+}
+
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Of a key, unescaped.
+pub fn key(text: &str) -> u64 {
+    hash(&text)
+}
+
+/// An object's members as hashes: of a key its text, of a value its bytes.
+#[derive(Debug, Default)]
+pub struct Members(pub Vec<(u64, u64)>);
+
+impl Members {
+    /// What [`Tables::sums`] gives of a table that holds just these.
+    pub fn sum(&self) -> u64 {
+        // Of a key given twice the last value counts.
+        let last: HashMap<u64, u64> = self.0.iter().copied().collect();
+        last.iter().fold(0, |sum: u64, (key, value)| sum.wrapping_add(mix(*key, *value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of keys and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(text), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    members.push((key(&text), hash(&value.get())));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
+/// serde borrows a text only where it is told to.
+#[derive(Debug, Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(json: &str) -> Members {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn sum(deltas: &[(bool, &str, &[&str])]) -> u64 {
+        let mut tables = Tables::default();
+        for (reset, set, del) in deltas {
+            let del = del.iter().map(|text| key(text)).collect();
+            tables.apply(3, &Delta { reset: *reset, set: members(set).0, del });
+        }
+        tables.sums().next().unwrap().1
+    }
+
+    #[test]
+    fn the_same_table_has_the_same_sum_however_it_came_about() {
+        let whole = members(r#"{"a":1,"b":{"x":2}}"#).sum();
+        assert_eq!(sum(&[(true, r#"{"b":{"x":2},"a":1}"#, &[])]), whole);
+        assert_eq!(
+            sum(&[(true, r#"{"c":1,"\u0061":7}"#, &[]), (false, r#"{"a":1,"b":{"x":2}}"#, &["c", "d"])]),
+            whole
+        );
+        assert_eq!(sum(&[(false, r#"{"z":1}"#, &[]), (true, r#"{"a":1,"b":{"x":2}}"#, &[])]), whole);
+        for other in [
+            r#"{"a":1}"#,
+            r#"{"a":1,"b":{"x": 2}}"#,
+            r#"{"a":1,"b":{"x":2},"c":1}"#,
+            r#"{"b":1,"a":{"x":2}}"#,
+        ] {
+            assert_ne!(members(other).sum(), whole, "{other}");
+        }
+    }
+}
