@@ -109,6 +109,8 @@ impl Subscriber {
                 assert_eq!(frame.code.map(RawValue::get), Some("\"draining\""), "{text}");
                 self.draining = true;
             }
+            // tests/statuses.rs judges who gets which.
+            "status" => assert!(!self.subs.is_empty(), "a status without a subscription: {text}"),
             other => panic!("an unknown op {other}: {text}"),
         }
     }
