@@ -1,0 +1,86 @@
+"""Exactness under load, and what slow clients cost the others. Run by scripts/exact-load."""
+
+import argparse
+import statistics
+import sys
+import tempfile
+
+import load
+from exact_check import LEAD_S, POLICIES, Truth, prepared, served
+from gateway import Gateway
+
+INTERVALS_MS = (0, 100, 1000, 5000)
+DISTURBED = ["--slow", "5", "--slow-bytes-per-s", "16384", "--stall", "5", "--stall-for", "10s", "--stagger", "15s"]
+PROMISES = [promise for promise in load.PROMISES if "resumed" not in promise] + ["final.differ==0", "final.tables>0"]
+# The others may be later by so much: the larger of the two.
+RATIO_MAX, MORE_MS_MAX = 1.1, 10.0
+
+
+def round_of(args, config, truth, seconds, intervals, disturbed):
+    """{interval: visible p99 ms}, what was wrong, and a line of figures."""
+    wrong, figures, lines = [], {}, []
+    with Gateway(config, server=f"shards = {args.shards}") as gateway:
+        each = args.clients // len(intervals)
+        streams = ",".join(sorted({topic[: topic.rindex(".")] + ".*" for topic in truth.trades}))
+        running = []
+        for interval in intervals:
+            arguments = ["--connections", str(each), "--topics", "*", "--interval-ms", str(interval)]
+            arguments += ["--duration", f"{seconds:.0f}s", "--stream", streams, "--threads", "1"]
+            if disturbed:
+                arguments += [*DISTURBED, "--since-reconnects", str(each * 5 / 100)]
+            report = f"{gateway.directory.name}/{interval}.json"
+            running.append(load.start(gateway, *arguments, promises=PROMISES, report=report))
+        for interval, one in zip(intervals, running):
+            report, broken = load.finish(one)
+            wrong += [f"{interval} ms: {what}" for what in broken]
+            figures[interval] = report["visible_ms"]["p99"]
+            lines.append(
+                f"{interval:5} ms: {report['connections']['established']} clients,"
+                f" {report['connections']['returned']} came back, {report['final']['tables']} tables and"
+                f" {report['final']['gateway_values']} values compared, visible p99 {report['visible_ms']['p99']} ms"
+            )
+        wrong += served(gateway, truth)
+    return figures, wrong, lines
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="exact-load", description=__doc__)
+    parser.add_argument("feeds", nargs="+")
+    parser.add_argument("--speed", type=float, default=1.0, help="of the replay (1)")
+    parser.add_argument("--passes", type=int, default=1, help="how often the feeds are played (1)")
+    parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3, help="with the slow ones, and as many without (3)")
+    parser.add_argument("--shards", type=int, default=1)
+    args = parser.parse_args()
+    truth, wrong = Truth(), []
+    with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
+        lead_us = int(LEAD_S * args.speed * 1e6)
+        copies = [prepared(feed, directory, truth, args.passes, lead_us) for feed in args.feeds]
+        # More bytes a second than loopback carries make everyone fall behind, each with frames of its own.
+        config = '[limits]\npinned_bytes = "1GiB"\n' + POLICIES + "".join(
+            f'[[source]]\nkind = "replay"\npath = "{path}"\nspeed = {args.speed}\nrepeat = false\n' for path, _ in copies
+        )
+        # Two seconds longer than the feed, so that what is compared at the end is at rest.
+        seconds = max(length for _, length in copies) / args.speed + 2
+        intervals = INTERVALS_MS if args.speed == 1 else INTERVALS_MS[1:]
+        p99 = {True: {interval: [] for interval in intervals}, False: {interval: [] for interval in intervals}}
+        for number in range(args.rounds):
+            for disturbed in (True, False):
+                figures, broken, lines = round_of(args, config, truth, seconds, intervals, disturbed)
+                wrong += broken
+                print(f"round {number + 1}, {'with slow ones' if disturbed else 'everyone reads'}", flush=True)
+                print("\n".join(lines), *broken, sep="\n", flush=True)
+                for interval, value in figures.items():
+                    p99[disturbed][interval].append(value)
+    for interval in intervals:
+        slow, alone = (statistics.median(p99[disturbed][interval]) for disturbed in (True, False))
+        most = max(alone * RATIO_MAX, alone + MORE_MS_MAX)
+        print(f"{interval:5} ms: visible p99 {slow:.1f} ms with slow ones, {alone:.1f} without; at most {most:.1f}")
+        if slow > most:
+            wrong.append(f"{interval} ms: {slow:.1f} ms is above {most:.1f}")
+    print("every table, trade and value was exact" if not wrong else f"{len(wrong)} were wrong")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
