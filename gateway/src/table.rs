@@ -91,6 +91,9 @@ impl Table {
     }
 
     pub fn set(&mut self, key: &[u8], value: &[u8], version: u64) {
+        if self.overwrite(key, value, version) {
+            return;
+        }
         self.compact_if_worth_it();
         let start = self.append(key, Some(value));
         let new = Entry {
@@ -104,17 +107,35 @@ impl Table {
         match self.find(key) {
             Some(at) => {
                 self.garbage_bytes += text_bytes(&self.entries[at as usize]);
-                if planted(Bug::RecencyStays) && self.entries[at as usize].value_bytes != DELETED {
-                    let Entry { newer, older, .. } = self.entries[at as usize];
-                    self.entries[at as usize] = Entry { newer, older, ..new };
-                    return;
-                }
                 self.unlink(at);
                 self.entries[at as usize] = new;
                 self.push_front(LIVE, at);
             }
             None => self.insert(key, new),
         }
+    }
+
+    /// Puts a value of the same length in the place of the one before; `false`: there is none.
+    fn overwrite(&mut self, key: &[u8], value: &[u8], version: u64) -> bool {
+        let Some(at) = self.find(key) else { return false };
+        let entry = &mut self.entries[at as usize];
+        if entry.value_bytes as usize != value.len() || entry.value_bytes == DELETED {
+            return false;
+        }
+        entry.version = version;
+        let start = entry.start as usize + key.len() + 1;
+        self.text[start..start + value.len()].copy_from_slice(value);
+        if !planted(Bug::RecencyStays) {
+            self.unlink(at);
+            self.push_front(LIVE, at);
+        }
+        true
+    }
+
+    /// Makes room for so many keys more, whose keys and values have so many bytes together.
+    pub fn reserve(&mut self, keys: usize, bytes: usize) {
+        self.entries.reserve_exact(keys);
+        self.text.reserve_exact(bytes);
     }
 
     /// Leaves a tombstone; `false`: the key was not there.
@@ -231,9 +252,9 @@ impl Table {
         start
     }
 
-    /// Writes the text anew once half of it is garbage.
+    /// Writes the text anew once an eighth of it is garbage.
     fn compact_if_worth_it(&mut self) {
-        if self.garbage_bytes < GARBAGE_BYTES_MIN.max(self.text.len() / 2) {
+        if self.garbage_bytes < GARBAGE_BYTES_MIN.max(self.text.len() / 8) {
             return;
         }
         let mut text = Vec::with_capacity(self.bytes());
@@ -375,6 +396,10 @@ mod tests {
         let bytes: usize =
             model.iter().map(|(k, (_, v))| k.len() + v.as_ref().map_or(0, |v| v.len() + 1)).sum();
         assert_eq!(table.bytes(), bytes);
-        assert!(table.text.len() <= 2 * bytes + 2 * GARBAGE_BYTES_MIN, "{} for {bytes}", table.text.len());
+        assert!(
+            table.text.len() <= bytes + bytes / 4 + 2 * GARBAGE_BYTES_MIN,
+            "{} for {bytes}",
+            table.text.len()
+        );
     }
 }

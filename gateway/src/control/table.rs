@@ -98,6 +98,7 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
     };
     if needed.base == Base::Empty {
         table.clear();
+        table.reserve(needed.len(), needed.bytes());
     }
     for Change { key, value } in needed.iter() {
         match value {

@@ -26,6 +26,7 @@ impl Keyed {
         debug_assert!(changes.base != Base::Whole, "only what differs crosses");
         if changes.base == Base::Empty || self.floor == 0 {
             self.empty(version);
+            self.table.reserve(changes.len(), changes.bytes());
         }
         for Change { key, value } in changes.iter() {
             match value {
