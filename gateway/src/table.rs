@@ -358,7 +358,7 @@ mod tests {
             let key = format!("\"k{}\"", rng.u32(..300));
             match rng.u32(..1000) {
                 0..600 => {
-                    let value = "9".repeat(rng.usize(1..20));
+                    let value = rng.u8(1..10).to_string().repeat(rng.usize(1..12));
                     table.set(key.as_bytes(), value.as_bytes(), version);
                     model.insert(key.clone(), (version, Some(value)));
                 }

@@ -242,7 +242,7 @@ impl Simulation {
         let item = self.world.item(topic, "{}");
         let count = self.rng.usize(..5);
         let keys = self.rng.choose_multiple(0..KEYS, count);
-        let value = |rng: &mut fastrand::Rng| "7".repeat(rng.usize(1..30));
+        let value = |rng: &mut fastrand::Rng| rng.u8(1..10).to_string().repeat(rng.usize(1..12));
         if self.rng.u8(..10) == 0 {
             let members = keys.iter().map(|key| format!(r#""k{key}":{}"#, value(&mut self.rng)));
             let object = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
