@@ -1,9 +1,13 @@
 //! What happens to topics when no update comes: held-back values go out, topics become stale and expire.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::item::Item;
-use crate::{config::policy::Deadband, json::Node, update::TopicId};
+use crate::{
+    config::policy::{Deadband, Policy},
+    json::Node,
+    update::TopicId,
+};
 
 /// When, and whose. µs, monotonic.
 type Key = (u64, TopicId);
@@ -59,6 +63,17 @@ impl Deadlines {
             self.held.remove(&(until_us, id));
         }
         *band = Band { sent: number(item, deadband), sent_us: now_us, held_until_us: None };
+    }
+
+    /// A topic comes to life.
+    pub fn begin(&mut self, id: TopicId, name: &Arc<str>, policy: &Policy, now_us: u64) {
+        let at_us = |duration: Duration| now_us + duration.as_micros() as u64;
+        if let Some(expiry) = policy.expiry {
+            self.expire_at(at_us(expiry), id, name.clone());
+        }
+        if let Some(stale_after) = policy.stale_after {
+            self.stale_at(at_us(stale_after), id, name.clone());
+        }
     }
 
     pub fn expire_at(&mut self, at_us: u64, id: TopicId, name: Arc<str>) {

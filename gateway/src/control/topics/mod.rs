@@ -1,10 +1,14 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
+mod silence;
+mod taken;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io::Write,
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,16 +17,13 @@ use serde::Serialize;
 use super::{
     deadlines::{Band, Deadlines},
     item::{Body, Item, Why, check_value},
-    state::{Kept, Saved},
     table::{self, Preview, changes_of},
 };
 use crate::{
     changes::{Base, Changes},
-    clock::Now,
     config::{
         Limits,
         policy::{Keyed, Mode, Policies, Policy},
-        unit::show_duration,
     },
     planted::{Bug, planted},
     status::State,
@@ -73,6 +74,52 @@ impl Topic {
         self.seq = Some(seq.last);
         skipped
     }
+
+    fn keys(&self) -> usize {
+        self.table.as_ref().map_or(0, |table| table.len())
+    }
+
+    /// Changes its table, or ends it; gives what the shards have to change.
+    fn apply(&mut self, changes: Option<Arc<Changes>>) -> Option<Arc<Changes>> {
+        let Some(changes) = changes else {
+            self.table = None;
+            return None;
+        };
+        Some(table::apply(self.table.get_or_insert_default(), &changes))
+    }
+
+    /// Its state after an update before which `skipped` are missing; gives what is to be told, if anything.
+    fn change_state(
+        &mut self,
+        item: &Item,
+        changes: Option<&Changes>,
+        skipped: u64,
+        seq_before: Option<u64>,
+    ) -> Option<(State, String)> {
+        let is_whole = changes.is_none_or(|changes| changes.base != Base::Held);
+        let state = match (self.state, skipped) {
+            (_, 1..) if !self.gone => State::Gap,
+            // A table stays incomplete until all of it comes.
+            (State::Gap, _) if !is_whole => State::Gap,
+            _ => State::Live,
+        };
+        if state == self.state && skipped == 0 {
+            return None;
+        }
+        self.state = state;
+        let reason = match (skipped, seq_before, item.seq) {
+            (1.., Some(before), Some(seq)) => {
+                format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
+            }
+            _ => String::new(),
+        };
+        Some((state, reason))
+    }
+}
+
+/// µs, monotonic.
+fn after(now_us: u64, duration: Duration) -> u64 {
+    now_us + duration.as_micros() as u64
 }
 
 /// What earlier items of the same group would do, none of which is applied yet.
@@ -206,64 +253,6 @@ impl Topics {
         seq.repeats(topic.seq)
     }
 
-    /// Whether the topic's deadband holds an admitted item back; it keeps it then.
-    pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
-            return false;
-        };
-        let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
-        if !self.deadlines.hold(topic.id, band, deadband, item, now_us) {
-            return false;
-        }
-        topic.touched_us = now_us;
-        let skipped = topic.count(item, None);
-        self.counters.skip(skipped);
-        self.counters.held_back += 1;
-        true
-    }
-
-    /// The next item that time alone brings about: a value held back until now, or the end of a topic.
-    pub fn due(&mut self, now_us: u64) -> Option<Item> {
-        // It was counted when it was held back.
-        if let Some(item) = self.deadlines.released(now_us) {
-            return Some(Item { seq: None, ..item });
-        }
-        self.look_for_stale(now_us);
-        while let Some((id, name)) = self.deadlines.expiring(now_us) {
-            let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
-                continue;
-            };
-            let Some(expiry) = topic.policy.expiry else { continue };
-            let at_us = topic.touched_us + expiry.as_micros() as u64;
-            if at_us <= now_us {
-                self.counters.expired += 1;
-                return Some(Item { topic: name, body: Body::Gone, seq: None, ts_us: None, due_us: 0 });
-            }
-            self.deadlines.expire_at(at_us, id, name);
-        }
-        None
-    }
-
-    /// Topics without an update for their `stale_after`.
-    fn look_for_stale(&mut self, now_us: u64) {
-        while let Some((id, name)) = self.deadlines.aging(now_us) {
-            let Some(topic) = self.by_name.get_mut(&name).filter(|topic| topic.id == id && !topic.gone)
-            else {
-                continue;
-            };
-            let Some(stale_after) = topic.policy.stale_after else { continue };
-            let at_us = topic.touched_us + stale_after.as_micros() as u64;
-            if at_us > now_us {
-                self.deadlines.stale_at(at_us, id, name);
-                continue;
-            }
-            // It is looked at again when an update has come.
-            topic.state = State::Stale;
-            let reason = format!("nothing came for {}", show_duration(stale_after));
-            self.tell(&name, State::Stale, reason);
-        }
-    }
-
     /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
     /// monotonic.
     pub fn apply(
@@ -277,81 +266,7 @@ impl Topics {
         self.enter(item, changes, None, version, now_us, ops);
     }
 
-    /// As [`Topics::apply`], with a `v` that another gateway gave.
-    pub fn apply_as(
-        &mut self,
-        item: &Item,
-        changes: Option<Arc<Changes>>,
-        v: u64,
-        version: u64,
-        now_us: u64,
-        ops: &mut Vec<Op>,
-    ) {
-        self.enter(item, changes, Some(v), version, now_us, ops);
-    }
-
-    /// Everything held ends, as if there had never been a topic.
-    pub fn restart(&mut self) {
-        self.by_name.clear();
-        self.tombstones.clear();
-        self.free.clear();
-        self.deadlines = Deadlines::default();
-        (self.live, self.keys, self.ids, self.v_floor) = (0, 0, 0, 0);
-    }
-
-    /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
-    pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
-        let Kept { topic: name, mode, v, ts_us, seq, body } = kept;
-        let (ts_us, due_us) = (Some(*ts_us), now.wall_us);
-        let item = Item { topic: name.clone(), body: body.clone(), seq: None, ts_us, due_us };
-        let holds = self.policies.of(name).mode.name();
-        if holds != mode {
-            let (topic, was) = (name.clone(), mode.clone());
-            return Err(Why::OtherMode { topic, was, holds });
-        }
-        let changes = self.admit(&item, &mut Group::of(1))?;
-        self.apply_as(&item, changes, *v, version, now.mono_us, ops);
-        if let Some(topic) = self.by_name.get_mut(name) {
-            (topic.seq, topic.state, topic.is_restored) = (*seq, State::Stale, true);
-        }
-        Ok(())
-    }
-
-    /// A topic that is born starts above it.
-    pub fn set_v_floor(&mut self, v_floor: u64) {
-        self.v_floor = v_floor;
-    }
-
-    /// All topics, as they are written to disk, and the `v` that a new one has to start above.
-    pub fn save(&self) -> (Vec<Saved>, u64) {
-        let live = self.by_name.values().filter(|topic| !topic.gone);
-        let saved = live.map(|topic| Saved {
-            mode: topic.policy.mode.name(),
-            seq: topic.seq,
-            json: topic.json.clone(),
-            table: topic.table.as_ref().map(|table| table::object(table)),
-        });
-        let gone = self.by_name.values().filter(|topic| topic.gone).map(|topic| topic.v);
-        (saved.collect(), gone.max().unwrap_or(0).max(self.v_floor))
-    }
-
-    /// Whether the topic has had the update with this `v`.
-    pub fn has(&self, name: &str, v: u64) -> bool {
-        self.by_name.get(name).is_some_and(|topic| topic.v >= v)
-    }
-
-    /// Whether an item changes a table that is not there.
-    pub fn lacks_base(&self, item: &Item) -> bool {
-        matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held)
-            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone)
-    }
-
-    /// Topics that exist and are not among `names`, with their `v`.
-    pub fn others(&self, names: &HashSet<&str>) -> Vec<(Arc<str>, u64)> {
-        let others = self.by_name.iter().filter(|(name, topic)| !topic.gone && !names.contains(&***name));
-        others.map(|(name, topic)| (name.clone(), topic.v)).collect()
-    }
-
+    /// `v`: given by another gateway, or by an earlier run.
     fn enter(
         &mut self,
         item: &Item,
@@ -370,14 +285,7 @@ impl Topics {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
-                if let Some(expiry) = topic.policy.expiry {
-                    let at_us = now_us + expiry.as_micros() as u64;
-                    self.deadlines.expire_at(at_us, topic.id, item.topic.clone());
-                }
-                if let Some(stale_after) = topic.policy.stale_after {
-                    let at_us = now_us + stale_after.as_micros() as u64;
-                    self.deadlines.stale_at(at_us, topic.id, item.topic.clone());
-                }
+                self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
             }
             (false, true) => {
                 self.tombstones.insert((version, topic.id), item.topic.clone());
@@ -386,37 +294,20 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let (seq_before, mut told) = (topic.seq, None);
+        let seq_before = topic.seq;
         let skipped = match v {
             // Of a topic that was not known nothing is missing.
             Some(_) if is_new => 0,
             Some(v) => v - topic.v - 1,
             None => topic.count(item, changes.as_deref()),
         };
+        let mut told = None;
         if v.is_none() {
             self.counters.skip(skipped);
-            let is_whole = changes.as_ref().is_none_or(|changes| changes.base != Base::Held);
-            let state = match (topic.state, skipped) {
-                (_, 1..) if !topic.gone => State::Gap,
-                // A table stays incomplete until all of it comes.
-                (State::Gap, _) if !is_whole => State::Gap,
-                _ => State::Live,
-            };
-            if topic.state == State::Stale
-                && let Some(stale_after) = topic.policy.stale_after
-            {
-                let at_us = now_us + stale_after.as_micros() as u64;
-                self.deadlines.stale_at(at_us, topic.id, item.topic.clone());
-            }
-            if state != topic.state || skipped > 0 {
-                topic.state = state;
-                let reason = match (skipped, seq_before, item.seq) {
-                    (1.., Some(before), Some(seq)) => {
-                        format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
-                    }
-                    _ => String::new(),
-                };
-                told = Some((state, reason));
+            let was = topic.state;
+            told = topic.change_state(item, changes.as_deref(), skipped, seq_before);
+            if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+                self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
             }
         }
         if topic.gone {
@@ -434,15 +325,9 @@ impl Topics {
             v.unwrap_or(topic.v + 1 + u64::from(skipped) - u64::from(planted(Bug::VStands) && topic.v > 0));
         topic.version = version;
         topic.ts_us = item.ts_us.unwrap_or(item.due_us);
-        let keys_before = topic.table.as_ref().map_or(0, |table| table.len());
-        let changes = match changes {
-            Some(changes) => Some(table::apply(topic.table.get_or_insert_default(), &changes)),
-            None => {
-                topic.table = None;
-                None
-            }
-        };
-        self.keys = self.keys + topic.table.as_ref().map_or(0, |table| table.len()) - keys_before;
+        let keys_before = topic.keys();
+        let changes = topic.apply(changes);
+        self.keys = self.keys + topic.keys() - keys_before;
         topic.json = encode(&mut self.scratch, item, changes.is_some(), topic.v, topic.ts_us);
         ops.push(Op::Update(Update {
             topic: topic.id,

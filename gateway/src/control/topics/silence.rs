@@ -1,0 +1,68 @@
+//! What topics do by time alone: hold back, become stale, expire.
+
+use super::Topics;
+use crate::{
+    config::unit::show_duration,
+    control::item::{Body, Item},
+    status::State,
+};
+
+impl Topics {
+    /// Whether the topic's deadband holds an admitted item back; it keeps it then.
+    pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            return false;
+        };
+        let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
+        if !self.deadlines.hold(topic.id, band, deadband, item, now_us) {
+            return false;
+        }
+        topic.touched_us = now_us;
+        let skipped = topic.count(item, None);
+        self.counters.skip(skipped);
+        self.counters.held_back += 1;
+        true
+    }
+
+    /// The next item that time alone brings about: a value held back until now, or the end of a topic.
+    pub fn due(&mut self, now_us: u64) -> Option<Item> {
+        // It was counted when it was held back.
+        if let Some(item) = self.deadlines.released(now_us) {
+            return Some(Item { seq: None, ..item });
+        }
+        self.look_for_stale(now_us);
+        while let Some((id, name)) = self.deadlines.expiring(now_us) {
+            let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
+                continue;
+            };
+            let Some(expiry) = topic.policy.expiry else { continue };
+            let at_us = topic.touched_us + expiry.as_micros() as u64;
+            if at_us <= now_us {
+                self.counters.expired += 1;
+                return Some(Item { topic: name, body: Body::Gone, seq: None, ts_us: None, due_us: 0 });
+            }
+            self.deadlines.expire_at(at_us, id, name);
+        }
+        None
+    }
+
+    /// Topics without an update for their `stale_after`.
+    fn look_for_stale(&mut self, now_us: u64) {
+        while let Some((id, name)) = self.deadlines.aging(now_us) {
+            let Some(topic) = self.by_name.get_mut(&name).filter(|topic| topic.id == id && !topic.gone)
+            else {
+                continue;
+            };
+            let Some(stale_after) = topic.policy.stale_after else { continue };
+            let at_us = topic.touched_us + stale_after.as_micros() as u64;
+            if at_us > now_us {
+                self.deadlines.stale_at(at_us, id, name);
+                continue;
+            }
+            // It is looked at again when an update has come.
+            topic.state = State::Stale;
+            let reason = format!("nothing came for {}", show_duration(stale_after));
+            self.tell(&name, State::Stale, reason);
+        }
+    }
+}
