@@ -151,6 +151,27 @@ fn killed_in_mid_feed_it_comes_back_with_every_topic_stale_until_confirmed() {
 }
 
 #[test]
+fn a_table_longer_than_one_update_may_be_is_restored_and_taken_over_whole() {
+    let directory = directory("long");
+    let modes = format!("[limits]\nvalue_bytes = \"1KiB\"\n{MODES}");
+    let gateway = start(&directory, &modes);
+    for n in 0..4 {
+        publish(&gateway, &format!(r#"{{"topic":"x.book.a","set":{{"k{n}":"{}"}}}}"#, "9".repeat(600)));
+    }
+    let table = topic(&gateway, "x.book.a").unwrap()["data"].clone();
+    end(gateway);
+    let gateway = start(&directory, &modes);
+    assert_eq!(topic(&gateway, "x.book.a").unwrap()["data"], table);
+    let source = format!("[[source]]\nkind = \"fanwire\"\nurl = \"ws://{}/ws\"\n", gateway.data);
+    let second = Gateway::start("", &format!("{modes}{source}"));
+    let end = Instant::now() + WAIT;
+    while topic(&second, "x.book.a").is_none_or(|update| update["data"] != table) {
+        assert!(Instant::now() < end);
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn after_a_clean_end_the_epoch_goes_on_once() {
     let directory = directory("clean");
     let gateway = start(&directory, MODES);

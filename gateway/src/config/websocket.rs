@@ -103,7 +103,7 @@ impl Url {
 pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
     let send = section.read("send", Vec::new(), texts).value;
     let map = mapping::entries(section);
-    let link = link(section, "ws://HOST:PORT/PATH")?;
+    let link = link(section, "ws://HOST:PORT/PATH", 4 << 20)?;
     Some(Websocket { link, send, map })
 }
 
@@ -112,12 +112,13 @@ pub(super) fn fanwire(section: &mut Section) -> Option<Fanwire> {
     let topics = section.read("topics", vec!["*".to_owned()], patterns).value;
     let interval_ms = section.int("interval_ms", 0, 0..=HOUR).value;
     let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
-    let link = link(section, "ws://HOST:PORT/ws")?;
+    // A snapshot has a whole table in one update, and a frame is never shorter than that.
+    let link = link(section, "ws://HOST:PORT/ws", 64 << 20)?;
     Some(Fanwire { link, topics, interval_ms, batch_bytes })
 }
 
-/// `example` of a url. `None`: its problems were told.
-fn link(section: &mut Section, example: &str) -> Option<Link> {
+/// `example` of a url; `bytes`: the default of message_bytes. `None`: its problems were told.
+fn link(section: &mut Section, example: &str, bytes: u64) -> Option<Link> {
     let url = section.read("url", None, |value| match value {
         DeValue::String(text) => Url::parse(&text).map(Some),
         _ => Err("write text in quotes".to_owned()),
@@ -137,7 +138,7 @@ fn link(section: &mut Section, example: &str) -> Option<Link> {
     let min = section.duration("backoff_min", 500, 1..=HOUR);
     let max = section.duration("backoff_max", 30 * SECOND, 1..=HOUR);
     let idle = section.duration("idle", 30 * SECOND, 100..=HOUR).value;
-    let message_bytes = section.size("message_bytes", 4 << 20, 128..=64 << 20).value as usize;
+    let message_bytes = section.size("message_bytes", bytes, 128..=1 << 30).value as usize;
 
     if url.line.is_none() {
         section.problem(section.line(), format!("url is missing; write url = \"{example}\""));

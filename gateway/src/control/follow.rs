@@ -39,7 +39,7 @@ impl Following {
             if topics.has(&item.topic, *v) {
                 return;
             }
-            match topics.admit(item, &mut Group::of(1)) {
+            match topics.admit(item, &mut Group::taken_over()) {
                 Ok(_) if topics.lacks_base(item) => {
                     refused.push(Why::NotHeld { topic: item.topic.clone() });
                 }

@@ -127,6 +127,8 @@ fn after(now_us: u64, duration: Duration) -> u64 {
 pub struct Group<'a> {
     /// It has one item only, so that nothing needs to be previewed.
     is_single: bool,
+    /// They are taken over whole, however long each is: its publisher made it of many.
+    is_taken_over: bool,
     /// Topics that they bring to life.
     births: HashSet<&'a str>,
     tables: HashMap<&'a str, Preview>,
@@ -143,6 +145,11 @@ impl Group<'_> {
     /// Of so many items.
     pub fn of(items: usize) -> Self {
         Self { is_single: items == 1, ..Self::default() }
+    }
+
+    /// Of one item that another gateway or an earlier run gives.
+    pub fn taken_over() -> Self {
+        Self { is_single: true, is_taken_over: true, ..Self::default() }
     }
 }
 
@@ -217,7 +224,9 @@ impl Topics {
     /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
     /// topic is keyed.
     pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
-        check_value(&item.topic, item.body.bytes(), self.value_bytes_max)?;
+        if !group.is_taken_over {
+            check_value(&item.topic, item.body.bytes(), self.value_bytes_max)?;
+        }
         let known = self.by_name.get(&*item.topic);
         let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
         if item.body.is_gone() && !lives {

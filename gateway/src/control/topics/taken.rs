@@ -48,7 +48,7 @@ impl Topics {
             let (topic, was) = (name.clone(), mode.clone());
             return Err(Why::OtherMode { topic, was, holds });
         }
-        let changes = self.admit(&item, &mut Group::of(1))?;
+        let changes = self.admit(&item, &mut Group::taken_over())?;
         self.apply_as(&item, changes, *v, version, now.mono_us, ops);
         if let Some(topic) = self.by_name.get_mut(name) {
             (topic.seq, topic.state, topic.is_restored) = (*seq, State::Stale, true);
