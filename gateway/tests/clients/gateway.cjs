@@ -24,11 +24,14 @@ class Gateway {
     return gateway;
   }
 
-  async publish(topic, data) {
-    const body = JSON.stringify({ topic, data });
+  publish(topic, data) {
+    return this.post('/publish', { topic, data });
+  }
+
+  async post(path, value) {
     const headers = { 'content-type': 'application/json' };
-    const answer = await fetch(`http://${this.admin}/publish`, { method: 'POST', headers, body });
-    if (answer.status !== 200) throw new Error(`publish answered ${answer.status} ${await answer.text()}`);
+    const answer = await fetch(`http://${this.admin}${path}`, { method: 'POST', headers, body: JSON.stringify(value) });
+    if (answer.status !== 200) throw new Error(`${path} answered ${answer.status} ${await answer.text()}`);
   }
 
   async kill() {

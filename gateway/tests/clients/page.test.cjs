@@ -15,6 +15,9 @@ updates_per_s = 400
 [[source]]
 kind = "host"
 interval = "200ms"
+[[topic]]
+pattern = "*.book.*"
+mode = "keyed"
 `;
 const SCREENSHOT = join(__dirname, '../../../target/page.png');
 const WAIT = { timeout: 20_000 };
@@ -57,6 +60,22 @@ test('the live page', { timeout: 120_000 }, async (t) => {
   });
 
   await t.test('values change', changed);
+
+  await t.test('a table is kept key by key, and what is stale is marked', async () => {
+    const row = '[data-topic="x.book.a"]';
+    // Keys have no order.
+    const shows = (...texts) => page.waitForFunction(
+      ([of, wanted]) => wanted.every((text) => document.querySelector(of)?.innerText.includes(text)), [row, texts], WAIT);
+    await gateway.post('/publish', { topic: 'x.book.a', set: { b1: 1, b2: 2 } });
+    await shows('2 keys', '"b1":1', '"b2":2');
+    await gateway.post('/publish', { topic: 'x.book.a', set: { b3: 3 }, del: ['b1'] });
+    await shows('2 keys', '"b2":2', '"b3":3');
+    await gateway.post('/status', { topics: ['x.book.*'], state: 'stale', reason: 'the line is down' });
+    await page.waitForSelector(`${row}.stale`, WAIT);
+    assert.equal(await page.$eval(`${row} .age`, (cell) => cell.title), 'stale: the line is down');
+    await gateway.post('/status', { topics: ['x.book.*'], state: 'live' });
+    await page.waitForSelector(`${row}:not(.stale)`, WAIT);
+  });
 
   await t.test('a gateway restart is survived without a reload', async () => {
     const { data, admin } = gateway;
