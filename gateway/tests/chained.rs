@@ -369,3 +369,34 @@ fn a_batch_in_parts_beyond_its_bound_ends_the_connection_with_the_key_to_raise()
     assert_eq!((topic(&gateway, "a"), topic(&gateway, "c")), (None, None));
     assert_eq!(metric(&gateway, "fanwire_source_ended_total{source=\"up\",reason=\"protocol\"}"), 1.0);
 }
+
+#[test]
+fn what_the_upstream_says_of_topics_is_passed_on_and_ends_with_its_connection() {
+    let address = upstream::start(|n, mut peer| {
+        peer.accept()?;
+        peer.hear()?;
+        peer.text(&subscribed(1))?;
+        peer.text(&frame("snapshot", r#""version":5"#, &update("a", 1)))?;
+        if n == 0 {
+            peer.text(
+                r#"{"op":"status","topics":["a"],"state":"stale","since":1,"reason":"the line is down"}"#,
+            )?;
+            sleep(Duration::from_millis(500));
+            return Ok(());
+        }
+        peer.wait()
+    });
+    let gateway = chained(&address.to_string(), "");
+    let (mut socket, ..) = subscribe(&gateway, "");
+    let mut states = Vec::new();
+    while states.last().is_none_or(|state| state != "a live") {
+        let status = socket.until("status");
+        states.push(format!(
+            "{} {}",
+            status["topics"][0].as_str().unwrap(),
+            status["state"].as_str().unwrap()
+        ));
+    }
+    states.retain(|state| state.starts_with("a "));
+    assert_eq!(states, ["a stale", "a live"]);
+}

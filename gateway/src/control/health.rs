@@ -172,6 +172,19 @@ impl Health {
         Ok(())
     }
 
+    /// Ends all that `origin` has said.
+    pub fn end_all(&self, origin: Origin, now_us: i64) {
+        let said: Vec<Topics> = {
+            let book = self.book();
+            let keys = book.entries.keys().filter(|(whose, _)| *whose == origin);
+            keys.map(|(_, topics)| topics.clone()).collect()
+        };
+        for topics in said {
+            // Ending one takes no room.
+            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+        }
+    }
+
     /// What is not live.
     pub fn list(&self) -> Vec<Row> {
         let row = |status: &Status| Row {

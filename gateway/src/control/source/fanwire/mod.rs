@@ -87,6 +87,8 @@ impl<'a> Chain<'a> {
     fn begin(&mut self) -> String {
         self.class = None;
         self.drop_parts();
+        // What it said while it was connected is said again if it still holds.
+        self.health.end_all(Origin::Upstream, self.sequencer.now().wall_us);
         let mut op = serde_json::json!({
             "op": "subscribe", "topics": self.source.topics, "interval_ms": self.source.interval_ms,
         });
