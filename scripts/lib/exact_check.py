@@ -61,6 +61,10 @@ class Truth:
 
     def wrong(self, client):
         """What a client holds otherwise, in words."""
+        if behind := [topic for topic, v in self.counts.items() if client.wants(topic) and client.v.get(topic, 0) < v]:
+            # Of one that is not there yet nothing can be said; Python reads some MB/s for all clients together.
+            yield f"{client.name}: {len(behind)} topics are not at their end {SETTLE_S} s after it; try fewer --clients"
+            return
         for topic, book in self.books.items():
             if client.wants(topic) and (held := client.books.get(topic)) != book:
                 keys = [key for key in {*book, *(held or {})} if (held or {}).get(key) != book.get(key)]
