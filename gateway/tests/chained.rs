@@ -400,3 +400,51 @@ fn what_the_upstream_says_of_topics_is_passed_on_and_ends_with_its_connection() 
     states.retain(|state| state.starts_with("a "));
     assert_eq!(states, ["a stale", "a live"]);
 }
+
+#[test]
+fn a_slow_client_with_two_subscriptions_gets_nothing_of_an_epoch_that_ended() {
+    const OTHER: &str = "fedcba9876543210";
+    let address = upstream::start(|n, mut peer| {
+        peer.accept()?;
+        peer.hear()?;
+        let value = |v: u64, what: &str| {
+            format!(r#"{{"topic":"a","v":{v},"ts":1700000000000000,"data":"{what}{}"}}"#, what.repeat(60_000))
+        };
+        if n > 0 {
+            peer.text(&subscribed(1).replace(EPOCH, OTHER))?;
+            peer.text(&frame("snapshot", r#""version":3"#, &value(1, "n")))?;
+            return peer.wait();
+        }
+        peer.text(&subscribed(1))?;
+        peer.text(&frame("snapshot", r#""version":5"#, &value(1, "o")))?;
+        for v in 2..100 {
+            peer.text(&frame("batch", &format!(r#""from":{},"version":{}"#, v + 3, v + 4), &value(v, "o")))?;
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    });
+    let gateway = chained(&address.to_string(), "");
+    await_topic(&gateway, "a", |_| true);
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=a&interval_ms=0").ok().unwrap();
+    socket.send(r#"{"op":"subscribe","sub":"two","topics":["*"],"interval_ms":20}"#);
+    // It reads nothing until the other epoch is there.
+    await_topic(&gateway, "a", |update| update["data"].as_str().unwrap().starts_with('n'));
+    sleep(Duration::from_millis(200));
+    let (mut old, mut new) = (0, std::collections::BTreeSet::new());
+    while new.len() < 2 {
+        let (_, payload) = socket.frame();
+        let frame: Value = serde_json::from_slice(&payload).unwrap();
+        let Some(update) = frame["updates"].get(0) else { continue };
+        if update["data"].as_str().unwrap().starts_with('o') {
+            assert!(!new.contains(&frame["class"].to_string()), "an old value after the new epoch");
+            old += 1;
+        } else {
+            assert_eq!(
+                (&frame["op"], &frame["epoch"], &frame["version"]),
+                (&json!("snapshot"), &json!(OTHER), &json!(3))
+            );
+            assert!(new.insert(frame["class"].to_string()), "told twice");
+        }
+    }
+    assert!(old > 0, "it was slow while there were old values");
+}

@@ -160,7 +160,11 @@ impl Health {
             // That a source is dead is told whatever publishers say.
             None if count >= self.max && !matches!(origin, Origin::Source(_)) => {
                 book.counters.refused += 1;
-                return Err(Full { max: self.max });
+                let full = Full { max: self.max };
+                if book.counters.refused == 1 {
+                    tracing::warn!("a state is not told: {full}. More are only counted");
+                }
+                return Err(full);
             }
             None => {
                 let id = id_of(&key);
@@ -324,11 +328,8 @@ pub async fn watch(
         let events = sequencer.take_events();
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
-            if let Err(full) =
-                health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us)
-            {
-                tracing::warn!("a topic's state is not told: {full}");
-            }
+            // What finds no room was counted and told.
+            let _ = health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us);
         }
         health.tick(now.wall_us);
     }
@@ -347,9 +348,8 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
         None => return,
     };
     let topics = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
-    if let Err(full) = health.set(Origin::Source(i), topics, state, &reason, now.wall_us) {
-        tracing::warn!(source = &**name, "the source's state is not told: {full}");
-    }
+    // A source always finds room.
+    let _ = health.set(Origin::Source(i), topics, state, &reason, now.wall_us);
 }
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have
