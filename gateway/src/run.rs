@@ -28,6 +28,8 @@ pub enum Error {
     #[error("cannot make what wakes and joins the shards: {0}")]
     Resources(#[from] io::Error),
     #[error(transparent)]
+    State(#[from] state::NotWritten),
+    #[error(transparent)]
     Shards(#[from] StartError),
     #[error(transparent)]
     Control(#[from] control::Error),
@@ -40,26 +42,23 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
     let slots = pump::slots(connections_max, machine.slots_max());
-    let restored = state::load(&config.state);
-    let epoch = match &restored {
-        Some(restored) if restored.is_clean => restored.epoch.as_str().into(),
-        _ => new_epoch(),
-    };
+    let restored = state::load(&config.state)?;
     let admin = control::bind_admin(&config)?;
     let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;
-    let shared = Shared::new(epoch.to_string(), admin_address, connections_max, limits.connections_per_ip);
-    let shared = Arc::new(shared);
     let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
     let inboxes: Vec<_> = wakers
         .iter()
         .map(|waker| Inbox::new(limits.inbox_updates, limits.inbox_bytes, waker.clone()))
         .collect();
-    let sequencer = Sequencer::new(epoch, inboxes.clone(), limits, config.topics.clone(), start);
+    let sequencer = Sequencer::new(new_epoch(), inboxes.clone(), limits, config.topics.clone(), start);
 
     let state = Arc::new(state::Counters::default());
     // Before a shard listens, so that nobody sees the gateway without it.
     let unconfirmed =
         restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();
+    let epoch = sequencer.epoch().to_string();
+    let shared = Shared::new(epoch, admin_address, connections_max, limits.connections_per_ip);
+    let shared = Arc::new(shared);
 
     let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;
     let data = shards.addr;

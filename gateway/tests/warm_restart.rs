@@ -221,18 +221,23 @@ fn a_state_that_is_torn_or_foreign_is_refused_by_name_and_the_gateway_starts_wit
     let whole = fs::read(&state).unwrap();
     let mut damaged = whole.clone();
     damaged[whole.len() / 2] ^= 1;
-    for (bytes, reason) in [
+    for (n, (bytes, reason)) in [
         (&whole[..whole.len() - 9], "cut off"),
         (&damaged[..], "its checksum is"),
         (b"# a note\nof somebody\n", "or is another file"),
         (b"", "cut off"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         fs::write(&state, bytes).unwrap();
         let gateway = start(&directory, MODES);
         assert_eq!(topic(&gateway, "a"), None, "{reason}");
         let log = log(&directory);
         assert!(log.contains("is not restored: ") && log.contains(reason), "{reason}: {log}");
-        assert_eq!(fs::read(directory.join("state.refused")).unwrap(), bytes);
+        // The earlier ones stay.
+        let aside = if n == 0 { "state.refused".to_owned() } else { format!("state.refused.{}", n + 1) };
+        assert_eq!(fs::read(directory.join(aside)).unwrap(), bytes);
         publish(&gateway, r#"{"topic":"b","data":1}"#);
         gateway.signal("KILL");
     }
@@ -244,8 +249,11 @@ fn a_topic_whose_mode_is_another_now_begins_anew_and_the_others_are_there() {
     let gateway = start(&directory, "");
     publish(&gateway, r#"{"topic":"x.book.a","data":{"k":1}}"#);
     publish(&gateway, r#"{"topic":"a","data":1}"#);
+    let (_, before, _) = subscribe(&gateway, "topics=*");
     end(gateway);
     let gateway = start(&directory, MODES);
+    let (_, after, _) = subscribe(&gateway, "topics=*");
+    assert_ne!(after["epoch"], before["epoch"], "who comes back must not keep what was left out");
     assert_eq!(
         (topic(&gateway, "x.book.a"), topic(&gateway, "a").unwrap()["data"].clone()),
         (None, json!(1))
@@ -270,4 +278,36 @@ fn a_checkpoint_that_cannot_be_written_is_told_and_counted_and_the_gateway_goes_
     fs::remove_dir(directory.join("state.tmp")).unwrap();
     checkpoint(&directory);
     assert!(metric(&gateway, "fanwire_state_bytes") > 0.0);
+}
+
+#[test]
+fn a_value_that_a_deadband_holds_back_survives_a_clean_end_and_may_be_sent_again_after_another() {
+    let modes = "[[topic]]\npattern = \"d.*\"\ndeadband = 5\ndeadband_max = \"1h\"\n";
+    let directory = directory("held");
+    let gateway = start(&directory, modes);
+    publish(&gateway, r#"{"topic":"d.a","data":1,"seq":1}"#);
+    publish(&gateway, r#"{"topic":"d.a","data":2,"seq":2}"#);
+    assert_eq!(topic(&gateway, "d.a").unwrap()["data"], 1, "held back");
+    publish(&gateway, r#"{"topic":"b","data":1}"#);
+    checkpoint(&directory);
+    gateway.signal("KILL");
+    drop(gateway);
+    let gateway = start(&directory, modes);
+    assert_eq!(topic(&gateway, "d.a").unwrap()["data"], 1);
+    publish(&gateway, r#"{"topic":"d.a","data":2,"seq":2}"#);
+    assert_eq!(metric(&gateway, "fanwire_seq_repeats_total"), 0.0);
+    publish(&gateway, r#"{"topic":"d.a","data":3,"seq":3}"#);
+    end(gateway);
+    let gateway = start(&directory, modes);
+    assert_eq!(topic(&gateway, "d.a").unwrap()["data"], 3);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_ends_the_start_with_what_to_do() {
+    let state = "/proc/state";
+    let mut command = command(&format!("[server]\ndata = \"127.0.0.1:0\"\n[state]\npath = \"{state}\"\n"));
+    let ended = contract::output(&mut command);
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("/proc/state") && told.contains("[state] path"), "{told}");
 }

@@ -28,9 +28,15 @@ pub struct Band {
     sent_us: u64,
     /// A newer value is held back until then. µs, monotonic.
     held_until_us: Option<u64>,
+    /// While one is: the publisher's count of what was sent.
+    pub seq_sent: Option<u64>,
 }
 
 impl Band {
+    pub fn holds_one(&self) -> bool {
+        self.held_until_us.is_some()
+    }
+
     /// Whether `number` has to wait, and until when. Without a number nothing waits.
     fn holds(&self, number: Option<f64>, deadband: &Deadband, now_us: u64) -> Option<u64> {
         let moved = (number? - self.sent?).abs();
@@ -62,7 +68,7 @@ impl Deadlines {
         if let Some(until_us) = band.held_until_us {
             self.held.remove(&(until_us, id));
         }
-        *band = Band { sent: number(item, deadband), sent_us: now_us, held_until_us: None };
+        *band = Band { sent: number(item, deadband), sent_us: now_us, ..Band::default() };
     }
 
     /// A topic comes to life.

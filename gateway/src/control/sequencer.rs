@@ -220,6 +220,11 @@ impl Sequencer {
         }
         state.topics.set_v_floor(restored.v_floor);
         state.version = restored.version;
+        // What was left out is not told to those who come back with a `since`, and may be born again below
+        // the `v` that they hold: that would be another state in the same epoch.
+        if restored.is_clean && refused.is_empty() {
+            state.epoch = restored.epoch.as_str().into();
+        }
         let epoch = state.epoch.clone();
         let batch = Arc::new(Batch::new(state.version, ops));
         self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
@@ -233,9 +238,17 @@ impl Sequencer {
         Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics }
     }
 
-    /// From here on publishers find no room.
+    /// From here on publishers find no room. What deadbands held back counts as sent, since nobody is
+    /// left to be sent it.
     pub fn freeze(&self) {
-        self.state().frozen = true;
+        let mut state = self.state();
+        state.frozen = true;
+        let now_us = state.clock.now().mono_us;
+        while let Some(item) = state.topics.release() {
+            state.version += 1;
+            let version = state.version;
+            state.topics.apply(&item, None, version, now_us, &mut Vec::new());
+        }
     }
 
     /// Changes of topics' states since the last call.

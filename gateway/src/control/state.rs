@@ -32,6 +32,8 @@ use crate::{
 };
 
 const FORMAT: u64 = 1;
+/// Topics left out that the log names.
+const NAMED_MAX: usize = 20;
 
 /// A topic as it is written.
 #[derive(Debug)]
@@ -149,12 +151,19 @@ impl Checkpoint {
             self.write_lines(&mut out)?;
             let crc32 = out.crc.clone().finalize();
             write_json(&mut out, &End { topics: self.topics.len() as u64, crc32 })?;
+            if out.bytes > bytes_max {
+                // One that is longer would be refused when it is read.
+                return Ok((out.bytes, crc32));
+            }
             out.file.into_inner().map_err(|e| e.into_error())?.sync_all()?;
             fs::rename(&beside, path)?;
             sync_directory(path)?;
             Ok((out.bytes, crc32))
         };
-        write().map_err(|error| NotWritten::Io { path: path.display().to_string(), error })
+        match write() {
+            Ok((bytes, _)) if bytes > bytes_max => Err(NotWritten::TooLong { bytes, max: bytes_max }),
+            written => written.map_err(|error| NotWritten::Io { path: path.display().to_string(), error }),
+        }
     }
 
     fn write_lines(&self, out: &mut Summed) -> io::Result<()> {
@@ -271,8 +280,18 @@ fn kept(line: &[u8]) -> Result<Kept, String> {
 
 /// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: a file that cannot
 /// be used is moved aside and named in the log.
-pub fn load(config: &config::State) -> Option<Restored> {
-    let path = config.path.as_ref()?;
+///
+/// An error: nothing can be written there, so that the next start would find nothing.
+pub fn load(config: &config::State) -> Result<Option<Restored>, NotWritten> {
+    let Some(path) = config.path.as_ref() else { return Ok(None) };
+    let beside = with_suffix(path, "tmp");
+    File::create(&beside)
+        .and_then(|_| fs::remove_file(&beside))
+        .map_err(|error| NotWritten::Io { path: path.display().to_string(), error })?;
+    Ok(load_from(config, path))
+}
+
+fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
     let shown = path.display();
     let read = match fs::metadata(path) {
         Ok(found) if found.len() > config.state_bytes => Err(format!(
@@ -295,7 +314,7 @@ pub fn load(config: &config::State) -> Option<Restored> {
             Some(restored)
         }
         Err(why) => {
-            let aside = with_suffix(path, "refused");
+            let aside = refused_name(path);
             let moved = match fs::rename(path, &aside) {
                 Ok(()) => format!("it is kept as {}", aside.display()),
                 Err(e) => format!("it cannot be moved to {} either: {e}", aside.display()),
@@ -308,14 +327,24 @@ pub fn load(config: &config::State) -> Option<Restored> {
     }
 }
 
+/// Where a refused file goes: earlier ones stay, nine of them.
+fn refused_name(path: &Path) -> PathBuf {
+    let names = (2..=9).map(|n| format!("refused.{n}"));
+    let mut names = std::iter::once("refused".to_owned()).chain(names).map(|name| with_suffix(path, &name));
+    names.find(|name| !name.exists()).unwrap_or_else(|| with_suffix(path, "refused.9"))
+}
+
 /// Takes over what was loaded; gives the topics, none of which is confirmed yet.
 pub fn restore(restored: &Restored, sequencer: &Sequencer, counters: &Counters) -> Vec<Arc<str>> {
     let (taken, refused) = sequencer.restore(restored);
     counters.restored.store(taken.len() as u64, Relaxed);
     counters.left_out.store(refused.len() as u64, Relaxed);
-    if let Some(why) = refused.first() {
+    for why in refused.iter().take(NAMED_MAX) {
+        tracing::error!("not restored: {why}");
+    }
+    if !refused.is_empty() {
         let count = refused.len();
-        tracing::error!("{count} topics of the state are not restored. The first: {why}");
+        tracing::error!("{count} topics of the state are not restored, so the epoch is a new one");
     }
     taken
 }
@@ -435,7 +464,7 @@ mod tests {
         let path = file("round");
         let (bytes, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
         assert_eq!(bytes, fs::metadata(&path).unwrap().len());
-        let restored = load(&settings(&path)).unwrap();
+        let restored = load(&settings(&path)).unwrap().unwrap();
         assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
         assert_eq!(restored.epoch, "0123456789abcdef");
         let shown: Vec<String> = restored
@@ -452,10 +481,10 @@ mod tests {
                 && table.iter().map(|c| c.key.to_vec()).eq([&br#""k\"""#[..], br#""l""#])
         );
         mark_clean(&path, crc32).unwrap();
-        assert!(load(&settings(&path)).unwrap().is_clean);
-        assert!(!load(&settings(&path)).unwrap().is_clean, "an epoch is continued once");
+        assert!(load(&settings(&path)).unwrap().unwrap().is_clean);
+        assert!(!load(&settings(&path)).unwrap().unwrap().is_clean, "an epoch is continued once");
         mark_clean(&path, crc32 + 1).unwrap();
-        assert!(!load(&settings(&path)).unwrap().is_clean, "the mark of another file");
+        assert!(!load(&settings(&path)).unwrap().unwrap().is_clean, "the mark of another file");
     }
 
     #[test]
@@ -479,10 +508,10 @@ mod tests {
         for (name, text) in [("foreign", "hello\n"), ("empty", ""), ("long", &"x".repeat(2 << 20))] {
             let path = file(name);
             fs::write(&path, text).unwrap();
-            assert!(load(&settings(&path)).is_none());
+            assert!(load(&settings(&path)).unwrap().is_none());
             assert!(!path.exists() && with_suffix(&path, "refused").exists(), "{name}");
         }
-        assert!(load(&settings(&file("none"))).is_none());
+        assert!(load(&settings(&file("none"))).unwrap().is_none());
     }
 
     #[test]

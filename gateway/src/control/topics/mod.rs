@@ -39,6 +39,9 @@ pub struct Row {
     pub v: u64,
     /// Microseconds since the Unix epoch.
     pub ts: i64,
+    /// It comes from an earlier run and had no update in this one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 #[derive(Debug)]
@@ -391,7 +394,7 @@ impl Topics {
             .take_while(|(name, _)| name.starts_with(prefix))
             .filter(|(_, t)| !t.gone)
             .take(limit)
-            .map(|(name, t)| Row { topic: name.clone(), v: t.v, ts: t.ts_us })
+            .map(|(name, t)| Row { topic: name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
             .collect()
     }
 

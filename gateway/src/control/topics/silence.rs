@@ -14,14 +14,23 @@ impl Topics {
             return false;
         };
         let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
+        let held_one = band.holds_one();
         if !self.deadlines.hold(topic.id, band, deadband, item, now_us) {
             return false;
+        }
+        if !held_one {
+            band.seq_sent = topic.seq;
         }
         topic.touched_us = now_us;
         let skipped = topic.count(item, None);
         self.counters.skip(skipped);
         self.counters.held_back += 1;
         true
+    }
+
+    /// A value that is held back, whenever its time would have come.
+    pub fn release(&mut self) -> Option<Item> {
+        self.deadlines.released(u64::MAX).map(|item| Item { seq: None, ..item })
     }
 
     /// The next item that time alone brings about: a value held back until now, or the end of a topic.

@@ -66,7 +66,11 @@ impl Topics {
         let live = self.by_name.values().filter(|topic| !topic.gone);
         let saved = live.map(|topic| Saved {
             mode: topic.policy.mode.name(),
-            seq: topic.seq,
+            // What a deadband holds back is not saved, so its count must not be either.
+            seq: match &topic.band {
+                Some(band) if band.holds_one() => band.seq_sent,
+                _ => topic.seq,
+            },
             json: topic.json.clone(),
             table: topic.table.as_ref().map(|table| table::object(table)),
         });
