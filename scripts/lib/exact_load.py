@@ -1,6 +1,7 @@
 """Exactness under load, and what slow clients cost the others. Run by scripts/exact-load."""
 
 import argparse
+import contextlib
 import statistics
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from gateway import Gateway
 INTERVALS_MS = (0, 100, 1000, 5000)
 DISTURBED = ["--slow", "5", "--slow-bytes-per-s", "16384", "--stall", "5", "--stall-for", "10s", "--stagger", "15s"]
 PROMISES = [promise for promise in load.PROMISES if "resumed" not in promise] + ["final.differ==0", "final.tables>0"]
+# More bytes a second than loopback carries make everyone fall behind, each with frames of its own.
+LIMITS = '[limits]\npinned_bytes = "1GiB"\n'
 # The others may be later by so much: the larger of the two.
 RATIO_MAX, MORE_MS_MAX = 1.1, 10.0
 
@@ -19,7 +22,12 @@ RATIO_MAX, MORE_MS_MAX = 1.1, 10.0
 def round_of(args, config, truth, seconds, intervals, disturbed):
     """{interval: visible p99 ms}, what was wrong, and a line of figures."""
     wrong, figures, lines = [], {}, []
-    with Gateway(config, server=f"shards = {args.shards}") as gateway:
+    with contextlib.ExitStack() as stack:
+        server = f"shards = {args.shards}"
+        first = gateway = stack.enter_context(Gateway(config, server=server))
+        if args.chained:
+            chain = f'{LIMITS}{POLICIES}[[source]]\nkind = "fanwire"\nurl = "{first.url}"\n'
+            gateway = stack.enter_context(Gateway(chain, server=server))
         each = args.clients // len(intervals)
         streams = ",".join(sorted({topic[: topic.rindex(".")] + ".*" for topic in truth.trades}))
         running = []
@@ -39,7 +47,7 @@ def round_of(args, config, truth, seconds, intervals, disturbed):
                 f" {report['connections']['returned']} came back, {report['final']['tables']} tables and"
                 f" {report['final']['gateway_values']} values compared, visible p99 {report['visible_ms']['p99']} ms"
             )
-        wrong += served(gateway, truth)
+        wrong += [*served(gateway, truth), *served(first, truth)]
     return figures, wrong, lines
 
 
@@ -51,13 +59,13 @@ def main():
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3, help="with the slow ones, and as many without (3)")
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--chained", action="store_true", help="clients on a second gateway chained behind the first")
     args = parser.parse_args()
     truth, wrong = Truth(), []
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
         lead_us = int(LEAD_S * args.speed * 1e6)
         copies = [prepared(feed, directory, truth, args.passes, lead_us) for feed in args.feeds]
-        # More bytes a second than loopback carries make everyone fall behind, each with frames of its own.
-        config = '[limits]\npinned_bytes = "1GiB"\n' + POLICIES + "".join(
+        config = LIMITS + POLICIES + "".join(
             f'[[source]]\nkind = "replay"\npath = "{path}"\nspeed = {args.speed}\nrepeat = false\n' for path, _ in copies
         )
         # Two seconds longer than the feed, so that what is compared at the end is at rest.
