@@ -11,7 +11,7 @@ from exact_check import LEAD_S, POLICIES, Truth, prepared, served
 from gateway import Gateway
 
 INTERVALS_MS = (0, 100, 1000, 5000)
-DISTURBED = ["--slow", "5", "--slow-bytes-per-s", "16384", "--stall", "5", "--stall-for", "10s", "--stagger", "15s"]
+DISTURBED = ["--slow", "5", "--slow-bytes-per-s", "16384", "--stall", "5", "--stall-for", "8s", "--stagger", "15s"]
 PROMISES = [promise for promise in load.PROMISES if "resumed" not in promise] + ["final.differ==0", "final.tables>0"]
 # More bytes a second than loopback carries make everyone fall behind, each with frames of its own.
 LIMITS = '[limits]\npinned_bytes = "1GiB"\n'
@@ -30,14 +30,29 @@ def round_of(args, config, truth, seconds, intervals, disturbed):
             gateway = stack.enter_context(Gateway(chain, server=server))
         each = args.clients // len(intervals)
         streams = ",".join(sorted({topic[: topic.rindex(".")] + ".*" for topic in truth.trades}))
-        running = []
+        running, apart = [], []
+        # More trades than 16 KB/s can carry are not for those who read that little: they are a load of their own.
+        few = each // 10 if disturbed and args.speed > 10 else 0
+        quiet = ",".join(sorted({topic[: topic.rindex(".")] + ".*" for topic in truth.books | truth.last}))
         for interval in intervals:
-            arguments = ["--connections", str(each), "--topics", "*", "--interval-ms", str(interval)]
-            arguments += ["--duration", f"{seconds:.0f}s", "--stream", streams, "--threads", "1"]
+            common = ["--interval-ms", str(interval), "--duration", f"{seconds:.0f}s", "--threads", "1"]
+            arguments = ["--connections", str(each - few), "--topics", "*", "--stream", streams, *common]
             if disturbed:
-                arguments += [*DISTURBED, "--since-reconnects", str(each * 5 / 100)]
+                arguments += ["--since-reconnects", str(each * 5 / 100), *([] if few else DISTURBED)]
             report = f"{gateway.directory.name}/{interval}.json"
             running.append(load.start(gateway, *arguments, promises=PROMISES, report=report))
+            if few:
+                arguments = ["--connections", str(few), "--topics", quiet, *common]
+                arguments += ["--slow", "50", "--stall", "50", *DISTURBED[2:4], *DISTURBED[6:]]
+                report = f"{gateway.directory.name}/{interval}-slow.json"
+                apart.append(load.start(gateway, *arguments, promises=PROMISES, report=report))
+        for one in apart:
+            report, broken = load.finish(one)
+            wrong += [f"slow ones: {what}" for what in broken]
+            lines.append(
+                f"slow and stalling: {report['connections']['established']} clients without trades,"
+                f" {report['final']['tables']} tables compared"
+            )
         for interval, one in zip(intervals, running):
             report, broken = load.finish(one)
             wrong += [f"{interval} ms: {what}" for what in broken]
