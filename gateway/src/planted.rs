@@ -53,6 +53,14 @@ bugs! {
     ForeignEpoch,
     /// A topic's `v` stands still.
     VStands,
+    /// The snapshot that begins an epoch does not say so.
+    EpochUntold,
+    /// Positions of an epoch that has ended go on to count.
+    EpochCursor,
+    /// In a new epoch positions before it are answered.
+    EpochFloor,
+    /// What is on its way to a class's members goes on after its epoch has ended.
+    EpochOutlived,
     /// Deleted keys are left out of batches.
     DelForgotten,
     /// A key's tombstone is dropped without raising the position below which it is missed.

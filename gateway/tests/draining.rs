@@ -48,7 +48,7 @@ fn each_client_is_told_then_flushed_then_closed_1001_at_its_own_moment() {
     }
     for peer in peers {
         assert_eq!(world.peers[peer].close_code(), Some(1001));
-        world.peers[peer].model.check_newest(&world.publisher);
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
     }
 }
 
@@ -82,7 +82,7 @@ fn a_client_that_is_busy_at_its_moment_leaves_as_soon_as_it_is_not() {
     world.resume(peer);
     world.advance(100 * MS);
     assert_eq!(world.peers[peer].close_code(), Some(1001));
-    world.peers[peer].model.check_newest(&world.publisher);
+    world.peers[peer].model.check_newest(&world.publisher.epochs);
 }
 
 #[test]

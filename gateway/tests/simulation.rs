@@ -55,10 +55,12 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (drained, 20),
             (stalled, 200),
             (tally.gaps, 100),
-            (tally.lapsed, 5),
+            (tally.lapsed, 1),
             (tally.skipped, 100),
             (tally.repeats, 100),
             (tally.key_tombstones_dropped, 100),
+            (tally.restarts, 100),
+            (tally.followed, 200),
         ] {
             assert!(count >= least, "the schedule has grown too tame: {tally:?}");
         }

@@ -32,13 +32,13 @@ fn a_stalled_client_delays_nobody_and_its_next_frame_has_the_newest_values() {
     world.stall(slow, 0);
     for n in 1..=100 {
         world.publish("a.t", &n.to_string());
-        let held = world.peers[quick].model.sub("").unwrap().holds(&world.publisher, "a.t");
+        let held = world.peers[quick].model.sub("").unwrap().holds(world.publisher.current(), "a.t");
         assert_eq!(held, Some(n), "the other client is not delayed");
     }
     world.publish("a.u", "1");
     world.resume(slow);
     world.settle();
-    world.peers[slow].model.check_newest(&world.publisher);
+    world.peers[slow].model.check_newest(&world.publisher.epochs);
     let batches = world.peers[slow].frames("batch");
     // What was in flight when it stalled, and one frame with all the rest.
     assert_eq!(batches.len(), 2, "{batches:#?}");
@@ -126,7 +126,7 @@ fn a_snapshot_larger_than_the_pinned_limit_is_still_delivered() {
         let peer = world.connect();
         world.subscribe(peer, "", &["t"], None);
         world.advance(200 * MS);
-        world.peers[peer].model.check_newest(&world.publisher);
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
         assert_eq!(world.end(peer), PeerEnd::Open);
     }
     assert!(world.shard.stats().pinned_bytes <= 10_000, "what is only cached is dropped");

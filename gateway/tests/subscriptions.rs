@@ -165,7 +165,7 @@ fn unsubscribed_is_a_barrier_also_while_the_client_is_stalled() {
     let barrier = world.peers[peer].texts.iter().position(|text| text.contains("unsubscribed")).unwrap();
     let after = &world.peers[peer].texts[barrier + 1..];
     assert!(!after.is_empty() && after.iter().all(|text| !text.contains(r#""topic":"a""#)), "{after:?}");
-    world.peers[peer].model.check_newest(&world.publisher);
+    world.peers[peer].model.check_newest(&world.publisher.epochs);
 }
 
 #[test]

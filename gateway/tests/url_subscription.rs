@@ -43,7 +43,7 @@ fn it_is_answered_like_an_op_of_its_own() {
     assert_eq!(world.peers[peer].frames("snapshot")[0]["updates"][0]["topic"], "a.b");
     world.publish("c", "1");
     world.advance(std::time::Duration::from_millis(200));
-    world.peers[peer].model.check_newest(&world.publisher);
+    world.peers[peer].model.check_newest(&world.publisher.epochs);
 }
 
 #[test]

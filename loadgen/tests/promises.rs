@@ -110,6 +110,25 @@ fn a_value_left_out_is_conflated_where_it_is_not_lost_and_one_withheld_is_a_fina
 }
 
 #[test]
+fn a_table_that_differs_in_one_key_is_told_whatever_made_it_so() {
+    let flags: &[&str] = &["--topics", "*", "--expect", "final.differ==0"];
+    let faults_of_one = [Fault::KeyLeftOut, Fault::KeyStale, Fault::DelLeftOut, Fault::ResetTorn];
+    let right = [Fault::Tables, Fault::TableBare];
+    let [right, bare] = loadgens(right.map(|fault| (fault, flags)));
+    assert_eq!((faults(&right.1), right.0.status.code()), (CLEAN, Some(0)), "{:#}", right.1);
+    assert_eq!((&right.1["final"]["tables"], &right.1["final"]["differ"]), (&json!(N - 1), &json!(0)));
+    assert_eq!(bare.1["violations"], json!({ "a table in a snapshot without reset": N }));
+    for (fault, (output, report)) in
+        faults_of_one.into_iter().zip(loadgens(faults_of_one.map(|fault| (fault, flags))))
+    {
+        assert_eq!((faults(&report), output.status.code()), (CLEAN, Some(3)), "{fault:?}: {report:#}");
+        let (tables, differ) = (&report["final"]["tables"], report["final"]["differ"].as_u64().unwrap());
+        // All are compared with the first: with that one where it is the one lied to.
+        assert!(*tables == N - 1 && (differ == 1 || differ == N - 1), "{fault:?}: {differ} of {tables}");
+    }
+}
+
+#[test]
 fn another_value_under_the_same_v_is_a_violation() {
     let (_, report) = loadgen(start(Fault::OtherValue), &["--topics", "*"]);
     let [rest @ .., violations] = faults(&report);

@@ -177,7 +177,8 @@ impl Fanout {
                 taken.chain(sent).min().map(|us| us + 50_000 * i64::from(planted(Bug::OldestTooLate)));
         }
         // An answer follows `subscribed`, which says it.
-        let epoch = (self.restarted && from.is_none() && op.is_none()).then(|| self.epoch.clone());
+        let tells = self.restarted && from.is_none() && op.is_none() && !planted(Bug::EpochUntold);
+        let epoch = tells.then(|| self.epoch.clone());
         let (ts_us, version) = (now.wall_us, self.position);
         let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch: epoch.as_deref() };
         let picks = std::mem::take(&mut self.scratch);

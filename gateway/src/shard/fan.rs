@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Members handed a frame before the shard looks at its sockets again.
-const SLICE: usize = 512;
+pub(super) const SLICE: usize = 512;
 /// How often the bytes held by slow clients are looked at.
 const PINNED_CHECK_US: u64 = 50_000;
 /// A client whose send has not moved for this long is slow, also where its class is quiet.
@@ -66,7 +66,7 @@ impl Shard {
 
     /// One slice of the oldest fan-out.
     pub(super) fn run_jobs(&mut self, net: &mut impl Sockets, now: Now) {
-        let mut budget = SLICE;
+        let mut budget = self.slice;
         while budget > 0 {
             let Some(mut job) = self.jobs.pop_front() else { return };
             if !self.is_alive(&job) {

@@ -24,6 +24,7 @@ use crate::{
     config,
     fanout::{Fanout, NOWHERE},
     inbox::{Inbox, Message},
+    planted::{Bug, planted},
     shared::{Refused, Shared},
     stats::{Reason, Stats},
     update::Batch,
@@ -98,6 +99,8 @@ pub struct Shard {
     admitted_max: usize,
     clients_open: usize,
     jobs: VecDeque<Job>,
+    /// Members handed a frame in one run.
+    slice: usize,
     wheel: Wheel,
     drain: Option<Drain>,
     stop: bool,
@@ -140,6 +143,7 @@ impl Shard {
             admitted_max: slots - pump::SLOTS_RESERVED.min(slots / 4),
             clients_open: 0,
             jobs: VecDeque::new(),
+            slice: fan::SLICE,
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,
             stop: false,
@@ -153,6 +157,11 @@ impl Shard {
         }
     }
 
+    /// How many members are handed a frame in one run: tests with few clients make it small.
+    pub fn set_slice(&mut self, members: usize) {
+        self.slice = members;
+    }
+
     /// What the ring did so far, for whoever scrapes.
     pub fn note_ring(&mut self, counters: ring::Counters) {
         self.stats.ring = counters;
@@ -160,13 +169,12 @@ impl Shard {
 
     /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
     fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
-        self.jobs.clear();
+        if !planted(Bug::EpochOutlived) {
+            self.jobs.clear();
+        }
         self.fanout.restart(epoch, batch);
-        self.clients
-            .iter_mut()
-            .flatten()
-            .flat_map(|client| &mut client.subs)
-            .for_each(|sub| sub.pos = NOWHERE);
+        let held = self.clients.iter_mut().flatten().flat_map(|client| &mut client.subs);
+        held.for_each(|sub| sub.pos = if planted(Bug::EpochCursor) { sub.pos } else { NOWHERE });
         self.restarted = true;
     }
 

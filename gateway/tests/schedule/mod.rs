@@ -12,13 +12,13 @@ use gateway::{
     },
     control::{
         seq::Seq,
-        sequencer::{Body, Grouping, Item},
+        sequencer::{Body, Followed, Following, Grouping, Item},
     },
 };
 use proto::encode::Opcode;
 use ring::{Sockets, sim::PeerEnd};
 
-use crate::support::{EPOCH, Peer, World, publisher::Publisher, subscriber::AskedOp};
+use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
 
 const STEPS_OF_EPISODE: u64 = 2_000;
 const SLOTS: u32 = 48;
@@ -31,6 +31,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
 struct Saved {
     name: String,
     patterns: Vec<String>,
+    epoch: String,
     version: u64,
 }
 
@@ -78,6 +79,9 @@ pub struct Tally {
     pub skipped: u64,
     pub repeats: u64,
     pub key_tombstones_dropped: u64,
+    /// Connections that were told of another epoch, and batches of another gateway.
+    pub restarts: u64,
+    pub followed: u64,
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -144,6 +148,7 @@ impl Simulation {
         let config = random_config(&mut rng);
         let mut world = World::new(config, SLOTS, rng.u64(..));
         world.log = false;
+        world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
         world.net.set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
         world.net.set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
         let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);
@@ -164,7 +169,8 @@ impl Simulation {
 
     fn step(&mut self) {
         match self.rng.u32(..1000) {
-            0..300 => self.publish(),
+            0..290 => self.publish(),
+            290..300 => self.follow(),
             300..600 => self.turn(),
             600..680 => {
                 let ms = self.rng.u64(..150);
@@ -211,11 +217,42 @@ impl Simulation {
         let mut items: Vec<Item> = (0..count).map(|_| self.item()).collect();
         if self.rng.u8(..6) == 0 {
             let topic = self.rng.choice(&self.topics).unwrap();
-            if self.world.publisher.lives(topic) {
+            if self.world.publisher.current().lives(topic) {
                 items.push(Item { body: Body::Gone, ..self.world.item(topic, "") });
             }
         }
         self.world.publisher.publish(&items, grouping);
+    }
+
+    /// What another gateway has numbered: mostly a batch, now and then all it has, in a new epoch.
+    fn follow(&mut self) {
+        let restart = self.rng.u8(..16) == 0;
+        let epoch = restart.then(|| format!("{:016x}", self.rng.u64(..)).into());
+        let publisher = &self.world.publisher;
+        let version = if restart { self.rng.u64(1..3000) } else { publisher.version() + self.rng.u64(1..4) };
+        let mut updates: Vec<Followed> = Vec::new();
+        let count = self.rng.usize(..if restart { 30 } else { 6 });
+        for mut item in (0..count).map(|_| self.item()).collect::<Vec<_>>() {
+            let of_topic = updates.iter().filter(|followed| followed.item.topic == item.topic);
+            let held = self.world.publisher.current().topic(&item.topic).filter(|_| !restart);
+            let newest = held.and_then(|topic| topic.entries.last());
+            let (mut v, mut lives) = newest.map_or((0, false), |entry| (entry.v, !entry.gone));
+            if let Some(before) = of_topic.last() {
+                if !item.topic.starts_with("s.") {
+                    continue;
+                }
+                (v, lives) = (before.v, true);
+            }
+            item.seq = None;
+            if let (false, Body::Changes(changes)) = (lives, &item.body)
+                && changes.base == Base::Held
+            {
+                continue;
+            }
+            updates.push(Followed { item, v: v + self.rng.choice([1, 1, 1, 4]).unwrap() });
+        }
+        let following = Following { epoch, is_whole: restart, version, updates };
+        self.tally.followed += u64::from(self.world.publisher.follow(&following));
     }
 
     fn item(&mut self) -> Item {
@@ -318,7 +355,8 @@ impl Simulation {
         let mut saved = std::mem::take(&mut self.conduct[at].saved);
         for sub in &self.world.peers[at].model.subs {
             let patterns = sub.patterns.iter().cloned().collect();
-            saved.push(Saved { name: sub.name.clone(), patterns, version: sub.version });
+            let epoch = self.world.publisher.epochs[sub.epoch].name.to_string();
+            saved.push(Saved { name: sub.name.clone(), patterns, epoch, version: sub.version });
         }
         self.conduct[at] = Conduct::default();
         self.world.net.peer_forget(self.world.peers[at].conn);
@@ -326,8 +364,8 @@ impl Simulation {
         self.world.peers.swap_remove(at);
         assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
         if self.rng.bool() {
-            for Saved { name, patterns, version } in saved {
-                let since = Some((EPOCH.to_owned(), version));
+            for Saved { name, patterns, epoch, version } in saved {
+                let since = Some((epoch, version));
                 let interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
                 self.world.ask(at, AskedOp::Subscribe { sub: name, topics: patterns, interval_ms, since });
             }
@@ -347,17 +385,18 @@ impl Simulation {
             interval_ms = Some(100);
         }
         let model = &self.world.peers[peer].model;
-        let newest = self.world.publisher.version();
+        let publisher = &self.world.publisher;
+        let (epoch, newest) = (publisher.current().name.to_string(), publisher.version());
         let mut since = None;
         if model.asked.is_empty() && self.rng.u8(..3) == 0 {
             let foreign = "00000000000000ff".to_owned();
             since = match (model.sub(&sub), self.rng.u8(..4)) {
                 (_, 0) => Some((foreign, newest)),
-                (None, 1) => Some((EPOCH.to_owned(), newest + self.rng.u64(1..50))),
-                (None, _) => Some((EPOCH.to_owned(), newest.saturating_sub(self.rng.u64(..200)))),
+                (None, 1) => Some((epoch, newest + self.rng.u64(1..50))),
+                (None, _) => Some((epoch, newest.saturating_sub(self.rng.u64(..200)))),
                 (Some(held), _) => {
                     topics = held.patterns.iter().cloned().collect();
-                    Some((EPOCH.to_owned(), held.version))
+                    Some((publisher.epochs[held.epoch].name.to_string(), held.version))
                 }
             };
         }
@@ -462,7 +501,7 @@ impl Simulation {
         for (at, peer) in self.world.peers.iter().enumerate() {
             if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
-                peer.model.check_newest(&self.world.publisher);
+                peer.model.check_newest(&self.world.publisher.epochs);
             }
         }
     }
@@ -506,7 +545,7 @@ impl Simulation {
             assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
             if peer.close_code() == Some(1001) {
                 assert!(peer.model.draining, "peer {at} was not told");
-                peer.model.check_newest(&self.world.publisher);
+                peer.model.check_newest(&self.world.publisher.epochs);
                 self.tally.drained += 1;
             }
         }
@@ -518,6 +557,7 @@ impl Simulation {
         tally.batches += peer.model.batches;
         tally.snapshots += peer.model.snapshots;
         tally.heartbeats += peer.model.heartbeats;
+        tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
@@ -529,10 +569,13 @@ impl Simulation {
 
 /// It missed updates of a stream that closes who does.
 fn fell_behind(peer: &Peer, publisher: &Publisher) -> bool {
-    peer.model
-        .subs
-        .iter()
-        .any(|sub| publisher.overran(|at| sub.matches(&publisher.topics[at].name), sub.version, true))
+    peer.model.subs.iter().any(|sub| {
+        publisher.epochs[sub.epoch..].iter().enumerate().any(|(later, epoch)| {
+            // It may have been brought anywhere in an epoch that it was not told of yet.
+            let from = if later == 0 { sub.version } else { 0 };
+            epoch.overran(|at| sub.matches(&epoch.topics[at].name), from, true)
+        })
+    })
 }
 
 fn was_slow(conduct: &Conduct, now_us: u64) -> bool {

@@ -2,6 +2,7 @@
 //! Every frame that a subscriber reads is checked (see [`subscriber`]).
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod epoch;
 mod held;
 pub mod publisher;
 pub mod subscriber;
@@ -385,10 +386,9 @@ impl World {
     fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
         let peer = &mut self.peers[at];
         let mut judge = Judge {
-            publisher: &self.publisher,
+            epochs: &self.publisher.epochs,
             registry: &mut self.registry,
             fanout: &self.config.fanout,
-            epoch: EPOCH,
             now_us: self.now.mono_us,
         };
         let mut replies = Vec::new();

@@ -1,101 +1,24 @@
 //! The control plane of a simulation: the real sequencer, and a memory of all it ever numbered.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use gateway::{
-    changes::{Base, Changes},
-    config::{
-        Config,
-        policy::{Behind, Mode},
-    },
-    control::sequencer::{Body, Counters, Grouping, Item, Sequencer},
+    config::{Config, policy::Mode},
+    control::sequencer::{Body, Counters, Following, Grouping, Item, Sequencer, Why},
     inbox::{Inbox, Message},
-    update::{Op, TopicId},
 };
+use serde_json::value::RawValue;
 
-/// One update as it was numbered.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub version: u64,
-    pub v: u64,
-    pub ts_us: i64,
-    pub due_us: i64,
-    pub gone: bool,
-    /// Updates before it that the publisher counted and that never came.
-    pub skipped: u64,
-    /// It is the first of a topic that was unknown.
-    pub born: bool,
-    /// Of a keyed topic, after it.
-    pub table: Rc<Table>,
-}
-
-/// A keyed topic's keys and values, as JSON.
-pub type Table = BTreeMap<String, String>;
-
-/// What a keyed update says.
-#[derive(Debug, Clone, serde::Deserialize)]
-pub struct Delta<'a> {
-    #[serde(default)]
-    pub reset: bool,
-    #[serde(borrow)]
-    pub set: BTreeMap<String, &'a serde_json::value::RawValue>,
-    #[serde(default)]
-    pub del: Vec<String>,
-}
-
-/// An update in a frame.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub topic: usize,
-    pub entry: Entry,
-    pub gap: u64,
-    /// Of a keyed topic: `reset`, what is set, what is deleted.
-    pub delta: Option<(bool, Table, Vec<String>)>,
-}
-
-#[derive(Debug)]
-pub struct Topic {
-    pub name: Arc<str>,
-    pub mode: Arc<Mode>,
-    /// In rising order of version.
-    pub entries: Vec<Entry>,
-}
-
-impl Topic {
-    /// The newest update at or below `version`.
-    pub fn at(&self, version: u64) -> Option<&Entry> {
-        self.entries[..self.after(version)].last()
-    }
-
-    /// Index of the first update above `version`.
-    pub fn after(&self, version: u64) -> usize {
-        self.entries.partition_point(|entry| entry.version <= version)
-    }
-}
+use super::epoch::{Epoch, Table, apply};
 
 pub struct Publisher {
     sequencer: Arc<Sequencer>,
     /// A second shard's inbox: what was numbered is learnt from it.
     tap: Arc<Inbox>,
-    pub topics: Vec<Topic>,
-    by_name: HashMap<Arc<str>, usize>,
-    by_id: HashMap<TopicId, usize>,
-    /// Each update's bytes, and its topic and place there.
-    by_json: HashMap<Bytes, (usize, usize)>,
-    /// Positions between batches, rising.
-    pub positions: Vec<u64>,
-    /// From a position on: a position below the floor cannot be answered exactly.
-    floors: Vec<(u64, u64)>,
+    /// Never empty; the last is the present one.
+    pub epochs: Vec<Epoch>,
     /// Tables as the items say, whatever the sequencer made of them.
     truth: HashMap<Arc<str>, Table>,
-    /// Topics born, whose first update has not come.
-    born: Vec<usize>,
 }
 
 impl Publisher {
@@ -110,14 +33,8 @@ impl Publisher {
                 Instant::now(),
             ),
             tap,
-            topics: Vec::new(),
-            by_name: HashMap::new(),
-            by_id: HashMap::new(),
-            by_json: HashMap::new(),
-            positions: vec![0],
-            floors: vec![(0, 0)],
+            epochs: vec![Epoch::new(epoch.into(), 0)],
             truth: HashMap::new(),
-            born: Vec::new(),
         }
     }
 
@@ -125,23 +42,49 @@ impl Publisher {
     pub fn publish(&mut self, items: &[Item], grouping: Grouping) -> bool {
         let taken = self.sequencer.try_publish(items, grouping);
         let accepted = taken.as_ref().map_or(0, |published| published.accepted);
-        let taken = taken.is_ok();
-        items[..accepted].iter().for_each(|item| self.note_item(item));
+        self.note(items[..accepted].iter());
+        taken.is_ok()
+    }
+
+    /// Takes over what another gateway has numbered; `false`: the inbox is full.
+    pub fn follow(&mut self, following: &Following) -> bool {
+        let Some(refused) = self.sequencer.try_follow(following) else { return false };
+        // A table with more keys than this gateway has room for is left out, and nothing else.
+        let left_out: Vec<&str> = refused
+            .iter()
+            .map(|why| match why {
+                Why::TooManyKeys { topic, .. } => &**topic,
+                other => panic!("{other} of {following:?}"),
+            })
+            .collect();
+        if following.epoch.is_some() {
+            self.truth.clear();
+        }
+        let items = following.updates.iter().map(|followed| &followed.item);
+        self.note(items.filter(|item| !left_out.contains(&&*item.topic)));
+        true
+    }
+
+    /// Remembers what was numbered of these items, and that it is what they say.
+    fn note<'a>(&mut self, items: impl Iterator<Item = &'a Item> + Clone) {
+        items.clone().for_each(|item| self.note_item(item));
         while let Some(message) = self.tap.pop() {
-            let Message::Updates(batch) = message else { unreachable!("only updates are published") };
-            self.positions.push(batch.version);
-            for op in &batch.ops {
-                self.note(op, batch.version);
+            match message {
+                Message::Updates(batch) => self.current_mut().take(&batch),
+                Message::Restart { epoch, batch } => {
+                    self.epochs.push(Epoch::new(epoch, batch.version));
+                    self.current_mut().take(&batch);
+                }
+                other => unreachable!("only updates are published, not {other:?}"),
             }
         }
-        for item in &items[..accepted] {
-            let topic = &self.topics[self.by_name[&item.topic]];
+        for item in items {
+            let topic = self.current().topic(&item.topic).expect("it was just updated");
             let last = topic.entries.last().expect("it was just updated");
             if matches!(*topic.mode, Mode::Keyed(_)) {
                 assert_eq!(*last.table, self.truth[&item.topic], "the table of {}", item.topic);
             }
         }
-        taken
     }
 
     fn note_item(&mut self, item: &Item) {
@@ -150,118 +93,27 @@ impl Publisher {
             Body::Gone => table.clear(),
             Body::Changes(changes) => apply(table, changes),
             Body::Data(data) => {
-                if let Ok(whole) =
-                    serde_json::from_slice::<BTreeMap<String, &serde_json::value::RawValue>>(data)
-                {
+                if let Ok(whole) = serde_json::from_slice::<HashMap<String, &RawValue>>(data) {
                     *table = whole.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect();
                 }
             }
         }
     }
 
-    fn note(&mut self, op: &Op, position: u64) {
-        match op {
-            Op::Birth { topic, name, mode } => {
-                let known = self.by_name.get(name).copied();
-                let at = known.unwrap_or_else(|| {
-                    self.topics.push(Topic { name: name.clone(), mode: mode.clone(), entries: Vec::new() });
-                    self.by_name.insert(name.clone(), self.topics.len() - 1);
-                    self.topics.len() - 1
-                });
-                self.by_id.insert(*topic, at);
-                self.born.push(at);
-            }
-            Op::Update(update) => {
-                let at = self.by_id[&update.topic];
-                let entries = &mut self.topics[at].entries;
-                let (version, v, ts_us, due_us) = (update.version, update.v, update.ts_us, update.due_us);
-                assert!(entries.last().is_none_or(|last| last.v < v), "v of {update:?} goes back");
-                let mut table = entries.last().map_or_else(Rc::default, |last| last.table.clone());
-                match &update.changes {
-                    Some(changes) => apply(Rc::make_mut(&mut table), changes),
-                    None => table = Rc::default(),
-                }
-                let born = self.born.iter().position(|born| *born == at);
-                let born = born.map(|i| self.born.swap_remove(i)).is_some();
-                let skipped = update.skipped.into();
-                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone, skipped, born, table });
-                self.by_json.insert(update.json.clone(), (at, entries.len() - 1));
-            }
-            Op::Forget { topic } => {
-                let gone = self.topics[self.by_id[topic]].entries.last().expect("a tombstone is an update");
-                let floor = self.floor_at(position).max(gone.version);
-                self.floors.push((position, floor));
-            }
-        }
-    }
-
-    /// The update that stands in a frame as this JSON.
-    pub fn find(&self, json: &str) -> Option<Sent> {
-        let sent = |place: &(usize, usize), gap, delta| {
-            let entry = self.topics[place.0].entries[place.1].clone();
-            Sent { topic: place.0, entry, gap, delta }
-        };
-        if let Some(place) = self.by_json.get(json.as_bytes()) {
-            return Some(sent(place, 0, None));
-        }
-        if let Some((gap, rest)) = json.strip_prefix(r#"{"gap":"#).and_then(|json| json.split_once(',')) {
-            let place = self.by_json.get(format!("{{{rest}").as_bytes())?;
-            return Some(sent(place, gap.parse().ok()?, None));
-        }
-        let head = json.find(r#""reset":"#).into_iter().chain(json.find(r#""set":"#)).min()?;
-        let place = self.by_json.get(&json.as_bytes()[..head])?;
-        let delta: Delta<'_> = serde_json::from_str(json).ok()?;
-        let set = delta.set.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect();
-        Some(sent(place, 0, Some((delta.reset, set, delta.del))))
-    }
-
-    /// Whether some stream of `matches` has had more updates after `version` than its ring holds; with
-    /// `closing` of those that close.
-    pub fn overran(&self, matches: impl Fn(usize) -> bool, version: u64, closing: bool) -> bool {
-        self.topics.iter().enumerate().any(|(at, topic)| match &*topic.mode {
-            Mode::Stream(stream) if matches(at) && (!closing || stream.behind == Behind::Close) => {
-                topic.entries.len() - topic.after(version) > stream.ring_updates
-            }
-            _ => false,
-        })
-    }
-
     pub fn counters(&self) -> Counters {
         self.sequencer.counters()
     }
 
+    pub fn current(&self) -> &Epoch {
+        self.epochs.last().expect("there is always one")
+    }
+
+    fn current_mut(&mut self) -> &mut Epoch {
+        self.epochs.last_mut().expect("there is always one")
+    }
+
     /// Newest position.
     pub fn version(&self) -> u64 {
-        self.positions[self.positions.len() - 1]
-    }
-
-    /// Positions below this could not be answered exactly when the gateway stood at `position`.
-    pub fn floor_at(&self, position: u64) -> u64 {
-        let known = self.floors.partition_point(|(from, _)| *from <= position);
-        self.floors[known - 1].1
-    }
-
-    /// Batches in `(from, to]`.
-    pub fn batches_between(&self, from: u64, to: u64) -> usize {
-        let at = |position: u64| self.positions.partition_point(|p| *p <= position);
-        at(to) - at(from)
-    }
-
-    /// Whether a topic exists now.
-    pub fn lives(&self, name: &str) -> bool {
-        self.by_name.get(name).is_some_and(|at| self.topics[*at].entries.last().is_some_and(|e| !e.gone))
-    }
-}
-
-fn apply(table: &mut Table, changes: &Changes) {
-    if changes.base != Base::Held {
-        table.clear();
-    }
-    for change in changes.iter() {
-        let key: String = serde_json::from_slice(change.key).expect("keys are JSON strings");
-        match change.value {
-            Some(value) => drop(table.insert(key, String::from_utf8(value.to_vec()).unwrap())),
-            None => drop(table.remove(&key)),
-        }
+        self.current().version()
     }
 }

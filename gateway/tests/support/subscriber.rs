@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    epoch::Epoch,
     held::{First, Sub},
-    publisher::Publisher,
 };
 
 /// A text frame from the gateway.
@@ -65,16 +65,18 @@ pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64)>);
 
 /// What a frame is judged by.
 pub struct Judge<'a> {
-    pub publisher: &'a Publisher,
+    /// All there were so far.
+    pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
     pub fanout: &'a config::Fanout,
-    pub epoch: &'a str,
     pub now_us: u64,
 }
 
 #[derive(Debug, Default)]
 pub struct Subscriber {
     pub subs: Vec<Sub>,
+    /// Place of the newest epoch it was told of.
+    epoch: usize,
     pub asked: VecDeque<Asked>,
     pub errors: usize,
     pub draining: bool,
@@ -84,6 +86,7 @@ pub struct Subscriber {
     pub heartbeats: u64,
     pub resumed: u64,
     pub parts: u64,
+    pub restarts: u64,
 }
 
 impl Subscriber {
@@ -128,14 +131,16 @@ impl Subscriber {
             panic!("subscribed answers {asked:?}")
         };
         assert_eq!(frame.sub, Some(&*sub));
-        assert_eq!(frame.epoch, Some(judge.epoch));
+        self.learn_epoch(frame.epoch.expect("subscribed has an epoch"), judge);
         let class = frame.class.expect("subscribed has a class");
         let version = frame.version.expect("subscribed has a version");
         let at = self.subs.iter().position(|s| s.name == sub).unwrap_or_else(|| {
-            self.subs.push(Sub::new(&sub));
+            self.subs.push(Sub::new(&sub, self.epoch));
             self.subs.len() - 1
         });
         let held = &mut self.subs[at];
+        assert_eq!(held.epoch, self.epoch, "subscribed tells an epoch that {sub:?} was not brought to");
+        let epoch = &judge.epochs[self.epoch];
         let (before, fresh) = ((held.patterns.clone(), held.interval_ms), held.patterns.is_empty());
         held.patterns.extend(topics.iter().cloned());
         if interval_ms.is_some() || fresh {
@@ -148,13 +153,13 @@ impl Subscriber {
         held.matched.clear();
         held.heard_us = judge.now_us;
         let patterns: Vec<Pattern> = topics.iter().map(|t| Pattern::parse(t).unwrap()).collect();
-        if let (true, Some((epoch, since))) = (fresh, &since)
-            && epoch == judge.epoch
+        if let (true, Some((of, since))) = (fresh, &since)
+            && **of == *epoch.name
             && *since == version
         {
             // As if it had been held since then.
             held.version = version;
-            held.pretend(judge.publisher, version);
+            held.pretend(epoch, version);
         }
         if fresh {
             held.version = version;
@@ -179,7 +184,9 @@ impl Subscriber {
         };
         assert_eq!(told, removed, "unsubscribed tells what was removed");
         let version = frame.version.expect("unsubscribed has a version");
-        held.move_to(version, judge.publisher);
+        assert_eq!(held.epoch, self.epoch, "unsubscribed before {sub:?} was brought to the epoch");
+        let epoch = &judge.epochs[held.epoch];
+        held.move_to(version, epoch);
         held.heard_us = judge.now_us;
         held.patterns.retain(|p| !removed.contains(p));
         held.matched.clear();
@@ -189,9 +196,18 @@ impl Subscriber {
         } else {
             let class = frame.class.expect("what is left has a class");
             held.change_class(class, removed.is_empty(), judge);
-            held.drop_unmatched(judge.publisher);
+            held.drop_unmatched(epoch);
         }
         self.check_classes();
+    }
+
+    /// Takes an epoch that a frame tells; they follow each other.
+    fn learn_epoch(&mut self, name: &str, judge: &Judge<'_>) {
+        let at = judge.epochs.iter().position(|epoch| *epoch.name == *name);
+        let at = at.unwrap_or_else(|| panic!("{name} never was an epoch"));
+        assert!(at >= self.epoch, "back to epoch {name}");
+        self.restarts += u64::from(at > self.epoch && !self.subs.is_empty());
+        self.epoch = at;
     }
 
     fn check_classes(&self) {
@@ -201,9 +217,17 @@ impl Subscriber {
 
     fn on_data(&mut self, frame: &Frame<'_>, bytes: usize, judge: &mut Judge<'_>) {
         let class = frame.class.expect("every frame has a class");
+        if let Some(epoch) = frame.epoch {
+            assert_eq!(frame.op, "snapshot", "only a snapshot begins an epoch");
+            self.learn_epoch(epoch, judge);
+        }
         let Some(sub) = self.subs.iter_mut().find(|sub| sub.class == class) else {
             panic!("a {} of class {class}, which is no live subscription", frame.op)
         };
+        if frame.epoch.is_some() && sub.epoch != self.epoch {
+            sub.enter(self.epoch);
+        }
+        assert_eq!(sub.epoch, self.epoch, "a {} of an epoch that has ended", frame.op);
         let updates = frame.updates.as_ref().expect("every frame has updates");
         let single = updates.len() == 1;
         assert!(bytes <= judge.fanout.frame_bytes_max || single, "a frame of {bytes} bytes");
@@ -215,7 +239,7 @@ impl Subscriber {
             None => sub.updates.clear(),
         }
         for update in updates {
-            let sent = judge.publisher.find(update.get());
+            let sent = judge.epochs[self.epoch].find(update.get());
             sub.updates.push(sent.unwrap_or_else(|| panic!("nobody published {}", update.get())));
         }
         if frame.more {
@@ -235,10 +259,12 @@ impl Subscriber {
     }
 
     /// Every subscription holds exactly the newest state.
-    pub fn check_newest(&self, publisher: &Publisher) {
+    pub fn check_newest(&self, epochs: &[Epoch]) {
+        let epoch = epochs.last().expect("there is always one");
         for sub in &self.subs {
+            assert_eq!(sub.epoch + 1, epochs.len(), "{:?} is in an epoch that has ended", sub.name);
             assert!(sub.first.is_none() && sub.parts.is_none(), "{:?} still waits", sub.name);
-            for (at, topic) in publisher.topics.iter().enumerate() {
+            for (at, topic) in epoch.topics.iter().enumerate() {
                 let newest = topic.entries.last().filter(|entry| !entry.gone).map(|entry| entry.v);
                 let held = sub.held.get(at).filter(|held| held.lives).map(|held| held.v);
                 if sub.matches(&topic.name) {

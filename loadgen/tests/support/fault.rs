@@ -85,6 +85,26 @@ pub enum Fault {
     ResumeElsewhere,
     /// A `since` is answered from one version later.
     ResumeLater,
+    /// A keyed topic, whose changes all come.
+    Tables,
+    /// To the first connection one batch leaves out a key that is set.
+    KeyLeftOut,
+    /// There it has the key's value of before.
+    KeyStale,
+    /// There it leaves out a key that is deleted.
+    DelLeftOut,
+    /// There it begins the table anew and has only what changed.
+    ResetTorn,
+    /// Its snapshot does not say that the table begins anew.
+    TableBare,
     /// Not Fanwire's protocol: messages that carry only their send time.
     Stamped,
+}
+
+impl Fault {
+    /// Whether the feed is a keyed topic.
+    pub fn has_tables(self) -> bool {
+        use Fault::{DelLeftOut, KeyLeftOut, KeyStale, ResetTorn, TableBare, Tables};
+        matches!(self, Tables | KeyLeftOut | KeyStale | DelLeftOut | ResetTorn | TableBare)
+    }
 }

@@ -5,6 +5,7 @@ mod fault;
 mod messages;
 mod say;
 mod server;
+mod tables;
 
 use std::{
     net::SocketAddr,

@@ -9,6 +9,7 @@ use super::{
         batch, batch_of, batch_with, heartbeat, now_us, snapshot, snapshot_of, subscribed, update, update_of,
         updates,
     },
+    tables,
 };
 
 /// The batch of a connection that is tampered with.
@@ -27,6 +28,10 @@ pub enum Say {
 
 /// What takes a connection from `position` to `next`, or should.
 pub fn says(fault: Fault, index: usize, number: u64, position: u64, next: u64) -> Vec<Say> {
+    if fault.has_tables() {
+        let lies = number == TAMPERED && index == 0;
+        return texts([tables::batch_but(if lies { fault } else { Fault::Tables }, position, next)]);
+    }
     let right = || texts([batch(position, next)]);
     match (fault, number) {
         (Fault::Withhold, TAMPERED..) if index == 0 => texts([heartbeat(position, next)]),

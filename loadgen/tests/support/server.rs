@@ -17,6 +17,7 @@ use super::{
     fault::Fault,
     messages::{batch, heartbeat, now_us, snapshot, subscribed},
     say::{HELD_BACK, Say, TAMPERED, says},
+    tables,
 };
 
 const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 10 };
@@ -105,6 +106,10 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
 }
 
 fn greet(out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, position: u64) {
+    if fault.has_tables() {
+        frame(out, Opcode::Text, subscribed(epoch, position).as_bytes());
+        return frame(out, Opcode::Text, tables::snapshot(fault, position).as_bytes());
+    }
     let resume = |from| if from < position { batch(from, position) } else { heartbeat(from, position) };
     let (said, answer) = match (fault, since) {
         (Fault::Resume, Some(since)) => (since, resume(since)),
