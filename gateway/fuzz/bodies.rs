@@ -35,7 +35,7 @@ pub fn client_messages(data: &[u8]) {
     let mut world = World::new(first);
     if first & 0x80 != 0 || first & 0x40 != 0 {
         let mut request = Vec::new();
-        proto::handshake::request(&mut request, "h", "/ws", [0; 16], &[]);
+        proto::handshake::request(&mut request, "h", "/ws", [0; 16], &[], false);
         world.net.peer_send(world.conn, &request);
         world.settle();
     }

@@ -26,3 +26,4 @@ pub mod system;
 pub mod table;
 pub mod topic;
 pub mod update;
+pub mod wire;

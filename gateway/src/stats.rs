@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::fanout::compress;
+
 /// Why a connection ended or was refused. One counter each; [`Reason::name`] is the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -17,6 +19,9 @@ pub enum Reason {
     UnsupportedData,
     InvalidUtf8,
     TooBig,
+    /// 1007 and 1009, of compressed messages.
+    NotDeflate,
+    Bomb,
     /// 1013 and resets of clients without progress.
     Stalled,
     /// Reset because frames held for slow clients exceeded `pinned_bytes`.
@@ -40,7 +45,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 19] = [
         Reason::ClientClosed,
         Reason::SocketError,
         Reason::Draining,
@@ -48,6 +53,8 @@ impl Reason {
         Reason::UnsupportedData,
         Reason::InvalidUtf8,
         Reason::TooBig,
+        Reason::NotDeflate,
+        Reason::Bomb,
         Reason::Stalled,
         Reason::Pinned,
         Reason::Idle,
@@ -69,6 +76,8 @@ impl Reason {
             Reason::UnsupportedData => "unsupported_data",
             Reason::InvalidUtf8 => "invalid_utf8",
             Reason::TooBig => "too_big",
+            Reason::NotDeflate => "not_deflate",
+            Reason::Bomb => "bomb",
             Reason::Stalled => "stalled",
             Reason::Pinned => "pinned_bytes",
             Reason::Idle => "idle",
@@ -137,6 +146,9 @@ pub struct Stats {
     pub stream_dropped: u64,
     /// Gaps told in frames built.
     pub gaps: u64,
+    /// Of frames sent, and compressed messages of clients that were read.
+    pub compress: compress::Counters,
+    pub inflated: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: ring::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
@@ -187,6 +199,8 @@ impl Default for Stats {
             key_tombstones_dropped: 0,
             stream_dropped: 0,
             gaps: 0,
+            compress: compress::Counters::default(),
+            inflated: 0,
             ring: ring::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,

@@ -172,7 +172,10 @@ fn unknown_keys_are_refused_with_what_was_meant() {
             "[server]\n\nheartbeat = \"1s\"",
             "x.toml:3: [server] heartbeat: unknown key; heartbeat belongs to [fanout]",
         ),
-        ("[fan]\n", "x.toml:1: [fan] is unknown; there are fanout, limits, server, source, state, topic"),
+        (
+            "[fan]\n",
+            "x.toml:1: [fan] is unknown; there are compression, fanout, limits, server, source, state, topic",
+        ),
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (
             "[[source]]\nkind = \"host\"\nseed = 1",

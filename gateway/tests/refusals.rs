@@ -115,7 +115,7 @@ fn an_address_over_its_limit_gets_429_and_when_to_come_back() {
     assert_eq!(answer.status, 429);
     assert!(answer.head.contains("retry-after: "), "{}", answer.head);
     let elsewhere = world.dial_from(SocketAddr::from(([127, 0, 0, 9], 1)));
-    world.handshake(elsewhere, "/ws");
+    world.handshake(elsewhere, "/ws", false);
     world.settle();
     assert!(world.peers[elsewhere].open);
     world.reset(first);

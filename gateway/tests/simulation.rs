@@ -61,6 +61,8 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.key_tombstones_dropped, 100),
             (tally.restarts, 100),
             (tally.followed, 200),
+            (tally.deflated, 5_000),
+            (tally.inflated, 500),
         ] {
             assert!(count >= least, "the schedule has grown too tame: {tally:?}");
         }

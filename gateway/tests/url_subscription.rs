@@ -75,7 +75,7 @@ fn ops_may_follow_in_the_same_packet() {
         since: None,
     };
     world.peers[peer].model.asked.push_back(Asked { id: None, op: op("a") });
-    world.handshake(peer, "/ws?topics=a");
+    world.handshake(peer, "/ws?topics=a", false);
     world.ask(peer, op("b"));
     world.send_frame(peer, Opcode::Ping, b"!");
     world.settle();

@@ -49,6 +49,8 @@ pub struct Results {
     pub interrupted: bool,
     pub seed: u64,
     pub requested: u64,
+    /// permessage-deflate was offered.
+    pub deflate: bool,
     pub tally: Tally,
     /// From the start to the last established connection.
     pub setup_seconds: f64,
@@ -171,6 +173,7 @@ impl Run {
         Ok(Results {
             seed: self.args.seed,
             requested,
+            deflate: self.args.deflate,
             url: format!("ws://{}{}", self.args.url.host, self.args.url.target),
             began_at: self.began_at,
             interrupted: self.interrupted.load(Relaxed),

@@ -41,6 +41,8 @@ pub struct Tally {
     /// Of `--churn` and `--since-reconnects`: left, and back.
     pub left: u64,
     pub returned: u64,
+    /// First connects that agreed on permessage-deflate.
+    pub deflating: u64,
     /// Returns with `since` that were answered with a snapshot.
     pub resumed_by_snapshot: u64,
     pub frames: u64,
@@ -88,6 +90,7 @@ impl Tally {
             (&mut self.arrival_negative, other.arrival_negative),
             (&mut self.left, other.left),
             (&mut self.returned, other.returned),
+            (&mut self.deflating, other.deflating),
             (&mut self.resumed_by_snapshot, other.resumed_by_snapshot),
             (&mut self.frames, other.frames),
             (&mut self.updates, other.updates),

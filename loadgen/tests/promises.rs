@@ -129,6 +129,20 @@ fn a_table_that_differs_in_one_key_is_told_whatever_made_it_so() {
 }
 
 #[test]
+fn a_server_that_compresses_is_judged_by_what_its_messages_hold() {
+    let flags: &[&str] = &["--topics", "loadgen.*", "--deflate"];
+    let runs = [(Fault::None, flags), (Fault::Skip, flags), (Fault::NotDeflate, flags), (Fault::None, OURS)];
+    let [right, skip, broken, plain] = loadgens(runs).map(|(_, report)| report);
+    assert_eq!(faults(&right), CLEAN, "{right:#}");
+    assert_eq!(right["connections"]["deflating"], N);
+    let bytes = |report: &Value, of: &str| report["bytes"][of].as_u64().unwrap();
+    assert!(bytes(&right, "wire") * 10 < bytes(&right, "payload") * 9, "{}", right["bytes"]);
+    assert!(bytes(&plain, "wire") > bytes(&plain, "payload") && plain["connections"]["deflating"] == 0);
+    assert_eq!(faults(&skip), [N, 0, 0, 0, 0], "{skip:#}");
+    assert_eq!(broken["violations"], json!({ "a server that breaks RFC 6455": N }));
+}
+
+#[test]
 fn another_value_under_the_same_v_is_a_violation() {
     let (_, report) = loadgen(start(Fault::OtherValue), &["--topics", "*"]);
     let [rest @ .., violations] = faults(&report);

@@ -1,17 +1,49 @@
 //! What the fuzz targets check. `cargo test -p proto --test fuzz_seeds` runs the same.
 
-use proto::{Conn, Event, Limits, State, handshake};
+use proto::{
+    Conn, Event, Limits, State,
+    deflate::{Deflated, Deflater, InflateLimits, Inflater},
+    handshake,
+};
 
 /// Small, so that inputs of a few hundred bytes reach them.
 const LIMITS: Limits = Limits { head_bytes: 512, headers: 8, message_bytes: 300 };
+const INFLATE: InflateLimits = InflateLimits { message_bytes: 20_000, ratio: 1100 };
 const NONCE: [u8; 16] = *b"the sample nonce";
 
-/// Byte 0: the size of reads and, in its top bit, the role. Byte 1: the event that we send our
+/// Byte 0: the size of reads and, in its top bits, the role and whether messages may be compressed. Byte 1: the event that we send our
 /// close frame after. The rest: an open connection's input.
 pub fn frames(data: &[u8]) {
     let [sizes, close_after, input @ ..] = data else { return };
-    let open = || if sizes & 0x80 == 0 { open_server() } else { open_client() };
-    compare(open, input, usize::from(sizes & 0x7f) + 1, usize::from(*close_after));
+    let deflate = sizes & 0x40 != 0;
+    let open = || if sizes & 0x80 == 0 { open_server(deflate) } else { open_client(deflate) };
+    compare(open, input, usize::from(sizes & 0x3f) + 1, usize::from(*close_after));
+}
+
+/// A compressed message. What it holds is bounded, and is the same when it is read again; what is
+/// compressed is read again as it was.
+pub fn inflate(data: &[u8]) {
+    let mut inflater = Inflater::new();
+    let mut read = |is_text: bool, bytes: &[u8]| match inflater.inflate(&Deflated { is_text, bytes }, INFLATE)
+    {
+        Ok(Event::Text(text)) => Ok(text.as_bytes().to_vec()),
+        Ok(Event::Binary(bytes)) => Ok(bytes.to_vec()),
+        Ok(other) => panic!("{other:?} is no message"),
+        Err(error) => Err(error),
+    };
+    let (binary, again, text) = (read(false, data), read(false, data), read(true, data));
+    assert_eq!(binary, again);
+    if let Ok(bytes) = binary {
+        assert!(bytes.len() <= INFLATE.message_bytes);
+        let is_utf8 = std::str::from_utf8(&bytes).is_ok();
+        assert_eq!(text, if is_utf8 { Ok(bytes) } else { Err(proto::Error::NotUtf8) });
+    }
+    for bits in [9, 15] {
+        let mut deflater = Deflater::new(1, bits);
+        if let Some(deflated) = deflater.deflate(data) {
+            assert_eq!(read(false, deflated).as_deref(), Ok(data));
+        }
+    }
 }
 
 /// Byte 0: as in [`frames`]. The rest: input from the first byte of the handshake on.
@@ -64,7 +96,7 @@ impl Peer {
             let upgraded = check(&event);
             self.seen.push(shown(event));
             if upgraded {
-                self.conn.upgraded();
+                self.conn.upgraded(false);
             }
             if self.seen.len() == self.close_after {
                 self.conn.close_sent();
@@ -83,13 +115,14 @@ fn check(event: &Event<'_>) -> bool {
             assert!(text.len() <= LIMITS.message_bytes);
             assert!(std::str::from_utf8(text.as_bytes()).is_ok());
         }
+        Event::Deflated(message) => assert!(message.bytes.len() <= LIMITS.message_bytes),
         Event::Binary(bytes) => assert!(bytes.len() <= LIMITS.message_bytes),
         Event::Ping(payload) | Event::Pong(payload) => assert!(payload.len() <= 125),
         Event::Close(Some(close)) => assert!(close.code >= 1000 && close.reason.len() <= 123),
         Event::Request(request) => match request.upgrade() {
             Ok(upgrade) => {
                 let mut out = Vec::new();
-                handshake::accept(&mut out, upgrade.key(), upgrade.protocols().next());
+                handshake::accept(&mut out, upgrade.key(), upgrade.protocols().next(), None);
                 assert!(out.ends_with(b"\r\n\r\n"));
                 return true;
             }
@@ -111,23 +144,24 @@ fn shown(event: Event<'_>) -> String {
     }
 }
 
-fn open_server() -> Conn {
+fn open_server(deflate: bool) -> Conn {
     let mut conn = Conn::server();
-    conn.upgraded();
+    conn.upgraded(deflate);
     conn
 }
 
-fn open_client() -> Conn {
+fn open_client(deflate: bool) -> Conn {
     let mut request = Vec::new();
-    handshake::request(&mut request, "h", "/", NONCE, &[]);
+    handshake::request(&mut request, "h", "/", NONCE, &[], deflate);
     let mut server = Conn::server();
     let Some(Event::Request(request)) = server.receive(&mut request, &LIMITS).event else {
         panic!("our own request is not understood")
     };
     let mut answer = Vec::new();
-    handshake::accept(&mut answer, request.upgrade().expect("our own request").key(), None);
-    let mut conn = Conn::client(NONCE);
+    let upgrade = request.upgrade().expect("our own request");
+    handshake::accept(&mut answer, upgrade.key(), None, upgrade.deflate(15).as_ref());
+    let mut conn = if deflate { Conn::client(NONCE).offering_deflate() } else { Conn::client(NONCE) };
     conn.receive(&mut answer, &LIMITS);
-    assert_eq!(conn.state(), State::Open);
+    assert_eq!((conn.state(), conn.deflates()), (State::Open, deflate));
     conn
 }

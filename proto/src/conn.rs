@@ -2,6 +2,7 @@
 
 use crate::{
     Close, Error, Event, HandshakeError, Received, Request, Response,
+    deflate::Deflated,
     encode::Opcode,
     frame::{Context, Header},
     head::{self, Head},
@@ -41,6 +42,16 @@ pub struct Conn {
     role: Role,
     /// Our close frame was written.
     close_sent: bool,
+    deflate: Deflate,
+}
+
+/// Whether messages may be compressed (RFC 7692).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deflate {
+    No,
+    /// By a client; the answer has not come.
+    Offered,
+    Agreed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +84,22 @@ enum Held {
 impl Conn {
     /// The side that was connected to.
     pub fn server() -> Conn {
-        Conn { held: Held::Nothing, phase: Phase::Head, role: Role::Server, close_sent: false }
+        Conn::new(Held::Nothing, Role::Server)
     }
 
     /// The side that connects; `nonce` is remembered until the answer was checked against it.
     pub fn client(nonce: [u8; 16]) -> Conn {
         let held = Held::Head(Box::new(Head { bytes: Vec::new(), nonce }));
-        Conn { held, phase: Phase::Head, role: Role::Client, close_sent: false }
+        Conn::new(held, Role::Client)
+    }
+
+    fn new(held: Held, role: Role) -> Conn {
+        Conn { held, phase: Phase::Head, role, close_sent: false, deflate: Deflate::No }
+    }
+
+    /// Client: the request has [`deflate::OFFER`](crate::deflate::OFFER).
+    pub fn offering_deflate(self) -> Conn {
+        Conn { deflate: Deflate::Offered, ..self }
     }
 
     /// Where the connection stands.
@@ -109,12 +129,19 @@ impl Conn {
         }
     }
 
-    /// Server: the 101 was written. [`State::Connecting`] becomes [`State::Open`].
-    pub fn upgraded(&mut self) {
+    /// Server: the 101 was written, with permessage-deflate or without. [`State::Connecting`] becomes
+    /// [`State::Open`].
+    pub fn upgraded(&mut self, deflate: bool) {
         if self.state() == State::Connecting {
             self.held = Held::Nothing;
             self.phase = Phase::Frames;
+            self.deflate = if deflate { Deflate::Agreed } else { Deflate::No };
         }
+    }
+
+    /// Whether permessage-deflate was agreed.
+    pub fn deflates(&self) -> bool {
+        self.deflate == Deflate::Agreed
     }
 
     /// Our close frame was written. [`State::Open`] becomes [`State::Closing`], and after the
@@ -196,9 +223,10 @@ impl Conn {
         let event = match head.extend(input, limits, head::response_end) {
             Ok((used, false)) => return Received { used, event: None },
             Ok((used, true)) => {
-                let event = response(head, &input[used..]);
-                if matches!(event, Event::Response(_)) {
+                let event = response(head, &input[used..], self.deflate == Deflate::Offered);
+                if let Event::Response(response) = &event {
                     self.phase = Phase::Frames;
+                    self.deflate = if response.deflate() { Deflate::Agreed } else { Deflate::No };
                     return Received { used, event: Some(event) };
                 }
                 event
@@ -210,14 +238,14 @@ impl Conn {
     }
 }
 
-/// A whole answer; `rest` is what came after its head.
-fn response<'a>(head: &'a Head, rest: &'a [u8]) -> Event<'a> {
+/// A whole answer; `rest` is what came after its head. `deflate`: it was offered.
+fn response<'a>(head: &'a Head, rest: &'a [u8], deflate: bool) -> Event<'a> {
     let (line, fields) = head::split(&head.bytes);
     let line = String::from_utf8_lossy(line);
     let mut words = line.splitn(3, ' ');
     let (version, status, reason) = (words.next(), words.next(), words.next());
     match (version, status.and_then(|status| status.parse().ok())) {
-        (Some("HTTP/1.1"), Some(101)) => match Response::check(fields, head.nonce) {
+        (Some("HTTP/1.1"), Some(101)) => match Response::check(fields, head.nonce, deflate) {
             Ok(response) => Event::Response(response),
             Err(error) => Event::HandshakeFailed(error),
         },
@@ -235,7 +263,9 @@ impl Conn {
             return self.receive_cut(input, limits);
         }
         let masked = self.role == Role::Server;
-        let context = Context { masked, message_bytes: None, message_bytes_max: limits.message_bytes };
+        let deflate = self.deflate == Deflate::Agreed;
+        let context =
+            Context { masked, deflate, message_bytes: None, message_bytes_max: limits.message_bytes };
         let header = match Header::parse(input, context) {
             Ok(Some(header)) => header,
             Ok(None) => return self.receive_cut(input, limits),
@@ -251,6 +281,9 @@ impl Conn {
         }
         let event = match header.opcode {
             Opcode::Text | Opcode::Binary if self.close_sent => return Received { used, event: None },
+            Opcode::Text | Opcode::Binary if header.deflated => {
+                Ok(Event::Deflated(Deflated { is_text: header.opcode == Opcode::Text, bytes: payload }))
+            }
             Opcode::Text => match simdutf8::basic::from_utf8(payload) {
                 Ok(text) => Ok(Event::Text(text)),
                 Err(_) => Err(Error::NotUtf8),
@@ -265,7 +298,8 @@ impl Conn {
     fn receive_cut<'a>(&'a mut self, input: &'a mut [u8], limits: &Limits) -> Received<'a> {
         let masked = self.role == Role::Server;
         if !matches!(self.held, Held::Frames(_)) {
-            self.held = Held::Frames(Box::new(Reassembly::new(masked)));
+            let deflate = self.deflate == Deflate::Agreed;
+            self.held = Held::Frames(Box::new(Reassembly::new(masked, deflate)));
         }
         let step = match &mut self.held {
             Held::Frames(frames) => frames.receive(input, self.close_sent, limits.message_bytes),

@@ -60,6 +60,14 @@ impl Deref for Header {
     }
 }
 
+impl Header {
+    /// Of a frame whose payload a [`Deflater`](crate::deflate::Deflater) made (RFC 7692, 6: RSV1).
+    pub fn deflated(mut self) -> Header {
+        self.bytes[0] |= 0x40;
+        self
+    }
+}
+
 /// The header of a server's frame with `payload_bytes` of payload.
 pub fn header(opcode: Opcode, fin: bool, payload_bytes: usize) -> Header {
     let mut bytes = [0; HEADER_BYTES_MAX];

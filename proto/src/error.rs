@@ -5,8 +5,8 @@ use thiserror::Error;
 /// The peer broke the framing rules. [`Error::close_code`] is what to close with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Error {
-    /// RSV1–3 (RFC 6455, 5.2); the value is those three bits.
-    #[error("reserved bits {0:03b} set in a frame, but no extension was agreed")]
+    /// RSV1–3 (RFC 6455, 5.2) where nothing agreed gives them a meaning; the value is those three bits.
+    #[error("reserved bits {0:03b} set in a frame, and no extension that was agreed sets them there")]
     ReservedBits(u8),
     /// Opcodes 3–7 and 11–15 (5.2).
     #[error("reserved opcode {0}")]
@@ -43,6 +43,18 @@ pub enum Error {
         /// The limit in bytes (saturated at 4 GiB).
         limit: u32,
     },
+    /// A compressed message that is not DEFLATE (RFC 1951).
+    #[error("compressed message that cannot be decompressed")]
+    NotDeflate,
+    /// A compressed message that becomes more than
+    /// [`InflateLimits::ratio`](crate::deflate::InflateLimits) times its size.
+    #[error("compressed message of {bytes} bytes that becomes more than {ratio} times as long")]
+    Bomb {
+        /// As it was sent.
+        bytes: u64,
+        /// The limit.
+        ratio: u32,
+    },
     /// Text, or the reason of a close, that is not UTF-8 (5.6, 8.1).
     #[error("text that is not UTF-8")]
     NotUtf8,
@@ -58,8 +70,8 @@ impl Error {
     /// The status code to close with: 1002, 1007 or 1009 (RFC 6455, 7.4.1).
     pub fn close_code(&self) -> u16 {
         match self {
-            Error::MessageTooBig { .. } => 1009,
-            Error::NotUtf8 => 1007,
+            Error::MessageTooBig { .. } | Error::Bomb { .. } => 1009,
+            Error::NotUtf8 | Error::NotDeflate => 1007,
             _ => 1002,
         }
     }
@@ -86,7 +98,7 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Accept` is absent or belongs to another key.
     #[error("101 whose Sec-WebSocket-Accept does not belong to the key sent")]
     WrongAccept,
-    /// An extension was chosen, but none was offered.
-    #[error("101 with an extension that was not offered: {0}")]
+    /// An extension was chosen that was not offered, or otherwise than it was offered.
+    #[error("101 with an extension that was not offered like that: {0}")]
     Extension(String),
 }

@@ -1,6 +1,6 @@
 //! What [`Conn::receive`](crate::Conn::receive) answers with.
 
-use crate::{Close, Error, HandshakeError, Refusal, Request, Response};
+use crate::{Close, Error, HandshakeError, Refusal, Request, Response, deflate::Deflated};
 
 /// One step of [`Conn::receive`](crate::Conn::receive).
 #[derive(Debug)]
@@ -36,6 +36,9 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A whole binary message.
     Binary(&'a [u8]),
+    /// A whole compressed message, where that was agreed: [`Inflater::inflate`](crate::deflate::Inflater)
+    /// makes a text or binary message of it.
+    Deflated(Deflated<'a>),
     /// At most 125 bytes; answer with a pong of the same payload (RFC 6455, 5.5.3).
     Ping(&'a [u8]),
     /// At most 125 bytes.

@@ -5,11 +5,16 @@ use crate::{Error, encode::Opcode};
 /// Longest header with a mask.
 pub(crate) const HEADER_BYTES_MAX: usize = 14;
 
+/// RSV1 among the three reserved bits.
+const RSV1: u8 = 0b100;
+
 /// A frame's header, checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
     pub opcode: Opcode,
     pub fin: bool,
+    /// RSV1: it begins a compressed message (RFC 7692, 6).
+    pub deflated: bool,
     /// Zero for an unmasked frame.
     pub key: [u8; 4],
     pub header_bytes: usize,
@@ -21,6 +26,8 @@ pub(crate) struct Header {
 pub(crate) struct Context {
     /// Masks come from clients, and from them always.
     pub masked: bool,
+    /// Messages may be compressed.
+    pub deflate: bool,
     /// Bytes so far of the fragmented message under way, if there is one.
     pub message_bytes: Option<usize>,
     pub message_bytes_max: usize,
@@ -31,7 +38,7 @@ impl Header {
     #[inline]
     pub fn parse(bytes: &[u8], context: Context) -> Result<Option<Header>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let (opcode, fin) = opcode(first, context)?;
+        let (opcode, fin, deflated) = opcode(first, context)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         if (second & 0x80 != 0) != context.masked {
             return Err(if context.masked { Error::Unmasked } else { Error::Masked });
@@ -43,18 +50,21 @@ impl Header {
         let payload_bytes = within_limit(payload_bytes, opcode, context)?;
         if !context.masked {
             let key = [0; 4];
-            return Ok(Some(Header { opcode, fin, key, header_bytes: length_end, payload_bytes }));
+            return Ok(Some(Header { opcode, fin, deflated, key, header_bytes: length_end, payload_bytes }));
         }
         let Some(&key) = bytes[length_end..].first_chunk::<4>() else { return Ok(None) };
-        Ok(Some(Header { opcode, fin, key, header_bytes: length_end + 4, payload_bytes }))
+        Ok(Some(Header { opcode, fin, deflated, key, header_bytes: length_end + 4, payload_bytes }))
     }
 }
 
 #[inline]
-fn opcode(first: u8, context: Context) -> Result<(Opcode, bool), Error> {
+fn opcode(first: u8, context: Context) -> Result<(Opcode, bool, bool), Error> {
     let fin = first & 0x80 != 0;
-    if first & 0x70 != 0 {
-        return Err(Error::ReservedBits(first >> 4 & 7));
+    let reserved = first >> 4 & 7;
+    // Of a message's frames only the first says that it is compressed.
+    let deflated = reserved == RSV1 && context.deflate && matches!(first & 0x0f, 1 | 2);
+    if reserved != 0 && !deflated {
+        return Err(Error::ReservedBits(reserved));
     }
     let opcode = Opcode::from_bits(first & 0x0f).ok_or(Error::ReservedOpcode(first & 0x0f))?;
     let in_message = context.message_bytes.is_some();
@@ -62,7 +72,7 @@ fn opcode(first: u8, context: Context) -> Result<(Opcode, bool), Error> {
         Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => Err(Error::FragmentedControl(opcode as u8)),
         Opcode::Continuation if !in_message => Err(Error::UnexpectedContinuation),
         Opcode::Text | Opcode::Binary if in_message => Err(Error::ExpectedContinuation(opcode as u8)),
-        _ => Ok((opcode, fin)),
+        _ => Ok((opcode, fin, deflated)),
     }
 }
 

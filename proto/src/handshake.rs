@@ -4,17 +4,23 @@
 
 use std::io::Write;
 
+use crate::deflate::{Agreement, OFFER};
+
 /// RFC 6455, 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Appends the 101. `key` is that of the [`Upgrade`](crate::Upgrade); `subprotocol` one of those offered.
-pub fn accept(out: &mut Vec<u8>, key: &str, subprotocol: Option<&str>) {
+/// Appends the 101. `key` is that of the [`Upgrade`](crate::Upgrade); `subprotocol` one of those
+/// offered; `deflate` what [`Upgrade::deflate`](crate::Upgrade::deflate) gave, if it is wanted.
+pub fn accept(out: &mut Vec<u8>, key: &str, subprotocol: Option<&str>, deflate: Option<&Agreement>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     header(out, "Upgrade", "websocket");
     header(out, "Connection", "Upgrade");
     header(out, "Sec-WebSocket-Accept", &accept_value(key));
     if let Some(subprotocol) = subprotocol {
         header(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(deflate) = deflate {
+        print(out, format_args!("Sec-WebSocket-Extensions: {deflate}\r\n"));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -44,8 +50,16 @@ pub fn respond(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8]) 
 }
 
 /// Appends a client's opening request. `target` begins with `/`; `nonce` is what
-/// [`Conn::client`](crate::Conn::client) was given.
-pub fn request(out: &mut Vec<u8>, host: &str, target: &str, nonce: [u8; 16], protocols: &[&str]) {
+/// [`Conn::client`](crate::Conn::client) was given; `deflate` as it was told
+/// [`Conn::offering_deflate`](crate::Conn::offering_deflate).
+pub fn request(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    nonce: [u8; 16],
+    protocols: &[&str],
+    deflate: bool,
+) {
     print(out, format_args!("GET {target} HTTP/1.1\r\n"));
     header(out, "Host", host);
     header(out, "Upgrade", "websocket");
@@ -54,6 +68,9 @@ pub fn request(out: &mut Vec<u8>, host: &str, target: &str, nonce: [u8; 16], pro
     header(out, "Sec-WebSocket-Version", "13");
     if !protocols.is_empty() {
         header(out, "Sec-WebSocket-Protocol", &protocols.join(", "));
+    }
+    if deflate {
+        header(out, "Sec-WebSocket-Extensions", OFFER);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -1,4 +1,5 @@
-//! Sans-IO RFC 6455 without extensions: bytes in, events out, and encoders for what is sent.
+//! Sans-IO RFC 6455 with permessage-deflate (RFC 7692): bytes in, events out, and encoders for what
+//! is sent.
 //!
 //! No socket, no clock, no runtime. A [`Conn`] is driven with five verbs:
 //!
@@ -8,7 +9,7 @@
 //!   request.upgrade() ──▶ handshake::accept    receive ──▶ Event::Response
 //!   write the 101, Conn::upgraded
 //!                       ╲                       ╱
-//!        receive ──▶ Text, Binary, Ping, Pong, Close, Fail
+//!        receive ──▶ Text, Binary, Deflated, Ping, Pong, Close, Fail
 //!        encode::{frame, close, masked_frame, masked_close} ──▶ write
 //!                        Conn::close_sent
 //! ```
@@ -22,7 +23,7 @@
 //!
 //! let limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 10 };
 //! let mut conn = Conn::server();
-//! conn.upgraded();
+//! conn.upgraded(false);
 //! let mut input = Vec::new();
 //! encode::masked_frame(&mut input, encode::Opcode::Text, b"hello", [1, 2, 3, 4]);
 //! let end = input.len();
@@ -42,6 +43,7 @@
 
 mod close;
 mod conn;
+pub mod deflate;
 pub mod encode;
 mod error;
 mod event;

@@ -7,6 +7,11 @@ use crate::Error;
 pub(crate) enum Message {
     Text(Text),
     Binary(Vec<u8>),
+    /// Compressed, of text or not.
+    Deflated {
+        is_text: bool,
+        bytes: Vec<u8>,
+    },
     /// After our close frame nobody wants it; only the order of frames still counts.
     Ignored,
 }
@@ -17,7 +22,7 @@ impl Message {
     pub fn push(&mut self, piece: &[u8], bytes_max: usize) -> Result<(), Error> {
         match self {
             Message::Text(text) => return text.push(piece, bytes_max),
-            Message::Binary(bytes) => {
+            Message::Binary(bytes) | Message::Deflated { bytes, .. } => {
                 bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), piece.len(), bytes_max));
                 bytes.extend_from_slice(piece);
             }
@@ -30,7 +35,7 @@ impl Message {
     pub fn len(&self) -> usize {
         match self {
             Message::Text(text) => text.checked.len() + usize::from(text.carry_len),
-            Message::Binary(bytes) => bytes.len(),
+            Message::Binary(bytes) | Message::Deflated { bytes, .. } => bytes.len(),
             Message::Ignored => 0,
         }
     }
@@ -39,7 +44,7 @@ impl Message {
     pub fn capacity(&self) -> usize {
         match self {
             Message::Text(text) => text.checked.capacity(),
-            Message::Binary(bytes) => bytes.capacity(),
+            Message::Binary(bytes) | Message::Deflated { bytes, .. } => bytes.capacity(),
             Message::Ignored => 0,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Event,
+    deflate::Deflated,
     encode::Opcode,
     frame::{Context, HEADER_BYTES_MAX, Header},
     mask,
@@ -12,6 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     masked: bool,
+    deflate: bool,
     header: [u8; HEADER_BYTES_MAX],
     header_len: usize,
     /// The frame whose payload is being received.
@@ -29,6 +31,7 @@ pub(crate) struct Reassembly {
 struct Payload {
     opcode: Opcode,
     fin: bool,
+    deflated: bool,
     key: [u8; 4],
     received_bytes: usize,
     missing_bytes: usize,
@@ -42,9 +45,10 @@ pub(crate) enum Whole {
 }
 
 impl Reassembly {
-    pub fn new(masked: bool) -> Reassembly {
+    pub fn new(masked: bool, deflate: bool) -> Reassembly {
         Reassembly {
             masked,
+            deflate,
             header: [0; HEADER_BYTES_MAX],
             header_len: 0,
             payload: None,
@@ -75,12 +79,13 @@ impl Reassembly {
         }
         payload.received_bytes += piece_bytes;
         payload.missing_bytes -= piece_bytes;
-        let Payload { opcode, fin, missing_bytes, received_bytes, .. } = *payload;
+        let Payload { opcode, fin, deflated, missing_bytes, received_bytes, .. } = *payload;
         if opcode.is_control() {
             self.control.extend_from_slice(piece);
         } else {
             let message = self.message.get_or_insert_with(|| match opcode {
                 _ if ignore_messages => Message::Ignored,
+                _ if deflated => Message::Deflated { is_text: opcode == Opcode::Text, bytes: Vec::new() },
                 Opcode::Text => Message::Text(Text::default()),
                 _ => Message::Binary(Vec::new()),
             });
@@ -101,6 +106,7 @@ impl Reassembly {
         self.header[had..had + taken].copy_from_slice(&input[..taken]);
         let context = Context {
             masked: self.masked,
+            deflate: self.deflate,
             message_bytes: self.message.as_ref().map(|message| message.len() + self.empty_fragments),
             message_bytes_max,
         };
@@ -112,6 +118,7 @@ impl Reassembly {
         self.payload = Some(Payload {
             opcode: header.opcode,
             fin: header.fin,
+            deflated: header.deflated,
             key: header.key,
             received_bytes: 0,
             missing_bytes: header.payload_bytes,
@@ -140,6 +147,9 @@ impl Reassembly {
         match &self.delivered {
             Some(Message::Text(text)) => text.finish().map(Event::Text),
             Some(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
+            Some(Message::Deflated { is_text, bytes }) => {
+                Ok(Event::Deflated(Deflated { is_text: *is_text, bytes }))
+            }
             None | Some(Message::Ignored) => unreachable!("not announced as a whole message"),
         }
     }

@@ -1,6 +1,6 @@
 //! A client's opening request: RFC 6455, 4.2.1.
 
-use crate::{fields::Fields, head};
+use crate::{deflate::Agreement, fields::Fields, head};
 
 /// A whole, well-formed HTTP/1 request head.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +145,12 @@ impl<'a> Upgrade<'a> {
     /// The subprotocols offered, most wanted first, over all `Sec-WebSocket-Protocol` fields.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.fields.list("sec-websocket-protocol")
+    }
+
+    /// permessage-deflate as the first offer that can be served would have it; `window_bits`: our own
+    /// largest window, in [`deflate::WINDOW_BITS`](crate::deflate::WINDOW_BITS).
+    pub fn deflate(&self, window_bits: u8) -> Option<Agreement> {
+        Agreement::of_offers(self.fields.list("sec-websocket-extensions"), window_bits)
     }
 
     /// `Origin`, which browsers always send.

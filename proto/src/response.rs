@@ -1,11 +1,12 @@
 //! A server's answer to the opening request: RFC 6455, 4.1.
 
-use crate::{HandshakeError, fields::Fields, handshake};
+use crate::{HandshakeError, deflate::Agreement, fields::Fields, handshake};
 
 /// A 101 that was checked against the key.
 #[derive(Debug, Clone, Copy)]
 pub struct Response<'a> {
     fields: Fields<'a>,
+    deflate: bool,
 }
 
 impl<'a> Response<'a> {
@@ -14,13 +15,22 @@ impl<'a> Response<'a> {
         self.header("sec-websocket-protocol")
     }
 
+    /// Whether the server accepts the permessage-deflate that was offered.
+    pub fn deflate(&self) -> bool {
+        self.deflate
+    }
+
     /// The first value of that name (case-insensitive) that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.fields.values(name).next()
     }
 
-    /// The fields of a 101.
-    pub(crate) fn check(fields: Fields<'a>, nonce: [u8; 16]) -> Result<Response<'a>, HandshakeError> {
+    /// The fields of a 101. `offered`: permessage-deflate was.
+    pub(crate) fn check(
+        fields: Fields<'a>,
+        nonce: [u8; 16],
+        offered: bool,
+    ) -> Result<Response<'a>, HandshakeError> {
         if !fields.has_token("upgrade", "websocket") {
             return Err(HandshakeError::NoUpgrade);
         }
@@ -31,9 +41,13 @@ impl<'a> Response<'a> {
         if fields.only("sec-websocket-accept") != Some(&*accept) {
             return Err(HandshakeError::WrongAccept);
         }
-        if let Some(extension) = fields.list("sec-websocket-extensions").next() {
-            return Err(HandshakeError::Extension(extension.to_owned()));
+        let mut deflate = false;
+        for extension in fields.list("sec-websocket-extensions") {
+            if deflate || !offered || !Agreement::accepts_ours(extension) {
+                return Err(HandshakeError::Extension(extension.to_owned()));
+            }
+            deflate = true;
         }
-        Ok(Response { fields })
+        Ok(Response { fields, deflate })
     }
 }

@@ -46,7 +46,7 @@ fn mutated(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
             _ => {
                 // The first byte of a seed is no part of the stream.
                 let other = random.choice(seeds).unwrap();
-                let from = random.usize(1..other.len());
+                let from = random.usize(1.min(other.len() - 1)..other.len());
                 let to = random.usize(from..=other.len().min(from + 200));
                 data.splice(at..at, other[from..to].iter().copied());
             }
@@ -58,6 +58,11 @@ fn mutated(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
 #[test]
 fn frames() {
     run("frames", bodies::frames);
+}
+
+#[test]
+fn inflate() {
+    run("inflate", bodies::inflate);
 }
 
 #[test]

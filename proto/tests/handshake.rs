@@ -29,7 +29,7 @@ fn rfc_example_is_accepted() {
     assert_eq!(seen, Seen::Request { method, target, key, protocols: vec![] });
 
     let mut out = Vec::new();
-    handshake::accept(&mut out, "dGhlIHNhbXBsZSBub25jZQ==", Some("fanwire.json.v1"));
+    handshake::accept(&mut out, "dGhlIHNhbXBsZSBub25jZQ==", Some("fanwire.json.v1"), None);
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: fanwire.json.v1\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -191,14 +191,14 @@ fn refusals_are_whole_http_answers() {
 #[test]
 fn both_roles_understand_each_other() {
     let mut request = Vec::new();
-    handshake::request(&mut request, "host:9001", "/ws", NONCE, &["x", "fanwire.json.v1"]);
+    handshake::request(&mut request, "host:9001", "/ws", NONCE, &["x", "fanwire.json.v1"], false);
     let mut server = Conn::server();
     let Some(Event::Request(parsed)) = server.receive(&mut request, &LIMITS).event else { panic!() };
     assert_eq!(parsed.header("host"), Some("host:9001"));
     let upgrade = parsed.upgrade().unwrap();
     let mut answer = Vec::new();
-    handshake::accept(&mut answer, upgrade.key(), upgrade.protocols().nth(1));
-    server.upgraded();
+    handshake::accept(&mut answer, upgrade.key(), upgrade.protocols().nth(1), None);
+    server.upgraded(false);
 
     proto::encode::frame(&mut answer, proto::encode::Opcode::Text, b"hi");
     let mut client = Conn::client(NONCE);
@@ -211,7 +211,7 @@ fn both_roles_understand_each_other() {
 fn a_client_takes_no_wrong_answer() {
     let answer = |change: &dyn Fn(String) -> String| {
         let mut answer = Vec::new();
-        handshake::accept(&mut answer, &sent_key(), None);
+        handshake::accept(&mut answer, &sent_key(), None, None);
         let answer = change(String::from_utf8(answer).unwrap());
         let mut conn = Conn::client(NONCE);
         let mut seen = feed(&mut conn, answer.as_bytes(), &LIMITS);

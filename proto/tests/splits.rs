@@ -59,7 +59,7 @@ fn servers() {
 fn clients() {
     let answer = |key: &str| {
         let mut answer = Vec::new();
-        proto::handshake::accept(&mut answer, key, Some("p"));
+        proto::handshake::accept(&mut answer, key, Some("p"), None);
         proto::encode::frame(&mut answer, Opcode::Text, "größer".as_bytes());
         proto::encode::frame(&mut answer, Opcode::Ping, b"ping");
         proto::encode::frame(&mut answer, Opcode::Binary, &[1; 70_000][..60_000]);

@@ -138,7 +138,7 @@ impl Floor {
             Some(Event::Request(request)) => {
                 let Ok(upgrade) = request.upgrade() else { return false };
                 let mut answer = Vec::new();
-                handshake::accept(&mut answer, upgrade.key(), None);
+                handshake::accept(&mut answer, upgrade.key(), None, None);
                 client.handshake = None;
                 self.open += 1;
                 client.stream.write_all(&answer).is_ok()

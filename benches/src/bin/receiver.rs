@@ -159,7 +159,14 @@ impl Receiver {
         socket.connect(&self.args.address.into())?;
         let mut stream = TcpStream::from(socket);
         let mut request = Vec::new();
-        handshake::request(&mut request, &self.args.address.to_string(), &self.args.target, NONCE, &[]);
+        handshake::request(
+            &mut request,
+            &self.args.address.to_string(),
+            &self.args.target,
+            NONCE,
+            &[],
+            false,
+        );
         stream.write_all(&request)?;
         stream.set_nonblocking(true)?;
         Ok(Client { stream, conn: Conn::client(NONCE) })

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use proto::{Refusal, Request, handshake};
 
 use crate::{
+    config::Compression,
     protocol::{self, SUBPROTOCOL, Subscribe},
     shared::Refused,
+    wire::Wire,
 };
 
 /// Seconds a client over a limit is asked to wait.
@@ -21,27 +23,29 @@ pub enum Answer {
     /// The 101, and the subscription that rode on the URL.
     Upgrade {
         head: Vec<u8>,
+        wire: Wire,
         subscribe: Option<Subscribe>,
     },
 }
 
 /// What the answer depends on beside the request.
 #[derive(Debug, Clone, Copy)]
-pub struct Situation {
+pub struct Situation<'a> {
     pub peer: IpAddr,
     pub refused: Option<Refused>,
     pub draining: bool,
     pub admin: Option<SocketAddr>,
     /// `[limits] patterns`.
     pub patterns_max: usize,
+    pub compression: &'a Compression,
     /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
     pub echo: bool,
 }
 
-pub fn answer(request: &Request<'_>, situation: &Situation) -> Answer {
+pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
     let (path, query) = (request.path(), request.query().unwrap_or(""));
     if situation.echo {
-        return upgrade(request, None, false);
+        return upgrade(request, None, false, situation.compression);
     }
     if !matches!(path, "/ws" | "/healthz" | "/") {
         return refuse(404, "no such path here; subscribers connect to /ws");
@@ -60,7 +64,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation) -> Answer {
     }
 }
 
-fn subscriber(request: &Request<'_>, query: &str, situation: &Situation) -> Answer {
+fn subscriber(request: &Request<'_>, query: &str, situation: &Situation<'_>) -> Answer {
     if situation.draining {
         return refuse(503, "draining");
     }
@@ -70,21 +74,37 @@ fn subscriber(request: &Request<'_>, query: &str, situation: &Situation) -> Answ
         None => {}
     }
     match subscribe_of(query, situation.patterns_max) {
-        Ok(subscribe) => upgrade(request, subscribe, true),
+        Ok(subscribe) => upgrade(request, subscribe, true, situation.compression),
         Err(reason) => refuse(400, &reason),
     }
 }
 
-fn upgrade(request: &Request<'_>, subscribe: Option<Subscribe>, subprotocol: bool) -> Answer {
+fn upgrade(
+    request: &Request<'_>,
+    subscribe: Option<Subscribe>,
+    subprotocol: bool,
+    compression: &Compression,
+) -> Answer {
     match request.upgrade() {
         Err(refusal) => Answer::Refuse(refusal),
         Ok(upgrade) => {
             let known = subprotocol && upgrade.protocols().any(|offered| offered == SUBPROTOCOL);
             let mut head = Vec::with_capacity(192);
-            handshake::accept(&mut head, upgrade.key(), known.then_some(SUBPROTOCOL));
-            Answer::Upgrade { head, subscribe }
+            let wanted = wants_compression(request, compression);
+            let deflate = wanted.then(|| upgrade.deflate(compression.window_bits)).flatten();
+            handshake::accept(&mut head, upgrade.key(), known.then_some(SUBPROTOCOL), deflate.as_ref());
+            let wire = Wire { window_bits: deflate.map(|agreed| agreed.server_window_bits) };
+            Answer::Upgrade { head, wire, subscribe }
         }
     }
+}
+
+/// Whether an offer to compress is taken: not for `?compress=0`, and not from a browser that is known
+/// to get it wrong.
+fn wants_compression(request: &Request<'_>, compression: &Compression) -> bool {
+    let off = |query: &str| query.split('&').any(|pair| pair == "compress=0");
+    let bad = |agent: &str| compression.user_agents_off.iter().any(|part| agent.contains(&**part));
+    compression.enabled && !request.query().is_some_and(off) && !request.header("user-agent").is_some_and(bad)
 }
 
 /// The HTTP answer of a refusal.

@@ -11,7 +11,7 @@ use ring::ConnId;
 
 pub use rate::{ErrorWindow, Rate, RateLimit};
 
-use crate::{fanout::ClassId, shared::Refused, stats::Reason};
+use crate::{fanout::ClassId, shared::Refused, stats::Reason, wire::Wire};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -77,6 +77,7 @@ pub struct Client {
     pub conn: proto::Conn,
     pub peer: IpAddr,
     pub phase: Phase,
+    pub wire: Wire,
     /// Counted in [`crate::shared::Shared`].
     pub admitted: bool,
     /// To be told no.
@@ -116,6 +117,7 @@ impl Client {
             conn: proto::Conn::server(),
             peer,
             phase: Phase::Handshake,
+            wire: Wire::default(),
             admitted: false,
             refused: None,
             in_flight: false,

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
-    Config, Fanout, Limits, Server, Source, State,
+    Compression, Config, Fanout, Limits, Server, Source, State,
     freshness::{self, Freshness},
     mapping::Entry,
     policy::{Mode, Policies},
@@ -13,12 +13,16 @@ use super::{
     websocket::{fanwire, websocket},
 };
 use crate::system::Machine;
+use proto::deflate::WINDOW_BITS;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+
+/// Safari's versions whose permessage-deflate is broken (uWebSockets passes over the same).
+const SAFARI_15: [&str; 4] = ["Version/15.0 ", "Version/15.1 ", "Version/15.2 ", "Version/15.3 "];
 
 /// Sources of one gateway.
 const SOURCES_MAX: usize = 64;
@@ -30,17 +34,32 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let server = server(reader.section("server"), machine);
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
+    let compression = compression(reader.section("compression"));
     let topics = policies(&mut reader);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
     let state = state(reader.section("state"), dir, chained);
-    reader.finish(&["server", "fanout", "limits", "source", "topic", "state"]);
+    reader.finish(&["server", "fanout", "limits", "compression", "source", "topic", "state"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
-        return Ok(Config { server, fanout, limits, sources, freshness, topics, state });
+        return Ok(Config { server, fanout, limits, compression, sources, freshness, topics, state });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
+}
+
+fn compression(mut section: Section) -> Compression {
+    let window = *WINDOW_BITS.start() as u64..=*WINDOW_BITS.end() as u64;
+    let compression = Compression {
+        enabled: section.flag("enabled", true).value,
+        level: section.int("level", 1, 1..=9).value as u8,
+        window_bits: section.int("window_bits", 15, window).value as u8,
+        bytes_min: section.size("bytes_min", 256, 1..=GIB).value as usize,
+        inflate_ratio: section.int("inflate_ratio", 100, 1..=100_000).value as usize,
+        user_agents_off: section.texts("user_agents_off", &SAFARI_15).value,
+    };
+    section.finish();
+    compression
 }
 
 fn server(mut section: Section, machine: &Machine) -> Server {

@@ -38,6 +38,7 @@ pub struct Config {
     pub server: Server,
     pub fanout: Fanout,
     pub limits: Limits,
+    pub compression: Compression,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
@@ -118,6 +119,22 @@ pub struct Limits {
     pub statuses: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).
     pub head_bytes: usize,
+}
+
+/// permessage-deflate on the data listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compression {
+    pub enabled: bool,
+    /// 1 (fast) to 9 (small).
+    pub level: u8,
+    /// The largest window, as a power of two.
+    pub window_bits: u8,
+    /// Shorter payloads are sent as they are.
+    pub bytes_min: usize,
+    /// Most bytes a client's message may become for each byte of it.
+    pub inflate_ratio: usize,
+    /// Clients whose `User-Agent` holds one of these are sent frames as they are.
+    pub user_agents_off: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -259,6 +259,21 @@ impl<'a> Section<'_, 'a> {
         })
     }
 
+    pub fn texts(&mut self, key: &'static str, default: &[&str]) -> Named<Vec<String>> {
+        let default = default.iter().map(|text| (*text).to_owned()).collect();
+        let text = |value: Spanned<DeValue<'a>>| match value.into_inner() {
+            DeValue::String(text) if !text.is_empty() => Ok(text.into_owned()),
+            _ => Err(()),
+        };
+        self.read(key, default, |value| {
+            match value {
+                DeValue::Array(array) => array.into_iter().map(text).collect::<Result<_, ()>>().ok(),
+                _ => None,
+            }
+            .ok_or_else(|| "write a list of texts, like [\"a\", \"b\"]".to_owned())
+        })
+    }
+
     pub fn address(&mut self, key: &'static str, default: &str) -> Named<Option<SocketAddr>> {
         let default = default.parse().ok();
         self.read(key, default, |value| match value {

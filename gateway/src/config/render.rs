@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, Fanout, Limits, Server, Source, State,
+    Compression, Config, Fanout, Limits, Server, Source, State,
     freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
@@ -21,6 +21,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     server(&mut text, &config.server);
     fanout(&mut text, &config.fanout);
     limits(&mut text, &config.limits, connections);
+    compression(&mut text, &config.compression);
     state(&mut text, &config.state);
     for (source, fresh) in config.sources.iter().zip(&config.freshness) {
         self::source(&mut text, source, fresh);
@@ -78,6 +79,17 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.duration("admin_body", limits.admin_body);
     text.duration("admin_idle", limits.admin_idle);
     text.plain("statuses", limits.statuses);
+}
+
+fn compression(text: &mut Text, compression: &Compression) {
+    text.section("[compression]");
+    text.plain("enabled", compression.enabled);
+    text.plain("level", compression.level);
+    text.plain("window_bits", compression.window_bits);
+    text.size("bytes_min", compression.bytes_min);
+    text.plain("inflate_ratio", compression.inflate_ratio);
+    let agents = compression.user_agents_off.iter().cloned().map(toml::Value::String).collect();
+    text.plain("user_agents_off", toml::Value::Array(agents));
 }
 
 fn source(text: &mut Text, source: &Source, fresh: &Freshness) {

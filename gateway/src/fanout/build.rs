@@ -1,14 +1,15 @@
 //! The frames of a class: what its members are owed, from where they stand to the present.
 
 use super::{
-    CACHE_MAX, CacheKey, ClassId, Fanout, Flush, Frame, NOWHERE, PatternId, Pick,
-    frame::{Envelope, Piece, encode},
-    topics::Memory,
+    CACHE_MAX, CacheKey, ClassId, Fanout, Flush, Frame, NOWHERE, PatternId, Pick, Readers,
+    frame::{Encoder, Envelope, Piece},
+    topics::{Memory, Topics},
 };
 use crate::{
     clock::Now,
     planted::{Bug, planted},
     update::Update,
+    wire::Wire,
 };
 
 impl Fanout {
@@ -49,7 +50,7 @@ impl Fanout {
             oldest_us: None,
             epoch: None,
         };
-        let frame = self.encode(&envelope, &[]);
+        let frame = self.encode(&envelope, &[], key.wire);
         let silent_since_us = Some(now.mono_us.saturating_sub(self.silence_us()));
         Some(Flush {
             class: id,
@@ -69,7 +70,8 @@ impl Fanout {
         let from = (class.scanned >= self.floor).then_some(class.sent);
         let lapsed = from.is_some_and(|from| self.lapse(id, from).is_some());
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
-        let (frame, oldest_us) = self.build(number, None, &key.patterns, from, true, now);
+        let readers = Readers { class: number, wire: key.wire };
+        let (frame, oldest_us) = self.build(readers, None, &key.patterns, from, true, now);
         self.counters.conflated += (updates - seen).saturating_sub(u64::from(frame.updates));
         let class = self.classes.get_mut(id);
         class.seen = updates;
@@ -103,11 +105,11 @@ impl Fanout {
     /// Everything newer than a member's own position `pos`; takes it to [`Fanout::position`].
     pub fn catch_up(&mut self, id: ClassId, pos: u64, now: Now) -> Frame {
         let class = self.classes.get(id);
-        let (number, key) = (class.number, class.key.clone());
+        let key = class.key.clone();
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
         let from = (pos != NOWHERE && (looked >= self.floor || planted(Bug::FloorIgnored))).then_some(pos);
-        self.shared(number, None, &key.patterns, from, true, now)
+        self.shared(id, None, &key.patterns, from, true, now)
     }
 
     /// Whether a member at `pos` is owed anything but an empty batch.
@@ -121,34 +123,34 @@ impl Fanout {
 
     /// A snapshot of `patterns`, which the class holds.
     pub fn snapshot(&mut self, id: ClassId, patterns: &[PatternId], now: Now) -> Frame {
-        let number = self.classes.get(id).number;
-        self.shared(number, Some(patterns), patterns, None, false, now)
+        self.shared(id, Some(patterns), patterns, None, false, now)
     }
 
     /// The answer to `since`: what of `patterns` is newer.
     pub fn since(&mut self, id: ClassId, patterns: &[PatternId], since: u64, now: Now) -> Frame {
-        let number = self.classes.get(id).number;
-        self.shared(number, Some(patterns), patterns, Some(since), false, now)
+        self.shared(id, Some(patterns), patterns, Some(since), false, now)
     }
 
     fn shared(
         &mut self,
-        class: u64,
+        id: ClassId,
         op: Option<&[PatternId]>,
         patterns: &[PatternId],
         from: Option<u64>,
         oldest: bool,
         now: Now,
     ) -> Frame {
+        let class = self.classes.get(id);
+        let readers = Readers { class: class.number, wire: class.key.wire };
         let key = CacheKey {
-            class,
+            class: readers.class,
             patterns: op.filter(|_| !planted(Bug::CacheWithoutPatterns)).map(Into::into),
             from: from.map(|from| if planted(Bug::CacheWithoutFrom) { 0 } else { from }),
         };
         if let Some((_, frame)) = self.cache.iter().find(|(cached, _)| *cached == key) {
             return frame.clone();
         }
-        let (frame, _) = self.build(class, op, patterns, from, oldest, now);
+        let (frame, _) = self.build(readers, op, patterns, from, oldest, now);
         if self.cache.len() == CACHE_MAX {
             self.cache.swap_remove(0);
         }
@@ -160,7 +162,7 @@ impl Fanout {
     /// position, and says how old its oldest content is. `op`: it answers an op on these patterns.
     fn build(
         &mut self,
-        class: u64,
+        readers: Readers,
         op: Option<&[PatternId]>,
         patterns: &[PatternId],
         from: Option<u64>,
@@ -171,28 +173,32 @@ impl Fanout {
         let mut oldest_us = None;
         if let (Some(from), true) = (from, with_oldest) {
             let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
-            let sent =
-                self.scratch.iter().filter_map(|pick| self.picked(*pick)).map(|u| u.ts_us.min(u.due_us));
+            let sent = self
+                .scratch
+                .iter()
+                .filter_map(|pick| picked(&self.topics, *pick))
+                .map(|u| u.ts_us.min(u.due_us));
             oldest_us =
                 taken.chain(sent).min().map(|us| us + 50_000 * i64::from(planted(Bug::OldestTooLate)));
         }
         // An answer follows `subscribed`, which says it.
         let tells = self.restarted && from.is_none() && op.is_none() && !planted(Bug::EpochUntold);
         let epoch = tells.then(|| self.epoch.clone());
+        let Readers { class, wire } = readers;
         let (ts_us, version) = (now.wall_us, self.position);
         let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch: epoch.as_deref() };
         let picks = std::mem::take(&mut self.scratch);
-        let frame = self.encode(&envelope, &picks);
+        let frame = self.encode(&envelope, &picks, wire);
         self.scratch = picks;
         (frame, oldest_us)
     }
 
-    fn encode(&mut self, envelope: &Envelope<'_>, picks: &[Pick]) -> Frame {
+    fn encode(&mut self, envelope: &Envelope<'_>, picks: &[Pick], wire: Wire) -> Frame {
         let (mut made, mut gaps) = (Vec::new(), 0);
         let mut pieces = Vec::with_capacity(picks.len());
         for pick in picks {
             let Some(topic) = self.topics.get(pick.topic) else { continue };
-            let Some(update) = self.picked(*pick) else { continue };
+            let Some(update) = picked(&self.topics, *pick) else { continue };
             let start = made.len();
             let mut rest = &update.json[..];
             match &topic.memory {
@@ -215,19 +221,13 @@ impl Fanout {
             }
             pieces.push(Piece { made: start..made.len(), rest });
         }
-        let frame = encode(envelope, &made, &pieces, self.frame_bytes_max, &self.pinned);
+        let (compress, pinned) = (&mut self.compress, &self.pinned);
+        let encoder = Encoder { frame_bytes_max: self.frame_bytes_max, wire, compress, pinned };
+        let frame = encoder.encode(envelope, &made, &pieces);
         self.counters.gaps += gaps;
         self.counters.frames_built += u64::from(frame.parts);
         self.counters.updates_framed += u64::from(frame.updates);
         frame
-    }
-
-    fn picked(&self, pick: Pick) -> Option<&Update> {
-        let topic = self.topics.get(pick.topic)?;
-        match &topic.memory {
-            Memory::Stream(stream) => Some(stream.get(pick.at)),
-            Memory::Latest | Memory::Keyed(_) => topic.update.as_ref(),
-        }
     }
 
     /// Fills `scratch` with the updates newer than `from` in version order: of each topic the last, of a
@@ -266,5 +266,13 @@ impl Fanout {
             self.scratch.sort_unstable();
             self.scratch.dedup();
         }
+    }
+}
+
+fn picked(topics: &Topics, pick: Pick) -> Option<&Update> {
+    let topic = topics.get(pick.topic)?;
+    match &topic.memory {
+        Memory::Stream(stream) => Some(stream.get(pick.at)),
+        Memory::Latest | Memory::Keyed(_) => topic.update.as_ref(),
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::patterns::PatternId;
+use crate::wire::Wire;
 
 /// Number of a class in its shard's table; used again. What clients see is [`Class::number`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +18,7 @@ pub struct ClassId(pub u32);
 pub struct ClassKey {
     /// The subscription's slot in its connection: no two live ones of a connection share a class.
     pub slot: u8,
+    pub wire: Wire,
     pub interval_us: u64,
     /// Sorted, without repeats.
     pub patterns: Box<[PatternId]>,

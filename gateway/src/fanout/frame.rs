@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
 
-use crate::planted::{Bug, planted};
+use super::compress::Compress;
+use crate::{
+    planted::{Bug, planted},
+    wire::Wire,
+};
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
 #[derive(Debug, Clone)]
@@ -48,6 +52,16 @@ impl Piece<'_> {
     fn bytes(&self) -> usize {
         self.made.len() + self.rest.len()
     }
+}
+
+/// How the bytes of a frame come about.
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    /// No payload is longer before it is compressed, unless a single update makes it so.
+    pub frame_bytes_max: usize,
+    pub wire: Wire,
+    pub compress: &'a mut Compress,
+    pub pinned: &'a Pinned,
 }
 
 /// Bytes of all frames of a shard that are alive: in flight, queued or cached.
@@ -86,46 +100,66 @@ impl Drop for Held {
 /// Room for an envelope's fixed text and numbers.
 const ENVELOPE_BYTES_MAX: usize = 192;
 
-/// Encodes updates, which are in version order, in as few frames as `frame_bytes_max` allows:
-/// no payload is longer unless a single update makes it so.
-pub fn encode(
-    envelope: &Envelope<'_>,
-    made: &[u8],
-    pieces: &[Piece<'_>],
-    frame_bytes_max: usize,
-    pinned: &Pinned,
-) -> Frame {
-    let room = frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
-    let total: usize = pieces.iter().map(|piece| piece.bytes() + 1).sum();
-    let parts_about = total / room.max(1) + 1;
-    let mut out = Vec::with_capacity(total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX));
-    let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-    let mut parts = 0;
-    let mut first = 0;
-    loop {
-        let (end, len) = part(&pieces[first..], room);
-        let end = first + end;
-        let last = end == pieces.len();
-        head.clear();
-        write_head(&mut head, envelope, !last && !planted(Bug::MoreForgotten), !pieces.is_empty());
-        let payload = head.len() + len + b"]}".len();
-        out.extend_from_slice(&header(Opcode::Text, true, payload));
-        out.extend_from_slice(&head);
-        for (i, piece) in pieces[first..end].iter().enumerate() {
+impl Encoder<'_> {
+    /// Encodes updates, which are in version order, in as few frames as `frame_bytes_max` allows. `made`:
+    /// the text that goes with all pieces.
+    pub fn encode(self, envelope: &Envelope<'_>, made: &[u8], pieces: &[Piece<'_>]) -> Frame {
+        let room = self.frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
+        let total: usize = pieces.iter().map(|piece| piece.bytes() + 1).sum();
+        let parts_about = total / room.max(1) + 1;
+        let as_it_is = self.wire.window_bits.is_none();
+        let bytes_about = total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX);
+        let mut out = Vec::with_capacity(if as_it_is { bytes_about } else { bytes_about / 3 });
+        let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
+        let mut payload = Vec::new();
+        let (mut parts, mut first) = (0, 0);
+        loop {
+            let (end, len) = part(&pieces[first..], room);
+            let end = first + end;
+            let last = end == pieces.len();
+            head.clear();
+            write_head(&mut head, envelope, !last && !planted(Bug::MoreForgotten), !pieces.is_empty());
+            let texts = Texts { head: &head, made, pieces: &pieces[first..end] };
+            if as_it_is {
+                out.extend_from_slice(&header(Opcode::Text, true, head.len() + len + b"]}".len()));
+                texts.write(&mut out);
+            } else {
+                payload.clear();
+                texts.write(&mut payload);
+                self.compress.frame(&mut out, Opcode::Text, &payload, self.wire);
+            }
+            parts += 1;
+            first = end;
+            if last {
+                break;
+            }
+        }
+        if !as_it_is {
+            out.shrink_to_fit();
+        }
+        Frame { bytes: self.pinned.hold(out), parts, updates: pieces.len() as u32 }
+    }
+}
+
+/// One frame's payload.
+struct Texts<'a> {
+    head: &'a [u8],
+    made: &'a [u8],
+    pieces: &'a [Piece<'a>],
+}
+
+impl Texts<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.head);
+        for (i, piece) in self.pieces.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&made[piece.made.clone()]);
+            out.extend_from_slice(&self.made[piece.made.clone()]);
             out.extend_from_slice(piece.rest);
         }
         out.extend_from_slice(b"]}");
-        parts += 1;
-        first = end;
-        if last {
-            break;
-        }
     }
-    Frame { bytes: pinned.hold(out), parts, updates: pieces.len() as u32 }
 }
 
 /// How many of `pieces` fit into `room`, at least one, and their length with commas.
@@ -170,6 +204,12 @@ mod tests {
         updates.iter().map(|update| Piece { made: 0..0, rest: update.as_bytes() }).collect()
     }
 
+    fn encode(envelope: &Envelope<'_>, updates: &[String], pinned: &Pinned, wire: Wire) -> Frame {
+        let mut compress = Compress::new(&crate::config::Config::embedded_demo().compression);
+        let encoder = Encoder { frame_bytes_max: 1024, wire, compress: &mut compress, pinned };
+        encoder.encode(envelope, &[], &pieces(updates))
+    }
+
     fn payloads(mut bytes: &[u8]) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
         while !bytes.is_empty() {
@@ -191,7 +231,7 @@ mod tests {
         let pinned = Pinned::default();
         let envelope =
             Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4), epoch: None };
-        let frame = encode(&envelope, &[], &pieces(&updates), 1024, &pinned);
+        let frame = encode(&envelope, &updates, &pinned, Wire::default());
         let parts = payloads(&frame.bytes);
         assert_eq!(parts.len() as u32, frame.parts);
         let topics: Vec<String> = parts
@@ -216,7 +256,7 @@ mod tests {
     fn an_update_longer_than_a_frame_goes_alone() {
         let updates = [format!("\"{}\"", "a".repeat(2000)), "1".to_owned()];
         let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None, epoch: None };
-        let frame = encode(&envelope, &[], &pieces(&updates), 1024, &Pinned::default());
+        let frame = encode(&envelope, &updates, &Pinned::default(), Wire::default());
         assert_eq!((frame.parts, frame.updates), (2, 2));
     }
 }

@@ -7,6 +7,7 @@
 
 mod build;
 mod classes;
+pub mod compress;
 pub mod frame;
 mod keyed;
 mod patterns;
@@ -19,6 +20,7 @@ use std::{collections::HashSet, fmt, rc::Rc, sync::Arc};
 use thiserror::Error;
 
 pub use classes::{Class, ClassId, ClassKey, Classes};
+use compress::Compress;
 pub use frame::{Frame, Pinned};
 pub use patterns::PatternId;
 
@@ -30,6 +32,7 @@ use crate::{
         policy::{Behind, Mode},
     },
     update::{Batch, Op, TopicId, Update},
+    wire::Wire,
 };
 use patterns::Patterns;
 use topics::{Memory, Topic, Topics};
@@ -118,12 +121,20 @@ pub struct Counters {
     pub gaps: u64,
 }
 
+/// Who is to read a frame.
+#[derive(Debug, Clone, Copy)]
+struct Readers {
+    class: u64,
+    wire: Wire,
+}
+
 #[derive(Debug)]
 pub struct Fanout {
     topics: Topics,
     patterns: Patterns,
     pub classes: Classes,
     pub pinned: Pinned,
+    pub compress: Compress,
     pub counters: Counters,
     /// 16 lower-case hex digits. Positions compare within it only.
     epoch: Arc<str>,
@@ -150,12 +161,14 @@ pub struct Fanout {
 
 impl Fanout {
     /// `shard`: this shard's index and the number of shards.
-    pub fn new(config: &config::Fanout, limits: &config::Limits, epoch: &str, shard: (usize, usize)) -> Self {
+    pub fn new(config: &config::Config, epoch: &str, shard: (usize, usize)) -> Self {
+        let config::Config { fanout, limits, compression, .. } = config;
         Self {
             topics: Topics::default(),
             patterns: Patterns::default(),
             classes: Classes::default(),
             pinned: Pinned::default(),
+            compress: Compress::new(compression),
             counters: Counters::default(),
             epoch: epoch.into(),
             restarted: false,
@@ -167,8 +180,8 @@ impl Fanout {
             keys: 0,
             streams: 0,
             closing: 0,
-            frame_bytes_max: config.frame_bytes_max,
-            heartbeat_us: config.heartbeat.as_micros() as u64,
+            frame_bytes_max: fanout.frame_bytes_max,
+            heartbeat_us: fanout.heartbeat.as_micros() as u64,
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),
@@ -333,11 +346,12 @@ impl Fanout {
         }
     }
 
-    /// The class for these patterns (checked texts and those held already), made when it is new.
+    /// The class for these patterns (checked texts and those held already), made when it is new, of
+    /// subscriptions in that slot of their connection.
     /// Join it at once: a class without members is kept only until [`Fanout::leave`].
     pub fn class(
         &mut self,
-        slot: u8,
+        (slot, wire): (u8, Wire),
         interval_us: u64,
         held: &[PatternId],
         added: &[String],
@@ -360,7 +374,7 @@ impl Fanout {
             same
         });
         let slot = if planted(Bug::ClassShared) { 0 } else { slot };
-        let key = ClassKey { slot, interval_us, patterns: patterns.into() };
+        let key = ClassKey { slot, wire, interval_us, patterns: patterns.into() };
         if let Some(id) = self.classes.find(&key) {
             self.release(&key.patterns);
             return Ok(id);

@@ -1,6 +1,6 @@
 //! From received bytes to messages.
 
-use proto::Event;
+use proto::{Event, deflate::Deflated, encode::Opcode};
 use ring::{Close, ConnId, Sockets};
 
 use super::{Application, Shard};
@@ -10,7 +10,9 @@ use crate::{
         handshake::{self, Answer, Situation},
     },
     clock::Now,
+    protocol::Subscribe,
     stats::Reason,
+    wire::Wire,
 };
 
 /// Input held for a busy client before receiving from it stops.
@@ -21,7 +23,7 @@ const DISCARD_BYTES_MAX: u32 = 1 << 20;
 /// What is left to do when an event's borrow of the parser has ended.
 enum Then {
     Continue,
-    Upgraded(Option<crate::protocol::Subscribe>),
+    Upgraded(Wire, Option<Subscribe>),
 }
 
 impl Shard {
@@ -82,8 +84,8 @@ impl Shard {
             let received = conn.receive(&mut bytes[at..], &limits);
             at += received.used;
             let Some(event) = received.event else { continue };
-            if let Then::Upgraded(subscribe) = self.on_message(slot, event, now) {
-                conn.upgraded();
+            if let Then::Upgraded(wire, subscribe) = self.on_event_of(slot, event, now) {
+                conn.upgraded(wire.window_bits.is_some());
                 if let Some(subscribe) = subscribe {
                     self.on_subscribe(slot, None, &subscribe, now);
                 }
@@ -94,50 +96,72 @@ impl Shard {
         self.at(slot).conn = conn;
     }
 
-    fn on_message(&mut self, slot: u32, event: Event<'_>, now: Now) -> Then {
+    fn on_event_of(&mut self, slot: u32, event: Event<'_>, now: Now) -> Then {
         if !matches!(event, Event::Ping(_) | Event::Pong(_)) {
             self.at(slot).settle_pongs();
         }
         match event {
             Event::Request(request) => return self.on_request(slot, &request, now),
             Event::BadRequest(refusal) => self.refuse(slot, &refusal, now),
-            Event::Text(_) | Event::Binary(_) if !self.allow_message(slot, now) => {
+            Event::Text(_) | Event::Binary(_) | Event::Deflated(_) if !self.allow_message(slot, now) => {
                 self.close(slot, 4429, "too many messages per second", Reason::Rate, now);
             }
             Event::Ping(_) | Event::Pong(_) if !self.allow_control(slot, now) => {
                 self.close(slot, 4429, "too many control frames per second", Reason::Rate, now);
             }
-            Event::Text(text) => match self.application {
-                Application::Broadcast => self.on_text(slot, text, now),
-                Application::Echo => self.echo(slot, proto::encode::Opcode::Text, text.as_bytes()),
-            },
-            Event::Binary(bytes) => match self.application {
-                Application::Broadcast => {
-                    let reason = "binary frames are not part of fanwire.json.v1";
-                    self.close(slot, 1003, reason, Reason::UnsupportedData, now);
-                }
-                Application::Echo => self.echo(slot, proto::encode::Opcode::Binary, bytes),
-            },
+            Event::Text(_) | Event::Binary(_) => self.on_text_or_binary(slot, event, now),
+            Event::Deflated(message) => self.on_deflated(slot, &message, now),
             Event::Ping(payload) => self.at(slot).queue_pong(payload),
             Event::Pong(_) => {}
             Event::Close(close) => {
                 let code = close.map_or(1000, |close| close.code);
                 self.close(slot, code, "", Reason::ClientClosed, now);
             }
-            Event::Fail(error) => {
-                let code = error.close_code();
-                let reason = match code {
-                    1003 => Reason::UnsupportedData,
-                    1007 => Reason::InvalidUtf8,
-                    1009 => Reason::TooBig,
-                    _ => Reason::ProtocolError,
-                };
-                self.close(slot, code, &error.to_string(), reason, now);
-            }
+            Event::Fail(error) => self.fail(slot, &error, now),
             // Events of the client role.
             _ => {}
         }
         Then::Continue
+    }
+
+    fn on_text_or_binary(&mut self, slot: u32, message: Event<'_>, now: Now) {
+        match (self.application, message) {
+            (Application::Broadcast, Event::Text(text)) => self.on_text(slot, text, now),
+            (Application::Broadcast, _) => {
+                let reason = "binary frames are not part of fanwire.json.v1";
+                self.close(slot, 1003, reason, Reason::UnsupportedData, now);
+            }
+            (Application::Echo, Event::Text(text)) => self.echo(slot, Opcode::Text, text.as_bytes()),
+            (Application::Echo, Event::Binary(bytes)) => self.echo(slot, Opcode::Binary, bytes),
+            (Application::Echo, _) => {}
+        }
+    }
+
+    fn on_deflated(&mut self, slot: u32, message: &Deflated<'_>, now: Now) {
+        let limits = self.limits.inflate;
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        match inflater.inflate(message, limits) {
+            Ok(inflated) => {
+                self.stats.inflated += 1;
+                self.on_text_or_binary(slot, inflated, now);
+            }
+            Err(error) => self.fail(slot, &error, now),
+        }
+        self.inflater = Some(inflater);
+    }
+
+    /// The client broke a rule of the protocol.
+    fn fail(&mut self, slot: u32, error: &proto::Error, now: Now) {
+        let reason = match error {
+            proto::Error::NotDeflate => Reason::NotDeflate,
+            proto::Error::Bomb { .. } => Reason::Bomb,
+            other => match other.close_code() {
+                1007 => Reason::InvalidUtf8,
+                1009 => Reason::TooBig,
+                _ => Reason::ProtocolError,
+            },
+        };
+        self.close(slot, error.close_code(), &error.to_string(), reason, now);
     }
 
     fn allow_message(&mut self, slot: u32, now: Now) -> bool {
@@ -151,20 +175,23 @@ impl Shard {
         self.at(slot).controls.allow(limit, now.mono_us)
     }
 
-    fn echo(&mut self, slot: u32, opcode: proto::encode::Opcode, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(payload.len() + proto::encode::HEADER_BYTES_MAX);
-        proto::encode::frame(&mut frame, opcode, payload);
+    fn echo(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let wire = self.at(slot).wire;
+        let mut frame = Vec::new();
+        self.fanout.compress.frame(&mut frame, opcode, payload, wire);
         self.at(slot).queue(frame);
     }
 
     fn on_request(&mut self, slot: u32, request: &proto::Request<'_>, now: Now) -> Then {
         let client = self.at(slot);
+        let (peer, refused) = (client.peer, client.refused);
         let situation = Situation {
-            peer: client.peer,
-            refused: client.refused,
+            peer,
+            refused,
             draining: self.shared.draining(),
             admin: self.shared.admin,
             patterns_max: self.limits.patterns,
+            compression: &self.compression,
             echo: self.application == Application::Echo,
         };
         match handshake::answer(request, &situation) {
@@ -173,17 +200,17 @@ impl Shard {
                 self.at(slot).queue(bytes);
                 self.leave(slot, Reason::ClientClosed, now);
             }
-            Answer::Upgrade { head, subscribe } => {
+            Answer::Upgrade { head, wire, subscribe } => {
                 let limits = &self.limits;
                 let next_us = now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4);
                 self.wheel.set(slot, next_us);
                 let client = self.at(slot);
-                client.phase = Phase::Open;
+                (client.phase, client.wire) = (Phase::Open, wire);
                 client.since_us = now.mono_us;
                 client.queue(head);
                 self.clients_open += 1;
                 self.stats.accepted += 1;
-                return Then::Upgraded(subscribe);
+                return Then::Upgraded(wire, subscribe);
             }
         }
         Then::Continue

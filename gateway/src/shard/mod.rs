@@ -16,6 +16,7 @@ mod wheel;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
+use proto::deflate::{InflateLimits, Inflater};
 use ring::{Close, ConnId, Event, Sockets};
 
 use crate::{
@@ -48,6 +49,7 @@ pub enum Application {
 #[derive(Debug, Clone)]
 struct Limits {
     proto: proto::Limits,
+    inflate: InflateLimits,
     messages: RateLimit,
     controls: RateLimit,
     subscriptions: usize,
@@ -61,7 +63,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn new(limits: &config::Limits) -> Self {
+    fn new(limits: &config::Limits, compression: &config::Compression) -> Self {
         let us = |duration: std::time::Duration| duration.as_micros() as u64;
         Self {
             proto: proto::Limits {
@@ -69,6 +71,7 @@ impl Limits {
                 headers: 64,
                 message_bytes: limits.message_bytes,
             },
+            inflate: InflateLimits { message_bytes: limits.message_bytes, ratio: compression.inflate_ratio },
             messages: RateLimit::per_s(limits.messages_per_s),
             controls: RateLimit::per_s(limits.control_per_s),
             subscriptions: limits.subscriptions,
@@ -87,6 +90,9 @@ pub struct Shard {
     application: Application,
     fanout_config: config::Fanout,
     limits: Limits,
+    compression: config::Compression,
+    /// Made when the first compressed message comes.
+    inflater: Option<Box<Inflater>>,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     fanout: Fanout,
@@ -129,15 +135,17 @@ impl Shard {
         now: Now,
     ) -> Self {
         let of_all = (index, config.server.shards);
-        let fanout = Fanout::new(&config.fanout, &config.limits, &shared.epoch, of_all);
+        let fanout = Fanout::new(config, &shared.epoch, of_all);
         Self {
             application,
             fanout_config: config.fanout.clone(),
-            limits: Limits::new(&config.limits),
+            limits: Limits::new(&config.limits, &config.compression),
+            compression: config.compression.clone(),
             shared,
             inbox,
             fanout,
             clients: Vec::with_capacity(slots),
+            inflater: None,
             taken: 0,
             admitted: 0,
             admitted_max: slots - pump::SLOTS_RESERVED.min(slots / 4),
@@ -277,6 +285,7 @@ impl Shard {
             key_tombstones_dropped: counters.key_tombstones_dropped,
             stream_dropped: counters.stream_dropped,
             gaps: counters.gaps,
+            compress: self.fanout.compress.counters.clone(),
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             inbox_depth: self.inbox.depth() as u64,
             inbox_bytes: self.inbox.bytes() as u64,

@@ -85,9 +85,10 @@ impl Shard {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
         };
+        let wire = self.at(slot).wire;
         let class = self
             .fanout
-            .class(sub_slot, interval_us, &held_patterns, &op.topics, now)
+            .class((sub_slot, wire), interval_us, &held_patterns, &op.topics, now)
             .map_err(|full| full.to_string())?;
         let position = self.fanout.position();
         let patterns = self.fanout.pattern_ids(&op.topics);
@@ -155,8 +156,9 @@ impl Shard {
         } else if removed.is_empty() {
             Some(class)
         } else {
-            let interval_us = self.fanout.classes.get(class).key.interval_us;
-            match self.fanout.class(sub_slot, interval_us, &left, &[], now) {
+            let key = &self.fanout.classes.get(class).key;
+            let (wire, interval_us) = (key.wire, key.interval_us);
+            match self.fanout.class((sub_slot, wire), interval_us, &left, &[], now) {
                 Ok(class) => Some(class),
                 Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
             }

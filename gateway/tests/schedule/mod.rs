@@ -82,6 +82,9 @@ pub struct Tally {
     /// Connections that were told of another epoch, and batches of another gateway.
     pub restarts: u64,
     pub followed: u64,
+    /// Frames that came compressed, and messages that went so.
+    pub deflated: u64,
+    pub inflated: u64,
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -112,6 +115,8 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     fanout.interval_menu = rng.choice(menus).unwrap().iter().map(ms).collect();
     fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
     fanout.heartbeat = ms(&rng.u64(500..5000));
+    config.compression.window_bits = rng.choice([9, 12, 15]).unwrap();
+    config.compression.bytes_min = rng.choice([1, 100, 1000]).unwrap();
     let limits = &mut config.limits;
     limits.message_bytes = 4096;
     limits.messages_per_s = 100_000;
@@ -162,9 +167,14 @@ impl Simulation {
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
         let mut simulation = Self { world, rng, conduct, topics, patterns, draining: false, seq: 0, tally };
         for _ in 0..clients {
-            simulation.world.dial_to("/ws");
+            simulation.dial();
         }
         simulation
+    }
+
+    /// Half of them offer to be sent compressed frames.
+    fn dial(&mut self) -> usize {
+        if self.rng.bool() { self.world.dial_deflating("/ws") } else { self.world.dial_to("/ws") }
     }
 
     fn step(&mut self) {
@@ -360,7 +370,7 @@ impl Simulation {
         }
         self.conduct[at] = Conduct::default();
         self.world.net.peer_forget(self.world.peers[at].conn);
-        let new = self.world.dial_to("/ws");
+        let new = self.dial();
         self.world.peers.swap_remove(at);
         assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
         if self.rng.bool() {
@@ -526,6 +536,7 @@ impl Simulation {
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
         self.tally.gaps += stats.gaps;
+        self.tally.inflated += stats.inflated;
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
         let counters = self.world.publisher.counters();
         self.tally.skipped += counters.by_topics.skipped;
@@ -557,6 +568,7 @@ impl Simulation {
         tally.batches += peer.model.batches;
         tally.snapshots += peer.model.snapshots;
         tally.heartbeats += peer.model.heartbeats;
+        tally.deflated += peer.deflated as u64;
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
         tally.parts += peer.model.parts;

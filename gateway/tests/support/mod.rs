@@ -19,6 +19,7 @@ use gateway::{
 };
 use proto::{
     Event,
+    deflate::{Deflater, InflateLimits, Inflater},
     encode::{Opcode, masked_close, masked_frame},
 };
 use publisher::Publisher;
@@ -66,6 +67,9 @@ pub struct Peer {
     pub http: Vec<u8>,
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
+    pub offers_deflate: bool,
+    /// Frames that were compressed.
+    pub deflated: usize,
     pub pings: usize,
     pub pongs: Vec<Vec<u8>>,
     /// The gateway's close frame.
@@ -102,6 +106,7 @@ pub struct World {
     pub peers: Vec<Peer>,
     /// Keep text frames in [`Peer::texts`].
     pub log: bool,
+    inflater: Inflater,
     ids: u64,
 }
 
@@ -136,6 +141,7 @@ impl World {
             registry: Registry::default(),
             peers: Vec::new(),
             log: true,
+            inflater: Inflater::new(),
             ids: 0,
         }
     }
@@ -266,6 +272,8 @@ impl World {
             reading_since_us: self.now.mono_us,
             http: Vec::new(),
             texts: Vec::new(),
+            offers_deflate: false,
+            deflated: 0,
             pings: 0,
             pongs: Vec::new(),
             close: None,
@@ -279,13 +287,22 @@ impl World {
     /// A connection with its handshake sent.
     pub fn dial_to(&mut self, target: &str) -> usize {
         let peer = self.dial();
-        self.handshake(peer, target);
+        self.handshake(peer, target, false);
         peer
     }
 
-    pub fn handshake(&mut self, peer: usize, target: &str) {
+    /// The same, offering to be sent compressed frames.
+    pub fn dial_deflating(&mut self, target: &str) -> usize {
+        let peer = self.dial();
+        self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
+        self.peers[peer].offers_deflate = true;
+        self.handshake(peer, target, true);
+        peer
+    }
+
+    pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
         let mut request = Vec::new();
-        proto::handshake::request(&mut request, "localhost", target, NONCE, &["fanwire.json.v1"]);
+        proto::handshake::request(&mut request, "localhost", target, NONCE, &["fanwire.json.v1"], deflate);
         self.send_raw(peer, &request);
     }
 
@@ -299,6 +316,14 @@ impl World {
 
     pub fn send_raw(&mut self, peer: usize, bytes: &[u8]) -> bool {
         self.net.peer_send(self.peers[peer].conn, bytes)
+    }
+
+    /// A compressed message: `payload` as it goes over the wire.
+    pub fn send_deflated(&mut self, peer: usize, opcode: Opcode, payload: &[u8]) -> bool {
+        let mut frame = Vec::new();
+        masked_frame(&mut frame, opcode, payload, KEY);
+        frame[0] |= 0x40;
+        self.send_raw(peer, &frame)
     }
 
     pub fn send_frame(&mut self, peer: usize, opcode: Opcode, payload: &[u8]) -> bool {
@@ -317,7 +342,13 @@ impl World {
         self.ids += 1;
         let text = render(&op, self.ids);
         self.peers[peer].model.asked.push_back(Asked { id: Some(self.ids), op });
-        self.send_frame(peer, Opcode::Text, text.as_bytes());
+        // Who may compress does so now and then.
+        let mut deflater =
+            (self.peers[peer].ws.deflates() && self.ids.is_multiple_of(2)).then(|| Deflater::new(1, 15));
+        match deflater.as_mut().and_then(|deflater| deflater.deflate(text.as_bytes())) {
+            Some(deflated) => self.send_deflated(peer, Opcode::Text, deflated),
+            None => self.send_frame(peer, Opcode::Text, text.as_bytes()),
+        };
     }
 
     /// `subscribe` as a test writes it most often.
@@ -389,6 +420,7 @@ impl World {
             epochs: &self.publisher.epochs,
             registry: &mut self.registry,
             fanout: &self.config.fanout,
+            deflates: peer.offers_deflate,
             now_us: self.now.mono_us,
         };
         let mut replies = Vec::new();
@@ -408,6 +440,17 @@ impl World {
                     if self.log {
                         peer.texts.push(text.to_owned());
                     }
+                    peer.model.take(text, &mut judge);
+                }
+                Some(Event::Deflated(deflated)) => {
+                    let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
+                    let Event::Text(text) = self.inflater.inflate(&deflated, limits).unwrap() else {
+                        panic!("a compressed frame of something else than text");
+                    };
+                    if self.log {
+                        peer.texts.push(text.to_owned());
+                    }
+                    peer.deflated += 1;
                     peer.model.take(text, &mut judge);
                 }
                 Some(Event::Ping(payload)) => {

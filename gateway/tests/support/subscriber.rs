@@ -61,7 +61,7 @@ pub enum AskedOp {
 
 /// Which class number stood for what, over all connections of a gateway.
 #[derive(Debug, Default)]
-pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64)>);
+pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64, bool)>);
 
 /// What a frame is judged by.
 pub struct Judge<'a> {
@@ -69,6 +69,8 @@ pub struct Judge<'a> {
     pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
     pub fanout: &'a config::Fanout,
+    /// Compressed frames were agreed.
+    pub deflates: bool,
     pub now_us: u64,
 }
 

@@ -77,14 +77,14 @@ impl Peer {
                 let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
                 match status {
                     Some(status) => handshake::refuse(&mut out, status, "not today", &[]),
-                    None => handshake::accept(&mut out, upgrade.key(), None),
+                    None => handshake::accept(&mut out, upgrade.key(), None, None),
                 }
                 break request.target().to_owned();
             }
         };
         self.stream.write_all(&out)?;
         if status.is_none() {
-            self.conn.upgraded();
+            self.conn.upgraded(false);
         }
         Ok(target)
     }

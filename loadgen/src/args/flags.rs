@@ -57,6 +57,10 @@ pub struct Flags {
     /// Interval to ask for; without it the server's own holds
     #[arg(long)]
     pub interval_ms: Option<u32>,
+    /// Offer permessage-deflate (without context takeover). What compressed messages held is counted as
+    /// bytes.payload, what came over the wire as bytes.wire
+    #[arg(long)]
+    pub deflate: bool,
     /// The admin listener, for --publish, the check of final values and the server's own metrics:
     /// http://127.0.0.1:9002
     #[arg(long)]

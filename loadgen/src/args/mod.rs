@@ -28,6 +28,8 @@ pub struct Args {
     pub retry: u32,
     pub reconnect: bool,
     pub interval_ms: Option<u32>,
+    /// Offer permessage-deflate.
+    pub deflate: bool,
     pub admin: Option<Url>,
     /// Percent of the connections.
     pub slow: f64,
@@ -141,6 +143,7 @@ impl Args {
             retry: raw.retry,
             reconnect: raw.reconnect,
             interval_ms: raw.interval_ms,
+            deflate: raw.deflate,
             admin: raw.admin.as_deref().map(|admin| Url::parse(admin, "http")).transpose()?,
             slow: raw.slow,
             slow_bytes_per_s: raw.slow_bytes_per_s,

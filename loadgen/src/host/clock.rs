@@ -54,7 +54,7 @@ pub fn probe(url: &Url) -> io::Result<Vec<Probe>> {
     let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     let mut conn = Conn::client(nonce);
     let mut out = Vec::new();
-    handshake::request(&mut out, &url.host, &url.target, nonce, &["fanwire.json.v1"]);
+    handshake::request(&mut out, &url.host, &url.target, nonce, &["fanwire.json.v1"], false);
     stream.write_all(&out)?;
     let mut probes = Vec::new();
     let mut sent_us = 0;

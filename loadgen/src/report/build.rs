@@ -15,6 +15,13 @@ pub fn build(results: &Results, expect: &[Expect]) -> Report {
     let mut report = figures(results);
     report.warnings =
         warnings::of(&report, results.end.metrics_error.as_deref(), results.unanswered.as_deref());
+    let Connections { established, deflating, .. } = report.connections;
+    if results.deflate && deflating < established {
+        report.warnings.push(format!(
+            "the server agreed to permessage-deflate for {deflating} of {established} connections; \
+             is it enabled there ([compression] enabled)?"
+        ));
+    }
     let json = report.to_json();
     report.expect = expect.iter().map(|expect| expect.check(&json)).collect();
     report
@@ -41,6 +48,7 @@ fn figures(results: &Results) -> Report {
             closed: tally.closed,
             left: tally.left,
             returned: tally.returned,
+            deflating: tally.deflating,
             retries: tally.retries,
             resumed_by_snapshot: tally.resumed_by_snapshot,
         },

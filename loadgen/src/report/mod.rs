@@ -96,6 +96,8 @@ pub struct Connections {
     /// Of churn and reconnects: left, and back.
     pub left: u64,
     pub returned: u64,
+    /// Of the established ones: agreed on permessage-deflate.
+    pub deflating: u64,
     /// Connects tried again after a failure.
     pub retries: u64,
     /// Returns with `since` that were answered with a snapshot.

@@ -11,6 +11,7 @@ pub fn text(report: &Report) -> String {
     let mut out = String::new();
     connections(&mut out, report);
     latencies(&mut out, report);
+    compression(&mut out, report);
     frames(&mut out, report);
     machine(&mut out, report);
     for (name, kinds) in [
@@ -48,6 +49,18 @@ fn connections(out: &mut String, report: &Report) {
         }
     }
     line(out, "connections", &text);
+}
+
+fn compression(out: &mut String, report: &Report) {
+    let (deflating, payload, wire) = (report.connections.deflating, report.bytes.payload, report.bytes.wire);
+    if deflating > 0 {
+        let share = 100.0 * wire as f64 / payload.max(1) as f64;
+        line(
+            out,
+            "compression",
+            &format!("{deflating} connections, {share:.0} % of the payload on the wire"),
+        );
+    }
 }
 
 fn frames(out: &mut String, report: &Report) {

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use proto::{Conn, Event, Limits, encode, handshake};
 use ring::ConnId;
 
-use super::reader::{Context, Evenness, Reader, count_raw};
+use super::reader::{Context, Evenness, Reader};
 use crate::{
     args::{Args, Raws},
     judge::Subscription,
+    url::Url,
 };
 
 /// The gateway's parts are far smaller; other servers may send what they like.
@@ -123,9 +124,12 @@ impl Client {
     }
 
     /// A connect begins, which was meant to at `intended_us`.
-    pub fn connecting(&mut self, conn: ConnId, intended_us: u64) {
+    pub fn connecting(&mut self, conn: ConnId, intended_us: u64, args: &Args) {
         let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         self.proto = Conn::client(nonce);
+        if args.deflate {
+            self.proto = Conn::client(nonce).offering_deflate();
+        }
         self.conn = Some(conn);
         self.phase = Phase::Connecting;
         self.leave = Leave::No;
@@ -142,7 +146,8 @@ impl Client {
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
         let protocols: &[&str] = if args.raw.is_some() { &[] } else { &["fanwire.json.v1"] };
-        handshake::request(&mut self.outbox, &args.url.host, &args.url.target, nonce, protocols);
+        let Url { host, target, .. } = &args.url;
+        handshake::request(&mut self.outbox, host, target, nonce, protocols, args.deflate);
     }
 
     /// The connection is gone.
@@ -211,25 +216,33 @@ impl Client {
                 continue;
             };
             match event {
-                Event::Response(_) => {
+                Event::Response(response) => {
+                    context.tally.deflating += u64::from(response.deflate() && !self.known);
                     self.phase = Phase::Open;
                     let now_us = context.arrival.wall_us;
                     self.greet(context, now_us);
                 }
-                Event::Text(text) if self.phase != Phase::Closing => {
+                Event::Text(_) | Event::Binary(_) | Event::Deflated(_) if self.phase == Phase::Closing => {}
+                Event::Text(_) | Event::Binary(_) | Event::Deflated(_) => {
+                    let inflated;
+                    let (is_text, message) = match event {
+                        Event::Deflated(deflated) => match context.inflations.inflate(&deflated) {
+                            Ok(message) => {
+                                inflated = message;
+                                (deflated.is_text, &*inflated)
+                            }
+                            Err(error) => return self.fail(error, context),
+                        },
+                        Event::Text(text) => (true, text.as_bytes()),
+                        Event::Binary(bytes) => (false, bytes),
+                        _ => unreachable!("one of these three"),
+                    };
                     let Self { subscription, index, manner, group, evenness, after_ms, .. } = self;
                     let (index, manner, group) = (*index, *manner, *group);
                     let mut reader = Reader { subscription, evenness, after_ms, index, manner, group };
-                    let whole = reader.message(text.as_bytes(), context);
+                    let whole = reader.message(is_text, message, context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
-                    }
-                }
-                Event::Binary(payload) if self.phase != Phase::Closing => {
-                    if context.args.raw.is_none() {
-                        context.tally.faults.violation("a binary message without a binary subprotocol");
-                    } else {
-                        count_raw(payload, self.manner, &mut self.evenness, context);
                     }
                 }
                 Event::Ping(payload) => {
@@ -260,17 +273,21 @@ impl Client {
                     context.tally.failures.add(&error.to_string(), 1);
                     return false;
                 }
-                Event::Fail(error) => {
-                    context.tally.faults.violation("a server that breaks RFC 6455");
-                    context.tally.closes.add(&format!("by us: {error}"), 1);
-                    self.close(error.close_code());
-                    return false;
-                }
+                Event::Fail(error) => return self.fail(error, context),
                 Event::Pong(payload) => context.tally.pings.pong(payload, context.now_us),
-                Event::Text(_) | Event::Binary(_) => {}
                 Event::Request(_) | Event::BadRequest(_) => unreachable!("events of the server role"),
             }
         }
+    }
+}
+
+impl Client {
+    /// The server broke the protocol.
+    fn fail(&mut self, error: proto::Error, context: &mut Context<'_>) -> bool {
+        context.tally.faults.violation("a server that breaks RFC 6455");
+        context.tally.closes.add(&format!("by us: {error}"), 1);
+        self.close(error.close_code());
+        false
     }
 }
 

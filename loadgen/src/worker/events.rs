@@ -80,6 +80,7 @@ impl Worker {
         let mut context = Context {
             args: &self.args,
             interests: &mut self.interests,
+            inflations: &mut self.inflations,
             cache: &mut self.cache,
             tally: &mut self.tally,
             second: &mut self.second,

@@ -55,7 +55,7 @@ impl Foe {
     fn connecting(&mut self, conn: ConnId, args: &Args) {
         let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut request = Vec::new();
-        handshake::request(&mut request, &args.url.host, &args.url.target, nonce, &[]);
+        handshake::request(&mut request, &args.url.host, &args.url.target, nonce, &[], false);
         self.proto = Conn::client(nonce);
         self.request = request.into();
         self.conn = Some(conn);

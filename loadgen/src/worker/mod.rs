@@ -23,12 +23,14 @@ use crate::{
 
 use client::{Client, Manner, Phase};
 use hostile::Foe;
+use inflations::Inflations;
 use interests::Interests;
 use rate::Rate;
 
 mod client;
 mod events;
 mod hostile;
+mod inflations;
 mod interests;
 mod pace;
 mod rate;
@@ -107,6 +109,7 @@ pub struct Worker {
     by_slot: Vec<u32>,
     interests: Interests,
     at_end: Option<Vec<Known>>,
+    inflations: Inflations,
     cache: Cache,
     tally: Tally,
     second: Second,
@@ -152,6 +155,7 @@ impl Worker {
             interests: Interests::new(&args),
             clients,
             at_end: None,
+            inflations: Inflations::new(),
             cache: Cache::new(),
             tally: Tally::default(),
             second: Second::default(),

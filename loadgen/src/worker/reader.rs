@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{client::Manner, interests::Interests};
+use super::{client::Manner, inflations::Inflations, interests::Interests};
 use crate::{
     args::Args,
     judge::{
@@ -45,6 +45,7 @@ impl Evenness {
 pub struct Context<'a> {
     pub args: &'a Args,
     pub interests: &'a mut Interests,
+    pub inflations: &'a mut Inflations,
     pub cache: &'a mut Cache,
     pub tally: &'a mut Tally,
     pub second: &'a mut Second,
@@ -68,16 +69,20 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Handles a text message. `true`: a batch or snapshot is whole now.
-    pub fn message(&mut self, text: &[u8], context: &mut Context<'_>) -> bool {
+    /// Handles a message. `true`: a batch or snapshot is whole now.
+    pub fn message(&mut self, is_text: bool, message: &[u8], context: &mut Context<'_>) -> bool {
         if context.args.raw.is_some() {
-            count_raw(text, self.manner, self.evenness, context);
+            count_raw(message, self.manner, self.evenness, context);
+            return false;
+        }
+        if !is_text {
+            context.tally.faults.violation("a binary message without a binary subprotocol");
             return false;
         }
         let catalog = &mut context.interests.catalogs[usize::from(self.group)];
         let tally = &mut *context.tally;
-        match context.cache.parse(text, self.group, catalog, self.subscription.epoch()) {
-            Message::Frame(frame) => return self.frame(&frame, text.len(), context),
+        match context.cache.parse(message, self.group, catalog, self.subscription.epoch()) {
+            Message::Frame(frame) => return self.frame(&frame, message.len(), context),
             Message::Subscribed(answer) => {
                 tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
                 self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
@@ -150,7 +155,7 @@ impl Reader<'_> {
     }
 }
 
-pub fn count_raw(payload: &[u8], manner: Manner, evenness: &mut Evenness, context: &mut Context<'_>) {
+fn count_raw(payload: &[u8], manner: Manner, evenness: &mut Evenness, context: &mut Context<'_>) {
     count(payload.len(), 0, context);
     if context.measured {
         evenness.frame(context.now_us, context.begin_us);

@@ -144,7 +144,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         match self.ring.connect(source, self.args.url.addr) {
             Some(conn) => {
-                client.connecting(conn, intended_us);
+                client.connecting(conn, intended_us, &self.args);
                 self.by_slot[conn.slot as usize] = index;
                 self.connecting += 1;
                 self.timers.push(Reverse((now_us + SETUP_US, index, client.attempt, Due::Deadline)));

@@ -61,6 +61,8 @@ pub enum Fault {
     NoVersion,
     /// Text that is not UTF-8.
     NotUtf8,
+    /// A compressed message that is none.
+    NotDeflate,
     /// A binary message.
     Binary,
     /// Close frame 1011.

@@ -21,6 +21,8 @@ pub const HELD_BACK: [Fault; 5] = [Fault::Conflate, Fault::Gap, Fault::GapLie, F
 pub enum Say {
     Text(String),
     Frame(Opcode, Vec<u8>),
+    /// A frame that says that it is compressed.
+    Deflated(Vec<u8>),
     Close(u16, &'static str),
     End,
     Reset,
@@ -96,6 +98,7 @@ fn once(fault: Fault, index: usize, position: u64, next: u64) -> Option<Vec<Say>
         Fault::NoVersion => texts([right().replace(r#""version""#, r#""edition""#), right()]),
         Fault::NotUtf8 => vec![Say::Frame(Opcode::Text, b"\xc3\x28".to_vec()), Say::Text(right())],
         Fault::Binary => vec![Say::Frame(Opcode::Binary, b"abc".to_vec()), Say::Text(right())],
+        Fault::NotDeflate => vec![Say::Deflated(vec![0xff; 20]), Say::Text(right())],
         Fault::Close => vec![Say::Text(right()), Say::Close(1011, "tired")],
         Fault::Bar => vec![Say::Text(right()), Say::Close(4501, "no")],
         // Those that came back stay.

@@ -9,6 +9,7 @@ use std::{
 
 use proto::{
     Conn, Event, Limits,
+    deflate::Deflater,
     encode::{self, Opcode, frame},
     handshake,
 };
@@ -51,7 +52,7 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     let mut conn = Conn::server();
     let mut out = Vec::new();
     let refuse = fault == Fault::Refuse || fault == Fault::RefuseFirst && index < REFUSED_FIRST;
-    upgrade(&mut stream, &mut conn, &mut out, refuse)?;
+    let mut deflater = upgrade(&mut stream, &mut conn, &mut out, refuse)?.then(|| Deflater::new(1, 15));
     stream.write_all(&std::mem::take(&mut out))?;
     if refuse {
         return Ok(());
@@ -85,7 +86,17 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
         };
         for say in says {
             match say {
-                Say::Text(text) => frame(&mut out, Opcode::Text, text.as_bytes()),
+                Say::Text(text) => match deflater.as_mut().and_then(|it| it.deflate(text.as_bytes())) {
+                    Some(deflated) => {
+                        out.extend_from_slice(&encode::header(Opcode::Text, true, deflated.len()).deflated());
+                        out.extend_from_slice(deflated);
+                    }
+                    None => frame(&mut out, Opcode::Text, text.as_bytes()),
+                },
+                Say::Deflated(payload) => {
+                    out.extend_from_slice(&encode::header(Opcode::Text, true, payload.len()).deflated());
+                    out.extend_from_slice(&payload);
+                }
                 Say::Frame(opcode, payload) => frame(&mut out, opcode, &payload),
                 Say::End => return Ok(()),
                 Say::Reset => return socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
@@ -123,7 +134,8 @@ fn greet(out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, positi
     frame(out, Opcode::Text, answer.as_bytes());
 }
 
-fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: bool) -> io::Result<()> {
+/// Takes every upgrade, and permessage-deflate where it is offered. Tells whether it was.
+fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: bool) -> io::Result<bool> {
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
@@ -137,14 +149,14 @@ fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: b
             let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
             if refuse {
                 handshake::refuse(out, 503, "full", &[]);
-                return Ok(());
+                return Ok(false);
             }
-            handshake::accept(out, upgrade.key(), upgrade.protocols().next());
-            break;
+            let deflate = upgrade.deflate(15);
+            handshake::accept(out, upgrade.key(), upgrade.protocols().next(), deflate.as_ref());
+            conn.upgraded(deflate.is_some());
+            return Ok(deflate.is_some());
         }
     }
-    conn.upgraded();
-    Ok(())
 }
 
 /// The version of its `since`, if it has one.

@@ -13,13 +13,20 @@ pub const NONCE: [u8; 16] = *b"the sample nonce";
 /// [`Event`] without its borrow; of heads only what tests compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    Request { method: String, target: String, key: Result<String, u16>, protocols: Vec<String> },
+    Request {
+        method: String,
+        target: String,
+        key: Result<String, u16>,
+        protocols: Vec<String>,
+    },
     BadRequest(u16),
     Response(Option<String>),
     Refused(u16, String),
     HandshakeFailed(HandshakeError),
     Text(String),
     Binary(Vec<u8>),
+    /// Of text or not.
+    Deflated(bool, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<(u16, String)>),
@@ -52,6 +59,7 @@ impl From<Event<'_>> for Seen {
             Event::HandshakeFailed(error) => Seen::HandshakeFailed(error),
             Event::Text(text) => Seen::Text(text.to_owned()),
             Event::Binary(bytes) => Seen::Binary(bytes.to_vec()),
+            Event::Deflated(message) => Seen::Deflated(message.is_text, message.bytes.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(close) => Seen::Close(close.map(|close| (close.code, close.reason.to_owned()))),
@@ -78,7 +86,7 @@ pub fn feed(conn: &mut Conn, bytes: &[u8], limits: &Limits) -> Vec<Seen> {
             continue;
         };
         if matches!(event, Seen::Request { key: Ok(_), .. }) {
-            conn.upgraded();
+            conn.upgraded(false);
         }
         seen.push(event);
     }
@@ -86,7 +94,7 @@ pub fn feed(conn: &mut Conn, bytes: &[u8], limits: &Limits) -> Vec<Seen> {
 
 pub fn open_server() -> Conn {
     let mut conn = Conn::server();
-    conn.upgraded();
+    conn.upgraded(false);
     assert_eq!(conn.state(), State::Open);
     conn
 }
@@ -94,7 +102,7 @@ pub fn open_server() -> Conn {
 pub fn open_client() -> Conn {
     let mut conn = Conn::client(NONCE);
     let mut answer = Vec::new();
-    proto::handshake::accept(&mut answer, &sent_key(), None);
+    proto::handshake::accept(&mut answer, &sent_key(), None, None);
     assert_eq!(feed(&mut conn, &answer, &LIMITS), [Seen::Response(None)]);
     assert_eq!(conn.state(), State::Open);
     conn
@@ -103,7 +111,7 @@ pub fn open_client() -> Conn {
 /// The key that a client with [`NONCE`] sends.
 pub fn sent_key() -> String {
     let mut request = Vec::new();
-    proto::handshake::request(&mut request, "host", "/", NONCE, &[]);
+    proto::handshake::request(&mut request, "host", "/", NONCE, &[], false);
     let request = String::from_utf8(request).unwrap();
     let line = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
     line.unwrap().to_owned()

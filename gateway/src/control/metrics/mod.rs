@@ -32,6 +32,7 @@ use super::{
     state,
 };
 use crate::{
+    fanout::compress,
     inbox::{Inbox, Message},
     stats::{REFUSAL_STATUSES, Reason, Stats},
 };
@@ -137,6 +138,7 @@ impl Collector for Snapshot {
         self.admin(&mut out)?;
         self.clients(&mut out)?;
         self.fanout(&mut out)?;
+        self.compression(&mut out)?;
         self.rings(&mut out)?;
         self.each_shard(&mut out)?;
         match &self.process {
@@ -311,6 +313,20 @@ impl Snapshot {
         out.histogram("fanwire_fanout_seconds", help, self.shards.iter().map(|s| &s.stats.fanout_us))?;
         let help = "From the due time of the oldest update of a batch to its flush";
         out.histogram("fanwire_age_seconds", help, self.shards.iter().map(|s| &s.stats.age_us))
+    }
+
+    fn compression(&self, out: &mut Out) -> fmt::Result {
+        let sum = |of: fn(&compress::Counters) -> u64| self.sum(|s| of(&s.compress));
+        let frames = [("smaller", sum(|c| c.compressed)), ("not_smaller", sum(|c| c.incompressible))];
+        out.counters(
+            "fanwire_compressed_frames",
+            "Frames that were compressed, once each",
+            "result",
+            frames,
+        )?;
+        let bytes = [("before", sum(|c| c.bytes_before)), ("after", sum(|c| c.bytes_after))];
+        out.counters("fanwire_compressed_bytes", "Payload of those that got smaller", "side", bytes)?;
+        out.counter("fanwire_inflated_messages", "Compressed messages of clients", self.sum(|s| s.inflated))
     }
 
     fn rings(&self, out: &mut Out) -> fmt::Result {

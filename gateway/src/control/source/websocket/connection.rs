@@ -120,7 +120,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     fn new(link: &'a Link, texts: &'a [String], journal: &'a mut Journal<'j>) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
-        handshake::request(&mut out, &link.host, &link.url.target, nonce, &[]);
+        handshake::request(&mut out, &link.host, &link.url.target, nonce, &[], false);
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
         let (conn, since) = (Conn::client(nonce), Instant::now());
         Self { link, texts, journal, limits, conn, out, since, pinged: false }
@@ -226,7 +226,8 @@ impl<'a, 'j> Connection<'a, 'j> {
                     masked_close(out, error.close_code(), "", key());
                     return Some(Ended::Protocol(error));
                 }
-                Some(Event::Request(_) | Event::BadRequest(_)) => {}
+                // The server's role, and what was not offered.
+                Some(Event::Request(_) | Event::BadRequest(_) | Event::Deflated(_)) => {}
             }
         }
     }

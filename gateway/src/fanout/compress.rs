@@ -1,0 +1,62 @@
+//! Compression of frames, once for everyone who gets them.
+
+use proto::{
+    deflate::{Deflater, WINDOW_BITS},
+    encode::{Opcode, header},
+};
+
+use crate::{config, wire::Wire};
+
+/// The compressors of a shard, one for each window that clients ask for, made when it is first used.
+#[derive(Debug)]
+pub struct Compress {
+    level: u8,
+    bytes_min: usize,
+    by_window: [Option<Box<Deflater>>; WINDOWS],
+    pub counters: Counters,
+}
+
+const WINDOWS: usize = (*WINDOW_BITS.end() - *WINDOW_BITS.start() + 1) as usize;
+
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// Frames compressed, and those that did not get smaller.
+    pub compressed: u64,
+    pub incompressible: u64,
+    /// Payload of the former, before and after.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+impl Compress {
+    pub fn new(config: &config::Compression) -> Self {
+        Self {
+            level: config.level,
+            bytes_min: config.bytes_min,
+            by_window: Default::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Appends a whole frame with this payload as it goes over `wire`.
+    pub fn frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], wire: Wire) {
+        if let Some(bits) = wire.window_bits
+            && payload.len() >= self.bytes_min
+        {
+            let level = self.level;
+            let deflater = self.by_window[usize::from(bits - WINDOW_BITS.start())]
+                .get_or_insert_with(|| Box::new(Deflater::new(level, bits)));
+            if let Some(deflated) = deflater.deflate(payload) {
+                self.counters.compressed += 1;
+                self.counters.bytes_before += payload.len() as u64;
+                self.counters.bytes_after += deflated.len() as u64;
+                out.extend_from_slice(&header(opcode, true, deflated.len()).deflated());
+                out.extend_from_slice(deflated);
+                return;
+            }
+            self.counters.incompressible += 1;
+        }
+        out.extend_from_slice(&header(opcode, true, payload.len()));
+        out.extend_from_slice(payload);
+    }
+}

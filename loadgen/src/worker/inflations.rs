@@ -1,0 +1,78 @@
+//! Compressed messages, decompressed once for all connections of a thread that get the same bytes.
+
+use std::rc::Rc;
+
+use proto::{
+    Error, Event,
+    deflate::{Deflated, InflateLimits, Inflater},
+};
+
+/// Whatever a server makes of its own messages is its own affair.
+const LIMITS: InflateLimits =
+    InflateLimits { message_bytes: super::client::LIMITS.message_bytes, ratio: 1100 };
+const ENTRIES: usize = 64;
+
+/// Messages decompressed lately.
+#[derive(Debug)]
+pub struct Inflations {
+    inflater: Inflater,
+    entries: [Option<Entry>; ENTRIES],
+}
+
+#[derive(Debug)]
+struct Entry {
+    is_text: bool,
+    deflated: Box<[u8]>,
+    message: Rc<[u8]>,
+}
+
+impl Inflations {
+    pub fn new() -> Self {
+        Self { inflater: Inflater::new(), entries: [const { None }; ENTRIES] }
+    }
+
+    /// The message; of text it was checked that it is UTF-8.
+    pub fn inflate(&mut self, deflated: &Deflated<'_>) -> Result<Rc<[u8]>, Error> {
+        let entry = &mut self.entries[place(deflated.bytes)];
+        if let Some(known) = entry
+            && known.is_text == deflated.is_text
+            && *known.deflated == *deflated.bytes
+        {
+            return Ok(known.message.clone());
+        }
+        let message: Rc<[u8]> = match self.inflater.inflate(deflated, LIMITS)? {
+            Event::Text(text) => text.as_bytes().into(),
+            Event::Binary(bytes) => bytes.into(),
+            other => unreachable!("{other:?} is no message"),
+        };
+        let kept = Entry { is_text: deflated.is_text, deflated: deflated.bytes.into(), message };
+        Ok(entry.insert(kept).message.clone())
+    }
+}
+
+/// By the last bytes, where two messages that were compressed apart are sure to differ.
+fn place(bytes: &[u8]) -> usize {
+    let end = bytes.last_chunk::<8>().map_or(0, |end| u64::from_le_bytes(*end));
+    let mixed = (end ^ (bytes.len() as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 58) as usize % ENTRIES
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::deflate::Deflater;
+
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_decompressed_once() {
+        let mut inflations = Inflations::new();
+        let deflated = |text: &str| Deflater::new(1, 15).deflate(text.as_bytes()).unwrap().to_vec();
+        let (a, b) = (deflated(&"a".repeat(500)), deflated(&"b".repeat(500)));
+        let mut text = |bytes: &[u8]| inflations.inflate(&Deflated { is_text: true, bytes }).unwrap();
+        let first = text(&a);
+        assert_eq!(*first, *"a".repeat(500).as_bytes());
+        assert!(Rc::ptr_eq(&first, &text(&a)));
+        assert_eq!(*text(&b), *"b".repeat(500).as_bytes());
+        assert_eq!(*text(&a), *first);
+    }
+}

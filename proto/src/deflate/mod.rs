@@ -1,0 +1,29 @@
+//! permessage-deflate (RFC 7692), without context takeover in either direction: each message stands
+//! for itself, so one compressor and one decompressor serve any number of connections, and one
+//! compressed message any number of receivers.
+//!
+//! ```
+//! use proto::{Event, deflate::{Deflated, Deflater, InflateLimits, Inflater}};
+//!
+//! let mut deflater = Deflater::new(1, 15);
+//! let bytes = deflater.deflate(&[b'a'; 1000]).expect("it gets smaller").to_vec();
+//! let limits = InflateLimits { message_bytes: 64 << 10, ratio: 1000 };
+//! match Inflater::new().inflate(&Deflated { is_text: true, bytes: &bytes }, limits) {
+//!     Ok(Event::Text(text)) => assert_eq!(text, "a".repeat(1000)),
+//!     other => panic!("{other:?}"),
+//! }
+//! ```
+
+mod agreement;
+mod deflater;
+mod inflater;
+
+pub use agreement::{Agreement, OFFER};
+pub use deflater::Deflater;
+pub use inflater::{Deflated, InflateLimits, Inflater};
+
+/// What every message ends with and none is sent with (RFC 7692, 7.2.1): an empty stored block.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// The smallest and the largest window, as a power of two. RFC 7692 has 8 too, which zlib cannot do.
+pub const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;

@@ -1,0 +1,231 @@
+//! RFC 7692: permessage-deflate.
+#![forbid(unsafe_code)]
+mod support;
+
+use proto::{
+    Conn, Error, Event, HandshakeError, Limits,
+    deflate::{Deflated, Deflater, InflateLimits, Inflater, WINDOW_BITS},
+    encode::{Header, Opcode, header},
+    handshake,
+};
+use support::*;
+
+const INFLATE: InflateLimits = InflateLimits { message_bytes: 64 << 10, ratio: 200 };
+/// 7.2.3.1: "Hello" in one compressed block.
+const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+fn deflating_server() -> Conn {
+    let mut conn = Conn::server();
+    conn.upgraded(true);
+    assert!(conn.deflates());
+    conn
+}
+
+fn inflate(bytes: &[u8]) -> Result<String, Error> {
+    let mut inflater = Inflater::new();
+    match inflater.inflate(&Deflated { is_text: true, bytes }, INFLATE)? {
+        Event::Text(text) => Ok(text.to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_examples_of_the_rfc_are_read() {
+    for (what, bytes) in [
+        ("7.2.3.1, one block", &HELLO[..]),
+        ("7.2.3.3, a block that is not compressed", &[0, 5, 0, 0xfa, 0xff, b'H', b'e', b'l', b'l', b'o', 0]),
+        ("7.2.3.4, a block that says it is the last", &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00]),
+        ("7.2.3.5, two blocks", &[0xf2, 0x48, 0x05, 0, 0, 0, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00]),
+    ] {
+        assert_eq!(inflate(bytes).as_deref(), Ok("Hello"), "{what}");
+    }
+    assert_eq!(inflate(&[0x00]).as_deref(), Ok(""), "7.2.3.6, an empty message");
+    // 7.2.3.2 refers to the message before: that was agreed not to happen.
+    assert_eq!(inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(Error::NotDeflate));
+}
+
+#[test]
+fn what_is_compressed_is_read_again_with_every_window_and_level() {
+    let text: String = (0..3000).map(|i| format!(r#"{{"bid":{},"ask":{}}}"#, i * 37 % 1009, i)).collect();
+    for bits in WINDOW_BITS {
+        for level in [0, 1, 6, 9] {
+            let mut deflater = Deflater::new(level, bits);
+            let first = deflater.deflate(text.as_bytes()).map(<[u8]>::to_vec);
+            assert_eq!(first.is_some(), level > 0, "level {level}, 2^{bits}");
+            // Nothing of a message before it is left.
+            assert!(deflater.deflate("€ ".repeat(50).as_bytes()).is_some() || level == 0);
+            assert_eq!(deflater.deflate(text.as_bytes()), first.as_deref(), "level {level}, 2^{bits}");
+            if let Some(bytes) = first {
+                let limits = InflateLimits { message_bytes: text.len(), ratio: 1000 };
+                let mut inflater = Inflater::new();
+                let read = inflater.inflate(&Deflated { is_text: true, bytes: &bytes }, limits);
+                assert!(matches!(read, Ok(Event::Text(read)) if read == text), "level {level}, 2^{bits}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_get_smaller_is_not_compressed() {
+    let mut deflater = Deflater::new(6, 15);
+    let mut rng = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..5000).map(|_| rng.u8(..)).collect();
+    assert_eq!(deflater.deflate(&noise), None);
+    for short in ["", "a", "ab", r#"{"op":"pong"}"#] {
+        assert_eq!(deflater.deflate(short.as_bytes()), None, "{short}");
+    }
+    assert!(deflater.deflate(&[b'a'; 100]).is_some_and(|deflated| deflated.len() < 8));
+}
+
+#[test]
+fn noise_of_any_length_is_found_incompressible_at_any_level() {
+    let mut rng = fastrand::Rng::with_seed(2);
+    for level in 1..=9 {
+        let mut deflater = Deflater::new(level, 15);
+        for bytes in (0..200).chain([1000, 8192, 16_384, 65_536, 131_072]) {
+            // Not quite noise: what is nearly as long as before fills the room for it to the last byte.
+            let noise: Vec<u8> = (0..bytes).map(|at| if at % 64 < 9 { b'x' } else { rng.u8(..) }).collect();
+            let pure: Vec<u8> = (0..bytes).map(|_| rng.u8(..)).collect();
+            assert_eq!(deflater.deflate(&pure), None, "level {level}, {bytes} bytes");
+            if let Some(deflated) = deflater.deflate(&noise) {
+                assert!(deflated.len() < bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_not_swallowed() {
+    let zeros = |bytes: usize| Deflater::new(9, 15).deflate(&vec![0; bytes]).unwrap().to_vec();
+    let limits = InflateLimits { message_bytes: 1 << 20, ratio: 100 };
+    let mut inflater = Inflater::new();
+    let bomb = zeros(500_000);
+    let bytes = bomb.len() as u64;
+    assert!(bytes < 600);
+    let message = Deflated { is_text: false, bytes: &bomb };
+    assert_eq!(inflater.inflate(&message, limits).unwrap_err(), Error::Bomb { bytes, ratio: 100 });
+    let long = zeros(2 << 20);
+    let message = Deflated { is_text: false, bytes: &long };
+    let error = inflater.inflate(&message, InflateLimits { ratio: 100_000, ..limits }).unwrap_err();
+    assert_eq!(error, Error::MessageTooBig { bytes: (1 << 20) + 1, limit: 1 << 20 });
+    assert_eq!((error.close_code(), Error::Bomb { bytes: 1, ratio: 1 }.close_code()), (1009, 1009));
+    // The most that is allowed, and what is short whatever its ratio.
+    let exact = zeros(1 << 20);
+    let message = Deflated { is_text: false, bytes: &exact };
+    let limits = InflateLimits { ratio: 100_000, ..limits };
+    assert!(matches!(inflater.inflate(&message, limits), Ok(Event::Binary(b)) if b.len() == 1 << 20));
+    let short = zeros(4096);
+    let message = Deflated { is_text: false, bytes: &short };
+    let limits = InflateLimits { ratio: 2, ..limits };
+    assert!(matches!(inflater.inflate(&message, limits), Ok(Event::Binary(b)) if b.len() == 4096));
+}
+
+#[test]
+fn what_is_not_deflate_or_not_text_has_its_own_error() {
+    for bytes in [&[0xff, 0xff][..], &[0x07], &HELLO[..4], &[0x00, 5, 0, 0, 0, b'x'], &[]] {
+        let error = inflate(bytes);
+        // Nothing at all is the tail of nothing: an empty message.
+        let expected = if bytes.is_empty() { Ok(String::new()) } else { Err(Error::NotDeflate) };
+        assert_eq!(error, expected, "{bytes:x?}");
+    }
+    assert_eq!(Error::NotDeflate.close_code(), 1007);
+    let not_text = Deflater::new(6, 15).deflate(&[0xff; 100]).unwrap().to_vec();
+    assert_eq!(inflate(&not_text), Err(Error::NotUtf8));
+}
+
+#[test]
+fn a_compressed_message_comes_whole_or_in_fragments_or_byte_by_byte() {
+    let whole = fragment(0xc1, &HELLO);
+    let expected = [Seen::Deflated(true, HELLO.to_vec())];
+    assert_eq!(feed(&mut deflating_server(), &whole, &LIMITS), expected);
+    // 7.2.3.1: RSV1 in the first fragment only. A ping may come in between.
+    let parts =
+        [fragment(0x41, &HELLO[..3]), masked(Opcode::Ping, b"p"), fragment(0x80, &HELLO[3..])].concat();
+    let expected = [Seen::Ping(b"p".to_vec()), expected[0].clone()];
+    let mut conn = deflating_server();
+    assert_eq!(feed(&mut conn, &parts, &LIMITS), expected);
+    assert_eq!(conn.buffered(), 0);
+    let by_bytes: Vec<Seen> = parts.iter().flat_map(|byte| feed(&mut conn, &[*byte], &LIMITS)).collect();
+    assert_eq!(by_bytes, expected);
+    // The next one may be plain, or binary.
+    let others = [fragment(0x81, b"plain"), fragment(0xc2, &HELLO)].concat();
+    assert_eq!(feed(&mut conn, &others, &LIMITS), [text("plain"), Seen::Deflated(false, HELLO.to_vec())]);
+}
+
+#[test]
+fn reserved_bits_where_nobody_agreed_are_refused() {
+    for first in [0xc1, 0xc2, 0xc9, 0xc8] {
+        assert_eq!(server_fails_at(&fragment(first, b""), &LIMITS), Some((0, Error::ReservedBits(0b100))));
+    }
+    for (first, bits) in [
+        (0xe1, 0b110),
+        (0xa1, 0b010),
+        (0x91, 0b001),
+        (0xc9, 0b100),
+        (0xc8, 0b100),
+        (0xca, 0b100),
+        (0xc0, 0b100),
+    ] {
+        let seen = feed(&mut deflating_server(), &fragment(first, b""), &LIMITS);
+        assert_eq!(seen, [Seen::Fail(Error::ReservedBits(bits))], "{first:x}");
+    }
+    // On a continuation.
+    let parts = [fragment(0x41, &HELLO[..3]), fragment(0xc0, &HELLO[3..])].concat();
+    assert_eq!(feed(&mut deflating_server(), &parts, &LIMITS), [Seen::Fail(Error::ReservedBits(0b100))]);
+}
+
+#[test]
+fn the_compressed_length_is_limited_before_it_is_held() {
+    let limits = Limits { message_bytes: 100, ..LIMITS };
+    let mut conn = deflating_server();
+    let seen = feed(&mut conn, &fragment(0xc1, &[0; 101]), &limits);
+    assert_eq!(seen, [Seen::Fail(Error::MessageTooBig { bytes: 101, limit: 100 })]);
+}
+
+#[test]
+fn both_roles_agree_and_understand_each_other() {
+    let mut request = Vec::new();
+    handshake::request(&mut request, "h", "/", NONCE, &[], true);
+    let mut server = Conn::server();
+    let mut answer = Vec::new();
+    let received = server.receive(&mut request, &LIMITS);
+    let Some(Event::Request(request)) = received.event else { panic!() };
+    let upgrade = request.upgrade().unwrap();
+    let agreed = upgrade.deflate(15).unwrap();
+    handshake::accept(&mut answer, upgrade.key(), None, Some(&agreed));
+    server.upgraded(true);
+    let mut client = Conn::client(NONCE).offering_deflate();
+    assert_eq!(feed(&mut client, &answer, &LIMITS), [Seen::Response(None)]);
+    assert!(client.deflates());
+    let mut deflater = Deflater::new(1, agreed.server_window_bits);
+    let payload = deflater.deflate(b"hello hello hello hello hello").unwrap();
+    let head: Header = header(Opcode::Text, true, payload.len()).deflated();
+    let mut frame = [&*head, payload].concat();
+    let limits = LIMITS;
+    let Some(Event::Deflated(message)) = client.receive(&mut frame, &limits).event else { panic!() };
+    let mut inflater = Inflater::new();
+    let text = inflater.inflate(&message, INFLATE);
+    assert!(matches!(text, Ok(Event::Text("hello hello hello hello hello"))), "{text:?}");
+}
+
+#[test]
+fn a_client_that_offered_takes_a_refusal_and_no_other_terms() {
+    let answered = |extension: Option<&str>| {
+        let mut answer = Vec::new();
+        handshake::accept(&mut answer, &sent_key(), None, None);
+        let mut answer = String::from_utf8(answer).unwrap();
+        if let Some(extension) = extension {
+            answer =
+                answer.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {extension}\r\n\r\n"));
+        }
+        let mut conn = Conn::client(NONCE).offering_deflate();
+        let seen = feed(&mut conn, answer.as_bytes(), &LIMITS).remove(0);
+        (seen, conn.deflates())
+    };
+    assert_eq!(answered(None), (Seen::Response(None), false));
+    // One decompressor for all connections cannot take context takeover.
+    for wrong in ["permessage-deflate", "x", "permessage-deflate; server_no_context_takeover; y=1"] {
+        let error = HandshakeError::Extension(wrong.to_owned());
+        assert_eq!(answered(Some(wrong)), (Seen::HandshakeFailed(error), false));
+    }
+}
