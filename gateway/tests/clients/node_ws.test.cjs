@@ -10,8 +10,8 @@ const CONFIG = '[fanout]\ninterval_ms = 20';
 const LIMIT = { timeout: 30_000 };
 
 /** An open socket whose frames are read one by one with `next()`. */
-async function connect(url, protocols) {
-  const socket = new WebSocket(url, protocols);
+async function connect(url, protocols, options) {
+  const socket = new WebSocket(url, protocols ?? [], options);
   const frames = [];
   let wake = () => {};
   socket.on('message', (payload) => { frames.push(JSON.parse(payload)); wake(); });
@@ -85,6 +85,29 @@ test('ws', LIMIT, async (t) => {
     assert.deepEqual([batch.op, batch.from], ['batch', version]);
     assert.ok(holds('again.t', 2)(batch));
     second.close();
+  });
+
+  await t.test('gets compressed frames and sends compressed fragments', LIMIT, async () => {
+    const options = { perMessageDeflate: { threshold: 0 } };
+    const socket = await connect(url, 'fanwire.json.v1', options);
+    assert.match(socket.extensions, /^permessage-deflate/);
+    const topics = Array.from({ length: 60 }, (_, n) => `node.deflate.of.a.long.name.${n}`);
+    const op = JSON.stringify({ op: 'subscribe', topics: [...topics, 'deflated.t'] });
+    socket.send(op.slice(0, 100), { fin: false, compress: true });
+    socket.send(op.slice(100), { fin: true, compress: true });
+    assert.equal((await socket.next()).topics.length, 61);
+    await socket.next();
+    for (let round = 0; round < 5; round++) {
+      const value = Array.from({ length: 60 }, (_, n) => ({ bid: n + round, ask: n + round + 1 }));
+      await gateway.publish('deflated.t', value);
+      await socket.until(holds('deflated.t', value));
+    }
+    const before = socket._socket.bytesRead;
+    const plain = await connect(`${url}?topics=deflated.t`, [], { perMessageDeflate: false });
+    await plain.until((frame) => frame.op === 'snapshot');
+    assert.ok(before < 5 * plain._socket.bytesRead, `${before} bytes for five frames, ${plain._socket.bytesRead} for one`);
+    plain.close();
+    socket.close();
   });
 
   await t.test('answers pings and closes in order', LIMIT, async () => {

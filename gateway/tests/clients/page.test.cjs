@@ -61,6 +61,12 @@ test('the live page', { timeout: 120_000 }, async (t) => {
 
   await t.test('values change', changed);
 
+  await t.test('frames come compressed', async () => {
+    const metrics = await (await fetch(`http://${gateway.admin}/metrics`)).text();
+    const [, frames] = /^fanwire_compressed_frames_total\{result="smaller"\} (\d+)/m.exec(metrics);
+    assert.ok(Number(frames) > 0, metrics);
+  });
+
   await t.test('a table is kept key by key, and what is stale is marked', async () => {
     const row = '[data-topic="x.book.a"]';
     // Keys have no order.
