@@ -136,14 +136,14 @@ impl Accepts {
         entry.user_data(Tag::of_ring(Op::Accept, index).pack())
     }
 
-    /// The kernel is done with an accept: its reserved slot, and the peer if one came.
-    pub(crate) fn completed(&mut self, index: u32, taken: bool) -> (u32, Option<SocketAddr>) {
+    /// The kernel is done with an accept: its reserved slot, its listener, and the peer if one came.
+    pub(crate) fn completed(&mut self, index: u32, taken: bool) -> (u32, u8, Option<SocketAddr>) {
         let accept = &self.accepts[index as usize];
         let peer = if taken { accept.peer.read() } else { None };
         self.idle.push(index);
-        let slot = accept.slot;
+        let (slot, listener) = (accept.slot, accept.listener as u8);
         self.close_if_stopped();
-        (slot, peer)
+        (slot, listener, peer)
     }
 
     /// Arms no more. Gives the accepts to cancel; the listeners close when the last has ended.

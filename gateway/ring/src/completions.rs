@@ -36,7 +36,7 @@ impl Ring {
     }
 
     fn accepted(&mut self, index: u32, result: io::Result<u32>) -> Option<Event> {
-        let (slot, peer) = self.accepts.completed(index, result.is_ok());
+        let (slot, listener, peer) = self.accepts.completed(index, result.is_ok());
         if let Err(error) = result {
             self.slots.release(slot);
             return match error.raw_os_error() {
@@ -52,7 +52,7 @@ impl Ring {
         let conn = self.slots.occupy(slot, State::Open);
         self.receive(conn);
         let peer = peer.expect("a TCP listener's peers have IP addresses");
-        Some(Event::Accepted { conn, peer })
+        Some(Event::Accepted { conn, peer, listener })
     }
 
     fn complete_of_conn(

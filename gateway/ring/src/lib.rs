@@ -40,6 +40,8 @@ mod setup_error;
 pub mod sim;
 mod slots;
 mod socket;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod waker;
 
 pub use options::Options;
@@ -48,5 +50,5 @@ pub use park::Parker;
 pub use ring::{Counters, Ring};
 pub use self_test::{SelfTestError, self_test};
 pub use setup_error::SetupError;
-pub use socket::{Close, ConnId, Event, RecvBuf, Sockets};
+pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

@@ -18,7 +18,7 @@ use crate::{
     queues::Queues,
     setup_error::SetupError,
     slots::Slots,
-    socket::{Close, ConnId, Event, Sockets},
+    socket::{Close, ConnId, Event, Events, Sockets},
     waker::Waker,
 };
 
@@ -245,6 +245,12 @@ fn register(uring: &IoUring, options: &Options, pool: &Pool, waker: &Waker) -> R
             .map_err(SetupError::step("registering the eventfd"))?;
     }
     Ok(())
+}
+
+impl Events for Ring {
+    fn next(&mut self) -> Option<Event> {
+        Ring::next(self)
+    }
 }
 
 impl Drop for Ring {

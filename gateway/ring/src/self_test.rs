@@ -57,7 +57,7 @@ pub fn self_test() -> Result<(), SelfTestError> {
     client.set_read_timeout(Some(Duration::from_millis(LIMIT_MS))).map_err(during("connect"))?;
     client.write_all(b"ping").map_err(during("write"))?;
     let conn = turn.until("accept", |event| match event {
-        Event::Accepted { conn, peer } if *peer == local => Some(*conn),
+        Event::Accepted { conn, peer, .. } if *peer == local => Some(*conn),
         _ => None,
     })?;
     turn.until("receive", |event| {

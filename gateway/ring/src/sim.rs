@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-use crate::socket::{Close, ConnId, Event, Sockets};
+use crate::socket::{Close, ConnId, Event, Events, Sockets};
 
 /// What the peer sees of a connection's end, once it has read all bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +111,13 @@ impl SimRing {
 
     /// A peer connects; `Accepted` follows. `None`: the table is full, the peer waits in the backlog.
     pub fn accept(&mut self, peer: SocketAddr) -> Option<ConnId> {
+        self.accept_at(peer, 0)
+    }
+
+    /// The same, at the listener with that index.
+    pub fn accept_at(&mut self, peer: SocketAddr, listener: u8) -> Option<ConnId> {
         let conn = self.occupy()?;
-        self.conns.get_mut(&conn)?.events.push_back(Event::Accepted { conn, peer });
+        self.conns.get_mut(&conn)?.events.push_back(Event::Accepted { conn, peer, listener });
         Some(conn)
     }
 
@@ -345,6 +350,12 @@ impl Conn {
     fn answer(&mut self, conn: ConnId) {
         self.querying = false;
         self.events.push_back(Event::Unsent { conn, bytes: self.kernel.len() as u32 });
+    }
+}
+
+impl Events for SimRing {
+    fn next(&mut self) -> Option<Event> {
+        SimRing::next(self)
     }
 }
 

@@ -24,8 +24,9 @@ impl fmt::Debug for ConnId {
 /// after [`Event::Closed`] none with that [`ConnId`] follows.
 #[derive(Debug)]
 pub enum Event {
-    /// A listener took a connection. Receiving has begun already.
-    Accepted { conn: ConnId, peer: SocketAddr },
+    /// A listener took a connection. Receiving has begun already. `listener`: which one, in the order in
+    /// which they were added.
+    Accepted { conn: ConnId, peer: SocketAddr, listener: u8 },
     /// The end of [`Sockets::connect`]; after an error only `Closed` follows, without being asked for.
     Connected { conn: ConnId, result: io::Result<()> },
     /// Bytes arrived. Dropping the buffer gives it back to the kernel.
@@ -53,6 +54,12 @@ pub enum Close {
     Orderly,
     /// Linger 0: the peer gets a reset and the kernel drops what it holds at once.
     Reset,
+}
+
+/// Where events come from.
+pub trait Events {
+    /// The next thing that happened. `None`: nothing more for now.
+    fn next(&mut self) -> Option<Event>;
 }
 
 /// Commands. None of them blocks or fails: their outcome is an [`Event`]. A command for a

@@ -29,7 +29,7 @@ fn a_full_table_pauses_accepting_and_a_free_slot_resumes_it() {
     for i in 0..3 {
         host.ring.close(conns[i], Close::Orderly);
         host.closed(conns[i]);
-        let Event::Accepted { conn, peer } = host.event() else { panic!("not accepted") };
+        let Event::Accepted { conn, peer, .. } = host.event() else { panic!("not accepted") };
         assert_eq!(peer, clients[5 + i].local_addr().unwrap(), "in the order of the backlog");
         assert_eq!((conn.slot, conn.generation), (conns[i].slot, conns[i].generation + 1));
         host.ring.send(conn, Bytes::from_static(b"welcome"));

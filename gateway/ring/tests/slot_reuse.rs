@@ -34,7 +34,7 @@ fn thousands_of_users_of_three_slots_are_never_mixed_up() {
         let local = client.local_addr().unwrap();
         let conn = loop {
             let event = host.event();
-            if let Event::Accepted { conn, peer } = event {
+            if let Event::Accepted { conn, peer, .. } = event {
                 assert_eq!(peer, local);
                 assert!(!gone.contains_key(&conn), "{conn:?} came twice, seed {seed}");
                 break conn;

@@ -203,7 +203,7 @@ fn a_storm_of_connects_is_accepted_whole() {
     let mut by_peer = HashMap::new();
     while by_peer.len() < CLIENTS {
         match host.event() {
-            Event::Accepted { conn, peer } => assert!(by_peer.insert(peer, conn).is_none()),
+            Event::Accepted { conn, peer, .. } => assert!(by_peer.insert(peer, conn).is_none()),
             other => panic!("unexpected {other:?}"),
         }
     }

@@ -213,7 +213,7 @@ impl Shard {
 
     pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
         match event {
-            Event::Accepted { conn, peer } => self.on_accepted(conn, peer, now),
+            Event::Accepted { conn, peer, .. } => self.on_accepted(conn, peer, now),
             Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
             Event::ReceiveEnded { conn, error } => self.on_receive_ended(conn, error.is_some(), net, now),
             Event::Sent { conn, bytes, done } => self.on_sent(conn, bytes, done, net, now),

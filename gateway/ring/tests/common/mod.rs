@@ -80,7 +80,7 @@ impl Host {
         let client = TcpStream::connect(self.address).unwrap();
         client.set_read_timeout(Some(LIMIT)).unwrap();
         match self.event() {
-            Event::Accepted { conn, peer } => {
+            Event::Accepted { conn, peer, .. } => {
                 assert_eq!(peer, client.local_addr().unwrap());
                 (client, conn)
             }
@@ -93,7 +93,7 @@ impl Host {
         let mut by_peer = HashMap::new();
         while by_peer.len() < clients.len() {
             match self.event() {
-                Event::Accepted { conn, peer } => assert!(by_peer.insert(peer, conn).is_none()),
+                Event::Accepted { conn, peer, .. } => assert!(by_peer.insert(peer, conn).is_none()),
                 other => panic!("{other:?} instead of Accepted"),
             }
         }

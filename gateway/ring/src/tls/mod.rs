@@ -1,0 +1,382 @@
+//! TLS between a ring and its user: [`Tls`] is [`Sockets`] whose connections may be encrypted, and whoever
+//! drives it does not notice. rustls does the cryptography and knows no sockets.
+//!
+//! ```text
+//!   user ──send(Bytes)──▶ a record of at most 16 KiB is sealed when the socket is free ──▶ ring
+//!   user ◀──Received──── whole records opened; a part waits for the rest            ◀──── ring
+//! ```
+//!
+//! A connection holds no buffer between records. Handshakes are answered a few at a time
+//! ([`Tls::begin_turn`]), so that a storm of them does not keep established connections waiting.
+
+mod session;
+
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
+
+use crate::{Close, ConnId, Event, Events, Sockets};
+use session::{Session, Step};
+
+/// What is bounded.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Handshake messages answered between two turns of [`Tls::begin_turn`]; each may take 0.2 ms.
+    pub handshakes_per_turn: usize,
+    /// Sealed bytes that the kernel has not taken yet, of all connections. Beyond, records wait.
+    pub sealed_bytes: usize,
+}
+
+/// Counted since the start; the last two are of now.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counters {
+    pub handshakes: u64,
+    /// Of them with a ticket of an earlier one.
+    pub resumed: u64,
+    /// By [`Failure`].
+    pub failed: [u64; Failure::ALL.len()],
+    /// Handshake messages put off to a later turn, and sends put off for want of sealed bytes.
+    pub deferred: u64,
+    pub starved: u64,
+    pub sessions: u64,
+    pub sealed_bytes: u64,
+}
+
+/// Why a session failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Failure {
+    /// The peer spoke HTTP without TLS.
+    PlainHttp,
+    /// No version, cipher suite or key share in common, or no certificate for the name.
+    Incompatible,
+    /// A certificate that is missing or not accepted.
+    Certificate,
+    /// The peer gave up, with an alert that says why.
+    Alert,
+    /// A record that is not TLS, or cannot be decrypted.
+    Malformed,
+}
+
+impl Failure {
+    pub const ALL: [Failure; 5] =
+        [Failure::PlainHttp, Failure::Incompatible, Failure::Certificate, Failure::Alert, Failure::Malformed];
+
+    /// For a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Failure::PlainHttp => "plain_http",
+            Failure::Incompatible => "incompatible",
+            Failure::Certificate => "certificate",
+            Failure::Alert => "alert",
+            Failure::Malformed => "malformed",
+        }
+    }
+
+    fn of(error: &rustls::Error) -> Self {
+        use rustls::Error;
+        match error {
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
+            Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
+            Error::AlertReceived(_) => Failure::Alert,
+            // What rustls says where the name asked for has no certificate.
+            Error::General(text) if text.contains("certificate") => Failure::Incompatible,
+            _ => Failure::Malformed,
+        }
+    }
+}
+
+/// Sockets of which some speak TLS.
+#[derive(Debug)]
+pub struct Tls<S> {
+    net: S,
+    /// By slot of the table; empty as long as there was no session.
+    sessions: Vec<Option<Box<Session>>>,
+    /// The sessions' own events, before those of `net`.
+    events: VecDeque<Event>,
+    /// With handshake messages not looked at yet.
+    deferred: VecDeque<ConnId>,
+    /// With something to seal, for which there was no room.
+    starved: VecDeque<ConnId>,
+    /// For connections of the listener with that index.
+    server: Option<(u8, Arc<ServerConfig>)>,
+    limits: Limits,
+    /// Handshake messages that may still be answered in this turn.
+    budget: usize,
+    counters: Counters,
+}
+
+impl<S: Sockets> Tls<S> {
+    /// `server`: the index of the listener whose connections speak TLS, in the order in which the ring was
+    /// told to listen, and how.
+    pub fn new(net: S, server: Option<(u8, Arc<ServerConfig>)>, limits: Limits) -> Self {
+        Self {
+            net,
+            sessions: Vec::new(),
+            events: VecDeque::new(),
+            deferred: VecDeque::new(),
+            starved: VecDeque::new(),
+            server,
+            limits,
+            budget: limits.handshakes_per_turn,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What is encrypted by this.
+    pub fn inner(&mut self) -> &mut S {
+        &mut self.net
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Handshakes may be answered again. `true`: some still wait.
+    pub fn begin_turn(&mut self) -> bool {
+        self.budget = self.limits.handshakes_per_turn;
+        while self.budget > 0
+            && let Some(conn) = self.deferred.pop_front()
+        {
+            self.receive(conn, &mut []);
+        }
+        !self.deferred.is_empty()
+    }
+
+    /// Like [`Sockets::connect`], to a server that speaks TLS under that name.
+    pub fn connect_tls(
+        &mut self,
+        source: Option<SocketAddr>,
+        target: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Option<ConnId>, rustls::Error> {
+        let session = Session::client(config, name)?;
+        let conn = self.net.connect(source, target);
+        if let Some(conn) = conn {
+            self.insert(conn, session);
+        }
+        Ok(conn)
+    }
+
+    fn insert(&mut self, conn: ConnId, mut session: Session) {
+        let slot = conn.slot as usize;
+        if slot >= self.sessions.len() {
+            self.sessions.resize_with(slot + 1, || None);
+        }
+        session.generation = conn.generation;
+        self.sessions[slot] = Some(Box::new(session));
+        self.counters.sessions += 1;
+    }
+
+    fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.sessions.get_mut(conn.slot as usize)?.as_deref_mut()?;
+        (session.generation == conn.generation).then_some(session)
+    }
+
+    fn remove(&mut self, conn: ConnId) {
+        if self.session(conn).is_none() {
+            return;
+        }
+        if let Some(session) = self.sessions[conn.slot as usize].take() {
+            self.counters.sessions -= 1;
+            self.unseal(session.sealed_bytes());
+        }
+    }
+
+    /// An event of `net` as its user is to see it; `None`: not at all, or others in its place.
+    fn translate(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Accepted { conn, listener, .. } => {
+                if let Some((tls, config)) = &self.server
+                    && *tls == listener
+                {
+                    match Session::server(config.clone()) {
+                        Ok(session) => self.insert(conn, session),
+                        Err(error) => {
+                            // rustls refuses a broken configuration only, which was checked at the start.
+                            self.events.push_back(ended(conn, io::Error::other(error)));
+                        }
+                    }
+                }
+                Some(event)
+            }
+            Event::Connected { conn, result: Ok(()) } if self.session(conn).is_some() => {
+                self.receive(conn, &mut []);
+                Some(event)
+            }
+            Event::Received { conn, mut bytes } => {
+                if self.session(conn).is_none() {
+                    return Some(Event::Received { conn, bytes });
+                }
+                self.receive(conn, &mut bytes);
+                None
+            }
+            Event::Sent { conn, bytes, done } if self.session(conn).is_some() => self.sent(conn, bytes, done),
+            Event::Closed { conn } => {
+                self.remove(conn);
+                Some(event)
+            }
+            other => Some(other),
+        }
+    }
+
+    fn receive(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let budget = self.budget;
+        let Some(session) = self.session(conn) else { return };
+        let was_open = session.is_open();
+        if budget == 0 && !bytes.is_empty() && session.can_defer(bytes) {
+            if session.defer(bytes) {
+                self.deferred.push_back(conn);
+                self.counters.deferred += 1;
+            }
+            return;
+        }
+        let mut plain = Vec::new();
+        let step = session.receive(bytes, &mut plain);
+        let (is_open, resumed, answers) = (session.is_open(), session.is_resumed(), session.has_control());
+        if !was_open && answers {
+            self.budget = budget.saturating_sub(1);
+        }
+        if is_open && !was_open {
+            self.counters.handshakes += 1;
+            self.counters.resumed += u64::from(resumed);
+        }
+        if !plain.is_empty() {
+            self.events.push_back(Event::Received { conn, bytes: plain.into() });
+        }
+        match step {
+            Step::Goes => {}
+            Step::Ended => self.events.push_back(Event::ReceiveEnded { conn, error: None }),
+            Step::Failed { failure, error } => {
+                self.counters.failed[failure as usize] += 1;
+                // During the handshake the answer must not be lost to a reset: whoever waits for the request
+                // gives up in its time, or when the peer does.
+                if was_open {
+                    self.events.push_back(ended(conn, error));
+                }
+            }
+        }
+        self.advance(conn);
+    }
+
+    fn sent(&mut self, conn: ConnId, bytes: u32, done: bool) -> Option<Event> {
+        let session = self.session(conn)?;
+        let (of_user, freed, rest) = session.sent(done);
+        self.unseal(freed);
+        if done {
+            self.advance(conn);
+        }
+        of_user.then_some(Event::Sent { conn, bytes, done: done && !rest })
+    }
+
+    /// Sends what is next, if the socket is free.
+    fn advance(&mut self, conn: ConnId) {
+        let room = self.limits.sealed_bytes.saturating_sub(self.counters.sealed_bytes as usize);
+        let nothing_sealed = self.counters.sealed_bytes == 0;
+        let Some(session) = self.session(conn) else { return };
+        match session.next(if nothing_sealed { usize::MAX } else { room }) {
+            session::Next::Nothing => {}
+            session::Next::Send(bytes) => {
+                self.counters.sealed_bytes += bytes.len() as u64;
+                self.net.send(conn, bytes);
+            }
+            session::Next::Starved => {
+                self.counters.starved += 1;
+                self.starved.push_back(conn);
+            }
+            session::Next::Shutdown => self.net.shutdown(conn),
+        }
+    }
+
+    fn unseal(&mut self, bytes: usize) {
+        self.counters.sealed_bytes -= bytes as u64;
+        for _ in 0..self.starved.len() {
+            if self.counters.sealed_bytes as usize >= self.limits.sealed_bytes {
+                return;
+            }
+            let Some(conn) = self.starved.pop_front() else { return };
+            if let Some(session) = self.session(conn) {
+                session.fed();
+                self.advance(conn);
+            }
+        }
+    }
+}
+
+fn ended(conn: ConnId, error: io::Error) -> Event {
+    Event::ReceiveEnded { conn, error: Some(error) }
+}
+
+impl<S: Sockets + Events> Events for Tls<S> {
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                let (Event::Received { conn, .. } | Event::ReceiveEnded { conn, .. }) = event else {
+                    unreachable!("a session tells of nothing else")
+                };
+                // It may have been closed since.
+                if self.session(conn).is_some() {
+                    return Some(event);
+                }
+            }
+            let event = self.net.next()?;
+            if let Some(event) = self.translate(event) {
+                return Some(event);
+            }
+        }
+    }
+}
+
+impl<S: Sockets> Sockets for Tls<S> {
+    fn send(&mut self, conn: ConnId, bytes: Bytes) {
+        match self.session(conn) {
+            None => self.net.send(conn, bytes),
+            Some(session) => {
+                session.send(bytes);
+                self.advance(conn);
+            }
+        }
+    }
+
+    fn pause_receive(&mut self, conn: ConnId) {
+        self.net.pause_receive(conn);
+    }
+
+    fn resume_receive(&mut self, conn: ConnId) {
+        self.net.resume_receive(conn);
+    }
+
+    /// Says so to the peer first, with an alert.
+    fn shutdown(&mut self, conn: ConnId) {
+        match self.session(conn) {
+            None => self.net.shutdown(conn),
+            Some(session) => {
+                session.shutdown();
+                self.advance(conn);
+            }
+        }
+    }
+
+    fn query_unsent(&mut self, conn: ConnId) {
+        self.net.query_unsent(conn);
+    }
+
+    fn close(&mut self, conn: ConnId, how: Close) {
+        self.remove(conn);
+        self.net.close(conn, how);
+    }
+
+    fn connect(&mut self, source: Option<SocketAddr>, target: SocketAddr) -> Option<ConnId> {
+        self.net.connect(source, target)
+    }
+
+    fn open(&self) -> usize {
+        self.net.open()
+    }
+
+    fn capacity(&self) -> usize {
+        self.net.capacity()
+    }
+}

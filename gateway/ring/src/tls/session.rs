@@ -1,0 +1,473 @@
+//! One connection's TLS: records in and out, between the events of its socket. No IO.
+
+use std::{fmt, io, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use rustls::{
+    ClientConfig, Error, HandshakeKind, ServerConfig,
+    client::UnbufferedClientConnection,
+    pki_types::ServerName,
+    server::UnbufferedServerConnection,
+    unbuffered::{ConnectionState, UnbufferedStatus},
+};
+
+use super::Failure;
+
+/// RFC 8446, 5.1: of plaintext in a record.
+const RECORD_BYTES_MAX: usize = 16 << 10;
+/// What a record has beside its plaintext, in any cipher suite.
+const RECORD_EXTRA_BYTES: usize = 64;
+/// Of a handshake that came in part: a client's certificates are the longest.
+const INCOMING_BYTES_MAX: usize = 64 << 10;
+
+/// What came of received bytes.
+#[derive(Debug)]
+pub enum Step {
+    Goes,
+    /// The peer will send no more.
+    Ended,
+    Failed {
+        failure: Failure,
+        error: io::Error,
+    },
+}
+
+/// What the socket is to do.
+#[derive(Debug)]
+pub enum Next {
+    Nothing,
+    Send(Bytes),
+    /// There is something to seal, and no room for it.
+    Starved,
+    Shutdown,
+}
+
+enum Side {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl fmt::Debug for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Side::Server(_)) { "Server" } else { "Client" })
+    }
+}
+
+/// What lies in the socket's send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    None,
+    /// Sealed bytes, and whether some of them are the user's.
+    Sealed {
+        bytes: usize,
+        of_user: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    Open,
+    /// What comes is not looked at any more.
+    Dead,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    /// After what there is to send.
+    Wanted,
+    Done,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    /// Of the slot that it is in.
+    pub generation: u32,
+    side: Side,
+    phase: Phase,
+    flight: Flight,
+    end: End,
+    /// It waits for room to seal, or for its handshake's turn.
+    is_starved: bool,
+    is_deferred: bool,
+    /// Records that came in part, or wait for their turn.
+    incoming: Vec<u8>,
+    /// Handshake messages and alerts to be sent.
+    control: Vec<u8>,
+    /// What is left of the user's send; `Some` until its last byte lies in the kernel.
+    user: Option<Bytes>,
+}
+
+impl Session {
+    pub fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        Ok(Self::new(Side::Server(UnbufferedServerConnection::new(config)?)))
+    }
+
+    pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
+        Ok(Self::new(Side::Client(UnbufferedClientConnection::new(config, name)?)))
+    }
+
+    fn new(side: Side) -> Self {
+        Self {
+            generation: 0,
+            side,
+            phase: Phase::Handshake,
+            flight: Flight::None,
+            end: End::No,
+            is_starved: false,
+            is_deferred: false,
+            incoming: Vec::new(),
+            control: Vec::new(),
+            user: None,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub fn is_resumed(&self) -> bool {
+        let kind = match &self.side {
+            Side::Server(conn) => conn.handshake_kind(),
+            Side::Client(conn) => conn.handshake_kind(),
+        };
+        kind == Some(HandshakeKind::Resumed)
+    }
+
+    /// Of the send in flight.
+    pub fn sealed_bytes(&self) -> usize {
+        match self.flight {
+            Flight::None => 0,
+            Flight::Sealed { bytes, .. } => bytes,
+        }
+    }
+
+    /// Whether handshake bytes can be kept for a later turn.
+    pub fn can_defer(&self, bytes: &[u8]) -> bool {
+        self.phase == Phase::Handshake && self.incoming.len() + bytes.len() <= INCOMING_BYTES_MAX
+    }
+
+    /// Keeps them. `false`: it waits for its turn already.
+    pub fn defer(&mut self, bytes: &[u8]) -> bool {
+        self.incoming.extend_from_slice(bytes);
+        !std::mem::replace(&mut self.is_deferred, true)
+    }
+
+    /// Whether something of TLS itself is to be sent.
+    pub fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Takes received bytes, and appends what they say to `plain`.
+    pub fn receive(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> Step {
+        self.is_deferred = false;
+        if self.phase == Phase::Dead {
+            return Step::Goes;
+        }
+        let is_first = self.phase == Phase::Handshake && self.incoming.is_empty();
+        if is_first && matches!(self.side, Side::Server(_)) && is_http(bytes) {
+            self.refuse_http();
+            let error = io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS on the TLS listener");
+            return Step::Failed { failure: Failure::PlainHttp, error };
+        }
+        let step = if self.incoming.is_empty() {
+            // Mostly whole records come: they are opened where they lie.
+            let (used, step) = self.process(bytes, plain);
+            self.incoming.extend_from_slice(&bytes[used..]);
+            step
+        } else {
+            let mut incoming = std::mem::take(&mut self.incoming);
+            incoming.extend_from_slice(bytes);
+            let (used, step) = self.process(&mut incoming, plain);
+            if used < incoming.len() {
+                incoming.drain(..used);
+                self.incoming = incoming;
+            }
+            step
+        };
+        if self.phase == Phase::Dead {
+            self.incoming = Vec::new();
+        }
+        step
+    }
+
+    /// Looks at records until there is no whole one. Gives the bytes used.
+    fn process(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> (usize, Step) {
+        let mut used = 0;
+        let mut is_ended = false;
+        loop {
+            let rest = &mut bytes[used..];
+            let (discard, outcome) = match &mut self.side {
+                Side::Server(conn) => handle(conn.process_tls_records(rest), &mut self.control, plain),
+                Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, plain),
+            };
+            used += discard;
+            match outcome {
+                Ok(Outcome::Goes) => {}
+                Ok(Outcome::PeerClosed) => is_ended = true,
+                Ok(Outcome::Waits) => {
+                    let handshaking = match &self.side {
+                        Side::Server(conn) => conn.is_handshaking(),
+                        Side::Client(conn) => conn.is_handshaking(),
+                    };
+                    if !handshaking {
+                        self.phase = Phase::Open;
+                    }
+                    return (used, if is_ended { Step::Ended } else { Step::Goes });
+                }
+                Err(error) => {
+                    self.fail(&mut bytes[used..]);
+                    let failure = Failure::of(&error);
+                    let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                    return (used, Step::Failed { failure, error });
+                }
+            }
+        }
+    }
+
+    /// Nothing more is read; the alert that says why is sent, and then the end. `rest`: what rustls was
+    /// looking at, which it has places in.
+    fn fail(&mut self, rest: &mut [u8]) {
+        self.phase = Phase::Dead;
+        let mut nothing = Vec::new();
+        // The alert stands in line already; what else rustls says is the same error again.
+        let _ = match &mut self.side {
+            Side::Server(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
+            Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
+        };
+        (self.user, self.end) = (None, End::Wanted);
+    }
+
+    fn refuse_http(&mut self) {
+        const BODY: &str = "{\"code\":400,\"reason\":\"this listener speaks TLS; use wss:// or https://\"}\n";
+        self.phase = Phase::Dead;
+        self.end = End::Wanted;
+        self.control = format!(
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{BODY}",
+            BODY.len()
+        )
+        .into_bytes();
+    }
+
+    /// The user's send begins.
+    pub fn send(&mut self, bytes: Bytes) {
+        assert!(self.user.is_none(), "a send is in flight already");
+        self.user = Some(bytes);
+    }
+
+    pub fn shutdown(&mut self) {
+        if self.end == End::No {
+            self.end = End::Wanted;
+            if self.phase == Phase::Open {
+                self.seal(|traffic, out| traffic.close_notify(out));
+            }
+        }
+    }
+
+    /// Of the send in flight something lies in the kernel, all with `done`: whether it is the user's, how
+    /// many sealed bytes are free now, and whether more of the user's is to come.
+    pub fn sent(&mut self, done: bool) -> (bool, usize, bool) {
+        let Flight::Sealed { bytes, of_user } = self.flight else { return (false, 0, false) };
+        if !done {
+            return (of_user, 0, true);
+        }
+        self.flight = Flight::None;
+        let rest = self.user.as_ref().is_some_and(Bytes::has_remaining);
+        if !rest && of_user {
+            self.user = None;
+        }
+        (of_user, bytes, rest)
+    }
+
+    /// There is room to seal again.
+    pub fn fed(&mut self) {
+        self.is_starved = false;
+    }
+
+    /// What the socket is to do now. `room`: bytes that may be sealed.
+    pub fn next(&mut self, room: usize) -> Next {
+        if self.flight != Flight::None || self.is_starved {
+            return Next::Nothing;
+        }
+        let ready = self.phase == Phase::Open && self.user.as_ref().is_some_and(Bytes::has_remaining);
+        if ready && room == 0 && self.control.is_empty() {
+            self.is_starved = true;
+            return Next::Starved;
+        }
+        let mut of_user = false;
+        if ready && room > 0 {
+            of_user = self.seal_user();
+        }
+        if !self.control.is_empty() {
+            let bytes = Bytes::from(std::mem::take(&mut self.control));
+            self.flight = Flight::Sealed { bytes: bytes.len(), of_user };
+            return Next::Send(bytes);
+        }
+        if self.end == End::Wanted && self.user.is_none() {
+            self.end = End::Done;
+            return Next::Shutdown;
+        }
+        Next::Nothing
+    }
+
+    /// Appends a record with the user's next bytes to what is sent.
+    fn seal_user(&mut self) -> bool {
+        let Some(mut user) = self.user.take() else { return false };
+        let count = user.len().min(RECORD_BYTES_MAX);
+        let sealed = self.seal(|traffic, out| traffic.encrypt(&user[..count], out));
+        if sealed {
+            user.advance(count);
+        }
+        self.user = Some(user);
+        sealed
+    }
+
+    /// Appends to what is sent. `false`: nothing may be sealed now.
+    fn seal(&mut self, write: impl Fn(&mut dyn Traffic, &mut Vec<u8>)) -> bool {
+        let (mut incoming, mut plain) = (std::mem::take(&mut self.incoming), Vec::new());
+        let sealed = loop {
+            let (discard, outcome) = match &mut self.side {
+                Side::Server(conn) => {
+                    seal(conn.process_tls_records(&mut incoming), &mut self.control, &mut plain, &write)
+                }
+                Side::Client(conn) => {
+                    seal(conn.process_tls_records(&mut incoming), &mut self.control, &mut plain, &write)
+                }
+            };
+            incoming.drain(..discard);
+            match outcome {
+                Ok(Some(sealed)) => break sealed,
+                Ok(None) => {}
+                Err(_) => break false,
+            }
+        };
+        debug_assert!(plain.is_empty(), "whole records are read as they come");
+        self.incoming = incoming;
+        sealed
+    }
+}
+
+/// What a state of rustls amounts to.
+enum Outcome {
+    /// There may be more.
+    Goes,
+    /// For more bytes of the peer.
+    Waits,
+    PeerClosed,
+}
+
+fn handle<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    control: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+) -> (usize, Result<Outcome, Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let outcome = match state {
+        Err(error) => return (discard, Err(error)),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            while let Some(record) = traffic.next_record() {
+                match record {
+                    Ok(record) => {
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    Err(error) => return (discard, Err(error)),
+                }
+            }
+            Outcome::Goes
+        }
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            append(control, |out| match data.encode(out) {
+                Ok(written) => Ok(written),
+                Err(rustls::unbuffered::EncodeError::InsufficientSize(needed)) => Err(needed.required_size),
+                // Each is encoded once.
+                Err(rustls::unbuffered::EncodeError::AlreadyEncoded) => Ok(0),
+            });
+            Outcome::Goes
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Outcome::Goes
+        }
+        Ok(ConnectionState::PeerClosed) => Outcome::PeerClosed,
+        // Early data is not asked for; what later versions add is waited for.
+        Ok(_) => Outcome::Waits,
+    };
+    (discard, Ok(outcome))
+}
+
+/// Like [`handle`], up to where something can be sealed, which `write` does. `None`: not yet there.
+fn seal<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    control: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+    write: &impl Fn(&mut dyn Traffic, &mut Vec<u8>),
+) -> (usize, Result<Option<bool>, Error>) {
+    let UnbufferedStatus { discard, state } = status;
+    match state {
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            write(&mut traffic, control);
+            (discard, Ok(Some(true)))
+        }
+        state => match handle(UnbufferedStatus { discard, state }, control, plain) {
+            (discard, Ok(Outcome::Waits)) => (discard, Ok(Some(false))),
+            (discard, Ok(Outcome::Goes | Outcome::PeerClosed)) => (discard, Ok(None)),
+            (discard, Err(error)) => (discard, Err(error)),
+        },
+    }
+}
+
+/// What seals, whichever side it is.
+trait Traffic {
+    fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>);
+    fn close_notify(&mut self, out: &mut Vec<u8>);
+}
+
+impl<D> Traffic for rustls::unbuffered::WriteTraffic<'_, D> {
+    fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        out.reserve_exact(plain.len() + RECORD_EXTRA_BYTES);
+        append_traffic(out, |room| self.encrypt(plain, room), plain.len() + RECORD_EXTRA_BYTES);
+    }
+
+    fn close_notify(&mut self, out: &mut Vec<u8>) {
+        append_traffic(out, |room| self.queue_close_notify(room), RECORD_EXTRA_BYTES);
+    }
+}
+
+fn append_traffic(
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, rustls::unbuffered::EncryptError>,
+    room: usize,
+) {
+    use rustls::unbuffered::EncryptError;
+    append_with(out, room, |room| match write(room) {
+        Ok(written) => Ok(written),
+        Err(EncryptError::InsufficientSize(needed)) => Err(needed.required_size),
+        // After 2^64 records.
+        Err(EncryptError::EncryptExhausted) => Ok(0),
+    });
+}
+
+fn append(out: &mut Vec<u8>, write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
+    append_with(out, 1024, write);
+}
+
+/// Has `write` append to `out`; where the room is not enough it says how much is.
+fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
+    let held = out.len();
+    loop {
+        out.resize(held + room, 0);
+        match write(&mut out[held..]) {
+            Ok(written) => return out.truncate(held + written),
+            Err(needed) => room = needed,
+        }
+    }
+}
+
+/// Whether bytes on a TLS listener are the beginning of an HTTP request.
+fn is_http(bytes: &[u8]) -> bool {
+    const METHODS: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    METHODS.iter().any(|method| bytes.starts_with(method))
+}
