@@ -41,8 +41,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, 0));
     let config = Arc::new(config);
     let slots = pump::slots(CONNECTIONS, CONNECTIONS * 2);
-    let shards =
-        pump::start(&config, Application::Echo, &shared, &[inbox], vec![waker], slots, Instant::now())?;
+    let ends = vec![(inbox, waker)];
+    let shards = pump::start(&config, Application::Echo, &shared, ends, slots, Instant::now(), None)?;
     println!("listening data={}", shards.addr);
     shards.join();
     Ok(())

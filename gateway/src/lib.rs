@@ -24,6 +24,7 @@ pub mod stats;
 pub mod status;
 pub mod system;
 pub mod table;
+pub mod tls;
 pub mod topic;
 pub mod update;
 pub mod wire;

@@ -20,6 +20,7 @@ use crate::{
     },
     shared::Shared,
     system::Machine,
+    tls::{self, Certificates},
 };
 
 /// Why the gateway could not run, or ended other than by a clean drain.
@@ -27,6 +28,8 @@ use crate::{
 pub enum Error {
     #[error("cannot make what wakes and joins the shards: {0}")]
     Resources(#[from] io::Error),
+    #[error("{0}")]
+    Tls(String),
     #[error(transparent)]
     State(#[from] state::NotWritten),
     #[error(transparent)]
@@ -60,8 +63,17 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let shared = Shared::new(epoch, admin_address, connections_max, limits.connections_per_ip);
     let shared = Arc::new(shared);
 
-    let shards = pump::start(&config, Application::Broadcast, &shared, &inboxes, wakers, slots, start)?;
-    let data = shards.addr;
+    let certificates = match &config.server.tls {
+        Some(tls) => Some(Arc::new(Certificates::load(&tls.certificates).map_err(Error::Tls)?)),
+        None => None,
+    };
+    let tls = config.server.tls.as_ref().zip(certificates.as_ref());
+    let tls =
+        tls.map(|(tls, certificates)| tls::server(tls, certificates)).transpose().map_err(Error::Tls)?;
+    let broadcast = Application::Broadcast;
+    let ends = inboxes.iter().cloned().zip(wakers).collect();
+    let shards = pump::start(&config, broadcast, &shared, ends, slots, start, tls)?;
+    let (data, tls) = (shards.addr, shards.tls);
     tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
     let (tell, ended) = oneshot::channel();
     let join = move || {
@@ -69,5 +81,16 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         let _ = tell.send(shards.join());
     };
     thread::Builder::new().name("join".to_owned()).spawn(join)?;
-    Ok(control::run(Parts { config, sequencer, shared, state, unconfirmed, admin, data, ended })?)
+    Ok(control::run(Parts {
+        config,
+        sequencer,
+        shared,
+        state,
+        unconfirmed,
+        admin,
+        data,
+        tls,
+        certificates,
+        ended,
+    })?)
 }

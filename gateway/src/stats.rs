@@ -151,6 +151,8 @@ pub struct Stats {
     pub inflated: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: ring::Counters,
+    /// And its TLS.
+    pub tls: ring::tls::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
     pub pinned_bytes: u64,
     /// Gauge: updates waiting in the inbox.
@@ -202,6 +204,7 @@ impl Default for Stats {
             compress: compress::Counters::default(),
             inflated: 0,
             ring: ring::Counters::default(),
+            tls: ring::tls::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,
             inbox_bytes: 0,

@@ -57,6 +57,7 @@ impl Gateway {
             shared: shared.clone(),
             sources: Arc::default(),
             state: Arc::default(),
+            certificates: None,
         };
         let admin = Admin::new(watched, data, &limits, Vec::new());
         admin.listening.store(true, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use super::{
     mapping::Entry,
     policy::{Mode, Policies},
     read::{Named, Problem, Reader, Section, to_int},
+    tls::{self, tls},
     topic::policies,
     unit::{show_duration, show_size},
     websocket::{fanwire, websocket},
@@ -31,7 +32,8 @@ const KINDS: &str = "\"replay\", \"synthetic\", \"host\", \"websocket\" or \"fan
 /// Paths in `text` are relative to `dir`.
 pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(text).map_err(|problem| vec![problem])?;
-    let server = server(reader.section("server"), machine);
+    let (mut server, tls_keys) = server(reader.section("server"), machine);
+    server.tls = tls(&mut reader, tls_keys, dir);
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let compression = compression(reader.section("compression"));
@@ -39,7 +41,7 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
     let state = state(reader.section("state"), dir, chained);
-    reader.finish(&["server", "fanout", "limits", "compression", "source", "topic", "state"]);
+    reader.finish(&["server", "fanout", "limits", "compression", "certificate", "source", "topic", "state"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
         return Ok(Config { server, fanout, limits, compression, sources, freshness, topics, state });
@@ -62,12 +64,15 @@ fn compression(mut section: Section) -> Compression {
     compression
 }
 
-fn server(mut section: Section, machine: &Machine) -> Server {
+fn server(mut section: Section, machine: &Machine) -> (Server, tls::Keys) {
     let data = section.address("data", "127.0.0.1:9001");
     let admin = section.address("admin", "127.0.0.1:9002");
-    for key in ["tls", "tls_cert", "tls_key"] {
-        section.unavailable(key, "");
-    }
+    let keys = tls::Keys {
+        address: section.address("tls", ""),
+        cert: section.text("tls_cert", ""),
+        key: section.text("tls_key", ""),
+        client_ca: section.text("tls_client_ca", ""),
+    };
     section.unavailable("refuse", "http");
     let shards = section.int("shards", machine.cpus.len() as u64, 1..=1024).value as usize;
     let cpus = section.ints("cpus", machine.cpus.iter().map(|cpu| *cpu as u64).collect());
@@ -81,6 +86,12 @@ fn server(mut section: Section, machine: &Machine) -> Server {
         (admin.line.or(data_line), admin.value == Some(data_address) && data_address.port() != 0)
     {
         section.problem(line, format!("data and admin are both {data_address}; give admin another port"));
+    }
+    if let (Some(tls), Some(line)) = (keys.address.value, keys.address.line)
+        && tls.port() != 0
+        && (tls == data_address || Some(tls) == admin.value)
+    {
+        section.problem(line, format!("tls is {tls}, like another listener; give it another port"));
     }
     let cpus: Vec<usize> = match cpus.line {
         None => machine.cpus.clone(),
@@ -100,7 +111,7 @@ fn server(mut section: Section, machine: &Machine) -> Server {
         }
     };
     section.finish();
-    Server { data: data_address, admin: admin.value, shards, cpus, drain }
+    (Server { data: data_address, admin: admin.value, tls: None, shards, cpus, drain }, keys)
 }
 
 /// Also `frame_bytes_max` as it was named, which `[limits]` is compared with.
@@ -222,6 +233,8 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
         admin_publishes: section.int("admin_publishes", 32, 1..=65_536).value as usize,
         admin_body: section.duration("admin_body", 60 * SECOND, 100..=HOUR).value,
+        handshakes_per_turn: section.int("handshakes_per_turn", 8, 1..=10_000).value as usize,
+        sealed_bytes: section.size("sealed_bytes", 64 * MIB, 16 * KIB..=64 * GIB).value as usize,
         statuses: section.int("statuses", 1_000, 1..=1_000_000).value as usize,
         admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
         head_bytes: 16 * KIB as usize,

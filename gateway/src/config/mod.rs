@@ -7,6 +7,7 @@ pub mod pointer;
 pub mod policy;
 mod read;
 mod render;
+pub mod tls;
 mod topic;
 pub mod unit;
 pub mod websocket;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use crate::system::Machine;
 use freshness::Freshness;
 use policy::Policies;
+use tls::Tls;
 use websocket::{Fanwire, Link, Websocket};
 
 /// What runs without `--config`.
@@ -60,6 +62,7 @@ pub struct Server {
     pub data: SocketAddr,
     /// `None`: no admin listener.
     pub admin: Option<SocketAddr>,
+    pub tls: Option<Tls>,
     pub shards: usize,
     /// CPUs to pin shards to, round robin. Never empty.
     pub cpus: Vec<usize>,
@@ -115,6 +118,10 @@ pub struct Limits {
     pub admin_body: Duration,
     /// From accept, or an answer, to a whole request head on the admin listener (`admin_idle`, default 30 s).
     pub admin_idle: Duration,
+    /// Handshake messages of TLS that a shard answers in a turn (`handshakes_per_turn`, default 8).
+    pub handshakes_per_turn: usize,
+    /// Sealed bytes of a shard that the kernel has not taken (`sealed_bytes`, default 64 MiB).
+    pub sealed_bytes: usize,
     /// Statuses that are not live (`statuses`, default 1000).
     pub statuses: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).

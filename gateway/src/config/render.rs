@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{Display, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -23,6 +24,11 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     limits(&mut text, &config.limits, connections);
     compression(&mut text, &config.compression);
     state(&mut text, &config.state);
+    for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {
+        text.section("[[certificate]]");
+        text.quoted("cert", files.cert.display());
+        text.quoted("key", files.key.display());
+    }
     for (source, fresh) in config.sources.iter().zip(&config.freshness) {
         self::source(&mut text, source, fresh);
     }
@@ -36,6 +42,12 @@ fn server(text: &mut Text, server: &Server) {
     text.section("[server]");
     text.quoted("data", server.data);
     text.quoted("admin", server.admin.map_or(String::new(), |address| address.to_string()));
+    if let Some(tls) = &server.tls {
+        text.quoted("tls", tls.address);
+        text.quoted("tls_cert", tls.certificates[0].cert.display());
+        text.quoted("tls_key", tls.certificates[0].key.display());
+        text.quoted("tls_client_ca", tls.client_ca.as_deref().unwrap_or(Path::new("")).display());
+    }
     text.plain("shards", server.shards);
     text.plain("cpus", format_args!("{:?}", server.cpus));
     text.duration("drain", server.drain);
@@ -78,6 +90,8 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("admin_publishes", limits.admin_publishes);
     text.duration("admin_body", limits.admin_body);
     text.duration("admin_idle", limits.admin_idle);
+    text.plain("handshakes_per_turn", limits.handshakes_per_turn);
+    text.size("sealed_bytes", limits.sealed_bytes);
     text.plain("statuses", limits.statuses);
 }
 

@@ -36,6 +36,7 @@ use crate::{
     config::{Limits, freshness::Freshness},
     shared::Shared,
     status,
+    tls::Certificates,
     topic::Pattern,
 };
 
@@ -55,6 +56,7 @@ pub struct Watched {
     pub sources: Arc<SourceCounters>,
     pub health: Arc<Health>,
     pub state: Arc<state::Counters>,
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// What the routes work on.

@@ -39,6 +39,7 @@ use crate::{
     config::Config,
     inbox::{Inbox, Message},
     shared::Shared,
+    tls::{self, Certificates},
 };
 use admin::{Admin, Watched};
 use health::Health;
@@ -84,6 +85,9 @@ pub struct Parts {
     pub admin: Option<TcpListener>,
     /// Where subscribers connect.
     pub data: SocketAddr,
+    /// The same with TLS, and what it shows.
+    pub tls: Option<SocketAddr>,
+    pub certificates: Option<Arc<Certificates>>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -106,7 +110,8 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, sequencer, shared, state, unconfirmed, admin, data, mut ended } = parts;
+    let Parts { config, sequencer, shared, state, unconfirmed, admin, data, tls, certificates, mut ended } =
+        parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
@@ -119,6 +124,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         sources: counters.clone(),
         health: health.clone(),
         state: state.clone(),
+        certificates: certificates.clone(),
     };
     let routes = Admin::new(watched, data, limits, config.freshness.clone());
     routes.listening.store(true, Ordering::Relaxed);
@@ -133,9 +139,11 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             None => std::future::pending().await,
         }
     };
-    announce(&format!("listening data={data} admin={shown}")).map_err(Error::Announce)?;
+    let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
+    announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
     source::start(&config, &sequencer, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
+    let certificates = tls::watch(certificates);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {
@@ -162,6 +170,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = deadlines => match never {},
         never = watch => match never {},
         never = checkpoints => match never {},
+        never = certificates => match never {},
         outcome = lifetime => outcome,
     }
 }

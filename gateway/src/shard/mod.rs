@@ -171,8 +171,8 @@ impl Shard {
     }
 
     /// What the ring did so far, for whoever scrapes.
-    pub fn note_ring(&mut self, counters: ring::Counters) {
-        self.stats.ring = counters;
+    pub fn note_ring(&mut self, counters: ring::Counters, tls: ring::tls::Counters) {
+        (self.stats.ring, self.stats.tls) = (counters, tls);
     }
 
     /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.

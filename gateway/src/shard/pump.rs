@@ -11,7 +11,11 @@ use std::{
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use ring::{Parker, Ring, SetupError, Waker};
+use ring::{
+    Events, Parker, Ring, SetupError, Waker,
+    tls::{self, Tls},
+};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
@@ -30,6 +34,8 @@ const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
 /// though it ran nothing), and the shard sleeps for ever. The pump is its executor's only task and
 /// keeps its own slices, so it needs no preemption.
 const PREEMPT_TIMER: Duration = Duration::from_secs(86_400);
+/// Its place among the listeners of a ring.
+const TLS_LISTENER: u8 = 1;
 /// Slots of each ring's table for connections that are only being refused.
 pub const SLOTS_RESERVED: usize = 256;
 
@@ -51,6 +57,8 @@ pub enum StartError {
 pub struct Shards {
     /// Where they all listen.
     pub addr: SocketAddr,
+    /// And with TLS.
+    pub tls: Option<SocketAddr>,
     handles: Vec<ExecutorJoinHandle<()>>,
 }
 
@@ -67,31 +75,30 @@ pub fn slots(connections_max: usize, nofile: usize) -> usize {
     (connections_max + SLOTS_RESERVED).min(nofile)
 }
 
-/// Starts a shard for every inbox and returns when all of them listen. `wakers`: those that the
-/// inboxes were made with, one for each ring.
+/// Starts a shard for every inbox and the waker that it was made with, and returns when all of them
+/// listen. `tls`: how the listener of `[server] tls` speaks.
 pub fn start(
     config: &Arc<Config>,
     application: Application,
     shared: &Arc<Shared>,
-    inboxes: &[Arc<Inbox>],
-    wakers: Vec<Waker>,
+    inboxes: Vec<(Arc<Inbox>, Waker)>,
     slots: usize,
     epoch: Instant,
+    tls: Option<Arc<ServerConfig>>,
 ) -> Result<Shards, StartError> {
-    let mut addr = config.server.data;
-    check_free(addr).map_err(|error| StartError::Listen { addr, error })?;
-    let mut listeners = Vec::new();
-    for _ in inboxes {
-        let listener = listen(addr).map_err(|error| StartError::Listen { addr, error })?;
-        // Port 0 is resolved by the first and shared by all.
-        addr = listener.local_addr().map_err(|error| StartError::Listen { addr, error })?;
-        listeners.push(listener);
-    }
+    let (addr, listeners) = listen_all(config.server.data, inboxes.len())?;
+    let (tls_addr, mut tls_listeners) = match &config.server.tls {
+        Some(tls) => {
+            listen_all(tls.address, inboxes.len()).map(|(addr, all)| (Some(addr), all.into_iter()))?
+        }
+        None => (None, Vec::new().into_iter()),
+    };
     let (ready, started) = mpsc::channel();
     let mut handles = Vec::new();
-    for (index, ((listener, inbox), waker)) in listeners.into_iter().zip(inboxes).zip(wakers).enumerate() {
+    for (index, (listener, (inbox, waker))) in listeners.into_iter().zip(inboxes).enumerate() {
         let cpu = config.server.cpus[index % config.server.cpus.len()];
-        let (config, shared, inbox, ready) = (config.clone(), shared.clone(), inbox.clone(), ready.clone());
+        let (config, shared, ready) = (config.clone(), shared.clone(), ready.clone());
+        let (tls, tls_listener) = (tls.clone(), tls_listeners.next());
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("shard{index}"))
             .io_memory(0)
@@ -106,7 +113,9 @@ pub fn start(
                 let set_up = Ring::new(&options, waker)
                     .map_err(|error| StartError::Ring { index, error })
                     .and_then(|mut ring| {
-                        ring.listen(listener).map_err(|error| StartError::Io { index, error })?;
+                        for listener in [Some(listener), tls_listener].into_iter().flatten() {
+                            ring.listen(listener).map_err(|error| StartError::Io { index, error })?;
+                        }
                         let parker = Parker::new(&ring);
                         Ok((ring, parker))
                     });
@@ -118,7 +127,12 @@ pub fn start(
                 let now = clock.now();
                 let shard = Shard::new(&config, application, index, slots, shared, inbox.clone(), now);
                 drop(ready.send(Ok(())));
-                pump(shard, ring, parker, inbox, clock).await;
+                let limits = tls::Limits {
+                    handshakes_per_turn: config.limits.handshakes_per_turn,
+                    sealed_bytes: config.limits.sealed_bytes,
+                };
+                let net = Tls::new(ring, tls.map(|server| (TLS_LISTENER, server)), limits);
+                pump(shard, net, parker, inbox, clock).await;
             })
             .map_err(|error| StartError::Executor { index, cpu, error: error.to_string() })?;
         handles.push(handle);
@@ -127,7 +141,20 @@ pub fn start(
     for index in 0..handles.len() {
         started.recv().unwrap_or(Err(StartError::Died { index }))?;
     }
-    Ok(Shards { addr, handles })
+    Ok(Shards { addr, tls: tls_addr, handles })
+}
+
+/// A listener for each shard, and their address.
+fn listen_all(mut addr: SocketAddr, shards: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    check_free(addr).map_err(|error| StartError::Listen { addr, error })?;
+    let mut listeners = Vec::new();
+    for _ in 0..shards {
+        let listener = listen(addr).map_err(|error| StartError::Listen { addr, error })?;
+        // Port 0 is resolved by the first and shared by all.
+        addr = listener.local_addr().map_err(|error| StartError::Listen { addr, error })?;
+        listeners.push(listener);
+    }
+    Ok((addr, listeners))
 }
 
 /// Shards share their port, so another gateway of the same user could join them unnoticed and take
@@ -150,29 +177,30 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-async fn pump(mut shard: Shard, mut ring: Ring, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
+async fn pump(mut shard: Shard, mut net: Tls<Ring>, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
     loop {
         let mut now = clock.now();
-        shard.note_ring(ring.counters());
+        shard.note_ring(net.inner().counters(), net.counters());
         shard.take_inbox(now);
+        let waiting = net.begin_turn();
         let mut events = 0;
         while events < EVENTS_PER_TURN
-            && let Some(event) = ring.next()
+            && let Some(event) = net.next()
         {
-            shard.on_event(event, &mut ring, now);
+            shard.on_event(event, &mut net, now);
             events += 1;
         }
         now = clock.now();
-        let more = shard.run(&mut ring, now);
+        let more = shard.run(&mut net, now) || waiting;
         // A shard without its ring serves nobody: the process ends (see `main`) and is started again.
-        ring.submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
+        net.inner().submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
         if shard.finished() {
             return;
         }
         if events == 0 && !more {
             let after = shard.next_us().map(|at| Duration::from_micros(at.saturating_sub(now.mono_us)));
-            ring.wake_at(after);
-            let parked = parker.park(&mut ring, || inbox.is_empty()).await;
+            net.inner().wake_at(after);
+            let parked = parker.park(net.inner(), || inbox.is_empty()).await;
             parked.unwrap_or_else(|error| panic!("the ring failed: {error}"));
         } else {
             glommio::yield_if_needed().await;

@@ -54,6 +54,7 @@ pub struct Gateway {
     pub first_line: String,
     pub data: String,
     pub admin: String,
+    pub tls: String,
 }
 
 impl Gateway {
@@ -76,8 +77,8 @@ impl Gateway {
             let mut words = first_line.split_whitespace();
             words.find_map(|word| word.strip_prefix(name)).unwrap_or_default().to_owned()
         };
-        let (data, admin) = (word("data="), word("admin="));
-        Self { child, first_line, data, admin }
+        let (data, admin, tls) = (word("data="), word("admin="), word("tls="));
+        Self { child, first_line, data, admin, tls }
     }
 
     pub fn publish(&self, topic: &str, data: &str) {
@@ -158,12 +159,19 @@ pub fn http(address: &str, method: &str, path: &str, headers: &str, body: &str) 
 }
 
 /// A subscriber.
-pub struct Socket(BufReader<TcpStream>);
+pub struct Socket<S: Read + Write = TcpStream>(BufReader<S>);
 
 impl Socket {
     /// `Err`: the status of the refusal.
     pub fn connect(address: &str, path: &str) -> Result<Self, u16> {
-        let mut stream = BufReader::new(dial(address));
+        Self::over(dial(address), path)
+    }
+}
+
+impl<S: Read + Write> Socket<S> {
+    /// The same over an established stream.
+    pub fn over(stream: S, path: &str) -> Result<Self, u16> {
+        let mut stream = BufReader::new(stream);
         write!(stream.get_mut(), "GET {path} HTTP/1.1\r\n{UPGRADE}\r\n").unwrap();
         let mut status = 0;
         loop {
@@ -176,6 +184,10 @@ impl Socket {
             }
         }
         if status == 101 { Ok(Self(stream)) } else { Err(status) }
+    }
+
+    pub fn stream(&mut self) -> &mut S {
+        self.0.get_mut()
     }
 
     pub fn send(&mut self, text: &str) {

@@ -35,8 +35,10 @@ use crate::{
     fanout::compress,
     inbox::{Inbox, Message},
     stats::{REFUSAL_STATUSES, Reason, Stats},
+    tls::Certificates,
 };
 use out::Out;
+use ring::tls::Failure;
 
 /// How long a shard has to answer a scrape.
 const SCRAPE: Duration = Duration::from_secs(1);
@@ -68,7 +70,7 @@ impl Scraper {
         watched: &Watched,
         admin: &Arc<admin::Counters>,
     ) -> Result<String, fmt::Error> {
-        let Watched { sequencer, sources, health, state, .. } = watched;
+        let Watched { sequencer, sources, health, state, certificates, .. } = watched;
         let mut shards = self.last.lock().await;
         ask(sequencer.inboxes(), &mut shards).await;
         let snapshot = Snapshot {
@@ -77,6 +79,7 @@ impl Scraper {
             sources: sources.clone(),
             health: health.counters(),
             state: state.clone(),
+            certificates: certificates.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
@@ -122,6 +125,7 @@ struct Snapshot {
     sources: Arc<SourceCounters>,
     health: health::Counters,
     state: Arc<state::Counters>,
+    certificates: Option<Arc<Certificates>>,
     admin: Arc<admin::Counters>,
     /// Now.
     mono_us: u64,
@@ -140,6 +144,7 @@ impl Collector for Snapshot {
         self.fanout(&mut out)?;
         self.compression(&mut out)?;
         self.rings(&mut out)?;
+        self.tls(&mut out)?;
         self.each_shard(&mut out)?;
         match &self.process {
             Some(process) => process_metrics(process, &mut out),
@@ -339,6 +344,36 @@ impl Snapshot {
         out.counter("fanwire_ring_receive_waits", help, self.sum(|s| s.ring.enobufs))?;
         let help = "Times that completions did not fit the completion queue";
         out.counter("fanwire_ring_overflows", help, self.sum(|s| s.ring.cq_overflows))
+    }
+
+    /// Where there is a TLS listener.
+    fn tls(&self, out: &mut Out) -> fmt::Result {
+        let Some(certificates) = &self.certificates else { return Ok(()) };
+        let sum = |of: fn(&ring::tls::Counters) -> u64| self.sum(|s| of(&s.tls));
+        out.gauge("fanwire_tls_sessions", "Connections that speak TLS", sum(|t| t.sessions))?;
+        out.gauge(
+            "fanwire_tls_sealed_bytes",
+            "Sealed bytes the kernel has not taken",
+            sum(|t| t.sealed_bytes),
+        )?;
+        out.counter("fanwire_tls_handshakes", "TLS handshakes that ended well", sum(|t| t.handshakes))?;
+        out.counter("fanwire_tls_resumed", "Of them with a ticket of an earlier one", sum(|t| t.resumed))?;
+        let failed =
+            Failure::ALL.map(|failure| (failure.name(), self.sum(|s| s.tls.failed[failure as usize])));
+        out.counters("fanwire_tls_failed", "TLS sessions that failed", "reason", failed)?;
+        let help = "Handshake messages put off, since a turn answers [limits] handshakes_per_turn";
+        out.counter("fanwire_tls_deferred", help, sum(|t| t.deferred))?;
+        let help = "Sends put off, since there were [limits] sealed_bytes";
+        out.counter("fanwire_tls_starved", help, sum(|t| t.starved))?;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &certificates.counters;
+        out.counter(
+            "fanwire_certificate_reloads",
+            "Times certificates were read again",
+            load(&counters.reloads),
+        )?;
+        let help = "Times certificates could not be read again and stayed as they were";
+        out.counter("fanwire_certificate_reload_errors", help, load(&counters.reload_errors))
     }
 
     fn each_shard(&self, out: &mut Out) -> fmt::Result {

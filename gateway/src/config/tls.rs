@@ -1,0 +1,82 @@
+//! `[server] tls…` and `[[certificate]]`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::read::{Named, Reader};
+
+/// The listener that speaks TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    pub address: SocketAddr,
+    /// The first is for clients that name no host, or one that none of them is for. Never empty.
+    pub certificates: Vec<Files>,
+    /// Clients have to show a certificate that one of these has signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A chain and its key, as PEM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Files {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The keys of `[server]`, as they were named.
+pub(super) struct Keys {
+    pub address: Named<Option<SocketAddr>>,
+    pub cert: Named<String>,
+    pub key: Named<String>,
+    pub client_ca: Named<String>,
+}
+
+/// Paths are relative to `dir`. Whatever is named is read once, so that a mistake is told before the start.
+pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
+    let Keys { address, cert, key, client_ca } = keys;
+    let file = |path: &str| dir.join(path);
+    let mut certificates = Vec::new();
+    if !cert.value.is_empty() || !key.value.is_empty() {
+        if let Some(line) = cert.line.or(key.line).filter(|_| cert.value.is_empty() || key.value.is_empty()) {
+            reader.problem(line, "[server] tls_cert and tls_key go together; name both files".to_owned());
+        }
+        certificates.push((cert.line, Files { cert: file(&cert.value), key: file(&key.value) }));
+    }
+    for table in reader.sections("certificate") {
+        let line = table.line();
+        let mut section = reader.open("certificate", table);
+        let (cert, key) = (section.text("cert", ""), section.text("key", ""));
+        if cert.value.is_empty() || key.value.is_empty() {
+            section.problem(line, "needs cert and key; name two PEM files");
+        }
+        section.finish();
+        certificates.push((Some(line), Files { cert: file(&cert.value), key: file(&key.value) }));
+    }
+    let Some(address_given) = address.value else {
+        if let Some(line) = certificates.iter().find_map(|(line, _)| *line).or(client_ca.line) {
+            let text = "certificates without a listener; write [server] tls = \"127.0.0.1:9443\"";
+            reader.problem(line, text.to_owned());
+        }
+        return None;
+    };
+    if certificates.is_empty() {
+        let text =
+            format!("[server] tls = \"{address_given}\" needs tls_cert and tls_key; name two PEM files");
+        reader.problem(address.line.unwrap_or(0), text);
+        return None;
+    }
+    let client_file = (!client_ca.value.is_empty()).then(|| file(&client_ca.value));
+    if reader.problems.is_empty() {
+        for (line, files) in &certificates {
+            if let Err(error) = crate::tls::read_certificate(files) {
+                reader.problem(line.unwrap_or(0), error);
+            }
+        }
+        if let Some(Err(error)) = client_file.as_deref().map(crate::tls::read_client_ca) {
+            reader.problem(client_ca.line.unwrap_or(0), error);
+        }
+    }
+    let certificates = certificates.into_iter().map(|(_, files)| files).collect();
+    Some(Tls { address: address_given, certificates, client_ca: client_file })
+}
