@@ -17,6 +17,7 @@ mod shared;
 mod stamp;
 mod tally;
 mod timeline;
+mod tls;
 mod url;
 mod watchlists;
 mod worker;

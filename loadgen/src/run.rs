@@ -118,7 +118,7 @@ fn clock_offset(args: &Args) -> Result<Option<Offset>, String> {
     if !wanted {
         return Ok(None);
     }
-    let probes = clock::probe(&args.url).map_err(|error| {
+    let probes = clock::probe(&args.url, args.tls.as_ref()).map_err(|error| {
         format!("the server's clock cannot be compared ({error}); use --clock-offset off")
     })?;
     Ok(clock::estimate(&probes))

@@ -1,4 +1,4 @@
-//! Where to connect: `ws://HOST[:PORT]/PATH` and `http://HOST[:PORT]`.
+//! Where to connect: `ws://HOST[:PORT]/PATH`, `wss://…` and `http://HOST[:PORT]`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -10,13 +10,17 @@ pub struct Url {
     /// Path and query, at least `/`.
     pub target: String,
     pub addr: SocketAddr,
+    /// `wss`.
+    pub is_tls: bool,
 }
 
 impl Url {
-    /// Parses `text`, which must begin with `scheme://`, and resolves its host (the first address counts).
+    /// Parses `text`, which must begin with `scheme://` (`ws` stands for `wss` too), and resolves its host
+    /// (the first address counts).
     pub fn parse(text: &str, scheme: &str) -> Result<Self, String> {
+        let is_tls = scheme == "ws" && text.starts_with("wss://");
         let rest = text
-            .strip_prefix(scheme)
+            .strip_prefix(if is_tls { "wss" } else { scheme })
             .and_then(|rest| rest.strip_prefix("://"))
             .ok_or_else(|| format!("{text}: write {scheme}://HOST:PORT/… (no other scheme is spoken)"))?;
         if rest.contains('#') {
@@ -26,13 +30,14 @@ impl Url {
         let (host, target) = rest.split_at(split);
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let with_port =
+            if has_port { host.to_owned() } else { format!("{host}:{}", if is_tls { 443 } else { 80 }) };
         let addr = with_port
             .to_socket_addrs()
             .map_err(|error| format!("{text}: {with_port} does not resolve ({error})"))?
             .next()
             .ok_or_else(|| format!("{text}: {with_port} has no address"))?;
-        Ok(Self { host: host.to_owned(), target, addr })
+        Ok(Self { host: host.to_owned(), target, addr, is_tls })
     }
 }
 
@@ -45,13 +50,15 @@ mod tests {
         let url = Url::parse("ws://127.0.0.1:9001/ws?topics=a", "ws").unwrap();
         assert_eq!((url.host.as_str(), url.target.as_str()), ("127.0.0.1:9001", "/ws?topics=a"));
         assert_eq!(url.addr, "127.0.0.1:9001".parse().unwrap());
+        assert!(Url::parse("wss://127.0.0.1/ws", "ws").is_ok_and(|url| url.is_tls && url.addr.port() == 443));
         let bare = Url::parse("http://127.0.0.1", "http").unwrap();
         assert_eq!((bare.target.as_str(), bare.addr.port()), ("/", 80));
     }
 
     #[test]
     fn another_scheme_is_refused() {
-        assert!(Url::parse("wss://127.0.0.1:9001/ws", "ws").is_err());
+        assert!(Url::parse("https://127.0.0.1:9001/ws", "ws").is_err());
+        assert!(Url::parse("wss://127.0.0.1:9001/ws", "http").is_err());
         assert!(Url::parse("ws://127.0.0.1:9001/ws#x", "ws").is_err());
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{CONNECTIONS, Fault, faults, loadgen, loadgens, start};
+use support::{CONNECTIONS, Fault, faults, in_front_of, loadgen, loadgen_at, loadgens, start};
 
 const N: u64 = CONNECTIONS;
 const CLEAN: [u64; 5] = [0; 5];
@@ -140,6 +140,36 @@ fn a_server_that_compresses_is_judged_by_what_its_messages_hold() {
     assert!(bytes(&plain, "wire") > bytes(&plain, "payload") && plain["connections"]["deflating"] == 0);
     assert_eq!(faults(&skip), [N, 0, 0, 0, 0], "{skip:#}");
     assert_eq!(broken["violations"], json!({ "a server that breaks RFC 6455": N }));
+}
+
+#[test]
+fn a_server_that_speaks_tls_is_judged_by_what_it_says_inside() {
+    let (addr, ca) = in_front_of(start(Fault::None), "localhost");
+    let url = format!("wss://localhost:{}/ws", addr.port());
+    let run = |url: &str, flags: &[&str]| loadgen_at(url, &[&["--topics", "*"], flags].concat());
+    for flags in [&["--ca", ca.path()][..], &["--insecure"], &["--insecure", "--tls-resume"]] {
+        let (_, report) = run(&url, flags);
+        assert_eq!(faults(&report), CLEAN, "{flags:?}: {report:#}");
+        assert_eq!((&report["connections"]["established"], &report["failures"]), (&json!(N), &json!({})));
+        let bytes = |of: &str| report["bytes"][of].as_u64().unwrap();
+        // A record has 22 bytes of its own at least.
+        assert!(bytes("wire") > bytes("payload") + 20 * report["frames"]["total"].as_u64().unwrap());
+    }
+    let (skip, _ca) = in_front_of(start(Fault::Skip), "localhost");
+    let (_, report) = run(&format!("wss://localhost:{}/ws", skip.port()), &["--insecure"]);
+    assert_eq!(faults(&report), [N, 0, 0, 0, 0], "{report:#}");
+    // Whom nobody vouches for, and who is somebody else.
+    let other = format!("wss://127.0.0.1:{}/ws", addr.port());
+    for (url, flags, told) in
+        [(&url, &[][..], "UnknownIssuer"), (&other, &["--ca", ca.path()], "certificate not valid for name")]
+    {
+        let (_, report) = run(url, flags);
+        assert_eq!(
+            (&report["connections"]["established"], &report["connections"]["failed"]),
+            (&json!(0), &json!(N))
+        );
+        assert!(report["failures"].to_string().contains(told), "{}", report["failures"]);
+    }
 }
 
 #[test]

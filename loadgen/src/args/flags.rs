@@ -61,6 +61,16 @@ pub struct Flags {
     /// bytes.payload, what came over the wire as bytes.wire
     #[arg(long)]
     pub deflate: bool,
+    /// For wss://: trust what this PEM file signs, in place of what the host trusts
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca: Option<PathBuf>,
+    /// For wss://: take any certificate
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
+    /// For wss://: connections take up a TLS session of an earlier one, as browsers do that come back;
+    /// without it each makes a full handshake
+    #[arg(long)]
+    pub tls_resume: bool,
     /// The admin listener, for --publish, the check of final values and the server's own metrics:
     /// http://127.0.0.1:9002
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use crate::{judge::topic, report::expect::Expect, stamp::Stamp, url::Url};
+use crate::{judge::topic, report::expect::Expect, stamp::Stamp, tls::Tls, url::Url};
 
 pub use flags::{ClockOffset, Flags, parse_with_scenario};
 use interests::patterns;
@@ -30,6 +30,8 @@ pub struct Args {
     pub interval_ms: Option<u32>,
     /// Offer permessage-deflate.
     pub deflate: bool,
+    /// Of a `wss` URL.
+    pub tls: Option<Tls>,
     pub admin: Option<Url>,
     /// Percent of the connections.
     pub slow: f64,
@@ -130,10 +132,12 @@ impl Args {
                 return Err(format!("{flag} {rate}: write a rate a second from 0 to 1000000"));
             }
         }
+        let url = Url::parse(url, "ws")?;
         let raws = raw_mode(&raw)?;
         let interests = Interests::parse(&raw.interests)?;
         Ok(Self {
-            url: Url::parse(url, "ws")?,
+            tls: tls(&raw, &url)?,
+            url,
             connections: raw.connections,
             groups: groups(&raw, raws.is_some(), interests)?,
             interests,
@@ -173,6 +177,21 @@ impl Args {
             server_pid: raw.server_pid,
             clock_offset: raw.clock_offset,
         })
+    }
+}
+
+/// How a `wss` URL is spoken to.
+fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
+    if url.is_tls {
+        if raw.hostile > 0.0 {
+            return Err("--hostile goes with ws:// only".into());
+        }
+        return Tls::new(url, raw.ca.as_deref(), raw.insecure, raw.tls_resume).map(Some);
+    }
+    let given = [("--ca", raw.ca.is_some()), ("--insecure", raw.insecure), ("--tls-resume", raw.tls_resume)];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(format!("{flag} goes with a wss:// URL")),
+        None => Ok(None),
     }
 }
 
@@ -347,6 +366,7 @@ mod tests {
             (&["--topics", "a", "--slow", "60", "--stall", "60"], "--slow"),
             (&["--topics", "a", "--connections", "0"], "--connections"),
             (&["--topics", "a", "--expect", "nonsense<1"], "nonsense"),
+            (&["--topics", "a", "--insecure"], "wss://"),
         ] {
             let refusal = check(flags).expect_err(named);
             assert!(refusal.contains(named), "{refusal}");

@@ -10,9 +10,10 @@ use std::{
 };
 
 use proto::{Conn, Event, Limits, encode, handshake};
+use rustls::{ClientConnection, StreamOwned};
 use serde::Deserialize;
 
-use crate::{shared, url::Url};
+use crate::{shared, tls::Tls, url::Url};
 
 const PROBES: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,10 +48,20 @@ pub fn is_here(ip: IpAddr) -> bool {
 }
 
 /// Asks the gateway at `url` for its time.
-pub fn probe(url: &Url) -> io::Result<Vec<Probe>> {
-    let mut stream = TcpStream::connect_timeout(&url.addr, TIMEOUT)?;
+pub fn probe(url: &Url, tls: Option<&Tls>) -> io::Result<Vec<Probe>> {
+    let stream = TcpStream::connect_timeout(&url.addr, TIMEOUT)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    match tls {
+        None => probe_over(stream, url),
+        Some(Tls { config, name }) => {
+            let session = ClientConnection::new(config.clone(), name.clone()).map_err(io::Error::other)?;
+            probe_over(StreamOwned::new(session, stream), url)
+        }
+    }
+}
+
+fn probe_over(mut stream: impl Read + Write, url: &Url) -> io::Result<Vec<Probe>> {
     let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     let mut conn = Conn::client(nonce);
     let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use ring::{Close, ConnId, Event, Sockets};
+use ring::{Close, ConnId, Event, Events, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,
@@ -74,8 +74,11 @@ impl Worker {
     fn received(&mut self, conn: ConnId, bytes: &mut [u8], arrival: Arrival, now_us: u64) {
         let Some(index) = self.index(conn) else { return };
         let measured = self.shared.is_measured(now_us);
+        // What TLS has received since the last message stands for it.
+        let received = self.ring.counters().received_bytes;
+        let sealed = received - std::mem::replace(&mut self.sealed_bytes, received);
         if measured {
-            self.tally.wire_bytes += bytes.len() as u64;
+            self.tally.wire_bytes += if self.args.tls.is_some() { sealed } else { bytes.len() as u64 };
         }
         let mut context = Context {
             args: &self.args,
@@ -209,7 +212,7 @@ impl Worker {
         }
         let end_us = self.shared.now_us() + CLOSE_US;
         while self.ring.open() > 0 && self.shared.now_us() < end_us {
-            self.ring.wait(Some(Duration::from_millis(20)))?;
+            self.ring.inner().wait(Some(Duration::from_millis(20)))?;
             while let Some(event) = self.ring.next() {
                 match event {
                     Event::Sent { conn, done: true, .. } => {

@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use ring::{ConnId, Options, Ring, Sockets, Waker};
+use ring::{
+    ConnId, Options, Ring, Sockets, Waker,
+    tls::{self, Tls},
+};
 
 use crate::{
     args::{self, Args},
@@ -103,7 +106,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     thread: usize,
     threads: usize,
-    ring: Ring,
+    ring: Tls<Ring>,
     clients: Vec<Client>,
     /// Client by slot of the ring.
     by_slot: Vec<u32>,
@@ -126,6 +129,8 @@ pub struct Worker {
     foes: Vec<Foe>,
     /// The window's begin, once it has begun.
     window_us: Option<u64>,
+    /// Received with TLS, and counted.
+    sealed_bytes: u64,
     next_second_us: u64,
 }
 
@@ -149,8 +154,10 @@ impl Worker {
         };
         let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
         let ring = Ring::new(&options, waker).map_err(|error| error.to_string())?;
+        // What a load brings about is not ours to hold back.
+        let all = tls::Limits { handshakes_per_turn: usize::MAX, sealed_bytes: usize::MAX };
         Ok(Self {
-            ring,
+            ring: Tls::new(ring, None, all),
             by_slot: vec![0; slots as usize],
             interests: Interests::new(&args),
             clients,
@@ -169,6 +176,7 @@ impl Worker {
             pinged: 0,
             foes,
             window_us: None,
+            sealed_bytes: 0,
             next_second_us: 0,
             args,
             shared,
@@ -187,7 +195,8 @@ impl Worker {
                 break;
             }
             self.schedule(now_us);
-            self.ring.wait(Some(self.sleep(now_us))).map_err(failed)?;
+            let sleep = self.sleep(now_us);
+            self.ring.inner().wait(Some(sleep)).map_err(failed)?;
             self.harvest();
         }
         let live = |client: &Client| client.phase == Phase::Ready && client.subscription.is_live();

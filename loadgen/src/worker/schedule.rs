@@ -11,7 +11,7 @@ use super::{
     rate::Rate,
     source,
 };
-use crate::shared;
+use crate::{shared, tls::Tls};
 
 /// Connects under way at once, so that the listener's backlog is not overrun.
 const CONNECTING_MAX: usize = 256;
@@ -142,7 +142,16 @@ impl Worker {
     fn connect(&mut self, index: u32, intended_us: u64, now_us: u64) {
         let source: Option<SocketAddr> = source::address(&self.args, self.global(index));
         let client = &mut self.clients[index as usize];
-        match self.ring.connect(source, self.args.url.addr) {
+        let addr = self.args.url.addr;
+        let conn = match &self.args.tls {
+            None => self.ring.connect(source, addr),
+            Some(Tls { config, name }) => {
+                let conn = self.ring.connect_tls(source, addr, config.clone(), name.clone());
+                // rustls refuses a broken configuration only, and that one was checked.
+                conn.expect("a client's configuration that was built")
+            }
+        };
+        match conn {
             Some(conn) => {
                 client.connecting(conn, intended_us, &self.args);
                 self.by_slot[conn.slot as usize] = index;

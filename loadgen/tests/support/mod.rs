@@ -6,6 +6,7 @@ mod messages;
 mod say;
 mod server;
 mod tables;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -18,14 +19,20 @@ use serde_json::Value;
 
 pub use fault::Fault;
 pub use server::start;
+pub use tls::in_front_of;
 
 /// Connections of every load.
 pub const CONNECTIONS: u64 = 6;
 
 /// Runs loadgen against `addr`, for a second unless the flags say otherwise; gives its output and the last line's JSON.
 pub fn loadgen(addr: SocketAddr, flags: &[&str]) -> (Output, Value) {
+    loadgen_at(&format!("ws://{addr}/ws"), flags)
+}
+
+/// The same against a URL.
+pub fn loadgen_at(url: &str, flags: &[&str]) -> (Output, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["--url", &format!("ws://{addr}/ws"), "--connections", &CONNECTIONS.to_string()])
+        .args(["--url", url, "--connections", &CONNECTIONS.to_string()])
         .args(["--threads", "2"])
         .args(if flags.contains(&"--duration") { &[][..] } else { &["--duration", "1s"] })
         .args(flags)

@@ -39,6 +39,8 @@ pub struct Counters {
     /// Handshake messages put off to a later turn, and sends put off for want of sealed bytes.
     pub deferred: u64,
     pub starved: u64,
+    /// Bytes received, as they came over the wire.
+    pub received_bytes: u64,
     pub sessions: u64,
     pub sealed_bytes: u64,
 }
@@ -210,6 +212,7 @@ impl<S: Sockets> Tls<S> {
                 if self.session(conn).is_none() {
                     return Some(Event::Received { conn, bytes });
                 }
+                self.counters.received_bytes += bytes.len() as u64;
                 self.receive(conn, &mut bytes);
                 None
             }
@@ -225,7 +228,7 @@ impl<S: Sockets> Tls<S> {
     fn receive(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let budget = self.budget;
         let Some(session) = self.session(conn) else { return };
-        let was_open = session.is_open();
+        let (was_open, is_client) = (session.is_open(), session.is_client());
         if budget == 0 && !bytes.is_empty() && session.can_defer(bytes) {
             if session.defer(bytes) {
                 self.deferred.push_back(conn);
@@ -251,9 +254,9 @@ impl<S: Sockets> Tls<S> {
             Step::Ended => self.events.push_back(Event::ReceiveEnded { conn, error: None }),
             Step::Failed { failure, error } => {
                 self.counters.failed[failure as usize] += 1;
-                // During the handshake the answer must not be lost to a reset: whoever waits for the request
-                // gives up in its time, or when the peer does.
-                if was_open {
+                // Before a request has come a server's answer must not be lost to a reset: whoever waits for
+                // the request gives up in its time, or when the peer does.
+                if was_open || is_client {
                     self.events.push_back(ended(conn, error));
                 }
             }

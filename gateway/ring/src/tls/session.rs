@@ -127,6 +127,10 @@ impl Session {
         self.phase == Phase::Open
     }
 
+    pub fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client(_))
+    }
+
     pub fn is_resumed(&self) -> bool {
         let kind = match &self.side {
             Side::Server(conn) => conn.handshake_kind(),

@@ -1,0 +1,79 @@
+//! TLS in front of a server that does not speak it.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{ServerConfig, ServerConnection, pki_types::PrivateKeyDer};
+
+use super::Temporary;
+
+/// Listens with a certificate for `host`; gives where, and the certificate's file.
+pub fn in_front_of(server: SocketAddr, host: &str) -> (SocketAddr, Temporary) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(vec![host.into()]).unwrap().self_signed(&key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let file = Temporary::new(&format!("{}.pem", addr.port()));
+    std::fs::write(&file.0, cert.pem()).unwrap();
+    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], private)
+        .unwrap();
+    let config = Arc::new(config);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tls = ServerConnection::new(config.clone()).unwrap();
+            // A client that leaves ends its thread with an error.
+            std::thread::spawn(move || pass(tls, stream.unwrap(), server));
+        }
+    });
+    (addr, file)
+}
+
+fn pass(mut tls: ServerConnection, mut sealed: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let mut plain = TcpStream::connect(server)?;
+    plain.set_nodelay(true)?;
+    sealed.set_nodelay(true)?;
+    for stream in [&sealed, &plain] {
+        stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+    }
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match tls.read_tls(&mut sealed) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {
+                let state = tls.process_new_packets().map_err(io::Error::other);
+                while tls.wants_write() {
+                    tls.write_tls(&mut sealed)?;
+                }
+                let bytes = state?.plaintext_bytes_to_read();
+                tls.reader().read_exact(&mut buffer[..bytes])?;
+                plain.write_all(&buffer[..bytes])?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        match plain.read(&mut buffer) {
+            Ok(0) => {
+                tls.send_close_notify();
+                while tls.wants_write() {
+                    tls.write_tls(&mut sealed)?;
+                }
+                return Ok(());
+            }
+            Ok(bytes) => tls.writer().write_all(&buffer[..bytes])?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed)?;
+        }
+    }
+}
