@@ -174,7 +174,7 @@ impl Run {
             seed: self.args.seed,
             requested,
             deflate: self.args.deflate,
-            url: format!("ws://{}{}", self.args.url.host, self.args.url.target),
+            url: self.args.url.text(),
             began_at: self.began_at,
             interrupted: self.interrupted.load(Relaxed),
             tally: sum(&outcomes, &settled),

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore, SignatureScheme,
+    CipherSuite, ClientConfig, RootCertStore, SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -31,7 +31,10 @@ impl Tls {
     /// `ca`: trust only what this PEM file signs, in place of what the host trusts; `insecure`: trust
     /// anyone; `resume`: connections after the first use its ticket.
     pub fn new(url: &Url, ca: Option<&Path>, insecure: bool, resume: bool) -> Result<Self, String> {
-        let provider = Arc::new(ring::default_provider());
+        let mut provider = ring::default_provider();
+        // As browsers ask for it; stable, so that the rest stays as it is.
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let provider = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;

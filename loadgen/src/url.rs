@@ -39,6 +39,12 @@ impl Url {
             .ok_or_else(|| format!("{text}: {with_port} has no address"))?;
         Ok(Self { host: host.to_owned(), target, addr, is_tls })
     }
+
+    /// Of a WebSocket, as it was written.
+    pub fn text(&self) -> String {
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.host, self.target)
+    }
 }
 
 #[cfg(test)]

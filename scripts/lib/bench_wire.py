@@ -1,4 +1,4 @@
-"""CPU, bytes and memory of compressed frames. Run by scripts/bench-wire."""
+"""CPU, bytes and memory of frames that are compressed or encrypted. Run by scripts/bench-wire."""
 
 import argparse
 import itertools
@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import load
 import machine
@@ -17,8 +18,11 @@ FRAMES_PER_S, FRAME_BYTES = 8, 1000
 # An envelope, and what stands around the data of an update.
 ENVELOPE_BYTES, UPDATE_BYTES = 110, 50
 CLASSES = 1000
+KINDS = ["deflate", "classes", "tls", "storm", "memory"]
 MEMORY_CLIENTS = 2000, 18000
-PLAIN, DEFLATE = (), ("--deflate",)
+PLAIN, DEFLATE, TLS = (), ("--deflate",), ("--insecure",)
+NAMES = {PLAIN: "plain", DEFLATE: "deflate", TLS: "TLS"}
+STORM = 5000
 
 
 def quotes(path):
@@ -58,28 +62,40 @@ def prepared(feed, path, seconds):
     return texts
 
 
+def certificate(directory):
+    """Keys of [server] for a listener with a certificate of its own: ECDSA P-256."""
+    cert, key = (os.path.join(directory, name) for name in ("cert.pem", "key.pem"))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)
+    return f'tls = "127.0.0.1:0"\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
+
+
+def url_of(gateway, how):
+    return gateway.tls_url if how == TLS else gateway.url
+
+
 def round_of(args, path, clients, how, topics=("*",)):
     """CPU seconds of the gateway, and loadgen's report."""
     config = f'[fanout]\ninterval_ms = 125\n[[source]]\nkind = "replay"\npath = "{path}"\n'
-    with Gateway(config, server="shards = 1\ncpus = [0]") as gateway:
+    with Gateway(config, server=f"{args.certificate}shards = 1\ncpus = [0]") as gateway:
         arguments = ["--connections", str(clients), "--duration", f"{args.seconds}s", *how]
         arguments += [word for patterns in topics for word in ("--topics", patterns)]
-        report, broken = load.run(gateway, *arguments, prefix=("taskset", "-c", "1"))
+        report, broken = load.run(gateway, *arguments, prefix=("taskset", "-c", "1"), url=url_of(gateway, how))
     if broken:
         raise RuntimeError("\n".join(broken))
     return report["server"]["cpu_percent"] / 100 * args.seconds, report
 
 
-def alternated(args, path, clients, topics=("*",)):
+def alternated(args, path, clients, other, topics=("*",)):
     """{how: [(CPU s, report)]}"""
-    rounds = {PLAIN: [], DEFLATE: []}
+    rounds = {PLAIN: [], other: []}
     for _ in range(args.rounds):
         for how, seen in rounds.items():
             cpu_s, report = round_of(args, path, clients, how, topics)
             frames, wire = report["frames"]["total"], report["bytes"]["wire"]
-            name = "deflate" if how else "plain"
             print(
-                f"  {name:7} {cpu_s / frames * 1e6:6.2f} µs/frame, {report['bytes']['payload'] / frames:5.0f} bytes,"
+                f"  {NAMES[how]:7} {cpu_s / frames * 1e6:6.2f} µs/frame, {report['bytes']['payload'] / frames:5.0f} bytes,"
                 f" {wire / frames:5.0f} on the wire",
                 flush=True,
             )
@@ -87,19 +103,64 @@ def alternated(args, path, clients, topics=("*",)):
     return rounds
 
 
-def one_class(args, path):
+def one_class(args, path, other):
+    """Medians of CPU µs a frame: plain, and the other way."""
     print(f"one class of {args.clients} clients")
-    rounds = alternated(args, path, args.clients)
+    rounds = alternated(args, path, args.clients, other)
     us = {how: [cpu / report["frames"]["total"] * 1e6 for cpu, report in seen] for how, seen in rounds.items()}
-    plain, deflate = statistics.median(us[PLAIN]), statistics.median(us[DEFLATE])
-    return f"CPU per frame, deflate ÷ plain: {deflate:.2f} ÷ {plain:.2f} µs = {deflate / plain:.2f} (at most 1.0)"
+    return statistics.median(us[PLAIN]), statistics.median(us[other])
+
+
+def deflate(args, path):
+    plain, deflated = one_class(args, path, DEFLATE)
+    return f"CPU per frame, deflate ÷ plain: {deflated:.2f} ÷ {plain:.2f} µs = {deflated / plain:.2f} (at most 1.0)"
+
+
+def tls(args, path):
+    plain, sealed = one_class(args, path, TLS)
+    speed = ["openssl", "speed", "-seconds", "2", "-bytes", str(FRAME_BYTES), "-evp", "aes-128-gcm"]
+    output = subprocess.run(speed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    bytes_per_s = float(output.splitlines()[-1].split()[-1].rstrip("k")) * 1000
+    seal_us = FRAME_BYTES / bytes_per_s * 1e6
+    return (
+        f"CPU per frame, TLS 1.3 ÷ plain: {sealed:.2f} ÷ {plain:.2f} µs = {sealed / plain:.2f} (at most 1.35);"
+        f" ÷ (plain + {seal_us:.2f} µs as openssl seals): {sealed / (plain + seal_us):.2f} (at most 1.3)"
+    )
+
+
+def storm(args):
+    """What thousands of handshakes at once do to those who are connected."""
+    config = "[fanout]\ninterval_ms = 100\n[[source]]\nkind = \"synthetic\"\nsymbols = 20\nupdates_per_s = 200\n"
+    p99 = {}
+    for disturbed in (False, True):
+        with Gateway(config, server=f"{args.certificate}shards = 1\ncpus = [0]") as gateway:
+            others = load.start(
+                gateway, "--connections", "1000", "--duration", "8s", "--topics", "*", prefix=("taskset", "-c", "1")
+            )
+            time.sleep(3)
+            if disturbed:
+                arguments = ["--connections", str(STORM), "--duration", "1s", "--topics", "none", *TLS]
+                report = os.path.join(gateway.directory.name, "storm.json")
+                report, broken = load.run(gateway, *arguments, url=gateway.tls_url, report=report)
+                if broken:
+                    raise RuntimeError("\n".join(broken))
+                per_s = report["setup"]["per_s"]
+            report, broken = load.finish(others)
+            if broken:
+                raise RuntimeError("\n".join(broken))
+            p99[disturbed] = report["visible_ms"]["p99"]
+    more = p99[True] - p99[False]
+    return (
+        f"a storm of {STORM} full TLS 1.3 handshakes ({per_s:.0f}/s, with loadgen on the other core): visible p99 of"
+        f" 1,000 others {p99[False]:.0f} ms without, {p99[True]:.0f} ms with: {more:+.0f} ms (at most +100)"
+    )
 
 
 def many_classes(args, path, bare_us):
     print(f"{CLASSES} classes of one client")
     # The same topics, and one that nobody has: another class.
     topics = [f"*,none.{n}" for n in range(CLASSES)]
-    rounds = alternated(args, path, CLASSES, topics)
+    rounds = alternated(args, path, CLASSES, DEFLATE, topics)
     plain, deflate = (statistics.median(cpu for cpu, _ in rounds[how]) for how in (PLAIN, DEFLATE))
     frames = statistics.median(report["frames"]["total"] for _, report in rounds[DEFLATE])
     each_us = (deflate - plain) / frames * 1e6
@@ -109,22 +170,25 @@ def many_classes(args, path, bare_us):
     )
 
 
-def memory(args, path):
-    """Bytes per client that agreeing on deflate adds."""
+def memory(args):
+    """Bytes per client, and what agreeing on deflate and TLS add."""
     few, many = MEMORY_CLIENTS
     each = {}
-    for how in (PLAIN, DEFLATE):
+    for how in NAMES:
         rss = []
         for clients in (few, many):
-            with Gateway("[fanout]\ninterval_ms = 1000\n", server="shards = 1") as gateway:
+            with Gateway("[fanout]\ninterval_ms = 1000\n", server=f"{args.certificate}shards = 1") as gateway:
                 arguments = ["--connections", str(clients), "--duration", "2s", "--topics", "*", *how]
-                report, broken = load.run(gateway, *arguments)
+                report, broken = load.run(gateway, *arguments, url=url_of(gateway, how))
                 if broken:
                     raise RuntimeError("\n".join(broken))
                 rss.append(report["server"]["rss_bytes"])
         each[how] = (rss[1] - rss[0]) / (many - few)
-        print(f"  {'deflate' if how else 'plain':7} {each[how]:.0f} bytes a client, {few} to {many}", flush=True)
-    return f"memory per client that deflate adds: {each[DEFLATE] - each[PLAIN]:.0f} bytes (at most 16)"
+        print(f"  {NAMES[how]:7} {each[how]:.0f} bytes a client, {few} to {many}", flush=True)
+    return (
+        f"memory per client that deflate adds: {each[DEFLATE] - each[PLAIN]:.0f} bytes (at most 16);"
+        f" of an idle TLS client: {each[TLS]:.0f} bytes (at most 4096)"
+    )
 
 
 def main():
@@ -133,24 +197,29 @@ def main():
     parser.add_argument("--clients", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=15)
-    parser.add_argument("--only", choices=["class", "classes", "memory"], action="append")
+    parser.add_argument("--only", choices=KINDS, action="append")
     args = parser.parse_args()
-    wanted = args.only or ["class", "classes", "memory"]
+    wanted = args.only or KINDS
     lines = []
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
         path, texts_path = (os.path.join(directory, name) for name in ("feed.ndjson", "texts"))
+        args.certificate = certificate(directory)
         texts = prepared(args.feed, path, args.seconds + 40)
         with open(texts_path, "w") as file:
             file.write("\n".join(texts))
         bare = subprocess.run([os.environ["DEFLATE_BIN"], texts_path], stdout=subprocess.PIPE, text=True, check=True)
         print(f"bare compressor, level 1: {bare.stdout.strip()}")
         bare_us = float(dict(word.split("=") for word in bare.stdout.split())["us"])
-        if "class" in wanted:
-            lines.append(one_class(args, path))
+        if "deflate" in wanted:
+            lines.append(deflate(args, path))
         if "classes" in wanted:
             lines.append(many_classes(args, path, bare_us))
+        if "tls" in wanted:
+            lines.append(tls(args, path))
+        if "storm" in wanted:
+            lines.append(storm(args))
         if "memory" in wanted:
-            lines.append(memory(args, path))
+            lines.append(memory(args))
     print(*lines, f"machine: {json.dumps(machine.describe())}", sep="\n")
 
 

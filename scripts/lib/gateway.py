@@ -31,6 +31,8 @@ class Gateway:
             raise RuntimeError(f"the gateway's first line is {line!r}, its exit code {self.process.wait()}")
         self.data, self.admin = words["data"], words["admin"]
         self.url = f"ws://{self.data}/ws"
+        # Where [server] tls is set.
+        self.tls_url = f"wss://{words['tls']}/ws" if "tls" in words else None
 
     def __enter__(self):
         return self

@@ -19,10 +19,10 @@ PROMISES = [
 ]
 
 
-def start(gateway, *arguments, promises=PROMISES, report=None, prefix=()):
+def start(gateway, *arguments, promises=PROMISES, report=None, prefix=(), url=None):
     """A running loadgen and the path of its report."""
     report = report or os.path.join(gateway.directory.name, "report.json")
-    command = [*prefix, os.environ["LOADGEN_BIN"], "--url", gateway.url, "--admin", f"http://{gateway.admin}"]
+    command = [*prefix, os.environ["LOADGEN_BIN"], "--url", url or gateway.url, "--admin", f"http://{gateway.admin}"]
     command += ["--server-pid", str(gateway.process.pid), "--report", report, *arguments]
     command += [word for promise in promises for word in ("--expect", promise)]
     log = tempfile.TemporaryFile("w+")

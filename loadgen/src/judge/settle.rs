@@ -162,7 +162,7 @@ impl<'a> Truths<'a> {
     fn find_holders(&mut self, outcomes: &[Outcome], group: usize, epoch: u64) {
         for outcome in outcomes {
             let words: HashMap<u32, usize> =
-                self.words(&outcome.at_end[group]).map(|(at, word)| (word, at)).collect();
+                self.words(&outcome.at_last[group]).map(|(at, word)| (word, at)).collect();
             for client in clients(outcome, group, epoch) {
                 for (word, v, _) in client.held.entries().filter(|(_, _, gone)| !gone) {
                     let Some(at) = words.get(&word) else { continue };
@@ -186,7 +186,7 @@ impl<'a> Truths<'a> {
     ) {
         for outcome in outcomes {
             let mut words = vec![None; self.truths.len()];
-            self.words(&outcome.at_end[group]).for_each(|(at, word)| words[at] = Some(word));
+            self.words(&outcome.at_last[group]).for_each(|(at, word)| words[at] = Some(word));
             for client in clients(outcome, group, epoch) {
                 settled.clients += 1;
                 let mut check = |at: usize| {
@@ -255,8 +255,8 @@ mod tests {
     fn outcome(highest: [u64; 2], clients: Vec<Final>) -> Outcome {
         let highest = |at: usize| Highest { v: highest[at], value: 0 };
         let topics = vec![("a".to_owned(), 0, highest(0)), ("b".to_owned(), 1, highest(1))];
-        let at_end = vec![Known { epoch: 1, topics }];
-        Outcome { tally: Tally::default(), clients, at_end, at_last: Vec::new() }
+        let known = || vec![Known { epoch: 1, topics: topics.clone() }];
+        Outcome { tally: Tally::default(), clients, at_end: known(), at_last: known() }
     }
 
     fn lost(outcomes: &[Outcome], gateway: Option<&[(&str, u64)]>) -> u64 {
@@ -280,6 +280,14 @@ mod tests {
         assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 3)])), 2);
         assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 2), ("c", 1)])), 2);
         assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 2)])), 0);
+    }
+
+    #[test]
+    fn a_topic_born_as_the_window_ends_is_held_by_who_was_told_of_it_after() {
+        let mut outcome = outcome([5, 2], vec![client(90, 10, &[5, 2, 1]), client(90, 10, &[5, 2])]);
+        let highest = Highest { v: 1, value: 0 };
+        outcome.at_last[0].topics.push(("c".to_owned(), 2, highest));
+        assert_eq!(lost(&[outcome], Some(&[("a", 5), ("b", 2), ("c", 1)])), 1, "by one of them");
     }
 
     #[test]

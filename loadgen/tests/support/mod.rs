@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use fault::Fault;
 pub use server::start;
+#[allow(unused_imports)] // by tests without TLS
 pub use tls::in_front_of;
 
 /// Connections of every load.
