@@ -60,7 +60,8 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let unconfirmed =
         restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();
     let epoch = sequencer.epoch().to_string();
-    let shared = Shared::new(epoch, admin_address, connections_max, limits.connections_per_ip);
+    let mut shared = Shared::new(epoch, admin_address, connections_max, limits.connections_per_ip);
+    shared.admin_tls = config.server.admin_tls;
     let shared = Arc::new(shared);
 
     let certificates = match &config.server.tls {
@@ -70,6 +71,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let tls = config.server.tls.as_ref().zip(certificates.as_ref());
     let tls =
         tls.map(|(tls, certificates)| tls::server(tls, certificates)).transpose().map_err(Error::Tls)?;
+    let admin_tls = tls.clone().filter(|_| config.server.admin_tls);
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
     let shards = pump::start(&config, broadcast, &shared, ends, slots, start, tls)?;
@@ -88,6 +90,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         state,
         unconfirmed,
         admin,
+        admin_tls,
         data,
         tls,
         certificates,

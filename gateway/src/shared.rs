@@ -15,6 +15,8 @@ pub struct Shared {
     pub epoch: String,
     /// Where the page lives, for the redirect from the data listener.
     pub admin: Option<SocketAddr>,
+    /// And whether it speaks TLS.
+    pub admin_tls: bool,
     pub connections_max: usize,
     pub connections_per_ip: usize,
     draining: AtomicBool,
@@ -42,6 +44,7 @@ impl Shared {
         Self {
             epoch,
             admin,
+            admin_tls: false,
             connections_max,
             connections_per_ip,
             draining: AtomicBool::new(false),

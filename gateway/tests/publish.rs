@@ -13,6 +13,7 @@ use gateway::{
         admin::{Admin, Watched},
         health::Health,
         listener::Listener,
+        page::Page,
         sequencer::{Sequencer, new_epoch},
     },
     inbox::{Inbox, Message},
@@ -59,11 +60,11 @@ impl Gateway {
             state: Arc::default(),
             certificates: None,
         };
-        let admin = Admin::new(watched, data, &limits, Vec::new());
+        let admin = Admin::new(watched, Page::new("ws", data), &limits, Vec::new());
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(Listener::new(listener, &limits).unwrap().serve(admin.clone()));
+        tokio::spawn(Listener::new(listener, &limits, None).unwrap().serve(admin.clone()));
         Self { address, inbox, shared, admin }
     }
 

@@ -254,6 +254,38 @@ fn wait_until(holds: impl Fn() -> bool) {
 }
 
 #[test]
+fn the_admin_listener_may_speak_tls_too() {
+    let files = Files::new("localhost");
+    let gateway = Gateway::start(&format!("{}\nadmin_tls = true", files.server()), "");
+    let config = client(&[&files], rustls::ALL_VERSIONS);
+    let ask = |request: &str| {
+        let mut stream = connect(&gateway.admin, &config, "localhost");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // Who says `Connection: close` is not owed a close_notify.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let body = r#"{"topic":"a","data":1}"#;
+    let publish = format!(
+        "POST /publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(ask(&publish).ends_with(r#"{"accepted":1}"#));
+    let page = ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let port = gateway.tls.rsplit_once(':').unwrap().1;
+    assert!(page.contains("SCHEME = 'wss'") && page.contains(&format!("PORT = '{port}'")));
+    let mut plain = dial(&gateway.admin);
+    plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut heard = Vec::new();
+    let _ = plain.read_to_end(&mut heard);
+    assert!(heard.first() == Some(&21), "an alert, not {heard:x?}");
+    let redirect = http(&gateway.data, "GET", "/", "", "");
+    assert!(redirect.head.contains(&format!("location: https://{}/", gateway.admin)), "{}", redirect.head);
+}
+
+#[test]
 fn what_is_not_tls_gets_an_answer_by_name() {
     let files = Files::new("localhost");
     let gateway = Gateway::start(&files.server(), "[limits]\nhandshake = \"300ms\"\n");
@@ -288,6 +320,7 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
     let (files, other) = (Files::new("localhost"), Files::new("localhost"));
     let (cert, key) = (files.cert.display(), other.key.display());
     for (config, told) in [
+        ("[server]\nadmin_tls = true\n".to_owned(), "admin_tls needs tls"),
         (
             "[server]\ntls = \"127.0.0.1:0\"\n".to_owned(),
             "gateway.toml:2: [server] tls = \"127.0.0.1:0\" needs tls_cert",

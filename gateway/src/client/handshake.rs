@@ -35,6 +35,7 @@ pub struct Situation<'a> {
     pub refused: Option<Refused>,
     pub draining: bool,
     pub admin: Option<SocketAddr>,
+    pub admin_tls: bool,
     /// `[limits] patterns`.
     pub patterns_max: usize,
     pub compression: &'a Compression,
@@ -57,7 +58,9 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         "/healthz" if situation.draining => refuse(503, "draining"),
         "/healthz" => plain(200, "text/plain", b"ok\n"),
         "/" => match situation.admin {
-            Some(admin) if situation.peer.is_loopback() => redirect(admin, situation.peer),
+            Some(admin) if situation.peer.is_loopback() => {
+                redirect(admin, situation.peer, if situation.admin_tls { "https" } else { "http" })
+            }
             _ => refuse(404, "no such path here; subscribers connect to /ws"),
         },
         _ => subscriber(request, query, situation),
@@ -126,12 +129,12 @@ fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
 }
 
 /// For a loopback peer. A listener on all addresses is reached at the peer's own.
-fn redirect(mut admin: SocketAddr, peer: IpAddr) -> Answer {
+fn redirect(mut admin: SocketAddr, peer: IpAddr, scheme: &str) -> Answer {
     if admin.ip().is_unspecified() {
         admin.set_ip(peer);
     }
     let head = format!(
-        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {scheme}://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
     Answer::Plain(head.into_bytes())
 }

@@ -72,6 +72,7 @@ fn server(mut section: Section, machine: &Machine) -> (Server, tls::Keys) {
         cert: section.text("tls_cert", ""),
         key: section.text("tls_key", ""),
         client_ca: section.text("tls_client_ca", ""),
+        admin: section.flag("admin_tls", false),
     };
     section.unavailable("refuse", "http");
     let shards = section.int("shards", machine.cpus.len() as u64, 1..=1024).value as usize;
@@ -111,7 +112,8 @@ fn server(mut section: Section, machine: &Machine) -> (Server, tls::Keys) {
         }
     };
     section.finish();
-    (Server { data: data_address, admin: admin.value, tls: None, shards, cpus, drain }, keys)
+    let admin_tls = keys.admin.value;
+    (Server { data: data_address, admin: admin.value, tls: None, admin_tls, shards, cpus, drain }, keys)
 }
 
 /// Also `frame_bytes_max` as it was named, which `[limits]` is compared with.

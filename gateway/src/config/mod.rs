@@ -63,6 +63,8 @@ pub struct Server {
     /// `None`: no admin listener.
     pub admin: Option<SocketAddr>,
     pub tls: Option<Tls>,
+    /// The admin listener speaks TLS too, with the same certificates.
+    pub admin_tls: bool,
     pub shards: usize,
     /// CPUs to pin shards to, round robin. Never empty.
     pub cpus: Vec<usize>,

@@ -46,6 +46,7 @@ fn server(text: &mut Text, server: &Server) {
         text.quoted("tls", tls.address);
         text.quoted("tls_cert", tls.certificates[0].cert.display());
         text.quoted("tls_key", tls.certificates[0].key.display());
+        text.plain("admin_tls", server.admin_tls);
         text.quoted("tls_client_ca", tls.client_ca.as_deref().unwrap_or(Path::new("")).display());
     }
     text.plain("shards", server.shards);

@@ -30,11 +30,16 @@ pub(super) struct Keys {
     pub cert: Named<String>,
     pub key: Named<String>,
     pub client_ca: Named<String>,
+    pub admin: Named<bool>,
 }
 
 /// Paths are relative to `dir`. Whatever is named is read once, so that a mistake is told before the start.
 pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
-    let Keys { address, cert, key, client_ca } = keys;
+    let Keys { address, cert, key, client_ca, admin } = keys;
+    if let (Some(line), true, None) = (admin.line, admin.value, address.value) {
+        reader
+            .problem(line, "[server] admin_tls needs tls, whose certificates it shows; name both".to_owned());
+    }
     let file = |path: &str| dir.join(path);
     let mut certificates = Vec::new();
     if !cert.value.is_empty() || !key.value.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -82,6 +81,8 @@ pub struct Counters {
     /// Connections and publishes that waited for another one to end.
     pub connections_waited: AtomicU64,
     pub publishes_waited: AtomicU64,
+    /// Handshakes of TLS that came to nothing.
+    pub tls_failed: AtomicU64,
     /// Connections closed since no whole request head came within `[limits] admin_idle`.
     pub connections_idle: AtomicU64,
     /// Publishes refused with 408.
@@ -90,7 +91,7 @@ pub struct Counters {
 
 impl Admin {
     /// `data`: where subscribers connect.
-    pub fn new(watched: Watched, data: SocketAddr, limits: &Limits, freshness: Vec<Freshness>) -> Arc<Self> {
+    pub fn new(watched: Watched, page: Page, limits: &Limits, freshness: Vec<Freshness>) -> Arc<Self> {
         Arc::new(Self {
             scraper: Scraper::new(watched.sequencer.inboxes().len()),
             watched,
@@ -100,7 +101,7 @@ impl Admin {
             publish_bytes: limits.publish_bytes,
             publishes: Semaphore::new(limits.admin_publishes),
             body: limits.admin_body,
-            page: Page::new(data),
+            page,
         })
     }
 

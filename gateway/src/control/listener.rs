@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use hyper::server::conn::http1;
@@ -12,11 +13,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::admin::{Admin, Counters};
 use crate::config::Limits;
@@ -25,13 +28,20 @@ use crate::config::Limits;
 pub struct Listener {
     inner: TcpListener,
     http: http1::Builder,
+    tls: Option<Arc<ServerConfig>>,
+    /// For a handshake of TLS.
+    idle: Duration,
     /// `[limits] admin_connections`; more wait in the kernel.
     room: Arc<Semaphore>,
 }
 
 impl Listener {
     /// To be called on the runtime that serves it.
-    pub fn new(listener: std::net::TcpListener, limits: &Limits) -> io::Result<Self> {
+    pub fn new(
+        listener: std::net::TcpListener,
+        limits: &Limits,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         // Inherited by each connection: whoever does not read its answer is reset, and the answers to
         // requests that came together do not wait for each other's acknowledgement.
@@ -41,7 +51,8 @@ impl Listener {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.admin_idle);
         let room = Arc::new(Semaphore::new(limits.admin_connections));
-        Ok(Self { inner: TcpListener::from_std(listener)?, http, room })
+        let inner = TcpListener::from_std(listener)?;
+        Ok(Self { inner, http, tls, idle: limits.admin_idle, room })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,11 +64,27 @@ impl Listener {
         loop {
             let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
             let permit = self.enter(&admin.counters).await;
-            let connection = self.http.serve_connection(TokioIo::new(stream), service.clone());
-            let counters = admin.counters.clone();
+            let (http, service, counters) = (self.http.clone(), service.clone(), admin.counters.clone());
+            let (tls, idle) = (self.tls.clone(), self.idle);
             tokio::spawn(async move {
                 let _permit = permit;
-                if connection.await.is_err_and(|error| error.is_timeout()) {
+                let served = match tls {
+                    None => http.serve_connection(TokioIo::new(stream), service).await,
+                    Some(tls) => {
+                        match tokio::time::timeout(idle, TlsAcceptor::from(tls).accept(stream)).await {
+                            Ok(Ok(stream)) => http.serve_connection(TokioIo::new(stream), service).await,
+                            Ok(Err(_)) => {
+                                counters.tls_failed.fetch_add(1, Ordering::Relaxed);
+                                return;
+                            }
+                            Err(_) => {
+                                counters.connections_idle.fetch_add(1, Ordering::Relaxed);
+                                return;
+                            }
+                        }
+                    }
+                };
+                if served.is_err_and(|error| error.is_timeout()) {
                     counters.connections_idle.fetch_add(1, Ordering::Relaxed);
                 }
             });

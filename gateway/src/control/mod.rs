@@ -9,7 +9,7 @@ pub mod item;
 mod line;
 pub mod listener;
 pub mod metrics;
-mod page;
+pub mod page;
 mod process;
 pub mod publish;
 pub mod seq;
@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -44,6 +45,7 @@ use crate::{
 use admin::{Admin, Watched};
 use health::Health;
 use listener::Listener;
+use page::Page;
 use sequencer::{DUE_EARLY, Sequencer};
 use source::SourceCounters;
 
@@ -83,6 +85,8 @@ pub struct Parts {
     pub unconfirmed: Vec<Arc<str>>,
     /// From [`bind_admin`].
     pub admin: Option<TcpListener>,
+    /// How it speaks TLS, where it does.
+    pub admin_tls: Option<Arc<ServerConfig>>,
     /// Where subscribers connect.
     pub data: SocketAddr,
     /// The same with TLS, and what it shows.
@@ -110,8 +114,8 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, sequencer, shared, state, unconfirmed, admin, data, tls, certificates, mut ended } =
-        parts;
+    let Parts { config, sequencer, shared, state, unconfirmed, data, tls, certificates, .. } = parts;
+    let Parts { admin, admin_tls, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
@@ -126,9 +130,15 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         state: state.clone(),
         certificates: certificates.clone(),
     };
-    let routes = Admin::new(watched, data, limits, config.freshness.clone());
+    // A page that came encrypted may open no other connections.
+    let page = match tls.filter(|_| admin_tls.is_some()) {
+        Some(tls) => Page::new("wss", tls),
+        None => Page::new("ws", data),
+    };
+    let routes = Admin::new(watched, page, limits, config.freshness.clone());
     routes.listening.store(true, Ordering::Relaxed);
-    let admin = admin.map(|bound| Listener::new(bound, limits)).transpose().map_err(Error::Start)?;
+    let admin =
+        admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
     let shown = match &admin {
         Some(listener) => listener.local_addr().map_err(Error::Start)?.to_string(),
         None => "off".to_owned(),

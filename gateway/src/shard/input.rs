@@ -190,6 +190,7 @@ impl Shard {
             refused,
             draining: self.shared.draining(),
             admin: self.shared.admin,
+            admin_tls: self.shared.admin_tls,
             patterns_max: self.limits.patterns,
             compression: &self.compression,
             echo: self.application == Application::Echo,

@@ -3,6 +3,7 @@
 const test = require('node:test');
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const { readFileSync } = require('node:fs');
 const WebSocket = require('ws');
 const { Gateway } = require('./gateway.cjs');
 
@@ -26,12 +27,35 @@ async function connect(url, protocols, options) {
     }
   };
   socket.op = (op) => socket.send(JSON.stringify(op));
+  // An error that comes instead is thrown.
   await once(socket, 'open');
   return socket;
 }
 
 const holds = (topic, value) => (frame) =>
   frame.updates?.some((update) => update.topic === topic && JSON.stringify(update.data) === JSON.stringify(value));
+
+test('wss', LIMIT, async (t) => {
+  const gateway = await Gateway.start(CONFIG, { tls: true });
+  t.after(() => gateway.kill());
+  const ca = readFileSync(gateway.cert);
+  const [, port] = gateway.tls.split(':');
+  for (const perMessageDeflate of [false, true]) {
+    const socket = await connect(`wss://localhost:${port}/ws?topics=a`, 'fanwire.json.v1', { ca, perMessageDeflate });
+    const { epoch } = await socket.next();
+    const { version } = await socket.next();
+    socket.op({ op: 'ping', id: 1 });
+    assert.equal((await socket.until((frame) => frame.op === 'pong')).id, 1);
+    socket.close(1000);
+    const [code] = await once(socket, 'close');
+    assert.equal(code, 1000);
+    const again = await connect(`wss://localhost:${port}/ws?topics=a&since=${epoch}:${version}`, [], { ca, perMessageDeflate });
+    await again.next();
+    assert.equal((await again.next()).op, 'batch');
+    again.terminate();
+  }
+  await assert.rejects(connect(`wss://localhost:${port}/ws`, []), /self-signed certificate/);
+});
 
 test('ws', LIMIT, async (t) => {
   const gateway = await Gateway.start(CONFIG);

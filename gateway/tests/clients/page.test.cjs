@@ -22,6 +22,29 @@ mode = "keyed"
 const SCREENSHOT = join(__dirname, '../../../target/page.png');
 const WAIT = { timeout: 20_000 };
 
+test('the live page over TLS', { timeout: 60_000 }, async (t) => {
+  const gateway = await Gateway.start(CONFIG, { tls: true });
+  t.after(() => gateway.kill());
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--ignore-certificate-errors'] });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  await page.goto(`https://${gateway.admin}/`);
+  const values = () => page.$$eval('[data-topic]', (rows) => rows.map((row) => row.innerText).join());
+  await page.waitForFunction(() => document.querySelectorAll('[data-topic]').length >= 44, null, WAIT);
+  const before = await values();
+  await page.waitForFunction(
+    (old) => [...document.querySelectorAll('[data-topic]')].map((row) => row.innerText).join() !== old, before, WAIT);
+  const metrics = await page.evaluate(async () => (await fetch('/metrics')).text()).catch(() => null);
+  // The page's own policy lets it fetch nothing; so ask beside it.
+  assert.equal(metrics, null);
+  const beside = await (await browser.newContext({ ignoreHTTPSErrors: true })).request.get(`https://${gateway.admin}/metrics`);
+  const text = await beside.text();
+  const counted = (name) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)[1]);
+  assert.equal(counted('fanwire_tls_sessions'), 1);
+  assert.ok(counted('fanwire_compressed_frames_total\\{result="smaller"\\}') > 0, text);
+});
+
 test('the live page', { timeout: 120_000 }, async (t) => {
   let gateway = await Gateway.start(CONFIG);
   t.after(() => gateway.kill());

@@ -258,6 +258,11 @@ impl Snapshot {
         let help =
             "Connections of the admin listener closed, since they asked nothing for [limits] admin_idle";
         counter("fanwire_admin_connections_idle", help, &c.connections_idle)?;
+        counter(
+            "fanwire_admin_tls_failed",
+            "TLS handshakes of the admin listener that failed",
+            &c.tls_failed,
+        )?;
         let help = "Publishes that waited, since there were [limits] admin_publishes";
         counter("fanwire_admin_publishes_waited", help, &c.publishes_waited)?;
         let help = "Publishes refused, since their body took longer than [limits] admin_body";

@@ -15,15 +15,16 @@ impl Page {
     pub const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                               img-src data:; connect-src ws: wss:; base-uri 'none'; form-action 'none'";
 
-    /// `data`: where subscribers connect.
-    pub fn new(data: SocketAddr) -> Self {
+    /// `data`: where subscribers connect, by `ws` or `wss`.
+    pub fn new(scheme: &str, data: SocketAddr) -> Self {
         // Behind these addresses the page's own host name leads there too.
         let host = match data.ip() {
             ip if ip.is_unspecified() || ip.is_loopback() => String::new(),
             std::net::IpAddr::V4(ip) => ip.to_string(),
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        Self(HTML.replace("{{host}}", &host).replace("{{port}}", &data.port().to_string()).into())
+        let html = HTML.replace("{{scheme}}", scheme).replace("{{host}}", &host);
+        Self(html.replace("{{port}}", &data.port().to_string()).into())
     }
 
     pub fn html(&self) -> Bytes {
