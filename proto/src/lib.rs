@@ -55,6 +55,7 @@ mod head;
 #[allow(unsafe_code)]
 pub mod mask;
 mod message;
+pub mod msgpack;
 mod reassembly;
 mod request;
 mod response;
