@@ -9,9 +9,6 @@ use serde_json::value::RawValue;
 
 use crate::topic::Pattern;
 
-/// The subprotocol spoken, also where a client names none.
-pub const SUBPROTOCOL: &str = "fanwire.json.v1";
-
 /// `error.code` of a request that is refused.
 pub const BAD_REQUEST: u16 = 4000;
 

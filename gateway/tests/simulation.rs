@@ -55,7 +55,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (drained, 20),
             (stalled, 200),
             (tally.gaps, 100),
-            (tally.lapsed, 1),
+            (tally.lapsed, 20),
             (tally.skipped, 100),
             (tally.repeats, 100),
             (tally.key_tombstones_dropped, 100),

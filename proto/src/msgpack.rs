@@ -32,7 +32,7 @@ pub enum Error {
     /// Not JSON (RFC 8259).
     #[error("not JSON")]
     NotJson,
-    /// More than 128 arrays and objects within each other.
+    /// MessagePack with more than 128 arrays and maps within each other.
     #[error("more than {DEPTH_MAX} arrays and maps within each other")]
     TooDeep,
     /// Not MessagePack, or not all of it.
@@ -43,13 +43,91 @@ pub enum Error {
     NotSayable(&'static str),
 }
 
-/// Appends what `json` says as MessagePack. Checks no more than it needs: what a JSON parser has accepted
-/// passes.
+/// Appends what `json` says as MessagePack. Whatever a JSON parser accepts passes, however deep it is; half of a
+/// surrogate pair becomes U+FFFD.
 pub fn from_json(json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut counts = counts(json)?.into_iter();
     let mut text = Text { text: json, at: 0 };
-    text.value(out, 0)?;
-    text.space();
-    if text.at == json.len() { Ok(()) } else { Err(Error::NotJson) }
+    // What ends the arrays and objects that are open.
+    let mut open = Vec::new();
+    loop {
+        match text.peek()? {
+            start @ (b'{' | b'[') => {
+                text.at += 1;
+                let (count, is_map) = (counts.next().ok_or(Error::NotJson)?, start == b'{');
+                if is_map {
+                    push(encode::write_map_len(out, count));
+                } else {
+                    push(encode::write_array_len(out, count));
+                }
+                open.push(if is_map { b'}' } else { b']' });
+                if count > 0 {
+                    if is_map {
+                        text.key(out)?;
+                    }
+                    continue;
+                }
+            }
+            b'"' => text.string(out)?,
+            b't' => text.literal(out, b"true", 0xc3)?,
+            b'f' => text.literal(out, b"false", 0xc2)?,
+            b'n' => text.literal(out, b"null", 0xc0)?,
+            _ => text.number(out)?,
+        }
+        // A value has ended, and with it what ends here.
+        loop {
+            let Some(end) = open.last().copied() else {
+                text.space();
+                return if text.at == json.len() { Ok(()) } else { Err(Error::NotJson) };
+            };
+            match text.peek()? {
+                b',' => {
+                    text.at += 1;
+                    if end == b'}' {
+                        text.key(out)?;
+                    }
+                    break;
+                }
+                byte if byte == end => {
+                    text.at += 1;
+                    open.pop();
+                }
+                _ => return Err(Error::NotJson),
+            }
+        }
+    }
+}
+
+/// Of each array and object, in the order in which they begin, how many values or members it has.
+fn counts(json: &[u8]) -> Result<Vec<u32>, Error> {
+    let (mut counts, mut open, mut in_text) = (Vec::new(), Vec::new(), false);
+    let mut bytes = json.iter().enumerate();
+    // Whether the innermost has been empty so far.
+    let mut is_empty = true;
+    while let Some((_, byte)) = bytes.next() {
+        match byte {
+            b'"' => {
+                in_text = !in_text;
+                is_empty = false;
+            }
+            b'\\' if in_text => drop(bytes.next()),
+            _ if in_text => {}
+            b'{' | b'[' => {
+                open.push(counts.len());
+                counts.push(0);
+                is_empty = true;
+            }
+            b',' => counts[*open.last().ok_or(Error::NotJson)?] += 1,
+            b'}' | b']' => {
+                counts[open.pop().ok_or(Error::NotJson)?] += u32::from(!is_empty);
+                // It is a value of what it stands in.
+                is_empty = false;
+            }
+            b' ' | b'\n' | b'\r' | b'\t' => {}
+            _ => is_empty = false,
+        }
+    }
+    Ok(counts)
 }
 
 struct Text<'a> {
@@ -57,7 +135,7 @@ struct Text<'a> {
     at: usize,
 }
 
-impl<'a> Text<'a> {
+impl Text<'_> {
     fn space(&mut self) {
         while matches!(self.text.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
@@ -77,19 +155,13 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Error> {
-        if depth > DEPTH_MAX {
-            return Err(Error::TooDeep);
+    fn key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.peek()? != b'"' {
+            return Err(Error::NotJson);
         }
-        match self.peek()? {
-            b'{' => self.members(out, depth, b'}', 0x80, Marker::Map16, Marker::Map32),
-            b'[' => self.members(out, depth, b']', 0x90, Marker::Array16, Marker::Array32),
-            b'"' => self.string(out),
-            b't' => self.literal(out, b"true", 0xc3),
-            b'f' => self.literal(out, b"false", 0xc2),
-            b'n' => self.literal(out, b"null", 0xc0),
-            _ => self.number(out),
-        }
+        self.string(out)?;
+        self.space();
+        self.skip(b":")
     }
 
     fn literal(&mut self, out: &mut Vec<u8>, token: &[u8], packed: u8) -> Result<(), Error> {
@@ -97,72 +169,26 @@ impl<'a> Text<'a> {
         self.skip(token)
     }
 
-    /// An object's or an array's. How many there are stands before them, in one byte where that does.
-    fn members(
-        &mut self,
-        out: &mut Vec<u8>,
-        depth: usize,
-        end: u8,
-        few: u8,
-        more: Marker,
-        many: Marker,
-    ) -> Result<(), Error> {
-        self.at += 1;
-        let head = out.len();
-        out.push(few);
-        let mut count: u32 = 0;
-        while self.peek()? != end {
-            if count > 0 {
-                self.skip(b",")?;
-            }
-            if end == b'}' {
-                if self.peek()? != b'"' {
-                    return Err(Error::NotJson);
-                }
-                self.string(out)?;
-                self.space();
-                self.skip(b":")?;
-            }
-            self.value(out, depth + 1)?;
-            count += 1;
-        }
-        self.at += 1;
-        match (u8::try_from(count), u16::try_from(count)) {
-            (Ok(count @ 0..16), _) => out[head] = few | count,
-            (_, Ok(count)) => {
-                out[head] = more.to_u8();
-                out.splice(head + 1..head + 1, count.to_be_bytes());
-            }
-            _ => {
-                out[head] = many.to_u8();
-                out.splice(head + 1..head + 1, count.to_be_bytes());
-            }
-        }
-        Ok(())
-    }
-
     fn string(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.at += 1;
         let start = self.at;
-        let mut escaped = false;
+        let mut is_escaped = false;
         loop {
-            self.at += 1;
             match self.text.get(self.at) {
                 None => return Err(Error::NotJson),
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    escaped = true;
-                    self.at += 1;
+                    is_escaped = true;
+                    self.at += 2;
                 }
-                Some(_) => {}
+                Some(_) => self.at += 1,
             }
         }
+        let text = std::str::from_utf8(&self.text[start..self.at]).map_err(|_| Error::NotJson)?;
         self.at += 1;
-        let token = &self.text[start..self.at];
-        if escaped {
-            let text: String = serde_json::from_slice(token).map_err(|_| Error::NotJson)?;
-            push(encode::write_str(out, &text));
+        if is_escaped {
+            push(encode::write_str(out, &unescaped(text).ok_or(Error::NotJson)?));
         } else {
-            let text = std::str::from_utf8(&token[1..token.len() - 1]).map_err(|_| Error::NotJson)?;
             push(encode::write_str(out, text));
         }
         Ok(())
@@ -170,18 +196,17 @@ impl<'a> Text<'a> {
 
     fn number(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let rest = &self.text[self.at..];
-        let of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-        let len = rest.iter().take_while(|byte| of_number(byte)).count();
+        let of_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let len = rest.iter().take_while(of_number).count();
         let token = std::str::from_utf8(&rest[..len]).unwrap_or_default();
         self.at += len;
-        let digits = token.strip_prefix('-').unwrap_or(token);
-        let is_plain = digits.starts_with(|first| matches!(first, '1'..='9')) || token == "0";
-        if let (true, Ok(number)) = (is_plain, token.parse::<u64>()) {
-            push(encode::write_uint(out, number));
-        } else if let (true, Ok(number)) = (is_plain, token.parse::<i64>()) {
-            push(encode::write_sint(out, number));
-        } else if !is_number(token) {
+        if !is_number(token) {
             return Err(Error::NotJson);
+        }
+        if let Ok(number) = token.parse::<u64>() {
+            push(encode::write_uint(out, number));
+        } else if let (Ok(number), true) = (token.parse::<i64>(), token != "-0") {
+            push(encode::write_sint(out, number));
         } else if let Some(number) = token.parse::<f64>().ok().filter(|number| prints_as(*number, token)) {
             push(encode::write_f64(out, number));
         } else {
@@ -192,14 +217,67 @@ impl<'a> Text<'a> {
     }
 }
 
+/// RFC 8259, 7.
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let mut chars = escape.chars();
+        out.push(match chars.next()? {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
+                let high = hex(chars.as_str())?;
+                chars = chars.as_str()[4..].chars();
+                let low = chars.as_str().strip_prefix("\\u").and_then(hex);
+                match (high, low) {
+                    (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
+                        chars = chars.as_str()[6..].chars();
+                        char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))?
+                    }
+                    _ => char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER),
+                }
+            }
+            other @ ('"' | '\\' | '/') => other,
+            _ => return None,
+        });
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+fn hex(text: &str) -> Option<u32> {
+    let digits = text.get(..4)?;
+    let all = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| all)
+}
+
+/// RFC 8259, 6.
+fn is_number(token: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = token.strip_prefix('-').unwrap_or(token);
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(digits)
+}
+
 /// Writing into a Vec cannot fail.
 fn push<T, E: std::fmt::Debug>(written: Result<T, E>) {
     drop(written.expect("writing into a Vec cannot fail"));
-}
-
-fn is_number(token: &str) -> bool {
-    token.starts_with(|first: char| first == '-' || first.is_ascii_digit())
-        && serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok()
 }
 
 fn prints_as(number: f64, token: &str) -> bool {
@@ -400,6 +478,8 @@ mod tests {
             ("-0.0", &[0xcb, 0x80]),
             ("0.1000", &[0xc7, 6, 1]),
             ("123456789012345678901234567890.5", &[0xc7, 32, 1]),
+            ("1e999", &[0xc7, 5, 1]),
+            ("1E+0000000000000000000000000001", &[0xc7, 31, 1]),
         ] {
             let packed = packed(json);
             assert!(packed.starts_with(head), "{json}: {packed:x?}");
@@ -425,6 +505,8 @@ mod tests {
         assert_eq!(back(&packed(" { \"a\" : [ 1 , 2 ] } \n")).as_deref(), Ok(r#"{"a":[1,2]}"#));
         // Escapes are read and written again where they are needed.
         assert_eq!(back(&packed(r#""\u00e9\n\"\\\/""#)).as_deref(), Ok("\"é\\n\\\"\\\\/\""));
+        let halves = r#"["\ud83d\ude00","\ud83d","\ude00x","\ud83d\u0041"]"#;
+        assert_eq!(back(&packed(halves)).as_deref(), Ok("[\"😀\",\"\u{fffd}\",\"\u{fffd}x\",\"\u{fffd}A\"]"));
     }
 
     #[test]
@@ -447,8 +529,8 @@ mod tests {
         ] {
             assert_eq!(from_json(json.as_bytes(), &mut Vec::new()), Err(Error::NotJson), "{json}");
         }
-        let deep = [&b"["[..]; 200].concat();
-        assert_eq!(from_json(&deep, &mut Vec::new()), Err(Error::TooDeep));
+        let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(packed(&deep).len(), 200_001);
         assert_eq!(back(&[0x91; 200]), Err(Error::TooDeep));
         for (packed, error) in [
             (&[][..], Error::NotMsgpack),

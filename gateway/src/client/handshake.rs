@@ -6,9 +6,9 @@ use proto::{Refusal, Request, handshake};
 
 use crate::{
     config::Compression,
-    protocol::{self, SUBPROTOCOL, Subscribe},
+    protocol::{self, Subscribe},
     shared::Refused,
-    wire::Wire,
+    wire::{Encoding, Wire},
 };
 
 /// Seconds a client over a limit is asked to wait.
@@ -91,12 +91,13 @@ fn upgrade(
     match request.upgrade() {
         Err(refusal) => Answer::Refuse(refusal),
         Ok(upgrade) => {
-            let known = subprotocol && upgrade.protocols().any(|offered| offered == SUBPROTOCOL);
+            let chosen = upgrade.protocols().find_map(Encoding::of).filter(|_| subprotocol);
             let mut head = Vec::with_capacity(192);
             let wanted = wants_compression(request, compression);
             let deflate = wanted.then(|| upgrade.deflate(compression.window_bits)).flatten();
-            handshake::accept(&mut head, upgrade.key(), known.then_some(SUBPROTOCOL), deflate.as_ref());
-            let wire = Wire { window_bits: deflate.map(|agreed| agreed.server_window_bits) };
+            handshake::accept(&mut head, upgrade.key(), chosen.map(Encoding::subprotocol), deflate.as_ref());
+            let window_bits = deflate.map(|agreed| agreed.server_window_bits);
+            let wire = Wire { encoding: chosen.unwrap_or_default(), window_bits };
             Answer::Upgrade { head, wire, subscribe }
         }
     }

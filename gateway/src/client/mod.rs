@@ -158,6 +158,12 @@ impl Client {
         self.waiting().queue.push_back(bytes.into());
     }
 
+    /// A text frame with a message of the gateway, in the client's encoding.
+    pub fn queue_message(&mut self, text: impl Into<Bytes>) {
+        let frame = self.wire.encoding.frame(text.into());
+        self.queue(frame);
+    }
+
     /// Answers a ping (RFC 6455, 5.5.3). Over the bound only the newest is answered.
     pub fn queue_pong(&mut self, payload: &[u8]) {
         let pongs = &mut self.waiting().pongs;

@@ -68,7 +68,7 @@ impl Fanout {
         let class = self.classes.get(id);
         let (key, number, seen) = (class.key.clone(), class.number, class.seen);
         let from = (class.scanned >= self.floor).then_some(class.sent);
-        let lapsed = from.is_some_and(|from| self.lapse(id, from).is_some());
+        let lapsed = self.lapse(id, class.sent).is_some();
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
         let readers = Readers { class: number, wire: key.wire };
         let (frame, oldest_us) = self.build(readers, None, &key.patterns, from, true, now);
@@ -106,18 +106,22 @@ impl Fanout {
     pub fn catch_up(&mut self, id: ClassId, pos: u64, now: Now) -> Frame {
         let class = self.classes.get(id);
         let key = class.key.clone();
+        let from = self.batch_from(id, pos);
+        self.shared(id, None, &key.patterns, from, true, now)
+    }
+
+    /// Where the batch begins that takes a member on from `pos`; `None`: it needs a snapshot.
+    pub(super) fn batch_from(&self, id: ClassId, pos: u64) -> Option<u64> {
+        let class = self.classes.get(id);
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        let from = (pos != NOWHERE && (looked >= self.floor || planted(Bug::FloorIgnored))).then_some(pos);
-        self.shared(id, None, &key.patterns, from, true, now)
+        (pos != NOWHERE && (looked >= self.floor || planted(Bug::FloorIgnored))).then_some(pos)
     }
 
     /// Whether a member at `pos` is owed anything but an empty batch.
     pub fn owes(&self, id: ClassId, pos: u64) -> bool {
         let class = self.classes.get(id);
-        let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        pos == NOWHERE
-            || looked < self.floor
+        self.batch_from(id, pos).is_none()
             || class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos)
     }
 

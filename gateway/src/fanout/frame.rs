@@ -10,12 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
+use proto::{
+    encode::{HEADER_BYTES_MAX, Opcode, header},
+    msgpack,
+};
 
 use super::compress::Compress;
 use crate::{
     planted::{Bug, planted},
-    wire::Wire,
+    wire::{Encoding, Wire},
 };
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
@@ -107,11 +110,11 @@ impl Encoder<'_> {
         let room = self.frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
         let total: usize = pieces.iter().map(|piece| piece.bytes() + 1).sum();
         let parts_about = total / room.max(1) + 1;
-        let as_it_is = self.wire.window_bits.is_none();
+        let as_it_is = self.wire == Wire::default();
         let bytes_about = total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX);
         let mut out = Vec::with_capacity(if as_it_is { bytes_about } else { bytes_about / 3 });
         let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-        let mut payload = Vec::new();
+        let (mut payload, mut packed) = (Vec::new(), Vec::new());
         let (mut parts, mut first) = (0, 0);
         loop {
             let (end, len) = part(&pieces[first..], room);
@@ -126,7 +129,12 @@ impl Encoder<'_> {
             } else {
                 payload.clear();
                 texts.write(&mut payload);
-                self.compress.frame(&mut out, Opcode::Text, &payload, self.wire);
+                if self.wire.encoding == Encoding::Msgpack {
+                    packed.clear();
+                    msgpack::from_json(&payload, &mut packed).expect("updates were checked to be JSON");
+                    std::mem::swap(&mut packed, &mut payload);
+                }
+                self.compress.frame(&mut out, self.wire.encoding.opcode(), &payload, self.wire);
             }
             parts += 1;
             first = end;

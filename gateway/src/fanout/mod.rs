@@ -222,9 +222,11 @@ impl Fanout {
 
     /// What a member of a class at `position` has to be closed for.
     pub fn lapse(&self, id: ClassId, position: u64) -> Option<Lapse> {
-        if self.closing == 0 || position < self.floor || position == NOWHERE || planted(Bug::LapseIgnored) {
+        if self.closing == 0 || planted(Bug::LapseIgnored) {
             return None;
         }
+        // A snapshot lacks nothing.
+        let position = self.batch_from(id, position)?;
         let key = &self.classes.get(id).key;
         self.newer(&key.patterns, position).find_map(|topic| match &topic.memory {
             Memory::Stream(stream) => {

@@ -62,7 +62,7 @@ impl Shard {
             let is_ahead = self.is_ahead(since);
             self.at(slot).waiting().ahead = false;
             if is_ahead {
-                self.at(slot).queue(protocol::behind());
+                self.at(slot).queue_message(protocol::behind());
                 self.close(slot, 1013, "behind the position of since", Reason::Ahead, now);
             } else {
                 self.answer_subscribe(slot, ahead.id.as_deref(), &ahead.op, now);

@@ -74,7 +74,7 @@ impl Shard {
         let Some(client) = &mut self.clients[slot as usize] else { return };
         match client.phase {
             Phase::Open => {
-                client.queue(protocol::draining(reconnect_after_ms));
+                client.queue_message(protocol::draining(reconnect_after_ms));
                 self.stats.frames_out += 1;
                 self.wheel.set(slot, leave_us);
                 self.advance(slot, net, now);

@@ -12,7 +12,7 @@ use crate::{
     clock::Now,
     protocol::Subscribe,
     stats::Reason,
-    wire::Wire,
+    wire::{Encoding, Wire},
 };
 
 /// Input held for a busy client before receiving from it stops.
@@ -125,11 +125,18 @@ impl Shard {
     }
 
     fn on_text_or_binary(&mut self, slot: u32, message: Event<'_>, now: Now) {
+        let encoding = self.at(slot).wire.encoding;
         match (self.application, message) {
-            (Application::Broadcast, Event::Text(text)) => self.on_text(slot, text, now),
+            (Application::Broadcast, Event::Text(text)) if encoding == Encoding::Json => {
+                self.on_text(slot, text, now);
+            }
+            (Application::Broadcast, Event::Binary(packed)) if encoding == Encoding::Msgpack => {
+                self.on_packed(slot, packed, now);
+            }
             (Application::Broadcast, _) => {
-                let reason = "binary frames are not part of fanwire.json.v1";
-                self.close(slot, 1003, reason, Reason::UnsupportedData, now);
+                let kind = if encoding == Encoding::Json { "binary" } else { "text" };
+                let reason = format!("{kind} frames are not part of {}", encoding.subprotocol());
+                self.close(slot, 1003, &reason, Reason::UnsupportedData, now);
             }
             (Application::Echo, Event::Text(text)) => self.echo(slot, Opcode::Text, text.as_bytes()),
             (Application::Echo, Event::Binary(bytes)) => self.echo(slot, Opcode::Binary, bytes),

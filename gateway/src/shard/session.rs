@@ -3,6 +3,8 @@
 //! An op is handled only when nothing waits to be sent to its client, so its answers and the
 //! position they state are all there is between the client and its class.
 
+use proto::msgpack;
+
 use super::Shard;
 use crate::{
     client::Sub,
@@ -32,9 +34,19 @@ impl Shard {
         }
     }
 
+    pub(super) fn on_packed(&mut self, slot: u32, packed: &[u8], now: Now) {
+        let mut text = Vec::with_capacity(packed.len());
+        let said = msgpack::to_json(packed, &mut text);
+        match (said, std::str::from_utf8(&text)) {
+            (Ok(()), Ok(text)) => self.on_text(slot, text, now),
+            (Err(error), _) => self.answer_error(slot, None, &error.to_string(), now),
+            (Ok(()), Err(_)) => unreachable!("JSON is UTF-8"),
+        }
+    }
+
     fn answer(&mut self, slot: u32, frame: Vec<u8>) {
         self.stats.frames_out += 1;
-        self.at(slot).queue(frame);
+        self.at(slot).queue_message(frame);
     }
 
     fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {

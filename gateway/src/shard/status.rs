@@ -105,7 +105,8 @@ impl Shard {
         self.at(slot).told = owed.as_ref().map_or(changes, |(at, _)| *at);
         let greeted = owed.is_none() || self.at(slot).greeted;
         self.at(slot).greeted = greeted;
-        owed.map(|(_, frame)| frame)
+        let encoding = self.at(slot).wire.encoding;
+        owed.map(|(_, frame)| encoding.frame(frame))
     }
 
     /// What a client has to be told of a change, if anything.
@@ -142,6 +143,6 @@ impl Shard {
         let frames: Vec<Bytes> =
             self.statuses.left().filter_map(|status| status.frame_for(&patterns)).collect();
         self.stats.frames_out += frames.len() as u64;
-        frames.into_iter().for_each(|frame| self.at(slot).queue(frame));
+        frames.into_iter().for_each(|frame| self.at(slot).queue_message(frame));
     }
 }

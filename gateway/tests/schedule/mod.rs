@@ -14,6 +14,7 @@ use gateway::{
         seq::Seq,
         sequencer::{Body, Followed, Following, Grouping, Item},
     },
+    wire::Encoding,
 };
 use proto::encode::Opcode;
 use ring::{Sockets, sim::PeerEnd};
@@ -136,15 +137,15 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
     let keyed = |rng: &mut fastrand::Rng| {
         Mode::Keyed(Keyed { keys: KEYS - 2, key_tombstones: rng.usize(..5), table_bytes: 1 << 20 })
     };
-    let stream = |rng: &mut fastrand::Rng, behind| {
-        let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..40));
+    let stream = |rng: &mut fastrand::Rng, behind, longest| {
+        let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..longest));
         Mode::Stream(Stream { history, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind })
     };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     Policies::new(vec![
         policy("k.*", keyed(rng)),
-        policy("s.gap.*", stream(rng, Behind::Gap)),
-        policy("s.close.*", stream(rng, Behind::Close)),
+        policy("s.gap.*", stream(rng, Behind::Gap, 40)),
+        policy("s.close.*", stream(rng, Behind::Close, 8)),
     ])
 }
 
@@ -172,9 +173,10 @@ impl Simulation {
         simulation
     }
 
-    /// Half of them offer to be sent compressed frames.
+    /// Half of them offer to be sent compressed frames, some speak MessagePack.
     fn dial(&mut self) -> usize {
-        if self.rng.bool() { self.world.dial_deflating("/ws") } else { self.world.dial_to("/ws") }
+        let encoding = if self.rng.u8(..3) == 0 { Encoding::Msgpack } else { Encoding::Json };
+        self.world.dial_as("/ws", self.rng.bool(), encoding)
     }
 
     fn step(&mut self) {
@@ -449,6 +451,7 @@ impl Simulation {
             0 => (1002, &[0x81, 0x01, b'a']),
             1 => (1002, &[0x81, 0xfe, 0, 5]),
             2 => (1002, &[0xf1, 0x80, 0, 0, 0, 0]),
+            3 if self.world.peers[peer].encoding == Encoding::Msgpack => (1003, &[0x81, 0x80, 0, 0, 0, 0]),
             3 => (1003, &[0x82, 0x80, 0, 0, 0, 0]),
             4 => (1007, &[0x01, 0x81, 0, 0, 0, 0, 0xff]),
             _ => (1009, &[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]),

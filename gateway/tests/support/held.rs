@@ -92,7 +92,7 @@ impl Sub {
         assert!(self.first.is_none(), "an op was answered before the one before it was served");
         assert_eq!(class == self.class, same, "a change, and only a change, gives another class");
         self.class = class;
-        let meaning = (self.patterns.clone(), self.interval_ms, judge.deflates);
+        let meaning = (self.patterns.clone(), self.interval_ms, judge.wire);
         let first = judge.registry.0.entry(class).or_insert_with(|| meaning.clone());
         assert_eq!(*first, meaning, "class {class} is used for another combination");
     }

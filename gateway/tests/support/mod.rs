@@ -16,11 +16,13 @@ use gateway::{
     inbox::{Inbox, Message},
     shard::{Application, Shard},
     shared::Shared,
+    wire::Encoding,
 };
 use proto::{
     Event,
     deflate::{Deflater, InflateLimits, Inflater},
     encode::{Opcode, masked_close, masked_frame},
+    msgpack,
 };
 use publisher::Publisher;
 use ring::{
@@ -68,6 +70,7 @@ pub struct Peer {
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
     pub offers_deflate: bool,
+    pub encoding: Encoding,
     /// Frames that were compressed.
     pub deflated: usize,
     pub pings: usize,
@@ -273,6 +276,7 @@ impl World {
             http: Vec::new(),
             texts: Vec::new(),
             offers_deflate: false,
+            encoding: Encoding::Json,
             deflated: 0,
             pings: 0,
             pongs: Vec::new(),
@@ -286,23 +290,28 @@ impl World {
 
     /// A connection with its handshake sent.
     pub fn dial_to(&mut self, target: &str) -> usize {
-        let peer = self.dial();
-        self.handshake(peer, target, false);
-        peer
+        self.dial_as(target, false, Encoding::Json)
     }
 
     /// The same, offering to be sent compressed frames.
     pub fn dial_deflating(&mut self, target: &str) -> usize {
+        self.dial_as(target, true, Encoding::Json)
+    }
+
+    pub fn dial_as(&mut self, target: &str, deflate: bool, encoding: Encoding) -> usize {
         let peer = self.dial();
-        self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
-        self.peers[peer].offers_deflate = true;
-        self.handshake(peer, target, true);
+        if deflate {
+            self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
+        }
+        (self.peers[peer].offers_deflate, self.peers[peer].encoding) = (deflate, encoding);
+        self.handshake(peer, target, deflate);
         peer
     }
 
     pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
         let mut request = Vec::new();
-        proto::handshake::request(&mut request, "localhost", target, NONCE, &["fanwire.json.v1"], deflate);
+        let protocols = [self.peers[peer].encoding.subprotocol()];
+        proto::handshake::request(&mut request, "localhost", target, NONCE, &protocols, deflate);
         self.send_raw(peer, &request);
     }
 
@@ -335,19 +344,25 @@ impl World {
     /// A message that is to be refused.
     pub fn send_bad(&mut self, peer: usize, text: &str) {
         self.peers[peer].model.asked.push_back(Asked { id: None, op: AskedOp::Bad });
-        self.send_frame(peer, Opcode::Text, text.as_bytes());
+        // As MessagePack it is what nobody packed.
+        self.send_frame(peer, self.peers[peer].encoding.opcode(), text.as_bytes());
     }
 
     pub fn ask(&mut self, peer: usize, op: AskedOp) {
         self.ids += 1;
         let text = render(&op, self.ids);
         self.peers[peer].model.asked.push_back(Asked { id: Some(self.ids), op });
+        let (encoding, mut payload) = (self.peers[peer].encoding, text.into_bytes());
+        if encoding == Encoding::Msgpack {
+            let json = std::mem::take(&mut payload);
+            msgpack::from_json(&json, &mut payload).unwrap();
+        }
         // Who may compress does so now and then.
         let mut deflater =
             (self.peers[peer].ws.deflates() && self.ids.is_multiple_of(2)).then(|| Deflater::new(1, 15));
-        match deflater.as_mut().and_then(|deflater| deflater.deflate(text.as_bytes())) {
-            Some(deflated) => self.send_deflated(peer, Opcode::Text, deflated),
-            None => self.send_frame(peer, Opcode::Text, text.as_bytes()),
+        match deflater.as_mut().and_then(|deflater| deflater.deflate(&payload)) {
+            Some(deflated) => self.send_deflated(peer, encoding.opcode(), deflated),
+            None => self.send_frame(peer, encoding.opcode(), &payload),
         };
     }
 
@@ -420,7 +435,7 @@ impl World {
             epochs: &self.publisher.epochs,
             registry: &mut self.registry,
             fanout: &self.config.fanout,
-            deflates: peer.offers_deflate,
+            wire: (peer.offers_deflate, peer.encoding),
             now_us: self.now.mono_us,
         };
         let mut replies = Vec::new();
@@ -436,22 +451,21 @@ impl World {
             match received.event {
                 None | Some(Event::Refused { .. }) => {}
                 Some(Event::Response(_)) => peer.open = true,
-                Some(Event::Text(text)) => {
-                    if self.log {
-                        peer.texts.push(text.to_owned());
-                    }
-                    peer.model.take(text, &mut judge);
-                }
                 Some(Event::Deflated(deflated)) => {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
-                    let Event::Text(text) = self.inflater.inflate(&deflated, limits).unwrap() else {
-                        panic!("a compressed frame of something else than text");
-                    };
-                    if self.log {
-                        peer.texts.push(text.to_owned());
-                    }
                     peer.deflated += 1;
-                    peer.model.take(text, &mut judge);
+                    let text = said(&self.inflater.inflate(&deflated, limits).unwrap(), peer.encoding);
+                    if self.log {
+                        peer.texts.push(text.clone());
+                    }
+                    peer.model.take(&text, &mut judge);
+                }
+                Some(message @ (Event::Text(_) | Event::Binary(_))) => {
+                    let text = said(&message, peer.encoding);
+                    if self.log {
+                        peer.texts.push(text.clone());
+                    }
+                    peer.model.take(&text, &mut judge);
                 }
                 Some(Event::Ping(payload)) => {
                     peer.pings += 1;
@@ -471,6 +485,19 @@ impl World {
             }
         }
         replies
+    }
+}
+
+/// A message as JSON.
+fn said(message: &Event<'_>, encoding: Encoding) -> String {
+    match (message, encoding) {
+        (Event::Text(text), Encoding::Json) => (*text).to_owned(),
+        (Event::Binary(packed), Encoding::Msgpack) => {
+            let mut text = Vec::new();
+            msgpack::to_json(packed, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        }
+        other => panic!("{other:?}"),
     }
 }
 

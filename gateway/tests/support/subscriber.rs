@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use gateway::{config, topic::Pattern};
+use gateway::{config, topic::Pattern, wire::Encoding};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -61,7 +61,7 @@ pub enum AskedOp {
 
 /// Which class number stood for what, over all connections of a gateway.
 #[derive(Debug, Default)]
-pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64, bool)>);
+pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64, (bool, Encoding))>);
 
 /// What a frame is judged by.
 pub struct Judge<'a> {
@@ -69,8 +69,8 @@ pub struct Judge<'a> {
     pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
     pub fanout: &'a config::Fanout,
-    /// Compressed frames were agreed.
-    pub deflates: bool,
+    /// Whether compressed frames were agreed, and how messages are encoded.
+    pub wire: (bool, Encoding),
     pub now_us: u64,
 }
 
