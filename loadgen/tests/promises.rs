@@ -129,8 +129,17 @@ fn a_table_that_differs_in_one_key_is_told_whatever_made_it_so() {
 }
 
 #[test]
-fn a_server_that_compresses_is_judged_by_what_its_messages_hold() {
+fn a_server_that_compresses_or_packs_is_judged_by_what_its_messages_hold() {
     let flags: &[&str] = &["--topics", "loadgen.*", "--deflate"];
+    let packed: &[&str] = &["--topics", "loadgen.*", "--msgpack"];
+    let both: &[&str] = &["--topics", "loadgen.*", "--msgpack", "--deflate"];
+    let packed =
+        [(Fault::None, packed), (Fault::Skip, both), (Fault::Text, packed), (Fault::KeyLeftOut, both)];
+    let [right, skip, text, table] = loadgens(packed).map(|(_, report)| report);
+    assert_eq!(faults(&right), CLEAN, "{right:#}");
+    assert_eq!(faults(&skip), [N, 0, 0, 0, 0], "{skip:#}");
+    assert_eq!(text["violations"], json!({ "a text message where MessagePack was agreed": N }));
+    assert_eq!((faults(&table), table["final"]["tables"].as_u64()), (CLEAN, Some(N - 1)));
     let runs = [(Fault::None, flags), (Fault::Skip, flags), (Fault::NotDeflate, flags), (Fault::None, OURS)];
     let [right, skip, broken, plain] = loadgens(runs).map(|(_, report)| report);
     assert_eq!(faults(&right), CLEAN, "{right:#}");

@@ -18,10 +18,10 @@ FRAMES_PER_S, FRAME_BYTES = 8, 1000
 # An envelope, and what stands around the data of an update.
 ENVELOPE_BYTES, UPDATE_BYTES = 110, 50
 CLASSES = 1000
-KINDS = ["deflate", "classes", "tls", "storm", "memory"]
+KINDS = ["deflate", "classes", "msgpack", "tls", "storm", "memory"]
 MEMORY_CLIENTS = 2000, 18000
-PLAIN, DEFLATE, TLS = (), ("--deflate",), ("--insecure",)
-NAMES = {PLAIN: "plain", DEFLATE: "deflate", TLS: "TLS"}
+PLAIN, DEFLATE, MSGPACK, TLS = (), ("--deflate",), ("--msgpack",), ("--insecure",)
+NAMES = {PLAIN: "plain", DEFLATE: "deflate", MSGPACK: "msgpack", TLS: "TLS"}
 STORM = 5000
 
 
@@ -104,20 +104,35 @@ def alternated(args, path, clients, other, topics=("*",)):
 
 
 def one_class(args, path, other):
-    """Medians of CPU µs a frame: plain, and the other way."""
+    """Medians of CPU µs a frame: plain, and the other way; and the same of bytes on the wire."""
     print(f"one class of {args.clients} clients")
     rounds = alternated(args, path, args.clients, other)
-    us = {how: [cpu / report["frames"]["total"] * 1e6 for cpu, report in seen] for how, seen in rounds.items()}
-    return statistics.median(us[PLAIN]), statistics.median(us[other])
+
+    def of_frames(figure):
+        each = {how: [figure(*one) / one[1]["frames"]["total"] for one in seen] for how, seen in rounds.items()}
+        return statistics.median(each[PLAIN]), statistics.median(each[other])
+
+    return *of_frames(lambda cpu_s, _: cpu_s * 1e6), *of_frames(lambda _, report: report["bytes"]["wire"])
+
+
+def msgpack(args, path):
+    plain, packed, plain_bytes, packed_bytes = one_class(args, path, MSGPACK)
+    return (
+        f"CPU per frame, MessagePack ÷ JSON: {packed:.2f} ÷ {plain:.2f} µs = {packed / plain:.2f} (at most 1.0);"
+        f" bytes: {packed_bytes:.0f} ÷ {plain_bytes:.0f} = {packed_bytes / plain_bytes:.2f} (at most 0.85)"
+    )
 
 
 def deflate(args, path):
-    plain, deflated = one_class(args, path, DEFLATE)
-    return f"CPU per frame, deflate ÷ plain: {deflated:.2f} ÷ {plain:.2f} µs = {deflated / plain:.2f} (at most 1.0)"
+    plain, deflated, plain_bytes, bytes = one_class(args, path, DEFLATE)
+    return (
+        f"CPU per frame, deflate ÷ plain: {deflated:.2f} ÷ {plain:.2f} µs = {deflated / plain:.2f} (at most 1.0);"
+        f" bytes: {bytes:.0f} ÷ {plain_bytes:.0f} = {bytes / plain_bytes:.2f}"
+    )
 
 
 def tls(args, path):
-    plain, sealed = one_class(args, path, TLS)
+    plain, sealed, _, _ = one_class(args, path, TLS)
     speed = ["openssl", "speed", "-seconds", "2", "-bytes", str(FRAME_BYTES), "-evp", "aes-128-gcm"]
     output = subprocess.run(speed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
     bytes_per_s = float(output.splitlines()[-1].split()[-1].rstrip("k")) * 1000
@@ -174,7 +189,7 @@ def memory(args):
     """Bytes per client, and what agreeing on deflate and TLS add."""
     few, many = MEMORY_CLIENTS
     each = {}
-    for how in NAMES:
+    for how in (PLAIN, DEFLATE, TLS):
         rss = []
         for clients in (few, many):
             with Gateway("[fanout]\ninterval_ms = 1000\n", server=f"{args.certificate}shards = 1") as gateway:
@@ -214,6 +229,8 @@ def main():
             lines.append(deflate(args, path))
         if "classes" in wanted:
             lines.append(many_classes(args, path, bare_us))
+        if "msgpack" in wanted:
+            lines.append(msgpack(args, path))
         if "tls" in wanted:
             lines.append(tls(args, path))
         if "storm" in wanted:

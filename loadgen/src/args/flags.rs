@@ -61,6 +61,9 @@ pub struct Flags {
     /// bytes.payload, what came over the wire as bytes.wire
     #[arg(long)]
     pub deflate: bool,
+    /// Speak fanwire.msgpack.v1 in place of fanwire.json.v1. bytes.payload is what was packed
+    #[arg(long)]
+    pub msgpack: bool,
     /// For wss://: trust what this PEM file signs, in place of what the host trusts
     #[arg(long, value_name = "FILE.pem")]
     pub ca: Option<PathBuf>,

@@ -30,6 +30,8 @@ pub struct Args {
     pub interval_ms: Option<u32>,
     /// Offer permessage-deflate.
     pub deflate: bool,
+    /// Speak MessagePack.
+    pub msgpack: bool,
     /// Of a `wss` URL.
     pub tls: Option<Tls>,
     pub admin: Option<Url>,
@@ -148,6 +150,7 @@ impl Args {
             reconnect: raw.reconnect,
             interval_ms: raw.interval_ms,
             deflate: raw.deflate,
+            msgpack: raw.msgpack,
             admin: raw.admin.as_deref().map(|admin| Url::parse(admin, "http")).transpose()?,
             slow: raw.slow,
             slow_bytes_per_s: raw.slow_bytes_per_s,
@@ -254,6 +257,7 @@ fn raw_mode(raw: &Flags) -> Result<Option<Raws>, String> {
         ("--publish", raw.publish > 0.0),
         ("--since-reconnects", raw.since_reconnects > 0.0),
         ("--stream", !raw.stream.is_empty()),
+        ("--msgpack", raw.msgpack),
         ("--interests", raw.interests != "one"),
     ];
     if let Some((flag, _)) = fanwire_only.iter().find(|(_, given)| *given) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use proto::{Conn, Event, Limits, encode, handshake};
+use proto::{Conn, Event, Limits, encode, handshake, msgpack};
 use ring::ConnId;
 
 use super::reader::{Context, Evenness, Reader};
@@ -145,7 +145,11 @@ impl Client {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
-        let protocols: &[&str] = if args.raw.is_some() { &[] } else { &["fanwire.json.v1"] };
+        let protocols: &[&str] = match (&args.raw, args.msgpack) {
+            (Some(_), _) => &[],
+            (None, false) => &["fanwire.json.v1"],
+            (None, true) => &["fanwire.msgpack.v1"],
+        };
         let Url { host, target, .. } = &args.url;
         handshake::request(&mut self.outbox, host, target, nonce, protocols, args.deflate);
     }
@@ -175,7 +179,13 @@ impl Client {
             let _ = write!(text, r#","since":"{epoch:016x}:{version}""#);
         }
         text.push('}');
-        encode::masked_frame(&mut self.outbox, encode::Opcode::Text, text.as_bytes(), key());
+        if context.args.msgpack {
+            let mut packed = Vec::with_capacity(text.len());
+            msgpack::from_json(text.as_bytes(), &mut packed).expect("it was just written");
+            encode::masked_frame(&mut self.outbox, encode::Opcode::Binary, &packed, key());
+        } else {
+            encode::masked_frame(&mut self.outbox, encode::Opcode::Text, text.as_bytes(), key());
+        }
     }
 
     /// Queues the texts of `--send` once more. `false`: too much waits for the server already.
@@ -217,6 +227,10 @@ impl Client {
             };
             match event {
                 Event::Response(response) => {
+                    if context.args.msgpack && response.subprotocol() != Some("fanwire.msgpack.v1") {
+                        context.tally.failures.add("the server does not speak fanwire.msgpack.v1", 1);
+                        return false;
+                    }
                     context.tally.deflating += u64::from(response.deflate() && !self.known);
                     self.phase = Phase::Open;
                     let now_us = context.arrival.wall_us;

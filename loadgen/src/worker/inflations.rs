@@ -1,10 +1,11 @@
-//! Compressed messages, decompressed once for all connections of a thread that get the same bytes.
+//! Compressed and packed messages, made text once for all connections of a thread that get the same bytes.
 
 use std::rc::Rc;
 
 use proto::{
     Error, Event,
     deflate::{Deflated, InflateLimits, Inflater},
+    msgpack,
 };
 
 /// Whatever a server makes of its own messages is its own affair.
@@ -16,28 +17,33 @@ const ENTRIES: usize = 64;
 #[derive(Debug)]
 pub struct Inflations {
     inflater: Inflater,
-    entries: [Option<Entry>; ENTRIES],
+    inflated: [Option<Entry>; ENTRIES],
+    unpacked: [Option<Entry>; ENTRIES],
 }
 
 #[derive(Debug)]
 struct Entry {
     is_text: bool,
-    deflated: Box<[u8]>,
+    bytes: Box<[u8]>,
     message: Rc<[u8]>,
+}
+
+impl Entry {
+    fn is(&self, is_text: bool, bytes: &[u8]) -> bool {
+        self.is_text == is_text && *self.bytes == *bytes
+    }
 }
 
 impl Inflations {
     pub fn new() -> Self {
-        Self { inflater: Inflater::new(), entries: [const { None }; ENTRIES] }
+        let empty = || [const { None }; ENTRIES];
+        Self { inflater: Inflater::new(), inflated: empty(), unpacked: empty() }
     }
 
     /// The message; of text it was checked that it is UTF-8.
     pub fn inflate(&mut self, deflated: &Deflated<'_>) -> Result<Rc<[u8]>, Error> {
-        let entry = &mut self.entries[place(deflated.bytes)];
-        if let Some(known) = entry
-            && known.is_text == deflated.is_text
-            && *known.deflated == *deflated.bytes
-        {
+        let entry = &mut self.inflated[place(deflated.bytes)];
+        if let Some(known) = entry.as_ref().filter(|known| known.is(deflated.is_text, deflated.bytes)) {
             return Ok(known.message.clone());
         }
         let message: Rc<[u8]> = match self.inflater.inflate(deflated, LIMITS)? {
@@ -45,7 +51,19 @@ impl Inflations {
             Event::Binary(bytes) => bytes.into(),
             other => unreachable!("{other:?} is no message"),
         };
-        let kept = Entry { is_text: deflated.is_text, deflated: deflated.bytes.into(), message };
+        let kept = Entry { is_text: deflated.is_text, bytes: deflated.bytes.into(), message };
+        Ok(entry.insert(kept).message.clone())
+    }
+
+    /// A MessagePack message as JSON.
+    pub fn unpack(&mut self, packed: &[u8]) -> Result<Rc<[u8]>, msgpack::Error> {
+        let entry = &mut self.unpacked[place(packed)];
+        if let Some(known) = entry.as_ref().filter(|known| known.is(false, packed)) {
+            return Ok(known.message.clone());
+        }
+        let mut json = Vec::with_capacity(packed.len() * 5 / 4);
+        msgpack::to_json(packed, &mut json)?;
+        let kept = Entry { is_text: false, bytes: packed.into(), message: json.into() };
         Ok(entry.insert(kept).message.clone())
     }
 }

@@ -75,14 +75,34 @@ impl Reader<'_> {
             count_raw(message, self.manner, self.evenness, context);
             return false;
         }
-        if !is_text {
-            context.tally.faults.violation("a binary message without a binary subprotocol");
+        if is_text == context.args.msgpack {
+            context.tally.faults.violation(match is_text {
+                true => "a text message where MessagePack was agreed",
+                false => "a binary message without a binary subprotocol",
+            });
             return false;
         }
+        let payload_bytes = message.len();
+        let unpacked;
+        let message = if is_text {
+            message
+        } else {
+            match context.inflations.unpack(message) {
+                Ok(json) => {
+                    unpacked = json;
+                    &*unpacked
+                }
+                Err(error) => {
+                    context.tally.faults.violation("a message that is not as the contract says");
+                    context.tally.errors.add(&error.to_string(), 1);
+                    return false;
+                }
+            }
+        };
         let catalog = &mut context.interests.catalogs[usize::from(self.group)];
         let tally = &mut *context.tally;
         match context.cache.parse(message, self.group, catalog, self.subscription.epoch()) {
-            Message::Frame(frame) => return self.frame(&frame, message.len(), context),
+            Message::Frame(frame) => return self.frame(&frame, payload_bytes, context),
             Message::Subscribed(answer) => {
                 tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
                 self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);

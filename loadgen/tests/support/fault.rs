@@ -63,6 +63,8 @@ pub enum Fault {
     NotUtf8,
     /// A compressed message that is none.
     NotDeflate,
+    /// A text message, also where another encoding was agreed.
+    Text,
     /// A binary message.
     Binary,
     /// Close frame 1011.

@@ -98,6 +98,7 @@ fn once(fault: Fault, index: usize, position: u64, next: u64) -> Option<Vec<Say>
         Fault::NoVersion => texts([right().replace(r#""version""#, r#""edition""#), right()]),
         Fault::NotUtf8 => vec![Say::Frame(Opcode::Text, b"\xc3\x28".to_vec()), Say::Text(right())],
         Fault::Binary => vec![Say::Frame(Opcode::Binary, b"abc".to_vec()), Say::Text(right())],
+        Fault::Text => vec![Say::Frame(Opcode::Text, b"{}".to_vec()), Say::Text(right())],
         Fault::NotDeflate => vec![Say::Deflated(vec![0xff; 20]), Say::Text(right())],
         Fault::Close => vec![Say::Text(right()), Say::Close(1011, "tired")],
         Fault::Bar => vec![Say::Text(right()), Say::Close(4501, "no")],

@@ -11,7 +11,7 @@ use proto::{
     Conn, Event, Limits,
     deflate::Deflater,
     encode::{self, Opcode, frame},
-    handshake,
+    handshake, msgpack,
 };
 
 use super::{
@@ -52,7 +52,7 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     let mut conn = Conn::server();
     let mut out = Vec::new();
     let refuse = fault == Fault::Refuse || fault == Fault::RefuseFirst && index < REFUSED_FIRST;
-    let mut deflater = upgrade(&mut stream, &mut conn, &mut out, refuse)?.then(|| Deflater::new(1, 15));
+    let mut wire = upgrade(&mut stream, &mut conn, &mut out, refuse)?;
     stream.write_all(&std::mem::take(&mut out))?;
     if refuse {
         return Ok(());
@@ -67,7 +67,7 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     let mut next = version(begin);
     let mut position = next;
     if fault != Fault::Stamped {
-        greet(&mut out, fault, since, 0xaa + life, position);
+        greet(&mut wire, &mut out, fault, since, 0xaa + life, position);
     }
     for number in 0.. {
         stream.write_all(&std::mem::take(&mut out))?;
@@ -86,13 +86,7 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
         };
         for say in says {
             match say {
-                Say::Text(text) => match deflater.as_mut().and_then(|it| it.deflate(text.as_bytes())) {
-                    Some(deflated) => {
-                        out.extend_from_slice(&encode::header(Opcode::Text, true, deflated.len()).deflated());
-                        out.extend_from_slice(deflated);
-                    }
-                    None => frame(&mut out, Opcode::Text, text.as_bytes()),
-                },
+                Say::Text(text) => wire.say(&mut out, &text),
                 Say::Deflated(payload) => {
                     out.extend_from_slice(&encode::header(Opcode::Text, true, payload.len()).deflated());
                     out.extend_from_slice(&payload);
@@ -116,10 +110,10 @@ fn serve(mut stream: TcpStream, fault: Fault, index: usize, begin: Instant) -> i
     Ok(())
 }
 
-fn greet(out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, position: u64) {
+fn greet(wire: &mut Wire, out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, position: u64) {
     if fault.has_tables() {
-        frame(out, Opcode::Text, subscribed(epoch, position).as_bytes());
-        return frame(out, Opcode::Text, tables::snapshot(fault, position).as_bytes());
+        wire.say(out, &subscribed(epoch, position));
+        return wire.say(out, &tables::snapshot(fault, position));
     }
     let resume = |from| if from < position { batch(from, position) } else { heartbeat(from, position) };
     let (said, answer) = match (fault, since) {
@@ -130,12 +124,36 @@ fn greet(out: &mut Vec<u8>, fault: Fault, since: Option<u64>, epoch: u64, positi
         (Fault::BatchFirst, _) => (position - 1, batch(position - 1, position)),
         _ => (position, snapshot(position)),
     };
-    frame(out, Opcode::Text, subscribed(epoch, said).as_bytes());
-    frame(out, Opcode::Text, answer.as_bytes());
+    wire.say(out, &subscribed(epoch, said));
+    wire.say(out, &answer);
 }
 
-/// Takes every upgrade, and permessage-deflate where it is offered. Tells whether it was.
-fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: bool) -> io::Result<bool> {
+/// How messages go to a client.
+#[derive(Default)]
+struct Wire {
+    deflater: Option<Deflater>,
+    msgpack: bool,
+}
+
+impl Wire {
+    fn say(&mut self, out: &mut Vec<u8>, text: &str) {
+        let (mut payload, mut opcode) = (text.as_bytes().to_vec(), Opcode::Text);
+        if self.msgpack {
+            (payload, opcode) = (Vec::new(), Opcode::Binary);
+            msgpack::from_json(text.as_bytes(), &mut payload).unwrap();
+        }
+        match self.deflater.as_mut().and_then(|deflater| deflater.deflate(&payload)) {
+            Some(deflated) => {
+                out.extend_from_slice(&encode::header(opcode, true, deflated.len()).deflated());
+                out.extend_from_slice(deflated);
+            }
+            None => frame(out, opcode, &payload),
+        }
+    }
+}
+
+/// Takes every upgrade, and permessage-deflate and MessagePack where they are offered.
+fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: bool) -> io::Result<Wire> {
     let mut buffer = [0; 4096];
     loop {
         let bytes = read(stream, &mut buffer)?;
@@ -149,12 +167,13 @@ fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: b
             let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
             if refuse {
                 handshake::refuse(out, 503, "full", &[]);
-                return Ok(false);
+                return Ok(Wire::default());
             }
             let deflate = upgrade.deflate(15);
             handshake::accept(out, upgrade.key(), upgrade.protocols().next(), deflate.as_ref());
+            let msgpack = upgrade.protocols().next() == Some("fanwire.msgpack.v1");
             conn.upgraded(deflate.is_some());
-            return Ok(deflate.is_some());
+            return Ok(Wire { deflater: deflate.map(|_| Deflater::new(1, 15)), msgpack });
         }
     }
 }
@@ -165,9 +184,15 @@ fn await_subscribe(stream: &mut TcpStream, conn: &mut Conn) -> io::Result<Option
     loop {
         let bytes = read(stream, &mut buffer)?;
         match conn.receive(&mut buffer[..bytes], &LIMITS).event {
-            Some(Event::Text(text)) => {
+            Some(event @ (Event::Text(_) | Event::Binary(_))) => {
+                let mut text = Vec::new();
+                match event {
+                    Event::Binary(packed) => msgpack::to_json(packed, &mut text).unwrap(),
+                    Event::Text(said) => text.extend_from_slice(said.as_bytes()),
+                    _ => {}
+                }
                 // Other protocols may say anything.
-                let subscribe: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+                let subscribe: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
                 let since = subscribe["since"].as_str().and_then(|since| since.split_once(':'));
                 return Ok(since.and_then(|(_, version)| version.parse().ok()));
             }
