@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
@@ -133,10 +133,10 @@ pub fn read_certificate(files: &Files) -> Result<CertifiedKey, String> {
         .map_err(|error| format!("{shown} and {} do not go together: {error}", files.key.display()))
 }
 
-/// Certificates that sign those of clients.
-pub fn read_client_ca(path: &Path) -> Result<RootCertStore, String> {
+/// Certificates that sign those of others.
+pub fn read_ca(path: &Path) -> Result<RootCertStore, String> {
     let shown = path.display();
-    let failed = |error: &dyn std::fmt::Display| format!("cannot read the clients' CA {shown}: {error}");
+    let failed = |error: &dyn std::fmt::Display| format!("cannot read the CA {shown}: {error}");
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
         let certificate = certificate.map_err(|error| failed(&error))?;
@@ -157,7 +157,7 @@ pub fn server(tls: &Tls, certificates: &Arc<Certificates>) -> Result<Arc<ServerC
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let roots = Arc::new(read_client_ca(path)?);
+            let roots = Arc::new(read_ca(path)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
             builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
         }
@@ -168,6 +168,30 @@ pub fn server(tls: &Tls, certificates: &Arc<Certificates>) -> Result<Arc<ServerC
     // Tickets hold what a session needs: nothing of it is kept here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// How servers of sources are spoken to: they have to show a certificate that `ca` has signed, or somebody
+/// whom the host trusts.
+pub fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let roots = match ca {
+        Some(path) => read_ca(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(
+                    "this host trusts nobody; install its CA certificates, or name the server's by ca".into(),
+                );
+            }
+            roots
+        }
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }
 

@@ -354,12 +354,11 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
         complaint,
         "x.toml:4: [source] backoff_min = \"2s\" is above backoff_max = \"1s\"; write at most \"1s\""
     );
-    let complaint = refused(&websocket("", MAP).replace("ws://", "wss://"));
-    assert!(
-        complaint.starts_with(
-            "x.toml:3: [source] url = \"wss://127.0.0.1:1/\": TLS is not spoken yet; put a proxy"
-        )
-    );
+    assert!(parse(&websocket("", MAP).replace("ws://", "wss://")).is_ok());
+    let complaint = refused(&websocket("ca = \"no.pem\"", MAP));
+    assert_eq!(complaint, "x.toml:4: [source] ca goes with a wss:// url");
+    let complaint = refused(&websocket("ca = \"no.pem\"", MAP).replace("ws://", "wss://"));
+    assert!(complaint.starts_with("x.toml:4: [source] cannot read the CA "), "{complaint}");
     let levels = "topic = \"a\"\nlevels = [{ key = \"b\", path = \"/b\" }]";
     let complaint = refused(&websocket("", levels));
     assert!(

@@ -286,6 +286,35 @@ fn the_admin_listener_may_speak_tls_too() {
 }
 
 #[test]
+fn a_source_may_be_behind_tls() {
+    let (files, other) = (Files::new("localhost"), Files::new("localhost"));
+    let first = Gateway::start(&files.server(), "[fanout]\ninterval_ms = 0\n");
+    let port = first.tls.rsplit_once(':').unwrap().1;
+    let chained = |ca: &Files| {
+        let (url, ca) = (format!("wss://localhost:{port}/ws"), ca.cert.display());
+        let source = format!("[[source]]\nkind = \"fanwire\"\nurl = \"{url}\"\nca = \"{ca}\"\n");
+        Gateway::start("", &format!("[fanout]\ninterval_ms = 0\n{source}"))
+    };
+    let second = chained(&files);
+    first.publish("a", "1");
+    let mut client = Socket::connect(&second.data, "/ws?topics=a").unwrap();
+    client.update("a", |update| update["data"] == 1);
+    let long = format!("\"{}\"", "x".repeat(500_000));
+    first.publish("a", &long);
+    client.update("a", |update| update["v"] == 2);
+    assert_eq!(metric(&first, "fanwire_tls_sessions "), 1);
+    // A server that nobody vouches for is not believed.
+    let third = chained(&other);
+    wait_until(|| {
+        metric(
+            &third,
+            &format!("fanwire_source_ended_total{{source=\"localhost:{port}\",reason=\"connect\"}} "),
+        ) > 0
+    });
+    assert_eq!(metric(&third, "fanwire_topics "), 0);
+}
+
+#[test]
 fn what_is_not_tls_gets_an_answer_by_name() {
     let files = Files::new("localhost");
     let gateway = Gateway::start(&files.server(), "[limits]\nhandshake = \"300ms\"\n");

@@ -22,9 +22,9 @@ const WAIT: Duration = Duration::from_secs(10);
 fn shipped(venue: &str, addr: SocketAddr) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../configs/{venue}.toml"));
     let text = fs::read_to_string(path).unwrap();
-    let url = text.lines().find_map(|line| line.strip_prefix("url = \"ws://")).unwrap();
+    let url = text.lines().find_map(|line| line.strip_prefix("url = \"wss://")).unwrap();
     let (authority, _) = url.split_once('/').unwrap();
-    let text = text.replace(&format!("ws://{authority}"), &format!("ws://{addr}"));
+    let text = text.replace(&format!("url = \"wss://{authority}"), &format!("url = \"ws://{addr}"));
     format!("[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{text}")
 }
 

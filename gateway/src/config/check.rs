@@ -324,7 +324,7 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, 
             "host" => sources
                 .push(Source::Host { interval: section.duration("interval", SECOND, 100..=HOUR).value }),
             "websocket" => {
-                let source = websocket(&mut section);
+                let source = websocket(&mut section, dir);
                 let name = source.as_ref().map(|source| source.link.name.clone());
                 if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
                     let text = format!("two sources are called {name:?}; give each another name");
@@ -344,7 +344,7 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, 
                                 leave deadband and expiry to its [[topic]]";
                     section.problem(section.line(), text);
                 }
-                sources.extend(fanwire(&mut section).map(|source| Source::Fanwire(source.into())));
+                sources.extend(fanwire(&mut section, dir).map(|source| Source::Fanwire(source.into())));
             }
             _ => {
                 if kind.line.is_none() {

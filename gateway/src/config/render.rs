@@ -169,6 +169,9 @@ fn fanwire(text: &mut Text, source: &Fanwire, fresh: &Freshness) {
 fn link(text: &mut Text, link: &Link) {
     text.quoted("name", &link.name);
     text.quoted("url", &link.url.text);
+    if let Some(ca) = &link.ca {
+        text.quoted("ca", ca.display());
+    }
     text.quoted("host", &link.host);
     text.duration("backoff_min", link.backoff_min);
     text.duration("backoff_max", link.backoff_max);

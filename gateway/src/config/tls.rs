@@ -78,7 +78,7 @@ pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
                 reader.problem(line.unwrap_or(0), error);
             }
         }
-        if let Some(Err(error)) = client_file.as_deref().map(crate::tls::read_client_ca) {
+        if let Some(Err(error)) = client_file.as_deref().map(crate::tls::read_ca) {
             reader.problem(client_ca.line.unwrap_or(0), error);
         }
     }

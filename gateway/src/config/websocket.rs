@@ -1,6 +1,9 @@
 //! `[[source]]` kinds "websocket" and "fanwire": where to connect, when to give up, what to ask for.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hyper::Uri;
 use toml::de::DeValue;
@@ -46,6 +49,8 @@ pub struct Link {
     /// What logs and metrics call it; no two are alike.
     pub name: String,
     pub url: Url,
+    /// Of a `wss` URL: who is trusted in place of those that the host trusts.
+    pub ca: Option<PathBuf>,
     /// The `Host` header.
     pub host: String,
     /// Between two tries; doubled after each that came to nothing.
@@ -57,7 +62,7 @@ pub struct Link {
     pub message_bytes: usize,
 }
 
-/// `ws://HOST[:PORT]/PATH`.
+/// `ws://HOST[:PORT]/PATH` or `wss://…`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Url {
     pub text: String,
@@ -67,26 +72,24 @@ pub struct Url {
     pub address: String,
     /// Path and query, at least `/`.
     pub target: String,
+    pub is_tls: bool,
 }
 
 impl Url {
     /// The error says what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        const HINT: &str = "write ws://HOST:PORT/PATH";
-        if text.starts_with("wss://") {
-            return Err("TLS is not spoken yet; put a proxy in between that terminates it, \
-                        like stunnel or nginx, and write its address, ws://127.0.0.1:PORT/PATH"
-                .to_owned());
-        }
+        const HINT: &str = "write ws://HOST:PORT/PATH or wss://HOST:PORT/PATH";
         let uri: Uri = text.parse().map_err(|e| format!("{e}; {HINT}"))?;
-        let (Some("ws"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some(scheme @ ("ws" | "wss")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(HINT.to_owned());
         };
+        let is_tls = scheme == "wss";
         if authority.as_str().contains('@') || text.contains('#') {
             return Err(format!("no user and no fragment has a place here; {HINT}"));
         }
         let port = match &authority.as_str()[authority.host().len()..] {
-            "" => Some(80u16),
+            "" if is_tls => Some(443u16),
+            "" => Some(80),
             port => port[1..].parse().ok().filter(|port| *port > 0),
         };
         let port = port.ok_or(format!("a port is 1 to 65535; {HINT}"))?;
@@ -95,30 +98,31 @@ impl Url {
             host: authority.to_string(),
             address: format!("{}:{port}", authority.host()),
             target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+            is_tls,
         })
     }
 }
 
 /// `None`: its problems were told.
-pub(super) fn websocket(section: &mut Section) -> Option<Websocket> {
+pub(super) fn websocket(section: &mut Section, dir: &Path) -> Option<Websocket> {
     let send = section.read("send", Vec::new(), texts).value;
     let map = mapping::entries(section);
-    let link = link(section, "ws://HOST:PORT/PATH", 4 << 20)?;
+    let link = link(section, dir, "ws://HOST:PORT/PATH", 4 << 20)?;
     Some(Websocket { link, send, map })
 }
 
 /// `None`: its problems were told.
-pub(super) fn fanwire(section: &mut Section) -> Option<Fanwire> {
+pub(super) fn fanwire(section: &mut Section, dir: &Path) -> Option<Fanwire> {
     let topics = section.read("topics", vec!["*".to_owned()], patterns).value;
     let interval_ms = section.int("interval_ms", 0, 0..=HOUR).value;
     let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
     // A snapshot has a whole table in one update, and a frame is never shorter than that.
-    let link = link(section, "ws://HOST:PORT/ws", 64 << 20)?;
+    let link = link(section, dir, "ws://HOST:PORT/ws", 64 << 20)?;
     Some(Fanwire { link, topics, interval_ms, batch_bytes })
 }
 
 /// `example` of a url; `bytes`: the default of message_bytes. `None`: its problems were told.
-fn link(section: &mut Section, example: &str, bytes: u64) -> Option<Link> {
+fn link(section: &mut Section, dir: &Path, example: &str, bytes: u64) -> Option<Link> {
     let url = section.read("url", None, |value| match value {
         DeValue::String(text) => Url::parse(&text).map(Some),
         _ => Err("write text in quotes".to_owned()),
@@ -135,6 +139,7 @@ fn link(section: &mut Section, example: &str, bytes: u64) -> Option<Link> {
         }
         _ => Err(format!("write 1 to {NAME_BYTES_MAX} bytes of text")),
     });
+    let ca = section.text("ca", "");
     let min = section.duration("backoff_min", 500, 1..=HOUR);
     let max = section.duration("backoff_max", 30 * SECOND, 1..=HOUR);
     let idle = section.duration("idle", 30 * SECOND, 100..=HOUR).value;
@@ -150,13 +155,21 @@ fn link(section: &mut Section, example: &str, bytes: u64) -> Option<Link> {
         section.problem(line, text);
     }
     let url = url.value?;
+    let ca_file = (!ca.value.is_empty()).then(|| dir.join(&ca.value));
+    if let (Some(line), Some(file)) = (ca.line, &ca_file) {
+        if !url.is_tls {
+            section.problem(line, "ca goes with a wss:// url");
+        } else if let Err(error) = crate::tls::read_ca(file) {
+            section.problem(line, error);
+        }
+    }
     let name = name.value.unwrap_or_else(|| url.address.clone());
     let host = host.value.unwrap_or_else(|| url.host.clone());
     // Where only one of the two is named, the other's default follows it.
     let (least, most) = (min.value, max.value);
     let (backoff_min, backoff_max) =
         (min.or(|default| default.min(most)), max.or(|default| default.max(least)));
-    Some(Link { name, url, host, backoff_min, backoff_max, idle, message_bytes })
+    Some(Link { name, url, ca: ca_file, host, backoff_min, backoff_max, idle, message_bytes })
 }
 
 fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {
@@ -185,6 +198,7 @@ mod tests {
             ("ws://feed.example", "feed.example", "feed.example:80", "/"),
             ("ws://feed.example/a?streams=b/c@d", "feed.example", "feed.example:80", "/a?streams=b/c@d"),
             ("ws://[::1]:80/", "[::1]:80", "[::1]:80", "/"),
+            ("wss://feed.example/a", "feed.example", "feed.example:443", "/a"),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((&*url.host, &*url.address, &*url.target), (host, address, target));
@@ -192,9 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_websocket_url_is_refused_with_what_to_write() {
+    fn what_is_no_websocket_url_is_refused_with_what_to_write() {
         for (bad, reason) in [
-            ("wss://feed.example/", "put a proxy in between"),
             ("http://feed.example/", "write ws://HOST:PORT/PATH"),
             ("127.0.0.1:80", "write ws://HOST:PORT/PATH"),
             ("ws://", "write ws://HOST:PORT/PATH"),

@@ -61,7 +61,10 @@ pub enum AskedOp {
 
 /// Which class number stood for what, over all connections of a gateway.
 #[derive(Debug, Default)]
-pub struct Registry(pub HashMap<u64, (BTreeSet<String>, u64, (bool, Encoding))>);
+pub struct Registry(pub HashMap<u64, Meaning>);
+
+/// Patterns, interval, and how frames are sent.
+pub type Meaning = (BTreeSet<String>, u64, (bool, Encoding));
 
 /// What a frame is judged by.
 pub struct Judge<'a> {

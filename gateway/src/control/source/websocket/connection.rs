@@ -10,15 +10,21 @@ use proto::{
     encode::{Opcode, masked_close, masked_frame},
     handshake,
 };
+use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::{sleep, sleep_until, timeout},
 };
 
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
 use super::{Intake, RETRY, counters::End, journal::Journal};
-use crate::config::{unit::show_duration, websocket::Link};
+use crate::{
+    config::{unit::show_duration, websocket::Link},
+    tls,
+};
 
 const READ_BYTES: usize = 64 * 1024;
 /// Pongs that a server does not read are left out beyond this.
@@ -35,6 +41,8 @@ const UNACCEPTABLE: u16 = 1008;
 pub enum Ended {
     #[error("cannot connect to {address}: {error}")]
     Connect { address: String, error: io::Error },
+    #[error("no TLS with {address}: {error}")]
+    Tls { address: String, error: String },
     #[error("{0}: no connection and no answer to the handshake within idle = {1:?}")]
     Late(String, String),
     #[error("the server refused the handshake with {status} {reason}; look at the path of url")]
@@ -68,7 +76,7 @@ impl Ended {
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
-            Ended::Connect { .. } | Ended::Late(..) => End::Connect,
+            Ended::Connect { .. } | Ended::Tls { .. } | Ended::Late(..) => End::Connect,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,
             Ended::Protocol(_) | Ended::Unacceptable(_) => End::Protocol,
@@ -87,19 +95,45 @@ pub async fn serve(
     journal: &mut Journal<'_>,
 ) -> Ended {
     let address = &link.url.address;
-    let mut stream = match timeout(link.idle, TcpStream::connect(address)).await {
+    let stream = match timeout(link.idle, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
         Err(_) => return Ended::Late(address.clone(), show_duration(link.idle)),
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
+    if !link.url.is_tls {
+        return serve_over(stream, link, texts, intake, journal).await;
+    }
+    match timeout(link.idle, secure(link, stream)).await {
+        Ok(Ok(stream)) => serve_over(stream, link, texts, intake, journal).await,
+        Ok(Err(error)) => Ended::Tls { address: address.clone(), error },
+        Err(_) => Ended::Late(address.clone(), show_duration(link.idle)),
+    }
+}
+
+async fn secure(link: &Link, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    let connector = TlsConnector::from(tls::client(link.ca.as_deref())?);
+    let host = link.url.address.rsplit_once(':').map_or(&*link.url.address, |(host, _)| host);
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
+    connector.connect(name, stream).await.map_err(|error| error.to_string())
+}
+
+async fn serve_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    link: &Link,
+    texts: &[String],
+    intake: &mut impl Intake,
+    journal: &mut Journal<'_>,
+) -> Ended {
     let mut connection = Connection::new(link, texts, journal);
     let ended = connection.run(&mut stream, intake).await;
-    if !connection.out.is_empty() {
-        // Whether the server reads why it is left is its own affair.
-        let _ = timeout(GOODBYE, stream.write_all(&connection.out)).await;
-    }
+    // Whether the server reads why it is left is its own affair.
+    let goodbye = async {
+        stream.write_all(&connection.out).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(GOODBYE, goodbye).await;
     ended
 }
 
@@ -126,9 +160,15 @@ impl<'a, 'j> Connection<'a, 'j> {
         Self { link, texts, journal, limits, conn, out, since, pinged: false }
     }
 
-    async fn run(&mut self, stream: &mut TcpStream, intake: &mut impl Intake) -> Ended {
+    async fn run(
+        &mut self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        intake: &mut impl Intake,
+    ) -> Ended {
         let mut buffer = vec![0; READ_BYTES];
-        let (mut reader, mut writer) = stream.split();
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        // What was written may wait in TLS.
+        let mut flushed = true;
         loop {
             let receiving = intake.has_room();
             if !receiving {
@@ -148,8 +188,11 @@ impl<'a, 'j> Connection<'a, 'j> {
                     }
                     Err(error) => return Ended::Broke(error),
                 },
-                written = writer.write(&self.out), if !self.out.is_empty() => match written {
-                    Ok(bytes) => drop(self.out.drain(..bytes)),
+                written = write_some(&mut writer, &self.out), if !self.out.is_empty() || !flushed => match written {
+                    Ok(bytes) => {
+                        flushed = self.out.is_empty();
+                        self.out.drain(..bytes);
+                    }
                     Err(error) => return Ended::Broke(error),
                 },
                 () = sleep(RETRY), if intake.waits() => intake.publish(),
@@ -231,6 +274,14 @@ impl<'a, 'j> Connection<'a, 'j> {
             }
         }
     }
+}
+
+/// Writes some of `bytes`, or flushes what was written. Nothing is lost when it is left in the middle.
+async fn write_some(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| 0);
+    }
+    writer.write(bytes).await
 }
 
 /// RFC 6455, 5.3: a new one for each frame.

@@ -102,6 +102,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_bound_and_differ() {
         let link = Link {
+            ca: None,
             name: "a".to_owned(),
             url: Url::parse("ws://127.0.0.1:1/").unwrap(),
             host: "a".to_owned(),
