@@ -12,13 +12,14 @@ import time
 
 import load
 import machine
+import nchan
 from gateway import Gateway
 
 FRAMES_PER_S, FRAME_BYTES = 8, 1000
 # An envelope, and what stands around the data of an update.
 ENVELOPE_BYTES, UPDATE_BYTES = 110, 50
 CLASSES = 1000
-KINDS = ["deflate", "classes", "msgpack", "tls", "storm", "memory"]
+KINDS = ["deflate", "classes", "msgpack", "tls", "storm", "memory", "nchan"]
 MEMORY_CLIENTS = 2000, 18000
 PLAIN, DEFLATE, MSGPACK, TLS = (), ("--deflate",), ("--msgpack",), ("--insecure",)
 NAMES = {PLAIN: "plain", DEFLATE: "deflate", MSGPACK: "msgpack", TLS: "TLS"}
@@ -63,12 +64,12 @@ def prepared(feed, path, seconds):
 
 
 def certificate(directory):
-    """Keys of [server] for a listener with a certificate of its own: ECDSA P-256."""
+    """Two files, ECDSA P-256, and the keys of [server] for a listener with them."""
     cert, key = (os.path.join(directory, name) for name in ("cert.pem", "key.pem"))
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     command += ["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run([*command, "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)
-    return f'tls = "127.0.0.1:0"\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
+    return (cert, key), f'tls = "127.0.0.1:0"\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
 
 
 def url_of(gateway, how):
@@ -185,6 +186,56 @@ def many_classes(args, path, bare_us):
     )
 
 
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def raw(url, pid, *arguments):
+    """loadgen's report of a server of another protocol."""
+    command = ["taskset", "-c", "1", os.environ["LOADGEN_BIN"], "--url", url, "--server-pid", str(pid)]
+    command += ["--insecure", "--stamp", "none", *arguments]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise RuntimeError(f"loadgen ended with {ended.returncode}:\n{ended.stderr}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def beside_nchan(args, path, texts):
+    """CPU per frame with TLS and CPU per connection, of the gateway and of nginx with nchan."""
+    print(f"one class of {args.clients} clients with TLS 1.3, and {STORM} that come at once")
+    pinned, frames, connects = ("taskset", "-c", "0"), {"gateway": [], "nchan": []}, {"gateway": [], "nchan": []}
+    seconds = ["--duration", f"{args.seconds}s"]
+    for _ in range(args.rounds):
+        cpu, report = round_of(args, path, args.clients, TLS)
+        frames["gateway"].append(cpu / report["frames"]["total"] * 1e6)
+        with nchan.server(*args.files, prefix=pinned) as (process, url, plain):
+            with nchan.publishing(plain, texts, FRAMES_PER_S):
+                report = raw(url, process.pid, "--connections", str(args.clients), *seconds)
+        cpu = report["server"]["cpu_percent"] / 100 * args.seconds
+        frames["nchan"].append(cpu / report["frames"]["total"] * 1e6)
+        few = ["--connections", str(STORM), "--duration", "1s"]
+        with Gateway("", server=f"{args.certificate}shards = 1\ncpus = [0]") as gateway:
+            before = cpu_s(gateway.process.pid)
+            load.run(gateway, *few, "--topics", "none", *TLS, url=gateway.tls_url, prefix=("taskset", "-c", "1"))
+            connects["gateway"].append((cpu_s(gateway.process.pid) - before) / STORM * 1e6)
+        with nchan.server(*args.files, prefix=pinned) as (process, url, plain):
+            before = cpu_s(process.pid)
+            raw(url, process.pid, *few)
+            connects["nchan"].append((cpu_s(process.pid) - before) / STORM * 1e6)
+        last = {name: (frames[name][-1], connects[name][-1]) for name in frames}
+        shown = [f"{name} {frame:6.2f} µs/frame, {connect:4.0f} µs/connection" for name, (frame, connect) in last.items()]
+        print(f"  {'; '.join(shown)}", flush=True)
+    ours, theirs = (statistics.median(frames[name]) for name in ("gateway", "nchan"))
+    mine, other = (statistics.median(connects[name]) for name in ("gateway", "nchan"))
+    return (
+        f"CPU per frame with TLS 1.3 ÷ nginx with nchan: {ours:.2f} ÷ {theirs:.2f} µs = {ours / theirs:.2f} (at most 0.75);"
+        f" full handshakes a second on one core ÷ nginx's, each with its upgrade and its end, by CPU:"
+        f" {1e6 / mine:.0f} ÷ {1e6 / other:.0f} = {other / mine:.2f} (at least 0.9)"
+    )
+
+
 def memory(args):
     """Bytes per client, and what agreeing on deflate and TLS add."""
     few, many = MEMORY_CLIENTS
@@ -218,7 +269,7 @@ def main():
     lines = []
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
         path, texts_path = (os.path.join(directory, name) for name in ("feed.ndjson", "texts"))
-        args.certificate = certificate(directory)
+        args.files, args.certificate = certificate(directory)
         texts = prepared(args.feed, path, args.seconds + 40)
         with open(texts_path, "w") as file:
             file.write("\n".join(texts))
@@ -237,6 +288,8 @@ def main():
             lines.append(storm(args))
         if "memory" in wanted:
             lines.append(memory(args))
+        if "nchan" in wanted:
+            lines.append(beside_nchan(args, path, texts))
     print(*lines, f"machine: {json.dumps(machine.describe())}", sep="\n")
 
 
