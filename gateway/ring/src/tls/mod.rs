@@ -10,6 +10,7 @@
 //! ([`Tls::begin_turn`]), so that a storm of them does not keep established connections waiting.
 
 mod session;
+mod sessions;
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
 use crate::{Close, ConnId, Event, Events, Sockets};
 use session::{Session, Step};
+use sessions::Sessions;
 
 /// What is bounded.
 #[derive(Debug, Clone, Copy)]
@@ -93,8 +95,7 @@ impl Failure {
 #[derive(Debug)]
 pub struct Tls<S> {
     net: S,
-    /// By slot of the table; empty as long as there was no session.
-    sessions: Vec<Option<Box<Session>>>,
+    sessions: Sessions,
     /// The sessions' own events, before those of `net`.
     events: VecDeque<Event>,
     /// With handshake messages not looked at yet.
@@ -115,7 +116,7 @@ impl<S: Sockets> Tls<S> {
     pub fn new(net: S, server: Option<(u8, Arc<ServerConfig>)>, limits: Limits) -> Self {
         Self {
             net,
-            sessions: Vec::new(),
+            sessions: Sessions::default(),
             events: VecDeque::new(),
             deferred: VecDeque::new(),
             starved: VecDeque::new(),
@@ -162,26 +163,17 @@ impl<S: Sockets> Tls<S> {
         Ok(conn)
     }
 
-    fn insert(&mut self, conn: ConnId, mut session: Session) {
-        let slot = conn.slot as usize;
-        if slot >= self.sessions.len() {
-            self.sessions.resize_with(slot + 1, || None);
-        }
-        session.generation = conn.generation;
-        self.sessions[slot] = Some(Box::new(session));
+    fn insert(&mut self, conn: ConnId, session: Session) {
+        self.sessions.insert(conn, session);
         self.counters.sessions += 1;
     }
 
     fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
-        let session = self.sessions.get_mut(conn.slot as usize)?.as_deref_mut()?;
-        (session.generation == conn.generation).then_some(session)
+        self.sessions.get(conn)
     }
 
     fn remove(&mut self, conn: ConnId) {
-        if self.session(conn).is_none() {
-            return;
-        }
-        if let Some(session) = self.sessions[conn.slot as usize].take() {
+        if let Some(session) = self.sessions.remove(conn) {
             self.counters.sessions -= 1;
             self.unseal(session.sealed_bytes());
         }
