@@ -38,7 +38,7 @@ def round_of(args, config, truth, seconds, intervals, disturbed):
         few = each // 10 if disturbed and args.speed > 10 else 0
         quiet = ",".join(sorted({topic[: topic.rindex(".")] + ".*" for topic in truth.books | truth.last}))
         for interval in intervals:
-            common = ["--interval-ms", str(interval), "--threads", "1", "--duration"]
+            common = ["--interval-ms", str(interval), "--threads", "1", *(["--deflate"] if args.deflate else []), "--duration"]
             arguments = ["--connections", str(each - few), "--topics", "*", "--stream", streams]
             arguments += [*common, f"{seconds:.0f}s"]
             if disturbed:
@@ -78,6 +78,7 @@ def main():
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3, help="with the slow ones, and as many without (3)")
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--deflate", action="store_true", help="clients that are sent compressed frames")
     parser.add_argument("--chained", action="store_true", help="clients on a second gateway chained behind the first")
     args = parser.parse_args()
     truth, wrong = Truth(), []
