@@ -54,6 +54,19 @@ node_tools() {
     cp "$pins" "$tools/node/pins"
 }
 
+# uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
+uws_tools() {
+    local package=@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0
+    export NODE_PATH=$tools/uws/node_modules
+    [ "$(cat "$tools/uws/pins" 2>/dev/null)" = "$package" ] && return
+    need node nodejs
+    need npm npm
+    say "installing $package into target/tools/uws"
+    mkdir -p "$tools/uws"
+    (cd "$tools/uws" && npm install --no-audit --no-fund --loglevel=error --omit=optional --ignore-scripts "$package" >&2)
+    printf '%s' "$package" >"$tools/uws/pins"
+}
+
 # programs: GATEWAY_BIN and LOADGEN_BIN, built unless both are given. PROFILE is release or dev.
 programs() {
     export RUST_LOG=${RUST_LOG:-warn}
