@@ -65,6 +65,9 @@ fn start(args: &Args) -> Result<(), Failure> {
         None => Config::embedded_demo(),
     };
     if args.check {
+        for warning in config.server.tls.iter().flat_map(gateway::tls::warnings) {
+            eprintln!("gateway: warning: {warning}");
+        }
         print!("{}", config.render(&machine));
         return Ok(());
     }

@@ -20,7 +20,7 @@ use crate::{
     },
     shared::Shared,
     system::Machine,
-    tls::{self, Certificates},
+    tls,
 };
 
 /// Why the gateway could not run, or ended other than by a clean drain.
@@ -64,17 +64,10 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     shared.admin_tls = config.server.admin_tls;
     let shared = Arc::new(shared);
 
-    let certificates = match &config.server.tls {
-        Some(tls) => Some(Arc::new(Certificates::load(&tls.certificates).map_err(Error::Tls)?)),
-        None => None,
-    };
-    let tls = config.server.tls.as_ref().zip(certificates.as_ref());
-    let tls =
-        tls.map(|(tls, certificates)| tls::server(tls, certificates)).transpose().map_err(Error::Tls)?;
-    let admin_tls = tls.clone().filter(|_| config.server.admin_tls);
+    let tls_server = config.server.tls.as_ref().map(tls::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
-    let shards = pump::start(&config, broadcast, &shared, ends, slots, start, tls)?;
+    let shards = pump::start(&config, broadcast, &shared, ends, slots, start, tls_server.as_ref())?;
     let (data, tls) = (shards.addr, shards.tls);
     tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
     let (tell, ended) = oneshot::channel();
@@ -90,10 +83,9 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         state,
         unconfirmed,
         admin,
-        admin_tls,
         data,
         tls,
-        certificates,
+        tls_server,
         ended,
     })?)
 }

@@ -58,7 +58,7 @@ impl Gateway {
             shared: shared.clone(),
             sources: Arc::default(),
             state: Arc::default(),
-            certificates: None,
+            tls: None,
         };
         let admin = Admin::new(watched, Page::new("ws", data), &limits, Vec::new());
         admin.listening.store(true, Ordering::Relaxed);

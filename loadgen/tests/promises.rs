@@ -5,7 +5,9 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{CONNECTIONS, Fault, faults, in_front_of, loadgen, loadgen_at, loadgens, start};
+use support::{
+    CONNECTIONS, Fault, expired_in_front_of, faults, in_front_of, loadgen, loadgen_at, loadgens, start,
+};
 
 const N: u64 = CONNECTIONS;
 const CLEAN: [u64; 5] = [0; 5];
@@ -153,7 +155,7 @@ fn a_server_that_compresses_or_packs_is_judged_by_what_its_messages_hold() {
 
 #[test]
 fn a_server_that_speaks_tls_is_judged_by_what_it_says_inside() {
-    let (addr, ca) = in_front_of(start(Fault::None), "localhost");
+    let (addr, ca) = in_front_of(start(Fault::None));
     let url = format!("wss://localhost:{}/ws", addr.port());
     let run = |url: &str, flags: &[&str]| loadgen_at(url, &[&["--topics", "*"], flags].concat());
     for flags in [&["--ca", ca.path()][..], &["--insecure"], &["--insecure", "--tls-resume"]] {
@@ -164,14 +166,18 @@ fn a_server_that_speaks_tls_is_judged_by_what_it_says_inside() {
         // A record has 22 bytes of its own at least.
         assert!(bytes("wire") > bytes("payload") + 20 * report["frames"]["total"].as_u64().unwrap());
     }
-    let (skip, _ca) = in_front_of(start(Fault::Skip), "localhost");
+    let (skip, _ca) = in_front_of(start(Fault::Skip));
     let (_, report) = run(&format!("wss://localhost:{}/ws", skip.port()), &["--insecure"]);
     assert_eq!(faults(&report), [N, 0, 0, 0, 0], "{report:#}");
-    // Whom nobody vouches for, and who is somebody else.
+    // Whom nobody vouches for, who is somebody else, and who was vouched for once.
+    let (old, old_ca) = expired_in_front_of(start(Fault::None));
+    let expired = format!("wss://localhost:{}/ws", old.port());
     let other = format!("wss://127.0.0.1:{}/ws", addr.port());
-    for (url, flags, told) in
-        [(&url, &[][..], "UnknownIssuer"), (&other, &["--ca", ca.path()], "certificate not valid for name")]
-    {
+    for (url, flags, told) in [
+        (&url, &[][..], "UnknownIssuer"),
+        (&other, &["--ca", ca.path()], "certificate not valid for name"),
+        (&expired, &["--ca", old_ca.path()], "certificate expired"),
+    ] {
         let (_, report) = run(url, flags);
         assert_eq!(
             (&report["connections"]["established"], &report["connections"]["failed"]),

@@ -74,7 +74,7 @@ pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
     let client_file = (!client_ca.value.is_empty()).then(|| file(&client_ca.value));
     if reader.problems.is_empty() {
         for (line, files) in &certificates {
-            if let Err(error) = crate::tls::read_certificate(files) {
+            if let Err(error) = crate::tls::Certificate::read(files) {
                 reader.problem(line.unwrap_or(0), error);
             }
         }

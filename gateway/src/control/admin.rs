@@ -34,8 +34,7 @@ use super::{
 use crate::{
     config::{Limits, freshness::Freshness},
     shared::Shared,
-    status,
-    tls::Certificates,
+    status, tls,
     topic::Pattern,
 };
 
@@ -55,7 +54,8 @@ pub struct Watched {
     pub sources: Arc<SourceCounters>,
     pub health: Arc<Health>,
     pub state: Arc<state::Counters>,
-    pub certificates: Option<Arc<Certificates>>,
+    /// Where there is a TLS listener.
+    pub tls: Option<Arc<tls::Counters>>,
 }
 
 /// What the routes work on.

@@ -13,7 +13,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{
     net::TcpListener,
@@ -22,13 +21,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::admin::{Admin, Counters};
-use crate::config::Limits;
+use crate::{config::Limits, tls};
 
 #[derive(Debug)]
 pub struct Listener {
     inner: TcpListener,
     http: http1::Builder,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<tls::Current>,
     /// For a handshake of TLS.
     idle: Duration,
     /// `[limits] admin_connections`; more wait in the kernel.
@@ -40,7 +39,7 @@ impl Listener {
     pub fn new(
         listener: std::net::TcpListener,
         limits: &Limits,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<tls::Current>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         // Inherited by each connection: whoever does not read its answer is reset, and the answers to
@@ -65,7 +64,7 @@ impl Listener {
             let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
             let permit = self.enter(&admin.counters).await;
             let (http, service, counters) = (self.http.clone(), service.clone(), admin.counters.clone());
-            let (tls, idle) = (self.tls.clone(), self.idle);
+            let (tls, idle) = (self.tls.as_ref().map(|tls| tls.borrow().clone()), self.idle);
             tokio::spawn(async move {
                 let _permit = permit;
                 let served = match tls {

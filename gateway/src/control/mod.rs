@@ -28,7 +28,6 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -40,7 +39,7 @@ use crate::{
     config::Config,
     inbox::{Inbox, Message},
     shared::Shared,
-    tls::{self, Certificates},
+    tls,
 };
 use admin::{Admin, Watched};
 use health::Health;
@@ -85,13 +84,11 @@ pub struct Parts {
     pub unconfirmed: Vec<Arc<str>>,
     /// From [`bind_admin`].
     pub admin: Option<TcpListener>,
-    /// How it speaks TLS, where it does.
-    pub admin_tls: Option<Arc<ServerConfig>>,
     /// Where subscribers connect.
     pub data: SocketAddr,
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
-    pub certificates: Option<Arc<Certificates>>,
+    pub tls_server: Option<tls::Server>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -114,8 +111,8 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, sequencer, shared, state, unconfirmed, data, tls, certificates, .. } = parts;
-    let Parts { admin, admin_tls, mut ended, .. } = parts;
+    let Parts { config, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
+    let Parts { admin, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
@@ -128,8 +125,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         sources: counters.clone(),
         health: health.clone(),
         state: state.clone(),
-        certificates: certificates.clone(),
+        tls: tls_server.as_ref().map(tls::Server::counters),
     };
+    let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::Server::current);
     // A page that came encrypted may open no other connections.
     let page = match tls.filter(|_| admin_tls.is_some()) {
         Some(tls) => Page::new("wss", tls),
@@ -153,7 +151,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
     source::start(&config, &sequencer, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
-    let certificates = tls::watch(certificates);
+    let certificates = tls::watch(tls_server);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {

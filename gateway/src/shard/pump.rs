@@ -15,12 +15,17 @@ use ring::{
     Events, Parker, Ring, SetupError, Waker,
     tls::{self, Tls},
 };
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use super::{Application, Shard};
-use crate::{clock::Clock, config::Config, inbox::Inbox, shared::Shared};
+use crate::{
+    clock::Clock,
+    config::Config,
+    inbox::Inbox,
+    shared::Shared,
+    tls::{Current, Server},
+};
 
 /// Completions handled before deadlines and fan-out have their turn again.
 const EVENTS_PER_TURN: usize = 1024;
@@ -84,7 +89,7 @@ pub fn start(
     inboxes: Vec<(Arc<Inbox>, Waker)>,
     slots: usize,
     epoch: Instant,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<&Server>,
 ) -> Result<Shards, StartError> {
     let (addr, listeners) = listen_all(config.server.data, inboxes.len())?;
     let (tls_addr, mut tls_listeners) = match &config.server.tls {
@@ -98,7 +103,7 @@ pub fn start(
     for (index, (listener, (inbox, waker))) in listeners.into_iter().zip(inboxes).enumerate() {
         let cpu = config.server.cpus[index % config.server.cpus.len()];
         let (config, shared, ready) = (config.clone(), shared.clone(), ready.clone());
-        let (tls, tls_listener) = (tls.clone(), tls_listeners.next());
+        let (server, tls_listener) = (tls.map(Server::current), tls_listeners.next());
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("shard{index}"))
             .io_memory(0)
@@ -131,8 +136,9 @@ pub fn start(
                     handshakes_per_turn: config.limits.handshakes_per_turn,
                     sealed_bytes: config.limits.sealed_bytes,
                 };
-                let net = Tls::new(ring, tls.map(|server| (TLS_LISTENER, server)), limits);
-                pump(shard, net, parker, inbox, clock).await;
+                let listener = server.as_ref().map(|server| (TLS_LISTENER, server.borrow().clone()));
+                let net = Tls::new(ring, listener, limits);
+                pump(shard, net, server, parker, inbox, clock).await;
             })
             .map_err(|error| StartError::Executor { index, cpu, error: error.to_string() })?;
         handles.push(handle);
@@ -177,11 +183,23 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-async fn pump(mut shard: Shard, mut net: Tls<Ring>, parker: Parker, inbox: Arc<Inbox>, mut clock: Clock) {
+async fn pump(
+    mut shard: Shard,
+    mut net: Tls<Ring>,
+    mut server: Option<Current>,
+    parker: Parker,
+    inbox: Arc<Inbox>,
+    mut clock: Clock,
+) {
     loop {
         let mut now = clock.now();
         shard.note_ring(net.inner().counters(), net.counters());
         shard.take_inbox(now);
+        if let Some(server) = &mut server
+            && server.has_changed().unwrap_or(false)
+        {
+            net.set_server(server.borrow_and_update().clone());
+        }
         let waiting = net.begin_turn();
         let mut events = 0;
         while events < EVENTS_PER_TURN

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub use fault::Fault;
 pub use server::start;
 #[allow(unused_imports)] // by tests without TLS
-pub use tls::in_front_of;
+pub use tls::{expired_in_front_of, in_front_of};
 
 /// Connections of every load.
 pub const CONNECTIONS: u64 = 6;

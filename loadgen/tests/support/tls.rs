@@ -11,10 +11,22 @@ use rustls::{ServerConfig, ServerConnection, pki_types::PrivateKeyDer};
 
 use super::Temporary;
 
-/// Listens with a certificate for `host`; gives where, and the certificate's file.
-pub fn in_front_of(server: SocketAddr, host: &str) -> (SocketAddr, Temporary) {
+/// Listens with a certificate for `localhost`; gives where, and the certificate's file.
+pub fn in_front_of(server: SocketAddr) -> (SocketAddr, Temporary) {
+    with(rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap(), server)
+}
+
+/// The same with one that has expired.
+pub fn expired_in_front_of(server: SocketAddr) -> (SocketAddr, Temporary) {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    with(params, server)
+}
+
+fn with(params: rcgen::CertificateParams, server: SocketAddr) -> (SocketAddr, Temporary) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let cert = rcgen::CertificateParams::new(vec![host.into()]).unwrap().self_signed(&key).unwrap();
+    let cert = params.self_signed(&key).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let file = Temporary::new(&format!("{}.pem", addr.port()));

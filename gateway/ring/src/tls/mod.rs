@@ -53,7 +53,7 @@ pub struct Counters {
 pub enum Failure {
     /// The peer spoke HTTP without TLS.
     PlainHttp,
-    /// No version, cipher suite or key share in common, or no certificate for the name.
+    /// No version, cipher suite or key share in common.
     Incompatible,
     /// A certificate that is missing or not accepted.
     Certificate,
@@ -84,8 +84,6 @@ impl Failure {
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
             Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
             Error::AlertReceived(_) => Failure::Alert,
-            // What rustls says where the name asked for has no certificate.
-            Error::General(text) if text.contains("certificate") => Failure::Incompatible,
             _ => Failure::Malformed,
         }
     }
@@ -124,6 +122,13 @@ impl<S: Sockets> Tls<S> {
             limits,
             budget: limits.handshakes_per_turn,
             counters: Counters::default(),
+        }
+    }
+
+    /// Connections accepted from now on speak so.
+    pub fn set_server(&mut self, config: Arc<ServerConfig>) {
+        if let Some((_, held)) = &mut self.server {
+            *held = config;
         }
     }
 

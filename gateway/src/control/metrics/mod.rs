@@ -35,7 +35,7 @@ use crate::{
     fanout::compress,
     inbox::{Inbox, Message},
     stats::{REFUSAL_STATUSES, Reason, Stats},
-    tls::Certificates,
+    tls,
 };
 use out::Out;
 use ring::tls::Failure;
@@ -70,7 +70,7 @@ impl Scraper {
         watched: &Watched,
         admin: &Arc<admin::Counters>,
     ) -> Result<String, fmt::Error> {
-        let Watched { sequencer, sources, health, state, certificates, .. } = watched;
+        let Watched { sequencer, sources, health, state, tls, .. } = watched;
         let mut shards = self.last.lock().await;
         ask(sequencer.inboxes(), &mut shards).await;
         let snapshot = Snapshot {
@@ -79,7 +79,7 @@ impl Scraper {
             sources: sources.clone(),
             health: health.counters(),
             state: state.clone(),
-            certificates: certificates.clone(),
+            tls: tls.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
@@ -125,7 +125,7 @@ struct Snapshot {
     sources: Arc<SourceCounters>,
     health: health::Counters,
     state: Arc<state::Counters>,
-    certificates: Option<Arc<Certificates>>,
+    tls: Option<Arc<tls::Counters>>,
     admin: Arc<admin::Counters>,
     /// Now.
     mono_us: u64,
@@ -353,7 +353,7 @@ impl Snapshot {
 
     /// Where there is a TLS listener.
     fn tls(&self, out: &mut Out) -> fmt::Result {
-        let Some(certificates) = &self.certificates else { return Ok(()) };
+        let Some(files) = &self.tls else { return Ok(()) };
         let sum = |of: fn(&ring::tls::Counters) -> u64| self.sum(|s| of(&s.tls));
         out.gauge("fanwire_tls_sessions", "Connections that speak TLS", sum(|t| t.sessions))?;
         out.gauge(
@@ -371,14 +371,16 @@ impl Snapshot {
         let help = "Sends put off, since there were [limits] sealed_bytes";
         out.counter("fanwire_tls_starved", help, sum(|t| t.starved))?;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &certificates.counters;
         out.counter(
             "fanwire_certificate_reloads",
             "Times certificates were read again",
-            load(&counters.reloads),
+            load(&files.reloads),
         )?;
         let help = "Times certificates could not be read again and stayed as they were";
-        out.counter("fanwire_certificate_reload_errors", help, load(&counters.reload_errors))
+        out.counter("fanwire_certificate_reload_errors", help, load(&files.reload_errors))?;
+        let expires = files.expires_s.iter().map(|(cert, at_s)| (cert, at_s.load(Ordering::Relaxed)));
+        let help = "When the certificate expires, in seconds since the Unix epoch";
+        out.gauges("fanwire_certificate_expires_seconds", help, "cert", expires)
     }
 
     fn each_shard(&self, out: &mut Out) -> fmt::Result {

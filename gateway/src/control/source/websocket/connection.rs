@@ -76,7 +76,8 @@ impl Ended {
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
-            Ended::Connect { .. } | Ended::Tls { .. } | Ended::Late(..) => End::Connect,
+            Ended::Connect { .. } | Ended::Late(..) => End::Connect,
+            Ended::Tls { .. } => End::Tls,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,
             Ended::Protocol(_) | Ended::Unacceptable(_) => End::Protocol,

@@ -42,6 +42,8 @@ impl Bad {
 pub enum End {
     /// No connection came about.
     Connect,
+    /// No TLS: mostly a certificate that is not accepted.
+    Tls,
     /// The server answered the handshake with another status than 101.
     Refused,
     /// Its answer was none of a WebSocket server.
@@ -57,13 +59,22 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 7] =
-        [End::Connect, End::Refused, End::Handshake, End::Protocol, End::Closed, End::Cut, End::Idle];
+    pub const ALL: [End; 8] = [
+        End::Connect,
+        End::Tls,
+        End::Refused,
+        End::Handshake,
+        End::Protocol,
+        End::Closed,
+        End::Cut,
+        End::Idle,
+    ];
 
     /// Its label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             End::Connect => "connect",
+            End::Tls => "tls",
             End::Refused => "refused",
             End::Handshake => "handshake",
             End::Protocol => "protocol",

@@ -1,0 +1,58 @@
+//! TLS as the gateway speaks it: its certificates, read again while it runs, and whom it trusts.
+
+mod certificate;
+mod server;
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+pub use certificate::Certificate;
+pub use server::{Counters, Current, Server, warnings, watch};
+
+fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+/// Certificates that sign those of others.
+pub fn read_ca(path: &Path) -> Result<RootCertStore, String> {
+    let shown = path.display();
+    let failed = |error: &dyn std::fmt::Display| format!("cannot read the CA {shown}: {error}");
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(format!("{shown} holds no certificate; it begins with -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(roots)
+}
+
+/// How servers of sources are spoken to: they have to show a certificate that `ca` has signed, or somebody
+/// whom the host trusts.
+pub fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let roots = match ca {
+        Some(path) => read_ca(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(
+                    "this host trusts nobody; install its CA certificates, or name the server's by ca".into(),
+                );
+            }
+            roots
+        }
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

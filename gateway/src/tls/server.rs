@@ -1,0 +1,245 @@
+//! How the TLS listeners speak, made anew when files change, while nobody is dropped.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    server::{
+        ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+    },
+    sign::CertifiedKey,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync,
+};
+
+use super::{Certificate, provider, read_ca};
+use crate::config::tls::Tls;
+
+/// How often files are looked at for changes.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What connections accepted from now on speak.
+pub type Current = sync::watch::Receiver<Arc<ServerConfig>>;
+
+#[derive(Debug)]
+pub struct Server {
+    tls: Tls,
+    files: Files,
+    current: sync::watch::Sender<Arc<ServerConfig>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+pub struct Counters {
+    pub reloads: AtomicU64,
+    pub reload_errors: AtomicU64,
+    /// By file: seconds since the Unix epoch.
+    pub expires_s: Vec<(String, AtomicI64)>,
+}
+
+impl Server {
+    /// The error names the file.
+    pub fn load(tls: &Tls) -> Result<Self, String> {
+        let files = Files::read(tls)?;
+        files.certificates.iter().filter_map(Certificate::untimely).for_each(|text| tracing::warn!("{text}"));
+        let (current, _) = sync::watch::channel(files.config(new_ticketer()?)?);
+        let shown =
+            tls.certificates.iter().map(|files| (files.cert.display().to_string(), AtomicI64::new(0)));
+        let counters = Counters {
+            reloads: AtomicU64::new(0),
+            reload_errors: AtomicU64::new(0),
+            expires_s: shown.collect(),
+        };
+        files.note(&counters);
+        Ok(Self { tls: tls.clone(), files, current, counters: counters.into() })
+    }
+
+    pub fn current(&self) -> Current {
+        self.current.subscribe()
+    }
+
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Reads the files again. Where one cannot be used all stays as it was.
+    fn reload(&mut self) {
+        let counter = match self.try_reload() {
+            Ok(()) => {
+                tracing::info!("certificates were read again");
+                &self.counters.reloads
+            }
+            Err(error) => {
+                tracing::error!(%error, "certificates stay as they were");
+                &self.counters.reload_errors
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn try_reload(&mut self) -> Result<(), String> {
+        let files = Files::read(&self.tls)?;
+        for (fresh, held) in files.certificates.iter().zip(&self.files.certificates) {
+            match fresh.untimely() {
+                // What is shown now is better.
+                Some(error) if held.untimely().is_none() => return Err(error),
+                Some(error) => tracing::warn!("{error}"),
+                None => {}
+            }
+        }
+        // A ticket stands for the certificate that a client has shown: not where others are trusted now.
+        let ticketer = if files.clients == self.files.clients {
+            self.current.borrow().ticketer.clone()
+        } else {
+            new_ticketer()?
+        };
+        let config = files.config(ticketer)?;
+        files.note(&self.counters);
+        (self.files, _) = (files, self.current.send_replace(config));
+        Ok(())
+    }
+
+    /// What tells whether the files have changed.
+    fn seen(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let seen = |path: &Path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        let shown = self.tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+        shown.chain(&self.tls.client_ca).map(|path| seen(path)).collect()
+    }
+}
+
+/// What the files said when they were read.
+#[derive(Debug)]
+struct Files {
+    certificates: Vec<Certificate>,
+    /// Who signs those of clients, where they have to show one.
+    clients: Option<Vec<rustls::pki_types::TrustAnchor<'static>>>,
+}
+
+impl Files {
+    fn read(tls: &Tls) -> Result<Self, String> {
+        let certificates = tls.certificates.iter().map(Certificate::read).collect::<Result<_, _>>()?;
+        let clients = tls.client_ca.as_deref().map(read_ca).transpose()?;
+        Ok(Self { certificates, clients: clients.map(|roots| roots.roots) })
+    }
+
+    fn note(&self, counters: &Counters) {
+        for (certificate, (_, expires_s)) in self.certificates.iter().zip(&counters.expires_s) {
+            expires_s.store(certificate.expires_s(), Ordering::Relaxed);
+        }
+    }
+
+    /// TLS 1.2 and 1.3, and tickets, so that who comes back is quick.
+    fn config(&self, ticketer: Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, String> {
+        let provider = Arc::new(provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(roots) => {
+                let roots = RootCertStore { roots: roots.clone() };
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
+            }
+        };
+        let chosen = Chosen::new(&self.certificates).ok_or("no certificate")?;
+        let mut config = builder.with_cert_resolver(Arc::new(chosen));
+        config.ticketer = ticketer;
+        config.send_tls13_tickets = 1;
+        // Tickets hold what a session needs: nothing of it is kept here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, String> {
+    ring::Ticketer::new().map_err(|error| error.to_string())
+}
+
+/// Which certificate is shown.
+#[derive(Debug)]
+struct Chosen {
+    default: Arc<CertifiedKey>,
+    /// By host name in lower case, also `*.rest`.
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Chosen {
+    fn new(certificates: &[Certificate]) -> Option<Self> {
+        let mut by_name = HashMap::new();
+        for certificate in certificates {
+            for name in &certificate.names {
+                // The first that is for a name is taken.
+                by_name.entry(name.clone()).or_insert_with(|| certificate.signed.clone());
+            }
+        }
+        Some(Self { default: certificates.first()?.signed.clone(), by_name })
+    }
+
+    fn of(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
+        self.by_name.get(&name).or_else(|| self.by_name.get(&wildcard()?))
+    }
+}
+
+impl ResolvesServerCert for Chosen {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.of(name));
+        Some(named.unwrap_or(&self.default).clone())
+    }
+}
+
+/// Of certificates that are served, and that clients refuse at this time.
+pub fn warnings(tls: &Tls) -> Vec<String> {
+    // What cannot be read is an error of the configuration.
+    let read = tls.certificates.iter().filter_map(|files| Certificate::read(files).ok());
+    read.filter_map(|certificate| certificate.untimely()).collect()
+}
+
+/// Reads files again when they change, and on SIGHUP. Does not return.
+pub async fn watch(server: Option<Server>) -> std::convert::Infallible {
+    // Without certificates SIGHUP is told to do nothing, in place of ending the process.
+    let mut hang_up = signal(SignalKind::hangup()).ok();
+    let Some(mut server) = server else {
+        loop {
+            hung_up(&mut hang_up).await;
+            tracing::info!("SIGHUP: there are no certificates to read again");
+        }
+    };
+    let mut seen = server.seen();
+    loop {
+        let asked = tokio::select! {
+            () = hung_up(&mut hang_up) => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        let now = server.seen();
+        if asked || now != seen {
+            seen = now;
+            server.reload();
+        }
+    }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
