@@ -2,39 +2,18 @@
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+
+import nchan
+import peers
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 CONNECTIONS, PER_S = 100, 20
-STARTS_S = 10
-NGINX = """
-load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
-worker_processes 1;
-error_log stderr crit;
-pid {directory}/nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location /ws {{ nchan_subscriber websocket; nchan_channel_id ticks; nchan_subscriber_first_message newest; }}
-        location /publish {{ nchan_publisher; nchan_channel_id ticks; nchan_message_buffer_length 10; }}
-    }}
-}}
-"""
 NATS = """
 listen: 127.0.0.1:{port}
 websocket {{ listen: "127.0.0.1:{websocket}", no_tls: true }}
@@ -48,123 +27,53 @@ class Server:
         self.url, self.arguments = url, arguments
 
 
-@contextlib.contextmanager
-def process(*command):
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.wait()
-        running.stdout.close()
-
-
-def first_address(running):
-    line = running.stdout.readline()
-    if not line.startswith("listening data="):
-        raise RuntimeError(f"the first line is {line!r}")
-    return line.split("data=")[1].split()[0]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def until_listening(port):
-    ends = time.monotonic() + STARTS_S
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1)
-        except OSError:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def ticking(publish):
-    """Calls `publish` with a time-stamped message PER_S times a second, from a thread."""
-    ended, failures = threading.Event(), []
-
-    def run():
-        n, due = 0, time.monotonic()
-        try:
-            while not ended.wait(max(0, due - time.monotonic())):
-                publish(json.dumps({"ts": time.time_ns() // 1000, "n": n}).encode())
-                n, due = n + 1, due + 1 / PER_S
-        except OSError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if failures:
-        raise RuntimeError(f"publishing failed: {failures[0]}")
+def stamped(n):
+    return json.dumps({"ts": time.time_ns() // 1000, "n": n})
 
 
 @contextlib.contextmanager
 def echo():
     """Answers what it is told, so every connection speaks."""
-    with process(os.environ["ECHO_BIN"], "--port", "0") as running:
+    with peers.process(os.environ["ECHO_BIN"], "--port", "0") as running:
         says = ["--send", '{"ts":{now_us}}', "--send-every", f"{1000 // PER_S}ms"]
-        yield Server(f"ws://{first_address(running)}/ws", *says)
+        yield Server(f"ws://{peers.first_address(running)}/ws", *says)
 
 
 @contextlib.contextmanager
 def ws():
-    with process("node", os.path.join(LIB, "ws_ticks.cjs"), str(PER_S)) as running:
-        yield Server(f"ws://{first_address(running)}/")
+    with peers.process("node", os.path.join(LIB, "ws_ticks.cjs"), str(PER_S)) as running:
+        yield Server(f"ws://{peers.first_address(running)}/")
 
 
 @contextlib.contextmanager
-def nchan():
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
-        config = os.path.join(directory, "nginx.conf")
-        with open(config, "w") as file:
-            file.write(NGINX.format(directory=directory, port=port))
-        # One process: killing it leaves no worker behind.
-        options = "daemon off; master_process off;"
-        with process("nginx", "-p", directory, "-c", config, "-e", "stderr", "-g", options):
-            until_listening(port).close()
-            publisher = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-
-            def publish(message):
-                publisher.request("POST", "/publish", message, {"Content-Type": "application/json"})
-                answer = publisher.getresponse()
-                answer.read()
-                if answer.status not in (200, 201, 202):
-                    raise OSError(f"nchan answered {answer.status}")
-
-            with ticking(publish):
-                yield Server(f"ws://127.0.0.1:{port}/ws")
-            publisher.close()
+def nginx():
+    with nchan.server() as (_, url, port), nchan.publishing(port, stamped, PER_S):
+        yield Server(url)
 
 
 @contextlib.contextmanager
 def nats():
     """Its protocol is lines of text, here inside WebSocket messages."""
-    port, websocket = free_port(), free_port()
+    port, websocket = peers.free_port(), peers.free_port()
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
         config = os.path.join(directory, "nats.conf")
         with open(config, "w") as file:
             file.write(NATS.format(port=port, websocket=websocket))
-        with process("nats-server", "-c", config, "-l", os.path.join(directory, "log")):
-            until_listening(websocket).close()
-            with until_listening(port) as publisher:
+        with peers.process("nats-server", "-c", config, "-l", os.path.join(directory, "log")):
+            peers.until_listening(websocket).close()
+            with peers.until_listening(port) as publisher:
                 publisher.sendall(b'CONNECT {"verbose":false}\r\n')
-                with ticking(lambda message: publisher.sendall(b"PUB ticks %d\r\n%b\r\n" % (len(message), message))):
+
+                def publish(n):
+                    message = stamped(n).encode()
+                    publisher.sendall(b"PUB ticks %d\r\n%b\r\n" % (len(message), message))
+
+                with peers.ticking(publish, PER_S):
                     says = 'CONNECT {"verbose":false}\r\nSUB ticks 1\r\n'
                     yield Server(f"ws://127.0.0.1:{websocket}/", "--send", says)
 
 
-SERVERS = {"echo": echo, "ws": ws, "nchan": nchan, "nats": nats}
+SERVERS = {"echo": echo, "ws": ws, "nchan": nginx, "nats": nats}
 
 
 def measure(name, seconds):

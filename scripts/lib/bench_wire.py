@@ -14,6 +14,7 @@ import time
 import load
 import machine
 import nchan
+import peers
 from gateway import Gateway
 
 FRAMES_PER_S, FRAME_BYTES = 8, 1000
@@ -215,7 +216,7 @@ def beside_nchan(args, path, texts):
         cpu, report = round_of(args, path, args.clients, TLS)
         frames["gateway"].append(cpu / report["frames"]["total"] * 1e6)
         with nchan.server(*args.files, prefix=pinned) as (process, url, plain):
-            with nchan.publishing(plain, texts, FRAMES_PER_S):
+            with nchan.publishing(plain, lambda n: texts[n % len(texts)], FRAMES_PER_S):
                 report = raw(url, process.pid, "--connections", str(args.clients), *seconds, *TLS)
         cpu = report["server"]["cpu_percent"] / 100 * args.seconds
         frames["nchan"].append(cpu / report["frames"]["total"] * 1e6)
@@ -244,15 +245,8 @@ def beside_nchan(args, path, texts):
 def uws(texts_path):
     """A running uWebSockets that publishes the texts: (process, URL)."""
     script = os.path.join(machine.ROOT, "scripts", "lib", "uws_ticks.cjs")
-    command = ["taskset", "-c", "0", "node", script, texts_path, str(FRAMES_PER_S)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            if not line.startswith("listening data="):
-                raise RuntimeError("uWebSockets did not start")
-            yield process, f"ws://{line.split('=')[1].strip()}/"
-        finally:
-            process.kill()
+    with peers.process("taskset", "-c", "0", "node", script, texts_path, str(FRAMES_PER_S)) as process:
+        yield process, f"ws://{peers.first_address(process)}/"
 
 
 def beside_uws(args, path, texts_path):
