@@ -4,7 +4,7 @@
 //! connection costs no process descriptor, no task and, while idle, no buffer. Commands queue up
 //! and reach the kernel together in [`Ring::submit`]; what happened comes back one by one from
 //! [`Ring::next`] without a system call. Connection logic is written against [`Sockets`] and runs
-//! on [`sim::SimRing`] as well.
+//! on [`sim::SimRing`] as well. With the feature `tls` there is `tls::Tls`, which adds TLS to either.
 //!
 //! ```no_run
 //! use ring::{Event, Options, Ring, Sockets, Waker};
