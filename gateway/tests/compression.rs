@@ -5,7 +5,7 @@ mod support;
 
 use gateway::{config::Config, shared::Shared, stats::Reason};
 use proto::{deflate::Deflater, encode::Opcode};
-use support::World;
+use support::{World, subscriber::AskedOp};
 
 /// Quotes repeat themselves as these do.
 fn quotes(n: usize) -> String {
@@ -169,4 +169,44 @@ fn bombs_and_garbage_close_only_who_sent_them() {
     assert_eq!(counts.map(|reason| ended[reason as usize]), [1; 5]);
     world.publish("a", "1");
     assert_eq!(world.peers[other].frames("batch").len(), 1);
+}
+
+#[test]
+fn who_is_caught_up_in_a_crowd_gets_frames_as_they_are() {
+    const CLIENTS: usize = 20;
+    let snapshots = |catch_up_bytes| {
+        let mut config = config();
+        config.compression.catch_up_bytes = catch_up_bytes;
+        let mut world = World::new(config, 64, 1);
+        for client in 0..CLIENTS {
+            world.publish(&format!("q.{client}"), &quotes(20));
+        }
+        let joined: Vec<usize> = (0..CLIENTS).map(|_| join(&mut world, true, "/ws")).collect();
+        // At one moment, and no two for the same.
+        for client in joined {
+            let topics = vec![format!("q.{client}")];
+            let op = AskedOp::Subscribe { sub: String::new(), topics, interval_ms: None, since: None };
+            world.ask(client, op);
+        }
+        world.settle();
+        let snapshots: usize = world.peers.iter().map(|peer| peer.frames("snapshot").len()).sum();
+        assert_eq!(snapshots, CLIENTS);
+        let deflated: usize = world.peers.iter().map(|peer| peer.deflated).sum();
+        let passed_over = world.shard.stats().compress.passed_over as usize;
+        assert_eq!(deflated + passed_over, CLIENTS);
+        // A class's own frame is compressed all the same, and so is what comes when there is room again.
+        for client in 0..CLIENTS {
+            world.publish(&format!("q.{client}"), &quotes(21));
+        }
+        world.advance(std::time::Duration::from_secs(1));
+        let batches: usize = world.peers.iter().map(|peer| peer.deflated).sum();
+        assert_eq!(batches - deflated, CLIENTS);
+        let late = join(&mut world, true, "/ws");
+        world.subscribe(late, "", &["q.*"], None);
+        assert_eq!(world.peers[late].deflated, 1);
+        passed_over
+    };
+    assert_eq!(snapshots(256 << 10), 0);
+    // Three of them and a bit.
+    assert_eq!(snapshots(3000), CLIENTS - 4);
 }

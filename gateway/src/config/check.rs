@@ -57,6 +57,7 @@ fn compression(mut section: Section) -> Compression {
         level: section.int("level", 1, 1..=9).value as u8,
         window_bits: section.int("window_bits", 15, window).value as u8,
         bytes_min: section.size("bytes_min", 256, 1..=GIB).value as usize,
+        catch_up_bytes: section.size("catch_up_bytes", 256 * KIB, 1..=GIB).value as usize,
         inflate_ratio: section.int("inflate_ratio", 100, 1..=100_000).value as usize,
         user_agents_off: section.texts("user_agents_off", &SAFARI_15).value,
     };

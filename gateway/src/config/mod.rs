@@ -140,6 +140,9 @@ pub struct Compression {
     pub window_bits: u8,
     /// Shorter payloads are sent as they are.
     pub bytes_min: usize,
+    /// Payload of snapshots and catch-up frames, which few get, that a turn of a shard compresses; more of
+    /// it goes as it is.
+    pub catch_up_bytes: usize,
     /// Most bytes a client's message may become for each byte of it.
     pub inflate_ratio: usize,
     /// Clients whose `User-Agent` holds one of these are sent frames as they are.

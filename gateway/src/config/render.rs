@@ -102,6 +102,7 @@ fn compression(text: &mut Text, compression: &Compression) {
     text.plain("level", compression.level);
     text.plain("window_bits", compression.window_bits);
     text.size("bytes_min", compression.bytes_min);
+    text.size("catch_up_bytes", compression.catch_up_bytes);
     text.plain("inflate_ratio", compression.inflate_ratio);
     let agents = compression.user_agents_off.iter().cloned().map(toml::Value::String).collect();
     text.plain("user_agents_off", toml::Value::Array(agents));

@@ -9,7 +9,6 @@ use crate::{
     clock::Now,
     planted::{Bug, planted},
     update::Update,
-    wire::Wire,
 };
 
 impl Fanout {
@@ -50,7 +49,7 @@ impl Fanout {
             oldest_us: None,
             epoch: None,
         };
-        let frame = self.encode(&envelope, &[], key.wire);
+        let frame = self.encode(&envelope, &[], Readers { class: number, wire: key.wire, all: true });
         let silent_since_us = Some(now.mono_us.saturating_sub(self.silence_us()));
         Some(Flush {
             class: id,
@@ -70,7 +69,7 @@ impl Fanout {
         let from = (class.scanned >= self.floor).then_some(class.sent);
         let lapsed = self.lapse(id, class.sent).is_some();
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
-        let readers = Readers { class: number, wire: key.wire };
+        let readers = Readers { class: number, wire: key.wire, all: true };
         let (frame, oldest_us) = self.build(readers, None, &key.patterns, from, true, now);
         self.counters.conflated += (updates - seen).saturating_sub(u64::from(frame.updates));
         let class = self.classes.get_mut(id);
@@ -145,7 +144,7 @@ impl Fanout {
         now: Now,
     ) -> Frame {
         let class = self.classes.get(id);
-        let readers = Readers { class: class.number, wire: class.key.wire };
+        let readers = Readers { class: class.number, wire: class.key.wire, all: false };
         let key = CacheKey {
             class: readers.class,
             patterns: op.filter(|_| !planted(Bug::CacheWithoutPatterns)).map(Into::into),
@@ -188,16 +187,16 @@ impl Fanout {
         // An answer follows `subscribed`, which says it.
         let tells = self.restarted && from.is_none() && op.is_none() && !planted(Bug::EpochUntold);
         let epoch = tells.then(|| self.epoch.clone());
-        let Readers { class, wire } = readers;
+        let class = readers.class;
         let (ts_us, version) = (now.wall_us, self.position);
         let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch: epoch.as_deref() };
         let picks = std::mem::take(&mut self.scratch);
-        let frame = self.encode(&envelope, &picks, wire);
+        let frame = self.encode(&envelope, &picks, readers);
         self.scratch = picks;
         (frame, oldest_us)
     }
 
-    fn encode(&mut self, envelope: &Envelope<'_>, picks: &[Pick], wire: Wire) -> Frame {
+    fn encode(&mut self, envelope: &Envelope<'_>, picks: &[Pick], readers: Readers) -> Frame {
         let (mut made, mut gaps) = (Vec::new(), 0);
         let mut pieces = Vec::with_capacity(picks.len());
         for pick in picks {
@@ -226,7 +225,8 @@ impl Fanout {
             pieces.push(Piece { made: start..made.len(), rest });
         }
         let (compress, pinned) = (&mut self.compress, &self.pinned);
-        let encoder = Encoder { frame_bytes_max: self.frame_bytes_max, wire, compress, pinned };
+        let Readers { wire, all: for_class, .. } = readers;
+        let encoder = Encoder { frame_bytes_max: self.frame_bytes_max, wire, for_class, compress, pinned };
         let frame = encoder.encode(envelope, &made, &pieces);
         self.counters.gaps += gaps;
         self.counters.frames_built += u64::from(frame.parts);

@@ -13,6 +13,9 @@ pub struct Compress {
     level: u8,
     bytes_min: usize,
     by_window: [Option<Box<Deflater>>; WINDOWS],
+    /// Payload that this turn may still compress for few.
+    catch_up_bytes_left: usize,
+    catch_up_bytes: usize,
     pub counters: Counters,
 }
 
@@ -26,6 +29,8 @@ pub struct Counters {
     /// Payload of the former, before and after.
     pub bytes_before: u64,
     pub bytes_after: u64,
+    /// Frames for few that went as they are, since the turn had compressed enough of those.
+    pub passed_over: u64,
 }
 
 impl Compress {
@@ -34,8 +39,29 @@ impl Compress {
             level: config.level,
             bytes_min: config.bytes_min,
             by_window: Default::default(),
+            catch_up_bytes_left: config.catch_up_bytes,
+            catch_up_bytes: config.catch_up_bytes,
             counters: Counters::default(),
         }
+    }
+
+    /// To be called once a turn of the shard.
+    pub fn begin_turn(&mut self) {
+        self.catch_up_bytes_left = self.catch_up_bytes;
+    }
+
+    /// How a payload goes that is not for a whole class: where many have to be caught up, compressing for
+    /// each of them would keep all others waiting.
+    pub fn for_few(&mut self, payload: &[u8], wire: Wire) -> Wire {
+        if wire.window_bits.is_none() || payload.len() < self.bytes_min {
+            return wire;
+        }
+        if self.catch_up_bytes_left == 0 {
+            self.counters.passed_over += 1;
+            return Wire { window_bits: None, ..wire };
+        }
+        self.catch_up_bytes_left = self.catch_up_bytes_left.saturating_sub(payload.len());
+        wire
     }
 
     /// Appends a whole frame with this payload as it goes over `wire`.

@@ -63,6 +63,8 @@ pub struct Encoder<'a> {
     /// No payload is longer before it is compressed, unless a single update makes it so.
     pub frame_bytes_max: usize,
     pub wire: Wire,
+    /// For a whole class, in place of members of it.
+    pub for_class: bool,
     pub compress: &'a mut Compress,
     pub pinned: &'a Pinned,
 }
@@ -134,7 +136,9 @@ impl Encoder<'_> {
                     msgpack::from_json(&payload, &mut packed).expect("updates were checked to be JSON");
                     std::mem::swap(&mut packed, &mut payload);
                 }
-                self.compress.frame(&mut out, self.wire.encoding.opcode(), &payload, self.wire);
+                let wire =
+                    if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
+                self.compress.frame(&mut out, wire.encoding.opcode(), &payload, wire);
             }
             parts += 1;
             first = end;
@@ -214,7 +218,8 @@ mod tests {
 
     fn encode(envelope: &Envelope<'_>, updates: &[String], pinned: &Pinned, wire: Wire) -> Frame {
         let mut compress = Compress::new(&crate::config::Config::embedded_demo().compression);
-        let encoder = Encoder { frame_bytes_max: 1024, wire, compress: &mut compress, pinned };
+        let encoder =
+            Encoder { frame_bytes_max: 1024, wire, for_class: true, compress: &mut compress, pinned };
         encoder.encode(envelope, &[], &pieces(updates))
     }
 

@@ -126,6 +126,8 @@ pub struct Counters {
 struct Readers {
     class: u64,
     wire: Wire,
+    /// All of the class.
+    all: bool,
 }
 
 #[derive(Debug)]
