@@ -1,15 +1,22 @@
 """wss as OpenSSL speaks it: by its own client and by the Python package `websockets`."""
 
+import json
 import os
 import ssl
 import subprocess
 import tempfile
 import unittest
+import zlib
 
 from gateway import Gateway
 from subscriber import Subscriber
 
 CONFIG = '[fanout]\ninterval_ms = 20\n[limits]\nhandshake = "1s"\n'
+UPGRADE = (
+    b"GET /ws?topics=openssl.* HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+)
 
 
 def certificate(directory):
@@ -67,6 +74,34 @@ class Tls(unittest.IsolatedAsyncioTestCase):
             output = self.s_client(version, "-ign_eof", say="GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").stdout
             self.assertIn("Verify return code: 0 (ok)", output, said.stderr)
             self.assertIn("HTTP/1.1 200 OK", output)
+
+    def test_openssl_gets_compressed_frames(self):
+        value = [f"quote {n}" for n in range(1000)]
+        for version in ("-tls1_2", "-tls1_3"):
+            self.gateway.publish(("openssl.a", value))
+            command = ["openssl", "s_client", "-connect", f"localhost:{self.port}", "-CAfile", self.cert]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            with subprocess.Popen([*command, "-verify_return_error", "-quiet", version], **pipes) as client:
+                try:
+                    client.stdin.write(UPGRADE)
+                    client.stdin.flush()
+                    head = iter(client.stdout.readline, b"\r\n")
+                    self.assertIn("permessage-deflate", b"".join(head).decode())
+                    ops = []
+                    while "snapshot" not in ops:
+                        first, length = client.stdout.read(2)
+                        if length == 126:
+                            length = int.from_bytes(client.stdout.read(2), "big")
+                        payload = client.stdout.read(length)
+                        if first & 0x40:
+                            # RFC 7692, 7.2.2.
+                            payload = zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff")
+                        message = json.loads(payload)
+                        ops.append(message["op"])
+                    self.assertEqual(message["updates"][0]["data"], value)
+                    self.assertTrue(first & 0x40 and length < 4000, (first, length))
+                finally:
+                    client.kill()
 
     def test_openssl_resumes(self):
         for version in ("-tls1_2", "-tls1_3"):
