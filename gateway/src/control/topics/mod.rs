@@ -1,29 +1,25 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
+mod group;
 mod silence;
 mod taken;
+mod topic;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    io::Write,
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, ops::Bound, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    deadlines::{Band, Deadlines},
+    deadlines::Deadlines,
     item::{Body, Item, Why, check_value},
     table::{self, Preview, changes_of},
 };
 use crate::{
-    changes::{Base, Changes},
+    changes::Changes,
     config::{
         Limits,
-        policy::{Keyed, Mode, Policies, Policy},
+        policy::{Keyed, Mode, Policies},
     },
     planted::{Bug, planted},
     status::State,
@@ -31,6 +27,8 @@ use crate::{
     topic::check_topic,
     update::{Op, TopicId, Update},
 };
+pub use group::Group;
+use topic::Topic;
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,116 +42,9 @@ pub struct Row {
     pub stale: bool,
 }
 
-#[derive(Debug)]
-struct Topic {
-    id: TopicId,
-    v: u64,
-    version: u64,
-    ts_us: i64,
-    gone: bool,
-    /// As in [`Update::json`].
-    json: Bytes,
-    policy: Arc<Policy>,
-    /// Of a keyed topic.
-    table: Option<Box<Table>>,
-    /// The publisher's count of the last update that had one.
-    seq: Option<u64>,
-    /// Where there is a deadband.
-    band: Option<Box<Band>>,
-    /// When an update came last, sent or held back. µs, monotonic.
-    touched_us: u64,
-    /// As it was told last.
-    state: State,
-    /// It comes from an earlier run and had no update in this one.
-    is_restored: bool,
-}
-
-impl Topic {
-    /// Takes over an update's count; gives the number of updates that are missing before it.
-    fn count(&mut self, item: &Item, changes: Option<&Changes>) -> u64 {
-        let Some(seq) = item.seq else { return 0 };
-        let is_whole = changes.is_some_and(|changes| changes.base != Base::Held);
-        let skipped = if is_whole { 0 } else { seq.skipped(self.seq) };
-        self.seq = Some(seq.last);
-        skipped
-    }
-
-    fn keys(&self) -> usize {
-        self.table.as_ref().map_or(0, |table| table.len())
-    }
-
-    /// Changes its table, or ends it; gives what the shards have to change.
-    fn apply(&mut self, changes: Option<Arc<Changes>>) -> Option<Arc<Changes>> {
-        let Some(changes) = changes else {
-            self.table = None;
-            return None;
-        };
-        Some(table::apply(self.table.get_or_insert_default(), &changes))
-    }
-
-    /// Its state after an update before which `skipped` are missing; gives what is to be told, if anything.
-    fn change_state(
-        &mut self,
-        item: &Item,
-        changes: Option<&Changes>,
-        skipped: u64,
-        seq_before: Option<u64>,
-    ) -> Option<(State, String)> {
-        let is_whole = changes.is_none_or(|changes| changes.base != Base::Held);
-        let state = match (self.state, skipped) {
-            (_, 1..) if !self.gone => State::Gap,
-            // A table stays incomplete until all of it comes.
-            (State::Gap, _) if !is_whole => State::Gap,
-            _ => State::Live,
-        };
-        if state == self.state && skipped == 0 {
-            return None;
-        }
-        self.state = state;
-        let reason = match (skipped, seq_before, item.seq) {
-            (1.., Some(before), Some(seq)) => {
-                format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
-            }
-            _ => String::new(),
-        };
-        Some((state, reason))
-    }
-}
-
 /// µs, monotonic.
 fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
-}
-
-/// What earlier items of the same group would do, none of which is applied yet.
-#[derive(Debug, Default)]
-pub struct Group<'a> {
-    /// It has one item only, so that nothing needs to be previewed.
-    is_single: bool,
-    /// They are taken over whole, however long each is: its publisher made it of many.
-    is_taken_over: bool,
-    /// Topics that they bring to life.
-    births: HashSet<&'a str>,
-    tables: HashMap<&'a str, Preview>,
-}
-
-impl Counters {
-    fn skip(&mut self, skipped: u64) {
-        self.gaps += u64::from(skipped > 0);
-        self.skipped += skipped;
-    }
-}
-
-impl Group<'_> {
-    /// Of so many items.
-    pub fn of(items: usize) -> Self {
-        Self { is_single: items == 1, ..Self::default() }
-    }
-
-    /// Of one item that another gateway or an earlier run gives.
-    pub fn taken_over() -> Self {
-        Self { is_single: true, is_taken_over: true, ..Self::default() }
-    }
 }
 
 /// A topic's state has changed.
@@ -175,6 +66,13 @@ pub struct Counters {
     pub expired: u64,
     /// Changes of topics' states that were not told, since too many came at once.
     pub events_dropped: u64,
+}
+
+impl Counters {
+    fn skip(&mut self, skipped: u64) {
+        self.gaps += u64::from(skipped > 0);
+        self.skipped += skipped;
+    }
 }
 
 /// All topics by name, and the tombstones of those removed lately.
