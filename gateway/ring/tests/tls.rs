@@ -230,6 +230,30 @@ fn handshakes_come_a_few_at_a_time() {
 }
 
 #[test]
+fn who_does_not_read_keeps_nobody_else_waiting() {
+    let limits = Limits { sealed_bytes: 4 << 10, ..LIMITS };
+    let mut world = World::new(all(), limits, 1);
+    let conns: Vec<ConnId> = (0..6).map(|_| world.connect()).collect();
+    world.settle();
+    let (reads, stalled) = conns.split_first().unwrap();
+    for conn in stalled {
+        world.net.inner().set_window(*conn, 0);
+        world.say(*conn, vec![b'x'; 20_000]);
+    }
+    world.settle();
+    let sealed = world.net.counters().sealed_bytes as usize;
+    assert!(sealed >= limits.sealed_bytes, "there is no room: {sealed}");
+    assert!(sealed <= limits.sealed_bytes + stalled.len() * 1100, "{sealed}");
+    world.say(*reads, vec![b'x'; 20_000]);
+    world.settle();
+    assert_eq!(world.peers[reads].heard.len(), 20_000);
+    assert!(world.net.counters().shortened >= 20);
+    stalled.iter().for_each(|conn| world.net.inner().set_window(*conn, usize::MAX));
+    world.settle();
+    assert!(stalled.iter().all(|conn| world.peers[conn].heard.len() == 20_000));
+}
+
+#[test]
 fn a_ticket_makes_the_next_handshake_short() {
     for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
         let mut world = World::new(configs(versions), LIMITS, 1);

@@ -122,7 +122,8 @@ pub struct Limits {
     pub admin_idle: Duration,
     /// Handshake messages of TLS that a shard answers in a turn (`handshakes_per_turn`, default 8).
     pub handshakes_per_turn: usize,
-    /// Sealed bytes of a shard that the kernel has not taken (`sealed_bytes`, default 64 MiB).
+    /// Sealed bytes of a shard that the kernel has not taken (`sealed_bytes`, default 64 MiB). Beyond, every
+    /// client may have 1 KiB.
     pub sealed_bytes: usize,
     /// Statuses that are not live (`statuses`, default 1000).
     pub statuses: usize,

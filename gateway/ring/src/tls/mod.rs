@@ -26,7 +26,7 @@ use sessions::Sessions;
 pub struct Limits {
     /// Handshake messages answered between two turns of [`Tls::begin_turn`]; each may take 0.2 ms.
     pub handshakes_per_turn: usize,
-    /// Sealed bytes that the kernel has not taken yet, of all connections. Beyond, records wait.
+    /// Sealed bytes that the kernel has not taken yet, of all connections. Beyond, records are short: 1 KiB.
     pub sealed_bytes: usize,
 }
 
@@ -38,9 +38,9 @@ pub struct Counters {
     pub resumed: u64,
     /// By [`Failure`].
     pub failed: [u64; Failure::ALL.len()],
-    /// Handshake messages put off to a later turn, and sends put off for want of sealed bytes.
+    /// Handshake messages put off to a later turn, and records that are short for want of sealed bytes.
     pub deferred: u64,
-    pub starved: u64,
+    pub shortened: u64,
     /// Bytes received, as they came over the wire.
     pub received_bytes: u64,
     pub sessions: u64,
@@ -98,8 +98,6 @@ pub struct Tls<S> {
     events: VecDeque<Event>,
     /// With handshake messages not looked at yet.
     deferred: VecDeque<ConnId>,
-    /// With something to seal, for which there was no room.
-    starved: VecDeque<ConnId>,
     /// For connections of the listener with that index.
     server: Option<(u8, Arc<ServerConfig>)>,
     limits: Limits,
@@ -117,7 +115,6 @@ impl<S: Sockets> Tls<S> {
             sessions: Sessions::default(),
             events: VecDeque::new(),
             deferred: VecDeque::new(),
-            starved: VecDeque::new(),
             server,
             limits,
             budget: limits.handshakes_per_turn,
@@ -180,7 +177,7 @@ impl<S: Sockets> Tls<S> {
     fn remove(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.remove(conn) {
             self.counters.sessions -= 1;
-            self.unseal(session.sealed_bytes());
+            self.counters.sealed_bytes -= session.sealed_bytes() as u64;
         }
     }
 
@@ -264,7 +261,7 @@ impl<S: Sockets> Tls<S> {
     fn sent(&mut self, conn: ConnId, bytes: u32, done: bool) -> Option<Event> {
         let session = self.session(conn)?;
         let (of_user, freed, rest) = session.sent(done);
-        self.unseal(freed);
+        self.counters.sealed_bytes -= freed as u64;
         if done {
             self.advance(conn);
         }
@@ -274,33 +271,15 @@ impl<S: Sockets> Tls<S> {
     /// Sends what is next, if the socket is free.
     fn advance(&mut self, conn: ConnId) {
         let room = self.limits.sealed_bytes.saturating_sub(self.counters.sealed_bytes as usize);
-        let nothing_sealed = self.counters.sealed_bytes == 0;
         let Some(session) = self.session(conn) else { return };
-        match session.next(if nothing_sealed { usize::MAX } else { room }) {
+        match session.next(room) {
             session::Next::Nothing => {}
-            session::Next::Send(bytes) => {
+            session::Next::Send { bytes, is_short } => {
                 self.counters.sealed_bytes += bytes.len() as u64;
+                self.counters.shortened += u64::from(is_short);
                 self.net.send(conn, bytes);
             }
-            session::Next::Starved => {
-                self.counters.starved += 1;
-                self.starved.push_back(conn);
-            }
             session::Next::Shutdown => self.net.shutdown(conn),
-        }
-    }
-
-    fn unseal(&mut self, bytes: usize) {
-        self.counters.sealed_bytes -= bytes as u64;
-        for _ in 0..self.starved.len() {
-            if self.counters.sealed_bytes as usize >= self.limits.sealed_bytes {
-                return;
-            }
-            let Some(conn) = self.starved.pop_front() else { return };
-            if let Some(session) = self.session(conn) {
-                session.fed();
-                self.advance(conn);
-            }
         }
     }
 }

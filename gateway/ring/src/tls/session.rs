@@ -15,6 +15,9 @@ use super::Failure;
 
 /// RFC 8446, 5.1: of plaintext in a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
+/// What may be sealed for every connection, also when there is no room: who does not read keeps nobody else
+/// waiting.
+const RECORD_BYTES_MIN: usize = 1 << 10;
 /// What a record has beside its plaintext, in any cipher suite.
 const RECORD_EXTRA_BYTES: usize = 64;
 /// Of a handshake that came in part: a client's certificates are the longest.
@@ -36,9 +39,11 @@ pub enum Step {
 #[derive(Debug)]
 pub enum Next {
     Nothing,
-    Send(Bytes),
-    /// There is something to seal, and no room for it.
-    Starved,
+    /// `is_short`: for want of room the record is shorter than it could be.
+    Send {
+        bytes: Bytes,
+        is_short: bool,
+    },
     Shutdown,
 }
 
@@ -88,8 +93,7 @@ pub struct Session {
     phase: Phase,
     flight: Flight,
     end: End,
-    /// It waits for room to seal, or for its handshake's turn.
-    is_starved: bool,
+    /// It waits for its handshake's turn.
     is_deferred: bool,
     /// Records that came in part, or wait for their turn.
     incoming: Vec<u8>,
@@ -115,7 +119,6 @@ impl Session {
             phase: Phase::Handshake,
             flight: Flight::None,
             end: End::No,
-            is_starved: false,
             is_deferred: false,
             incoming: Vec::new(),
             control: Vec::new(),
@@ -285,29 +288,18 @@ impl Session {
         (of_user, bytes, rest)
     }
 
-    /// There is room to seal again.
-    pub fn fed(&mut self) {
-        self.is_starved = false;
-    }
-
     /// What the socket is to do now. `room`: bytes that may be sealed.
     pub fn next(&mut self, room: usize) -> Next {
-        if self.flight != Flight::None || self.is_starved {
+        if self.flight != Flight::None {
             return Next::Nothing;
         }
-        let ready = self.phase == Phase::Open && self.user.as_ref().is_some_and(Bytes::has_remaining);
-        if ready && room == 0 && self.control.is_empty() {
-            self.is_starved = true;
-            return Next::Starved;
-        }
-        let mut of_user = false;
-        if ready && room > 0 {
-            of_user = self.seal_user();
-        }
+        let left = self.user.as_ref().map_or(0, Bytes::len).min(RECORD_BYTES_MAX);
+        let most = room.saturating_sub(RECORD_EXTRA_BYTES).max(RECORD_BYTES_MIN);
+        let of_user = self.phase == Phase::Open && left > 0 && self.seal_user(left.min(most));
         if !self.control.is_empty() {
             let bytes = Bytes::from(std::mem::take(&mut self.control));
             self.flight = Flight::Sealed { bytes: bytes.len(), of_user };
-            return Next::Send(bytes);
+            return Next::Send { bytes, is_short: of_user && left > most };
         }
         if self.end == End::Wanted && self.user.is_none() {
             self.end = End::Done;
@@ -316,10 +308,9 @@ impl Session {
         Next::Nothing
     }
 
-    /// Appends a record with the user's next bytes to what is sent.
-    fn seal_user(&mut self) -> bool {
+    /// Appends a record with the user's next `count` bytes to what is sent.
+    fn seal_user(&mut self, count: usize) -> bool {
         let Some(mut user) = self.user.take() else { return false };
-        let count = user.len().min(RECORD_BYTES_MAX);
         let sealed = self.seal(|traffic, out| traffic.encrypt(&user[..count], out));
         if sealed {
             user.advance(count);

@@ -370,8 +370,8 @@ impl Snapshot {
         out.counters("fanwire_tls_failed", "TLS sessions that failed", "reason", failed)?;
         let help = "Handshake messages put off, since a turn answers [limits] handshakes_per_turn";
         out.counter("fanwire_tls_deferred", help, sum(|t| t.deferred))?;
-        let help = "Sends put off, since there were [limits] sealed_bytes";
-        out.counter("fanwire_tls_starved", help, sum(|t| t.starved))?;
+        let help = "Records that are short, since there were [limits] sealed_bytes";
+        out.counter("fanwire_tls_shortened", help, sum(|t| t.shortened))?;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         out.counter(
             "fanwire_certificate_reloads",
