@@ -254,6 +254,26 @@ fn who_does_not_read_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn http_gets_its_answer_however_it_comes() {
+    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let mut world = World::new(all(), limits, 1);
+    world.net.inner().set_recv_bytes_max(1);
+    let conns: Vec<ConnId> = (0..3).map(|_| world.net.inner().accept_at(ADDR, 1).unwrap()).collect();
+    for conn in &conns {
+        world.net.inner().peer_send(*conn, b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    for _ in 0..6 {
+        world.turn(usize::MAX);
+    }
+    assert!(world.net.counters().deferred > 0, "some wait for their turn");
+    assert_eq!(world.net.counters().failed[Failure::PlainHttp as usize], 3);
+    for conn in conns {
+        let heard = world.net.inner().peer_read(conn, usize::MAX);
+        assert!(heard.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{heard:x?}");
+    }
+}
+
+#[test]
 fn a_ticket_makes_the_next_handshake_short() {
     for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
         let mut world = World::new(configs(versions), LIMITS, 1);

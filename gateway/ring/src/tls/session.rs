@@ -22,6 +22,8 @@ const RECORD_BYTES_MIN: usize = 1 << 10;
 const RECORD_EXTRA_BYTES: usize = 64;
 /// Of a handshake that came in part: a client's certificates are the longest.
 const INCOMING_BYTES_MAX: usize = 64 << 10;
+/// What tells an HTTP request from TLS.
+const METHOD_BYTES: usize = 4;
 
 /// What came of received bytes.
 #[derive(Debug)]
@@ -95,6 +97,8 @@ pub struct Session {
     end: End,
     /// It waits for its handshake's turn.
     is_deferred: bool,
+    /// A record of the peer was read.
+    has_heard: bool,
     /// Records that came in part, or wait for their turn.
     incoming: Vec<u8>,
     /// Handshake messages and alerts to be sent.
@@ -120,6 +124,7 @@ impl Session {
             flight: Flight::None,
             end: End::No,
             is_deferred: false,
+            has_heard: false,
             incoming: Vec::new(),
             control: Vec::new(),
             user: None,
@@ -172,8 +177,11 @@ impl Session {
         if self.phase == Phase::Dead {
             return Step::Goes;
         }
-        let is_first = self.phase == Phase::Handshake && self.incoming.is_empty();
-        if is_first && matches!(self.side, Side::Server(_)) && is_http(bytes) {
+        if !self.has_heard && !self.is_client() && is_http(&self.incoming, bytes) {
+            if self.incoming.len() + bytes.len() < METHOD_BYTES {
+                self.incoming.extend_from_slice(bytes);
+                return Step::Goes;
+            }
             self.refuse_http();
             let error = io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS on the TLS listener");
             return Step::Failed { failure: Failure::PlainHttp, error };
@@ -210,6 +218,7 @@ impl Session {
                 Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, plain),
             };
             used += discard;
+            self.has_heard |= discard > 0;
             match outcome {
                 Ok(Outcome::Goes) => {}
                 Ok(Outcome::PeerClosed) => is_ended = true,
@@ -248,7 +257,7 @@ impl Session {
 
     fn refuse_http(&mut self) {
         const BODY: &str = "{\"code\":400,\"reason\":\"this listener speaks TLS; use wss:// or https://\"}\n";
-        self.phase = Phase::Dead;
+        (self.phase, self.incoming) = (Phase::Dead, Vec::new());
         self.end = End::Wanted;
         self.control = format!(
             "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -461,8 +470,10 @@ fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u
     }
 }
 
-/// Whether bytes on a TLS listener are the beginning of an HTTP request.
-fn is_http(bytes: &[u8]) -> bool {
-    const METHODS: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
-    METHODS.iter().any(|method| bytes.starts_with(method))
+/// Whether the first bytes on a TLS listener, `held` and then `bytes`, may be the beginning of an HTTP request;
+/// with [`METHOD_BYTES`] of them they are. They may have come in parts, or have waited for their turn.
+fn is_http(held: &[u8], bytes: &[u8]) -> bool {
+    const METHODS: [&[u8; METHOD_BYTES]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    let first = || held.iter().chain(bytes).take(METHOD_BYTES);
+    first().next().is_some() && METHODS.iter().any(|method| first().eq(method.iter().take(first().count())))
 }
