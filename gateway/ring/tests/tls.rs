@@ -254,6 +254,25 @@ fn who_does_not_read_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn the_end_comes_after_what_waits_for_its_turn() {
+    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let mut world = World::new(configs(&[&rustls::version::TLS13]), limits, 1);
+    let conn = world.connect();
+    world.peers.get_mut(&conn).unwrap().tls.writer().write_all(b"request").unwrap();
+    world.peer(conn, usize::MAX);
+    world.turn(usize::MAX);
+    // The rest of the handshake, the request and the end come while that turn goes on.
+    world.peer(conn, usize::MAX);
+    world.net.inner().peer_close(conn);
+    while let Some(event) = world.net.next() {
+        assert!(!matches!(event, Event::ReceiveEnded { .. }), "the end comes first");
+    }
+    assert!(world.net.counters().deferred > 0);
+    world.turn(usize::MAX);
+    assert_eq!((&world.heard[&conn][..], &world.ends[..]), (&b"request"[..], &[(conn, false)][..]));
+}
+
+#[test]
 fn http_gets_its_answer_however_it_comes() {
     let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
     let mut world = World::new(all(), limits, 1);

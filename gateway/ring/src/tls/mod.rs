@@ -210,6 +210,11 @@ impl<S: Sockets> Tls<S> {
                 self.receive(conn, &mut bytes);
                 None
             }
+            Event::ReceiveEnded { conn, error: None }
+                if self.session(conn).is_some_and(Session::defer_end) =>
+            {
+                None
+            }
             Event::Sent { conn, bytes, done } if self.session(conn).is_some() => self.sent(conn, bytes, done),
             Event::Closed { conn } => {
                 self.remove(conn);
@@ -232,6 +237,7 @@ impl<S: Sockets> Tls<S> {
         }
         let mut plain = Vec::new();
         let step = session.receive(bytes, &mut plain);
+        let is_ended = session.take_end();
         let (is_open, resumed, answers) = (session.is_open(), session.is_resumed(), session.has_control());
         if !was_open && answers {
             self.budget = budget.saturating_sub(1);
@@ -254,6 +260,9 @@ impl<S: Sockets> Tls<S> {
                     self.events.push_back(ended(conn, error));
                 }
             }
+        }
+        if is_ended {
+            self.events.push_back(Event::ReceiveEnded { conn, error: None });
         }
         self.advance(conn);
     }

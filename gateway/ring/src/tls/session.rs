@@ -97,6 +97,8 @@ pub struct Session {
     end: End,
     /// It waits for its handshake's turn.
     is_deferred: bool,
+    /// Nothing comes after what waits.
+    is_ended: bool,
     /// A record of the peer was read.
     has_heard: bool,
     /// Records that came in part, or wait for their turn.
@@ -124,6 +126,7 @@ impl Session {
             flight: Flight::None,
             end: End::No,
             is_deferred: false,
+            is_ended: false,
             has_heard: false,
             incoming: Vec::new(),
             control: Vec::new(),
@@ -164,6 +167,17 @@ impl Session {
     pub fn defer(&mut self, bytes: &[u8]) -> bool {
         self.incoming.extend_from_slice(bytes);
         !std::mem::replace(&mut self.is_deferred, true)
+    }
+
+    /// Keeps the peer's end behind the bytes that wait. `false`: none do.
+    pub fn defer_end(&mut self) -> bool {
+        self.is_ended |= self.is_deferred;
+        self.is_deferred
+    }
+
+    /// Whether an end was kept; it is told now.
+    pub fn take_end(&mut self) -> bool {
+        std::mem::take(&mut self.is_ended)
     }
 
     /// Whether something of TLS itself is to be sent.
