@@ -388,6 +388,26 @@ impl World {
 }
 
 #[test]
+fn garbage_after_the_end_is_answered_by_nothing() {
+    let mut world = World::new(all(), LIMITS, 1);
+    let conn = world.connect();
+    world.settle();
+    world.net.shutdown(conn);
+    world.settle();
+    world.net.inner().peer_send(conn, &[0xff; 50]);
+    while let Some(event) = world.net.next() {
+        match event {
+            Event::Received { .. } => panic!("garbage is not told"),
+            Event::ReceiveEnded { conn: of, error } => world.ends.push((of, error.is_some())),
+            Event::SendFailed { error, .. } => panic!("something was said after the end: {error}"),
+            _ => {}
+        }
+    }
+    assert_eq!(world.ends, [(conn, true)]);
+    assert!(world.net.inner().peer_read(conn, usize::MAX).is_empty());
+}
+
+#[test]
 fn plain_connections_beside_it_are_as_they_were() {
     let mut world = World::new(all(), LIMITS, 1);
     let plain = world.net.inner().accept_at(ADDR, 0).unwrap();

@@ -259,14 +259,18 @@ impl Session {
     /// Nothing more is read; the alert that says why is sent, and then the end. `rest`: what rustls was
     /// looking at, which it has places in.
     fn fail(&mut self, rest: &mut [u8]) {
-        self.phase = Phase::Dead;
+        (self.phase, self.user) = (Phase::Dead, None);
+        if self.end != End::No {
+            // It has said already that nothing more comes from it.
+            return;
+        }
         let mut nothing = Vec::new();
         // The alert stands in line already; what else rustls says is the same error again.
         let _ = match &mut self.side {
             Side::Server(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
             Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
         };
-        (self.user, self.end) = (None, End::Wanted);
+        self.end = End::Wanted;
     }
 
     fn refuse_http(&mut self) {
