@@ -221,7 +221,7 @@ fn after_a_close_frame_the_gateway_half_closes_and_waits_a_second_for_the_peer()
 #[test]
 fn a_peer_that_ends_its_side_too_frees_the_slot_at_once() {
     let (mut world, peer) = closed();
-    world.net.peer_close(world.peers[peer].conn);
+    world.net.inner().peer_close(world.peers[peer].conn);
     world.settle();
     assert_eq!((world.end(peer), world.peers[peer].slot_freed), (PeerEnd::Ended, true));
 }

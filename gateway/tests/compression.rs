@@ -45,7 +45,7 @@ fn open_with(world: &mut World, target: &str, headers: &str) -> String {
     for _ in 0..10 {
         world.turn(1024);
     }
-    String::from_utf8_lossy(&world.net.peer_read(world.peers[peer].conn, usize::MAX)).into_owned()
+    String::from_utf8_lossy(&world.net.inner().peer_read(world.peers[peer].conn, usize::MAX)).into_owned()
 }
 
 #[test]

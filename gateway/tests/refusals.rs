@@ -203,7 +203,7 @@ fn the_subprotocol_is_chosen_only_where_it_was_offered() {
         world.peers[peer].reading = false;
         world.send_raw(peer, request.as_bytes());
         world.settle();
-        let answer = String::from_utf8(world.net.peer_read(world.peers[peer].conn, 4096)).unwrap();
+        let answer = String::from_utf8(world.net.inner().peer_read(world.peers[peer].conn, 4096)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
         assert_eq!(answer.contains("Sec-WebSocket-Protocol: fanwire.json.v1\r\n"), chosen, "{answer}");

@@ -63,6 +63,12 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.followed, 200),
             (tally.deflated, 5_000),
             (tally.inflated, 500),
+            (tally.tls, 5_000),
+            (tally.tls_handshakes, 200),
+            (tally.tls_resumed, 50),
+            (tally.tls_failed, 20),
+            (tally.tls_deferred, 50),
+            (tally.tls_shortened, 500),
         ] {
             assert!(count >= least, "the schedule has grown too tame: {tally:?}");
         }

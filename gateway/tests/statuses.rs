@@ -75,7 +75,7 @@ fn a_client_that_is_always_behind_on_values_hears_that_they_are_stale() {
     let mut told = Told::new();
     let slow = told.reader(&["*"]);
     // It reads a little at a time: whenever a send is done there is something newer.
-    told.world.net.set_window(told.world.peers[slow].conn, 60);
+    told.world.net.inner().set_window(told.world.peers[slow].conn, 60);
     told.publisher("a", State::Stale);
     for n in 0..40 {
         told.world.publish("a", &n.to_string());

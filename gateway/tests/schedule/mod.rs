@@ -2,6 +2,8 @@
 //! subscriptions, resumption, garbage, long pauses, drains. Each frame that a client reads is judged
 //! by a model of the contract. One seed decides everything.
 
+mod tls;
+
 use std::{cell::Cell, time::Duration};
 
 use gateway::{
@@ -18,6 +20,7 @@ use gateway::{
 };
 use proto::encode::Opcode;
 use ring::{Sockets, sim::PeerEnd};
+use tls::{Speakers, random_wire};
 
 use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
 
@@ -48,6 +51,9 @@ struct Conduct {
     /// When it last stopped reading or was slow at it. µs, monotonic.
     slow_us: u64,
     garbage: usize,
+    broke_tls: bool,
+    /// It spoke HTTP where TLS is spoken.
+    strayed: bool,
 }
 
 struct Simulation {
@@ -56,6 +62,9 @@ struct Simulation {
     conduct: Vec<Conduct>,
     topics: Vec<String>,
     patterns: Vec<String>,
+    speakers: Speakers,
+    /// What all clients offer and speak, or each its own: only those who are alike share frames.
+    wire: Option<(bool, Encoding)>,
     draining: bool,
     /// Of the streams' publisher.
     seq: u64,
@@ -86,6 +95,13 @@ pub struct Tally {
     /// Frames that came compressed, and messages that went so.
     pub deflated: u64,
     pub inflated: u64,
+    /// Batches read over TLS, and what its layer counted.
+    pub tls: u64,
+    pub tls_handshakes: u64,
+    pub tls_resumed: u64,
+    pub tls_failed: u64,
+    pub tls_deferred: u64,
+    pub tls_shortened: u64,
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -128,6 +144,9 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.idle = ms(&rng.u64(1000..6000));
     limits.ping = ms(&rng.u64(1000..6000));
     limits.pong = ms(&rng.u64(500..3000));
+    limits.handshake = ms(&rng.u64(1000..6000));
+    limits.handshakes_per_turn = rng.choice([1, 1, 2, 8]).unwrap();
+    limits.sealed_bytes = rng.choice([500, 4_000, 20_000, 64 << 20]).unwrap();
     config.server.drain = ms(&rng.u64(500..8000));
     config.topics = random_policies(rng);
     config
@@ -155,8 +174,8 @@ impl Simulation {
         let mut world = World::new(config, SLOTS, rng.u64(..));
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
-        world.net.set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
-        world.net.set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
+        world.net.inner().set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
+        world.net.inner().set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
         let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);
         let numbered = (0..40).map(|i| format!("{}.{}.t{i}", ["m", "n"][i % 2], ["x", "y", "z"][i % 3]));
         let others = ["k.0", "k.1", "k.2", "s.gap.0", "s.gap.1", "s.close.0"].map(str::to_owned);
@@ -166,17 +185,14 @@ impl Simulation {
         let patterns = wide.into_iter().chain(topics.iter().cloned()).collect();
         let clients = rng.usize(4..16);
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
-        let mut simulation = Self { world, rng, conduct, topics, patterns, draining: false, seq: 0, tally };
+        let speakers = Speakers::new();
+        let wire = rng.bool().then(|| random_wire(&mut rng));
+        let mut simulation =
+            Self { world, rng, conduct, topics, patterns, speakers, wire, draining: false, seq: 0, tally };
         for _ in 0..clients {
             simulation.dial();
         }
         simulation
-    }
-
-    /// Half of them offer to be sent compressed frames, some speak MessagePack.
-    fn dial(&mut self) -> usize {
-        let encoding = if self.rng.u8(..3) == 0 { Encoding::Msgpack } else { Encoding::Json };
-        self.world.dial_as("/ws", self.rng.bool(), encoding)
     }
 
     fn step(&mut self) {
@@ -205,7 +221,7 @@ impl Simulation {
         let us = self.rng.u64(..3000);
         self.world.pass(us);
         for _ in 0..self.rng.usize(..4) {
-            self.world.net.step();
+            self.world.net.inner().step();
         }
         let events = self.rng.usize(..8);
         self.world.turn(events);
@@ -239,6 +255,13 @@ impl Simulation {
     /// What another gateway has numbered: mostly a batch, now and then all it has, in a new epoch.
     fn follow(&mut self) {
         let restart = self.rng.u8(..16) == 0;
+        if restart && self.rng.bool() {
+            // While frames of the epoch that ends are on their way to some.
+            self.publish();
+            let us = self.rng.u64(..100_000);
+            self.world.pass(us);
+            self.world.turn(0);
+        }
         let epoch = restart.then(|| format!("{:016x}", self.rng.u64(..)).into());
         let publisher = &self.world.publisher;
         let version = if restart { self.rng.u64(1..3000) } else { publisher.version() + self.rng.u64(1..4) };
@@ -330,9 +353,10 @@ impl Simulation {
             920..935 => self.world.peers[peer].answers_pings = self.rng.bool(),
             935..950 => self.violate(peer),
             950..960 => self.leave(peer),
+            960..966 => self.break_tls(peer),
             _ => {
                 let window = self.rng.choice([20, 300, usize::MAX]).unwrap();
-                self.world.net.set_window(self.world.peers[peer].conn, window);
+                self.world.net.inner().set_window(self.world.peers[peer].conn, window);
             }
         }
         if !self.world.peers[peer].reading {
@@ -349,7 +373,7 @@ impl Simulation {
             }
             1 => {
                 self.conduct[peer].half_closed = true;
-                self.world.net.peer_close(self.world.peers[peer].conn);
+                self.half_close(peer);
             }
             _ => {
                 self.conduct[peer].said_goodbye = true;
@@ -371,11 +395,13 @@ impl Simulation {
             saved.push(Saved { name: sub.name.clone(), patterns, epoch, version: sub.version });
         }
         self.conduct[at] = Conduct::default();
-        self.world.net.peer_forget(self.world.peers[at].conn);
-        let new = self.dial();
+        self.world.net.inner().peer_forget(self.world.peers[at].conn);
+        let strays = self.rng.u8(..40) == 0;
+        self.conduct[at].strayed = strays;
+        let new = if strays { self.stray() } else { self.dial() };
         self.world.peers.swap_remove(at);
         assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
-        if self.rng.bool() {
+        if !strays && self.rng.bool() {
             for Saved { name, patterns, epoch, version } in saved {
                 let since = Some((epoch, version));
                 let interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
@@ -468,6 +494,7 @@ impl Simulation {
     /// How connections ended is what their clients' conduct allows.
     fn check_ends(&mut self) {
         for at in 0..self.conduct.len() {
+            self.check_last_words(at);
             let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
             let now_us = self.world.now.mono_us;
             if !peer.reading || !peer.answers_pings {
@@ -486,10 +513,12 @@ impl Simulation {
                 assert!(fits, "peer {at} was closed with {code} {reason:?}: {:?}", peer.model);
                 continue;
             }
-            let fits = match self.world.net.peer_end(peer.conn) {
+            let fits = match self.world.net.inner().peer_end(peer.conn) {
                 PeerEnd::Open => true,
                 PeerEnd::Ended => {
-                    conduct.half_closed || !peer.reading || conduct.violation.is_some() || self.draining
+                    let broke_tls = conduct.broke_tls || conduct.strayed;
+                    let gone = conduct.half_closed || conduct.violation.is_some() || broke_tls;
+                    gone || !peer.reading || self.draining
                 }
                 PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us),
             };
@@ -530,7 +559,8 @@ impl Simulation {
                 }
             }
         }
-        let longest = self.world.config.limits.stall + self.world.config.server.drain;
+        let Config { limits, server, .. } = &self.world.config;
+        let longest = limits.stall.max(limits.handshake) + server.drain;
         self.advance(longest + Duration::from_secs(3));
         // What was cached for others goes with the next update.
         self.world.publish("last", "1");
@@ -544,7 +574,8 @@ impl Simulation {
         let counters = self.world.publisher.counters();
         self.tally.skipped += counters.by_topics.skipped;
         self.tally.repeats += counters.repeats;
-        assert_eq!((stats.pinned_bytes, self.world.net.held_bytes()), (0, 0), "frames are left");
+        assert_eq!((stats.pinned_bytes, self.world.net.inner().held_bytes()), (0, 0), "frames are left");
+        self.check_sessions();
         for peer in 0..self.conduct.len() {
             self.note(peer);
         }
@@ -572,13 +603,15 @@ impl Simulation {
         tally.snapshots += peer.model.snapshots;
         tally.heartbeats += peer.model.heartbeats;
         tally.deflated += peer.deflated as u64;
+        tally.tls += if peer.tls.is_some() { peer.model.batches } else { 0 };
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
         tally.lapsed += u64::from(peer.close_code() == Some(4004));
-        tally.resets +=
-            u64::from(self.world.net.peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset);
+        tally.resets += u64::from(
+            self.world.net.inner().peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset,
+        );
     }
 }
 

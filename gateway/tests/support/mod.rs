@@ -6,8 +6,13 @@ pub mod epoch;
 mod held;
 pub mod publisher;
 pub mod subscriber;
+pub mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use gateway::{
     clock::Now,
@@ -26,14 +31,16 @@ use proto::{
 };
 use publisher::Publisher;
 use ring::{
-    ConnId,
+    ConnId, Events,
     sim::{PeerEnd, SimRing},
+    tls::Tls,
 };
 use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
 
 pub const EPOCH: &str = "8f0c2a77d1e94b02";
 /// What the wall clock shows when the simulation begins. µs since the Unix epoch.
 const WALL_US: i64 = 1_700_000_000_000_000;
+const ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000);
 const NONCE: [u8; 16] = [7; 16];
 /// Turns of one moment; more are an endless loop.
 const TURNS_MAX: usize = 50_000;
@@ -55,6 +62,8 @@ pub fn config() -> Config {
 #[derive(Debug)]
 pub struct Peer {
     pub conn: ConnId,
+    /// Where it speaks TLS.
+    pub tls: Option<tls::Client>,
     ws: proto::Conn,
     pub model: Subscriber,
     /// The handshake ended in 101.
@@ -101,7 +110,7 @@ pub struct World {
     pub config: Config,
     pub now: Now,
     pub shard: Shard,
-    pub net: SimRing,
+    pub net: Tls<SimRing>,
     pub inbox: Arc<Inbox>,
     pub shared: Arc<Shared>,
     pub publisher: Publisher,
@@ -133,11 +142,16 @@ impl World {
             now,
         );
         let publisher = Publisher::new(EPOCH, inbox.clone(), &config);
+        let limits = ring::tls::Limits {
+            handshakes_per_turn: config.limits.handshakes_per_turn,
+            sealed_bytes: config.limits.sealed_bytes,
+        };
+        let net = Tls::new(SimRing::new(slots, seed), Some((tls::LISTENER, tls::server())), limits);
         Self {
             config,
             now,
             shard,
-            net: SimRing::new(slots, seed),
+            net,
             inbox,
             shared,
             publisher,
@@ -153,7 +167,9 @@ impl World {
 
     /// One turn of the pump with at most `events` events. `false`: nothing happened and nothing is left.
     pub fn turn(&mut self, events: usize) -> bool {
+        self.shard.note_ring(ring::Counters::default(), self.net.counters());
         self.shard.take_inbox(self.now);
+        let waiting = self.net.begin_turn();
         let mut taken = 0;
         while taken < events
             && let Some(event) = self.net.next()
@@ -167,7 +183,7 @@ impl World {
             taken += 1;
         }
         let more = self.shard.run(&mut self.net, self.now);
-        more || taken > 0
+        more || waiting || taken > 0
     }
 
     /// Until nothing more happens at this moment.
@@ -260,13 +276,18 @@ impl World {
 
     /// A connection whose bytes the test writes itself.
     pub fn dial(&mut self) -> usize {
-        self.dial_from(SocketAddr::from(([127, 0, 0, 1], 40_000)))
+        self.dial_from(ADDR)
     }
 
     pub fn dial_from(&mut self, addr: SocketAddr) -> usize {
-        let conn = self.net.accept(addr).expect("the table has room");
+        self.dial_at(addr, 0)
+    }
+
+    fn dial_at(&mut self, addr: SocketAddr, listener: u8) -> usize {
+        let conn = self.net.inner().accept_at(addr, listener).expect("the table has room");
         self.peers.push(Peer {
             conn,
+            tls: None,
             ws: proto::Conn::client(NONCE),
             model: Subscriber::default(),
             open: false,
@@ -300,12 +321,30 @@ impl World {
 
     pub fn dial_as(&mut self, target: &str, deflate: bool, encoding: Encoding) -> usize {
         let peer = self.dial();
+        self.speak(peer, target, deflate, encoding);
+        peer
+    }
+
+    /// The same at the listener that speaks TLS; the client may not know that it does.
+    pub fn dial_tls(
+        &mut self,
+        tls: Option<tls::Client>,
+        target: &str,
+        deflate: bool,
+        encoding: Encoding,
+    ) -> usize {
+        let peer = self.dial_at(ADDR, tls::LISTENER);
+        self.peers[peer].tls = tls;
+        self.speak(peer, target, deflate, encoding);
+        peer
+    }
+
+    fn speak(&mut self, peer: usize, target: &str, deflate: bool, encoding: Encoding) {
         if deflate {
             self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
         }
         (self.peers[peer].offers_deflate, self.peers[peer].encoding) = (deflate, encoding);
         self.handshake(peer, target, deflate);
-        peer
     }
 
     pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
@@ -324,7 +363,18 @@ impl World {
     }
 
     pub fn send_raw(&mut self, peer: usize, bytes: &[u8]) -> bool {
-        self.net.peer_send(self.peers[peer].conn, bytes)
+        match &mut self.peers[peer].tls {
+            None => self.send_wire(peer, bytes),
+            Some(tls) => {
+                let wire = tls.seal(bytes);
+                self.send_wire(peer, &wire)
+            }
+        }
+    }
+
+    /// Past the client's TLS, if it speaks any.
+    pub fn send_wire(&mut self, peer: usize, bytes: &[u8]) -> bool {
+        self.net.inner().peer_send(self.peers[peer].conn, bytes)
     }
 
     /// A compressed message: `payload` as it goes over the wire.
@@ -394,39 +444,54 @@ impl World {
     /// The client reads no more: the kernel takes `window` bytes beyond what it holds, then nothing.
     pub fn stall(&mut self, peer: usize, window: usize) {
         self.peers[peer].reading = false;
-        self.net.set_window(self.peers[peer].conn, window);
+        self.net.inner().set_window(self.peers[peer].conn, window);
     }
 
     /// The client reads again.
     pub fn resume(&mut self, peer: usize) {
         self.peers[peer].reading = true;
         self.peers[peer].reading_since_us = self.now.mono_us;
-        self.net.set_window(self.peers[peer].conn, usize::MAX);
+        self.net.inner().set_window(self.peers[peer].conn, usize::MAX);
     }
 
     pub fn reset(&mut self, peer: usize) {
-        self.net.peer_reset(self.peers[peer].conn);
+        self.net.inner().peer_reset(self.peers[peer].conn);
     }
 
-    pub fn end(&self, peer: usize) -> PeerEnd {
-        self.net.peer_end(self.peers[peer].conn)
+    /// No more comes from the client; over TLS it may say so before.
+    pub fn half_close(&mut self, peer: usize, says_so: bool) {
+        if let Some(tls) = self.peers[peer].tls.as_mut().filter(|_| says_so) {
+            let wire = tls.end();
+            self.send_wire(peer, &wire);
+        }
+        self.net.inner().peer_close(self.peers[peer].conn);
+    }
+
+    pub fn end(&mut self, peer: usize) -> PeerEnd {
+        self.net.inner().peer_end(self.peers[peer].conn)
     }
 
     fn read_if_reading(&mut self, peer: usize) -> usize {
         if self.peers[peer].reading { self.read(peer, usize::MAX) } else { 0 }
     }
 
-    /// Reads and judges up to `max` bytes.
+    /// Reads up to `max` bytes of the connection, and judges what they say.
     pub fn read(&mut self, peer: usize, max: usize) -> usize {
-        let mut bytes = self.net.peer_read(self.peers[peer].conn, max);
-        if bytes.is_empty() {
+        let mut bytes = self.net.inner().peer_read(self.peers[peer].conn, max);
+        let read = bytes.len();
+        if read == 0 {
             return 0;
+        }
+        if let Some(tls) = &mut self.peers[peer].tls {
+            bytes = tls.open(&bytes);
+            let wire = tls.flush();
+            self.send_wire(peer, &wire);
         }
         let replies = self.judge(peer, &mut bytes);
         for reply in replies {
             self.send_raw(peer, &reply);
         }
-        bytes.len()
+        read
     }
 
     fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
