@@ -141,6 +141,8 @@ impl Answer {
 pub fn dial(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT)).unwrap();
+    // What is written in parts would wait for the other side's acknowledgements.
+    stream.set_nodelay(true).unwrap();
     stream
 }
 
@@ -172,7 +174,8 @@ impl<S: Read + Write> Socket<S> {
     /// The same over an established stream.
     pub fn over(stream: S, path: &str) -> Result<Self, u16> {
         let mut stream = BufReader::new(stream);
-        write!(stream.get_mut(), "GET {path} HTTP/1.1\r\n{UPGRADE}\r\n").unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\n{UPGRADE}\r\n");
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
         let mut status = 0;
         loop {
             let mut line = String::new();
