@@ -202,6 +202,9 @@ fn a_source_whose_certificate_has_expired_is_not_believed() {
 fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
     let (files, other) = (Files::new("localhost"), Files::new("localhost"));
     let (cert, key) = (files.cert.display(), other.key.display());
+    let torn = files.cert.with_extension("torn");
+    fs::write(&torn, "-----BEGIN CERTIFICATE-----\nnonsense").unwrap();
+    let torn = torn.display();
     for (config, told) in [
         ("[server]\nadmin_tls = true\n".to_owned(), "admin_tls needs tls"),
         (
@@ -219,6 +222,10 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
         (
             "[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"no.pem\"\ntls_key = \"no.key\"\n".to_owned(),
             "cannot read the certificate ",
+        ),
+        (
+            format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{torn}\"\ntls_key = \"{key}\"\n"),
+            "the line -----END CERTIFICATE----- is missing",
         ),
         (
             format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n"),

@@ -15,7 +15,7 @@ use x509_parser::{
     prelude::FromDer,
 };
 
-use super::provider;
+use super::{provider, told};
 use crate::config::tls::Files;
 
 #[derive(Debug)]
@@ -35,14 +35,15 @@ impl Certificate {
         let failed = |error: &dyn std::fmt::Display| format!("cannot read the certificate {file}: {error}");
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
             .and_then(Iterator::collect)
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| failed(&told(&error)))?;
         let Some(own) = chain.first() else {
             return Err(format!("{file} holds no certificate; it begins with -----BEGIN CERTIFICATE-----"));
         };
         let (_, parsed) = X509Certificate::from_der(own).map_err(|error| failed(&error))?;
         let (names, validity) = (names(&parsed), parsed.validity().clone());
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| format!("cannot read the private key {}: {error}", files.key.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+            format!("cannot read the private key {}: {}", files.key.display(), told(&error))
+        })?;
         let signed = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|error| format!("{file} and {} do not go together: {error}", files.key.display()))?;
         Ok(Self { signed: signed.into(), names, validity, file })

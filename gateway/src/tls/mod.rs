@@ -8,7 +8,10 @@ use std::{path::Path, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject},
+    },
 };
 
 pub use certificate::Certificate;
@@ -18,13 +21,25 @@ fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
+/// What is wrong with a PEM file.
+fn told(error: &pem::Error) -> String {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the line -----END {}----- is missing", shown(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => format!("{:?} begins no section", shown(line)),
+        error => error.to_string(),
+    }
+}
+
 /// Certificates that sign those of others.
 pub fn read_ca(path: &Path) -> Result<RootCertStore, String> {
     let shown = path.display();
     let failed = |error: &dyn std::fmt::Display| format!("cannot read the CA {shown}: {error}");
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
-        let certificate = certificate.map_err(|error| failed(&error))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&told(&error)))? {
+        let certificate = certificate.map_err(|error| failed(&told(&error)))?;
         roots.add(certificate).map_err(|error| failed(&error))?;
     }
     if roots.is_empty() {
