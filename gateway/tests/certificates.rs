@@ -8,11 +8,12 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     sync::Arc,
+    time::Duration,
 };
 
 use contract::{Gateway, Socket, command};
 use rustls::{ClientConfig, HandshakeKind};
-use wss::{Authority, Files, Stream, client, connect, metric, shown, subscribe, wait_until};
+use wss::{Authority, Files, Stream, client, connect, metric, shown, subscribe, wait_for, wait_until};
 
 #[test]
 fn the_name_chooses_the_certificate() {
@@ -69,9 +70,10 @@ fn whom_clients_are_signed_by_is_read_again_too() {
     let before = authority.client(&[&files], false);
     let mut held = subscribe(&gateway.tls, &before, "localhost", "/ws?topics=a");
     held.until("snapshot");
-    // With a ticket it need not show its certificate again.
+    // No ticket stands for a certificate.
     let mut again = subscribe(&gateway.tls, &before, "localhost", "/ws?topics=a");
-    assert_eq!(again.stream().conn.handshake_kind(), Some(HandshakeKind::Resumed));
+    again.until("snapshot");
+    assert_eq!(again.stream().conn.handshake_kind(), Some(HandshakeKind::Full));
 
     let successor = authority.succeeded();
     gateway.signal("HUP");
@@ -168,16 +170,16 @@ fn a_certificate_that_has_expired_is_told_and_takes_no_others_place() {
 
     files.renew("localhost");
     gateway.signal("HUP");
-    wait_until(|| metric(&gateway, "fanwire_certificate_reloads_total ") == 1);
+    wait_until(|| metric(&gateway, "fanwire_certificate_reloads_total ") >= 1);
     let config = client(&[&files], rustls::ALL_VERSIONS);
     subscribe(&gateway.tls, &config, "localhost", "/ws?topics=a").until("snapshot");
     assert!(metric(&gateway, &expires) > 1_577_836_800);
 
     files.let_expire("localhost");
     gateway.signal("HUP");
-    wait_until(|| metric(&gateway, "fanwire_certificate_reload_errors_total ") == 1);
+    wait_until(|| metric(&gateway, "fanwire_certificate_reload_errors_total ") >= 1);
     subscribe(&gateway.tls, &config, "localhost", "/ws?topics=a").until("snapshot");
-    assert_eq!(fs::read_to_string(&log).unwrap().matches(&told).count(), 2);
+    assert!(fs::read_to_string(&log).unwrap().matches(&told).count() >= 2);
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
         ),
         (
             format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{torn}\"\ntls_key = \"{key}\"\n"),
-            "the line -----END CERTIFICATE----- is missing",
+            "a -----BEGIN line has no -----END line",
         ),
         (
             format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n"),
@@ -242,4 +244,44 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
         let told = told.strip_prefix("gateway.toml").unwrap_or(told);
         assert!(stderr.contains(told), "{config}: {stderr}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_told_without_the_key() {
+    let files = Files::new("localhost");
+    let whole = fs::read_to_string(&files.key).unwrap();
+    let secret = whole.lines().nth(1).unwrap();
+    let broken = files.key.with_extension("broken");
+    let (cert, key) = (files.cert.display(), broken.display());
+    let config = format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n");
+    for text in [
+        whole.replace('\n', ""),
+        whole.replace('\n', "\\n"),
+        whole.replace("END", "FIN"),
+        whole.replace('M', "*"),
+    ] {
+        fs::write(&broken, text).unwrap();
+        let output = contract::output(command(&config).arg("--check"));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.contains("cannot read the private key") && !stderr.contains(&secret[10..]),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_of_tomorrow_is_taken_tomorrow() {
+    let mut files = Files::new("localhost");
+    let gateway = Gateway::start(&files.server(), "");
+    let before = client(&[&files], rustls::ALL_VERSIONS);
+    files.hold_from_in(Duration::from_secs(7), "localhost");
+    gateway.signal("HUP");
+    wait_until(|| metric(&gateway, "fanwire_certificate_reload_errors_total ") >= 1);
+    subscribe(&gateway.tls, &before, "localhost", "/ws?topics=a").until("snapshot");
+    // Nobody touches the file or asks again.
+    wait_for(Duration::from_secs(20), || metric(&gateway, "fanwire_certificate_reloads_total ") >= 1);
+    let after = client(&[&files], rustls::ALL_VERSIONS);
+    subscribe(&gateway.tls, &after, "localhost", "/ws?topics=a").until("snapshot");
 }

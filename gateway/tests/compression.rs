@@ -194,13 +194,22 @@ fn who_is_caught_up_in_a_crowd_gets_frames_as_they_are() {
         let deflated: usize = world.peers.iter().map(|peer| peer.deflated).sum();
         let passed_over = world.shard.stats().compress.passed_over as usize;
         assert_eq!(deflated + passed_over, CLIENTS);
+        // Who asks for the same when there is room again gets it compressed.
+        let before = world.shard.stats().compress.passed_over;
+        for client in 0..CLIENTS {
+            let again = join(&mut world, true, "/ws");
+            world.subscribe(again, "", &[&format!("q.{client}")], None);
+            assert_eq!(world.peers[again].deflated, 1);
+        }
+        assert_eq!(world.shard.stats().compress.passed_over, before);
         // A class's own frame is compressed all the same, and so is what comes when there is room again.
         for client in 0..CLIENTS {
             world.publish(&format!("q.{client}"), &quotes(21));
         }
         world.advance(std::time::Duration::from_secs(1));
         let batches: usize = world.peers.iter().map(|peer| peer.deflated).sum();
-        assert_eq!(batches - deflated, CLIENTS);
+        // Twenty snapshots, and a batch for each of forty.
+        assert_eq!(batches - deflated, 3 * CLIENTS);
         let late = join(&mut world, true, "/ws");
         world.subscribe(late, "", &["q.*"], None);
         assert_eq!(world.peers[late].deflated, 1);

@@ -53,7 +53,7 @@ def prepared(feed, path, seconds):
                 # A topic comes once in a frame, and a feed may have few.
                 name = next(name for name in names(topic) if name not in frame)
                 more = len(name) + UPDATE_BYTES + len(json.dumps(data, separators=(",", ":")))
-                if size + more / 2 > FRAME_BYTES:
+                if frame and size + more / 2 > FRAME_BYTES:
                     break
                 frame[name] = data
                 size += more

@@ -152,7 +152,7 @@ impl World {
             let moved: usize = peers.iter().map(|conn| self.peer(*conn, usize::MAX)).sum();
             let told = self.turn(usize::MAX);
             // A turn may move bytes to peers without telling of anything.
-            let was_idle = std::mem::replace(&mut idle, moved + told == 0 && !self.net.begin_turn());
+            let was_idle = std::mem::replace(&mut idle, moved + told == 0 && !self.net.waits());
             if was_idle && idle {
                 return;
             }
@@ -225,8 +225,8 @@ fn handshakes_come_a_few_at_a_time() {
     assert_eq!(answered(&mut world), 4, "as many as fit a turn");
     let deferred = world.net.counters().deferred;
     assert!(deferred >= 26, "{deferred}");
-    let more = world.net.begin_turn();
-    assert!(more, "the others still wait");
+    world.net.begin_turn();
+    assert!(world.net.waits(), "the others still wait");
 }
 
 #[test]
@@ -270,6 +270,49 @@ fn the_end_comes_after_what_waits_for_its_turn() {
     assert!(world.net.counters().deferred > 0);
     world.turn(usize::MAX);
     assert_eq!((&world.heard[&conn][..], &world.ends[..]), (&b"request"[..], &[(conn, false)][..]));
+}
+
+#[test]
+fn who_asks_and_then_breaks_tls_at_once_is_told_to_have_ended() {
+    let mut world = World::new(configs(&[&rustls::version::TLS13]), LIMITS, 1);
+    let conn = world.connect();
+    world.peer(conn, usize::MAX);
+    world.turn(usize::MAX);
+    // The rest of the handshake, the request and garbage in one piece.
+    let bytes = world.net.inner().peer_read(conn, usize::MAX);
+    let peer = world.peers.get_mut(&conn).unwrap();
+    peer.tls.read_tls(&mut &bytes[..]).unwrap();
+    peer.tls.process_new_packets().unwrap();
+    peer.tls.writer().write_all(b"request").unwrap();
+    let mut out = Vec::new();
+    while peer.tls.wants_write() {
+        peer.tls.write_tls(&mut out).unwrap();
+    }
+    out.extend_from_slice(&[0xff; 50]);
+    world.net.inner().peer_send(conn, &out);
+    world.turn(usize::MAX);
+    assert_eq!((&world.heard[&conn][..], &world.ends[..]), (&b"request"[..], &[(conn, true)][..]));
+}
+
+#[test]
+fn the_end_is_told_once_however_it_is_said() {
+    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let mut world = World::new(configs(&[&rustls::version::TLS13]), limits, 1);
+    let conn = world.connect();
+    world.peer(conn, usize::MAX);
+    world.turn(usize::MAX);
+    let bytes = world.net.inner().peer_read(conn, usize::MAX);
+    let peer = world.peers.get_mut(&conn).unwrap();
+    peer.tls.read_tls(&mut &bytes[..]).unwrap();
+    peer.tls.process_new_packets().unwrap();
+    peer.tls.send_close_notify();
+    world.peer(conn, usize::MAX);
+    world.net.inner().peer_close(conn);
+    while let Some(event) = world.net.next() {
+        assert!(!matches!(event, Event::ReceiveEnded { .. }), "it waits for its turn");
+    }
+    world.turn(usize::MAX);
+    assert_eq!(world.ends, [(conn, false)]);
 }
 
 #[test]

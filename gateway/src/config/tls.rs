@@ -55,6 +55,9 @@ pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
         if cert.value.is_empty() || key.value.is_empty() {
             section.problem(line, "needs cert and key; name two PEM files");
         }
+        if certificates.iter().any(|(_, files)| files.cert == file(&cert.value)) {
+            section.problem(line, "names a cert that is named already; once is enough");
+        }
         section.finish();
         certificates.push((Some(line), Files { cert: file(&cert.value), key: file(&key.value) }));
     }

@@ -115,6 +115,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { admin, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
+    let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
     let health = Health::new(sequencer.inboxes(), limits.statuses);
@@ -151,7 +152,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
     source::start(&config, &sequencer, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
-    let certificates = tls::watch(tls_server);
+    let certificates = tls::watch(tls_server, hang_up);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {

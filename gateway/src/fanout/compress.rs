@@ -16,6 +16,7 @@ pub struct Compress {
     /// Payload that this turn may still compress for few.
     catch_up_bytes_left: usize,
     catch_up_bytes: usize,
+    has_passed_over: bool,
     pub counters: Counters,
 }
 
@@ -29,7 +30,7 @@ pub struct Counters {
     /// Payload of the former, before and after.
     pub bytes_before: u64,
     pub bytes_after: u64,
-    /// Frames for few that went as they are, since the turn had compressed enough of those.
+    /// Frames for few that were left as they are, since the turn had compressed enough of those.
     pub passed_over: u64,
 }
 
@@ -41,13 +42,15 @@ impl Compress {
             by_window: Default::default(),
             catch_up_bytes_left: config.catch_up_bytes,
             catch_up_bytes: config.catch_up_bytes,
+            has_passed_over: false,
             counters: Counters::default(),
         }
     }
 
-    /// To be called once a turn of the shard.
-    pub fn begin_turn(&mut self) {
+    /// To be called once a turn of the shard. `true`: in the last one frames were passed over.
+    pub fn begin_turn(&mut self) -> bool {
         self.catch_up_bytes_left = self.catch_up_bytes;
+        std::mem::take(&mut self.has_passed_over)
     }
 
     /// How a payload goes that is not for a whole class: where many have to be caught up, compressing for
@@ -58,6 +61,7 @@ impl Compress {
         }
         if self.catch_up_bytes_left == 0 {
             self.counters.passed_over += 1;
+            self.has_passed_over = true;
             return Wire { window_bits: None, ..wire };
         }
         self.catch_up_bytes_left = self.catch_up_bytes_left.saturating_sub(payload.len());

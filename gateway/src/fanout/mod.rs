@@ -266,6 +266,14 @@ impl Fanout {
         self.drain += 1;
     }
 
+    /// To be called once a turn of the shard.
+    pub fn begin_turn(&mut self) {
+        if self.compress.begin_turn() {
+            // Who asks for the same now may be sent it compressed.
+            self.drop_cache();
+        }
+    }
+
     /// Gives back what is kept for others who may ask for the same.
     pub fn drop_cache(&mut self) {
         self.cache.clear();

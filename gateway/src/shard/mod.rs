@@ -239,7 +239,7 @@ impl Shard {
             self.reset_all(net);
             return false;
         }
-        self.fanout.compress.begin_turn();
+        self.fanout.begin_turn();
         self.run_deadlines(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {

@@ -27,7 +27,7 @@ use crate::{
     tls::{Current, Server},
 };
 
-/// Completions handled before deadlines and fan-out have their turn again.
+/// Events handled before deadlines and fan-out have their turn again.
 const EVENTS_PER_TURN: usize = 1024;
 /// Requests and client messages are mostly far smaller; longer ones come in pieces.
 const RECV_BUFFER_BYTES: u32 = 2048;
@@ -200,7 +200,7 @@ async fn pump(
         {
             net.set_server(server.borrow_and_update().clone());
         }
-        let waiting = net.begin_turn();
+        net.begin_turn();
         let mut events = 0;
         while events < EVENTS_PER_TURN
             && let Some(event) = net.next()
@@ -209,7 +209,7 @@ async fn pump(
             events += 1;
         }
         now = clock.now();
-        let more = shard.run(&mut net, now) || waiting;
+        let more = shard.run(&mut net, now) || net.waits();
         // A shard without its ring serves nobody: the process ends (see `main`) and is started again.
         net.inner().submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
         if shard.finished() {

@@ -21,14 +21,12 @@ fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-/// What is wrong with a PEM file.
+/// What is wrong with a PEM file, without a word of what is in it: that may be a key.
 fn told(error: &pem::Error) -> String {
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match error {
-        pem::Error::MissingSectionEnd { end_marker } => {
-            format!("the line -----END {}----- is missing", shown(end_marker))
-        }
-        pem::Error::IllegalSectionStart { line } => format!("{:?} begins no section", shown(line)),
+        pem::Error::MissingSectionEnd { .. } => "a -----BEGIN line has no -----END line".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line does not end in -----".to_owned(),
+        pem::Error::Base64Decode(_) => "what stands between -----BEGIN and -----END is not base64".to_owned(),
         error => error.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs,
     path::Path,
     sync::{
@@ -19,10 +20,7 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync,
-};
+use tokio::{signal::unix::Signal, sync};
 
 use super::{Certificate, provider, read_ca};
 use crate::config::tls::Tls;
@@ -37,9 +35,17 @@ pub type Current = sync::watch::Receiver<Arc<ServerConfig>>;
 pub struct Server {
     tls: Tls,
     files: Files,
+    /// When they were read.
+    seen: Seen,
+    ticketer: Arc<dyn ProducesTickets>,
     current: sync::watch::Sender<Arc<ServerConfig>>,
+    /// Why they could not be read again, the last time.
+    error: Option<String>,
     counters: Arc<Counters>,
 }
+
+/// What tells whether files have changed.
+type Seen = Vec<Option<(SystemTime, u64)>>;
 
 #[derive(Debug)]
 pub struct Counters {
@@ -52,9 +58,11 @@ pub struct Counters {
 impl Server {
     /// The error names the file.
     pub fn load(tls: &Tls) -> Result<Self, String> {
+        let seen = seen(tls);
         let files = Files::read(tls)?;
         files.certificates.iter().filter_map(Certificate::untimely).for_each(|text| tracing::warn!("{text}"));
-        let (current, _) = sync::watch::channel(files.config(new_ticketer()?)?);
+        let ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+        let (current, _) = sync::watch::channel(files.config(&ticketer)?);
         let shown =
             tls.certificates.iter().map(|files| (files.cert.display().to_string(), AtomicI64::new(0)));
         let counters = Counters {
@@ -63,7 +71,7 @@ impl Server {
             expires_s: shown.collect(),
         };
         files.note(&counters);
-        Ok(Self { tls: tls.clone(), files, current, counters: counters.into() })
+        Ok(Self { tls: tls.clone(), files, seen, ticketer, current, error: None, counters: counters.into() })
     }
 
     pub fn current(&self) -> Current {
@@ -74,19 +82,27 @@ impl Server {
         self.counters.clone()
     }
 
-    /// Reads the files again. Where one cannot be used all stays as it was.
-    fn reload(&mut self) {
-        let counter = match self.try_reload() {
+    /// Reads the files again, if somebody `asked` to, where they have changed, or where they could not be used
+    /// the last time, since time may mend that. Where one cannot be used all stays as it was.
+    fn look(&mut self, asked: bool) {
+        let seen = seen(&self.tls);
+        if !asked && seen == self.seen && self.error.is_none() {
+            return;
+        }
+        self.seen = seen;
+        match self.try_reload() {
             Ok(()) => {
                 tracing::info!("certificates were read again");
-                &self.counters.reloads
+                self.counters.reloads.fetch_add(1, Ordering::Relaxed);
+                self.error = None;
             }
+            Err(error) if !asked && self.error.as_ref() == Some(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "certificates stay as they were");
-                &self.counters.reload_errors
+                self.counters.reload_errors.fetch_add(1, Ordering::Relaxed);
+                self.error = Some(error);
             }
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
@@ -99,27 +115,20 @@ impl Server {
                 None => {}
             }
         }
-        // A ticket stands for the certificate that a client has shown: not where others are trusted now.
-        let ticketer = if files.clients == self.files.clients {
-            self.current.borrow().ticketer.clone()
-        } else {
-            new_ticketer()?
-        };
-        let config = files.config(ticketer)?;
+        let config = files.config(&self.ticketer)?;
         files.note(&self.counters);
         (self.files, _) = (files, self.current.send_replace(config));
         Ok(())
     }
+}
 
-    /// What tells whether the files have changed.
-    fn seen(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let seen = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        let shown = self.tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
-        shown.chain(&self.tls.client_ca).map(|path| seen(path)).collect()
-    }
+fn seen(tls: &Tls) -> Seen {
+    let seen = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    let shown = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    shown.chain(&tls.client_ca).map(|path| seen(path)).collect()
 }
 
 /// What the files said when they were read.
@@ -127,14 +136,14 @@ impl Server {
 struct Files {
     certificates: Vec<Certificate>,
     /// Who signs those of clients, where they have to show one.
-    clients: Option<Vec<rustls::pki_types::TrustAnchor<'static>>>,
+    clients: Option<Arc<RootCertStore>>,
 }
 
 impl Files {
     fn read(tls: &Tls) -> Result<Self, String> {
         let certificates = tls.certificates.iter().map(Certificate::read).collect::<Result<_, _>>()?;
         let clients = tls.client_ca.as_deref().map(read_ca).transpose()?;
-        Ok(Self { certificates, clients: clients.map(|roots| roots.roots) })
+        Ok(Self { certificates, clients: clients.map(Arc::new) })
     }
 
     fn note(&self, counters: &Counters) {
@@ -143,8 +152,9 @@ impl Files {
         }
     }
 
-    /// TLS 1.2 and 1.3, and tickets, so that who comes back is quick.
-    fn config(&self, ticketer: Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, String> {
+    /// TLS 1.2 and 1.3, and tickets, so that who comes back is quick. Where clients have to show a certificate
+    /// there are none: a ticket would stand for it also when it has expired or its signer is trusted no more.
+    fn config(&self, ticketer: &Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, String> {
         let provider = Arc::new(provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -152,24 +162,21 @@ impl Files {
         let builder = match &self.clients {
             None => builder.with_no_client_auth(),
             Some(roots) => {
-                let roots = RootCertStore { roots: roots.clone() };
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build();
                 builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
             }
         };
         let chosen = Chosen::new(&self.certificates).ok_or("no certificate")?;
         let mut config = builder.with_cert_resolver(Arc::new(chosen));
-        config.ticketer = ticketer;
-        config.send_tls13_tickets = 1;
+        config.send_tls13_tickets = 0;
+        if self.clients.is_none() {
+            (config.ticketer, config.send_tls13_tickets) = (ticketer.clone(), 1);
+        }
         // Tickets hold what a session needs: nothing of it is kept here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
-}
-
-fn new_ticketer() -> Result<Arc<dyn ProducesTickets>, String> {
-    ring::Ticketer::new().map_err(|error| error.to_string())
 }
 
 /// Which certificate is shown.
@@ -214,32 +221,19 @@ pub fn warnings(tls: &Tls) -> Vec<String> {
 }
 
 /// Reads files again when they change, and on SIGHUP. Does not return.
-pub async fn watch(server: Option<Server>) -> std::convert::Infallible {
-    // Without certificates SIGHUP is told to do nothing, in place of ending the process.
-    let mut hang_up = signal(SignalKind::hangup()).ok();
+pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
     let Some(mut server) = server else {
+        // Without certificates SIGHUP is told to do nothing, in place of ending the process.
         loop {
-            hung_up(&mut hang_up).await;
+            hang_up.recv().await;
             tracing::info!("SIGHUP: there are no certificates to read again");
         }
     };
-    let mut seen = server.seen();
     loop {
         let asked = tokio::select! {
-            () = hung_up(&mut hang_up) => true,
+            _ = hang_up.recv() => true,
             () = tokio::time::sleep(LOOK) => false,
         };
-        let now = server.seen();
-        if asked || now != seen {
-            seen = now;
-            server.reload();
-        }
-    }
-}
-
-async fn hung_up(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
+        server.look(asked);
     }
 }

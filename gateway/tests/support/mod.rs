@@ -169,7 +169,7 @@ impl World {
     pub fn turn(&mut self, events: usize) -> bool {
         self.shard.note_ring(ring::Counters::default(), self.net.counters());
         self.shard.take_inbox(self.now);
-        let waiting = self.net.begin_turn();
+        self.net.begin_turn();
         let mut taken = 0;
         while taken < events
             && let Some(event) = self.net.next()
@@ -183,7 +183,7 @@ impl World {
             taken += 1;
         }
         let more = self.shard.run(&mut self.net, self.now);
-        more || waiting || taken > 0
+        more || self.net.waits() || taken > 0
     }
 
     /// Until nothing more happens at this moment.

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -28,13 +28,15 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{}-{number}-{name}", std::process::id()))
 }
 
-/// For a host name; one that is `expired` held in a year long gone.
-fn params(host: &str, expired: bool) -> CertificateParams {
-    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-    if expired {
-        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    }
+fn params(host: &str) -> CertificateParams {
+    CertificateParams::new(vec![host.to_owned()]).unwrap()
+}
+
+/// It held in a year long gone.
+fn expired(host: &str) -> CertificateParams {
+    let mut params = params(host);
+    (params.not_before, params.not_after) =
+        (rcgen::date_time_ymd(2019, 1, 1), rcgen::date_time_ymd(2020, 1, 1));
     params
 }
 
@@ -47,16 +49,16 @@ pub struct Files {
 
 impl Files {
     pub fn new(host: &str) -> Self {
-        Self::write(host, false, path("cert.pem"), path("key.pem"))
+        Self::write(params(host), path("cert.pem"), path("key.pem"))
     }
 
     pub fn expired(host: &str) -> Self {
-        Self::write(host, true, path("cert.pem"), path("key.pem"))
+        Self::write(expired(host), path("cert.pem"), path("key.pem"))
     }
 
-    fn write(host: &str, expired: bool, cert: PathBuf, key: PathBuf) -> Self {
+    fn write(params: CertificateParams, cert: PathBuf, key: PathBuf) -> Self {
         let pair = KeyPair::generate().unwrap();
-        let signed = params(host, expired).self_signed(&pair).unwrap();
+        let signed = params.self_signed(&pair).unwrap();
         fs::write(&cert, signed.pem()).unwrap();
         fs::write(&key, pair.serialize_pem()).unwrap();
         Self { cert, key, der: signed.der().clone() }
@@ -64,11 +66,22 @@ impl Files {
 
     /// Another certificate in the same files.
     pub fn renew(&mut self, host: &str) {
-        *self = Self::write(host, false, self.cert.clone(), self.key.clone());
+        self.replace(params(host));
     }
 
     pub fn let_expire(&mut self, host: &str) {
-        *self = Self::write(host, true, self.cert.clone(), self.key.clone());
+        self.replace(expired(host));
+    }
+
+    /// Another certificate, which holds from then on.
+    pub fn hold_from_in(&mut self, later: Duration, host: &str) {
+        let mut params = params(host);
+        params.not_before = (SystemTime::now() + later).into();
+        self.replace(params);
+    }
+
+    fn replace(&mut self, params: CertificateParams) {
+        *self = Self::write(params, self.cert.clone(), self.key.clone());
     }
 
     /// Keys of `[server]`.
@@ -101,9 +114,10 @@ impl Authority {
     }
 
     /// A client that it vouches for, or did so once.
-    pub fn client(&self, trusted: &[&Files], expired: bool) -> Arc<ClientConfig> {
+    pub fn client(&self, trusted: &[&Files], is_expired: bool) -> Arc<ClientConfig> {
         let own = KeyPair::generate().unwrap();
-        let signed = params("client", expired).signed_by(&own, &self.issuer).unwrap();
+        let params = if is_expired { expired("client") } else { params("client") };
+        let signed = params.signed_by(&own, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(own.serialize_der()).unwrap();
         let builder = builder(trusted, rustls::ALL_VERSIONS);
         Arc::new(builder.with_client_auth_cert(vec![signed.der().clone()], key).unwrap())
@@ -152,9 +166,13 @@ pub fn shown(stream: &Stream) -> CertificateDer<'static> {
 }
 
 pub fn wait_until(holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    wait_for(Duration::from_secs(10), holds);
+}
+
+pub fn wait_for(longest: Duration, holds: impl Fn() -> bool) {
+    let end = Instant::now() + longest;
     while !holds() {
-        assert!(Instant::now() < end, "not within 10 s");
+        assert!(Instant::now() < end, "not within {longest:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

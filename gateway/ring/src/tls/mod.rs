@@ -26,7 +26,8 @@ use sessions::Sessions;
 pub struct Limits {
     /// Handshake messages answered between two turns of [`Tls::begin_turn`]; each may take 0.2 ms.
     pub handshakes_per_turn: usize,
-    /// Sealed bytes that the kernel has not taken yet, of all connections. Beyond, records are short: 1 KiB.
+    /// Sealed bytes that the kernel has not taken yet, of all connections. Records get shorter as room runs
+    /// out; one of 1 KiB every connection may have beyond.
     pub sealed_bytes: usize,
 }
 
@@ -138,14 +139,18 @@ impl<S: Sockets> Tls<S> {
         self.counters
     }
 
-    /// Handshakes may be answered again. `true`: some still wait.
-    pub fn begin_turn(&mut self) -> bool {
+    /// Handshakes may be answered again.
+    pub fn begin_turn(&mut self) {
         self.budget = self.limits.handshakes_per_turn;
         while self.budget > 0
             && let Some(conn) = self.deferred.pop_front()
         {
             self.receive(conn, &mut []);
         }
+    }
+
+    /// Whether handshakes wait for the next turn.
+    pub fn waits(&self) -> bool {
         !self.deferred.is_empty()
     }
 
@@ -235,10 +240,11 @@ impl<S: Sockets> Tls<S> {
             }
             return;
         }
-        let mut plain = Vec::new();
+        let (mut plain, unsaid) = (Vec::new(), session.control_bytes());
         let step = session.receive(bytes, &mut plain);
-        let is_ended = session.take_end();
-        let (is_open, resumed, answers) = (session.is_open(), session.is_resumed(), session.has_control());
+        let is_ended = session.take_end() && !matches!(step, Step::Ended);
+        let (is_open, resumed) = (session.is_open(), session.is_resumed());
+        let (answers, is_asked) = (session.control_bytes() > unsaid, !plain.is_empty());
         if !was_open && answers {
             self.budget = budget.saturating_sub(1);
         }
@@ -246,7 +252,7 @@ impl<S: Sockets> Tls<S> {
             self.counters.handshakes += 1;
             self.counters.resumed += u64::from(resumed);
         }
-        if !plain.is_empty() {
+        if is_asked {
             self.events.push_back(Event::Received { conn, bytes: plain.into() });
         }
         match step {
@@ -256,7 +262,7 @@ impl<S: Sockets> Tls<S> {
                 self.counters.failed[failure as usize] += 1;
                 // Before a request has come a server's answer must not be lost to a reset: whoever waits for
                 // the request gives up in its time, or when the peer does.
-                if was_open || is_client {
+                if was_open || is_client || is_asked {
                     self.events.push_back(ended(conn, error));
                 }
             }

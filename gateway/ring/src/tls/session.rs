@@ -180,9 +180,9 @@ impl Session {
         std::mem::take(&mut self.is_ended)
     }
 
-    /// Whether something of TLS itself is to be sent.
-    pub fn has_control(&self) -> bool {
-        !self.control.is_empty()
+    /// Of TLS itself, to be sent.
+    pub fn control_bytes(&self) -> usize {
+        self.control.len()
     }
 
     /// Takes received bytes, and appends what they say to `plain`.
@@ -318,6 +318,11 @@ impl Session {
     /// What the socket is to do now. `room`: bytes that may be sealed.
     pub fn next(&mut self, room: usize) -> Next {
         if self.flight != Flight::None {
+            return Next::Nothing;
+        }
+        if self.end == End::Done {
+            // Whatever the peer asks for now.
+            self.control = Vec::new();
             return Next::Nothing;
         }
         let left = self.user.as_ref().map_or(0, Bytes::len).min(RECORD_BYTES_MAX);
@@ -491,7 +496,8 @@ fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u
 /// Whether the first bytes on a TLS listener, `held` and then `bytes`, may be the beginning of an HTTP request;
 /// with [`METHOD_BYTES`] of them they are. They may have come in parts, or have waited for their turn.
 fn is_http(held: &[u8], bytes: &[u8]) -> bool {
-    const METHODS: [&[u8; METHOD_BYTES]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    const METHODS: [&[u8; METHOD_BYTES]; 9] =
+        [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC"];
     let first = || held.iter().chain(bytes).take(METHOD_BYTES);
     first().next().is_some() && METHODS.iter().any(|method| first().eq(method.iter().take(first().count())))
 }

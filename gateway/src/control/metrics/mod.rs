@@ -336,7 +336,7 @@ impl Snapshot {
         )?;
         let bytes = [("before", sum(|c| c.bytes_before)), ("after", sum(|c| c.bytes_after))];
         out.counters("fanwire_compressed_bytes", "Payload of those that got smaller", "side", bytes)?;
-        let help = "Snapshots and catch-up frames that went as they are, since a turn compresses [compression] catch_up_bytes";
+        let help = "Snapshots and catch-up frames that were not compressed, since a turn compresses [compression] catch_up_bytes";
         out.counter("fanwire_compression_passed_over", help, sum(|c| c.passed_over))?;
         out.counter("fanwire_inflated_messages", "Compressed messages of clients", self.sum(|s| s.inflated))
     }

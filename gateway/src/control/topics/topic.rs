@@ -20,7 +20,7 @@ pub(super) struct Topic {
     pub(super) version: u64,
     pub(super) ts_us: i64,
     pub(super) gone: bool,
-    /// As in [`Update::json`].
+    /// As in `Update::json`.
     pub(super) json: Bytes,
     pub(super) policy: Arc<Policy>,
     /// Of a keyed topic.
