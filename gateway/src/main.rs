@@ -5,6 +5,7 @@ use std::{
     panic,
     path::PathBuf,
     process::{self, ExitCode},
+    sync::Arc,
 };
 
 use clap::Parser;
@@ -59,6 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), Failure> {
+    // Whoever asks for certificates to be read again before they were read must not end the process.
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).map_err(Failure::run_time)?;
     let machine = Machine::this().map_err(Failure::run_time)?;
     let config = match &args.config {
         Some(path) => Config::load(path, &machine).map_err(Failure::usage)?,

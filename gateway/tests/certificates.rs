@@ -226,12 +226,20 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
             "cannot read the certificate ",
         ),
         (
+            format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"/\"\ntls_key = \"{key}\"\n"),
+            "cannot read the certificate /: it is no file",
+        ),
+        (
+            format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{key}\"\ntls_key = \"{key}\"\n"),
+            "it holds none in PEM",
+        ),
+        (
             format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{torn}\"\ntls_key = \"{key}\"\n"),
             "a -----BEGIN line has no -----END line",
         ),
         (
             format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n"),
-            "do not go together",
+            "is not the key of the first certificate in ",
         ),
         (
             format!("[server]\ntls = \"127.0.0.1:9001\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n"),
@@ -254,6 +262,9 @@ fn what_is_wrong_with_a_key_is_told_without_the_key() {
     let broken = files.key.with_extension("broken");
     let (cert, key) = (files.cert.display(), broken.display());
     let config = format!("[server]\ntls = \"127.0.0.1:0\"\ntls_cert = \"{cert}\"\ntls_key = \"{key}\"\n");
+    fs::write(&broken, whole.replace("PRIVATE", "ENCRYPTED PRIVATE")).unwrap();
+    let output = contract::output(command(&config).arg("--check"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains(": it is encrypted; "));
     for text in [
         whole.replace('\n', ""),
         whole.replace('\n', "\\n"),
@@ -284,4 +295,34 @@ fn a_certificate_of_tomorrow_is_taken_tomorrow() {
     wait_for(Duration::from_secs(20), || metric(&gateway, "fanwire_certificate_reloads_total ") >= 1);
     let after = client(&[&files], rustls::ALL_VERSIONS);
     subscribe(&gateway.tls, &after, "localhost", "/ws?topics=a").until("snapshot");
+}
+
+#[test]
+fn a_certificate_that_nobody_is_shown_is_told() {
+    let (first, same, other) = (Files::new("localhost"), Files::new("localhost"), Files::new("other.test"));
+    let more: String = [&same, &other]
+        .map(|files| {
+            let (cert, key) = (files.cert.display(), files.key.display());
+            format!("[[certificate]]\ncert = \"{cert}\"\nkey = \"{key}\"\n")
+        })
+        .concat();
+    let config = format!("[server]\n{}\n{more}", first.server());
+    let checked = contract::output(command(&config).arg("--check"));
+    let stderr = String::from_utf8(checked.stderr).unwrap();
+    let told = format!("warning: nobody is ever shown the certificate {}: ", same.cert.display());
+    assert!(checked.status.success() && stderr.contains(&told), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_file_that_hangs_keeps_nobody_waiting() {
+    let files = Files::new("localhost");
+    let mut gateway = Gateway::start(&files.server(), "");
+    fs::remove_file(&files.key).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&files.key).status().unwrap().success());
+    gateway.signal("HUP");
+    wait_until(|| metric(&gateway, "fanwire_certificate_reload_errors_total ") >= 1);
+    gateway.publish("a", "1");
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit_code(Duration::from_secs(10)), Some(0));
 }

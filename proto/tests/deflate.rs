@@ -229,3 +229,10 @@ fn a_client_that_offered_takes_a_refusal_and_no_other_terms() {
         assert_eq!(answered(Some(wrong)), (Seen::HandshakeFailed(error), false));
     }
 }
+
+#[test]
+fn very_many_last_blocks_are_one_message() {
+    let mut bytes = [3, 0].repeat(32_000);
+    bytes.extend_from_slice(&HELLO);
+    assert_eq!(inflate(&bytes).as_deref(), Ok("Hello"));
+}

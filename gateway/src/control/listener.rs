@@ -13,15 +13,21 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use ring::tls::{METHOD_BYTES, answer_to_http, may_be_http};
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::admin::{Admin, Counters};
 use crate::{config::Limits, tls};
+
+/// Of a request in HTTP on a listener that speaks TLS, which is answered and thrown away.
+const HTTP_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub struct Listener {
@@ -69,19 +75,17 @@ impl Listener {
                 let _permit = permit;
                 let served = match tls {
                     None => http.serve_connection(TokioIo::new(stream), service).await,
-                    Some(tls) => {
-                        match tokio::time::timeout(idle, TlsAcceptor::from(tls).accept(stream)).await {
-                            Ok(Ok(stream)) => http.serve_connection(TokioIo::new(stream), service).await,
-                            Ok(Err(_)) => {
-                                counters.tls_failed.fetch_add(1, Ordering::Relaxed);
-                                return;
-                            }
-                            Err(_) => {
-                                counters.connections_idle.fetch_add(1, Ordering::Relaxed);
-                                return;
-                            }
+                    Some(tls) => match tokio::time::timeout(idle, secure(stream, tls)).await {
+                        Ok(Ok(stream)) => http.serve_connection(TokioIo::new(stream), service).await,
+                        Ok(Err(_)) => {
+                            counters.tls_failed.fetch_add(1, Ordering::Relaxed);
+                            return;
                         }
-                    }
+                        Err(_) => {
+                            counters.connections_idle.fetch_add(1, Ordering::Relaxed);
+                            return;
+                        }
+                    },
                 };
                 if served.is_err_and(|error| error.is_timeout()) {
                     counters.connections_idle.fetch_add(1, Ordering::Relaxed);
@@ -96,4 +100,19 @@ impl Listener {
         }
         self.room.clone().acquire_owned().await.expect("nobody closes it")
     }
+}
+
+/// The handshake; who speaks HTTP without TLS is told so.
+async fn secure(mut stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0; METHOD_BYTES];
+    let held = stream.peek(&mut first).await?;
+    // Less is left to TLS: hardly anybody sends a method in parts.
+    if held == METHOD_BYTES && may_be_http(&[], &first) {
+        stream.write_all(&answer_to_http()).await?;
+        stream.shutdown().await?;
+        // What it has asked is read, or its answer would be lost to a reset.
+        tokio::io::copy(&mut stream.take(HTTP_BYTES_MAX), &mut tokio::io::sink()).await?;
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    TlsAcceptor::from(tls).accept(stream).await
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 use x509_parser::{
@@ -15,7 +15,7 @@ use x509_parser::{
     prelude::FromDer,
 };
 
-use super::{provider, told};
+use super::{provider, read_chain, read_pem, told};
 use crate::config::tls::Files;
 
 #[derive(Debug)]
@@ -33,19 +33,21 @@ impl Certificate {
     pub fn read(files: &Files) -> Result<Self, String> {
         let file = files.cert.display().to_string();
         let failed = |error: &dyn std::fmt::Display| format!("cannot read the certificate {file}: {error}");
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-            .and_then(Iterator::collect)
-            .map_err(|error| failed(&told(&error)))?;
-        let Some(own) = chain.first() else {
-            return Err(format!("{file} holds no certificate; it begins with -----BEGIN CERTIFICATE-----"));
-        };
-        let (_, parsed) = X509Certificate::from_der(own).map_err(|error| failed(&error))?;
+        let chain = read_chain(&files.cert).map_err(|error| failed(&error))?;
+        let (_, parsed) = X509Certificate::from_der(&chain[0]).map_err(|error| failed(&error))?;
         let (names, validity) = (names(&parsed), parsed.validity().clone());
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
-            format!("cannot read the private key {}: {}", files.key.display(), told(&error))
+        let shown = files.key.display();
+        let key = read_pem(&files.key)
+            .and_then(|text| PrivateKeyDer::from_pem_slice(&text).map_err(|error| told(&error, &text)))
+            .map_err(|error| format!("cannot read the private key {shown}: {error}"))?;
+        let signed = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                format!("{shown} is not the key of the first certificate in {file}; that has to be its own")
+            }
+            error => {
+                format!("{file} and {shown} cannot be used: {error}; take ECDSA P-256, or RSA of 2048 bits")
+            }
         })?;
-        let signed = CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|error| format!("{file} and {} do not go together: {error}", files.key.display()))?;
         Ok(Self { signed: signed.into(), names, validity, file })
     }
 

@@ -1,15 +1,16 @@
 //! How the TLS listeners speak, made anew when files change, while nobody is dropped.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rustls::{
@@ -45,7 +46,7 @@ pub struct Server {
 }
 
 /// What tells whether files have changed.
-type Seen = Vec<Option<(SystemTime, u64)>>;
+type Seen = Vec<Option<(u64, u64, i64, i64)>>;
 
 #[derive(Debug)]
 pub struct Counters {
@@ -60,7 +61,7 @@ impl Server {
     pub fn load(tls: &Tls) -> Result<Self, String> {
         let seen = seen(tls);
         let files = Files::read(tls)?;
-        files.certificates.iter().filter_map(Certificate::untimely).for_each(|text| tracing::warn!("{text}"));
+        warnings(tls).iter().for_each(|text| tracing::warn!("{text}"));
         let ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         let (current, _) = sync::watch::channel(files.config(&ticketer)?);
         let shown =
@@ -124,8 +125,9 @@ impl Server {
 
 fn seen(tls: &Tls) -> Seen {
     let seen = |path: &Path| {
-        let metadata = fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        let found = fs::metadata(path).ok()?;
+        // Also another file of the same age in its place, as a link that was swapped names it.
+        Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
     };
     let shown = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
     shown.chain(&tls.client_ca).map(|path| seen(path)).collect()
@@ -213,11 +215,23 @@ impl ResolvesServerCert for Chosen {
     }
 }
 
-/// Of certificates that are served, and that clients refuse at this time.
+/// Of certificates that clients refuse at this time, or that are never shown.
 pub fn warnings(tls: &Tls) -> Vec<String> {
     // What cannot be read is an error of the configuration.
     let read = tls.certificates.iter().filter_map(|files| Certificate::read(files).ok());
-    read.filter_map(|certificate| certificate.untimely()).collect()
+    let (mut warnings, mut named) = (Vec::new(), HashSet::new());
+    for (index, certificate) in read.enumerate() {
+        warnings.extend(certificate.untimely());
+        let names = certificate.names.len();
+        let is_shown = certificate.names.into_iter().filter(|name| named.insert(name.clone())).count() > 0;
+        if index > 0 && !is_shown {
+            let file = tls.certificates[index].cert.display();
+            warnings.push(format!(
+                "nobody is ever shown the certificate {file}: those before it have all of its {names} DNS names"
+            ));
+        }
+    }
+    warnings
 }
 
 /// Reads files again when they change, and on SIGHUP. Does not return.
@@ -234,6 +248,14 @@ pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
             _ = hang_up.recv() => true,
             () = tokio::time::sleep(LOOK) => false,
         };
-        server.look(asked);
+        // A disk may hang.
+        let looked = tokio::task::spawn_blocking(move || {
+            server.look(asked);
+            server
+        });
+        server = match looked.await {
+            Ok(server) => server,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
     }
 }

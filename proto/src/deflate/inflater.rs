@@ -31,7 +31,11 @@ pub struct InflateLimits {
 #[derive(Debug)]
 pub struct Inflater {
     decompress: Decompress,
-    out: Vec<u8>,
+    /// Room that was needed so far, which is filled with zeros once only: a message of many short blocks
+    /// would have that done for each of them.
+    room: Vec<u8>,
+    /// What the message has become so far.
+    len: usize,
 }
 
 impl Default for Inflater {
@@ -43,7 +47,7 @@ impl Default for Inflater {
 impl Inflater {
     /// For windows of any size.
     pub fn new() -> Inflater {
-        Inflater { decompress: Decompress::new(false), out: Vec::new() }
+        Inflater { decompress: Decompress::new(false), room: Vec::new(), len: 0 }
     }
 
     /// The message as [`Event::Text`] or [`Event::Binary`]. The error is to be answered as that of an
@@ -51,19 +55,20 @@ impl Inflater {
     pub fn inflate(&mut self, deflated: &Deflated<'_>, limits: InflateLimits) -> Result<Event<'_>, Error> {
         let by_ratio = deflated.bytes.len().saturating_mul(limits.ratio).max(RATIO_FREE_BYTES);
         let bytes_max = limits.message_bytes.min(by_ratio);
-        self.out.clear();
+        self.len = 0;
         self.decompress.reset(false);
         self.push(deflated.bytes, bytes_max, deflated, limits)?;
-        let bytes = self.out.len();
+        let bytes = self.len;
         self.push(&TAIL, bytes_max, deflated, limits)?;
-        if self.out.len() > bytes {
+        if self.len > bytes {
             // The tail holds nothing: it was read as the rest of a block that is cut.
             return Err(Error::NotDeflate);
         }
+        let out = &self.room[..self.len];
         if !deflated.is_text {
-            return Ok(Event::Binary(&self.out));
+            return Ok(Event::Binary(out));
         }
-        simdutf8::basic::from_utf8(&self.out).map(Event::Text).map_err(|_| Error::NotUtf8)
+        simdutf8::basic::from_utf8(out).map(Event::Text).map_err(|_| Error::NotUtf8)
     }
 
     /// Appends what `input` goes on with.
@@ -76,19 +81,24 @@ impl Inflater {
     ) -> Result<(), Error> {
         loop {
             // One byte more than there may be tells that there is more.
-            let room = (input.len() * 4).clamp(512, 64 << 10).min(bytes_max + 1 - self.out.len());
-            let held = self.out.len();
-            self.out.resize(held + room, 0);
+            let room = (input.len() * 4).clamp(512, 64 << 10).min(bytes_max + 1 - self.len);
+            if self.room.len() < self.len + room {
+                self.room.resize(self.len + room, 0);
+            }
             let (read, made) = (self.decompress.total_in(), self.decompress.total_out());
-            let status = self.decompress.decompress(input, &mut self.out[held..], FlushDecompress::Sync);
+            let status = self.decompress.decompress(
+                input,
+                &mut self.room[self.len..self.len + room],
+                FlushDecompress::Sync,
+            );
             input = &input[(self.decompress.total_in() - read) as usize..];
             let made = (self.decompress.total_out() - made) as usize;
-            self.out.truncate(held + made);
-            if self.out.len() > bytes_max {
+            self.len += made;
+            if self.len > bytes_max {
                 return Err(match limits.message_bytes {
                     message_bytes if bytes_max == message_bytes => {
                         let limit = u32::try_from(message_bytes).unwrap_or(u32::MAX);
-                        Error::MessageTooBig { bytes: self.out.len() as u64, limit }
+                        Error::MessageTooBig { bytes: self.len as u64, limit }
                     }
                     _ => Error::Bomb { bytes: deflated.bytes.len() as u64, ratio: limits.ratio as u32 },
                 });

@@ -216,6 +216,9 @@ fn hex(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok().filter(|_| all)
 }
 
+/// Whether everybody writes the number like that who writes the fewest digits that tell it. Whole numbers,
+/// very small and very large ones are written in one way here and in another there.
 fn prints_as(number: f64, token: &str) -> bool {
-    number.is_finite() && serde_json::to_string(&number).is_ok_and(|text| text == token)
+    let is_plain = (1e-4..1e16).contains(&number.abs()) && !token.ends_with(".0");
+    is_plain && serde_json::to_string(&number).is_ok_and(|text| text == token)
 }

@@ -1,8 +1,9 @@
 //! JSON as MessagePack and back, value for value and number for number.
 //!
-//! An integer of 64 bits goes as an integer, another number as a 64-bit float where that prints as the same
-//! text, else as extension type 1 that holds the text: `1.50`, `1e2` and a number of 30 digits come back as
-//! they were written. White space between tokens is not kept.
+//! An integer of 64 bits goes as an integer. Another number from 0.0001 to below 10¹⁶ goes as a 64-bit float
+//! where it is written with the fewest digits that tell that float, a point among them and no `.0` at the end;
+//! any other as extension type 1 that holds the text: `1.50`, `1.0`, `1e2` and a number of 30 digits come back
+//! as they were written. White space between tokens is not kept.
 //!
 //! ```
 //! let mut packed = Vec::new();

@@ -9,6 +9,7 @@
 //! A connection holds no buffer between records. Handshakes are answered a few at a time
 //! ([`Tls::begin_turn`]), so that a storm of them does not keep established connections waiting.
 
+mod http;
 mod session;
 mod sessions;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
 use crate::{Close, ConnId, Event, Events, Sockets};
+pub use http::{METHOD_BYTES, answer_to_http, may_be_http};
 use session::{Session, Step};
 use sessions::Sessions;
 

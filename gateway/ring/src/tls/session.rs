@@ -11,7 +11,7 @@ use rustls::{
     unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
-use super::Failure;
+use super::{Failure, METHOD_BYTES};
 
 /// RFC 8446, 5.1: of plaintext in a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
@@ -22,8 +22,6 @@ const RECORD_BYTES_MIN: usize = 1 << 10;
 const RECORD_EXTRA_BYTES: usize = 64;
 /// Of a handshake that came in part: a client's certificates are the longest.
 const INCOMING_BYTES_MAX: usize = 64 << 10;
-/// What tells an HTTP request from TLS.
-const METHOD_BYTES: usize = 4;
 
 /// What came of received bytes.
 #[derive(Debug)]
@@ -191,7 +189,7 @@ impl Session {
         if self.phase == Phase::Dead {
             return Step::Goes;
         }
-        if !self.has_heard && !self.is_client() && is_http(&self.incoming, bytes) {
+        if !self.has_heard && !self.is_client() && super::may_be_http(&self.incoming, bytes) {
             if self.incoming.len() + bytes.len() < METHOD_BYTES {
                 self.incoming.extend_from_slice(bytes);
                 return Step::Goes;
@@ -274,15 +272,9 @@ impl Session {
     }
 
     fn refuse_http(&mut self) {
-        const BODY: &str = "{\"code\":400,\"reason\":\"this listener speaks TLS; use wss:// or https://\"}\n";
         (self.phase, self.incoming) = (Phase::Dead, Vec::new());
         self.end = End::Wanted;
-        self.control = format!(
-            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{BODY}",
-            BODY.len()
-        )
-        .into_bytes();
+        self.control = super::answer_to_http();
     }
 
     /// The user's send begins.
@@ -491,13 +483,4 @@ fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u
             Err(needed) => room = needed,
         }
     }
-}
-
-/// Whether the first bytes on a TLS listener, `held` and then `bytes`, may be the beginning of an HTTP request;
-/// with [`METHOD_BYTES`] of them they are. They may have come in parts, or have waited for their turn.
-fn is_http(held: &[u8], bytes: &[u8]) -> bool {
-    const METHODS: [&[u8; METHOD_BYTES]; 9] =
-        [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC"];
-    let first = || held.iter().chain(bytes).take(METHOD_BYTES);
-    first().next().is_some() && METHODS.iter().any(|method| first().eq(method.iter().take(first().count())))
 }
