@@ -161,6 +161,10 @@ fn subscribe_of(query: &str, patterns_max: usize) -> Result<Option<Subscribe>, S
                 subscribe.since = Some(protocol::parse_since(&value)?);
                 others = true;
             }
+            // See `wants_compression`.
+            "compress" if value != "0" && value != "1" => {
+                return Err(format!("bad compress: {value} (0 or 1)"));
+            }
             _ => {}
         }
     }
@@ -218,6 +222,8 @@ mod tests {
             "topics=a,b,c",
             "topics=%zz",
             "topics=a&interval_ms=x",
+            "compress=no",
+            "topics=a&compress",
             "topics=a&since=1",
             "since=8f0c2a77d1e94b02:7",
         ] {
