@@ -145,6 +145,15 @@ impl World {
         bytes.len() + out.len()
     }
 
+    /// The peer takes in what it was sent, and what it answers waits with what it says next.
+    fn read_only(&mut self, conn: ConnId) -> &mut Peer {
+        let bytes = self.net.inner().peer_read(conn, usize::MAX);
+        let peer = self.peers.get_mut(&conn).unwrap();
+        peer.tls.read_tls(&mut &bytes[..]).unwrap();
+        peer.tls.process_new_packets().unwrap();
+        peer
+    }
+
     fn settle(&mut self) {
         let peers: Vec<ConnId> = self.peers.keys().copied().collect();
         let mut idle = false;
@@ -279,10 +288,7 @@ fn who_asks_and_then_breaks_tls_at_once_is_told_to_have_ended() {
     world.peer(conn, usize::MAX);
     world.turn(usize::MAX);
     // The rest of the handshake, the request and garbage in one piece.
-    let bytes = world.net.inner().peer_read(conn, usize::MAX);
-    let peer = world.peers.get_mut(&conn).unwrap();
-    peer.tls.read_tls(&mut &bytes[..]).unwrap();
-    peer.tls.process_new_packets().unwrap();
+    let peer = world.read_only(conn);
     peer.tls.writer().write_all(b"request").unwrap();
     let mut out = Vec::new();
     while peer.tls.wants_write() {
@@ -301,10 +307,7 @@ fn the_end_is_told_once_however_it_is_said() {
     let conn = world.connect();
     world.peer(conn, usize::MAX);
     world.turn(usize::MAX);
-    let bytes = world.net.inner().peer_read(conn, usize::MAX);
-    let peer = world.peers.get_mut(&conn).unwrap();
-    peer.tls.read_tls(&mut &bytes[..]).unwrap();
-    peer.tls.process_new_packets().unwrap();
+    let peer = world.read_only(conn);
     peer.tls.send_close_notify();
     world.peer(conn, usize::MAX);
     world.net.inner().peer_close(conn);
