@@ -6,6 +6,7 @@
 //! Between them lies one bounded [`inbox`] per shard.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod changes;
 pub mod client;
 pub mod clock;

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
+
+use crate::address::Address;
 
 #[derive(Debug)]
 pub struct Shared {
@@ -21,7 +23,7 @@ pub struct Shared {
     pub connections_per_ip: usize,
     draining: AtomicBool,
     connections: AtomicUsize,
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
+    per_ip: Mutex<HashMap<Address, usize>>,
 }
 
 /// Why a connection is only let in to be told no.
@@ -54,14 +56,14 @@ impl Shared {
     }
 
     /// Counts a connection in, exactly, over all shards.
-    pub fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
+    pub fn admit(&self, address: Address) -> Result<(), Refused> {
         let room = |n: usize| (n < self.connections_max).then_some(n + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map_err(|_| Refused::Full)?;
         if self.connections_per_ip > 0 {
             let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = per_ip.entry(peer).or_default();
+            let count = per_ip.entry(address).or_default();
             if *count >= self.connections_per_ip {
                 self.connections.fetch_sub(1, Ordering::Relaxed);
                 return Err(Refused::Address);
@@ -72,14 +74,14 @@ impl Shared {
     }
 
     /// Counts an admitted connection out.
-    pub fn release(&self, peer: IpAddr) {
+    pub fn release(&self, address: Address) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if self.connections_per_ip > 0 {
             let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = per_ip.get_mut(&peer) {
+            if let Some(count) = per_ip.get_mut(&address) {
                 *count -= 1;
                 if *count == 0 {
-                    per_ip.remove(&peer);
+                    per_ip.remove(&address);
                 }
             }
         }
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn limits_are_exact_and_a_refused_address_takes_no_room() {
         let shared = Shared::new("0".repeat(16), None, 3, 2);
-        let (a, b): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
         assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
         assert_eq!(shared.admit(a), Err(Refused::Address));
         assert_eq!(shared.admit(b), Ok(()));

@@ -124,6 +124,25 @@ fn an_address_over_its_limit_gets_429_and_when_to_come_back() {
 }
 
 #[test]
+fn an_ipv6_peer_counts_by_its_64_and_a_mapped_one_as_ipv4() {
+    let mut config = config();
+    config.limits.connections_per_ip = 2;
+    let mut world = World::new(config, 64, 1);
+    let mut status_of = |ip: &str| {
+        let peer = world.dial_from(SocketAddr::new(ip.parse().unwrap(), 1));
+        world.handshake(peer, "/ws", false);
+        world.settle();
+        if world.peers[peer].open { 101 } else { http(&world, peer).0 }
+    };
+    let of_one_line = ["2001:db8:0:7::1", "2001:db8:0:7:1:2:3:4", "2001:db8:0:7:ffff::"].map(&mut status_of);
+    assert_eq!(of_one_line, [101, 101, 429]);
+    assert_eq!(status_of("2001:db8:0:8::1"), 101);
+    let of_one_host = ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.1"].map(&mut status_of);
+    assert_eq!(of_one_host, [101, 101, 429]);
+    assert_eq!(status_of("::ffff:192.0.2.2"), 101);
+}
+
+#[test]
 fn a_head_over_16_kib_gets_431() {
     let field = format!("X-Long: {}\r\n", "x".repeat(1000));
     let request = format!("GET /ws HTTP/1.1\r\n{}{UPGRADE}\r\n", field.repeat(17));

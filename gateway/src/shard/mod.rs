@@ -315,7 +315,7 @@ impl Shard {
         if self.admitted >= self.admitted_max {
             client.refused = Some(Refused::Full);
         } else {
-            match self.shared.admit(peer) {
+            match self.shared.admit(peer.into()) {
                 Ok(()) => {
                     client.admitted = true;
                     self.admitted += 1;
@@ -339,7 +339,7 @@ impl Shard {
             && client.admitted
         {
             self.admitted -= 1;
-            self.shared.release(client.peer);
+            self.shared.release(client.peer.into());
         }
     }
 
