@@ -32,6 +32,7 @@ pub struct Changes {
     pub base: Base,
     text: Vec<u8>,
     spans: Vec<Span>,
+    long: Option<LongKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,16 @@ impl Changes {
 
     pub fn del(&mut self, key: &str) -> Result<(), LongKey> {
         self.name(key, true)
+    }
+
+    /// They are to be refused for a key that could not be written.
+    pub fn refuse(&mut self, long: LongKey) {
+        self.long = Some(long);
+    }
+
+    /// What they are to be refused for.
+    pub fn long(&self) -> Option<&LongKey> {
+        self.long.as_ref()
     }
 
     /// A change of other changes.

@@ -1,7 +1,7 @@
 //! What `[[topic]]` deadband and expiry promise.
 #![forbid(unsafe_code)]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use gateway::{
     config::{
@@ -32,7 +32,7 @@ impl Numbering {
     /// `None`: it is held back.
     fn publish(&mut self, topic: &str, data: &str, ms: u64) -> Option<Update> {
         let body = Body::Data(data.to_owned().into());
-        let item = Item { topic: topic.into(), body, seq: None, ts_us: None, due_us: ms as i64 * 1000 };
+        let item = Item::new(topic, body, ms as i64 * 1000);
         self.topics.admit(&item, &mut Group::of(1)).unwrap();
         if self.topics.hold(&item, ms * 1000) { None } else { Some(self.apply(&item, ms)) }
     }
@@ -133,7 +133,7 @@ fn an_atomic_publish_is_not_held_back_and_ends_what_was() {
     numbering.publish("a", r#"{"p":1}"#, 0);
     assert!(numbering.publish("a", r#"{"p":1.1}"#, 1).is_none());
     let body = Body::Data(r#"{"p":1.2}"#.into());
-    let member = Item { topic: Arc::from("a"), body, seq: None, ts_us: None, due_us: 0 };
+    let member = Item::new("a", body, 0);
     assert_eq!(data(&numbering.apply(&member, 2)), 1.2);
     assert!(numbering.due(10_000).is_empty());
 }

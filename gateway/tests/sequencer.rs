@@ -27,7 +27,7 @@ fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
 
 fn item(topic: &str, data: &str) -> Item {
     let body = Body::Data(data.to_owned().into());
-    Item { topic: topic.into(), body, seq: None, ts_us: None, due_us: 7 }
+    Item::new(topic, body, 7)
 }
 
 fn gone(topic: &str) -> Item {

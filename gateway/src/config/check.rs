@@ -179,6 +179,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
     let pinned = section.size("pinned_bytes", 64 * MIB, KIB..=64 * GIB);
     let publish = section.size("publish_bytes", 16 * MIB, KIB..=GIB);
     let value = section.size("value_bytes", MIB, 16..=GIB);
+    let topics_bytes = section.size("topics_bytes", 512 * MIB, KIB..=1024 * GIB);
     let ping = section.duration("ping", 30 * SECOND, 100..=HOUR);
     let pong = section.duration("pong", 10 * SECOND, 100..=HOUR);
 
@@ -200,6 +201,13 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         let (publish, value) = (show_size(publish.value), show_size(value.value));
         let text = format!(
             "value_bytes = \"{value}\" is above publish_bytes = \"{publish}\": no body could hold such a value; write at most \"{publish}\""
+        );
+        section.problem(line, text);
+    }
+    if let Some(line) = contradicts(&value, &topics_bytes) {
+        let (topics, value) = (show_size(topics_bytes.value), show_size(value.value));
+        let text = format!(
+            "value_bytes = \"{value}\" is above topics_bytes = \"{topics}\", which is of all values: write at most \"{topics}\""
         );
         section.problem(line, text);
     }
@@ -231,6 +239,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         inbox_bytes: section.size("inbox_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
         value_bytes: value.value as usize,
+        topics_bytes: topics_bytes.or(|default| default.max(value.value)) as usize,
         classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
         shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,

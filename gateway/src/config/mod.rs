@@ -108,6 +108,8 @@ pub struct Limits {
     pub inbox_bytes: usize,
     /// Largest `data` of an update (`value_bytes`, default 1 MiB).
     pub value_bytes: usize,
+    /// Bytes of all last values and tables (`topics_bytes`, default 512 MiB).
+    pub topics_bytes: usize,
     /// Classes of a shard (`classes`, default 100000).
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).

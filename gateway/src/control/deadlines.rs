@@ -16,6 +16,7 @@ type Key = (u64, TopicId);
 #[derive(Debug, Default)]
 pub struct Deadlines {
     held: BTreeMap<Key, Item>,
+    held_bytes: usize,
     expiries: BTreeMap<Key, Arc<str>>,
     ages: BTreeMap<Key, Arc<str>>,
 }
@@ -47,18 +48,25 @@ impl Band {
 
 impl Deadlines {
     /// Holds an update back where it did not move by enough. It takes the place of one that is held
-    /// already, from which it takes over the due time, so that no wait is hidden.
+    /// already, from which it takes over the due time, so that no wait is hidden. Where there are no `room`
+    /// bytes for it, it is not held back.
     pub fn hold(
         &mut self,
         id: TopicId,
         band: &mut Band,
         deadband: &Deadband,
         item: &Item,
+        room: usize,
         now_us: u64,
     ) -> bool {
         let Some(until_us) = band.holds(number(item, deadband), deadband, now_us) else { return false };
-        let due_us = self.held.get(&(until_us, id)).map_or(item.due_us, |held| held.due_us);
+        let older = self.held.get(&(until_us, id));
+        let (due_us, bytes_before) = older.map_or((item.due_us, 0), |held| (held.due_us, held.body.bytes()));
+        if item.body.bytes() > bytes_before + room {
+            return false;
+        }
         self.held.insert((until_us, id), Item { due_us, ..item.clone() });
+        self.held_bytes = self.held_bytes + item.body.bytes() - bytes_before;
         band.held_until_us = Some(until_us);
         true
     }
@@ -66,7 +74,8 @@ impl Deadlines {
     /// An update goes out: nothing older is held back any more.
     pub fn sent(&mut self, id: TopicId, band: &mut Band, deadband: &Deadband, item: &Item, now_us: u64) {
         if let Some(until_us) = band.held_until_us {
-            self.held.remove(&(until_us, id));
+            let held = self.held.remove(&(until_us, id));
+            self.held_bytes -= held.map_or(0, |held| held.body.bytes());
         }
         *band = Band { sent: number(item, deadband), sent_us: now_us, ..Band::default() };
     }
@@ -88,7 +97,9 @@ impl Deadlines {
 
     /// A held-back value whose time has come.
     pub fn released(&mut self, now_us: u64) -> Option<Item> {
-        due(&mut self.held, now_us).map(|(_, item)| item)
+        let (_, item) = due(&mut self.held, now_us)?;
+        self.held_bytes -= item.body.bytes();
+        Some(item)
     }
 
     /// A topic to be looked at: it expires unless there was an update since it was entered.
@@ -103,6 +114,11 @@ impl Deadlines {
     /// A topic to be looked at: it is stale unless there was an update since it was entered.
     pub fn aging(&mut self, now_us: u64) -> Option<(TopicId, Arc<str>)> {
         due(&mut self.ages, now_us)
+    }
+
+    /// Bytes of the values held back.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Values held back.

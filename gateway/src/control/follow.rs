@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     item::{Body, Item, Why},
+    seq::SEQ_MAX,
     topics::{Group, Topics},
 };
 use crate::update::Op;
@@ -33,11 +34,18 @@ impl Following {
         if self.epoch.is_some() {
             topics.restart();
         }
+        if self.is_whole {
+            // First, since it makes room for the others.
+            let named: HashSet<&str> = self.updates.iter().map(|followed| &*followed.item.topic).collect();
+            for (topic, v) in topics.others(&named) {
+                let item = Item::new(topic, Body::Gone, self.due_us());
+                topics.apply_as(&item, None, (v + 1).min(SEQ_MAX), self.version, now_us, ops);
+            }
+        }
         let mut refused = Vec::new();
-        let mut apply = |topics: &mut Topics, followed: &Followed| {
-            let Followed { item, v } = followed;
+        for Followed { item, v } in &self.updates {
             if topics.has(&item.topic, *v) {
-                return;
+                continue;
             }
             match topics.admit(item, &mut Group::taken_over()) {
                 Ok(_) if topics.lacks_base(item) => {
@@ -46,17 +54,10 @@ impl Following {
                 Ok(changes) => topics.apply_as(item, changes, *v, self.version, now_us, ops),
                 // It was left out earlier, or removed twice.
                 Err(Why::Unknown { .. }) => {}
-                Err(why) => refused.push(why),
-            }
-        };
-        for followed in &self.updates {
-            apply(topics, followed);
-        }
-        if self.is_whole {
-            let named: HashSet<&str> = self.updates.iter().map(|followed| &*followed.item.topic).collect();
-            for (topic, v) in topics.others(&named) {
-                let item = Item { topic, body: Body::Gone, seq: None, ts_us: None, due_us: self.due_us() };
-                apply(topics, &Followed { item, v: v + 1 });
+                Err(why) => {
+                    topics.miss(item, &why, now_us);
+                    refused.push(why);
+                }
             }
         }
         refused

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::seq::Seq;
+use super::seq::{Feed, Seq};
 use crate::{
     changes::{Changes, LongKey},
     topic::BadTopic,
@@ -17,10 +17,21 @@ pub struct Item {
     pub topic: Arc<str>,
     pub body: Body,
     pub seq: Option<Seq>,
+    /// The publisher's count begins anew with it.
+    pub seq_reset: bool,
+    /// `None`: a publisher gave it, or the gateway itself.
+    pub feed: Option<Feed>,
     /// The publisher's own time. Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// When it was taken in or due. Microseconds since the Unix epoch.
     pub due_us: i64,
+}
+
+impl Item {
+    /// Without a count and a time of its own.
+    pub fn new(topic: impl Into<Arc<str>>, body: Body, due_us: i64) -> Self {
+        Self { topic: topic.into(), body, seq: None, seq_reset: false, feed: None, ts_us: None, due_us }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -76,9 +87,40 @@ pub enum Why {
     #[error("topic {topic} would have {keys} keys, [[topic]] keys is {max}: delete some or raise that")]
     TooManyKeys { topic: Arc<str>, keys: usize, max: usize },
     #[error(
-        "the table of topic {topic} could grow to {bytes} bytes, [[topic]] table_bytes is {max}: raise that"
+        "the table of topic {topic} would have {bytes} bytes, [[topic]] table_bytes is {max}: delete keys or raise that"
     )]
     TableTooLong { topic: Arc<str>, bytes: usize, max: usize },
+    #[error(
+        "topic {topic} would bring all last values to {bytes} bytes, [limits] topics_bytes is {max}: \
+         DELETE topics or raise that"
+    )]
+    NoRoom { topic: Arc<str>, bytes: usize, max: usize },
+}
+
+/// Item `index` of a publish was refused. With [`super::sequencer::Grouping::Single`] all before it were published, else none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("item {index}: {why}")]
+pub struct Refused {
+    pub index: usize,
+    pub why: Why,
+}
+
+impl Why {
+    /// A word for the limit or the rule.
+    pub fn limit(&self) -> &'static str {
+        match self {
+            Why::BadTopic(_) => "topic",
+            Why::TooMany { .. } => "topics",
+            Why::TooLong { .. } => "value_bytes",
+            Why::NotHeld { .. } => "not_held",
+            Why::OtherMode { .. } | Why::NotKeyed { .. } | Why::NotAnObject { .. } => "mode",
+            Why::Unknown { .. } => "unknown",
+            Why::LongKey { .. } => "key",
+            Why::TooManyKeys { .. } => "keys",
+            Why::TableTooLong { .. } => "table_bytes",
+            Why::NoRoom { .. } => "topics_bytes",
+        }
+    }
 }
 
 /// `bytes_max`: `[limits] value_bytes`.

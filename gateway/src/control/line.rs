@@ -16,8 +16,9 @@ use crate::changes::{Base, Changes};
 pub struct Line<'a> {
     pub topic: Cow<'a, str>,
     pub value: Value<'a>,
-    /// The publisher's own count of the topic's updates.
+    /// The publisher's own count of the topic's updates, and whether it begins anew.
     pub seq: Option<u64>,
+    pub seq_reset: bool,
     /// Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// Microseconds since the start of the file.
@@ -42,6 +43,7 @@ struct Raw<'a> {
     ts: Option<i64>,
     #[serde(borrow)]
     seq: Option<&'a RawValue>,
+    seq_reset: Option<bool>,
     at_us: Option<u64>,
     #[serde(borrow)]
     set: Option<Members<'a>>,
@@ -73,7 +75,8 @@ impl<'a> Line<'a> {
             None => return Err("data is missing; write null where there is none".into()),
         };
         let seq = raw.seq.map(|seq| parse_seq(seq.get())).transpose()?;
-        Ok(Self { topic, value, seq, ts_us: raw.ts, at_us: raw.at_us })
+        let seq_reset = raw.seq_reset == Some(true);
+        Ok(Self { topic, value, seq, seq_reset, ts_us: raw.ts, at_us: raw.at_us })
     }
 }
 

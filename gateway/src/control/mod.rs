@@ -2,6 +2,7 @@
 //! order. One tokio thread.
 
 pub mod admin;
+pub mod count;
 pub mod deadlines;
 pub mod follow;
 pub mod health;

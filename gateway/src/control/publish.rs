@@ -139,7 +139,8 @@ fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
         Value::Data(data) => Body::Data(body.slice_ref(data.as_bytes())),
         Value::Changes(changes) => Body::Changes(changes.into()),
     };
-    Ok(Item { topic, body, seq: line.seq.map(Seq::one), ts_us: line.ts_us, due_us })
+    let (seq, seq_reset) = (line.seq.map(Seq::one), line.seq_reset);
+    Ok(Item { topic, body, seq, seq_reset, feed: None, ts_us: line.ts_us, due_us })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

@@ -1,7 +1,15 @@
 //! A publisher's own count of a topic's updates: repeats are known by it, and what never arrived.
 
-/// The highest count: numbers in JSON are exact up to here.
+/// The highest count, of a publisher's as of the gateway's own: numbers in JSON are exact up to here.
 pub const SEQ_MAX: u64 = (1 << 53) - 1;
+
+/// Refuses a `v` or `version` of elsewhere that would be the end of counting. `name`: what it is.
+pub fn check_count(name: &str, least: u64, count: u64) -> Result<(), String> {
+    if (least..=SEQ_MAX).contains(&count) {
+        return Ok(());
+    }
+    Err(format!("{name} = {count} is not a whole number from {least} to {SEQ_MAX}"))
+}
 
 /// Which of the publisher's updates one stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,14 +19,23 @@ pub struct Seq {
     pub last: u64,
 }
 
+/// A connection of a source, which brings updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feed {
+    /// From [`super::sequencer::Sequencer::enroll`].
+    pub source: u32,
+    /// Rises with each connection of the source.
+    pub connection: u32,
+}
+
 impl Seq {
     pub fn one(seq: u64) -> Self {
         Self { first: Some(seq), last: seq }
     }
 
-    /// Whether `held`, the last count taken, has all of it.
-    pub fn repeats(self, held: Option<u64>) -> bool {
-        held.is_some_and(|held| self.last <= held)
+    /// Whether it names `held`, the last count taken, as the one that it goes on from, up or down.
+    pub fn continues(self, held: u64) -> bool {
+        self.first == Some(held) && self.last != held
     }
 
     /// Updates that are missing between `held`, the last count taken, and this.
@@ -47,7 +64,7 @@ mod tests {
         assert_eq!(Seq::one(9).skipped(Some(4)), 4);
         assert_eq!(Seq { first: Some(3), last: 9 }.skipped(Some(4)), 0, "an overlap");
         assert_eq!(Seq { first: None, last: 900 }.skipped(Some(4)), 0);
-        assert!(Seq::one(4).repeats(Some(4)) && !Seq::one(5).repeats(Some(4)) && !Seq::one(0).repeats(None));
+        assert!(Seq { first: Some(4), last: 2 }.continues(4) && !Seq::one(4).continues(4));
     }
 
     #[test]

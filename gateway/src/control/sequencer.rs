@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use super::{
     follow::{Followed, Following},
-    item::{Body, Item, Why},
+    item::{Body, Item, Refused, Why},
 };
 use super::{
     state::{Checkpoint, Restored},
@@ -55,6 +55,8 @@ struct State {
     version: u64,
     clock: Clock,
     counters: Counters,
+    /// Enrolled.
+    sources: u32,
 }
 
 /// What the sequencer counts, as of now.
@@ -63,8 +65,9 @@ pub struct Counters {
     /// Updates numbered, and the batches they went out in.
     pub updates: u64,
     pub batches: u64,
-    /// Items refused.
+    /// Items refused, and those of them for `[limits] topics_bytes`.
     pub refused: u64,
+    pub topics_bytes_refused: u64,
     /// Items left out since their publisher's count was not above the topic's.
     pub repeats: u64,
     /// Tombstones dropped since there were more than `[limits] tombstones`.
@@ -74,12 +77,25 @@ pub struct Counters {
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
     pub by_topics: topics::Counters,
-    /// Gauges: topics that exist, keys of their tables, values held back, tombstones kept, the position.
+    /// Gauges: topics that exist, their bytes, keys of their tables, values held back, tombstones kept, the position.
     pub topics: usize,
+    pub topics_bytes: usize,
     pub keys: usize,
     pub held_back: usize,
     pub tombstones: usize,
     pub version: u64,
+}
+
+impl Counters {
+    fn count_refused(&mut self, why: &Why) {
+        self.refused += 1;
+        self.topics_bytes_refused += u64::from(matches!(why, Why::NoRoom { .. }));
+    }
+
+    fn refuse(&mut self, refused: Refused) -> Refused {
+        self.count_refused(&refused.why);
+        refused
+    }
 }
 
 /// How the items of one publish belong together.
@@ -98,14 +114,6 @@ pub struct Published {
     pub accepted: usize,
     /// The gateway's position after them.
     pub version: u64,
-}
-
-/// Item `index` was refused. With [`Grouping::Single`] all before it were published, else none.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("item {index}: {why}")]
-pub struct Refused {
-    pub index: usize,
-    pub why: Why,
 }
 
 /// Why nothing of a publish went out.
@@ -133,6 +141,7 @@ impl Sequencer {
             version: 0,
             clock: Clock::new(start),
             counters: Counters::default(),
+            sources: 0,
         };
         Arc::new(Self { inboxes, state: Mutex::new(state), turn: tokio::sync::Mutex::new(()) })
     }
@@ -188,7 +197,9 @@ impl Sequencer {
         }
         let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
         let refused = following.apply(&mut state.topics, now_us, &mut ops);
-        state.counters.refused += refused.len() as u64;
+        for why in &refused {
+            state.counters.count_refused(why);
+        }
         state.version = following.version;
         state.count(&ops);
         let batch = Arc::new(Batch::new(state.version, ops));
@@ -236,6 +247,13 @@ impl Sequencer {
         let state = self.state();
         let (topics, v_floor) = state.topics.save();
         Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics }
+    }
+
+    /// A number for a source, by which what it brings is told from what others bring.
+    pub fn enroll(&self) -> u32 {
+        let mut state = self.state();
+        state.sources += 1;
+        state.sources
     }
 
     /// From here on publishers find no room. What deadbands held back counts as sent, since nobody is
@@ -305,7 +323,7 @@ impl Sequencer {
     /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
     pub async fn remove(&self, topic: &str) -> Result<u64, Why> {
         let due_us = self.now().wall_us;
-        let item = Item { topic: topic.into(), body: Body::Gone, seq: None, ts_us: None, due_us };
+        let item = Item::new(topic, Body::Gone, due_us);
         self.publish(&[item], Grouping::Single).await.map_err(|refused| refused.why)
     }
 
@@ -322,6 +340,11 @@ impl Sequencer {
     /// Whether no update of the topic may be left out for a newer one.
     pub fn each_counts(&self, topic: &str) -> bool {
         self.state().topics.mode(topic) != &Mode::Latest
+    }
+
+    /// Whether the topic has the item already, by its count.
+    pub fn repeats(&self, item: &Item) -> bool {
+        self.state().topics.repeats(item)
     }
 
     /// Adds one to [`Counters::refused`], for an item that did not get as far as being numbered.
@@ -343,6 +366,7 @@ impl Sequencer {
         let version = state.version;
         Counters {
             topics,
+            topics_bytes: state.topics.bytes(),
             keys,
             held_back,
             by_topics,
@@ -368,13 +392,11 @@ impl State {
         let mut group = Group::of(items.len());
         let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            match self.topics.admit(item, &mut group) {
-                Ok(changes) => admitted.push(changes),
-                Err(why) => {
-                    self.counters.refused += 1;
-                    return Err(Refused { index, why });
-                }
-            }
+            let changes = self.topics.admit(item, &mut group);
+            admitted.push(changes.map_err(|why| self.counters.refuse(Refused { index, why }))?);
+        }
+        if let Some(refused) = group.refused() {
+            return Err(self.counters.refuse(refused));
         }
         let (version, now_us) = (self.version + 1, self.clock.now().mono_us);
         let mut ops = Vec::with_capacity(items.len());
@@ -396,7 +418,8 @@ impl State {
         let mut accepted = 0;
         for item in items.iter().take(BATCH_UPDATES) {
             match self.topics.admit(item, &mut Group::of(1)) {
-                Ok(_) if self.topics.repeats(item) => {
+                // What a source repeats is missing nowhere, whatever else is wrong with it.
+                admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
                     self.counters.repeats += 1;
                     accepted += 1;
                 }
@@ -407,8 +430,10 @@ impl State {
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {
-                    self.counters.refused += 1;
-                    return Err(Refused { index: 0, why });
+                    if item.feed.is_some() {
+                        self.topics.miss(item, &why, now_us);
+                    }
+                    return Err(self.counters.refuse(Refused { index: 0, why }));
                 }
                 // Its turn comes with the next batch, which it is the first of.
                 Err(_) => break,

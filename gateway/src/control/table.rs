@@ -15,7 +15,10 @@ use crate::{
 /// What an item of a keyed topic changes; checked for its form, not yet for the topic's bounds.
 pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
     match &item.body {
-        Body::Changes(changes) => Ok(changes.clone()),
+        Body::Changes(changes) => match changes.long() {
+            Some(long) => Err(Why::LongKey { topic: item.topic.clone(), long: long.clone() }),
+            None => Ok(changes.clone()),
+        },
         Body::Gone => Ok(Arc::new(Changes::new(Base::Empty))),
         Body::Data(data) => {
             let topic = || item.topic.clone();
@@ -37,10 +40,10 @@ pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
 pub struct Preview {
     /// The table as it is does not count any more.
     emptied: bool,
-    /// Of keys touched: whether they would be there.
-    keys: HashMap<Box<[u8]>, bool>,
-    len: usize,
-    bytes: usize,
+    /// Of keys touched: the length of the value that they would have.
+    values: HashMap<Box<[u8]>, Option<usize>>,
+    pub len: usize,
+    pub bytes: usize,
 }
 
 impl Preview {
@@ -49,7 +52,8 @@ impl Preview {
         Self { len, bytes, ..Self::default() }
     }
 
-    /// Enters an item's changes and holds the result against the topic's bounds.
+    /// Enters an item's changes and holds the result against the topic's bounds, which what makes a table
+    /// smaller always keeps.
     pub fn enter(
         &mut self,
         table: Option<&Table>,
@@ -57,29 +61,31 @@ impl Preview {
         topic: &Arc<str>,
         bounds: &Keyed,
     ) -> Result<(), Why> {
+        let (len_before, bytes_before) = (self.len, self.bytes);
         if changes.base != Base::Held {
             *self = Self { emptied: true, ..Self::default() };
         }
         for Change { key, value } in changes.iter() {
-            let was = self.keys.get(key).copied().unwrap_or_else(|| self.holds(table, key));
-            let is = value.is_some();
-            self.len = self.len + usize::from(is) - usize::from(was);
-            self.keys.insert(key.into(), is);
+            let was = self.values.get(key).copied().unwrap_or_else(|| self.held(table, key));
+            let is = value.map(<[u8]>::len);
+            self.len = self.len + usize::from(is.is_some()) - usize::from(was.is_some());
+            let member = |value: Option<usize>| value.map_or(0, |value| key.len() + 1 + value);
+            self.bytes = self.bytes + member(is) - member(was);
+            self.values.insert(key.into(), is);
         }
-        // What it replaces is not taken off: the bound may be met a little early, never late.
-        self.bytes += changes.bytes();
-        if self.len > bounds.keys {
+        if self.len > bounds.keys.max(len_before) {
             return Err(Why::TooManyKeys { topic: topic.clone(), keys: self.len, max: bounds.keys });
         }
-        if self.bytes > bounds.table_bytes {
+        if self.bytes > bounds.table_bytes.max(bytes_before) {
             let max = bounds.table_bytes;
             return Err(Why::TableTooLong { topic: topic.clone(), bytes: self.bytes, max });
         }
         Ok(())
     }
 
-    fn holds(&self, table: Option<&Table>, key: &[u8]) -> bool {
-        !self.emptied && table.is_some_and(|table| table.get(key).is_some())
+    /// The length of a key's value as it is.
+    fn held(&self, table: Option<&Table>, key: &[u8]) -> Option<usize> {
+        table.filter(|_| !self.emptied)?.get(key).map(<[u8]>::len)
     }
 }
 
@@ -143,7 +149,7 @@ mod tests {
     use super::*;
 
     fn item(body: Body) -> Item {
-        Item { topic: "t".into(), body, seq: None, ts_us: None, due_us: 0 }
+        Item::new("t", body, 0)
     }
 
     fn whole(json: &str) -> Arc<Changes> {

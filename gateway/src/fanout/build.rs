@@ -77,7 +77,7 @@ impl Fanout {
         class.sent = self.position + u64::from(planted(Bug::CursorTooFar));
         class.scanned = self.position;
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
-        let age_us = oldest_us.map(|oldest_us| (now.wall_us - oldest_us).max(0) as u64);
+        let age_us = oldest_us.map(|oldest_us| now.wall_us.saturating_sub(oldest_us).max(0) as u64);
         Flush {
             class: id,
             number,

@@ -242,7 +242,7 @@ impl World {
 
     pub fn item(&self, topic: &str, data: &str) -> Item {
         let due_us = self.now.wall_us;
-        Item { topic: topic.into(), body: Body::Data(data.to_owned().into()), seq: None, ts_us: None, due_us }
+        Item::new(topic, Body::Data(data.to_owned().into()), due_us)
     }
 
     /// Publishes one update and lets it be seen.

@@ -161,6 +161,10 @@ impl Snapshot {
     fn gateway(&self, out: &mut Out) -> fmt::Result {
         let c = &self.counters;
         out.gauge("fanwire_topics", "Topics that exist", c.topics as u64)?;
+        let help = "Bytes of all last values and tables, as [limits] topics_bytes counts them";
+        out.gauge("fanwire_topics_bytes", help, c.topics_bytes as u64)?;
+        let help = "Updates refused, since there were [limits] topics_bytes";
+        out.counter("fanwire_topics_bytes_refused", help, c.topics_bytes_refused)?;
         out.gauge("fanwire_keys", "Keys of keyed topics", c.keys as u64)?;
         out.gauge("fanwire_tombstones", "Removed topics still remembered", c.tombstones as u64)?;
         let help = "Tombstones dropped, since there were more than [limits] tombstones";

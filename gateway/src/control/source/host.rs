@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
-use super::activity::Activity;
-use crate::control::sequencer::{Body, Grouping, Item, NotPublished, Sequencer};
+use super::{activity::Activity, refusals::Refusals};
+use crate::control::{
+    seq::Feed,
+    sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why},
+};
 
 /// How long to wait before an inbox that was full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -22,6 +25,7 @@ const DEVICES_MAX: usize = 256;
 /// sample replaces what was not published.
 pub async fn run(sequencer: &Sequencer, interval: Duration, activity: &Activity) -> Result<(), String> {
     let mut host = Host::new()?;
+    let (feed, mut refusals) = (Feed { source: sequencer.enroll(), connection: 0 }, Refusals::default());
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -37,29 +41,35 @@ pub async fn run(sequencer: &Sequencer, interval: Duration, activity: &Activity)
         let items: Vec<Item> = sample?
             .into_iter()
             .map(|(topic, value)| {
-                let (topic, data) = (topic.into(), value.to_string().into());
-                Item { topic, body: Body::Data(data), seq: None, ts_us: Some(due_us), due_us }
+                let body = Body::Data(value.to_string().into());
+                Item { feed: Some(feed), ts_us: Some(due_us), ..Item::new(topic, body, due_us) }
             })
             .collect();
-        publish(sequencer, &items, Instant::now() + interval).await?;
+        for why in publish(sequencer, &items, Instant::now() + interval).await {
+            refusals.tell(&activity.name, &why, sequencer);
+        }
         activity.touch(sequencer.now().mono_us);
     }
 }
 
-async fn publish(sequencer: &Sequencer, items: &[Item], until: Instant) -> Result<(), String> {
-    let mut done = 0;
+/// Gives why some were left out.
+async fn publish(sequencer: &Sequencer, items: &[Item], until: Instant) -> Vec<Why> {
+    let (mut done, mut refused) = (0, Vec::new());
     while done < items.len() {
         match sequencer.try_publish(&items[done..], Grouping::Single) {
             Ok(published) => done += published.accepted,
-            Err(NotPublished::Refused(refused)) => return Err(refused.why.to_string()),
+            Err(NotPublished::Refused(Refused { index, why })) => {
+                done += index + 1;
+                refused.push(why);
+            }
             Err(NotPublished::Full) if Instant::now() < until => tokio::time::sleep(RETRY).await,
             Err(NotPublished::Full) => {
                 sequencer.count_conflated((items.len() - done) as u64);
-                return Ok(());
+                return refused;
             }
         }
     }
-    Ok(())
+    refused
 }
 
 struct Host {

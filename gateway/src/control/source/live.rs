@@ -53,7 +53,7 @@ impl Live {
         let done = if self.is_idle() { publish_some(sequencer, &fresh, &mut outcome.refused) } else { 0 };
         for (item, counts) in fresh.into_iter().zip(counts).skip(done) {
             match counts {
-                Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item)),
+                Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item, sequencer)),
                 Counts::Every => {
                     self.bytes += item.body.bytes();
                     self.every.push_back(item);
@@ -107,14 +107,19 @@ impl Live {
 
     /// `true`: of it and an older one one was left out. It takes over the older one's due time, so that no
     /// wait is hidden.
-    fn keep_newest(&mut self, mut item: Item) -> bool {
+    fn keep_newest(&mut self, mut item: Item, sequencer: &Sequencer) -> bool {
         if let Some(held) = self.newest.get_mut(&item.topic) {
             if let (Some(older), Some(seq)) = (held.seq, item.seq) {
-                if seq.repeats(Some(older.last)) {
+                if seq.last > older.last || seq.continues(older.last) {
+                    item.seq = Some(seq.in_place_of(older));
+                } else if seq.last == older.last && item.feed == held.feed {
                     return true;
+                } else {
+                    // The source has begun to count anew; unless the one that waits is no news itself.
+                    item.seq_reset = !sequencer.repeats(held);
                 }
-                item.seq = Some(seq.in_place_of(older));
             }
+            item.seq_reset |= held.seq_reset;
             self.bytes = self.bytes + item.body.bytes() - held.body.bytes();
             *held = Item { due_us: held.due_us, ..item };
             return true;
@@ -164,7 +169,7 @@ mod tests {
 
     fn item(topic: &str, n: u64) -> Item {
         let body = Body::Data(n.to_string().into());
-        Item { topic: topic.into(), body, seq: None, ts_us: None, due_us: n as i64 }
+        Item::new(topic, body, n as i64)
     }
 
     /// Values and due times, as `7@5`.

@@ -4,6 +4,7 @@ pub mod activity;
 pub mod fanwire;
 pub mod host;
 mod live;
+mod refusals;
 pub mod replay;
 pub mod synthetic;
 pub mod websocket;

@@ -13,13 +13,14 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use tokio::sync::mpsc;
 
-use super::activity::Activity;
+use super::{activity::Activity, refusals::Refusals};
 use crate::{
     config::Limits,
     control::{
         item::check_value,
         line::{Line, Value},
-        sequencer::{Body, Grouping, Item, Sequencer},
+        seq::Feed,
+        sequencer::{Body, Grouping, Item, Refused, Sequencer},
     },
     topic::check_topic,
 };
@@ -62,19 +63,21 @@ pub async fn run(
     activity: &Activity,
 ) -> Result<(), String> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
-    let feed = Feed {
+    let file = FeedFile {
         path: path.to_owned(),
         line_bytes_max: limits.publish_bytes,
         value_bytes_max: limits.value_bytes,
     };
     let reader = thread::Builder::new().name("replay".to_owned());
     reader
-        .spawn(move || feed.read_passes(repeat, &sender))
+        .spawn(move || file.read_passes(repeat, &sender))
         .map_err(|e| format!("cannot start a thread to read {}: {e}", path.display()))?;
-    let mut player = Player { sequencer, activity, speed, pass_mono_us: sequencer.now().mono_us as f64 };
+    let feed = Feed { source: sequencer.enroll(), connection: 0 };
+    let (refusals, pass_mono_us) = (Refusals::default(), sequencer.now().mono_us as f64);
+    let mut player = Player { sequencer, activity, feed, refusals, speed, pass_mono_us };
     while let Some(chunk) = chunks.recv().await {
         match chunk {
-            Chunk::Entries(entries) => player.play(&entries).await?,
+            Chunk::Entries(entries) => player.play(&entries).await,
             Chunk::End { last_at_us } => player.end_pass(last_at_us),
             Chunk::Bad(error) => return Err(error),
         }
@@ -85,13 +88,15 @@ pub async fn run(
 struct Player<'a> {
     sequencer: &'a Sequencer,
     activity: &'a Activity,
+    feed: Feed,
+    refusals: Refusals,
     speed: f64,
     /// When this pass began. µs, monotonic; a fraction would add up over passes.
     pass_mono_us: f64,
 }
 
 impl Player<'_> {
-    async fn play(&mut self, entries: &[Entry]) -> Result<(), String> {
+    async fn play(&mut self, entries: &[Entry]) {
         let mut played = 0;
         while played < entries.len() {
             let now = self.sequencer.now();
@@ -102,18 +107,23 @@ impl Player<'_> {
                 tokio::time::sleep(wait.max(TICK)).await;
                 continue;
             }
+            let feed = Some(self.feed);
             let item = |entry: &Entry| {
                 let due_us = now.wall_us - now.mono_us as i64 + due(entry) as i64;
                 let (topic, body) = (entry.topic.clone(), entry.body.clone());
-                Item { topic, body, seq: None, ts_us: Some(due_us), due_us }
+                Item { feed, ts_us: Some(due_us), ..Item::new(topic, body, due_us) }
             };
             let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
-            let published = self.sequencer.publish(&items, Grouping::Single).await;
-            published.map_err(|refused| refused.why.to_string())?;
+            let mut done = 0;
+            while let Err(Refused { index, why }) =
+                self.sequencer.publish(&items[done..], Grouping::Single).await
+            {
+                done += index + 1;
+                self.refusals.tell(&self.activity.name, &why, self.sequencer);
+            }
             self.activity.touch(now.mono_us);
             played += ready;
         }
-        Ok(())
     }
 
     fn due_mono_us(&self, entry: &Entry, now_us: u64) -> u64 {
@@ -128,13 +138,13 @@ impl Player<'_> {
 }
 
 /// The file, read on a thread of its own.
-struct Feed {
+struct FeedFile {
     path: PathBuf,
     line_bytes_max: usize,
     value_bytes_max: usize,
 }
 
-impl Feed {
+impl FeedFile {
     fn read_passes(&self, repeat: bool, out: &mpsc::Sender<Chunk>) {
         loop {
             match self.read_pass(out) {

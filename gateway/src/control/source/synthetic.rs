@@ -8,10 +8,14 @@ use tokio::time::MissedTickBehavior;
 use super::{
     activity::Activity,
     live::{Counts, Live},
+    refusals::Refusals,
 };
 use crate::{
     clock::Now,
-    control::sequencer::{Body, Item, Sequencer},
+    control::{
+        seq::Feed,
+        sequencer::{Body, Item, Sequencer},
+    },
 };
 
 const TICK: Duration = Duration::from_millis(1);
@@ -29,10 +33,11 @@ pub async fn run(
     activity: &Activity,
 ) -> Result<(), String> {
     let mut walk = Walk::new(symbols, seed);
-    let mut live = Live::default();
+    let (mut live, mut refusals) = (Live::default(), Refusals::default());
+    let feed = Some(Feed { source: sequencer.enroll(), connection: 0 });
     let start = sequencer.now();
     for symbol in 0..symbols {
-        live.push(walk.step(symbol, start.wall_us), Counts::Newest);
+        live.push(Item { feed, ..walk.step(symbol, start.wall_us) }, Counts::Newest);
     }
     let mut made = 0u64;
     let mut ticks = tokio::time::interval(TICK);
@@ -51,14 +56,14 @@ pub async fn run(
                 made += 1;
                 let due_mono_us = start.mono_us as f64 + made as f64 * 1e6 / updates_per_s;
                 let due_us = now.wall_us - now.mono_us as i64 + due_mono_us as i64;
-                live.push(walk.next(due_us), Counts::Newest);
+                live.push(Item { feed, ..walk.next(due_us) }, Counts::Newest);
             }
             if slice > 0 || made == 0 {
                 activity.touch(now.mono_us);
             }
             let outcome = live.publish(sequencer);
-            if let Some(refused) = outcome.refused.first() {
-                return Err(refused.why.to_string());
+            for refused in &outcome.refused {
+                refusals.tell(&activity.name, &refused.why, sequencer);
             }
             conflated += outcome.conflated;
             if slice < SLICE {
@@ -125,6 +130,6 @@ impl Walk {
         );
         json.expect("writing to memory does not fail");
         let data = Bytes::copy_from_slice(self.scratch.as_bytes());
-        Item { topic: topic.clone(), body: Body::Data(data), seq: None, ts_us: Some(due_us), due_us }
+        Item { ts_us: Some(due_us), ..Item::new(topic.clone(), Body::Data(data), due_us) }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     changes::{Base, Changes},
     control::{
         line::{Members, present},
+        seq::check_count,
         sequencer::Body,
     },
 };
@@ -174,6 +175,8 @@ pub fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
     {
         return Err(format!("epoch {:?} is not 16 lower-case hex digits", head.epoch));
     }
+    check_count("version", 0, head.version)?;
+    check_count("v_floor", 0, head.v_floor)?;
     let topics: Vec<Kept> = lines
         .enumerate()
         .map(|(i, line)| kept(line).map_err(|e| format!("line {}: {e}", i + 2)))
@@ -198,6 +201,8 @@ fn kept(line: &[u8]) -> Result<Kept, String> {
         }
         _ => return Err("a topic has data or set".to_owned()),
     };
+    check_count("v", 1, line.v)?;
+    check_count("seq", 0, line.seq.unwrap_or(0))?;
     let (mode, seq) = (line.mode.to_owned(), line.seq);
     Ok(Kept { topic: line.topic.into(), mode, v: line.v, ts_us: line.ts, seq, body })
 }

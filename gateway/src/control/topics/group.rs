@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::control::table::Preview;
+use crate::control::{item::Refused, table::Preview};
 
 /// What earlier items of the same group would do, none of which is applied yet.
 #[derive(Debug, Default)]
@@ -14,9 +14,21 @@ pub struct Group<'a> {
     /// Topics that they bring to life.
     pub(super) births: HashSet<&'a str>,
     pub(super) tables: HashMap<&'a str, Preview>,
+    /// Bytes that topics would have, and what that is more than now.
+    pub(super) bytes: HashMap<&'a str, usize>,
+    pub(super) added: isize,
+    /// The item by which they had more bytes than there is room for, and why it is refused unless those
+    /// after it make room.
+    pub(super) over: Option<Refused>,
+    pub(super) admitted: usize,
 }
 
 impl Group<'_> {
+    /// What all of them together are refused for.
+    pub fn refused(self) -> Option<Refused> {
+        self.over
+    }
+
     /// Of so many items.
     pub fn of(items: usize) -> Self {
         Self { is_single: items == 1, ..Self::default() }

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
+    count::Count,
     deadlines::Deadlines,
-    item::{Body, Item, Why, check_value},
+    item::{Body, Item, Refused, Why, check_value},
+    seq::SEQ_MAX,
     table::{self, Preview, changes_of},
 };
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     update::{Op, TopicId, Update},
 };
 pub use group::Group;
-use topic::Topic;
+use topic::{Hole, Topic};
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,6 +48,9 @@ pub struct Row {
 fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
+
+/// What a key of a table takes beside itself and its value.
+const KEY_BYTES: usize = 40;
 
 /// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +97,9 @@ pub struct Topics {
     counters: Counters,
     /// Keys of all tables.
     keys: usize,
+    /// Names, values and tables of those that exist.
+    bytes: usize,
+    bytes_max: usize,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -115,6 +123,8 @@ impl Topics {
             events: Vec::new(),
             counters: Counters::default(),
             keys: 0,
+            bytes: 0,
+            bytes_max: limits.topics_bytes,
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -143,24 +153,81 @@ impl Topics {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(item)?;
                 let table = known.and_then(|topic| topic.table.as_deref());
-                check_table(table, item, &changes, bounds, group)?;
+                let size = table_after(table, item, &changes, bounds, group, self.room())?;
+                self.check_room(known, item, size, group)?;
                 Some(changes)
             }
             _ if matches!(item.body, Body::Changes(_)) => {
                 return Err(Why::NotKeyed { topic: item.topic.clone() });
             }
-            _ => None,
+            _ => {
+                self.check_room(known, item, Some(item.body.bytes()), group)?;
+                None
+            }
         };
         if !lives {
             group.births.insert(&item.topic);
         }
+        group.admitted += 1;
         Ok(changes.filter(|_| !item.body.is_gone()))
     }
 
+    /// Holds what a topic would have, `size` beside its name, against `[limits] topics_bytes`. What makes
+    /// it smaller always passes. `None`: there is room, however much it is.
+    fn check_room<'a>(
+        &self,
+        known: Option<&Topic>,
+        item: &'a Item,
+        size: Option<usize>,
+        group: &mut Group<'a>,
+    ) -> Result<(), Why> {
+        let Some(size) = size else { return Ok(()) };
+        let size = if item.body.is_gone() { 0 } else { size + item.topic.len() };
+        let before = group.bytes.get(&*item.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
+        let all = self.bytes() as isize;
+        let after = all + group.added + size as isize - before as isize;
+        let max = self.bytes_max;
+        let is_over = after > max as isize && after > all;
+        let why = || Why::NoRoom { topic: item.topic.clone(), bytes: after as usize, max };
+        if group.is_single {
+            return if is_over { Err(why()) } else { Ok(()) };
+        }
+        group.bytes.insert(&item.topic, size);
+        group.added = after - all;
+        if !is_over {
+            group.over = None;
+        } else if group.over.is_none() {
+            group.over = Some(Refused { index: group.admitted, why: why() });
+        }
+        Ok(())
+    }
+
+    /// Bytes that may be added to all topics.
+    fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.bytes())
+    }
+
+    /// Names, values and tables of all topics, and what deadbands hold back.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.deadlines.held_bytes()
+    }
+
     /// Whether the publisher's count says that the topic has it already.
-    pub fn repeats(&self, item: &Item) -> bool {
-        let (Some(seq), Some(topic)) = (item.seq, self.by_name.get(&*item.topic)) else { return false };
-        seq.repeats(topic.seq)
+    pub fn repeats(&mut self, item: &Item) -> bool {
+        item.seq.is_some() && self.by_name.get_mut(&*item.topic).is_some_and(|topic| topic.repeats(item))
+    }
+
+    /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
+    pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else { return };
+        let was = topic.state;
+        let is_news = topic.miss();
+        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+        }
+        if is_news {
+            self.tell(&item.topic, State::Gap, why.to_string());
+        }
     }
 
     /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
@@ -204,28 +271,34 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let seq_before = topic.seq;
+        let hole = match v {
+            // `v` tells what is missing.
+            Some(_) => {
+                topic.refused = 0;
+                Hole::default()
+            }
+            None => topic.count(item),
+        };
+        self.counters.skip(hole.skipped);
+        let was = topic.state;
+        let told = topic.change_state(item, hole);
+        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+        }
+        if topic.gone {
+            topic.count = Count::default();
+        }
         let skipped = match v {
             // Of a topic that was not known nothing is missing.
             Some(_) if is_new => 0,
-            Some(v) => v - topic.v - 1,
-            None => topic.count(item, changes.as_deref()),
+            Some(v) => v.saturating_sub(topic.v + 1),
+            None => hole.updates(),
         };
-        let mut told = None;
-        if v.is_none() {
-            self.counters.skip(skipped);
-            let was = topic.state;
-            told = topic.change_state(item, changes.as_deref(), skipped, seq_before);
-            if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-                self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
-            }
-        }
-        if topic.gone {
-            topic.seq = None;
-        }
-        // Of a stream each counts, also one that never came. A step beyond 32 bits is no count any more.
+        // Of a stream each counts, also one that never came. A step beyond 32 bits is no count any more, and
+        // what is missing must not bring `v` to its end.
         let is_stream = matches!(*topic.policy.mode, Mode::Stream(_));
-        let skipped = if is_stream { u32::try_from(skipped).unwrap_or(u32::MAX) } else { 0 };
+        let room = if v.is_some() { u64::MAX } else { (SEQ_MAX / 2).saturating_sub(topic.v) };
+        let skipped = if is_stream { u32::try_from(skipped.min(room)).unwrap_or(u32::MAX) } else { 0 };
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
             self.deadlines.sent(topic.id, band, deadband, item, now_us);
         }
@@ -238,6 +311,8 @@ impl Topics {
         let keys_before = topic.keys();
         let changes = topic.apply(changes);
         self.keys = self.keys + topic.keys() - keys_before;
+        let bytes = topic.size(item);
+        self.bytes = self.bytes + bytes - std::mem::replace(&mut topic.bytes, bytes);
         topic.json = encode(&mut self.scratch, item, changes.is_some(), topic.v, topic.ts_us);
         ops.push(Op::Update(Update {
             topic: topic.id,
@@ -345,10 +420,13 @@ impl Topics {
             ts_us: 0,
             gone: true,
             json: Bytes::new(),
+            bytes: 0,
             band: policy.deadband.as_ref().map(|_| Box::default()),
             policy,
             table: None,
-            seq: None,
+            count: Count::default(),
+            has_gap: false,
+            refused: 0,
             state: State::Live,
             is_restored: false,
             touched_us: 0,
@@ -368,21 +446,30 @@ impl Topics {
     }
 }
 
-/// Holds what `changes` would leave against the topic's bounds.
-fn check_table<'a>(
+/// Holds what `changes` would leave against the topic's bounds. Gives its size; `None`: it fits whatever
+/// is there already, into `room` too.
+fn table_after<'a>(
     table: Option<&Table>,
     item: &'a Item,
     changes: &Changes,
     bounds: &Keyed,
     group: &mut Group<'a>,
-) -> Result<(), Why> {
+    room: usize,
+) -> Result<Option<usize>, Why> {
     let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
+    let most = size_of(changes.len(), changes.bytes()) + item.topic.len();
     let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
-    if fits && group.is_single {
-        return Ok(());
+    if fits && most <= room && group.is_single {
+        return Ok(None);
     }
     let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
-    preview.enter(table, changes, &item.topic, bounds)
+    preview.enter(table, changes, &item.topic, bounds)?;
+    Ok(Some(size_of(preview.len, preview.bytes)))
+}
+
+/// What a table counts as: its keys and values, and their places.
+fn size_of(keys: usize, bytes: usize) -> usize {
+    bytes + keys * KEY_BYTES
 }
 
 /// The update as it stands in frames, or its head before `changes`. A topic's characters need no

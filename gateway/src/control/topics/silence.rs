@@ -1,6 +1,6 @@
 //! What topics do by time alone: hold back, become stale, expire.
 
-use super::Topics;
+use super::{Topics, after};
 use crate::{
     config::unit::show_duration,
     control::item::{Body, Item},
@@ -10,20 +10,21 @@ use crate::{
 impl Topics {
     /// Whether the topic's deadband holds an admitted item back; it keeps it then.
     pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
+        let room = self.room();
         let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
             return false;
         };
         let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
         let held_one = band.holds_one();
-        if !self.deadlines.hold(topic.id, band, deadband, item, now_us) {
+        if !self.deadlines.hold(topic.id, band, deadband, item, room, now_us) {
             return false;
         }
         if !held_one {
-            band.seq_sent = topic.seq;
+            band.seq_sent = topic.count.last;
         }
         topic.touched_us = now_us;
-        let skipped = topic.count(item, None);
-        self.counters.skip(skipped);
+        let hole = topic.count(item);
+        self.counters.skip(hole.skipped);
         self.counters.held_back += 1;
         true
     }
@@ -48,7 +49,7 @@ impl Topics {
             let at_us = topic.touched_us + expiry.as_micros() as u64;
             if at_us <= now_us {
                 self.counters.expired += 1;
-                return Some(Item { topic: name, body: Body::Gone, seq: None, ts_us: None, due_us: 0 });
+                return Some(Item::new(name, Body::Gone, 0));
             }
             self.deadlines.expire_at(at_us, id, name);
         }
@@ -66,6 +67,11 @@ impl Topics {
             let at_us = topic.touched_us + stale_after.as_micros() as u64;
             if at_us > now_us {
                 self.deadlines.stale_at(at_us, id, name);
+                continue;
+            }
+            if topic.has_gap {
+                // That it is incomplete is told already, and until all of it comes.
+                self.deadlines.stale_at(after(now_us, stale_after), id, name);
                 continue;
             }
             // It is looked at again when an update has come.

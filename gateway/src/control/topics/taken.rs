@@ -7,6 +7,7 @@ use crate::{
     changes::{Base, Changes},
     clock::Now,
     control::{
+        count::Count,
         item::{Body, Item, Why},
         state::{Kept, Saved},
         table,
@@ -31,18 +32,21 @@ impl Topics {
 
     /// Everything held ends, as if there had never been a topic.
     pub fn restart(&mut self) {
-        self.by_name.clear();
+        for (name, topic) in std::mem::take(&mut self.by_name) {
+            if topic.state != State::Live {
+                self.tell(&name, State::Live, String::new());
+            }
+        }
         self.tombstones.clear();
         self.free.clear();
         self.deadlines = Deadlines::default();
-        (self.live, self.keys, self.ids, self.v_floor) = (0, 0, 0, 0);
+        (self.live, self.keys, self.bytes, self.ids, self.v_floor) = (0, 0, 0, 0, 0);
     }
 
     /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
     pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
         let Kept { topic: name, mode, v, ts_us, seq, body } = kept;
-        let (ts_us, due_us) = (Some(*ts_us), now.wall_us);
-        let item = Item { topic: name.clone(), body: body.clone(), seq: None, ts_us, due_us };
+        let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
         let holds = self.policies.of(name).mode.name();
         if holds != mode {
             let (topic, was) = (name.clone(), mode.clone());
@@ -51,7 +55,7 @@ impl Topics {
         let changes = self.admit(&item, &mut Group::taken_over())?;
         self.apply_as(&item, changes, *v, version, now.mono_us, ops);
         if let Some(topic) = self.by_name.get_mut(name) {
-            (topic.seq, topic.state, topic.is_restored) = (*seq, State::Stale, true);
+            (topic.count, topic.state, topic.is_restored) = (Count::restored(*seq), State::Stale, true);
         }
         Ok(())
     }
@@ -69,7 +73,7 @@ impl Topics {
             // What a deadband holds back is not saved, so its count must not be either.
             seq: match &topic.band {
                 Some(band) if band.holds_one() => band.seq_sent,
-                _ => topic.seq,
+                _ => topic.count.last,
             },
             json: topic.json.clone(),
             table: topic.table.as_ref().map(|table| table::object(table)),

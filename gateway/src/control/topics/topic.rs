@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::size_of;
 use crate::{
     changes::{Base, Changes},
-    config::policy::Policy,
-    control::{deadlines::Band, item::Item, table},
+    config::policy::{Mode, Policy},
+    control::{
+        count::{Count, Extent, Step},
+        deadlines::Band,
+        item::{Body, Item},
+        table,
+    },
     status::State,
     table::Table,
     update::TopicId,
@@ -22,11 +28,16 @@ pub(super) struct Topic {
     pub(super) gone: bool,
     /// As in `Update::json`.
     pub(super) json: Bytes,
+    /// Of its name and its value or table; 0 when it is gone.
+    pub(super) bytes: usize,
     pub(super) policy: Arc<Policy>,
     /// Of a keyed topic.
     pub(super) table: Option<Box<Table>>,
-    /// The publisher's count of the last update that had one.
-    pub(super) seq: Option<u64>,
+    pub(super) count: Count,
+    /// Of a table or a value: it is incomplete or out of date until a whole one comes.
+    pub(super) has_gap: bool,
+    /// Of a stream: updates that were refused since the last one that was taken.
+    pub(super) refused: u64,
     /// Where there is a deadband.
     pub(super) band: Option<Box<Band>>,
     /// When an update came last, sent or held back. µs, monotonic.
@@ -37,18 +48,93 @@ pub(super) struct Topic {
     pub(super) is_restored: bool,
 }
 
+/// What is missing before an update.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hole {
+    /// By the publisher's count, and the last one before it.
+    pub(super) skipped: u64,
+    seq_before: Option<u64>,
+    /// Refused, where the count does not tell them.
+    refused: u64,
+    /// A change of a table of an earlier run, of which nobody knows what it lacks.
+    is_unknown: bool,
+}
+
+impl Hole {
+    /// Updates that never came.
+    pub(super) fn updates(&self) -> u64 {
+        self.skipped.max(self.refused)
+    }
+
+    fn is_some(&self) -> bool {
+        self.updates() > 0 || self.is_unknown
+    }
+
+    fn reason(&self, item: &Item) -> String {
+        match (self, item.seq, self.seq_before) {
+            (Hole { skipped: skipped @ 1.., .. }, Some(seq), Some(before)) => {
+                format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
+            }
+            (Hole { refused: refused @ 1.., .. }, ..) => format!("{refused} updates were refused"),
+            (Hole { is_unknown: true, .. }, ..) => {
+                "it was restored from an earlier run and did not come whole since".to_owned()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 impl Topic {
-    /// Takes over an update's count; gives the number of updates that are missing before it.
-    pub(super) fn count(&mut self, item: &Item, changes: Option<&Changes>) -> u64 {
-        let Some(seq) = item.seq else { return 0 };
-        let is_whole = changes.is_some_and(|changes| changes.base != Base::Held);
-        let skipped = if is_whole { 0 } else { seq.skipped(self.seq) };
-        self.seq = Some(seq.last);
-        skipped
+    fn extent(&self, item: &Item) -> Extent {
+        match (&*self.policy.mode, &item.body) {
+            (Mode::Latest, _) => Extent::Value,
+            (Mode::Stream(_), _) => Extent::Part,
+            (Mode::Keyed(_), Body::Changes(changes)) if changes.base == Base::Held => Extent::Part,
+            (Mode::Keyed(_), _) => Extent::Table,
+        }
+    }
+
+    fn step(&self, item: &Item) -> Step {
+        // That of a stream, or of a value by its count, ends with the next update whatever it is.
+        let has_gap = self.has_gap || self.state == State::Gap;
+        self.count.step(item, self.extent(item), has_gap)
+    }
+
+    /// Whether the topic has an update already, by its count. It is noted that it came.
+    pub(super) fn repeats(&mut self, item: &Item) -> bool {
+        let repeats = self.step(item) == Step::Repeat;
+        if repeats {
+            self.count.take(item, self.extent(item), Step::Repeat);
+        }
+        repeats
+    }
+
+    /// Takes over an update's count; gives what is missing before it.
+    pub(super) fn count(&mut self, item: &Item) -> Hole {
+        let (extent, step, seq_before) = (self.extent(item), self.step(item), self.count.last);
+        let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
+        let is_change = is_table && extent == Extent::Part && item.feed.is_some();
+        let is_unknown = is_change && self.count.is_restored() && step == Step::Anew;
+        self.count.take(item, extent, step);
+        let (skipped, is_told) = match step {
+            Step::On { skipped } => (skipped, item.seq.is_some_and(|seq| seq.first.is_some())),
+            Step::Anew | Step::Repeat => (0, false),
+        };
+        let refused = std::mem::take(&mut self.refused);
+        Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, is_unknown }
     }
 
     pub(super) fn keys(&self) -> usize {
         self.table.as_ref().map_or(0, |table| table.len())
+    }
+
+    /// What it counts as after `item` was applied.
+    pub(super) fn size(&self, item: &Item) -> usize {
+        let value = match &self.table {
+            Some(table) => size_of(table.len(), table.bytes()),
+            None => item.body.bytes(),
+        };
+        if self.gone { 0 } else { item.topic.len() + value }
     }
 
     /// Changes its table, or ends it; gives what the shards have to change.
@@ -60,31 +146,28 @@ impl Topic {
         Some(table::apply(self.table.get_or_insert_default(), &changes))
     }
 
-    /// Its state after an update before which `skipped` are missing; gives what is to be told, if anything.
-    pub(super) fn change_state(
-        &mut self,
-        item: &Item,
-        changes: Option<&Changes>,
-        skipped: u64,
-        seq_before: Option<u64>,
-    ) -> Option<(State, String)> {
-        let is_whole = changes.is_none_or(|changes| changes.base != Base::Held);
-        let state = match (self.state, skipped) {
-            (_, 1..) if !self.gone => State::Gap,
-            // A table stays incomplete until all of it comes.
-            (State::Gap, _) if !is_whole => State::Gap,
+    /// Its state after an update; gives what is to be told, if anything.
+    pub(super) fn change_state(&mut self, item: &Item, hole: Hole) -> Option<(State, String)> {
+        let is_change = matches!(*self.policy.mode, Mode::Keyed(_)) && self.extent(item) == Extent::Part;
+        // A table stays incomplete until all of it comes.
+        self.has_gap = is_change && (self.has_gap || hole.is_some());
+        let state = match self.gone {
+            false if self.has_gap || hole.is_some() => State::Gap,
             _ => State::Live,
         };
-        if state == self.state && skipped == 0 {
+        if state == self.state && !hole.is_some() {
             return None;
         }
         self.state = state;
-        let reason = match (skipped, seq_before, item.seq) {
-            (1.., Some(before), Some(seq)) => {
-                format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
-            }
-            _ => String::new(),
-        };
-        Some((state, reason))
+        Some((state, hole.reason(item)))
+    }
+
+    /// An update that a source brought was refused; gives whether that is to be told.
+    pub(super) fn miss(&mut self) -> bool {
+        match *self.policy.mode {
+            Mode::Stream(_) => self.refused += 1,
+            Mode::Latest | Mode::Keyed(_) => self.has_gap = true,
+        }
+        std::mem::replace(&mut self.state, State::Gap) != State::Gap
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     changes::{Base, Changes},
     control::{
         line::{Members, Text, present},
+        seq::check_count,
         sequencer::{Body, Followed, Item},
     },
 };
@@ -61,7 +62,13 @@ struct Update<'a> {
 impl<'a> Frame<'a> {
     /// The error says what is wrong with it.
     pub fn parse(message: &'a [u8]) -> Result<Self, String> {
-        serde_json::from_slice(message).map_err(|e| format!("not a message of fanwire.json.v1: {e}"))
+        let frame: Self =
+            serde_json::from_slice(message).map_err(|e| format!("not a message of fanwire.json.v1: {e}"))?;
+        frame.version.map_or(Ok(()), |version| check_count("version", 0, version))?;
+        for update in &frame.updates {
+            check_count("v", 1, update.v).map_err(|bad| format!("topic {}: {bad}", update.topic))?;
+        }
+        Ok(frame)
     }
 
     /// Its updates as items, and how many bytes they hold. `due_us`: when it was taken in, µs since the
@@ -84,7 +91,7 @@ impl Update<'_> {
             }
             None => return Err(format!("an update of {} with neither data, set, del nor gone", self.topic)),
         };
-        let item = Item { topic: self.topic.as_ref().into(), body, seq: None, ts_us: Some(self.ts), due_us };
+        let item = Item { ts_us: Some(self.ts), ..Item::new(&*self.topic, body, due_us) };
         Ok(Followed { item, v: self.v })
     }
 

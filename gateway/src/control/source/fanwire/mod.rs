@@ -8,9 +8,12 @@ mod frame;
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
-use super::websocket::{
-    Intake, Reconnecting,
-    counters::{Bad, Counters, add},
+use super::{
+    refusals::Refusals,
+    websocket::{
+        Intake, Reconnecting,
+        counters::{Bad, Counters, add},
+    },
 };
 use crate::{
     config::websocket::Fanwire,
@@ -59,6 +62,7 @@ struct Chain<'a> {
     parts_bytes: usize,
     /// Whole batches that found no room.
     waiting: VecDeque<Following>,
+    refusals: Refusals,
 }
 
 impl<'a> Chain<'a> {
@@ -80,6 +84,7 @@ impl<'a> Chain<'a> {
             parts: Following::default(),
             parts_bytes: 0,
             waiting: VecDeque::new(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -214,10 +219,8 @@ impl Intake for Chain<'_> {
             let Some(refused) = self.sequencer.try_follow(following) else { break };
             self.waiting.pop_front();
             for why in refused {
-                if self.counters.bad(Bad::Refused) == 0 {
-                    let source = self.counters.name();
-                    tracing::error!(source, "not taken over: {why}; more of this kind are only counted");
-                }
+                self.counters.bad(Bad::Refused);
+                self.refusals.tell(self.counters.name(), &why, self.sequencer);
             }
         }
         if !self.has_room() {

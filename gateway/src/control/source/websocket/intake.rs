@@ -8,11 +8,15 @@ use super::{
     mapping::{Fault, Mapped, Value, map},
 };
 use crate::{
-    changes::{Base, Changes, LongKey},
+    changes::{Base, Changes},
     config::{Limits, mapping::Entry},
     control::{
+        seq::Feed,
         sequencer::{Body, Item, Sequencer},
-        source::live::{Counts, Live},
+        source::{
+            live::{Counts, Live},
+            refusals::Refusals,
+        },
     },
 };
 
@@ -24,7 +28,9 @@ pub struct Mapping<'a> {
     sequencer: &'a Sequencer,
     entries: &'a [Entry],
     counters: &'a Counters,
+    feed: Feed,
     live: Live,
+    refusals: Refusals,
     /// What may wait: as much as in an inbox.
     updates_max: usize,
     bytes_max: usize,
@@ -39,7 +45,14 @@ impl<'a> Mapping<'a> {
         limits: &Limits,
     ) -> Self {
         let (updates_max, bytes_max) = (limits.inbox_updates, limits.inbox_bytes);
-        Self { sequencer, entries, counters, live: Live::default(), updates_max, bytes_max, stopped: false }
+        let feed = Feed { source: sequencer.enroll(), connection: 0 };
+        let (live, refusals) = (Live::default(), Refusals::default());
+        Self { sequencer, entries, counters, feed, live, refusals, updates_max, bytes_max, stopped: false }
+    }
+
+    /// A connection begins.
+    pub fn begin(&mut self) {
+        self.feed.connection += 1;
     }
 
     /// Counts; the first of each kind is logged.
@@ -62,13 +75,9 @@ impl Intake for Mapping<'_> {
             Ok(Some(mapped)) => {
                 add(&self.counters.items, mapped.len() as u64);
                 for mapped in mapped {
-                    match item(mapped, now.wall_us) {
-                        Ok(item) => {
-                            let each = self.sequencer.each_counts(&item.topic);
-                            self.live.push(item, if each { Counts::Every } else { Counts::Newest });
-                        }
-                        Err(long) => self.bad(Bad::Refused, &long.to_string()),
-                    }
+                    let item = item(mapped, self.feed, now.wall_us);
+                    let each = self.sequencer.each_counts(&item.topic);
+                    self.live.push(item, if each { Counts::Every } else { Counts::Newest });
                 }
             }
             Err(fault) => {
@@ -85,7 +94,8 @@ impl Intake for Mapping<'_> {
             self.sequencer.count_conflated(outcome.conflated);
         }
         for refused in outcome.refused {
-            self.bad(Bad::Refused, &refused.why.to_string());
+            self.counters.bad(Bad::Refused);
+            self.refusals.tell(self.counters.name(), &refused.why, self.sequencer);
         }
         let stop = !self.has_room();
         if stop && !self.stopped {
@@ -113,20 +123,22 @@ fn kind(fault: &Fault) -> Bad {
     }
 }
 
-fn item(mapped: Mapped<'_>, due_us: i64) -> Result<Item, LongKey> {
+fn item(mapped: Mapped<'_>, feed: Feed, due_us: i64) -> Item {
     let Mapped { topic, ts_us, seq, value } = mapped;
     let body = match value {
         Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
         Value::Levels { reset, changes: levels } => {
             let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
             for (key, size) in levels {
-                match size {
-                    Some(size) => changes.set(&key, size.as_bytes())?,
-                    None => changes.del(&key)?,
-                }
+                let written = match size {
+                    Some(size) => changes.set(&key, size.as_bytes()),
+                    None => changes.del(&key),
+                };
+                // It is refused in its turn, after what came before it.
+                written.unwrap_or_else(|long| changes.refuse(long));
             }
             Body::Changes(changes.into())
         }
     };
-    Ok(Item { topic: topic.into(), body, seq, ts_us, due_us })
+    Item { seq, feed: Some(feed), ts_us, ..Item::new(topic, body, due_us) }
 }

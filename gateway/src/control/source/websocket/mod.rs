@@ -53,6 +53,7 @@ pub async fn run(
     let mut intake = Mapping::new(sequencer, &source.map, counters, limits);
     let mut link = Reconnecting::new(&source.link, counters);
     loop {
+        intake.begin();
         link.serve(&source.send, &mut intake).await;
     }
 }

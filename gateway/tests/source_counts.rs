@@ -1,0 +1,369 @@
+//! What the count of a source's updates decides: which are repeats, and which whole books repair.
+#![forbid(unsafe_code)]
+
+use std::{cell::Cell, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use gateway::{
+    config::{
+        Config,
+        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    },
+    control::{
+        publish::parse_item,
+        seq::{Feed, Seq},
+        sequencer::{Body, Grouping, Item, Sequencer, new_epoch},
+        state::{Kept, Restored},
+    },
+    inbox::{Inbox, Message},
+    status::State,
+    update::{Op, Update},
+};
+use serde_json::{Value, json};
+
+const A: Option<Feed> = Some(Feed { source: 1, connection: 1 });
+const A_AGAIN: Option<Feed> = Some(Feed { source: 1, connection: 2 });
+const B: Option<Feed> = Some(Feed { source: 2, connection: 1 });
+const PUBLISHER: Option<Feed> = None;
+
+struct Gateway {
+    sequencer: Arc<Sequencer>,
+    inbox: Arc<Inbox>,
+    version: Cell<u64>,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let inbox = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
+        let keyed = Keyed { keys: 100, key_tombstones: 10, table_bytes: 1 << 20 };
+        let stream =
+            Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+        let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+        let policies = vec![policy("book.*", Mode::Keyed(keyed)), policy("trade.*", Mode::Stream(stream))];
+        let (limits, policies) = (Config::embedded_demo().limits, Policies::new(policies));
+        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, policies, Instant::now());
+        Self { sequencer, inbox, version: Cell::new(0) }
+    }
+
+    /// With a topic of an earlier run, whose count stands at `seq`.
+    fn restored(topic: &str, body: Body, seq: u64) -> Self {
+        let gateway = Self::new();
+        let mode = gateway.mode(topic).to_owned();
+        let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), body };
+        let epoch = "0123456789abcdef".to_owned();
+        let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept] };
+        assert_eq!(gateway.sequencer.restore(&restored).0.len(), 1);
+        gateway.version.set(9);
+        gateway
+    }
+
+    fn mode(&self, topic: &str) -> &'static str {
+        match topic.split('.').next() {
+            Some("book") => "keyed",
+            Some("trade") => "stream",
+            _ => "latest",
+        }
+    }
+
+    fn take(&self, item: &Item) -> bool {
+        self.sequencer.try_publish(std::slice::from_ref(item), Grouping::Single).unwrap();
+        let version = self.sequencer.counters().version;
+        self.version.replace(version) < version
+    }
+
+    /// Whether an update was numbered; `fields` as a publisher writes them.
+    fn bring(&self, feed: Option<Feed>, topic: &str, fields: &str) -> bool {
+        self.take(&Item { feed, ..item(topic, fields) })
+    }
+
+    /// The same with the count that it goes on from.
+    fn bring_after(&self, feed: Option<Feed>, topic: &str, first: u64, fields: &str) -> bool {
+        let item = item(topic, fields);
+        let seq = item.seq.map(|seq| Seq { first: Some(first), ..seq });
+        self.take(&Item { feed, seq, ..item })
+    }
+
+    fn data(&self, topic: &str) -> Value {
+        let update: Value = serde_json::from_slice(&self.sequencer.get(topic).unwrap()).unwrap();
+        update["data"].clone()
+    }
+
+    /// States told since the last call.
+    fn told(&self) -> Vec<(State, String)> {
+        self.sequencer.take_events().into_iter().map(|event| (event.state, event.reason)).collect()
+    }
+
+    fn states(&self) -> Vec<State> {
+        self.told().into_iter().map(|told| told.0).collect()
+    }
+
+    fn updates(&self) -> Vec<Update> {
+        let mut updates = Vec::new();
+        while let Some(Message::Updates(batch) | Message::Restart { batch, .. }) = self.inbox.pop() {
+            updates.extend(batch.ops.iter().filter_map(|op| match op {
+                Op::Update(update) => Some(update.clone()),
+                _ => None,
+            }));
+        }
+        updates
+    }
+}
+
+fn item(topic: &str, fields: &str) -> Item {
+    parse_item(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
+}
+
+#[test]
+fn a_sources_whole_book_is_news_where_its_own_count_went_back_or_it_is_the_first_since_it_connected() {
+    for whole in [r#""reset":true,"set":{"w":1}"#, r#""data":{"w":1}"#] {
+        let gateway = Gateway::new();
+        assert!(gateway.bring(A, "book.a", r#""reset":true,"set":{"a":1},"seq":100"#));
+        assert!(gateway.bring(A, "book.a", r#""set":{"b":2},"seq":101"#));
+        assert!(!gateway.bring(A, "book.a", &format!(r#"{whole},"seq":101"#)), "it was sent again");
+        assert!(gateway.bring(A, "book.a", &format!(r#"{whole},"seq":1"#)), "the venue counts anew");
+        assert_eq!(gateway.data("book.a"), json!({"w": 1}));
+        assert!(gateway.bring(A, "book.a", r#""set":{"c":3},"seq":2"#), "and goes on from there");
+        assert!(!gateway.bring(A, "book.a", r#""set":{"c":4},"seq":2"#));
+        // In a market without changes a new connection begins with the count that is held.
+        assert!(gateway.bring(A_AGAIN, "book.a", &format!(r#"{whole},"seq":2"#)));
+        assert_eq!(gateway.data("book.a"), json!({"w": 1}));
+        assert!(!gateway.bring(A_AGAIN, "book.a", &format!(r#"{whole},"seq":2"#)));
+        assert_eq!(gateway.states(), [], "nothing was missing");
+    }
+}
+
+#[test]
+fn of_two_sources_with_the_same_books_and_of_a_publisher_that_tries_again_the_late_are_repeats() {
+    let gateway = Gateway::new();
+    let whole = |seq: u64| format!(r#""reset":true,"set":{{"w":{seq}}},"seq":{seq}"#);
+    for seq in [3, 4, 5] {
+        assert!(gateway.bring(A, "book.a", &whole(seq)));
+        assert!(!gateway.bring(B, "book.a", &whole(seq)), "the same");
+        assert!(!gateway.bring(B, "book.a", &whole(seq - 1)), "older");
+        assert!(!gateway.bring(PUBLISHER, "book.a", &whole(seq)));
+        assert!(!gateway.bring(PUBLISHER, "book.a", &whole(1)), "a publisher says when it counts anew");
+    }
+    // One that came as a repeat was the first of its connection all the same.
+    assert!(gateway.bring(B, "book.a", r#""set":{"x":1},"seq":6"#));
+    assert!(!gateway.bring(B, "book.a", &whole(6)));
+    assert!(!gateway.bring(A_AGAIN, "book.a", &whole(6)), "what another brought last needs no repair");
+    assert_eq!(gateway.data("book.a"), json!({"w": 5, "x": 1}));
+}
+
+#[test]
+fn a_gap_ends_with_whichever_whole_book_comes_and_its_count_holds() {
+    for (whole, feed) in [(r#""reset":true,"set":{"w":1},"seq":4"#, A), (r#""data":{"w":1},"seq":3"#, B)] {
+        let gateway = Gateway::new();
+        gateway.bring(A, "book.a", r#""reset":true,"set":{"a":1},"seq":1"#);
+        gateway.bring(A, "book.a", r#""set":{"b":1},"seq":4"#);
+        assert_eq!(gateway.told(), [(State::Gap, "seq stepped from 1 to 4: 2 updates are missing".into())]);
+        assert!(gateway.bring(A, "book.a", r#""set":{"b":2},"seq":5"#));
+        assert_eq!(gateway.states(), [], "it lasts");
+        assert!(gateway.bring(feed, "book.a", whole));
+        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![State::Live], json!({"w": 1})));
+        let next = item("book.a", whole).seq.unwrap().last + 1;
+        assert!(gateway.bring(feed, "book.a", &format!(r#""set":{{"c":1}},"seq":{next}"#)));
+        assert_eq!(gateway.states(), []);
+    }
+    let gateway = Gateway::new();
+    gateway.bring(PUBLISHER, "book.a", r#""set":{"a":1},"seq":1"#);
+    gateway.bring(PUBLISHER, "book.a", r#""set":{"a":1},"seq":3"#);
+    assert!(!gateway.bring(PUBLISHER, "book.a", r#""data":{"a":2},"seq":3"#));
+    assert_eq!(gateway.states(), [State::Gap]);
+}
+
+#[test]
+fn a_value_is_the_whole_of_its_topic_and_a_source_that_counts_anew_is_not_frozen() {
+    let gateway = Gateway::new();
+    let value = |seq: u64| format!(r#""data":{seq},"seq":{seq}"#);
+    assert!(gateway.bring(A, "quote.a", &value(500)));
+    assert!(!gateway.bring(A, "quote.a", &value(500)));
+    assert!(!gateway.bring(B, "quote.a", &value(499)));
+    assert!(gateway.bring(A, "quote.a", &value(1)));
+    assert!(gateway.bring(A_AGAIN, "quote.a", &value(1)));
+    assert!(gateway.bring(A_AGAIN, "quote.a", &value(5)));
+    assert_eq!(gateway.states(), [State::Gap]);
+    assert!(!gateway.bring(B, "quote.a", &value(4)), "an older value makes up for nothing");
+    assert!(gateway.bring(A_AGAIN, "quote.a", &value(5)), "its source confirms the newest");
+    assert_eq!(gateway.states(), [State::Live]);
+}
+
+#[test]
+fn of_a_stream_what_came_before_stays_a_repeat_after_a_reconnect() {
+    let gateway = Gateway::new();
+    for seq in [8, 9, 10] {
+        assert!(gateway.bring(A, "trade.a", &format!(r#""data":1,"seq":{seq}"#)));
+    }
+    for seq in [8, 9, 10] {
+        assert!(!gateway.bring(A_AGAIN, "trade.a", &format!(r#""data":1,"seq":{seq}"#)));
+    }
+    assert!(gateway.bring(A_AGAIN, "trade.a", r#""data":1,"seq":11"#));
+}
+
+#[test]
+fn an_update_that_names_the_last_count_goes_on_from_it_up_or_down() {
+    let gateway = Gateway::new();
+    gateway.bring(A, "book.a", r#""reset":true,"set":{"a":1},"seq":9"#);
+    assert!(gateway.bring_after(A, "book.a", 9, r#""set":{"b":1},"seq":10"#));
+    assert!(gateway.bring_after(A, "book.a", 10, r#""set":{"c":1},"seq":3"#));
+    assert!(gateway.bring_after(A, "book.a", 3, r#""set":{"d":1},"seq":5"#));
+    assert!(!gateway.bring_after(A, "book.a", 5, r#""set":{"e":1},"seq":5"#), "nothing changed");
+    assert!(!gateway.bring_after(A, "book.a", 4, r#""set":{"e":1},"seq":2"#), "it goes on from another");
+    assert!(gateway.bring_after(PUBLISHER, "book.a", 5, r#""set":{"f":1},"seq":6"#));
+    assert_eq!(gateway.data("book.a"), json!({"a": 1, "b": 1, "c": 1, "d": 1, "f": 1}));
+    assert_eq!(gateway.states(), []);
+}
+
+#[test]
+fn a_whole_book_without_a_count_forgets_it_where_a_source_brings_it() {
+    for (feed, forgets) in [(A, true), (PUBLISHER, false)] {
+        let gateway = Gateway::new();
+        gateway.bring(feed, "book.a", r#""reset":true,"set":{"a":1},"seq":50"#);
+        assert!(gateway.bring(feed, "book.a", r#""set":{"b":1}"#));
+        assert!(!gateway.bring(feed, "book.a", r#""set":{"c":1},"seq":50"#), "a change forgets nothing");
+        assert!(gateway.bring(feed, "book.a", r#""reset":true,"set":{"a":2}"#));
+        assert_eq!(gateway.bring(feed, "book.a", r#""set":{"b":2},"seq":4"#), forgets);
+        assert_eq!(gateway.bring(feed, "book.a", r#""set":{"b":3},"seq":5"#), forgets);
+        assert_eq!(gateway.states(), []);
+    }
+}
+
+#[test]
+fn by_http_a_count_begins_anew_where_the_publisher_says_so() {
+    for topic in ["book.a", "trade.a", "quote.a"] {
+        let gateway = Gateway::new();
+        let value = |seq: u64, more: &str| format!(r#""data":{{"n":{seq}}},"seq":{seq}{more}"#);
+        assert!(gateway.bring(PUBLISHER, topic, &value(900, "")));
+        assert!(!gateway.bring(PUBLISHER, topic, &value(1, r#","seq_reset":false"#)));
+        assert!(gateway.bring(PUBLISHER, topic, &value(1, r#","seq_reset":true"#)));
+        assert!(!gateway.bring(PUBLISHER, topic, &value(1, "")));
+        assert!(gateway.bring(PUBLISHER, topic, &value(2, "")));
+        // Upwards too, and without a count: the next one begins it.
+        assert!(gateway.bring(PUBLISHER, topic, &value(90, r#","seq_reset":true"#)));
+        assert!(gateway.bring(PUBLISHER, topic, r#""data":{},"seq_reset":true"#));
+        assert!(gateway.bring(PUBLISHER, topic, &value(30, "")));
+        assert_eq!(gateway.states(), [], "{topic}");
+        assert_eq!(gateway.updates().last().unwrap().v, 6, "nothing is missing");
+    }
+    let bad = parse_item(&Bytes::from_static(br#"{"topic":"a","data":1,"seq":1,"seq_reset":1}"#), 7);
+    assert!(bad.unwrap_err().contains("expected a boolean"));
+}
+
+#[test]
+fn the_first_update_that_a_source_brings_to_a_restored_topic_is_taken_whatever_its_count() {
+    let book = || Body::Data(Bytes::from_static(br#"{"old":1}"#));
+    for seq in [4, 100] {
+        let gateway = Gateway::restored("book.a", book(), 100);
+        assert!(!gateway.bring(PUBLISHER, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)));
+        assert!(gateway.bring(A, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)));
+        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![State::Live], json!({"w": 1})));
+        assert!(gateway.bring(A, "book.a", &format!(r#""set":{{"x":1}},"seq":{}"#, seq + 1)));
+        assert!(!gateway.bring(B, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)), "only the first");
+        assert_eq!(gateway.states(), []);
+    }
+    for topic in ["trade.a", "quote.a"] {
+        let gateway = Gateway::restored(topic, Body::Data(Bytes::from_static(b"1")), 100);
+        assert!(gateway.bring(A, topic, r#""data":2,"seq":7"#));
+        assert!(!gateway.bring(B, topic, r#""data":2,"seq":7"#));
+        assert_eq!(gateway.states(), [State::Live]);
+    }
+    // What a source counted while the gateway was away is missing all the same.
+    let gateway = Gateway::restored("trade.a", Body::Data(Bytes::from_static(b"1")), 100);
+    gateway.updates();
+    assert!(gateway.bring(A, "trade.a", r#""data":2,"seq":104"#));
+    assert_eq!((gateway.updates()[0].skipped, gateway.states()), (3, vec![State::Gap]));
+}
+
+#[test]
+fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
+    let book = || Body::Data(Bytes::from_static(br#"{"old":1}"#));
+    for (fields, state) in [
+        (r#""set":{"x":1},"seq":4"#, State::Gap),
+        (r#""set":{"x":1},"seq":100"#, State::Gap),
+        (r#""set":{"x":1},"seq":101"#, State::Live),
+        (r#""set":{"x":1},"seq":103"#, State::Gap),
+        (r#""set":{"x":1}"#, State::Gap),
+    ] {
+        let gateway = Gateway::restored("book.a", book(), 100);
+        assert!(gateway.bring(A, "book.a", fields), "{fields}");
+        assert_eq!(gateway.states(), [state], "{fields}");
+    }
+}
+
+/// The rule, as the contract says it.
+#[derive(Default)]
+struct Model {
+    last: Option<u64>,
+    has_gap: bool,
+    /// Who brought the last update.
+    source: Option<u32>,
+    /// Connections that have brought a whole book.
+    wholes: Vec<Feed>,
+}
+
+impl Model {
+    fn takes(&mut self, seq: Option<u64>, first: Option<u64>, is_whole: bool, feed: Option<Feed>) -> bool {
+        let is_first = feed.is_some_and(|feed| !self.wholes.contains(&feed));
+        if let (true, Some(feed)) = (is_whole, feed) {
+            self.wholes.push(feed);
+        }
+        let (mut taken, mut anew) = (true, false);
+        if let (Some(seq), Some(last)) = (seq, self.last)
+            && seq <= last
+            && !(first == Some(last) && seq != last)
+        {
+            let own = feed.is_some() && self.source == feed.map(|feed| feed.source);
+            anew = feed.is_some() && is_whole && (self.has_gap || (own && (is_first || seq < last)));
+            taken = anew;
+        }
+        if !taken {
+            return false;
+        }
+        if is_whole {
+            self.has_gap = false;
+        } else if let (Some(seq), Some(last), false) = (seq, self.last, anew) {
+            self.has_gap |= first.unwrap_or(seq) > last + 1;
+        }
+        self.source = feed.map(|feed| feed.source);
+        if seq.is_some() || (is_whole && feed.is_some()) {
+            self.last = seq;
+        }
+        true
+    }
+}
+
+#[test]
+fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let (mut anew, mut repeats, mut gaps) = (0, 0, 0);
+    for _ in 0..200 {
+        let (gateway, mut model) = (Gateway::new(), Model::default());
+        let mut connections = [1, 1];
+        let mut told = State::Live;
+        for _ in 0..100 {
+            let source = rng.usize(..3);
+            if source < 2 && rng.u8(..8) == 0 {
+                connections[source] += 1;
+            }
+            let feed = (source < 2)
+                .then(|| Feed { source: source as u32 + 1, connection: connections[source.min(1)] });
+            let seq = (rng.u8(..8) > 0).then(|| match model.last {
+                Some(last) if rng.u8(..3) > 0 => last + rng.u64(..3),
+                _ => rng.u64(..12),
+            });
+            let first = seq.map(|seq| if rng.bool() { seq } else { model.last.unwrap_or(rng.u64(..12)) });
+            let is_whole = rng.u8(..3) == 0;
+            let fields = if is_whole { r#""reset":true"# } else { r#""set":{"a":1}"# };
+            let item = Item { feed, seq: seq.map(|last| Seq { first, last }), ..item("book.a", fields) };
+            let held = model.last;
+            let expected = model.takes(seq, first, is_whole, feed);
+            assert_eq!(gateway.take(&item), expected, "{item:?} after {held:?}");
+            told = gateway.states().last().copied().unwrap_or(told);
+            assert_eq!(told == State::Gap, model.has_gap, "{item:?} after {held:?}");
+            anew += u32::from(expected && seq.is_some() && seq < held);
+            repeats += u32::from(!expected);
+            gaps += u32::from(model.has_gap);
+        }
+    }
+    assert!(anew > 100 && repeats > 1000 && gaps > 1000, "{anew} {repeats} {gaps}");
+}
