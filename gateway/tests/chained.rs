@@ -288,6 +288,15 @@ fn an_upstream_that_lies_is_left_and_asked_again_and_harms_nothing() {
         (frame("batch", r#""version":8"#, &update("a", 2)), "a batch without from"),
         (frame("batch", r#""from":5"#, &update("a", 2)), "a frame without version"),
         (frame("batch", r#""from":5,"version":8"#, r#"{"topic":"a","v":2,"ts":1}"#), "with neither data"),
+        (
+            frame("batch", r#""from":5,"version":9007199254740992"#, ""),
+            "version = 9007199254740992 is not a whole number from 0 to 9007199254740991",
+        ),
+        (
+            frame("batch", r#""from":5,"version":8"#, &update("a", 1 << 53)),
+            "topic a: v = 9007199254740992 is not a whole number from 1 to 9007199254740991",
+        ),
+        (frame("batch", r#""from":5,"version":8"#, &update("c", 0)), "topic c: v = 0 is not a whole number"),
         ("no JSON".to_owned(), "not a message of fanwire.json.v1"),
         (r#"{"op":"error","code":4000,"reason":"no such thing"}"#.to_owned(), "it refuses: no such thing"),
     ] {

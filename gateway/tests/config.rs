@@ -55,6 +55,7 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
         (limits.shard_patterns, limits.inbox_bytes, limits.value_bytes),
         (1_000_000, 64 << 20, 1 << 20)
     );
+    assert_eq!(limits.topics_bytes, 512 << 20);
     assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
     assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
     assert!(config.sources.is_empty());
@@ -473,6 +474,7 @@ fn contradictions_that_the_file_names_are_refused() {
             4,
             "below [fanout] frame_bytes_max = \"1MiB\"",
         ),
+        ("[limits]\ntopics_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
         ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),
@@ -512,6 +514,8 @@ fn where_one_side_is_named_the_default_of_the_other_follows() {
     assert_eq!(config.limits.pinned_bytes, 64 << 20);
     assert_eq!(config.connections_max(&machine()), 100_000);
     assert!(parse("[limits]\nping = \"1s\"").is_ok());
+    let config = parse("[limits]\npublish_bytes = \"1GiB\"\nvalue_bytes = \"1GiB\"").unwrap();
+    assert_eq!(config.limits.topics_bytes, 1 << 30);
 }
 
 #[test]

@@ -160,6 +160,10 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
             "key \"k\" stands in set and in del",
         ),
         (
+            "{\"at_us\":6,\"topic\":\"a\",\"data\":1,\"seq\":9007199254740992}",
+            "seq = 9007199254740992: write a whole number from 0 to 9007199254740991",
+        ),
+        (
             &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX)),
             "longer than",
         ),
@@ -179,6 +183,25 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
     std::fs::write(&packed, b"not gzip").unwrap();
     assert!(play(&packed, 1.0).await.0.unwrap_err().contains("cannot be read"));
     std::fs::remove_file(packed).unwrap();
+}
+
+#[tokio::test]
+async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
+    let inbox = Inbox::new(1_000_000, usize::MAX, ring::Waker::unconnected());
+    let limits = Limits { topics: 1, ..limits() };
+    let sequencer =
+        Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
+    let line = |topic: &str, n: u64| format!("{{\"at_us\":{n},\"topic\":\"{topic}\",\"data\":{n}}}\n");
+    let feed =
+        Feed::new("refused.ndjson", &[line("a", 1), line("b", 2), line("c", 3), line("a", 4)].concat());
+    replay::run(&sequencer, &feed.0, 0.0, false, &limits, &Activity::default()).await.unwrap();
+    let seen: Vec<Value> = updates(&inbox).iter().map(|update| value(update)["data"].clone()).collect();
+    assert_eq!((seen, sequencer.counters().refused), (vec![1.into(), 4.into()], 2));
+
+    let activity = Activity::default();
+    let ticking = synthetic::run(&sequencer, 3, 1000.0, 1, &activity);
+    assert!(tokio::time::timeout(Duration::from_millis(100), ticking).await.is_err(), "it goes on");
+    assert!(sequencer.counters().refused > 10);
 }
 
 #[tokio::test]

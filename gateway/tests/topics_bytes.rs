@@ -1,0 +1,305 @@
+//! `[limits] topics_bytes`: all last values and tables together have a bound, which what makes them smaller
+//! always passes.
+#![forbid(unsafe_code)]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
+
+use bytes::Bytes;
+use gateway::{
+    config::{
+        Config, Limits,
+        pointer::Pointer,
+        policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
+    },
+    control::{
+        publish::parse_item,
+        seq::Feed,
+        sequencer::{
+            Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
+        },
+        state::{Kept, Restored},
+    },
+    inbox::Inbox,
+    status::State,
+};
+use serde_json::{Map, Value, json};
+
+/// What a key counts as beside itself and its value.
+const KEY_BYTES: usize = 40;
+
+fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
+    let inbox = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
+    let stream =
+        Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let at = Pointer::parse("").unwrap();
+    let deadband = Some(Deadband { by: 1e9, at, max: Duration::from_secs(3600) });
+    let policies = vec![
+        policy("k.*", Mode::Keyed(Keyed { keys: 1000, key_tombstones: 10, table_bytes })),
+        policy("s.*", Mode::Stream(stream)),
+        Policy { deadband, ..policy("d.*", Mode::Latest) },
+    ];
+    let limits = Limits { topics_bytes, ..Config::embedded_demo().limits };
+    Sequencer::new(new_epoch(), vec![inbox], &limits, Policies::new(policies), Instant::now())
+}
+
+fn item(topic: &str, fields: &str) -> Item {
+    parse_item(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
+}
+
+fn value(topic: &str, bytes: usize) -> Item {
+    Item::new(topic, Body::Data("1".repeat(bytes).into()), 7)
+}
+
+fn gone(topic: &str) -> Item {
+    Item::new(topic, Body::Gone, 7)
+}
+
+fn single(sequencer: &Sequencer, item: Item) -> Result<(), Why> {
+    match sequencer.try_publish(&[item], Grouping::Single) {
+        Ok(_) => Ok(()),
+        Err(NotPublished::Refused(refused)) => Err(refused.why),
+        Err(full) => panic!("{full}"),
+    }
+}
+
+fn group(sequencer: &Sequencer, items: &[Item]) -> Result<(), Refused> {
+    match sequencer.try_publish(items, Grouping::Atomic) {
+        Ok(_) => Ok(()),
+        Err(NotPublished::Refused(refused)) => Err(refused),
+        Err(full) => panic!("{full}"),
+    }
+}
+
+fn bytes(sequencer: &Sequencer) -> usize {
+    sequencer.counters().topics_bytes
+}
+
+#[test]
+fn what_adds_beyond_the_bound_is_refused_with_its_remedy_and_what_makes_smaller_passes() {
+    let sequencer = sequencer(100, 1 << 20);
+    single(&sequencer, value("a", 49)).unwrap();
+    single(&sequencer, value("b", 49)).unwrap();
+    assert_eq!(bytes(&sequencer), 100);
+    for one_more in [value("a", 50), value("c", 1), value("s.c", 1), item("k.c", r#""set":{"k":1}"#)] {
+        let topic = one_more.topic.clone();
+        let why = single(&sequencer, one_more).unwrap_err();
+        let remedy = "[limits] topics_bytes is 100: DELETE topics or raise that";
+        assert!(
+            why.to_string().starts_with(&format!("topic {topic} would bring all last values to 1")),
+            "{why}"
+        );
+        assert!(why.to_string().ends_with(remedy), "{why}");
+    }
+    let counters = sequencer.counters();
+    assert_eq!((counters.refused, counters.topics_bytes_refused, counters.topics), (4, 4, 2));
+    single(&sequencer, value("a", 49)).unwrap();
+    single(&sequencer, value("a", 48)).unwrap();
+    single(&sequencer, value("b", 50)).unwrap();
+    single(&sequencer, gone("a")).unwrap();
+    assert_eq!(bytes(&sequencer), 51);
+    single(&sequencer, value("c", 48)).unwrap();
+}
+
+#[test]
+fn a_group_is_held_against_the_bound_as_a_whole() {
+    let sequencer = sequencer(100, 1 << 20);
+    single(&sequencer, value("a", 99)).unwrap();
+    // What comes after makes room for what comes before.
+    group(&sequencer, &[value("b", 49), value("a", 49)]).unwrap();
+    group(&sequencer, &[value("c", 9), gone("a"), value("a", 39)]).unwrap();
+    assert_eq!(bytes(&sequencer), 100);
+    let refused = group(&sequencer, &[value("a", 10), value("d", 15), value("e", 20), value("f", 1)]);
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.index, bytes(&sequencer)), (2, 100), "{refused}");
+    assert!(matches!(refused.why, Why::NoRoom { max: 100, .. }));
+    // A topic that stands in it twice counts once, and so does a table.
+    group(&sequencer, &[gone("c"), value("a", 38), value("x", 9), value("x", 10)]).unwrap();
+    group(&sequencer, &[gone("a"), gone("b"), gone("x")]).unwrap();
+    assert_eq!(bytes(&sequencer), 0);
+    let set = |n: u32| item("k.t", &format!(r#""set":{{"k":{n}}}"#));
+    group(&sequencer, &[set(1), set(22), set(3)]).unwrap();
+    assert_eq!(bytes(&sequencer), "k.t".len() + r#""k":3"#.len() + KEY_BYTES);
+}
+
+#[test]
+fn a_tables_own_bounds_too_refuse_only_what_adds_to_it() {
+    let sequencer = sequencer(1 << 20, 20);
+    let change = |fields: &str| single(&sequencer, item("k.t", fields));
+    change(r#""set":{"a":11,"b":22,"c":33}"#).unwrap();
+    change(r#""set":{"b":22222}"#).unwrap_err();
+    for fields in [
+        r#""set":{"a":222,"b":33}"#,
+        r#""del":["nobody"],"set":{"c":44}"#,
+        r#""del":["a","c"]"#,
+        r#""set":{"b":333},"del":["x"]"#,
+        r#""reset":true,"set":{"d":1234567890123456}"#,
+        r#""data":{"d":1234567890123457}"#,
+    ] {
+        change(fields).unwrap_or_else(|why| panic!("{fields}: {why}"));
+    }
+    let why = change(r#""data":{"d":12345678901234567}"#).unwrap_err().to_string();
+    assert_eq!(
+        why,
+        "the table of topic k.t would have 21 bytes, [[topic]] table_bytes is 20: delete keys or raise that"
+    );
+    assert_eq!(bytes(&sequencer), "k.t".len() + 20 + KEY_BYTES);
+}
+
+#[test]
+fn a_value_that_a_deadband_would_hold_back_goes_out_where_there_is_no_room_for_two() {
+    let sequencer = sequencer(100, 1 << 20);
+    let held = || sequencer.counters().held_back;
+    single(&sequencer, value("d.a", 9)).unwrap();
+    single(&sequencer, value("d.a", 7)).unwrap();
+    assert_eq!((held(), bytes(&sequencer)), (1, 3 + 9 + 7));
+    single(&sequencer, value("d.a", 5)).unwrap();
+    assert_eq!((held(), bytes(&sequencer)), (1, 3 + 9 + 5));
+    single(&sequencer, value("b", 82)).unwrap();
+    single(&sequencer, value("d.a", 5)).unwrap();
+    assert_eq!((held(), bytes(&sequencer)), (1, 100), "it takes the place of the one before");
+    single(&sequencer, value("d.a", 6)).unwrap();
+    assert_eq!((held(), bytes(&sequencer)), (0, 83 + 3 + 6));
+    sequencer.freeze();
+    assert_eq!(bytes(&sequencer), 83 + 3 + 6);
+}
+
+#[test]
+fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
+    let sequencer = sequencer(100, 1 << 20);
+    let followed = |item: Item, v| Followed { item, v };
+    let follow = |epoch: Option<&str>, version, updates| {
+        let is_whole = epoch.is_some();
+        let following = Following { epoch: epoch.map(Arc::from), is_whole, version, updates };
+        sequencer.try_follow(&following).unwrap()
+    };
+    let refused =
+        follow(Some("0123456789abcdef"), 5, vec![followed(value("a", 49), 1), followed(value("b", 99), 1)]);
+    assert!(matches!(refused[..], [Why::NoRoom { .. }]), "{refused:?}");
+    assert_eq!((bytes(&sequencer), sequencer.counters().topics_bytes_refused), (50, 1));
+    // An update of a topic that is held is a hole.
+    assert_eq!(follow(None, 6, vec![followed(value("a", 100), 2)]).len(), 1);
+    let events = sequencer.take_events();
+    assert_eq!((events.len(), &*events[0].topic, events[0].state), (1, "a", State::Gap));
+    assert!(events[0].reason.contains("[limits] topics_bytes is 100"));
+    follow(None, 7, vec![followed(value("a", 60), 3)]);
+    assert_eq!(sequencer.take_events()[0].state, State::Live);
+    // What a snapshot ends makes room for what it brings.
+    let whole =
+        Following { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };
+    assert_eq!(sequencer.try_follow(&whole).unwrap(), []);
+    assert_eq!(bytes(&sequencer), 91);
+    follow(Some("1123456789abcdef"), 1, vec![]);
+    assert_eq!(bytes(&sequencer), 0);
+
+    let kept = |topic: &str, bytes: usize| Kept {
+        topic: topic.into(),
+        mode: "latest".to_owned(),
+        v: 1,
+        ts_us: 0,
+        seq: None,
+        body: Body::Data("1".repeat(bytes).into()),
+    };
+    let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];
+    let epoch = "0123456789abcdef".to_owned();
+    let (taken, refused) =
+        sequencer.restore(&Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics });
+    assert_eq!((taken.len(), bytes(&sequencer)), (2, 61 + 31));
+    assert!(matches!(&refused[..], [Why::NoRoom { topic, .. }] if &**topic == "b"), "{refused:?}");
+}
+
+/// Topics as they should be: values, and tables.
+type Model = BTreeMap<String, (Value, bool)>;
+
+fn model_bytes(model: &Model) -> usize {
+    let of = |(topic, (value, is_table)): (&String, &(Value, bool))| {
+        let object = value.as_object().filter(|_| *is_table);
+        let members = |object: &Map<String, Value>| {
+            object.iter().map(|(key, value)| key.len() + 3 + value.to_string().len() + KEY_BYTES).sum()
+        };
+        topic.len() + object.map_or_else(|| value.to_string().len(), members)
+    };
+    model.iter().map(of).sum()
+}
+
+fn apply(model: &mut Model, line: &Value) {
+    let topic = line["topic"].as_str().unwrap();
+    let is_table = topic.starts_with("k.");
+    if line["gone"] == true {
+        model.remove(topic);
+    } else if !line["data"].is_null() {
+        model.insert(topic.to_owned(), (line["data"].clone(), is_table));
+    } else {
+        let table = &mut model.entry(topic.to_owned()).or_insert((json!({}), true)).0;
+        if line["reset"] == true {
+            *table = json!({});
+        }
+        let table = table.as_object_mut().unwrap();
+        table.extend(line["set"].as_object().unwrap().clone());
+        line["del"].as_array().unwrap().iter().for_each(|key| drop(table.remove(key.as_str().unwrap())));
+    }
+}
+
+fn random_line(rng: &mut fastrand::Rng, model: &Model) -> Value {
+    let topic = rng.choice(["a", "b.c", "s.a", "k.a", "k.b"]).unwrap();
+    let value = |rng: &mut fastrand::Rng| json!("x".repeat(rng.usize(..60)));
+    if rng.u8(..8) == 0 && model.contains_key(topic) {
+        return json!({"topic": topic, "gone": true});
+    }
+    if !topic.starts_with("k.") {
+        return json!({"topic": topic, "data": value(rng)});
+    }
+    let keys: Vec<String> = (0..6).filter(|_| rng.bool()).map(|key| format!("k{key}")).collect();
+    let (del, set): (Vec<String>, Vec<String>) = keys.into_iter().partition(|_| rng.u8(..3) == 0);
+    let set: Map<String, Value> = set.into_iter().map(|key| (key, value(rng))).collect();
+    match rng.u8(..4) {
+        0 => json!({"topic": topic, "data": set}),
+        1 => json!({"topic": topic, "set": set, "del": del, "reset": true}),
+        _ => json!({"topic": topic, "set": set, "del": del}),
+    }
+}
+
+fn item_of(line: &Value) -> Item {
+    if line["gone"] == true {
+        return gone(line["topic"].as_str().unwrap());
+    }
+    parse_item(&Bytes::from(line.to_string()), 7).unwrap()
+}
+
+#[test]
+fn whatever_is_published_the_bound_holds_exactly_and_the_gauge_is_right() {
+    const MAX: usize = 300;
+    let mut rng = fastrand::Rng::with_seed(3);
+    let (mut taken, mut refused, mut over) = (0, 0, 0);
+    for _ in 0..20 {
+        let sequencer = sequencer(MAX, 1 << 20);
+        let mut model = Model::new();
+        for _ in 0..500 {
+            let atomic = rng.u8(..3) == 0;
+            let mut after = model.clone();
+            let mut lines = Vec::new();
+            for _ in 0..if atomic { rng.usize(1..5) } else { 1 } {
+                let line = random_line(&mut rng, &after);
+                apply(&mut after, &line);
+                lines.push(line);
+            }
+            let items: Vec<Item> = lines.iter().map(item_of).collect();
+            let feed = Some(Feed { source: 1, connection: 0 }).filter(|_| rng.bool() && !atomic);
+            let items: Vec<Item> = items.into_iter().map(|item| Item { feed, ..item }).collect();
+            let (before, size) = (model_bytes(&model), model_bytes(&after));
+            let fits = size <= MAX.max(before);
+            let grouping = if atomic { Grouping::Atomic } else { Grouping::Single };
+            let published = sequencer.try_publish(&items, grouping);
+            assert_eq!(published.is_ok(), fits, "{before} to {size}: {lines:?} on {model:?}: {published:?}");
+            if fits {
+                model = after;
+                taken += 1;
+            } else {
+                refused += 1;
+            }
+            assert_eq!(bytes(&sequencer), model_bytes(&model));
+            over += u32::from(bytes(&sequencer) > MAX - 50);
+        }
+    }
+    assert!(taken > 5000 && refused > 1000 && over > 1000, "{taken} {refused} {over}");
+}
