@@ -7,7 +7,7 @@ mod upstream;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -363,6 +363,63 @@ fn a_snapshot_in_the_same_epoch_ends_what_is_not_in_it() {
     assert_eq!(of("b")["data"], 4);
     let book = of("x.book.a");
     assert_eq!((&book["set"], &book["del"], book.get("reset")), (&json!({"m": 3}), &json!(["k"]), None));
+}
+
+#[test]
+fn a_table_of_which_a_change_was_refused_is_told_as_a_gap_and_stands_still_until_it_is_asked_for_whole() {
+    let (told, tells) = mpsc::channel();
+    let tells = Mutex::new(tells);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let said = asked.clone();
+    let address = upstream::start(move |n, mut peer| {
+        peer.accept()?;
+        said.lock().unwrap().push(peer.hear()?);
+        peer.text(&subscribed(1))?;
+        let book = |v: u64, fields: &str| format!(r#"{{"topic":"x.book.a","v":{v},"ts":1,{fields}}}"#);
+        let trade = |v: u64, data: &str| format!(r#"{{"topic":"x.trade.a","v":{v},"ts":1,"data":{data}}}"#);
+        let long = format!("\"{}\"", "x".repeat(2000));
+        if n == 0 {
+            let updates = [book(2, r#""reset":true,"set":{"k":1}"#), trade(1, "1")].join(",");
+            peer.text(&frame("snapshot", r#""version":5"#, &updates))?;
+            let updates = [book(3, &format!(r#""set":{{"long":{long}}}"#)), trade(2, &long)].join(",");
+            peer.text(&frame("batch", r#""from":5,"version":7"#, &updates))?;
+            let updates = [book(4, r#""set":{"l":2}"#), trade(3, "3")].join(",");
+            peer.text(&frame("batch", r#""from":7,"version":9"#, &updates))?;
+            tells.lock().unwrap().recv().unwrap();
+            return Ok(());
+        }
+        let updates = [book(4, r#""reset":true,"set":{"k":1,"l":2}"#), trade(3, "3")].join(",");
+        peer.text(&frame("snapshot", r#""version":9"#, &updates))?;
+        peer.wait()
+    });
+    let gateway = Gateway::start(
+        "",
+        &format!(
+            "{MODES}[limits]\ntopics_bytes = \"1KiB\"\nvalue_bytes = \"1KiB\"\n[[source]]\nkind = \"fanwire\"\n\
+             name = \"up\"\nurl = \"ws://{address}/ws\"\nbackoff_min = \"10ms\"\nbackoff_max = \"40ms\"\n"
+        ),
+    );
+    let trade = await_topic(&gateway, "x.trade.a", |update| update["data"] == 3);
+    assert_eq!(trade["v"], 3);
+    assert_eq!(topic(&gateway, "x.book.a").unwrap()["v"], 2, "it does not go on from what it lacks");
+    let status = || http(&gateway.admin, "GET", "/status", "", "").body;
+    let await_status = |wanted: &dyn Fn(&str) -> bool| {
+        let end = Instant::now() + WAIT;
+        while !wanted(&status()) {
+            assert!(Instant::now() < end, "{}", status());
+            sleep(Duration::from_millis(5));
+        }
+    };
+    await_status(&|status| status.contains("x.book.a") && status.contains("topics_bytes is 1024"));
+    let (_, _, snapshot) = subscribe(&gateway, "");
+    assert_eq!(snapshot["version"], 9);
+    told.send(()).unwrap();
+    let book = await_topic(&gateway, "x.book.a", |update| update["v"] == 4);
+    assert_eq!(book["data"], json!({"k": 1, "l": 2}));
+    await_status(&|status| status.trim() == "[]");
+    let asked = asked.lock().unwrap();
+    let since = |said: &Said| matches!(said, Said::Text(text) if text.contains("since"));
+    assert!(!since(&asked[1]), "all there is: {asked:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use gateway::{
     control::{
         publish::parse_item,
         seq::{Feed, Seq},
-        sequencer::{Body, Grouping, Item, Sequencer, new_epoch},
+        sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
         state::{Kept, Restored},
     },
     inbox::{Inbox, Message},
@@ -287,6 +287,37 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
         let gateway = Gateway::restored("book.a", book(), 100);
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
         assert_eq!(gateway.states(), [state], "{fields}");
+    }
+}
+
+#[test]
+fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
+    let gateway = Gateway::new();
+    let topic = "trade.a";
+    gateway.bring(A, topic, r#""data":1,"seq":1"#);
+    let mut seq = 1u64;
+    let mut v = 1;
+    for _ in 0..200 {
+        // Down and up again, each time over as much as one step may miss.
+        let up = seq + (1 << 40);
+        assert!(gateway.bring(A, topic, &format!(r#""data":1,"seq":{up}"#)));
+        assert!(gateway.bring_after(A, topic, up, &format!(r#""data":1,"seq":{seq}"#)));
+        v = gateway.updates().last().unwrap().v;
+        seq += 1;
+    }
+    assert!(v > 100 << 32, "holes count: {v}");
+    let half = 1 << 52;
+    let following = |v| Following {
+        epoch: None,
+        is_whole: false,
+        version: 5000,
+        updates: vec![Followed { item: item(topic, r#""data":1"#), v }],
+    };
+    gateway.sequencer.try_follow(&following(half - 10)).unwrap();
+    gateway.updates();
+    for (seq, v) in [(1u64 << 50, half), (1 << 51, half + 1), ((1 << 52) + 1, half + 2)] {
+        assert!(gateway.bring(A, topic, &format!(r#""data":1,"seq":{seq}"#)));
+        assert_eq!(gateway.updates()[0].v, v);
     }
 }
 

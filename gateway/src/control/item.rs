@@ -72,7 +72,9 @@ pub enum Why {
         "data of topic {topic} has {bytes} bytes, [limits] value_bytes is {max}: divide it or raise that"
     )]
     TooLong { topic: Arc<str>, bytes: usize, max: usize },
-    #[error("a change of topic {topic} came, which was not taken over before; look at what was refused")]
+    #[error(
+        "a change of topic {topic} came, which was not taken over whole before; look at what was refused"
+    )]
     NotHeld { topic: Arc<str> },
     #[error("topic {topic} was {was} when it was saved and is {holds} now ([[topic]] mode): it begins anew")]
     OtherMode { topic: Arc<str>, was: String, holds: &'static str },

@@ -87,10 +87,10 @@ impl Topics {
         self.by_name.get(name).is_some_and(|topic| topic.v >= v)
     }
 
-    /// Whether an item changes a table that is not there.
+    /// Whether an item changes a table that is not there, or not what it was when the item was made.
     pub fn lacks_base(&self, item: &Item) -> bool {
         matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held)
-            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone)
+            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone || topic.has_gap)
     }
 
     /// Topics that exist and are not among `names`, with their `v`.

@@ -55,6 +55,8 @@ struct Chain<'a> {
     version: u64,
     /// `epoch` is another than before, and nothing of it was passed on yet.
     begins: bool,
+    /// Something was refused, so the next connection asks for all there is.
+    has_holes: bool,
     /// Of the present connection's subscription.
     class: Option<u64>,
     /// Parts of a batch that has not ended.
@@ -80,6 +82,7 @@ impl<'a> Chain<'a> {
             epoch: None,
             version: 0,
             begins: true,
+            has_holes: false,
             class: None,
             parts: Following::default(),
             parts_bytes: 0,
@@ -97,7 +100,8 @@ impl<'a> Chain<'a> {
         let mut op = serde_json::json!({
             "op": "subscribe", "topics": self.source.topics, "interval_ms": self.source.interval_ms,
         });
-        if let (Some(epoch), false) = (&self.epoch, self.begins) {
+        let is_whole = self.begins || std::mem::take(&mut self.has_holes);
+        if let (Some(epoch), false) = (&self.epoch, is_whole) {
             op["since"] = format!("{epoch}:{}", self.version).into();
         }
         op.to_string()
@@ -219,6 +223,7 @@ impl Intake for Chain<'_> {
             let Some(refused) = self.sequencer.try_follow(following) else { break };
             self.waiting.pop_front();
             for why in refused {
+                self.has_holes = true;
                 self.counters.bad(Bad::Refused);
                 self.refusals.tell(self.counters.name(), &why, self.sequencer);
             }
