@@ -144,6 +144,10 @@ pub struct Stats {
     /// Tombstones of keys dropped, and updates dropped from streams' rings.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
+    /// Gauge: bytes of older updates and deleted keys; and times that a topic kept none, since there were
+    /// `[limits] history_bytes`.
+    pub history_bytes: u64,
+    pub histories_dropped: u64,
     /// Gaps told in frames built.
     pub gaps: u64,
     /// Of frames sent, and compressed messages of clients that were read.
@@ -200,6 +204,8 @@ impl Default for Stats {
             keys: 0,
             key_tombstones_dropped: 0,
             stream_dropped: 0,
+            history_bytes: 0,
+            histories_dropped: 0,
             gaps: 0,
             compress: compress::Counters::default(),
             inflated: 0,

@@ -13,8 +13,12 @@ use crate::planted::{Bug, planted};
 const NONE: u32 = u32::MAX;
 /// Value length of a deleted key.
 const DELETED: u32 = u32::MAX;
-/// Garbage that is not worth a compaction.
+/// Garbage, and places that are free, that are not worth a compaction.
 const GARBAGE_BYTES_MIN: usize = 1024;
+const FREE_MIN: usize = 64;
+
+/// What a key takes beside itself and its value: its entry and its place in the index.
+pub const KEY_BYTES: usize = 40;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -44,6 +48,8 @@ const DEAD: usize = 1;
 pub struct Table {
     text: Vec<u8>,
     garbage_bytes: usize,
+    /// Of deleted keys.
+    dead_bytes: usize,
     entries: Vec<Entry>,
     free: Vec<u32>,
     index: HashTable<u32>,
@@ -56,6 +62,7 @@ impl Default for Table {
         Self {
             text: Vec::new(),
             garbage_bytes: 0,
+            dead_bytes: 0,
             entries: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
@@ -85,6 +92,11 @@ impl Table {
         self.text.len() - self.garbage_bytes
     }
 
+    /// Of deleted keys that are remembered.
+    pub fn tombstone_bytes(&self) -> usize {
+        self.dead_bytes
+    }
+
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let entry = &self.entries[self.find(key)? as usize];
         (entry.value_bytes != DELETED).then(|| value(&self.text, entry))
@@ -107,6 +119,7 @@ impl Table {
         match self.find(key) {
             Some(at) => {
                 self.garbage_bytes += text_bytes(&self.entries[at as usize]);
+                self.dead_bytes -= dead_bytes(&self.entries[at as usize]);
                 self.unlink(at);
                 self.entries[at as usize] = new;
                 self.push_front(LIVE, at);
@@ -149,20 +162,45 @@ impl Table {
         self.garbage_bytes += entry.value_bytes as usize + 1;
         entry.value_bytes = DELETED;
         entry.version = version;
+        self.dead_bytes += dead_bytes(entry);
         self.push_front(DEAD, at);
         true
     }
 
-    /// Drops the oldest tombstones beyond `max`. Gives how many, and the newest version among them.
-    pub fn trim(&mut self, max: usize) -> (usize, Option<u64>) {
+    /// Drops the oldest tombstones beyond `max` and `bytes_max`, and gives back what is free by a lot.
+    /// Gives how many, and the newest version among them.
+    pub fn trim(&mut self, max: usize, bytes_max: usize) -> (usize, Option<u64>) {
         let (mut dropped, mut newest) = (0, None);
-        while self.lists[DEAD].len > max {
+        while self.lists[DEAD].len > max || self.dead_bytes > bytes_max {
             let at = self.lists[DEAD].oldest;
             newest = Some(self.entries[at as usize].version);
             self.remove(at);
             dropped += 1;
         }
+        // What was removed since pays for it.
+        if self.free.len() > FREE_MIN.max(self.entries.len() / 4 * 3) {
+            self.rebuild();
+        }
         (dropped, newest)
+    }
+
+    /// The same in no more memory than it needs.
+    fn rebuild(&mut self) {
+        let keys = self.entries.len() - self.free.len();
+        let mut new = Self { hasher: std::mem::take(&mut self.hasher), ..Self::default() };
+        new.reserve(keys, self.bytes());
+        for list in [LIVE, DEAD] {
+            let mut at = self.lists[list].oldest;
+            while let Some(entry) = self.entries.get(at as usize) {
+                let key = key(&self.text, entry);
+                let value = (list == LIVE).then(|| value(&self.text, entry));
+                let start = new.append(key, value);
+                new.dead_bytes += dead_bytes(entry);
+                new.insert(key, Entry { start, ..*entry });
+                at = entry.newer;
+            }
+        }
+        *self = new;
     }
 
     /// Empties it, without tombstones.
@@ -227,7 +265,7 @@ impl Table {
         let (text, entries, hasher) = (&self.text, &self.entries, &self.hasher);
         let hash = |at: &u32| hasher.hash_one(key(text, &entries[*at as usize]));
         self.index.insert_unique(hasher.hash_one(key_text), at, hash);
-        self.push_front(LIVE, at);
+        self.push_front(Self::list_of(&entry), at);
     }
 
     fn remove(&mut self, at: u32) {
@@ -238,11 +276,12 @@ impl Table {
             found.remove();
         }
         self.garbage_bytes += text_bytes(entry);
+        self.dead_bytes -= dead_bytes(entry);
         self.free.push(at);
     }
 
     fn append(&mut self, key: &[u8], value: Option<&[u8]>) -> u32 {
-        let start = self.text.len() as u32;
+        let start = u32::try_from(self.text.len()).expect("the bounds of a table keep its text below 4 GiB");
         grow(&mut self.text, key.len() + value.map_or(0, |value| value.len() + 1));
         self.text.extend_from_slice(key);
         if let Some(value) = value {
@@ -315,6 +354,11 @@ fn text_bytes(entry: &Entry) -> usize {
     entry.key_bytes as usize + value_bytes
 }
 
+/// Of a deleted key.
+fn dead_bytes(entry: &Entry) -> usize {
+    if entry.value_bytes == DELETED { entry.key_bytes as usize } else { 0 }
+}
+
 fn key<'a>(text: &'a [u8], entry: &Entry) -> &'a [u8] {
     &text[entry.start as usize..][..entry.key_bytes.into()]
 }
@@ -383,7 +427,7 @@ mod tests {
             dead.sort();
             let excess = dead.len().saturating_sub(max);
             let newest = dead[..excess].last().map(|(version, _)| *version);
-            assert_eq!(table.trim(max), (excess, newest));
+            assert_eq!(table.trim(max, usize::MAX), (excess, newest));
             dead[..excess].iter().for_each(|(_, key)| drop(model.remove(key)));
             let held = model.get(&key).and_then(|(_, value)| value.as_deref());
             assert_eq!(table.get(key.as_bytes()), held.map(str::as_bytes));
@@ -393,6 +437,8 @@ mod tests {
                 check(&table, &model, rng.u64(version.saturating_sub(400)..=version));
             }
         }
+        let dead = model.iter().filter(|(_, (_, value))| value.is_none());
+        assert_eq!(table.tombstone_bytes(), dead.map(|(key, _)| key.len()).sum::<usize>());
         let bytes: usize =
             model.iter().map(|(k, (_, v))| k.len() + v.as_ref().map_or(0, |v| v.len() + 1)).sum();
         assert_eq!(table.bytes(), bytes);
@@ -401,5 +447,29 @@ mod tests {
             "{} for {bytes}",
             table.text.len()
         );
+    }
+
+    #[test]
+    fn a_table_whose_keys_are_deleted_gives_its_memory_back_and_keeps_what_is_left() {
+        let (mut table, mut model) = (Table::default(), Model::new());
+        let key = |n: u64| format!("\"k{n}\"");
+        for n in 1..=5000 {
+            table.set(key(n).as_bytes(), b"12345678", n);
+            model.insert(key(n), (n, Some("12345678".to_owned())));
+        }
+        for n in 1..=4990 {
+            assert!(table.del(key(n).as_bytes(), 5000 + n));
+            table.trim(5, usize::MAX);
+            model.insert(key(n), (5000 + n, None));
+            if n > 5 {
+                model.remove(&key(n - 5));
+            }
+        }
+        assert!(table.entries.capacity() < 200 && table.text.capacity() < 10_000, "{table:?}");
+        for from in [0, 4995, 9988, 9990] {
+            check(&table, &model, from);
+        }
+        assert_eq!(table.trim(usize::MAX, table.tombstone_bytes() - 1), (1, Some(9986)));
+        assert_eq!((table.len(), table.tombstones()), (10, 4));
     }
 }

@@ -55,7 +55,7 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
         (limits.shard_patterns, limits.inbox_bytes, limits.value_bytes),
         (1_000_000, 64 << 20, 1 << 20)
     );
-    assert_eq!(limits.topics_bytes, 512 << 20);
+    assert_eq!((limits.topics_bytes, limits.history_bytes), (512 << 20, 1 << 30));
     assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
     assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
     assert!(config.sources.is_empty());

@@ -59,6 +59,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.skipped, 100),
             (tally.repeats, 100),
             (tally.key_tombstones_dropped, 100),
+            (tally.histories_dropped, 100),
             (tally.restarts, 100),
             (tally.followed, 200),
             (tally.deflated, 5_000),

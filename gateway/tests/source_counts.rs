@@ -295,15 +295,13 @@ fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
     let gateway = Gateway::new();
     let topic = "trade.a";
     gateway.bring(A, topic, r#""data":1,"seq":1"#);
-    let mut seq = 1u64;
     let mut v = 1;
-    for _ in 0..200 {
+    for seq in 1..=200u64 {
         // Down and up again, each time over as much as one step may miss.
         let up = seq + (1 << 40);
         assert!(gateway.bring(A, topic, &format!(r#""data":1,"seq":{up}"#)));
         assert!(gateway.bring_after(A, topic, up, &format!(r#""data":1,"seq":{seq}"#)));
         v = gateway.updates().last().unwrap().v;
-        seq += 1;
     }
     assert!(v > 100 << 32, "holes count: {v}");
     let half = 1 << 52;

@@ -133,3 +133,27 @@ fn since_is_answered_while_the_ring_reaches_back_and_else_by_a_snapshot() {
         (&"snapshot".into(), (vec![14, 15], vec![]))
     );
 }
+
+#[test]
+fn what_is_kept_of_the_past_has_a_bound_over_all_topics_and_what_is_not_kept_is_told() {
+    let mut config = config();
+    config.fanout.interval = INTERVAL;
+    config.limits.history_bytes = 2000;
+    let mode =
+        Stream { history: 2, ring_updates: 100, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
+    let mut world = World::new(config, 64, 1);
+    world.publish("x.trade.b", "0");
+    let peer = reader(&mut world);
+    for n in 0..100 {
+        world.publish("x.trade.a", &n.to_string());
+        world.publish("x.trade.b", &n.to_string());
+        let stats = world.shard.stats();
+        assert!(stats.history_bytes <= 2000, "{}", stats.history_bytes);
+    }
+    assert!(world.shard.stats().histories_dropped > 5);
+    flush(&mut world);
+    let (data, gaps) = batches(&world, peer);
+    assert_eq!(data.len() as u64 + gaps.iter().sum::<u64>(), 200, "{gaps:?}");
+    assert!(data.iter().filter(|n| **n == 99).count() == 2, "the newest of each is there");
+}

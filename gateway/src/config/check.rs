@@ -239,6 +239,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         inbox_bytes: section.size("inbox_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
         value_bytes: value.value as usize,
+        history_bytes: section.size("history_bytes", GIB, KIB..=1024 * GIB).value as usize,
         topics_bytes: topics_bytes.or(|default| default.max(value.value)) as usize,
         classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
         shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,

@@ -110,6 +110,8 @@ pub struct Limits {
     pub value_bytes: usize,
     /// Bytes of all last values and tables (`topics_bytes`, default 512 MiB).
     pub topics_bytes: usize,
+    /// Bytes of a shard's older updates and deleted keys (`history_bytes`, default 1 GiB).
+    pub history_bytes: usize,
     /// Classes of a shard (`classes`, default 100000).
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).

@@ -86,6 +86,7 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.size("inbox_bytes", limits.inbox_bytes);
     text.size("value_bytes", limits.value_bytes);
     text.size("topics_bytes", limits.topics_bytes);
+    text.size("history_bytes", limits.history_bytes);
     text.plain("classes", limits.classes);
     text.plain("shard_patterns", limits.shard_patterns);
     text.plain("admin_connections", limits.admin_connections);

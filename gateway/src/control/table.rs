@@ -112,7 +112,7 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
             None => drop(table.del(key, 0)),
         }
     }
-    table.trim(0);
+    table.trim(0, 0);
     needed
 }
 

@@ -4,7 +4,7 @@ use crate::{
     changes::{Base, Change, Changes},
     config::policy,
     planted::{Bug, planted},
-    table::Table,
+    table::{KEY_BYTES, Table},
 };
 
 #[derive(Debug)]
@@ -14,11 +14,14 @@ pub struct Keyed {
     /// tombstone above that position was dropped. 0: there was no update yet.
     floor: u64,
     tombstones_max: usize,
+    /// Of tombstones: as many as of the table itself.
+    tombstone_bytes_max: usize,
 }
 
 impl Keyed {
     pub fn new(policy: &policy::Keyed) -> Self {
-        Self { table: Table::default(), floor: 0, tombstones_max: policy.key_tombstones }
+        let (tombstones_max, tombstone_bytes_max) = (policy.key_tombstones, policy.table_bytes);
+        Self { table: Table::default(), floor: 0, tombstones_max, tombstone_bytes_max }
     }
 
     /// Gives the number of tombstones that were dropped.
@@ -34,9 +37,23 @@ impl Keyed {
                 None => drop(self.table.del(key, version)),
             }
         }
-        let (dropped, newest) = self.table.trim(self.tombstones_max);
+        self.trim(self.tombstones_max)
+    }
+
+    fn trim(&mut self, tombstones_max: usize) -> usize {
+        let (dropped, newest) = self.table.trim(tombstones_max, self.tombstone_bytes_max);
         self.floor = self.floor.max(newest.filter(|_| !planted(Bug::KeyFloorForgotten)).unwrap_or(0));
         dropped
+    }
+
+    /// Bytes kept for those who are behind.
+    pub fn history_bytes(&self) -> usize {
+        self.table.tombstone_bytes() + self.table.tombstones() * KEY_BYTES
+    }
+
+    /// Gives them back. Gives the number of tombstones that were dropped.
+    pub fn drop_history(&mut self) -> usize {
+        self.trim(0)
     }
 
     /// The topic is gone, or was reset.

@@ -117,6 +117,8 @@ pub struct Counters {
     /// Tombstones of keys dropped, and updates dropped from streams' rings.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
+    /// Times that a topic kept none of them, since there were `[limits] history_bytes`.
+    pub histories_dropped: u64,
     /// Gaps told in frames built.
     pub gaps: u64,
 }
@@ -150,6 +152,9 @@ pub struct Fanout {
     scratch: Vec<Pick>,
     /// Keys of all tables.
     keys: usize,
+    /// Of all topics: older updates and deleted keys kept for those who are behind.
+    history_bytes: usize,
+    history_bytes_max: usize,
     /// Streams, and those of them that close who is behind.
     streams: usize,
     closing: usize,
@@ -180,6 +185,8 @@ impl Fanout {
             cache: Vec::new(),
             scratch: Vec::new(),
             keys: 0,
+            history_bytes: 0,
+            history_bytes_max: limits.history_bytes,
             streams: 0,
             closing: 0,
             frame_bytes_max: fanout.frame_bytes_max,
@@ -241,6 +248,11 @@ impl Fanout {
     /// Keys of keyed topics.
     pub fn keys_len(&self) -> usize {
         self.keys
+    }
+
+    /// Bytes of older updates and deleted keys.
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
     }
 
     /// Topics and tombstones held.
@@ -314,6 +326,7 @@ impl Fanout {
     fn forget(&mut self, id: TopicId) {
         let Some(topic) = self.topics.remove(id) else { return };
         self.floor = self.floor.max(if planted(Bug::FloorForgotten) { 0 } else { topic.version() });
+        self.history_bytes -= topic.memory.history_bytes();
         match &topic.memory {
             Memory::Latest => {}
             Memory::Keyed(keyed) => self.keys -= keyed.len(),
@@ -328,6 +341,7 @@ impl Fanout {
             return;
         };
         topic.update = Some(Update { changes: None, ..update.clone() });
+        let history_before = topic.memory.history_bytes();
         match &mut topic.memory {
             Memory::Latest => {}
             Memory::Keyed(keyed) => {
@@ -344,6 +358,16 @@ impl Fanout {
             Memory::Stream(stream) => {
                 self.counters.stream_dropped += stream.push(update.clone()) as u64;
             }
+        }
+        self.history_bytes = self.history_bytes - history_before + topic.memory.history_bytes();
+        if self.history_bytes > self.history_bytes_max {
+            self.history_bytes -= topic.memory.history_bytes();
+            match &mut topic.memory {
+                Memory::Latest => {}
+                Memory::Keyed(keyed) => self.counters.key_tombstones_dropped += keyed.drop_history() as u64,
+                Memory::Stream(stream) => self.counters.stream_dropped += stream.drop_history() as u64,
+            }
+            self.counters.histories_dropped += 1;
         }
         self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain);
         self.counters.updates_in += 1;

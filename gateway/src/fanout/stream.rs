@@ -64,6 +64,20 @@ impl Stream {
         self.dropped.push_back((update.version, update.v));
     }
 
+    /// Bytes kept for those who are behind: all but the newest.
+    pub fn history_bytes(&self) -> usize {
+        let newest = self.updates.back().map_or(0, |update| update.json.len());
+        self.bytes - newest + self.updates.len().saturating_sub(1) * size_of::<Update>()
+    }
+
+    /// Gives them back. Gives the number of updates that were dropped.
+    pub fn drop_history(&mut self) -> usize {
+        let dropped = self.updates.len().saturating_sub(1);
+        (0..dropped).for_each(|_| self.drop_oldest());
+        self.updates.shrink_to_fit();
+        dropped
+    }
+
     pub fn policy(&self) -> &policy::Stream {
         &self.policy
     }

@@ -37,6 +37,17 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Bytes of the past, which are kept for those who are behind.
+    pub fn history_bytes(&self) -> usize {
+        match self {
+            Memory::Latest => 0,
+            Memory::Keyed(keyed) => keyed.history_bytes(),
+            Memory::Stream(stream) => stream.history_bytes(),
+        }
+    }
+}
+
 impl Topic {
     /// Position of the last update; 0 before the first.
     pub fn version(&self) -> u64 {

@@ -285,6 +285,8 @@ impl Shard {
             keys: self.fanout.keys_len() as u64,
             key_tombstones_dropped: counters.key_tombstones_dropped,
             stream_dropped: counters.stream_dropped,
+            history_bytes: self.fanout.history_bytes() as u64,
+            histories_dropped: counters.histories_dropped,
             gaps: counters.gaps,
             compress: self.fanout.compress.counters.clone(),
             pinned_bytes: self.fanout.pinned.bytes() as u64,

@@ -89,6 +89,7 @@ pub struct Tally {
     pub skipped: u64,
     pub repeats: u64,
     pub key_tombstones_dropped: u64,
+    pub histories_dropped: u64,
     /// Connections that were told of another epoch, and batches of another gateway.
     pub restarts: u64,
     pub followed: u64,
@@ -139,6 +140,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.messages_per_s = 100_000;
     limits.control_per_s = 100_000;
     limits.tombstones = rng.usize(..6);
+    limits.history_bytes = rng.choice([500, 5_000, 1 << 30, 1 << 30]).unwrap();
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
     limits.stall = ms(&rng.u64(1000..8000));
     limits.idle = ms(&rng.u64(1000..6000));
@@ -531,6 +533,7 @@ impl Simulation {
         let slack = 64 * 12_000 + self.conduct.len() * 12_000;
         let limit = self.world.config.limits.pinned_bytes + slack;
         assert!(stats.pinned_bytes as usize <= limit, "{} bytes pinned", stats.pinned_bytes);
+        assert!(stats.history_bytes as usize <= self.world.config.limits.history_bytes);
         assert!(self.world.net.open() <= self.conduct.len(), "slots are not given back");
     }
 
@@ -571,6 +574,7 @@ impl Simulation {
         self.tally.gaps += stats.gaps;
         self.tally.inflated += stats.inflated;
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
+        self.tally.histories_dropped += stats.histories_dropped;
         let counters = self.world.publisher.counters();
         self.tally.skipped += counters.by_topics.skipped;
         self.tally.repeats += counters.repeats;

@@ -89,11 +89,13 @@ pub struct Epoch {
     floors: Vec<(u64, u64)>,
     /// Topics born, whose first update has not come.
     born: Vec<usize>,
+    /// Of a stream only the newest update may be kept: there is little room for those before it.
+    is_forgetful: bool,
 }
 
 impl Epoch {
     /// It begins at `position`.
-    pub fn new(name: Arc<str>, position: u64) -> Self {
+    pub fn new(name: Arc<str>, position: u64, is_forgetful: bool) -> Self {
         Self {
             name,
             topics: Vec::new(),
@@ -103,6 +105,7 @@ impl Epoch {
             positions: vec![position],
             floors: vec![(0, position)],
             born: Vec::new(),
+            is_forgetful,
         }
     }
 
@@ -171,12 +174,13 @@ impl Epoch {
         Some(sent(place, 0, Some((delta.reset, set, delta.del))))
     }
 
-    /// Whether some stream of `matches` has had more updates after `version` than its ring holds; with
+    /// Whether some stream of `matches` has had more updates after `version` than its ring may hold; with
     /// `closing` of those that close.
     pub fn overran(&self, matches: impl Fn(usize) -> bool, version: u64, closing: bool) -> bool {
         self.topics.iter().enumerate().any(|(at, topic)| match &*topic.mode {
             Mode::Stream(stream) if matches(at) && (!closing || stream.behind == Behind::Close) => {
-                topic.entries.len() - topic.after(version) > stream.ring_updates
+                let kept = if self.is_forgetful { 1 } else { stream.ring_updates };
+                topic.entries.len() - topic.after(version) > kept
             }
             _ => false,
         })

@@ -17,12 +17,14 @@ pub struct Publisher {
     tap: Arc<Inbox>,
     /// Never empty; the last is the present one.
     pub epochs: Vec<Epoch>,
+    is_forgetful: bool,
     /// Tables as the items say, whatever the sequencer made of them.
     truth: HashMap<Arc<str>, Table>,
 }
 
 impl Publisher {
     pub fn new(epoch: &str, inbox: Arc<Inbox>, config: &Config) -> Self {
+        let is_forgetful = config.limits.history_bytes < 1 << 20;
         let tap = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
         Self {
             sequencer: Sequencer::new(
@@ -33,7 +35,8 @@ impl Publisher {
                 Instant::now(),
             ),
             tap,
-            epochs: vec![Epoch::new(epoch.into(), 0)],
+            epochs: vec![Epoch::new(epoch.into(), 0, is_forgetful)],
+            is_forgetful,
             truth: HashMap::new(),
         }
     }
@@ -72,7 +75,8 @@ impl Publisher {
             match message {
                 Message::Updates(batch) => self.current_mut().take(&batch),
                 Message::Restart { epoch, batch } => {
-                    self.epochs.push(Epoch::new(epoch, batch.version));
+                    let is_forgetful = self.is_forgetful;
+                    self.epochs.push(Epoch::new(epoch, batch.version, is_forgetful));
                     self.current_mut().take(&batch);
                 }
                 other => unreachable!("only updates are published, not {other:?}"),

@@ -304,6 +304,8 @@ impl Snapshot {
         let help =
             "Updates dropped from the rings of stream topics ([[topic]] ring_updates, ring_bytes, ring_age)";
         out.counter("fanwire_stream_dropped", help, self.sum(|s| s.stream_dropped))?;
+        let help = "Times that a topic kept no older updates or deleted keys, since there were [limits] history_bytes";
+        out.counter("fanwire_histories_dropped", help, self.sum(|s| s.histories_dropped))?;
         out.counter("fanwire_gaps", "Gaps in streams told in frames built", self.sum(|s| s.gaps))?;
         out.counter(
             "fanwire_updates_framed",
@@ -398,6 +400,8 @@ impl Snapshot {
         each("fanwire_connections", "WebSocket connections", |s| s.stats.connections)?;
         each("fanwire_inbox_updates", "Updates waiting for the shard", |s| s.stats.inbox_depth)?;
         each("fanwire_inbox_bytes", "Bytes of updates waiting for the shard", |s| s.stats.inbox_bytes)?;
+        let help = "Bytes of older updates and deleted keys, as [limits] history_bytes counts them";
+        each("fanwire_history_bytes", help, |s| s.stats.history_bytes)?;
         each("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.stats.pinned_bytes)?;
         each("fanwire_shard_version", "Position of the shard", |s| s.stats.version)
     }

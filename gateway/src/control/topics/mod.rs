@@ -25,7 +25,7 @@ use crate::{
     },
     planted::{Bug, planted},
     status::State,
-    table::Table,
+    table::{KEY_BYTES, Table},
     topic::check_topic,
     update::{Op, TopicId, Update},
 };
@@ -48,9 +48,6 @@ pub struct Row {
 fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
-
-/// What a key of a table takes beside itself and its value.
-const KEY_BYTES: usize = 40;
 
 /// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
