@@ -78,7 +78,9 @@ fn start(args: &Args) -> Result<(), Failure> {
     system::use_small_pages();
     system::check().map_err(Failure::run_time)?;
     end_on_panic();
-    gateway::run::run(config, &machine).map_err(Failure::run_time)
+    let ended = gateway::run::run(config, &machine);
+    logs::tell_all_left_out();
+    ended.map_err(Failure::run_time)
 }
 
 /// A thread that is gone would leave its clients unserved: ending the process lets its supervisor start another.

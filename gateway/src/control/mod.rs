@@ -39,6 +39,7 @@ use tokio::{
 use crate::{
     config::Config,
     inbox::{Inbox, Message},
+    logs,
     shared::Shared,
     tls,
 };
@@ -52,6 +53,8 @@ use source::SourceCounters;
 /// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const RESET: Duration = Duration::from_secs(2);
+/// How often it is told which log lines were left out.
+const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
 /// Blocking threads: host samples need one.
 const BLOCKING_THREADS: usize = 4;
 
@@ -164,6 +167,12 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let lifetime = async {
         tokio::select! {
+    let repeats = async {
+        loop {
+            tokio::time::sleep(LEFT_OUT_LOOK).await;
+            logs::tell_left_out();
+        }
+    };
             () = signals.next() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
@@ -184,6 +193,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         outcome = lifetime => outcome,
     }
 }
+        never = repeats => match never {},
 
 fn announce(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

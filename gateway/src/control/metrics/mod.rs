@@ -33,7 +33,8 @@ use super::{
 };
 use crate::{
     fanout::compress,
-    inbox::{Inbox, Message},
+    inbox::{Bound, Inbox, Message},
+    logs,
     stats::{REFUSAL_STATUSES, Reason, Stats},
     tls,
 };
@@ -186,6 +187,8 @@ impl Snapshot {
         let errors = self.sources.errors.load(Ordering::Relaxed);
         out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
+        let help = "Log lines that were not written, since they repeat others";
+        out.counter("fanwire_log_lines_left_out", help, logs::left_out())?;
     }
 
     fn health(&self, out: &mut Out) -> fmt::Result {

@@ -1,6 +1,13 @@
-//! Logs on stderr.
+//! Logs on stderr. Whatever texts from outside stand in a line, it stays one line of bounded length, and what
+//! repeats is told a few times and counted.
+
+mod limit;
+mod line;
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+pub use limit::{left_out, tell_all_left_out, tell_left_out};
+use line::Lines;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -15,10 +22,11 @@ pub fn start(format: Format) -> Result<(), String> {
         Ok(text) => EnvFilter::try_new(&text).map_err(|e| format!("RUST_LOG={text}: {e}"))?,
         Err(_) => EnvFilter::new("info"),
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(limit::Limited);
+    let lines = Lines { format, out: std::io::stderr };
     match format {
-        Format::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).init(),
-        Format::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
+        Format::Text => registry.with(fmt::layer().with_writer(lines)).init(),
+        Format::Json => registry.with(fmt::layer().json().with_writer(lines)).init(),
     }
     Ok(())
 }
