@@ -45,17 +45,14 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
     let slots = pump::slots(connections_max, machine.slots_max());
-    let restored = state::load(&config.state)?;
+    let state = Arc::new(state::Counters::default());
+    let restored = state::load(&config.state, &state)?;
     let admin = control::bind_admin(&config)?;
     let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;
     let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
-    let inboxes: Vec<_> = wakers
-        .iter()
-        .map(|waker| Inbox::new(limits.inbox_updates, limits.inbox_bytes, waker.clone()))
-        .collect();
+    let inboxes: Vec<_> = wakers.iter().map(|waker| Inbox::of(limits, waker.clone())).collect();
     let sequencer = Sequencer::new(new_epoch(), inboxes.clone(), limits, config.topics.clone(), start);
 
-    let state = Arc::new(state::Counters::default());
     // Before a shard listens, so that nobody sees the gateway without it.
     let unconfirmed =
         restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();

@@ -69,6 +69,8 @@ pub enum Error {
     Start(io::Error),
     #[error("cannot announce the listeners on stdout: {0}")]
     Announce(io::Error),
+    #[error("the last state is not saved: {0}")]
+    State(#[from] state::NotWritten),
     #[error("a shard ended by itself")]
     ShardEnded,
     #[error("a shard did not end within {RESET:?}")]
@@ -165,14 +167,14 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         }
         std::future::pending::<Infallible>().await
     };
-    let lifetime = async {
-        tokio::select! {
     let repeats = async {
         loop {
             tokio::time::sleep(LEFT_OUT_LOOK).await;
             logs::tell_left_out();
         }
     };
+    let lifetime = async {
+        tokio::select! {
             () = signals.next() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
@@ -181,8 +183,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
             () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
         }
-        state::end(&config.state, &sequencer, &state);
-        stop(sequencer.inboxes(), ended).await
+        let saved = state::end(&config.state, &sequencer, &state);
+        stop(sequencer.inboxes(), ended).await?;
+        Ok(saved?)
     };
     tokio::select! {
         never = server => match never {},
@@ -190,10 +193,10 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = watch => match never {},
         never = checkpoints => match never {},
         never = certificates => match never {},
+        never = repeats => match never {},
         outcome = lifetime => outcome,
     }
 }
-        never = repeats => match never {},
 
 fn announce(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

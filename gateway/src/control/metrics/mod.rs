@@ -218,6 +218,8 @@ impl Snapshot {
         out.counter("fanwire_state_errors", "Checkpoints that were not written", load(&s.errors))?;
         if load(&s.bytes) == 0 {
             return Ok(());
+        let help = "Topics that the state had at the start and that were lost by damage";
+        out.gauge("fanwire_state_lost", help, load(&s.lost))?;
         }
         out.gauge("fanwire_state_bytes", "Length of the last checkpoint", load(&s.bytes))?;
         let age_s = self.mono_us.saturating_sub(load(&s.written_mono_us)) as f64 / 1e6;

@@ -1,8 +1,9 @@
-//! What a state file says: lines of JSON, a head, one topic a line, and an end with their number and a
-//! CRC-32 of all before it.
+//! What a state file says: records of JSON, a head, one topic each, and the head once more, so that damage
+//! of either is harmless and a torn end is known as one.
 
 use std::{
-    io::{self, Write},
+    collections::HashSet,
+    io::{self, BufRead, Write},
     sync::Arc,
 };
 
@@ -10,6 +11,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::{
+    format_1,
+    records::{Found, Reader, Writer},
+};
 use crate::{
     changes::{Base, Changes},
     control::{
@@ -19,7 +24,7 @@ use crate::{
     },
 };
 
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// A topic as it is written.
 #[derive(Debug)]
@@ -59,25 +64,35 @@ pub struct Kept {
 pub struct Restored {
     /// Of the run that wrote it.
     pub epoch: String,
-    /// That run ended cleanly: its epoch may go on.
+    /// That run ended cleanly and nothing is missing: its epoch may go on.
     pub is_clean: bool,
     pub version: u64,
     pub v_floor: u64,
     pub topics: Vec<Kept>,
+    /// `None`: all that was written was read.
+    pub damage: Option<Damage>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Head<'a> {
-    fanwire_state: u64,
-    epoch: &'a str,
-    version: u64,
-    v_floor: u64,
+/// What of a file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Topics that were written and not read; where no head tells how many there were, [`Damage::places`].
+    pub topics: u64,
+    pub places: u64,
+    /// What is wrong first, and where.
+    pub first: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct End {
-    topics: u64,
-    crc32: u32,
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The format's number.
+    pub fanwire_state: u64,
+    pub epoch: String,
+    pub version: u64,
+    pub v_floor: u64,
+    /// How many there are.
+    #[serde(default)]
+    pub topics: u64,
 }
 
 #[derive(Deserialize)]
@@ -96,100 +111,135 @@ struct Line<'a> {
 impl Checkpoint {
     /// Gives `out` back, the length in bytes, and the checksum that names it.
     pub(super) fn encode<W: Write>(&self, out: W) -> io::Result<(W, u64, u32)> {
-        let mut out = Summed { out, crc: Default::default(), bytes: 0 };
-        self.write_lines(&mut out)?;
-        let crc32 = out.crc.clone().finalize();
-        write_json(&mut out, &End { topics: self.topics.len() as u64, crc32 })?;
-        Ok((out.out, out.bytes, crc32))
+        let head = serde_json::to_vec(&self.head())?;
+        let mut out = Writer::new(out);
+        out.record(&head)?;
+        let mut json = Vec::new();
+        for topic in &self.topics {
+            topic.encode(&mut json)?;
+            out.record(&json)?;
+        }
+        out.record(&head)?;
+        Ok(out.end())
     }
 
-    fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
-        let head =
-            Head { fanwire_state: FORMAT, epoch: &self.epoch, version: self.version, v_floor: self.v_floor };
-        write_json(&mut *out, &head)?;
-        for topic in &self.topics {
-            write!(out, r#"{{"mode":"{}","#, topic.mode)?;
-            if let Some(seq) = topic.seq {
-                write!(out, r#""seq":{seq},"#)?;
-            }
-            out.write_all(&topic.json[1..])?;
-            if let Some(table) = &topic.table {
-                out.write_all(br#""set":"#)?;
-                out.write_all(table)?;
-                out.write_all(b"}")?;
-            }
-            out.write_all(b"\n")?;
+    fn head(&self) -> Head {
+        let Self { epoch, version, v_floor, topics } = self;
+        Head {
+            fanwire_state: FORMAT,
+            epoch: epoch.to_string(),
+            version: *version,
+            v_floor: *v_floor,
+            topics: topics.len() as u64,
+        }
+    }
+}
+
+impl Saved {
+    fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.clear();
+        write!(out, r#"{{"mode":"{}","#, self.mode)?;
+        if let Some(seq) = self.seq {
+            write!(out, r#""seq":{seq},"#)?;
+        }
+        out.extend_from_slice(&self.json[1..]);
+        if let Some(table) = &self.table {
+            out.extend_from_slice(br#""set":"#);
+            out.extend_from_slice(table);
+            out.push(b'}');
         }
         Ok(())
     }
 }
 
-/// Counts and sums what is written.
-struct Summed<W> {
-    out: W,
-    crc: crc32fast::Hasher,
-    bytes: u64,
+/// Reads what a state file says, and the checksum that names it. What is damaged is left out; the error says
+/// why nothing can be used.
+pub fn read(mut input: impl BufRead) -> Result<(Restored, u32), String> {
+    if input.fill_buf().map_err(|e| e.to_string())?.first() == Some(&b'{') {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        return format_1::parse(&bytes);
+    }
+    let mut reader = Reader::new(input);
+    let (mut heads, mut topics, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut places, mut first) = (0, String::new());
+    while let Some(found) = reader.next() {
+        let damage = match found {
+            Found::Record(json, at) => match record(json)? {
+                Ok(Record::Head(head)) => {
+                    heads.push(head);
+                    continue;
+                }
+                Ok(Record::Topic(kept)) if seen.insert(kept.topic.clone()) => {
+                    topics.push(kept);
+                    continue;
+                }
+                Ok(Record::Topic(kept)) => format!("byte {at}: topic {} is there twice", kept.topic),
+                Err(why) => format!("byte {at}: {why}"),
+            },
+            Found::Damage(at) => format!("byte {at}: no record begins here, or its checksum is another"),
+        };
+        if places == 0 {
+            first = damage;
+        }
+        places += 1;
+    }
+    let Some(head) = heads.first().cloned().or_else(|| lost_head(&topics)) else {
+        return Err("it holds nothing of a state: it is another file, or damaged throughout".to_owned());
+    };
+    if places == 0 && heads.len() < 2 {
+        (places, first) = (1, "the end is missing: it was cut off".to_owned());
+    }
+    let lost = if heads.is_empty() { places } else { head.topics.saturating_sub(topics.len() as u64) };
+    let damage = (places > 0).then_some(Damage { topics: lost, places, first });
+    let Head { epoch, version, v_floor, .. } = head;
+    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, damage }, reader.crc32()))
 }
 
-impl<W: Write> Write for Summed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write_all(bytes)?;
-        self.crc.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+/// Stands in where both heads are damaged: the epoch will be a new one, so any position will do.
+fn lost_head(topics: &[Kept]) -> Option<Head> {
+    let head = Head { fanwire_state: FORMAT, epoch: String::new(), version: 1, v_floor: 0, topics: 0 };
+    (!topics.is_empty()).then_some(head)
 }
 
-/// One line.
-pub(super) fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+enum Record {
+    Head(Head),
+    Topic(Kept),
 }
 
-/// Reads what a state file says. The error says what is wrong with it.
-pub fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
-    let text = bytes.strip_suffix(b"\n").ok_or("it does not end with its last line: it was cut off")?;
-    let end_at =
-        text.iter().rposition(|byte| *byte == b'\n').ok_or("it has one line only: it was cut off")?;
-    let end: End = serde_json::from_slice(&text[end_at + 1..])
-        .map_err(|_| "its last line is not that of a state file: it was cut off, or is another file")?;
-    let body = &bytes[..=end_at];
-    let crc32 = crc32fast::hash(body);
-    if crc32 != end.crc32 {
-        return Err(format!("its checksum is {crc32:08x}, not {:08x}: it was changed or damaged", end.crc32));
+/// What an intact record says. The outer error: the file is of a format that is not read.
+fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
+    if !json.starts_with(br#"{"fanwire_state":"#) {
+        return Ok(kept(json).map(Record::Topic));
     }
-    let mut lines = body[..end_at].split(|byte| *byte == b'\n');
-    let head = lines.next().unwrap_or_default();
-    let head: Head = serde_json::from_slice(head).map_err(|e| format!("its first line is no head: {e}"))?;
+    let head: Head = match serde_json::from_slice(json) {
+        Ok(head) => head,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
     if head.fanwire_state != FORMAT {
         let found = head.fanwire_state;
         return Err(format!(
-            "it has format {found}, this gateway reads {FORMAT}: use the version that wrote it"
+            "it has format {found}, this gateway reads 1 and {FORMAT}: use the version that wrote it"
         ));
     }
-    if head.epoch.len() != 16 || !head.epoch.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
-    {
-        return Err(format!("epoch {:?} is not 16 lower-case hex digits", head.epoch));
-    }
-    check_count("version", 0, head.version)?;
-    check_count("v_floor", 0, head.v_floor)?;
-    let topics: Vec<Kept> = lines
-        .enumerate()
-        .map(|(i, line)| kept(line).map_err(|e| format!("line {}: {e}", i + 2)))
-        .collect::<Result<_, _>>()?;
-    if topics.len() as u64 != end.topics {
-        return Err(format!("it has {} topics, its end says {}", topics.len(), end.topics));
-    }
-    let Head { epoch, version, v_floor, .. } = head;
-    Ok((Restored { epoch: epoch.to_owned(), is_clean: false, version, v_floor, topics }, crc32))
+    Ok(check_head(&head).map(|()| Record::Head(head)))
 }
 
-fn kept(line: &[u8]) -> Result<Kept, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+pub(super) fn check_head(head: &Head) -> Result<(), String> {
+    let Head { epoch, version, v_floor, .. } = head;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if epoch.len() != 16 || !epoch.bytes().all(hex) {
+        return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
+    }
+    check_count("version", 0, *version)?;
+    check_count("v_floor", 0, *v_floor)
+}
+
+/// A topic.
+pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
+    let line: Line = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    check_count("v", 1, line.v)?;
+    check_count("seq", 0, line.seq.unwrap_or(0))?;
     let body = match (line.data, line.set) {
         (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
         (None, Some(set)) => {
@@ -201,8 +251,25 @@ fn kept(line: &[u8]) -> Result<Kept, String> {
         }
         _ => return Err("a topic has data or set".to_owned()),
     };
-    check_count("v", 1, line.v)?;
-    check_count("seq", 0, line.seq.unwrap_or(0))?;
     let (mode, seq) = (line.mode.to_owned(), line.seq);
     Ok(Kept { topic: line.topic.into(), mode, v: line.v, ts_us: line.ts, seq, body })
+}
+
+/// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.
+pub(super) fn verify(input: impl BufRead, topics: usize, crc32: u32) -> Result<(), String> {
+    let (mut heads, mut kept) = (0, 0);
+    let mut reader = Reader::new(input);
+    while let Some(found) = reader.next() {
+        match found {
+            Found::Record(json, at) => match record(json)?.map_err(|why| format!("byte {at}: {why}"))? {
+                Record::Head(_) => heads += 1,
+                Record::Topic(_) => kept += 1,
+            },
+            Found::Damage(at) => return Err(format!("byte {at}: no record begins here")),
+        }
+    }
+    if (heads, kept, reader.crc32()) != (2, topics, crc32) {
+        return Err(format!("{kept} of {topics} topics, checksum {:08x}, not {crc32:08x}", reader.crc32()));
+    }
+    Ok(())
 }

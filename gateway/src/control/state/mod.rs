@@ -1,15 +1,20 @@
 //! Warm restart: topics, tables and counts on disk, so that a gateway that was killed comes back with
 //! what it had, and one that ended cleanly goes on in its epoch.
 //!
-//! The file (see [`mod@format`]) is written beside and renamed, so that what stands at `path` is always whole. Only
+//! The file (see [`mod@format`]) is written beside, read back and renamed, so that what stands at `path` is
+//! always whole and can be restored. What a disk does to it later costs the topics that it does it to. Only
 //! a drain leaves `path.clean` beside it, which names the file by its checksum and is removed before
 //! anything new is numbered: an epoch is continued once.
 
 mod format;
+mod format_1;
+mod private_file;
+mod records;
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter},
+    io::{self, BufReader, BufWriter, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,11 +28,13 @@ use thiserror::Error;
 
 use super::sequencer::Sequencer;
 use crate::config;
-use format::write_json;
-pub use format::{Checkpoint, Kept, Restored, Saved, parse};
+pub use format::{Checkpoint, Damage, Kept, Restored, Saved, read};
 
 /// Topics left out that the log names.
 const NAMED_MAX: usize = 20;
+
+/// Bytes of a mark that are looked at.
+const CLEAN_BYTES_MAX: u64 = 1024;
 
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -36,9 +43,10 @@ pub struct Counters {
     /// Of the last that did not.
     pub bytes: AtomicU64,
     pub written_mono_us: AtomicU64,
-    /// Topics restored at the start, and those left out.
+    /// Topics restored at the start, those left out, and those that the file had and damage has taken.
     pub restored: AtomicU64,
     pub left_out: AtomicU64,
+    pub lost: AtomicU64,
     /// One checkpoint is written at a time, and none after the last.
     is_over: Mutex<bool>,
 }
@@ -50,6 +58,8 @@ pub enum NotWritten {
     Io { path: String, error: io::Error },
     #[error("the state has {bytes} bytes, [state] state_bytes is {max}: raise that")]
     TooLong { bytes: u64, max: u64 },
+    #[error("{path} does not read back as it was written ({why}), so the one before stays; look at the disk")]
+    NotReadBack { path: String, why: String },
 }
 
 /// Names the state file that a clean end has left.
@@ -59,7 +69,8 @@ struct Clean {
 }
 
 impl Checkpoint {
-    /// Writes it to `path` in one step; gives its length in bytes.
+    /// Writes it to `path` in one step; gives its length in bytes and its checksum. On an error what was
+    /// there before stays, and nothing else.
     pub fn write(&self, path: &Path, bytes_max: u64) -> Result<(u64, u32), NotWritten> {
         let bytes =
             self.topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum::<usize>();
@@ -67,21 +78,37 @@ impl Checkpoint {
             return Err(NotWritten::TooLong { bytes: bytes as u64, max: bytes_max });
         }
         let beside = with_suffix(path, "tmp");
-        let write = || -> io::Result<(u64, u32)> {
-            let (out, bytes, crc32) = self.encode(BufWriter::new(File::create(&beside)?))?;
-            if bytes > bytes_max {
-                // One that is longer would be refused when it is read.
-                return Ok((bytes, crc32));
-            }
-            out.into_inner().map_err(|e| e.into_error())?.sync_all()?;
-            fs::rename(&beside, path)?;
-            sync_directory(path)?;
+        let failed = |error| NotWritten::Io { path: path.display().to_string(), error };
+        let in_place = |()| fs::rename(&beside, path).and_then(|()| sync_directory(path)).map_err(failed);
+        let written = private_file::create(&beside).map_err(failed).and_then(|file| {
+            let (bytes, crc32) = self.write_to(&file, bytes_max, failed)?;
+            let back = format::verify(BufReader::new(&file), self.topics.len(), crc32);
+            back.map_err(|why| NotWritten::NotReadBack { path: beside.display().to_string(), why })?;
             Ok((bytes, crc32))
-        };
-        match write() {
-            Ok((bytes, _)) if bytes > bytes_max => Err(NotWritten::TooLong { bytes, max: bytes_max }),
-            written => written.map_err(|error| NotWritten::Io { path: path.display().to_string(), error }),
+        });
+        let written = written.and_then(|names| in_place(()).map(|()| names));
+        if written.is_err() {
+            // Where it cannot be removed either, the next one or the next start does.
+            let _ = private_file::remove(&beside);
         }
+        written
+    }
+
+    /// Leaves the file at its beginning.
+    fn write_to(
+        &self,
+        mut file: &File,
+        bytes_max: u64,
+        failed: impl Fn(io::Error) -> NotWritten,
+    ) -> Result<(u64, u32), NotWritten> {
+        let (out, bytes, crc32) = self.encode(BufWriter::new(file)).map_err(&failed)?;
+        if bytes > bytes_max {
+            // One that is longer would be refused when it is read.
+            return Err(NotWritten::TooLong { bytes, max: bytes_max });
+        }
+        out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
+        file.rewind().map_err(failed)?;
+        Ok((bytes, crc32))
     }
 }
 
@@ -98,37 +125,39 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: a file that cannot
-/// be used is moved aside and named in the log.
+/// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: what of a file cannot
+/// be used is told in the log, and the file is kept.
 ///
 /// An error: nothing can be written there, so that the next start would find nothing.
-pub fn load(config: &config::State) -> Result<Option<Restored>, NotWritten> {
+pub fn load(config: &config::State, counters: &Counters) -> Result<Option<Restored>, NotWritten> {
     let Some(path) = config.path.as_ref() else { return Ok(None) };
     let beside = with_suffix(path, "tmp");
-    File::create(&beside)
-        .and_then(|_| fs::remove_file(&beside))
+    // One that a killed gateway has left goes with it.
+    private_file::create(&beside)
+        .and_then(|_| private_file::remove(&beside))
         .map_err(|error| NotWritten::Io { path: path.display().to_string(), error })?;
-    Ok(load_from(config, path))
+    let restored = load_from(config, path);
+    if let Some(damage) = restored.as_ref().and_then(|restored| restored.damage.as_ref()) {
+        counters.lost.store(damage.topics, Relaxed);
+    }
+    Ok(restored)
 }
 
 fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
     let shown = path.display();
-    let read = match fs::metadata(path) {
-        Ok(found) if found.len() > config.state_bytes => Err(format!(
-            "it has {} bytes, [state] state_bytes is {}: raise that",
-            found.len(),
-            config.state_bytes
-        )),
-        Ok(_) => fs::read(path).map_err(|e| e.to_string()).and_then(|bytes| parse(&bytes)),
+    let file = match private_file::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             tracing::info!("there is no state {shown} yet");
             return None;
         }
-        Err(e) => Err(e.to_string()),
+        opened => opened.map_err(|e| e.to_string()),
     };
-    match read {
+    match file.and_then(|file| read_file(file, config.state_bytes)) {
         Ok((mut restored, crc32)) => {
-            restored.is_clean = take_clean(path, crc32);
+            restored.is_clean = take_clean(path, crc32) && restored.damage.is_none();
+            if let Some(damage) = &restored.damage {
+                tell_damage(path, damage);
+            }
             let (topics, clean) = (restored.topics.len(), restored.is_clean);
             tracing::info!(topics, clean, "the state {shown} is restored");
             Some(restored)
@@ -147,11 +176,48 @@ fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
     }
 }
 
-/// Where a refused file goes: earlier ones stay, nine of them.
+fn read_file(file: File, bytes_max: u64) -> Result<(Restored, u32), String> {
+    let bytes = file.metadata().map_err(|e| e.to_string())?.len();
+    if bytes > bytes_max {
+        return Err(format!("it has {bytes} bytes, [state] state_bytes is {bytes_max}: raise that"));
+    }
+    read(BufReader::new(file.take(bytes_max)))
+}
+
+/// Says what is lost, and keeps the file: the next checkpoint takes its place.
+fn tell_damage(path: &Path, damage: &Damage) {
+    let (shown, aside) = (path.display(), refused_name(path));
+    let kept = match keep_as(path, &aside) {
+        Ok(()) => format!("the damaged file is kept as {}", aside.display()),
+        Err(e) => format!("the damaged file cannot be kept as {}: {e}", aside.display()),
+    };
+    let Damage { topics, places, first } = damage;
+    tracing::error!(
+        "the state {shown} is damaged in {places} places ({first}): {topics} topics are lost, the others \
+         are restored, and the epoch is a new one; {kept}"
+    );
+}
+
+fn keep_as(path: &Path, aside: &Path) -> io::Result<()> {
+    if identity(aside) == identity(path) {
+        return Ok(());
+    }
+    private_file::remove(aside)?;
+    fs::hard_link(path, aside)
+}
+
+/// Where a refused file goes: earlier ones stay, nine of them. The same file has one such name only.
 fn refused_name(path: &Path) -> PathBuf {
+    let this = identity(path);
     let names = (2..=9).map(|n| format!("refused.{n}"));
     let mut names = std::iter::once("refused".to_owned()).chain(names).map(|name| with_suffix(path, &name));
-    names.find(|name| !name.exists()).unwrap_or_else(|| with_suffix(path, "refused.9"))
+    let is_free = |name: &PathBuf| identity(name).is_none_or(|found| Some(found) == this);
+    names.find(is_free).unwrap_or_else(|| with_suffix(path, "refused.9"))
+}
+
+/// Which file has a name; `None`: there is none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
 /// Takes over what was loaded; gives the topics, none of which is confirmed yet.
@@ -172,16 +238,19 @@ pub fn restore(restored: &Restored, sequencer: &Sequencer, counters: &Counters) 
 /// Whether the file with that checksum was left by a clean end. It is no more afterwards.
 fn take_clean(path: &Path, crc32: u32) -> bool {
     let beside = with_suffix(path, "clean");
-    let Ok(text) = fs::read(&beside) else { return false };
-    let names_it = serde_json::from_slice(&text).is_ok_and(|clean: Clean| clean.crc32 == crc32);
+    let mut text = String::new();
+    let read =
+        private_file::open(&beside).and_then(|file| file.take(CLEAN_BYTES_MAX).read_to_string(&mut text));
+    let names_it = read.is_ok() && serde_json::from_str(&text).is_ok_and(|clean: Clean| clean.crc32 == crc32);
     // While it may come back after a crash, the epoch must not go on.
     names_it && fs::remove_file(&beside).and_then(|()| sync_directory(path)).is_ok()
 }
 
 /// Leaves the mark of a clean end.
 fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
-    let mut file = File::create(with_suffix(path, "clean"))?;
-    write_json(&mut file, &Clean { crc32 })?;
+    let mut file = private_file::create(&with_suffix(path, "clean"))?;
+    serde_json::to_writer(&mut file, &Clean { crc32 })?;
+    file.write_all(b"\n")?;
     file.sync_all()?;
     sync_directory(path)
 }
@@ -219,131 +288,27 @@ pub async fn keep(
     }
 }
 
-/// The last checkpoint: nothing is numbered after it.
-pub fn end(config: &config::State, sequencer: &Sequencer, counters: &Counters) {
-    let Some(path) = &config.path else { return };
+/// The last checkpoint: nothing is numbered after it. On an error the next start finds an earlier one, or
+/// begins a new epoch.
+pub fn end(config: &config::State, sequencer: &Sequencer, counters: &Counters) -> Result<(), NotWritten> {
+    let Some(path) = &config.path else { return Ok(()) };
     sequencer.freeze();
     let mut is_over = counters.is_over.lock().unwrap_or_else(PoisonError::into_inner);
     *is_over = true;
-    let written = sequencer.checkpoint().write(path, config.state_bytes);
-    match written {
-        Ok((_, crc32)) => {
-            if let Err(error) = mark_clean(path, crc32) {
-                tracing::error!("the state was written, but not marked as clean: {error}");
-            }
-        }
-        Err(error) => failed(counters, &error),
-    }
+    let written = sequencer.checkpoint().write(path, config.state_bytes).and_then(|(_, crc32)| {
+        let beside = with_suffix(path, "clean").display().to_string();
+        mark_clean(path, crc32).map_err(|error| NotWritten::Io { path: beside, error })
+    });
+    written.inspect_err(|error| {
+        counters.errors.fetch_add(1, Relaxed);
+        tracing::error!("the last checkpoint failed, what came after the one before it is lost: {error}");
+    })
 }
 
 fn failed(counters: &Counters, error: &dyn std::error::Error) {
-    if counters.errors.fetch_add(1, Relaxed) == 0 {
-        tracing::error!("no checkpoint: {error}. More failures are only counted");
-    }
+    counters.errors.fetch_add(1, Relaxed);
+    tracing::error!("no checkpoint: {error}");
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::{changes::Base, control::sequencer::Body};
-
-    fn checkpoint() -> Checkpoint {
-        let saved = |mode, seq, json: &str, table: Option<&str>| Saved {
-            mode,
-            seq,
-            json: Bytes::copy_from_slice(json.as_bytes()),
-            table: table.map(|table| table.as_bytes().to_vec()),
-        };
-        Checkpoint {
-            epoch: "0123456789abcdef".into(),
-            version: 77,
-            v_floor: 3,
-            topics: vec![
-                saved("latest", None, r#"{"topic":"a","v":1,"ts":5,"data":{ "x":1.50}}"#, None),
-                saved("keyed", Some(9), r#"{"topic":"b","v":2,"ts":6,"#, Some(r#"{"k\"":1,"l":[2]}"#)),
-                saved("stream", None, r#"{"topic":"c","v":3,"ts":7,"data":null}"#, None),
-            ],
-        }
-    }
-
-    fn file(name: &str) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("fanwire-state-{}-{name}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        directory.join("state")
-    }
-
-    fn settings(path: &Path) -> config::State {
-        config::State {
-            path: Some(path.to_owned()),
-            checkpoint: Duration::from_secs(1),
-            state_bytes: 1 << 20,
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_read_again_and_is_clean_once() {
-        let path = file("round");
-        let (bytes, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
-        assert_eq!(bytes, fs::metadata(&path).unwrap().len());
-        let restored = load(&settings(&path)).unwrap().unwrap();
-        assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
-        assert_eq!(restored.epoch, "0123456789abcdef");
-        let shown: Vec<String> = restored
-            .topics
-            .iter()
-            .map(|t| format!("{} {} {} {} {:?}", t.topic, t.mode, t.v, t.ts_us, t.seq))
-            .collect();
-        assert_eq!(shown, ["a latest 1 5 None", "b keyed 2 6 Some(9)", "c stream 3 7 None"]);
-        let Body::Data(data) = &restored.topics[0].body else { panic!() };
-        assert_eq!(data, r#"{ "x":1.50}"#);
-        let Body::Changes(table) = &restored.topics[1].body else { panic!() };
-        assert!(
-            table.base == Base::Whole
-                && table.iter().map(|c| c.key.to_vec()).eq([&br#""k\"""#[..], br#""l""#])
-        );
-        mark_clean(&path, crc32).unwrap();
-        assert!(load(&settings(&path)).unwrap().unwrap().is_clean);
-        assert!(!load(&settings(&path)).unwrap().unwrap().is_clean, "an epoch is continued once");
-        mark_clean(&path, crc32 + 1).unwrap();
-        assert!(!load(&settings(&path)).unwrap().unwrap().is_clean, "the mark of another file");
-    }
-
-    #[test]
-    fn a_file_cut_off_anywhere_or_changed_anywhere_is_refused() {
-        let path = file("torn");
-        checkpoint().write(&path, 1 << 20).unwrap();
-        let whole = fs::read(&path).unwrap();
-        assert!(parse(&whole).is_ok());
-        for len in 0..whole.len() {
-            assert!(parse(&whole[..len]).is_err(), "{len}");
-        }
-        for at in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[at] ^= 1;
-            assert!(parse(&changed).is_err(), "{at}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_moved_aside() {
-        for (name, text) in [("foreign", "hello\n"), ("empty", ""), ("long", &"x".repeat(2 << 20))] {
-            let path = file(name);
-            fs::write(&path, text).unwrap();
-            assert!(load(&settings(&path)).unwrap().is_none());
-            assert!(!path.exists() && with_suffix(&path, "refused").exists(), "{name}");
-        }
-        assert!(load(&settings(&file("none"))).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_state_over_its_bound_or_without_a_place_is_told_with_the_key() {
-        let path = file("bound");
-        let error = checkpoint().write(&path, 10).unwrap_err().to_string();
-        assert!(error.contains("[state] state_bytes is 10: raise that"), "{error}");
-        assert!(!path.exists());
-        let error = checkpoint().write(Path::new("/proc/none/state"), 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("[state] path"), "{error}");
-    }
-}
+mod tests;

@@ -1,0 +1,48 @@
+//! Files that nobody but the gateway's user reads, and that no symbolic link leads elsewhere.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// Creates a file with mode 0600 in place of what has its name. What a symbolic link of that name leads to
+/// stays as it is.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    remove(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(flags(OFlags::NOFOLLOW));
+    options.open(path)
+}
+
+/// Opens a file for reading; an error where the name is that of a symbolic link or of something else that is no file.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for its writer.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .open(path)
+        .map_err(|error| match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            true => io::Error::other("it is a symbolic link, which is not followed"),
+            false => error,
+        })?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// Removes a file or a symbolic link, if there is one.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn flags(flags: OFlags) -> i32 {
+    flags.bits() as i32
+}

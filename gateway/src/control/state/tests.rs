@@ -1,0 +1,395 @@
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Instant};
+
+use bytes::Bytes;
+use fastrand::Rng;
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::{
+    changes::Base,
+    config::Config,
+    control::{
+        publish::parse_item,
+        sequencer::{Body, Grouping, new_epoch},
+    },
+};
+
+fn checkpoint() -> Checkpoint {
+    let saved = |mode, seq, json: &str, table: Option<&str>| Saved {
+        mode,
+        seq,
+        json: Bytes::copy_from_slice(json.as_bytes()),
+        table: table.map(|table| table.as_bytes().to_vec()),
+    };
+    Checkpoint {
+        epoch: "0123456789abcdef".into(),
+        version: 77,
+        v_floor: 3,
+        topics: vec![
+            saved("latest", None, r#"{"topic":"a","v":1,"ts":5,"data":{ "x":1.50}}"#, None),
+            saved("keyed", Some(9), r#"{"topic":"b","v":2,"ts":6,"#, Some(r#"{"k\"":1,"l":[2]}"#)),
+            saved("stream", None, r#"{"topic":"c","v":3,"ts":7,"data":null}"#, None),
+        ],
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("fanwire-state-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory.join("state")
+}
+
+fn settings(path: &Path) -> config::State {
+    config::State { path: Some(path.to_owned()), checkpoint: Duration::from_secs(1), state_bytes: 1 << 20 }
+}
+
+fn load(path: &Path) -> Option<Restored> {
+    super::load(&settings(path), &Counters::default()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_written_is_read_again_and_is_clean_once() {
+    let path = file("round");
+    let (bytes, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    assert_eq!(bytes, fs::metadata(&path).unwrap().len());
+    let restored = load(&path).unwrap();
+    assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
+    assert_eq!((&*restored.epoch, &restored.damage), ("0123456789abcdef", &None));
+    let shown: Vec<String> = restored
+        .topics
+        .iter()
+        .map(|t| format!("{} {} {} {} {:?}", t.topic, t.mode, t.v, t.ts_us, t.seq))
+        .collect();
+    assert_eq!(shown, ["a latest 1 5 None", "b keyed 2 6 Some(9)", "c stream 3 7 None"]);
+    let Body::Data(data) = &restored.topics[0].body else { panic!() };
+    assert_eq!(data, r#"{ "x":1.50}"#);
+    let Body::Changes(table) = &restored.topics[1].body else { panic!() };
+    assert!(
+        table.base == Base::Whole && table.iter().map(|c| c.key.to_vec()).eq([&br#""k\"""#[..], br#""l""#])
+    );
+    mark_clean(&path, crc32).unwrap();
+    assert!(load(&path).unwrap().is_clean);
+    assert!(!load(&path).unwrap().is_clean, "an epoch is continued once");
+    mark_clean(&path, crc32 + 1).unwrap();
+    assert!(!load(&path).unwrap().is_clean, "the mark of another file");
+}
+
+/// The topics that are read, and what is said of the others.
+fn read_bytes(bytes: &[u8]) -> Option<(Vec<String>, Option<Damage>)> {
+    let (restored, crc32) = read(bytes).ok()?;
+    assert_eq!(crc32, crc32fast::hash(bytes), "so that no mark of a clean end names another file");
+    Some((restored.topics.iter().map(|kept| kept.topic.to_string()).collect(), restored.damage))
+}
+
+#[test]
+fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
+    let path = file("damage");
+    checkpoint().write(&path, 1 << 20).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let (all, none) = read_bytes(&whole).unwrap();
+    assert_eq!((all.len(), none), (3, None));
+    for at in 0..whole.len() {
+        for flip in [1, 0x1e ^ whole[at], b'\n' ^ whole[at], 0x80] {
+            let mut changed = whole.clone();
+            changed[at] ^= flip;
+            let (topics, damage) = read_bytes(&changed).unwrap();
+            assert!(topics.len() >= 2 && topics.iter().all(|topic| all.contains(topic)), "{at}: {topics:?}");
+            assert_eq!(damage.map_or(0, |damage| damage.topics), 3 - topics.len() as u64, "{at} {flip}");
+        }
+    }
+    for len in 1..whole.len() {
+        let (topics, damage) = read_bytes(&whole[..len]).unwrap_or_default();
+        assert_eq!(topics, all[..topics.len()]);
+        let Some(damage) = damage else { continue };
+        assert_eq!(damage.topics, 3 - topics.len() as u64, "{len}");
+    }
+    // From the middle of a file.
+    let (topics, damage) = read_bytes(&whole[40..]).unwrap();
+    assert_eq!((topics, damage.unwrap().topics), (all.clone(), 0));
+    let twice = [&whole[..], &whole].concat();
+    let (topics, damage) = read_bytes(&twice).unwrap();
+    assert_eq!((topics, damage.unwrap().places), (all, 3), "a topic is there once");
+}
+
+#[test]
+fn a_damaged_file_begins_a_new_epoch_and_is_kept() {
+    let path = file("kept");
+    let (_, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    mark_clean(&path, crc32).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"1.50").unwrap();
+    bytes[at] = b'2';
+    fs::write(&path, &bytes).unwrap();
+    let counters = Counters::default();
+    for _ in 0..2 {
+        let restored = super::load(&settings(&path), &counters).unwrap().unwrap();
+        assert_eq!((restored.is_clean, restored.topics.len()), (false, 2));
+        assert_eq!(counters.lost.load(Relaxed), 1);
+    }
+    checkpoint().write(&path, 1 << 20).unwrap();
+    assert_eq!(fs::read(with_suffix(&path, "refused")).unwrap(), bytes);
+    assert!(!with_suffix(&path, "refused.2").exists(), "one file has one such name");
+}
+
+#[test]
+fn a_file_of_the_format_before_is_read_with_line_breaks_in_its_values() {
+    let path = file("format-1");
+    let body = "{\"fanwire_state\":1,\"epoch\":\"0123456789abcdef\",\"version\":9,\"v_floor\":2}\n\
+                {\"mode\":\"latest\",\"topic\":\"a\",\"v\":4,\"ts\":5,\"data\":{\n\"x\":1}}\n\
+                {\"mode\":\"keyed\",\"seq\":7,\"topic\":\"b\",\"v\":1,\"ts\":6,\"set\":{\"k\":[\r\n1]}}\n";
+    let crc32 = crc32fast::hash(body.as_bytes());
+    let text = format!("{body}{{\"topics\":2,\"crc32\":{crc32}}}\n");
+    fs::write(&path, &text).unwrap();
+    mark_clean(&path, crc32).unwrap();
+    let restored = load(&path).unwrap();
+    assert_eq!((restored.version, restored.is_clean, restored.topics.len()), (9, true, 2));
+    let Body::Data(data) = &restored.topics[0].body else { panic!() };
+    assert_eq!(data, "{\n\"x\":1}");
+    fs::write(&path, text.replace("\"x\":1", "\"x\":2")).unwrap();
+    assert!(load(&path).is_none() && with_suffix(&path, "refused").exists());
+}
+
+#[test]
+fn what_cannot_be_used_is_moved_aside() {
+    for (name, text) in [("foreign", "hello\n"), ("empty", ""), ("long", &"x".repeat(2 << 20))] {
+        let path = file(name);
+        fs::write(&path, text).unwrap();
+        assert!(load(&path).is_none());
+        assert!(!path.exists() && with_suffix(&path, "refused").exists(), "{name}");
+    }
+    assert!(load(&file("none")).is_none());
+    let path = file("newer");
+    let mut newer = records::Writer::new(Vec::new());
+    newer.record(br#"{"fanwire_state":3,"epoch":"0123456789abcdef","version":1,"v_floor":0}"#).unwrap();
+    fs::write(&path, newer.end().0).unwrap();
+    assert!(load(&path).is_none() && with_suffix(&path, "refused").exists());
+}
+
+#[test]
+fn a_state_over_its_bound_or_without_a_place_is_told_with_the_key() {
+    let path = file("bound");
+    let long = checkpoint().topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum();
+    for bytes_max in [10, long] {
+        let error = checkpoint().write(&path, bytes_max as u64).unwrap_err().to_string();
+        assert!(error.contains(&format!("[state] state_bytes is {bytes_max}: raise that")), "{error}");
+        assert!(names(path.parent().unwrap()).is_empty());
+    }
+    let error = checkpoint().write(Path::new("/proc/none/state"), 1 << 20).unwrap_err().to_string();
+    assert!(error.contains("[state] path"), "{error}");
+}
+
+#[test]
+fn files_are_private_and_no_link_is_followed() {
+    let path = file("private");
+    let directory = path.parent().unwrap();
+    let victim = directory.join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let suffixes = ["", ".tmp", ".clean"];
+    let name = |suffix| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in suffixes {
+        std::os::unix::fs::symlink(&victim, name(suffix)).unwrap();
+    }
+    assert!(load(&path).is_none(), "the link is no state");
+    assert!(fs::symlink_metadata(with_suffix(&path, "refused")).unwrap().is_symlink());
+    let (_, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    mark_clean(&path, crc32).unwrap();
+    for suffix in ["", ".clean"] {
+        let found = fs::symlink_metadata(name(suffix)).unwrap();
+        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{suffix}");
+    }
+    std::os::unix::fs::symlink(&victim, name(".tmp")).unwrap();
+    checkpoint().write(&path, 1 << 20).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(names(directory), ["state", "state.clean", "state.refused", "victim"]);
+}
+
+#[test]
+fn a_part_file_stays_neither_after_a_failure_nor_after_the_next_start() {
+    let path = file("parts");
+    let directory = path.parent().unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(checkpoint().write(&path, 1 << 20).is_err(), "it cannot take a directory's place");
+    assert_eq!(names(directory), ["state"]);
+    fs::remove_dir(&path).unwrap();
+    fs::write(with_suffix(&path, "tmp"), "of a run that was killed").unwrap();
+    assert!(load(&path).is_none());
+    assert!(names(directory).is_empty());
+}
+
+#[test]
+fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one_that_can() {
+    let path = file("verified");
+    checkpoint().write(&path, 1 << 20).unwrap();
+    let before = fs::read(&path).unwrap();
+    for json in
+        [r#"{"topic":"d","v":1,"ts":5,"data":}"#, "{\"topic\":\"d\",\"v\":1,\"ts\":5,\"data\":\"\x1e\"}"]
+    {
+        let mut broken = checkpoint();
+        broken.topics[1] = Saved { mode: "latest", seq: None, json: json.into(), table: None };
+        let error = broken.write(&path, 1 << 20).unwrap_err();
+        assert!(matches!(error, NotWritten::NotReadBack { .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(names(path.parent().unwrap()), ["state"]);
+    }
+}
+
+/// JSON text with all that JSON allows between and in its tokens.
+struct Json<'r>(&'r mut Rng, String);
+
+impl Json<'_> {
+    fn one_of(&mut self, texts: &[&str]) {
+        let text = texts[self.0.usize(..texts.len())];
+        self.1.push_str(text);
+    }
+
+    fn space(&mut self) {
+        for _ in 0..self.0.usize(..3) {
+            self.one_of(&[" ", "\n", "\r", "\t", "\r\n"]);
+        }
+    }
+
+    fn string(&mut self, is_key: bool) {
+        self.1.push('"');
+        for _ in 0..self.0.usize(..6) {
+            self.one_of(&[
+                "a",
+                "\u{2028}",
+                "\u{2029}",
+                "\u{7f}",
+                "\u{85}",
+                "\u{feff}",
+                "é",
+                "😀",
+                "\\\"",
+                "\\\\",
+                "\\/",
+                "\\n",
+                "\\r",
+                "\\u0000",
+                "\\u001e",
+                "\\u001E",
+                "\\u2028",
+                "\\ud83d\\ude00",
+                "{",
+                "}",
+                "[",
+                ",",
+            ]);
+            if !is_key && self.0.u8(..8) == 0 {
+                self.one_of(&["\\ud800", "\\uDFFF"]);
+            }
+        }
+        self.1.push('"');
+    }
+
+    fn members(&mut self, levels: usize, is_table: bool) {
+        self.1.push('{');
+        for i in 0..self.0.usize(..4) {
+            if i > 0 {
+                self.1.push(',');
+            }
+            self.space();
+            self.string(is_table);
+            self.space();
+            self.1.push(':');
+            self.value(levels);
+        }
+        self.space();
+        self.1.push('}');
+    }
+
+    fn value(&mut self, levels: usize) {
+        self.space();
+        match self.0.u8(..if levels == 0 { 5 } else { 8 }) {
+            0 => self.one_of(&["null", "true", "false"]),
+            1 | 2 => self.one_of(&["0", "-0", "1.50", "1E+400", "-1e-7", "18446744073709551616", "100.0"]),
+            3 | 4 => self.string(false),
+            5 | 6 => self.members(levels - 1, false),
+            _ => {
+                self.1.push('[');
+                for i in 0..self.0.usize(..4) {
+                    if i > 0 {
+                        self.1.push(',');
+                    }
+                    self.value(levels - 1);
+                }
+                self.space();
+                self.1.push(']');
+            }
+        }
+        self.space();
+    }
+}
+
+type Members = BTreeMap<String, Box<RawValue>>;
+
+/// What there is of each topic, byte for byte but for the order of a table's keys.
+fn held(sequencer: &Sequencer) -> BTreeMap<String, BTreeMap<String, String>> {
+    let texts = |json: &[u8]| -> BTreeMap<String, String> {
+        let members: Members = serde_json::from_slice(json).unwrap();
+        members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
+    };
+    let mut held = BTreeMap::new();
+    for row in sequencer.list("", "", 10_000) {
+        let mut update = texts(&sequencer.get(&row.topic).unwrap());
+        update.remove("stale");
+        if row.topic.starts_with('k') {
+            let table = update.remove("data").unwrap();
+            update.extend(
+                texts(table.as_bytes()).into_iter().map(|(key, value)| (format!("key {key}"), value)),
+            );
+        }
+        held.insert(row.topic.to_string(), update);
+    }
+    held
+}
+
+fn sequencer(config: &Config) -> Arc<Sequencer> {
+    Sequencer::new(new_epoch(), Vec::new(), &config.limits, config.topics.clone(), Instant::now())
+}
+
+#[test]
+fn whatever_is_passed_on_comes_back_byte_for_byte() {
+    let seed = 0x57a7e;
+    println!("seed {seed:#x}");
+    let mut rng = Rng::with_seed(seed);
+    let text =
+        "[[topic]]\npattern = \"k.*\"\nmode = \"keyed\"\n[[topic]]\npattern = \"s.*\"\nmode = \"stream\"\n";
+    let machine = crate::system::Machine { cpus: vec![0], nofile_hard: 1024 };
+    let config = Config::parse(text, "test", Path::new("."), &machine).unwrap();
+    let path = file("arbitrary");
+    for _ in 0..30 {
+        let first = sequencer(&config);
+        for n in 0..40 {
+            let mut json = Json(&mut rng, String::new());
+            let table = n % 3 == 0;
+            let topic = ["k.t", "s.t", "l.t"][n % 3];
+            json.space();
+            json.1 += &format!("{{\"topic\":\"{topic}{n}\",\"{}\":", if table { "set" } else { "data" });
+            if table {
+                json.members(4, true)
+            } else {
+                json.value(4)
+            }
+            json.1 += "}";
+            let item = parse_item(&json.1.clone().into(), 7).unwrap_or_else(|e| panic!("{e}: {:?}", json.1));
+            first.try_publish(&[item], Grouping::Single).unwrap();
+        }
+        first.checkpoint().write(&path, 1 << 30).unwrap();
+        let restored = load(&path).unwrap();
+        assert_eq!(restored.damage, None);
+        let second = sequencer(&config);
+        let (taken, refused) = second.restore(&restored);
+        assert_eq!((taken.len(), refused.len()), (40, 0));
+        assert_eq!(held(&second), held(&first));
+    }
+}
