@@ -80,7 +80,13 @@ pub fn check() -> Result<(), Unfit> {
     ring::self_test()?;
     let (memlock_bytes, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    tracing::info!(kernel = kernel.trim(), nofile = hard, memlock_bytes, "io_uring works here");
+    tracing::info!(
+        kernel = kernel.trim(),
+        least = ring::KERNEL_LEAST,
+        nofile = hard,
+        memlock_bytes,
+        "io_uring works here"
+    );
     Ok(())
 }
 

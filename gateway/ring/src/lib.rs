@@ -49,6 +49,6 @@ pub use options::Options;
 pub use park::Parker;
 pub use ring::{Counters, Ring};
 pub use self_test::{SelfTestError, self_test};
-pub use setup_error::SetupError;
+pub use setup_error::{KERNEL_LEAST, SetupError};
 pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

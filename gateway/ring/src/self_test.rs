@@ -9,7 +9,7 @@ use std::{
 use crate::{
     options::Options,
     ring::Ring,
-    setup_error::SetupError,
+    setup_error::{KERNEL_LEAST, SetupError, release},
     socket::{Close, ConnId, Event, Sockets},
     waker::Waker,
 };
@@ -22,10 +22,10 @@ pub enum SelfTestError {
     #[error("io_uring self-test on loopback could not {step}: {error}")]
     Io { step: &'static str, error: io::Error },
     #[error(
-        "io_uring self-test on loopback did not {step} within {LIMIT_MS} ms; \
-         multishot operations are broken on some kernels from 6.6.1 to 6.8: run a later one"
+        "io_uring self-test on loopback did not {step} within {LIMIT_MS} ms, which Linux {KERNEL_LEAST} and later do: \
+         this kernel ({release}) is broken or very busy; try again, or run a later one"
     )]
-    TimedOut { step: &'static str },
+    TimedOut { step: &'static str, release: String },
     #[error("io_uring self-test on loopback was to {step}, but found {found}")]
     Wrong { step: &'static str, found: String },
 }
@@ -80,6 +80,7 @@ fn reset(turn: &mut Turn, conn: ConnId, client: &mut TcpStream) -> Result<(), Se
     turn.until("close", |event| matches!(event, Event::Closed { .. }).then_some(()))?;
     match client.read(&mut [0]) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+        Ok(0) => Err(SetupError::too_old("options of sockets through the ring").into()),
         other => Err(SelfTestError::Wrong { step: "reset the connection", found: format!("{other:?}") }),
     }
 }
@@ -103,8 +104,11 @@ impl Turn {
                 }
             }
             let left = self.end.saturating_duration_since(Instant::now());
+            if self.ring.counters().unsent_failed > 0 {
+                return Err(SetupError::too_old("telling the length of send queues through the ring").into());
+            }
             if left.is_zero() {
-                return Err(SelfTestError::TimedOut { step });
+                return Err(SelfTestError::TimedOut { step, release: release() });
             }
             self.ring.wait(Some(left)).map_err(|error| SelfTestError::Io { step, error })?;
         }

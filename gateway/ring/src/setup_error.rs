@@ -9,7 +9,7 @@ pub enum SetupError {
     OutOfRange { name: &'static str, value: u32, min: u32, max: u32 },
     #[error("{name} is {value}; use a power of two, e.g. {}", value.next_power_of_two())]
     NotPowerOfTwo { name: &'static str, value: u32 },
-    #[error("this kernel ({release}) cannot do {what}; run Linux {NEEDED} or later")]
+    #[error("this kernel ({release}) cannot do {what}; run Linux {KERNEL_LEAST} or later")]
     KernelTooOld { release: String, what: &'static str },
     #[error(
         "io_uring is switched off: kernel.io_uring_disabled is {sysctl}; \
@@ -33,12 +33,13 @@ pub enum SetupError {
     TableTooLarge { slots: u32, nofile: u64 },
     #[error("no file descriptor is left for the ring (RLIMIT_NOFILE is {nofile}); raise it with `ulimit -n`")]
     OutOfDescriptors { nofile: u64 },
-    #[error("{step} failed: {error}; this is unexpected on Linux {NEEDED} or later")]
+    #[error("{step} failed: {error}; this is unexpected on Linux {KERNEL_LEAST} or later")]
     Step { step: &'static str, error: io::Error },
 }
 
-/// Socket options on direct descriptors, the newest thing that a ring relies on.
-const NEEDED: &str = "6.7";
+/// The oldest kernel with all that a ring does: options and send queues of sockets that have no descriptor
+/// (`SOCKET_URING_OP_SETSOCKOPT`, `SOCKET_URING_OP_SIOCOUTQ`) came last. [`crate::self_test`] tries each.
+pub const KERNEL_LEAST: &str = "6.7";
 
 impl SetupError {
     /// `io_uring_setup` failed.
@@ -75,9 +76,14 @@ impl SetupError {
     }
 
     pub(crate) fn too_old(what: &'static str) -> Self {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
-        Self::KernelTooOld { release: release.trim().into(), what }
+        Self::KernelTooOld { release: release(), what }
     }
+}
+
+/// Of this kernel, as `uname -r` prints it.
+pub(crate) fn release() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
+    release.trim().to_owned()
 }
 
 fn disabled_sysctl() -> Option<u32> {
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn each_cause_of_failure_names_its_remedy() {
         let text = |errno| SetupError::setup(io::Error::from_raw_os_error(errno)).to_string();
-        assert!(text(libc::EINVAL).contains("run Linux 6.7"), "{}", text(libc::EINVAL));
+        assert!(text(libc::EINVAL).contains(&format!("run Linux {KERNEL_LEAST}")), "{}", text(libc::EINVAL));
         assert!(text(libc::ENOSYS).contains("seccomp") || text(libc::ENOSYS).contains("sysctl"));
         assert!(text(libc::ENOMEM).contains("ulimit -l"), "{}", text(libc::ENOMEM));
         assert!(text(libc::EMFILE).contains("ulimit -n"), "{}", text(libc::EMFILE));
