@@ -78,7 +78,7 @@ impl World {
     fn new(first: u8) -> Self {
         let now = Now { mono_us: 0, wall_us: 1_700_000_000_000_000 };
         let inbox = Inbox::new(1000, usize::MAX, ring::Waker::unconnected());
-        let shared = Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, 0));
+        let shared = Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, config()));
         let shard =
             Shard::new(config(), Application::Broadcast, 0, SLOTS as usize, shared, inbox.clone(), now);
         let mut net = SimRing::new(SLOTS, u64::from(first));

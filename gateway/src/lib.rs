@@ -12,6 +12,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dictionaries;
 pub mod fanout;
 pub mod inbox;
 mod json;

@@ -57,9 +57,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let unconfirmed =
         restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();
     let epoch = sequencer.epoch().to_string();
-    let mut shared = Shared::new(epoch, admin_address, connections_max, limits.connections_per_ip);
-    shared.admin_tls = config.server.admin_tls;
-    let shared = Arc::new(shared);
+    let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config));
 
     let tls_server = config.server.tls.as_ref().map(tls::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;

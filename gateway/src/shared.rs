@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::address::Address;
+use crate::{address::Address, config::Config, dictionaries::Dictionaries};
 
 #[derive(Debug)]
 pub struct Shared {
@@ -20,7 +20,9 @@ pub struct Shared {
     /// And whether it speaks TLS.
     pub admin_tls: bool,
     pub connections_max: usize,
+    /// 0: no limit.
     pub connections_per_ip: usize,
+    pub dictionaries: Dictionaries,
     draining: AtomicBool,
     connections: AtomicUsize,
     per_ip: Mutex<HashMap<Address, usize>>,
@@ -36,19 +38,14 @@ pub enum Refused {
 }
 
 impl Shared {
-    /// `connections_per_ip` 0: no limit.
-    pub fn new(
-        epoch: String,
-        admin: Option<SocketAddr>,
-        connections_max: usize,
-        connections_per_ip: usize,
-    ) -> Self {
+    pub fn new(epoch: String, admin: Option<SocketAddr>, connections_max: usize, config: &Config) -> Self {
         Self {
             epoch,
             admin,
-            admin_tls: false,
+            admin_tls: config.server.admin_tls,
             connections_max,
-            connections_per_ip,
+            connections_per_ip: config.limits.connections_per_ip,
+            dictionaries: Dictionaries::new(&config.compression),
             draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             per_ip: Mutex::default(),
@@ -107,7 +104,9 @@ mod tests {
 
     #[test]
     fn limits_are_exact_and_a_refused_address_takes_no_room() {
-        let shared = Shared::new("0".repeat(16), None, 3, 2);
+        let mut config = Config::embedded_demo();
+        config.limits.connections_per_ip = 2;
+        let shared = Shared::new("0".repeat(16), None, 3, &config);
         let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
         assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
         assert_eq!(shared.admit(a), Err(Refused::Address));

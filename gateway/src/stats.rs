@@ -32,6 +32,8 @@ pub enum Reason {
     PingTimeout,
     /// 4004.
     Behind,
+    /// 1013, there was no room for what its next compressed message may refer back to.
+    Dictionaries,
     /// 1013, its `since` was ahead of the gateway.
     Ahead,
     /// 4429.
@@ -45,7 +47,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::ClientClosed,
         Reason::SocketError,
         Reason::Draining,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::Idle,
         Reason::PingTimeout,
         Reason::Behind,
+        Reason::Dictionaries,
         Reason::Ahead,
         Reason::Rate,
         Reason::Malformed,
@@ -83,6 +86,7 @@ impl Reason {
             Reason::Idle => "idle",
             Reason::PingTimeout => "ping_timeout",
             Reason::Behind => "behind",
+            Reason::Dictionaries => "dictionaries",
             Reason::Ahead => "ahead",
             Reason::Rate => "rate",
             Reason::Malformed => "malformed",
@@ -100,6 +104,12 @@ pub const REFUSAL_STATUSES: [u16; 8] = [400, 404, 405, 426, 429, 431, 500, 503];
 pub struct Stats {
     /// Gauge: sockets open, in any state.
     pub sockets: u64,
+    /// Gauge: slots of the ring's table that no socket has.
+    pub slots_free: u64,
+    /// Gauge: sockets that are only being refused.
+    pub sockets_refused: u64,
+    /// Of those, reset at once, since half of the slots kept for them were taken.
+    pub refused_reset: u64,
     /// Gauge: WebSocket connections open.
     pub connections: u64,
     /// Handshakes that ended in 101.
@@ -139,6 +149,10 @@ pub struct Stats {
     pub classes_refused: u64,
     /// Subscriptions refused since their patterns would exceed `[limits] shard_patterns`.
     pub patterns_refused: u64,
+    /// Gauge: addresses that hold patterns and classes, where those have a limit.
+    pub addresses: u64,
+    /// Subscriptions refused since the address had `[limits] patterns_per_ip` or `classes_per_ip`.
+    pub shares_refused: u64,
     /// Gauge: keys of keyed topics.
     pub keys: u64,
     /// Tombstones of keys dropped, and updates dropped from streams' rings.
@@ -153,6 +167,10 @@ pub struct Stats {
     /// Of frames sent, and compressed messages of clients that were read.
     pub compress: compress::Counters,
     pub inflated: u64,
+    /// Gauge: bytes held for what clients' compressed messages may refer back to.
+    pub dictionary_bytes: u64,
+    /// Handshakes without the compression that was offered, since nine tenths of those were taken.
+    pub compression_declined: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: ring::Counters,
     /// And its TLS.
@@ -177,6 +195,9 @@ impl Default for Stats {
         let histogram = || Histogram::new_with_max(3_600_000_000, 2).expect("constant bounds are valid");
         Self {
             sockets: 0,
+            slots_free: 0,
+            sockets_refused: 0,
+            refused_reset: 0,
             connections: 0,
             accepted: 0,
             ended: [0; Reason::ALL.len()],
@@ -201,6 +222,8 @@ impl Default for Stats {
             catchups_out: 0,
             classes_refused: 0,
             patterns_refused: 0,
+            addresses: 0,
+            shares_refused: 0,
             keys: 0,
             key_tombstones_dropped: 0,
             stream_dropped: 0,
@@ -209,6 +232,8 @@ impl Default for Stats {
             gaps: 0,
             compress: compress::Counters::default(),
             inflated: 0,
+            dictionary_bytes: 0,
+            compression_declined: 0,
             ring: ring::Counters::default(),
             tls: ring::tls::Counters::default(),
             pinned_bytes: 0,

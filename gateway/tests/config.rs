@@ -70,7 +70,12 @@ fn the_shipped_files_are_valid() {
     let demo = Config::embedded_demo();
     assert_eq!((demo.server.drain, demo.sources.len()), (Duration::from_secs(2), 2));
     let production = Config::load(&configs().join("production.toml"), &machine()).unwrap();
-    assert!(production.limits.connections_per_ip > 0);
+    let limits = &production.limits;
+    assert!(limits.connections_per_ip > 0 && limits.patterns_per_ip > 0 && limits.classes_per_ip > 0);
+    assert!(production.compression.dictionaries_per_ip < production.compression.dictionaries / 10);
+    // Where only the whole is named, an address may have half of it.
+    let compression = parse("[compression]\ndictionaries = \"1MiB\"").unwrap().compression;
+    assert_eq!(compression.dictionaries_per_ip, 512 << 10);
 }
 
 #[test]
@@ -228,6 +233,18 @@ fn bad_values_are_refused_with_what_to_write() {
         (
             "[[source]]\nkind = \"synthetic\"\nupdates_per_s = inf",
             "x.toml:3: [source] updates_per_s = inf: write a number",
+        ),
+        (
+            "[limits]\npatterns = 100\npatterns_per_ip = 99",
+            "x.toml:3: [limits] patterns_per_ip = 99 is below patterns = 100: one connection could not have as many; write at least 100, or 0 for no limit",
+        ),
+        (
+            "[limits]\nclasses = 50\nclasses_per_ip = 51",
+            "x.toml:3: [limits] classes_per_ip = 51 is above classes = 50: an address could take all of it; write less than 50, or 0 for no limit",
+        ),
+        (
+            "[compression]\ndictionaries = \"1MiB\"\ndictionaries_per_ip = \"2MiB\"",
+            "x.toml:3: [compression] dictionaries_per_ip = \"2MiB\" is above dictionaries = \"1MiB\": an address could take all of it; write at most \"1MiB\", or 0 for no limit",
         ),
         ("server = 1", "x.toml:1: server is a section; write [server] on a line of its own"),
     ] {

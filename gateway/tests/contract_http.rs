@@ -85,14 +85,21 @@ fn the_connections_of_the_process_are_limited_exactly_over_all_shards() {
 fn connections_that_are_being_refused_take_no_room_from_others() {
     let gateway = Gateway::start("shards = 1", "[limits]\nconnections = 8\nhandshake = \"60s\"");
     let mut open: Vec<Socket> = (0..8).map(|_| Socket::connect(&gateway.data, "/ws").ok().unwrap()).collect();
-    // The table has 264 slots. These wait to be refused and keep one each.
-    let _waiting: Vec<_> = (0..220).map(|_| dial(&gateway.data)).collect();
+    // A quarter of 264 slots is kept for these, who wait to be refused.
+    let _waiting: Vec<_> = (0..30).map(|_| dial(&gateway.data)).collect();
     assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+    // Most of these are reset, since half of the slots for such are taken.
+    let _crowd: Vec<_> = (0..400).map(|_| dial(&gateway.data)).collect();
+    // Whoever comes later is accepted later, so none of them is let in now.
+    assert!(Socket::connect(&gateway.data, "/ws").is_err());
     open.truncate(4);
     for _ in 0..4 {
         open.push(retry(&gateway));
     }
-    assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(503));
+    // Within seconds, though `handshake` is a minute.
+    while Socket::connect(&gateway.data, "/ws").err() != Some(503) {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Connects as soon as the gateway has noticed that somebody left.
@@ -100,7 +107,7 @@ fn retry(gateway: &Gateway) -> Socket {
     for _ in 0..100 {
         match Socket::connect(&gateway.data, "/ws") {
             Ok(socket) => return socket,
-            Err(status) => assert_eq!(status, 503),
+            Err(status) => assert!([0, 503].contains(&status), "{status}"),
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -50,7 +50,7 @@ impl Gateway {
         let inbox = Inbox::new(100_000, usize::MAX, ring::Waker::unconnected());
         let sequencer =
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
-        let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, 0));
+        let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, &Config::embedded_demo()));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
             health: Health::new(sequencer.inboxes(), 10),

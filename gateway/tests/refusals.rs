@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use ring::sim::PeerEnd;
 use serde_json::Value;
@@ -140,6 +143,81 @@ fn an_ipv6_peer_counts_by_its_64_and_a_mapped_one_as_ipv4() {
     let of_one_host = ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.1"].map(&mut status_of);
     assert_eq!(of_one_host, [101, 101, 429]);
     assert_eq!(status_of("::ffff:192.0.2.2"), 101);
+}
+
+/// With 16 of 64 slots kept for those who are only refused, and 4 connections for each address.
+fn crowded() -> World {
+    let mut config = config();
+    config.limits.connections_per_ip = 4;
+    World::new(config, 64, 1)
+}
+
+const CROWD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
+
+#[test]
+fn who_is_only_refused_and_says_nothing_is_gone_after_a_second() {
+    let mut world = crowded();
+    let let_in: Vec<usize> = (0..4).map(|_| world.dial_from(CROWD)).collect();
+    world.settle();
+    let silent: Vec<usize> = (0..4).map(|_| world.dial_from(CROWD)).collect();
+    world.advance(Duration::from_millis(900));
+    assert_eq!(world.shard.stats().sockets_refused, 4);
+    assert!(silent.iter().all(|peer| !world.peers[*peer].slot_freed));
+    world.advance(Duration::from_millis(200));
+    let stats = world.shard.stats();
+    assert_eq!((stats.sockets, stats.sockets_refused, stats.slots_free), (4, 0, 60));
+    // Those who were let in have the time that everybody has.
+    assert!(silent.iter().all(|peer| world.peers[*peer].slot_freed));
+    assert!(let_in.iter().all(|peer| !world.peers[*peer].slot_freed));
+}
+
+#[test]
+fn who_is_refused_and_does_not_take_the_answer_is_gone_after_a_second_more() {
+    let mut world = crowded();
+    for _ in 0..4 {
+        world.dial_from(CROWD);
+    }
+    world.settle();
+    let over = world.dial_from(CROWD);
+    world.stall(over, 10);
+    world.advance(Duration::from_millis(900));
+    world.handshake(over, "/ws", false);
+    world.advance(Duration::from_millis(900));
+    assert!(!world.peers[over].slot_freed);
+    world.advance(Duration::from_millis(200));
+    assert!(world.peers[over].slot_freed);
+    assert_eq!(world.end(over), PeerEnd::Reset);
+}
+
+#[test]
+fn a_flood_that_is_only_refused_keeps_nobody_out() {
+    let mut world = crowded();
+    for round in 0..40 {
+        // Nobody of them says anything.
+        let flood: Vec<usize> =
+            (0..if round == 0 { 30 } else { 10 }).map(|_| world.dial_from(CROWD)).collect();
+        world.settle();
+        let stats = world.shard.stats();
+        // A little more than half of the reserve, and never more.
+        assert_eq!(stats.sockets_refused, 9, "round {round}");
+        assert_eq!(stats.slots_free, 64 - 4 - 9 - u64::from(round), "round {round}");
+        if round == 0 {
+            let told = flood.iter().filter(|peer| world.end(**peer) == PeerEnd::Reset).count();
+            assert_eq!((told, stats.refused_reset), (17, 17));
+        }
+        let other = world.dial_from(SocketAddr::from(([198, 51, 100, round], 1)));
+        world.handshake(other, "/ws", false);
+        world.settle();
+        assert!(world.peers[other].open, "round {round}");
+    }
+    // Who wants to hear why still does, once the others' second is over.
+    world.advance(Duration::from_millis(1100));
+    let over = [(); 4].map(|()| world.dial_from(CROWD)).map(|peer| {
+        world.handshake(peer, "/ws", false);
+        world.settle();
+        http(&world, peer).0
+    });
+    assert_eq!(over, [429; 4]);
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.followed, 200),
             (tally.deflated, 5_000),
             (tally.inflated, 500),
+            (tally.dictionary_bytes, 3_000),
             (tally.tls, 5_000),
             (tally.tls_handshakes, 200),
             (tally.tls_resumed, 50),

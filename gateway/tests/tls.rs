@@ -7,7 +7,7 @@ mod wss;
 use std::io::{Read, Write};
 
 use contract::{Gateway, Socket, dial, http};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 use wss::{Files, Stream, client, connect, metric, subscribe, wait_until};
 
 #[test]
@@ -155,4 +155,46 @@ fn what_is_not_tls_gets_an_answer_by_name() {
     held.send(r#"{"op":"ping"}"#);
     held.until("pong");
     assert_eq!(metric(&gateway, "fanwire_tls_sessions "), 1);
+}
+
+#[test]
+fn who_fails_is_told_by_an_alert_in_the_handshake_and_later() {
+    let files = Files::new("localhost");
+    let gateway = Gateway::start(&files.server(), "[fanout]\ninterval_ms = 0\n");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for protocols in [&["h2"][..], &["mqtt", "http/1.0"]] {
+            let mut config = (*client(&[&files], &[version])).clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let mut stream = connect(&gateway.tls, &config.into(), "localhost");
+            let alert = AlertDescription::NoApplicationProtocol;
+            assert_eq!(alert_of(stream.read(&mut [0; 10])), Some(alert), "{version:?}");
+        }
+        // Subscribed, with frames on their way: a record that was changed.
+        let config = client(&[&files], &[version]);
+        let mut socket = subscribe(&gateway.tls, &config, "localhost", "/ws?topics=a");
+        socket.until("snapshot");
+        gateway.publish("a", &format!("\"{}\"", "x".repeat(1_000_000)));
+        let stream = socket.stream();
+        stream.conn.writer().write_all(b"hello").unwrap();
+        let mut record = Vec::new();
+        stream.conn.write_tls(&mut record).unwrap();
+        *record.last_mut().unwrap() ^= 1;
+        stream.sock.write_all(&record).unwrap();
+        // What else it says must not cost it the answer.
+        for _ in 0..100 {
+            if stream.sock.write_all(&[0; 1000]).is_err() {
+                break;
+            }
+        }
+        let alert = alert_of(std::io::copy(stream, &mut std::io::sink()));
+        assert_eq!(alert, Some(AlertDescription::BadRecordMac), "{version:?}");
+    }
+}
+
+/// The alert that a stream ended with.
+fn alert_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<AlertDescription> {
+    match result.unwrap_err().downcast::<rustls::Error>() {
+        Ok(rustls::Error::AlertReceived(alert)) => Some(alert),
+        other => panic!("{other:?}"),
+    }
 }

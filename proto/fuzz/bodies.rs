@@ -24,7 +24,8 @@ pub fn frames(data: &[u8]) {
 /// compressed is read again as it was.
 pub fn inflate(data: &[u8]) {
     let mut inflater = Inflater::new();
-    let mut read = |is_text: bool, bytes: &[u8]| match inflater.inflate(&Deflated { is_text, bytes }, INFLATE)
+    let mut read = |is_text: bool, bytes: &[u8]| match inflater
+        .inflate(&Deflated { is_text, bytes, context_bits: None }, INFLATE)
     {
         Ok(Event::Text(text)) => Ok(text.as_bytes().to_vec()),
         Ok(Event::Binary(bytes)) => Ok(bytes.to_vec()),
@@ -44,6 +45,43 @@ pub fn inflate(data: &[u8]) {
             assert_eq!(read(false, deflated).as_deref(), Ok(data));
         }
     }
+}
+
+/// Byte 0: the window as a power of two, and in its top bits how often the dictionary is repeated. Byte 1: its
+/// length. Then the dictionary, and a compressed message that may refer back to it: it is read as behind a
+/// block that holds the dictionary as it is, and so is the next one.
+pub fn context(data: &[u8]) {
+    let [bits, dictionary_bytes, rest @ ..] = data else { return };
+    let (dictionary, bytes) = rest.split_at(rest.len().min(usize::from(*dictionary_bytes)));
+    let (context_bits, times) = (9 + bits % 7, 1 << (bits >> 4).min(8));
+    let mut dictionary = dictionary.repeat(times);
+    dictionary.drain(..dictionary.len().saturating_sub(1 << context_bits));
+    let deflated = Deflated { is_text: false, bytes, context_bits: Some(context_bits) };
+    let mut inflater = Inflater::new();
+    let limits = |message_bytes| InflateLimits { message_bytes, ratio: usize::MAX };
+    let mut read = |dictionary: &[u8], deflated: &Deflated<'_>, message_bytes| {
+        let inflated = inflater.inflate_after(dictionary, deflated, limits(message_bytes)).ok()?;
+        let Event::Binary(message) = inflated.message else { panic!("it is no text") };
+        Some((message.to_vec(), inflated.window.to_vec()))
+    };
+    let stored = stored(&dictionary);
+    let whole = Deflated { bytes: &[&*stored, bytes].concat(), ..deflated };
+    let after = read(&dictionary, &deflated, INFLATE.message_bytes);
+    let behind = read(&[], &whole, INFLATE.message_bytes + dictionary.len());
+    assert_eq!(after.is_some(), behind.is_some());
+    let (Some((message, window)), Some((both, same_window))) = (after, behind) else { return };
+    assert_eq!(both, [&*dictionary, &*message].concat());
+    assert_eq!(window, same_window);
+    assert!(both.ends_with(&window) && window.len() == both.len().min(1 << context_bits));
+}
+
+/// A block that is not compressed (RFC 1951, 3.2.4); nothing of no bytes.
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let len = u16::try_from(bytes.len()).expect("at most 32 KiB").to_le_bytes();
+    [&[0][..], &len, &len.map(|byte| !byte), bytes].concat()
 }
 
 /// Byte 0: as in [`frames`]. The rest: input from the first byte of the handshake on.
@@ -96,7 +134,7 @@ impl Peer {
             let upgraded = check(&event);
             self.seen.push(shown(event));
             if upgraded {
-                self.conn.upgraded(false);
+                self.conn.upgraded(None);
             }
             if self.seen.len() == self.close_after {
                 self.conn.close_sent();
@@ -145,12 +183,15 @@ fn shown(event: Event<'_>) -> String {
 }
 
 fn open_server(deflate: bool) -> Conn {
-    let mut conn = Conn::server();
-    conn.upgraded(deflate);
-    conn
+    open_both(deflate).0
 }
 
 fn open_client(deflate: bool) -> Conn {
+    open_both(deflate).1
+}
+
+/// Both ends of a connection.
+fn open_both(deflate: bool) -> (Conn, Conn) {
     let mut request = Vec::new();
     handshake::request(&mut request, "h", "/", NONCE, &[], deflate);
     let mut server = Conn::server();
@@ -159,9 +200,11 @@ fn open_client(deflate: bool) -> Conn {
     };
     let mut answer = Vec::new();
     let upgrade = request.upgrade().expect("our own request");
-    handshake::accept(&mut answer, upgrade.key(), None, upgrade.deflate(15).as_ref());
+    let agreed = upgrade.deflate(15, true);
+    handshake::accept(&mut answer, upgrade.key(), None, agreed.as_ref());
+    server.upgraded(agreed);
     let mut conn = if deflate { Conn::client(NONCE).offering_deflate() } else { Conn::client(NONCE) };
     conn.receive(&mut answer, &LIMITS);
     assert_eq!((conn.state(), conn.deflates()), (State::Open, deflate));
-    conn
+    (server, conn)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Close, Error, Event, HandshakeError, Received, Request, Response,
-    deflate::Deflated,
+    deflate::{Agreement, Deflated},
     encode::Opcode,
     frame::{Context, Header},
     head::{self, Head},
@@ -51,7 +51,25 @@ enum Deflate {
     No,
     /// By a client; the answer has not come.
     Offered,
-    Agreed,
+    /// With the peer's window as a power of two, where its messages may refer back to earlier ones.
+    Agreed {
+        context_bits: Option<u8>,
+    },
+}
+
+impl Deflate {
+    fn is_agreed(self) -> bool {
+        matches!(self, Deflate::Agreed { .. })
+    }
+
+    /// A compressed message of the peer.
+    fn message(self, is_text: bool, bytes: &[u8]) -> Event<'_> {
+        let context_bits = match self {
+            Deflate::Agreed { context_bits } => context_bits,
+            Deflate::No | Deflate::Offered => None,
+        };
+        Event::Deflated(Deflated { is_text, bytes, context_bits })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,19 +147,20 @@ impl Conn {
         }
     }
 
-    /// Server: the 101 was written, with permessage-deflate or without. [`State::Connecting`] becomes
-    /// [`State::Open`].
-    pub fn upgraded(&mut self, deflate: bool) {
+    /// Server: the 101 was written, with permessage-deflate as it was agreed or without.
+    /// [`State::Connecting`] becomes [`State::Open`].
+    pub fn upgraded(&mut self, deflate: Option<Agreement>) {
         if self.state() == State::Connecting {
             self.held = Held::Nothing;
             self.phase = Phase::Frames;
-            self.deflate = if deflate { Deflate::Agreed } else { Deflate::No };
+            let agreed = |it: Agreement| Deflate::Agreed { context_bits: it.client_context_bits };
+            self.deflate = deflate.map_or(Deflate::No, agreed);
         }
     }
 
     /// Whether permessage-deflate was agreed.
     pub fn deflates(&self) -> bool {
-        self.deflate == Deflate::Agreed
+        self.deflate.is_agreed()
     }
 
     /// Our close frame was written. [`State::Open`] becomes [`State::Closing`], and after the
@@ -226,7 +245,9 @@ impl Conn {
                 let event = response(head, &input[used..], self.deflate == Deflate::Offered);
                 if let Event::Response(response) = &event {
                     self.phase = Phase::Frames;
-                    self.deflate = if response.deflate() { Deflate::Agreed } else { Deflate::No };
+                    // What was offered has the server's messages stand for themselves.
+                    let agreed = Deflate::Agreed { context_bits: None };
+                    self.deflate = if response.deflate() { agreed } else { Deflate::No };
                     return Received { used, event: Some(event) };
                 }
                 event
@@ -263,7 +284,7 @@ impl Conn {
             return self.receive_cut(input, limits);
         }
         let masked = self.role == Role::Server;
-        let deflate = self.deflate == Deflate::Agreed;
+        let deflate = self.deflate.is_agreed();
         let context =
             Context { masked, deflate, message_bytes: None, message_bytes_max: limits.message_bytes };
         let header = match Header::parse(input, context) {
@@ -282,7 +303,7 @@ impl Conn {
         let event = match header.opcode {
             Opcode::Text | Opcode::Binary if self.close_sent => return Received { used, event: None },
             Opcode::Text | Opcode::Binary if header.deflated => {
-                Ok(Event::Deflated(Deflated { is_text: header.opcode == Opcode::Text, bytes: payload }))
+                Ok(self.deflate.message(header.opcode == Opcode::Text, payload))
             }
             Opcode::Text => match simdutf8::basic::from_utf8(payload) {
                 Ok(text) => Ok(Event::Text(text)),
@@ -298,7 +319,7 @@ impl Conn {
     fn receive_cut<'a>(&'a mut self, input: &'a mut [u8], limits: &Limits) -> Received<'a> {
         let masked = self.role == Role::Server;
         if !matches!(self.held, Held::Frames(_)) {
-            let deflate = self.deflate == Deflate::Agreed;
+            let deflate = self.deflate.is_agreed();
             self.held = Held::Frames(Box::new(Reassembly::new(masked, deflate)));
         }
         let step = match &mut self.held {
@@ -312,9 +333,12 @@ impl Conn {
         if whole.is_none() {
             self.give_back();
         }
-        let phase = &mut self.phase;
+        let (phase, deflate) = (&mut self.phase, self.deflate);
         match (whole, &self.held) {
-            (Some(Whole::Message), Held::Frames(frames)) => conclude(phase, used, frames.message_event()),
+            (Some(Whole::Message), Held::Frames(frames)) => {
+                let event = frames.message_event(|is_text, bytes| deflate.message(is_text, bytes));
+                conclude(phase, used, event)
+            }
             (Some(Whole::Control(opcode)), Held::Frames(frames)) => {
                 control(phase, self.close_sent, used, opcode, frames.control())
             }

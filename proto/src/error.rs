@@ -46,6 +46,12 @@ pub enum Error {
     /// A compressed message that is not DEFLATE (RFC 1951).
     #[error("compressed message that cannot be decompressed")]
     NotDeflate,
+    /// A compressed message that refers back to before its beginning, though it was agreed that none does
+    /// (RFC 7692, 7.1.1.2).
+    #[error(
+        "compressed message that refers back to an earlier one, though client_no_context_takeover was agreed"
+    )]
+    RefersBack,
     /// A compressed message that becomes more than
     /// [`InflateLimits::ratio`](crate::deflate::InflateLimits) times its size.
     #[error("compressed message of {bytes} bytes that becomes more than {ratio} times as long")]
@@ -71,7 +77,7 @@ impl Error {
     pub fn close_code(&self) -> u16 {
         match self {
             Error::MessageTooBig { .. } | Error::Bomb { .. } => 1009,
-            Error::NotUtf8 | Error::NotDeflate => 1007,
+            Error::NotUtf8 | Error::NotDeflate | Error::RefersBack => 1007,
             _ => 1002,
         }
     }

@@ -23,7 +23,7 @@
 //!
 //! let limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 10 };
 //! let mut conn = Conn::server();
-//! conn.upgraded(false);
+//! conn.upgraded(None);
 //! let mut input = Vec::new();
 //! encode::masked_frame(&mut input, encode::Opcode::Text, b"hello", [1, 2, 3, 4]);
 //! let end = input.len();

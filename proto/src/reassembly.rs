@@ -2,7 +2,6 @@
 
 use crate::{
     Error, Event,
-    deflate::Deflated,
     encode::Opcode,
     frame::{Context, HEADER_BYTES_MAX, Header},
     mask,
@@ -142,14 +141,15 @@ impl Reassembly {
         }
     }
 
-    /// The message that was just completed.
-    pub fn message_event(&self) -> Result<Event<'_>, Error> {
+    /// The message that was just completed. `deflated`: what a compressed one is, text or not.
+    pub fn message_event<'a>(
+        &'a self,
+        deflated: impl Fn(bool, &'a [u8]) -> Event<'a>,
+    ) -> Result<Event<'a>, Error> {
         match &self.delivered {
             Some(Message::Text(text)) => text.finish().map(Event::Text),
             Some(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
-            Some(Message::Deflated { is_text, bytes }) => {
-                Ok(Event::Deflated(Deflated { is_text: *is_text, bytes }))
-            }
+            Some(Message::Deflated { is_text, bytes }) => Ok(deflated(*is_text, bytes)),
             None | Some(Message::Ignored) => unreachable!("not announced as a whole message"),
         }
     }

@@ -148,9 +148,11 @@ impl<'a> Upgrade<'a> {
     }
 
     /// permessage-deflate as the first offer that can be served would have it; `window_bits`: our own
-    /// largest window, in [`deflate::WINDOW_BITS`](crate::deflate::WINDOW_BITS).
-    pub fn deflate(&self, window_bits: u8) -> Option<Agreement> {
-        Agreement::of_offers(self.fields.list("sec-websocket-extensions"), window_bits)
+    /// largest window, in [`deflate::WINDOW_BITS`](crate::deflate::WINDOW_BITS); `takes_context`: whether a
+    /// message of the client may refer back to earlier ones, which the caller then keeps for
+    /// [`Inflater::inflate_after`](crate::deflate::Inflater::inflate_after).
+    pub fn deflate(&self, window_bits: u8, takes_context: bool) -> Option<Agreement> {
+        Agreement::of_offers(self.fields.list("sec-websocket-extensions"), window_bits, takes_context)
     }
 
     /// `Origin`, which browsers always send.

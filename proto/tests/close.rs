@@ -98,7 +98,7 @@ fn clients_close_in_the_same_way() {
 fn states_follow_the_handshake() {
     let mut conn = Conn::server();
     assert_eq!(conn.state(), State::Connecting);
-    conn.upgraded(false);
-    conn.upgraded(false);
+    conn.upgraded(None);
+    conn.upgraded(None);
     assert_eq!(conn.state(), State::Open);
 }

@@ -4,7 +4,7 @@ mod support;
 
 use proto::{
     Conn, Error, Event, HandshakeError, Limits,
-    deflate::{Deflated, Deflater, InflateLimits, Inflater, WINDOW_BITS},
+    deflate::{Agreement, Deflated, Deflater, InflateLimits, Inflater, WINDOW_BITS},
     encode::{Header, Opcode, header},
     handshake,
 };
@@ -16,14 +16,27 @@ const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 
 fn deflating_server() -> Conn {
     let mut conn = Conn::server();
-    conn.upgraded(true);
+    conn.upgraded(Some(agreement("permessage-deflate; client_no_context_takeover")));
     assert!(conn.deflates());
     conn
 }
 
+/// As a server agrees to these offers.
+fn agreement(offers: &str) -> Agreement {
+    let mut request = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {}\r\nSec-WebSocket-Extensions: {offers}\r\n\r\n",
+        sent_key()
+    )
+    .into_bytes();
+    let mut conn = Conn::server();
+    let Some(Event::Request(request)) = conn.receive(&mut request, &LIMITS).event else { panic!() };
+    request.upgrade().unwrap().deflate(15, true).unwrap()
+}
+
 fn inflate(bytes: &[u8]) -> Result<String, Error> {
     let mut inflater = Inflater::new();
-    match inflater.inflate(&Deflated { is_text: true, bytes }, INFLATE)? {
+    match inflater.inflate(&Deflated { is_text: true, bytes, context_bits: None }, INFLATE)? {
         Event::Text(text) => Ok(text.to_owned()),
         other => panic!("{other:?}"),
     }
@@ -41,7 +54,7 @@ fn the_examples_of_the_rfc_are_read() {
     }
     assert_eq!(inflate(&[0x00]).as_deref(), Ok(""), "7.2.3.6, an empty message");
     // 7.2.3.2 refers to the message before: that was agreed not to happen.
-    assert_eq!(inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(Error::NotDeflate));
+    assert_eq!(inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(Error::RefersBack));
 }
 
 #[test]
@@ -58,7 +71,8 @@ fn what_is_compressed_is_read_again_with_every_window_and_level() {
             if let Some(bytes) = first {
                 let limits = InflateLimits { message_bytes: text.len(), ratio: 1000 };
                 let mut inflater = Inflater::new();
-                let read = inflater.inflate(&Deflated { is_text: true, bytes: &bytes }, limits);
+                let read =
+                    inflater.inflate(&Deflated { is_text: true, bytes: &bytes, context_bits: None }, limits);
                 assert!(matches!(read, Ok(Event::Text(read)) if read == text), "level {level}, 2^{bits}");
             }
         }
@@ -102,20 +116,20 @@ fn a_bomb_is_not_swallowed() {
     let bomb = zeros(500_000);
     let bytes = bomb.len() as u64;
     assert!(bytes < 600);
-    let message = Deflated { is_text: false, bytes: &bomb };
+    let message = Deflated { is_text: false, bytes: &bomb, context_bits: None };
     assert_eq!(inflater.inflate(&message, limits).unwrap_err(), Error::Bomb { bytes, ratio: 100 });
     let long = zeros(2 << 20);
-    let message = Deflated { is_text: false, bytes: &long };
+    let message = Deflated { is_text: false, bytes: &long, context_bits: None };
     let error = inflater.inflate(&message, InflateLimits { ratio: 100_000, ..limits }).unwrap_err();
     assert_eq!(error, Error::MessageTooBig { bytes: (1 << 20) + 1, limit: 1 << 20 });
     assert_eq!((error.close_code(), Error::Bomb { bytes: 1, ratio: 1 }.close_code()), (1009, 1009));
     // The most that is allowed, and what is short whatever its ratio.
     let exact = zeros(1 << 20);
-    let message = Deflated { is_text: false, bytes: &exact };
+    let message = Deflated { is_text: false, bytes: &exact, context_bits: None };
     let limits = InflateLimits { ratio: 100_000, ..limits };
     assert!(matches!(inflater.inflate(&message, limits), Ok(Event::Binary(b)) if b.len() == 1 << 20));
     let short = zeros(4096);
-    let message = Deflated { is_text: false, bytes: &short };
+    let message = Deflated { is_text: false, bytes: &short, context_bits: None };
     let limits = InflateLimits { ratio: 2, ..limits };
     assert!(matches!(inflater.inflate(&message, limits), Ok(Event::Binary(b)) if b.len() == 4096));
 }
@@ -191,9 +205,9 @@ fn both_roles_agree_and_understand_each_other() {
     let received = server.receive(&mut request, &LIMITS);
     let Some(Event::Request(request)) = received.event else { panic!() };
     let upgrade = request.upgrade().unwrap();
-    let agreed = upgrade.deflate(15).unwrap();
+    let agreed = upgrade.deflate(15, true).unwrap();
     handshake::accept(&mut answer, upgrade.key(), None, Some(&agreed));
-    server.upgraded(true);
+    server.upgraded(Some(agreed));
     let mut client = Conn::client(NONCE).offering_deflate();
     assert_eq!(feed(&mut client, &answer, &LIMITS), [Seen::Response(None)]);
     assert!(client.deflates());
@@ -235,4 +249,151 @@ fn very_many_last_blocks_are_one_message() {
     let mut bytes = [3, 0].repeat(32_000);
     bytes.extend_from_slice(&HELLO);
     assert_eq!(inflate(&bytes).as_deref(), Ok("Hello"));
+}
+
+/// A sender that goes on with its context, as most browsers do.
+struct Sender(flate2::Compress);
+
+impl Sender {
+    fn new(window_bits: u8) -> Sender {
+        Sender(flate2::Compress::new_with_window_bits(flate2::Compression::new(6), false, window_bits))
+    }
+
+    fn say(&mut self, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2 * message.len() + 100);
+        self.0.compress_vec(message, &mut out, flate2::FlushCompress::Sync).unwrap();
+        assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+        out.truncate(out.len() - 4);
+        out
+    }
+}
+
+/// Text that repeats itself, now and then from long ago.
+fn quote(n: usize) -> String {
+    format!(r#"{{"op":"subscribe","id":{n},"topics":["venue.{}.ticker"]}}"#, n * 7919 % 97)
+}
+
+#[test]
+fn messages_that_refer_back_are_read_with_what_was_said_compressed_before() {
+    for bits in WINDOW_BITS {
+        let (mut sender, mut inflater) = (Sender::new(bits), Inflater::new());
+        let (mut dictionary, mut said) = (Vec::new(), Vec::new());
+        for n in 0..2000 {
+            let message = quote(n).repeat(if n % 100 == 7 { 20 } else { 1 });
+            let bytes = sender.say(message.as_bytes());
+            let deflated = Deflated { is_text: true, bytes: &bytes, context_bits: Some(bits) };
+            let limits = InflateLimits { ratio: 1100, ..INFLATE };
+            let inflated = inflater.inflate_after(&dictionary, &deflated, limits).unwrap();
+            assert!(
+                matches!(inflated.message, Event::Text(text) if text == message),
+                "2^{bits}, message {n}"
+            );
+            said.extend_from_slice(message.as_bytes());
+            assert_eq!(
+                inflated.window,
+                &said[said.len().saturating_sub(1 << bits)..],
+                "2^{bits}, message {n}"
+            );
+            dictionary = inflated.window.to_vec();
+            // The same decompressor serves others in between.
+            assert_eq!(hello(&mut inflater), "Hello");
+        }
+    }
+}
+
+fn hello(inflater: &mut Inflater) -> String {
+    match inflater.inflate(&Deflated { is_text: true, bytes: &HELLO, context_bits: None }, INFLATE) {
+        Ok(Event::Text(text)) => text.to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_example_of_the_rfc_that_refers_back_is_read() {
+    // 7.2.3.2: the same message twice, the second time in five bytes.
+    let mut inflater = Inflater::new();
+    let deflated = |bytes| Deflated { is_text: true, bytes, context_bits: Some(15) };
+    let first = inflater.inflate_after(&[], &deflated(&HELLO), INFLATE).unwrap().window.to_vec();
+    let again = inflater.inflate_after(&first, &deflated(&[0xf2, 0x00, 0x11, 0x00, 0x00]), INFLATE).unwrap();
+    assert!(matches!(again.message, Event::Text("Hello")));
+    assert_eq!(again.window, b"HelloHello");
+}
+
+#[test]
+fn who_ends_each_message_with_a_last_block_may_refer_back_too() {
+    let mut inflater = Inflater::new();
+    let deflated = |bytes| Deflated { is_text: true, bytes, context_bits: Some(15) };
+    let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+    let window = inflater.inflate_after(&[], &deflated(&last), INFLATE).unwrap().window.to_vec();
+    assert_eq!(window, b"Hello");
+    let again = inflater.inflate_after(&window, &deflated(&[0xf2, 0x00, 0x11, 0x00, 0x00]), INFLATE).unwrap();
+    assert!(matches!(again.message, Event::Text("Hello")));
+}
+
+#[test]
+fn a_message_that_refers_back_against_the_agreement_is_told_so() {
+    let mut sender = Sender::new(15);
+    sender.say(quote(1).as_bytes());
+    let second = sender.say(quote(1).as_bytes());
+    let read = |context_bits| {
+        let deflated = Deflated { is_text: true, bytes: &second, context_bits };
+        Inflater::new().inflate_after(&[], &deflated, INFLATE).map(|inflated| inflated.window.len())
+    };
+    assert_eq!(read(None), Err(Error::RefersBack));
+    // It never said what it refers back to.
+    assert_eq!(read(Some(15)), Err(Error::NotDeflate));
+    assert_eq!(Error::RefersBack.close_code(), 1007);
+    assert!(Error::RefersBack.to_string().len() <= 123, "it has to fit a close frame");
+}
+
+#[test]
+fn a_window_is_kept_only_where_messages_may_refer_back() {
+    let mut inflater = Inflater::new();
+    for (context_bits, kept) in [(None, 0), (Some(9), 512), (Some(12), 3000), (Some(15), 3000)] {
+        let bytes = Deflater::new(6, 9).deflate(&[b'a'; 3000]).unwrap().to_vec();
+        let deflated = Deflated { is_text: true, bytes: &bytes, context_bits };
+        let limits = InflateLimits { ratio: 1100, ..INFLATE };
+        assert_eq!(inflater.inflate_after(&[], &deflated, limits).unwrap().window.len(), kept);
+    }
+}
+
+#[test]
+fn what_is_referred_back_to_does_not_count_as_message() {
+    let dictionary = vec![b'x'; 32 << 10];
+    let mut sender = Sender::new(15);
+    sender.0.set_dictionary(&dictionary).unwrap();
+    let bytes = sender.say(&[b'x'; 100]);
+    let deflated = Deflated { is_text: true, bytes: &bytes, context_bits: Some(15) };
+    let limits = InflateLimits { message_bytes: 100, ratio: 1 };
+    let mut inflater = Inflater::new();
+    assert!(inflater.inflate_after(&dictionary, &deflated, limits).is_ok());
+    let limits = InflateLimits { message_bytes: 99, ratio: 1 };
+    let error = inflater.inflate_after(&dictionary, &deflated, limits).unwrap_err();
+    assert_eq!(error, Error::MessageTooBig { bytes: 100, limit: 99 });
+}
+
+#[test]
+fn a_message_says_what_its_sender_agreed_to() {
+    for (offers, bits) in [
+        ("permessage-deflate", Some(15)),
+        ("permessage-deflate; client_max_window_bits=10", Some(10)),
+        ("permessage-deflate; client_no_context_takeover", None),
+    ] {
+        let parts = [fragment(0x41, &HELLO[..3]), fragment(0x80, &HELLO[3..])].concat();
+        for mut input in [fragment(0xc1, &HELLO), parts] {
+            let mut conn = Conn::server();
+            conn.upgraded(Some(agreement(offers)));
+            let mut at = 0;
+            let context_bits = loop {
+                let received = conn.receive(&mut input[at..], &LIMITS);
+                at += received.used;
+                match received.event {
+                    Some(Event::Deflated(message)) => break message.context_bits,
+                    None => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(context_bits, bits, "{offers}");
+        }
+    }
 }

@@ -66,6 +66,11 @@ fn inflate() {
 }
 
 #[test]
+fn context() {
+    run("context", bodies::context);
+}
+
+#[test]
 fn handshake() {
     run("handshake", bodies::handshake);
 }

@@ -198,7 +198,7 @@ fn both_roles_understand_each_other() {
     let upgrade = parsed.upgrade().unwrap();
     let mut answer = Vec::new();
     handshake::accept(&mut answer, upgrade.key(), upgrade.protocols().nth(1), None);
-    server.upgraded(false);
+    server.upgraded(None);
 
     proto::encode::frame(&mut answer, proto::encode::Opcode::Text, b"hi");
     let mut client = Conn::client(NONCE);

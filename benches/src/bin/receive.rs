@@ -30,7 +30,7 @@ fn main() {
             encode::masked_frame(&mut stream, encode::Opcode::Text, &vec![b'a'; payload_bytes], KEY);
         }
         let mut conn = Conn::server();
-        conn.upgraded(false);
+        conn.upgraded(None);
         // Receiving unmasks in place, so each run needs the masked bytes again; their copy is timed apart.
         let mut input = stream.clone();
         assert_eq!(receive_all(&mut conn, &mut input), (MESSAGES, MESSAGES * payload_bytes));

@@ -16,8 +16,10 @@ use ring::{
     tls::{Failure, Limits, Tls},
 };
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
     pki_types::{PrivateKeyDer, ServerName},
+    server::WebPkiClientVerifier,
 };
 
 const LIMITS: Limits = Limits { handshakes_per_turn: 4, sealed_bytes: 1 << 20 };
@@ -53,6 +55,8 @@ fn all() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 struct Peer {
     tls: ClientConnection,
     heard: Vec<u8>,
+    /// The alert that the server ended the session with.
+    alert: Option<AlertDescription>,
 }
 
 /// A server that says what it is told to, and remembers what it hears.
@@ -84,7 +88,7 @@ impl World {
         let conn = self.net.inner().accept_at(ADDR, 1).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let tls = ClientConnection::new(self.config.clone(), name).unwrap();
-        self.peers.insert(conn, Peer { tls, heard: Vec::new() });
+        self.peers.insert(conn, Peer { tls, heard: Vec::new(), alert: None });
         conn
     }
 
@@ -131,8 +135,16 @@ impl World {
         let Some(peer) = self.peers.get_mut(&conn) else { return 0 };
         let mut rest = &bytes[..];
         while !rest.is_empty() {
+            assert_eq!(peer.alert, None, "{} bytes after the alert", rest.len());
             peer.tls.read_tls(&mut rest).unwrap();
-            let state = peer.tls.process_new_packets().unwrap();
+            let state = match peer.tls.process_new_packets() {
+                Ok(state) => state,
+                Err(Error::AlertReceived(alert)) => {
+                    peer.alert = Some(alert);
+                    continue;
+                }
+                Err(error) => panic!("the session failed: {error}"),
+            };
             let mut plain = vec![0; state.plaintext_bytes_to_read()];
             peer.tls.reader().read_exact(&mut plain).unwrap();
             peer.heard.extend_from_slice(&plain);
@@ -216,7 +228,7 @@ fn what_is_said_arrives_however_it_is_cut() {
         }
         let counters = world.net.counters();
         assert_eq!((counters.sealed_bytes, counters.sessions, counters.handshakes), (0, 5, 5));
-        assert_eq!(counters.failed, [0; 5]);
+        assert_eq!(counters.failed, [0; Failure::ALL.len()]);
     }
 }
 
@@ -423,6 +435,112 @@ fn a_record_that_was_changed_ends_the_connection() {
     world.peers.get_mut(&other).unwrap().tls.writer().write_all(b"still here").unwrap();
     world.settle_but(conn);
     assert_eq!(world.heard[&other], b"still here");
+}
+
+/// TLS 1.2 and 1.3, each alone.
+const EACH_VERSION: [&[&SupportedProtocolVersion]; 2] =
+    [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
+
+#[test]
+fn a_handshake_that_fails_is_answered_to_the_last_piece() {
+    for version in EACH_VERSION {
+        for server_bytes in [1, 100, usize::MAX] {
+            let (mut server, mut client) = configs(version);
+            Arc::get_mut(&mut server).unwrap().alpn_protocols = vec![b"http/1.1".to_vec()];
+            Arc::get_mut(&mut client).unwrap().alpn_protocols = vec![b"h2".to_vec()];
+            let mut world = World::new((server, client), LIMITS, 1);
+            world.net.inner().set_send_bytes_max(server_bytes);
+            let conn = world.connect();
+            world.settle();
+            assert_eq!(
+                world.peers[&conn].alert,
+                Some(AlertDescription::NoApplicationProtocol),
+                "{version:?}"
+            );
+            assert_eq!(world.net.counters().failed[Failure::Incompatible as usize], 1);
+            assert_eq!(world.net.inner().peer_end(conn), PeerEnd::Ended, "nothing more is said");
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_after_the_servers_part_of_it_is_told_why() {
+    for version in EACH_VERSION {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let cert =
+            rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone().into(), provider.clone());
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(version)
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(version)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut world = World::new((server.into(), client.into()), LIMITS, 1);
+        let conn = world.connect();
+        world.settle();
+        assert_eq!(world.peers[&conn].alert, Some(AlertDescription::CertificateRequired), "{version:?}");
+        assert_eq!(world.net.counters().failed[Failure::Certificate as usize], 1);
+    }
+}
+
+#[test]
+fn a_session_that_fails_later_says_so_behind_what_is_on_its_way() {
+    for version in EACH_VERSION {
+        let mut world = World::new(configs(version), LIMITS, 1);
+        let conn = world.connect();
+        world.settle();
+        // A frame of which the kernel took a part.
+        world.net.inner().set_window(conn, 100);
+        world.say(conn, vec![b'x'; 10_000]);
+        world.turn(usize::MAX);
+        let peer = world.peers.get_mut(&conn).unwrap();
+        peer.tls.writer().write_all(b"hello").unwrap();
+        let mut out = Vec::new();
+        peer.tls.write_tls(&mut out).unwrap();
+        *out.last_mut().unwrap() ^= 1;
+        world.net.inner().peer_send(conn, &out);
+        world.turn(usize::MAX);
+        assert_eq!(world.ends, [(conn, true)]);
+        world.net.inner().set_window(conn, usize::MAX);
+        world.settle();
+        assert_eq!(world.peers[&conn].alert, Some(AlertDescription::BadRecordMac), "{version:?}");
+        assert_eq!(world.net.inner().peer_end(conn), PeerEnd::Ended, "nothing more is said");
+    }
+}
+
+#[test]
+fn a_message_that_comes_in_part_is_held_up_to_64_kib_and_then_refused_by_name() {
+    /// A plain handshake record.
+    fn record(payload: &[u8]) -> Vec<u8> {
+        [&[22, 3, 1][..], &(payload.len() as u16).to_be_bytes(), payload].concat()
+    }
+    // A ClientHello of 16 MB; and the longest that is announced within bounds, a byte in a record.
+    let announced = |bytes: u32| [&[1][..], &bytes.to_be_bytes()[1..]].concat();
+    for (first, piece) in [(announced(0xff_ffff), vec![0; 16_000]), (announced(0xffff), vec![0])] {
+        let mut world = World::new(all(), LIMITS, 1);
+        let conn = world.net.inner().accept_at(ADDR, 1).unwrap();
+        world.net.inner().peer_send(conn, &record(&first));
+        let mut sent = 0;
+        while world.net.counters().failed[Failure::TooLong as usize] == 0 {
+            assert!(sent < 128 << 10, "{sent} bytes are held");
+            let piece = record(&piece);
+            sent += piece.len();
+            world.net.inner().peer_send(conn, &piece);
+            world.turn(usize::MAX);
+        }
+        world.turn(usize::MAX);
+        assert_eq!(world.net.inner().peer_read(conn, usize::MAX), [21, 3, 3, 0, 2, 2, 50]);
+        assert_eq!(world.net.inner().peer_end(conn), PeerEnd::Ended, "nothing more is said");
+    }
 }
 
 impl World {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proto::{Refusal, Request, handshake};
+use proto::{Refusal, Request, deflate::Agreement, handshake};
 
 use crate::{
     config::Compression,
@@ -24,6 +24,9 @@ pub enum Answer {
     Upgrade {
         head: Vec<u8>,
         wire: Wire,
+        deflate: Option<Agreement>,
+        /// An offer to compress was not taken for want of room.
+        declined: bool,
         subscribe: Option<Subscribe>,
     },
 }
@@ -39,6 +42,8 @@ pub struct Situation<'a> {
     /// `[limits] patterns`.
     pub patterns_max: usize,
     pub compression: &'a Compression,
+    /// There is room for what a client's compressed messages refer back to.
+    pub takes_context: bool,
     /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
     pub echo: bool,
 }
@@ -46,7 +51,7 @@ pub struct Situation<'a> {
 pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
     let (path, query) = (request.path(), request.query().unwrap_or(""));
     if situation.echo {
-        return upgrade(request, None, false, situation.compression);
+        return upgrade(request, None, false, situation);
     }
     if !matches!(path, "/ws" | "/healthz" | "/") {
         return refuse(404, "no such path here; subscribers connect to /ws");
@@ -77,7 +82,7 @@ fn subscriber(request: &Request<'_>, query: &str, situation: &Situation<'_>) -> 
         None => {}
     }
     match subscribe_of(query, situation.patterns_max) {
-        Ok(subscribe) => upgrade(request, subscribe, true, situation.compression),
+        Ok(subscribe) => upgrade(request, subscribe, true, situation),
         Err(reason) => refuse(400, &reason),
     }
 }
@@ -86,19 +91,22 @@ fn upgrade(
     request: &Request<'_>,
     subscribe: Option<Subscribe>,
     subprotocol: bool,
-    compression: &Compression,
+    situation: &Situation<'_>,
 ) -> Answer {
+    let compression = situation.compression;
     match request.upgrade() {
         Err(refusal) => Answer::Refuse(refusal),
         Ok(upgrade) => {
             let chosen = upgrade.protocols().find_map(Encoding::of).filter(|_| subprotocol);
             let mut head = Vec::with_capacity(192);
-            let wanted = wants_compression(request, compression);
-            let deflate = wanted.then(|| upgrade.deflate(compression.window_bits)).flatten();
+            let agree = |takes_context| upgrade.deflate(compression.window_bits, takes_context);
+            let wanted = wants_compression(request, compression).then(|| agree(true)).flatten();
+            let deflate = if situation.takes_context { wanted } else { wanted.and_then(|_| agree(false)) };
             handshake::accept(&mut head, upgrade.key(), chosen.map(Encoding::subprotocol), deflate.as_ref());
             let window_bits = deflate.map(|agreed| agreed.server_window_bits);
             let wire = Wire { encoding: chosen.unwrap_or_default(), window_bits };
-            Answer::Upgrade { head, wire, subscribe }
+            let declined = wanted.is_some() && deflate.is_none();
+            Answer::Upgrade { head, wire, deflate, declined, subscribe }
         }
     }
 }

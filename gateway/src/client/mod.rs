@@ -1,5 +1,6 @@
 //! One connection: what a shard remembers of a client. Small, since there are very many.
 
+mod dictionary;
 pub mod handshake;
 mod rate;
 
@@ -9,9 +10,10 @@ use bytes::Bytes;
 use proto::encode::{self, Opcode};
 use ring::ConnId;
 
+pub use dictionary::Dictionary;
 pub use rate::{ErrorWindow, Rate, RateLimit};
 
-use crate::{fanout::ClassId, shared::Refused, stats::Reason, wire::Wire};
+use crate::{address::Address, fanout::ClassId, shared::Refused, stats::Reason, wire::Wire};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -91,6 +93,7 @@ pub struct Client {
     pub ended: Option<Reason>,
     pub subs: Vec<Sub>,
     pub waiting: Option<Box<Waiting>>,
+    pub dictionary: Option<Box<Dictionary>>,
     pub errors: Option<Box<ErrorWindow>>,
     pub messages: Rate,
     pub controls: Rate,
@@ -127,6 +130,7 @@ impl Client {
             ended: None,
             subs: Vec::new(),
             waiting: None,
+            dictionary: None,
             errors: None,
             messages: Rate::default(),
             controls: Rate::default(),
@@ -138,6 +142,16 @@ impl Client {
             told: 0,
             greeted: false,
         }
+    }
+
+    /// As limits count it.
+    pub fn address(&self) -> Address {
+        self.peer.into()
+    }
+
+    /// Heap taken for what its next compressed message may refer back to.
+    pub fn dictionary_bytes(&self) -> usize {
+        self.dictionary.as_ref().map_or(0, |dictionary| Dictionary::heap_bytes(dictionary.bytes().len()))
     }
 
     /// Whether something must leave before anything else may be answered.

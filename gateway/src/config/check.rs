@@ -52,6 +52,15 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
 
 fn compression(mut section: Section) -> Compression {
     let window = *WINDOW_BITS.start() as u64..=*WINDOW_BITS.end() as u64;
+    let dictionaries = section.size("dictionaries", 64 * MIB, 0..=64 * GIB);
+    let per_ip = section.size("dictionaries_per_ip", 32 * MIB, 0..=64 * GIB);
+    if let Some(line) = contradicts(&per_ip, &dictionaries) {
+        let (per_ip, all) = (show_size(per_ip.value), show_size(dictionaries.value));
+        let text = format!(
+            "dictionaries_per_ip = \"{per_ip}\" is above dictionaries = \"{all}\": an address could take all of it; write at most \"{all}\", or 0 for no limit"
+        );
+        section.problem(line, text);
+    }
     let compression = Compression {
         enabled: section.flag("enabled", true).value,
         level: section.int("level", 1, 1..=9).value as u8,
@@ -59,6 +68,8 @@ fn compression(mut section: Section) -> Compression {
         bytes_min: section.size("bytes_min", 256, 1..=GIB).value as usize,
         catch_up_bytes: section.size("catch_up_bytes", 256 * KIB, 1..=GIB).value as usize,
         inflate_ratio: section.int("inflate_ratio", 100, 1..=100_000).value as usize,
+        dictionaries: dictionaries.value as usize,
+        dictionaries_per_ip: per_ip.or(|_| dictionaries.value / 2) as usize,
         user_agents_off: section.texts("user_agents_off", &SAFARI_15).value,
     };
     section.finish();
@@ -218,15 +229,23 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         );
         section.problem(line, text);
     }
+    let patterns = section.int("patterns", 1_000, 1..=100_000);
+    // A class carries the slot of its subscription, of which the contract has eight.
+    let subscriptions = section.int("subscriptions", 8, 1..=8);
+    let shard_patterns = section.int("shard_patterns", 1_000_000, 1..=100_000_000);
+    let classes = section.int("classes", 100_000, 1..=10_000_000);
+    let patterns_per_ip =
+        per_ip(&mut section, "patterns_per_ip", ("patterns", &patterns), ("shard_patterns", &shard_patterns));
+    let classes_per_ip =
+        per_ip(&mut section, "classes_per_ip", ("subscriptions", &subscriptions), ("classes", &classes));
     let limits = Limits {
         connections: connections.value.map(|n| n as usize),
         connections_per_ip: section.int("connections_per_ip", 0, 0..=10_000_000).value as usize,
         message_bytes: section.size("message_bytes", 64 * KIB, 128..=64 * MIB).value as usize,
         messages_per_s: section.int("messages_per_s", 100, 1..=1_000_000).value as u32,
         control_per_s: section.int("control_per_s", 20, 1..=1_000_000).value as u32,
-        // A class carries the slot of its subscription, of which the contract has eight.
-        subscriptions: section.int("subscriptions", 8, 1..=8).value as usize,
-        patterns: section.int("patterns", 1_000, 1..=100_000).value as usize,
+        subscriptions: subscriptions.value as usize,
+        patterns: patterns.value as usize,
         topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
         publish_bytes: publish.value as usize,
         stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
@@ -241,8 +260,10 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         value_bytes: value.value as usize,
         history_bytes: section.size("history_bytes", GIB, KIB..=1024 * GIB).value as usize,
         topics_bytes: topics_bytes.or(|default| default.max(value.value)) as usize,
-        classes: section.int("classes", 100_000, 1..=10_000_000).value as usize,
-        shard_patterns: section.int("shard_patterns", 1_000_000, 1..=100_000_000).value as usize,
+        classes: classes.value as usize,
+        shard_patterns: shard_patterns.value as usize,
+        patterns_per_ip: patterns_per_ip as usize,
+        classes_per_ip: classes_per_ip as usize,
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
         admin_publishes: section.int("admin_publishes", 32, 1..=65_536).value as usize,
         admin_body: section.duration("admin_body", 60 * SECOND, 100..=HOUR).value,
@@ -254,6 +275,34 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
     };
     section.finish();
     limits
+}
+
+/// An address's share of a table, 0 for no limit: at least what one connection may have, at most the table.
+fn per_ip(
+    section: &mut Section,
+    key: &'static str,
+    (of_connection, least): (&str, &Named<u64>),
+    (table, most): (&str, &Named<u64>),
+) -> u64 {
+    let share = section.int(key, 0, 0..=100_000_000);
+    let value = share.value;
+    if value > 0
+        && let Some(line) = contradicts(least, &share).and(share.line)
+    {
+        let least = least.value;
+        let text = format!(
+            "{key} = {value} is below {of_connection} = {least}: one connection could not have as many; write at least {least}, or 0 for no limit"
+        );
+        section.problem(line, text);
+    }
+    if let Some(line) = contradicts(&share, most).and(share.line) {
+        let most = most.value;
+        let text = format!(
+            "{key} = {value} is above {table} = {most}: an address could take all of it; write less than {most}, or 0 for no limit"
+        );
+        section.problem(line, text);
+    }
+    value
 }
 
 /// Where the file names both and the lower one is the higher: the line of the lower one.

@@ -116,6 +116,11 @@ pub struct Limits {
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).
     pub shard_patterns: usize,
+    /// Patterns of a shard that the clients of one address hold, each as often as they do (`patterns_per_ip`).
+    /// 0: no limit.
+    pub patterns_per_ip: usize,
+    /// Subscriptions of a shard that the clients of one address hold (`classes_per_ip`). 0: no limit.
+    pub classes_per_ip: usize,
     /// Connections of the admin listener (`admin_connections`, default 256).
     pub admin_connections: usize,
     /// Publishes that are read or wait for room at once (`admin_publishes`, default 32).
@@ -150,6 +155,10 @@ pub struct Compression {
     pub catch_up_bytes: usize,
     /// Most bytes a client's message may become for each byte of it.
     pub inflate_ratio: usize,
+    /// Bytes of the process for what clients' compressed messages may refer back to.
+    pub dictionaries: usize,
+    /// The same of one address. 0: no limit.
+    pub dictionaries_per_ip: usize,
     /// Clients whose `User-Agent` holds one of these are sent frames as they are.
     pub user_agents_off: Vec<String>,
 }

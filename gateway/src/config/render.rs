@@ -89,6 +89,8 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.size("history_bytes", limits.history_bytes);
     text.plain("classes", limits.classes);
     text.plain("shard_patterns", limits.shard_patterns);
+    text.plain("patterns_per_ip", limits.patterns_per_ip);
+    text.plain("classes_per_ip", limits.classes_per_ip);
     text.plain("admin_connections", limits.admin_connections);
     text.plain("admin_publishes", limits.admin_publishes);
     text.duration("admin_body", limits.admin_body);
@@ -106,6 +108,8 @@ fn compression(text: &mut Text, compression: &Compression) {
     text.size("bytes_min", compression.bytes_min);
     text.size("catch_up_bytes", compression.catch_up_bytes);
     text.plain("inflate_ratio", compression.inflate_ratio);
+    text.size("dictionaries", compression.dictionaries);
+    text.size("dictionaries_per_ip", compression.dictionaries_per_ip);
     let agents = compression.user_agents_off.iter().cloned().map(toml::Value::String).collect();
     text.plain("user_agents_off", toml::Value::Array(agents));
 }

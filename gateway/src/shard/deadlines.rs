@@ -15,6 +15,9 @@ use crate::{
 /// An empty, unmasked ping frame (RFC 6455, 5.5.2).
 const PING: &[u8] = &[0x89, 0];
 
+/// For a connection that is only refused to send its request head, and again to take the answer.
+pub(super) const REFUSED_US: u64 = 1_000_000;
+
 /// How often a busy client that should leave is looked at.
 const DRAIN_CHECK_US: u64 = 20_000;
 
@@ -33,9 +36,9 @@ impl Shard {
     fn check_deadlines(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
         let (limits, client) = (self.limits.clone(), self.at(slot));
         let (why, how, at_us) = match client.phase {
-            Phase::Handshake => {
-                let since_us = client.since_us;
-                (Reason::HandshakeTimeout, Close::Orderly, self.handshake_due_us(since_us))
+            Phase::Handshake => (Reason::HandshakeTimeout, Close::Orderly, self.handshake_due_us(slot)),
+            Phase::Leaving if client.ended == Some(Reason::Refused) => {
+                (Reason::Refused, Close::Reset, client.since_us + REFUSED_US.min(limits.stall_us))
             }
             Phase::Open | Phase::Leaving if client.in_flight => {
                 (Reason::Stalled, Close::Reset, client.progress_us + limits.stall_us)
@@ -54,9 +57,12 @@ impl Shard {
         None
     }
 
-    /// When a connection of this moment must have sent its request head.
-    pub(super) fn handshake_due_us(&self, since_us: u64) -> u64 {
-        let at_us = since_us + self.limits.handshake_us;
+    /// When a connection must have sent its request head.
+    pub(super) fn handshake_due_us(&mut self, slot: u32) -> u64 {
+        let handshake_us = self.limits.handshake_us;
+        let client = self.at(slot);
+        let (since_us, refused) = (client.since_us, client.refused.is_some());
+        let at_us = since_us + if refused { REFUSED_US.min(handshake_us) } else { handshake_us };
         self.drain_handshake_due_us(since_us).map_or(at_us, |drain_us| at_us.min(drain_us))
     }
 

@@ -80,8 +80,8 @@ impl Shard {
                 self.advance(slot, net, now);
             }
             Phase::Handshake => {
-                let since_us = client.since_us;
-                self.wheel.set(slot, self.handshake_due_us(since_us));
+                let due_us = self.handshake_due_us(slot);
+                self.wheel.set(slot, due_us);
             }
             Phase::Leaving | Phase::Lingering | Phase::Closing => {}
         }

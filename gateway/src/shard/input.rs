@@ -1,18 +1,23 @@
 //! From received bytes to messages.
 
-use proto::{Event, deflate::Deflated, encode::Opcode};
+use proto::{
+    Event,
+    deflate::{Agreement, Deflated},
+    encode::Opcode,
+};
 use ring::{Close, ConnId, Sockets};
 
 use super::{Application, Shard};
 use crate::{
     client::{
-        Phase,
+        Dictionary, Phase,
         handshake::{self, Answer, Situation},
     },
     clock::Now,
+    dictionaries::Full,
     protocol::Subscribe,
     stats::Reason,
-    wire::{Encoding, Wire},
+    wire::Encoding,
 };
 
 /// Input held for a busy client before receiving from it stops.
@@ -23,7 +28,7 @@ const DISCARD_BYTES_MAX: u32 = 1 << 20;
 /// What is left to do when an event's borrow of the parser has ended.
 enum Then {
     Continue,
-    Upgraded(Wire, Option<Subscribe>),
+    Upgraded(Option<Agreement>, Option<Subscribe>),
 }
 
 impl Shard {
@@ -84,8 +89,8 @@ impl Shard {
             let received = conn.receive(&mut bytes[at..], &limits);
             at += received.used;
             let Some(event) = received.event else { continue };
-            if let Then::Upgraded(wire, subscribe) = self.on_event_of(slot, event, now) {
-                conn.upgraded(wire.window_bits.is_some());
+            if let Then::Upgraded(deflate, subscribe) = self.on_event_of(slot, event, now) {
+                conn.upgraded(deflate);
                 if let Some(subscribe) = subscribe {
                     self.on_subscribe(slot, None, &subscribe, now);
                 }
@@ -147,20 +152,38 @@ impl Shard {
     fn on_deflated(&mut self, slot: u32, message: &Deflated<'_>, now: Now) {
         let limits = self.limits.inflate;
         let mut inflater = self.inflater.take().unwrap_or_default();
-        match inflater.inflate(message, limits) {
+        let dictionary = self.at(slot).dictionary.as_deref().map_or(&[][..], Dictionary::bytes);
+        match inflater.inflate_after(dictionary, message, limits) {
             Ok(inflated) => {
                 self.stats.inflated += 1;
-                self.on_text_or_binary(slot, inflated, now);
+                match self.keep(slot, inflated.window) {
+                    Ok(()) => self.on_text_or_binary(slot, inflated.message, now),
+                    Err(full) => self.close(slot, 1013, &full.to_string(), Reason::Dictionaries, now),
+                }
             }
             Err(error) => self.fail(slot, &error, now),
         }
         self.inflater = Some(inflater);
     }
 
+    /// Keeps what the client's next compressed message may refer back to.
+    fn keep(&mut self, slot: u32, window: &[u8]) -> Result<(), Full> {
+        if window.is_empty() {
+            return Ok(());
+        }
+        let client = self.at(slot);
+        let (address, had, bytes) =
+            (client.address(), client.dictionary_bytes(), Dictionary::heap_bytes(window.len()));
+        self.shared.dictionaries.grow(address, had, bytes)?;
+        self.stats.dictionary_bytes += (bytes - had) as u64;
+        self.at(slot).dictionary.get_or_insert_default().set(window);
+        Ok(())
+    }
+
     /// The client broke a rule of the protocol.
     fn fail(&mut self, slot: u32, error: &proto::Error, now: Now) {
         let reason = match error {
-            proto::Error::NotDeflate => Reason::NotDeflate,
+            proto::Error::NotDeflate | proto::Error::RefersBack => Reason::NotDeflate,
             proto::Error::Bomb { .. } => Reason::Bomb,
             other => match other.close_code() {
                 1007 => Reason::InvalidUtf8,
@@ -192,6 +215,7 @@ impl Shard {
     fn on_request(&mut self, slot: u32, request: &proto::Request<'_>, now: Now) -> Then {
         let client = self.at(slot);
         let (peer, refused) = (client.peer, client.refused);
+        let takes_context = self.shared.dictionaries.have_room(peer.into());
         let situation = Situation {
             peer,
             refused,
@@ -200,6 +224,7 @@ impl Shard {
             admin_tls: self.shared.admin_tls,
             patterns_max: self.limits.patterns,
             compression: &self.compression,
+            takes_context,
             echo: self.application == Application::Echo,
         };
         match handshake::answer(request, &situation) {
@@ -208,7 +233,8 @@ impl Shard {
                 self.at(slot).queue(bytes);
                 self.leave(slot, Reason::ClientClosed, now);
             }
-            Answer::Upgrade { head, wire, subscribe } => {
+            Answer::Upgrade { head, wire, deflate, declined, subscribe } => {
+                self.stats.compression_declined += u64::from(declined);
                 let limits = &self.limits;
                 let next_us = now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4);
                 self.wheel.set(slot, next_us);
@@ -218,7 +244,7 @@ impl Shard {
                 client.queue(head);
                 self.clients_open += 1;
                 self.stats.accepted += 1;
-                return Then::Upgraded(wire, subscribe);
+                return Then::Upgraded(deflate, subscribe);
             }
         }
         Then::Continue

@@ -3,6 +3,7 @@
 //! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring ([`pump`]) and in a simulation.
 
+mod admission;
 mod ahead;
 mod deadlines;
 mod drain;
@@ -11,10 +12,11 @@ mod input;
 mod output;
 pub mod pump;
 mod session;
+mod shares;
 mod status;
 mod wheel;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use proto::deflate::{InflateLimits, Inflater};
 use ring::{Close, ConnId, Event, Sockets};
@@ -26,13 +28,14 @@ use crate::{
     fanout::{Fanout, NOWHERE},
     inbox::{Inbox, Message},
     planted::{Bug, planted},
-    shared::{Refused, Shared},
+    shared::Shared,
     stats::{Reason, Stats},
     update::Batch,
 };
 use ahead::Ahead;
 use drain::Drain;
 use fan::Job;
+use shares::Shares;
 use status::Statuses;
 use wheel::Wheel;
 
@@ -98,7 +101,8 @@ pub struct Shard {
     fanout: Fanout,
     /// By slot of the ring's table.
     clients: Vec<Option<Client>>,
-    /// Slots taken.
+    /// Slots of the ring's table, and how many are taken.
+    slots: usize,
     taken: usize,
     /// Connections admitted, and how many the table has room for beside those only being refused.
     admitted: usize,
@@ -113,6 +117,8 @@ pub struct Shard {
     /// The epoch has changed: every client that is not busy has to be told.
     restarted: bool,
     statuses: Statuses,
+    /// Of the tables of `fanout`.
+    shares: Shares,
     /// `subscribe` ops that wait for a position: see [`session`].
     ahead: Vec<Ahead>,
     /// The gateway's numbers come from upstream, and others may be further.
@@ -146,6 +152,7 @@ impl Shard {
             fanout,
             clients: Vec::with_capacity(slots),
             inflater: None,
+            slots,
             taken: 0,
             admitted: 0,
             admitted_max: slots - pump::SLOTS_RESERVED.min(slots / 4),
@@ -157,6 +164,7 @@ impl Shard {
             stop: false,
             restarted: false,
             statuses: Statuses::new(config.limits.statuses),
+            shares: Shares::new(&config.limits),
             ahead: Vec::new(),
             chained: config.is_chained(),
             immediate_at: 0,
@@ -213,8 +221,13 @@ impl Shard {
 
     pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
         match event {
-            Event::Accepted { conn, peer, .. } => self.on_accepted(conn, peer, now),
+            Event::Accepted { conn, peer, .. } => self.on_accepted(conn, peer, net, now),
             Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
+            Event::ReceiveEnded { conn, error: Some(error) }
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                self.on_broken(conn, net, now);
+            }
             Event::ReceiveEnded { conn, error } => self.on_receive_ended(conn, error.is_some(), net, now),
             Event::Sent { conn, bytes, done } => self.on_sent(conn, bytes, done, net, now),
             Event::SendFailed { conn, .. } => {
@@ -271,6 +284,8 @@ impl Shard {
         let counters = &self.fanout.counters;
         Stats {
             sockets: self.taken as u64,
+            slots_free: (self.slots - self.taken) as u64,
+            sockets_refused: self.refusing() as u64,
             connections: self.clients_open as u64,
             topics: self.fanout.topics_len() as u64,
             classes: self.fanout.classes.len() as u64,
@@ -282,6 +297,7 @@ impl Shard {
             conflated: counters.conflated,
             classes_refused: counters.classes_refused,
             patterns_refused: counters.patterns_refused,
+            addresses: self.shares.len() as u64,
             keys: self.fanout.keys_len() as u64,
             key_tombstones_dropped: counters.key_tombstones_dropped,
             stream_dropped: counters.stream_dropped,
@@ -307,48 +323,17 @@ impl Shard {
         self.clients[slot as usize].as_mut().expect("a live connection's slot is taken")
     }
 
-    fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, now: Now) {
-        let slot = conn.slot as usize;
-        if slot >= self.clients.len() {
-            self.clients.resize_with(slot + 1, || None);
-        }
-        let peer = peer.ip().to_canonical();
-        let mut client = Client::new(conn, peer, now.mono_us);
-        if self.admitted >= self.admitted_max {
-            client.refused = Some(Refused::Full);
-        } else {
-            match self.shared.admit(peer.into()) {
-                Ok(()) => {
-                    client.admitted = true;
-                    self.admitted += 1;
-                }
-                Err(refused) => client.refused = Some(refused),
-            }
-        }
-        self.clients[slot] = Some(client);
-        self.taken += 1;
-        self.wheel.set(conn.slot, self.handshake_due_us(now.mono_us));
-    }
-
-    fn on_closed(&mut self, conn: ConnId) {
-        if self.client(conn).is_none() {
-            return;
-        }
-        self.end(conn.slot, Reason::SocketError);
-        self.wheel.clear(conn.slot);
-        self.taken -= 1;
-        if let Some(client) = self.clients[conn.slot as usize].take()
-            && client.admitted
-        {
-            self.admitted -= 1;
-            self.shared.release(client.peer.into());
-        }
-    }
-
     /// The connection stops being a subscriber, for the first reason given.
     fn end(&mut self, slot: u32, reason: Reason) {
         while let Some(sub) = self.at(slot).subs.pop() {
-            self.leave_class(sub.class, sub.place, sub.slot);
+            self.leave_class(slot, sub.class, sub.place, sub.slot);
+        }
+        let client = self.at(slot);
+        if client.dictionary.is_some() {
+            let (address, bytes) = (client.address(), client.dictionary_bytes());
+            client.dictionary = None;
+            self.stats.dictionary_bytes -= bytes as u64;
+            self.shared.dictionaries.release(address, bytes);
         }
         let client = self.at(slot);
         if client.ended.is_none() {

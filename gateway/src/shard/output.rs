@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ring::{Close, ConnId, Sockets};
 
-use super::Shard;
+use super::{Shard, deadlines::REFUSED_US};
 use crate::{
     client::{Phase, PingState, handshake},
     clock::Now,
@@ -162,7 +162,7 @@ impl Shard {
     /// What is queued is the last thing sent; input is discarded from here on.
     pub(super) fn leave(&mut self, slot: u32, why: Reason, now: Now) {
         self.end(slot, why);
-        let stall_us = self.limits.stall_us;
+        let longest_us = if why == Reason::Refused { REFUSED_US } else { u64::MAX }.min(self.limits.stall_us);
         let client = self.at(slot);
         client.phase = Phase::Leaving;
         client.since_us = now.mono_us;
@@ -171,7 +171,7 @@ impl Shard {
             waiting.pongs = Vec::new();
             waiting.ahead = false;
         }
-        self.wheel.set(slot, now.mono_us + stall_us);
+        self.wheel.set(slot, now.mono_us + longest_us);
     }
 
     fn half_close(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
@@ -179,9 +179,28 @@ impl Shard {
         if client.peer_done {
             return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
         }
+        net.shutdown(client.id);
+        self.linger(slot, net, now);
+    }
+
+    /// What came is no TLS. The session sends its alert and ends by itself, behind what is on its way; a
+    /// reset would lose it.
+    pub(super) fn on_broken(&mut self, conn: ConnId, net: &mut impl Sockets, now: Now) {
+        let Some(client) = self.client(conn) else { return };
+        if matches!(client.phase, Phase::Lingering | Phase::Closing) {
+            return self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+        }
+        self.end(conn.slot, Reason::SocketError);
+        let client = self.at(conn.slot);
+        client.waiting = None;
+        self.linger(conn.slot, net, now);
+    }
+
+    /// Input is discarded until the peer ends too, for a bounded time.
+    fn linger(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
+        let client = self.at(slot);
         client.phase = Phase::Lingering;
         client.since_us = now.mono_us;
-        net.shutdown(client.id);
         if client.paused {
             client.paused = false;
             net.resume_receive(client.id);

@@ -3,9 +3,11 @@
 //! An op is handled only when nothing waits to be sent to its client, so its answers and the
 //! position they state are all there is between the client and its class.
 
+use std::collections::HashSet;
+
 use proto::msgpack;
 
-use super::Shard;
+use super::{Shard, shares::Share};
 use crate::{
     client::Sub,
     clock::Now,
@@ -93,6 +95,7 @@ impl Shard {
         };
         let held_patterns = self.patterns_of(held_class);
         self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
+        self.check_share(slot, &held_patterns, &op.topics)?;
         let interval_us = match (op.interval_ms, held_class) {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
@@ -179,7 +182,7 @@ impl Shard {
         let version = self.fanout.position();
         let Some(now_in) = now_in else {
             let sub = self.at(slot).subs.remove(i);
-            self.leave_class(sub.class, sub.place, sub.slot);
+            self.leave_class(slot, sub.class, sub.place, sub.slot);
             self.at(slot).since_us = now.mono_us;
             return self.answer(slot, protocol::unsubscribed(id, name, None, version, &removed));
         };
@@ -218,14 +221,14 @@ impl Shard {
                 (sub.pos, sub.sent_us) = (pos, now.mono_us);
             }
             Some(i) => {
-                let place = self.fanout.join(class, slot);
+                let place = self.enter_class(slot, class);
                 let sub = &mut self.at(slot).subs[i];
                 let (old_class, old_place) = (sub.class, sub.place);
                 (sub.class, sub.place, sub.pos, sub.sent_us) = (class, place, pos, now.mono_us);
-                self.leave_class(old_class, old_place, sub_slot);
+                self.leave_class(slot, old_class, old_place, sub_slot);
             }
             None => {
-                let place = self.fanout.join(class, slot);
+                let place = self.enter_class(slot, class);
                 let sub = Sub { name: name.into(), class, place, slot: sub_slot, pos, sent_us: now.mono_us };
                 let subs = &mut self.at(slot).subs;
                 subs.reserve_exact(1);
@@ -234,9 +237,18 @@ impl Shard {
         }
     }
 
+    /// Enters a class; gives the place among its members.
+    fn enter_class(&mut self, slot: u32, class: ClassId) -> u32 {
+        let (address, share) = (self.at(slot).address(), self.share_of(class));
+        self.shares.take(address, share);
+        self.fanout.join(class, slot)
+    }
+
     /// Leaves a class and tells the member that took the place. The class's members all have it in
     /// the same slot of theirs.
-    pub(super) fn leave_class(&mut self, class: ClassId, place: u32, sub_slot: u8) {
+    pub(super) fn leave_class(&mut self, slot: u32, class: ClassId, place: u32, sub_slot: u8) {
+        let (address, share) = (self.at(slot).address(), self.share_of(class));
+        self.shares.give_back(address, share);
         if let Some(moved) = self.fanout.leave(class, place)
             && let Some(sub) = self.at(moved).sub_in_slot(sub_slot)
         {
@@ -281,6 +293,28 @@ impl Shard {
             return Err(format!("{would} patterns on this connection ({max} are the most)"));
         }
         Ok(())
+    }
+
+    /// What a subscription in `class` counts.
+    fn share_of(&self, class: ClassId) -> Share {
+        Share { patterns: self.fanout.classes.get(class).key.patterns.len(), classes: 1 }
+    }
+
+    /// Whether the client's address may hold the subscription with `added`; `held` is what it has now.
+    fn check_share(&mut self, slot: u32, held: &[PatternId], added: &[String]) -> Result<(), String> {
+        let before = Share { patterns: held.len(), classes: usize::from(!held.is_empty()) };
+        let after = |more: usize| Share { patterns: held.len() + more, classes: 1 };
+        let address = self.at(slot).address();
+        if self.shares.check(address, before, after(added.len())).is_ok() {
+            return Ok(());
+        }
+        // Some may be named twice, or be held already.
+        let named: HashSet<&String> = added.iter().collect();
+        let repeated = self.fanout.pattern_ids(added).iter().filter(|id| held.contains(id)).count();
+        self.shares.check(address, before, after(named.len() - repeated)).map_err(|exceeded| {
+            self.stats.shares_refused += 1;
+            exceeded.to_string()
+        })
     }
 
     /// What holds for an interval asked for: at least the least, rounded up to the menu.

@@ -164,7 +164,7 @@ pub fn http(address: &str, method: &str, path: &str, headers: &str, body: &str) 
 pub struct Socket<S: Read + Write = TcpStream>(BufReader<S>);
 
 impl Socket {
-    /// `Err`: the status of the refusal.
+    /// `Err`: the status of the refusal; 0: a reset.
     pub fn connect(address: &str, path: &str) -> Result<Self, u16> {
         Self::over(dial(address), path)
     }
@@ -175,11 +175,16 @@ impl<S: Read + Write> Socket<S> {
     pub fn over(stream: S, path: &str) -> Result<Self, u16> {
         let mut stream = BufReader::new(stream);
         let request = format!("GET {path} HTTP/1.1\r\n{UPGRADE}\r\n");
-        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        if stream.get_mut().write_all(request.as_bytes()).is_err() {
+            return Err(0);
+        }
         let mut status = 0;
         loop {
             let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
+            match stream.read_line(&mut line) {
+                Ok(read) => assert!(read > 0, "it ended within its answer"),
+                Err(_) => return Err(0),
+            }
             match line.trim_end() {
                 "" => break,
                 line if status == 0 => status = line.split(' ').nth(1).unwrap().parse().unwrap(),

@@ -96,6 +96,8 @@ pub struct Tally {
     /// Frames that came compressed, and messages that went so.
     pub deflated: u64,
     pub inflated: u64,
+    /// The most that was held for messages that refer back.
+    pub dictionary_bytes: u64,
     /// Batches read over TLS, and what its layer counted.
     pub tls: u64,
     pub tls_handshakes: u64,
@@ -139,6 +141,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.message_bytes = 4096;
     limits.messages_per_s = 100_000;
     limits.control_per_s = 100_000;
+    (limits.patterns_per_ip, limits.classes_per_ip) = (1_000_000, 10_000);
     limits.tombstones = rng.usize(..6);
     limits.history_bytes = rng.choice([500, 5_000, 1 << 30, 1 << 30]).unwrap();
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
@@ -535,6 +538,9 @@ impl Simulation {
         assert!(stats.pinned_bytes as usize <= limit, "{} bytes pinned", stats.pinned_bytes);
         assert!(stats.history_bytes as usize <= self.world.config.limits.history_bytes);
         assert!(self.world.net.open() <= self.conduct.len(), "slots are not given back");
+        let bytes = self.world.shared.dictionaries.bytes();
+        assert_eq!(stats.dictionary_bytes as usize, bytes, "one shard has all dictionaries");
+        self.tally.dictionary_bytes = self.tally.dictionary_bytes.max(stats.dictionary_bytes);
     }
 
     /// Everybody reads, nobody publishes: in the end all hold the newest state.
@@ -571,6 +577,9 @@ impl Simulation {
         let left = (stats.sockets, stats.connections, stats.subscriptions, stats.classes, stats.patterns);
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
+        let dictionaries = &self.world.shared.dictionaries;
+        let left = (stats.addresses, stats.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
+        assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
         self.tally.gaps += stats.gaps;
         self.tally.inflated += stats.inflated;
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;

@@ -33,9 +33,10 @@ pub(super) fn random_wire(rng: &mut fastrand::Rng) -> (bool, Encoding) {
 }
 
 impl Simulation {
-    /// A third speak TLS.
+    /// A third speak TLS, and of those that compress half go on with their context.
     pub(super) fn dial(&mut self) -> usize {
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
+        self.world.keep_context = self.rng.bool();
         if self.rng.u8(..3) > 0 {
             return self.world.dial_as("/ws", deflate, encoding);
         }
@@ -115,7 +116,7 @@ impl Simulation {
                 Failure::PlainHttp => self.speakers.strayed,
                 Failure::Malformed => self.speakers.broken,
                 Failure::Alert => self.speakers.gave_up,
-                Failure::Incompatible | Failure::Certificate => 0,
+                Failure::Incompatible | Failure::Certificate | Failure::TooLong => 0,
             };
             let count = failed[failure as usize];
             assert!(count <= most, "{count} sessions failed by {failure:?}, {most} had a reason to");

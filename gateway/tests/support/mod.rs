@@ -79,6 +79,8 @@ pub struct Peer {
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
     pub offers_deflate: bool,
+    /// Its messages refer back to earlier ones where they are compressed.
+    context: Option<Box<flate2::Compress>>,
     pub encoding: Encoding,
     /// Frames that were compressed.
     pub deflated: usize,
@@ -118,6 +120,8 @@ pub struct World {
     pub peers: Vec<Peer>,
     /// Keep text frames in [`Peer::texts`].
     pub log: bool,
+    /// Who is dialled from now on and offers compression goes on with its context, like most browsers.
+    pub keep_context: bool,
     inflater: Inflater,
     ids: u64,
 }
@@ -129,9 +133,7 @@ impl World {
         let inbox =
             Inbox::new(config.limits.inbox_updates, config.limits.inbox_bytes, ring::Waker::unconnected());
         let connections = config.limits.connections.unwrap_or(slots as usize);
-        let shared =
-            Shared::new(EPOCH.into(), config.server.admin, connections, config.limits.connections_per_ip);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(EPOCH.into(), config.server.admin, connections, &config));
         let shard = Shard::new(
             &config,
             Application::Broadcast,
@@ -158,6 +160,7 @@ impl World {
             registry: Registry::default(),
             peers: Vec::new(),
             log: true,
+            keep_context: false,
             inflater: Inflater::new(),
             ids: 0,
         }
@@ -297,6 +300,7 @@ impl World {
             http: Vec::new(),
             texts: Vec::new(),
             offers_deflate: false,
+            context: None,
             encoding: Encoding::Json,
             deflated: 0,
             pings: 0,
@@ -339,11 +343,13 @@ impl World {
         peer
     }
 
-    fn speak(&mut self, peer: usize, target: &str, deflate: bool, encoding: Encoding) {
+    pub fn speak(&mut self, peer: usize, target: &str, deflate: bool, encoding: Encoding) {
         if deflate {
             self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
         }
         (self.peers[peer].offers_deflate, self.peers[peer].encoding) = (deflate, encoding);
+        self.peers[peer].context = (deflate && self.keep_context)
+            .then(|| flate2::Compress::new(flate2::Compression::fast(), false).into());
         self.handshake(peer, target, deflate);
     }
 
@@ -351,6 +357,10 @@ impl World {
         let mut request = Vec::new();
         let protocols = [self.peers[peer].encoding.subprotocol()];
         proto::handshake::request(&mut request, "localhost", target, NONCE, &protocols, deflate);
+        if self.peers[peer].context.is_some() {
+            let offer = String::from_utf8(request).expect("a request of ours is text");
+            request = offer.replace("; client_no_context_takeover", "").into();
+        }
         self.send_raw(peer, &request);
     }
 
@@ -407,13 +417,24 @@ impl World {
             let json = std::mem::take(&mut payload);
             msgpack::from_json(&json, &mut payload).unwrap();
         }
-        // Who may compress does so now and then.
-        let mut deflater =
-            (self.peers[peer].ws.deflates() && self.ids.is_multiple_of(2)).then(|| Deflater::new(1, 15));
-        match deflater.as_mut().and_then(|deflater| deflater.deflate(&payload)) {
-            Some(deflated) => self.send_deflated(peer, encoding.opcode(), deflated),
+        match self.deflated(peer, &payload) {
+            Some(deflated) => self.send_deflated(peer, encoding.opcode(), &deflated),
             None => self.send_frame(peer, encoding.opcode(), &payload),
         };
+    }
+
+    /// A message as it goes compressed: who may do that does so now and then.
+    fn deflated(&mut self, peer: usize, payload: &[u8]) -> Option<Vec<u8>> {
+        let peer = &mut self.peers[peer];
+        if !peer.ws.deflates() {
+            return None;
+        }
+        match &mut peer.context {
+            Some(_) if self.ids.is_multiple_of(5) => None,
+            Some(context) => Some(deflate_on(context, payload)),
+            None if self.ids.is_multiple_of(2) => Deflater::new(1, 15).deflate(payload).map(<[u8]>::to_vec),
+            None => None,
+        }
     }
 
     /// `subscribe` as a test writes it most often.
@@ -551,6 +572,14 @@ impl World {
         }
         replies
     }
+}
+
+/// A compressed message that may refer back to those before it.
+pub fn deflate_on(context: &mut flate2::Compress, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() * 2 + 64);
+    context.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+    out.truncate(out.len() - 4);
+    out
 }
 
 /// A message as JSON.

@@ -84,7 +84,7 @@ impl Peer {
         };
         self.stream.write_all(&out)?;
         if status.is_none() {
-            self.conn.upgraded(false);
+            self.conn.upgraded(None);
         }
         Ok(target)
     }

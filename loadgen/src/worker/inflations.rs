@@ -86,7 +86,9 @@ mod tests {
         let mut inflations = Inflations::new();
         let deflated = |text: &str| Deflater::new(1, 15).deflate(text.as_bytes()).unwrap().to_vec();
         let (a, b) = (deflated(&"a".repeat(500)), deflated(&"b".repeat(500)));
-        let mut text = |bytes: &[u8]| inflations.inflate(&Deflated { is_text: true, bytes }).unwrap();
+        let mut text = |bytes: &[u8]| {
+            inflations.inflate(&Deflated { is_text: true, bytes, context_bits: None }).unwrap()
+        };
         let first = text(&a);
         assert_eq!(*first, *"a".repeat(500).as_bytes());
         assert!(Rc::ptr_eq(&first, &text(&a)));

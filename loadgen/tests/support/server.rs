@@ -169,10 +169,10 @@ fn upgrade(stream: &mut TcpStream, conn: &mut Conn, out: &mut Vec<u8>, refuse: b
                 handshake::refuse(out, 503, "full", &[]);
                 return Ok(Wire::default());
             }
-            let deflate = upgrade.deflate(15);
+            let deflate = upgrade.deflate(15, true);
             handshake::accept(out, upgrade.key(), upgrade.protocols().next(), deflate.as_ref());
             let msgpack = upgrade.protocols().next() == Some("fanwire.msgpack.v1");
-            conn.upgraded(deflate.is_some());
+            conn.upgraded(deflate);
             return Ok(Wire { deflater: deflate.map(|_| Deflater::new(1, 15)), msgpack });
         }
     }

@@ -15,6 +15,12 @@ const NAME: &str = "permessage-deflate";
 pub struct Agreement {
     /// The server's window as a power of two, in [`WINDOW_BITS`].
     pub server_window_bits: u8,
+    /// The client's window as a power of two, where its messages may refer back to earlier ones (context
+    /// takeover); `None`: each of them stands for itself.
+    pub client_context_bits: Option<u8>,
+    /// The client asked that no message refers back to an earlier one, which a server may do unasked and
+    /// unsaid: clients that did not ask would not expect the word.
+    says_no_context: bool,
     /// It is said, since the client asked or it is less than usual.
     says_server_window: bool,
     /// Said where the client named a size.
@@ -34,16 +40,27 @@ struct Parameters {
 impl Agreement {
     /// The first of `offers` (elements of `Sec-WebSocket-Extensions`, most wanted first) that can be
     /// served: an unknown, repeated or wrong parameter declines one, and so does a window of 2⁸ bytes.
-    /// `window_bits`: the server's own largest window.
-    pub(crate) fn of_offers<'a>(offers: impl Iterator<Item = &'a str>, window_bits: u8) -> Option<Agreement> {
-        offers.filter_map(Parameters::parse).find_map(|offer| {
+    /// `window_bits`: the server's own largest window. `takes_context`: messages may refer back to earlier
+    /// ones; else only an offer with `client_no_context_takeover` can be served.
+    pub(crate) fn of_offers<'a>(
+        offers: impl Iterator<Item = &'a str>,
+        window_bits: u8,
+        takes_context: bool,
+    ) -> Option<Agreement> {
+        let offers = offers.filter_map(Parameters::parse);
+        let mut served = offers.filter(|offer| takes_context || offer.client_no_context_takeover);
+        served.find_map(|offer| {
             let asked = offer.server_max_window_bits;
             let server_window_bits = asked.unwrap_or(15).min(window_bits);
+            let named = offer.client_max_window_bits.flatten();
+            // A client that says 8 may do 9, and is not told what zlib cannot do.
+            let context_bits = named.unwrap_or(15).max(*WINDOW_BITS.start());
             WINDOW_BITS.contains(&server_window_bits).then_some(Agreement {
                 server_window_bits,
+                client_context_bits: (!offer.client_no_context_takeover).then_some(context_bits),
+                says_no_context: offer.server_no_context_takeover,
                 says_server_window: asked.is_some() || server_window_bits < 15,
-                // A client that says 8 may do 9, and is not told what zlib cannot do.
-                client_window_bits: offer.client_max_window_bits.flatten().filter(|bits| *bits > 8),
+                client_window_bits: named.filter(|bits| *bits > 8),
             })
         })
     }
@@ -58,7 +75,13 @@ impl Agreement {
 
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{NAME}; server_no_context_takeover; client_no_context_takeover")?;
+        f.write_str(NAME)?;
+        if self.says_no_context {
+            f.write_str("; server_no_context_takeover")?;
+        }
+        if self.client_context_bits.is_none() {
+            f.write_str("; client_no_context_takeover")?;
+        }
         if self.says_server_window {
             write!(f, "; server_max_window_bits={}", self.server_window_bits)?;
         }
@@ -119,18 +142,26 @@ fn unquoted(value: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn answer(offers: &str) -> Option<String> {
-        Agreement::of_offers(offers.split(',').map(str::trim_ascii), 15).map(|agreed| agreed.to_string())
+    fn agreed(offers: &str, window_bits: u8, takes_context: bool) -> Option<Agreement> {
+        Agreement::of_offers(offers.split(',').map(str::trim_ascii), window_bits, takes_context)
     }
 
-    const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    fn answer(offers: &str) -> Option<String> {
+        agreed(offers, 15, true).map(|agreed| agreed.to_string())
+    }
+
+    const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
     #[test]
-    fn every_parameter_is_answered_as_the_rfc_says() {
+    fn every_parameter_is_answered_as_the_rfc_says_and_none_that_was_not_offered() {
         for (offer, extra) in [
             ("permessage-deflate", ""),
-            ("permessage-deflate; server_no_context_takeover", ""),
-            ("permessage-deflate;client_no_context_takeover", ""),
+            ("permessage-deflate; server_no_context_takeover", "; server_no_context_takeover"),
+            ("permessage-deflate;client_no_context_takeover", "; client_no_context_takeover"),
+            (
+                "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+                "; server_no_context_takeover; client_no_context_takeover",
+            ),
             ("Permessage-Deflate ; client_max_window_bits", ""),
             ("permessage-deflate; client_max_window_bits=10", "; client_max_window_bits=10"),
             ("permessage-deflate; client_max_window_bits=8", ""),
@@ -141,7 +172,32 @@ mod tests {
                 "; server_max_window_bits=12; client_max_window_bits=15",
             ),
         ] {
-            assert_eq!(answer(offer), Some(format!("{PLAIN}{extra}")), "{offer}");
+            assert_eq!(answer(offer), Some(format!("permessage-deflate{extra}")), "{offer}");
+        }
+    }
+
+    #[test]
+    fn a_clients_messages_refer_back_as_far_as_it_offered() {
+        for (offer, bits) in [
+            ("permessage-deflate", Some(15)),
+            ("permessage-deflate; server_no_context_takeover", Some(15)),
+            ("permessage-deflate; client_max_window_bits", Some(15)),
+            ("permessage-deflate; client_max_window_bits=12", Some(12)),
+            ("permessage-deflate; client_max_window_bits=8", Some(9)),
+            ("permessage-deflate; client_no_context_takeover", None),
+            ("permessage-deflate; client_max_window_bits=12; client_no_context_takeover", None),
+        ] {
+            assert_eq!(agreed(offer, 15, true).unwrap().client_context_bits, bits, "{offer}");
+        }
+    }
+
+    #[test]
+    fn without_room_for_a_context_only_an_offer_without_one_is_served() {
+        for offer in ["permessage-deflate", "permessage-deflate; client_max_window_bits"] {
+            assert_eq!(agreed(offer, 15, false), None, "{offer}");
+            let two = format!("{offer}, permessage-deflate; client_no_context_takeover");
+            assert_eq!(agreed(&two, 15, false).unwrap().client_context_bits, None);
+            assert_eq!(agreed(&two, 15, true).unwrap().client_context_bits, Some(15));
         }
     }
 
@@ -165,14 +221,18 @@ mod tests {
         ] {
             assert_eq!(answer(offer), None, "{offer}");
             let with_other = format!("{offer}, permessage-deflate; server_max_window_bits=11");
-            assert_eq!(answer(&with_other), Some(format!("{PLAIN}; server_max_window_bits=11")), "{offer}");
+            assert_eq!(
+                answer(&with_other),
+                Some("permessage-deflate; server_max_window_bits=11".into()),
+                "{offer}"
+            );
         }
     }
 
     #[test]
     fn a_smaller_window_of_our_own_is_said() {
-        let agreed = |offer| Agreement::of_offers([offer].into_iter(), 10).unwrap();
-        assert_eq!(agreed("permessage-deflate").to_string(), format!("{PLAIN}; server_max_window_bits=10"));
+        let agreed = |offer| agreed(offer, 10, true).unwrap();
+        assert_eq!(agreed("permessage-deflate").to_string(), "permessage-deflate; server_max_window_bits=10");
         assert_eq!(agreed("permessage-deflate; server_max_window_bits=9").server_window_bits, 9);
         assert_eq!(agreed("permessage-deflate; server_max_window_bits=12").server_window_bits, 10);
     }
@@ -180,7 +240,7 @@ mod tests {
     #[test]
     fn an_answer_accepts_our_offer_or_does_not() {
         for (answer, accepts) in [
-            (PLAIN, true),
+            (BOTH, true),
             ("permessage-deflate; server_no_context_takeover", true),
             ("permessage-deflate; server_no_context_takeover; server_max_window_bits=10", true),
             ("permessage-deflate", false),

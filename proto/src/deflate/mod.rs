@@ -1,6 +1,7 @@
-//! permessage-deflate (RFC 7692), without context takeover in either direction: each message stands
-//! for itself, so one compressor and one decompressor serve any number of connections, and one
-//! compressed message any number of receivers.
+//! permessage-deflate (RFC 7692). What is sent is without context takeover: each message stands for
+//! itself, so one compressor serves any number of connections, and one compressed message any number of
+//! receivers. What is received may refer back to earlier messages of its sender: whoever reads it keeps
+//! what that needs, [`Inflated::window`], so one decompressor serves any number of connections too.
 //!
 //! ```
 //! use proto::{Event, deflate::{Deflated, Deflater, InflateLimits, Inflater}};
@@ -8,7 +9,7 @@
 //! let mut deflater = Deflater::new(1, 15);
 //! let bytes = deflater.deflate(&[b'a'; 1000]).expect("it gets smaller").to_vec();
 //! let limits = InflateLimits { message_bytes: 64 << 10, ratio: 1000 };
-//! match Inflater::new().inflate(&Deflated { is_text: true, bytes: &bytes }, limits) {
+//! match Inflater::new().inflate(&Deflated { is_text: true, bytes: &bytes, context_bits: None }, limits) {
 //!     Ok(Event::Text(text)) => assert_eq!(text, "a".repeat(1000)),
 //!     other => panic!("{other:?}"),
 //! }
@@ -20,7 +21,7 @@ mod inflater;
 
 pub use agreement::{Agreement, OFFER};
 pub use deflater::Deflater;
-pub use inflater::{Deflated, InflateLimits, Inflater};
+pub use inflater::{Deflated, InflateLimits, Inflated, Inflater};
 
 /// What every message ends with and none is sent with (RFC 7692, 7.2.1): an empty stored block.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

@@ -86,7 +86,7 @@ pub fn feed(conn: &mut Conn, bytes: &[u8], limits: &Limits) -> Vec<Seen> {
             continue;
         };
         if matches!(event, Seen::Request { key: Ok(_), .. }) {
-            conn.upgraded(false);
+            conn.upgraded(None);
         }
         seen.push(event);
     }
@@ -94,7 +94,7 @@ pub fn feed(conn: &mut Conn, bytes: &[u8], limits: &Limits) -> Vec<Seen> {
 
 pub fn open_server() -> Conn {
     let mut conn = Conn::server();
-    conn.upgraded(false);
+    conn.upgraded(None);
     assert_eq!(conn.state(), State::Open);
     conn
 }

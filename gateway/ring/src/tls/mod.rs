@@ -64,11 +64,19 @@ pub enum Failure {
     Alert,
     /// A record that is not TLS, or cannot be decrypted.
     Malformed,
+    /// A handshake message of more than 64 KiB.
+    TooLong,
 }
 
 impl Failure {
-    pub const ALL: [Failure; 5] =
-        [Failure::PlainHttp, Failure::Incompatible, Failure::Certificate, Failure::Alert, Failure::Malformed];
+    pub const ALL: [Failure; 6] = [
+        Failure::PlainHttp,
+        Failure::Incompatible,
+        Failure::Certificate,
+        Failure::Alert,
+        Failure::Malformed,
+        Failure::TooLong,
+    ];
 
     /// For a metric's label.
     pub fn name(self) -> &'static str {
@@ -78,15 +86,17 @@ impl Failure {
             Failure::Certificate => "certificate",
             Failure::Alert => "alert",
             Failure::Malformed => "malformed",
+            Failure::TooLong => "too_long",
         }
     }
 
     fn of(error: &rustls::Error) -> Self {
-        use rustls::Error;
+        use rustls::{Error, InvalidMessage};
         match error {
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
             Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
             Error::AlertReceived(_) => Failure::Alert,
+            Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
             _ => Failure::Malformed,
         }
     }

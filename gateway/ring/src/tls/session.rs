@@ -20,8 +20,11 @@ const RECORD_BYTES_MAX: usize = 16 << 10;
 const RECORD_BYTES_MIN: usize = 1 << 10;
 /// What a record has beside its plaintext, in any cipher suite.
 const RECORD_EXTRA_BYTES: usize = 64;
-/// Of a handshake that came in part: a client's certificates are the longest.
+/// Of a record or a handshake message that came in part, or waits for its turn: a client's certificates are
+/// the longest.
 const INCOMING_BYTES_MAX: usize = 64 << 10;
+/// The alert decode_error (RFC 8446, 6.2) as it goes before anything is encrypted.
+const ALERT_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// What came of received bytes.
 #[derive(Debug)]
@@ -99,6 +102,8 @@ pub struct Session {
     is_ended: bool,
     /// A record of the peer was read.
     has_heard: bool,
+    /// Something was sent.
+    has_spoken: bool,
     /// Records that came in part, or wait for their turn.
     incoming: Vec<u8>,
     /// Handshake messages and alerts to be sent.
@@ -126,6 +131,7 @@ impl Session {
             is_deferred: false,
             is_ended: false,
             has_heard: false,
+            has_spoken: false,
             incoming: Vec::new(),
             control: Vec::new(),
             user: None,
@@ -215,8 +221,18 @@ impl Session {
         };
         if self.phase == Phase::Dead {
             self.incoming = Vec::new();
+        } else if self.incoming.len() > INCOMING_BYTES_MAX {
+            return self.refuse_length();
         }
         step
+    }
+
+    /// No record is so long, and no message has to be.
+    fn refuse_length(&mut self) -> Step {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let text = format!("a TLS message of more than {} bytes in part", INCOMING_BYTES_MAX);
+        self.fail(&mut incoming);
+        Step::Failed { failure: Failure::TooLong, error: io::Error::new(io::ErrorKind::InvalidData, text) }
     }
 
     /// Looks at records until there is no whole one. Gives the bytes used.
@@ -262,12 +278,24 @@ impl Session {
             // It has said already that nothing more comes from it.
             return;
         }
-        let mut nothing = Vec::new();
-        // The alert stands in line already; what else rustls says is the same error again.
-        let _ = match &mut self.side {
-            Side::Server(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
-            Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
-        };
+        // What was to be said before the failure and the alert stand in line, each a piece of its own. They
+        // come first; what rustls says after them is the same error again, or nothing more.
+        let (mut used, mut nothing) = (0, Vec::new());
+        loop {
+            let rest = &mut rest[used..];
+            let (discard, outcome) = match &mut self.side {
+                Side::Server(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
+                Side::Client(conn) => handle(conn.process_tls_records(rest), &mut self.control, &mut nothing),
+            };
+            used += discard;
+            if !matches!(outcome, Ok(Outcome::Goes)) {
+                break;
+            }
+        }
+        if self.control.is_empty() && !self.has_spoken {
+            // rustls has no alert for some of what it refuses.
+            self.control.extend_from_slice(&ALERT_DECODE_ERROR);
+        }
         self.end = End::Wanted;
     }
 
@@ -321,6 +349,7 @@ impl Session {
         let most = room.saturating_sub(RECORD_EXTRA_BYTES).max(RECORD_BYTES_MIN);
         let of_user = self.phase == Phase::Open && left > 0 && self.seal_user(left.min(most));
         if !self.control.is_empty() {
+            self.has_spoken = true;
             let bytes = Bytes::from(std::mem::take(&mut self.control));
             self.flight = Flight::Sealed { bytes: bytes.len(), of_user };
             return Next::Send { bytes, is_short: of_user && left > most };

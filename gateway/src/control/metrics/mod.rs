@@ -280,6 +280,12 @@ impl Snapshot {
 
     fn clients(&self, out: &mut Out) -> fmt::Result {
         out.gauge("fanwire_sockets", "Sockets of clients in any state", self.sum(|s| s.sockets))?;
+        let help = "Slots of the shards' tables that no socket has";
+        out.gauge("fanwire_slots_free", help, self.sum(|s| s.slots_free))?;
+        let help = "Sockets that are only being refused";
+        out.gauge("fanwire_sockets_refused", help, self.sum(|s| s.sockets_refused))?;
+        let help = "Connections over a limit that were reset at once, since half of the slots kept for telling such were taken";
+        out.counter("fanwire_refused_reset", help, self.sum(|s| s.refused_reset))?;
         out.gauge("fanwire_subscriptions", "Subscriptions", self.sum(|s| s.subscriptions))?;
         out.counter("fanwire_accepted", "Handshakes that ended in 101", self.sum(|s| s.accepted))?;
         out.counter(
@@ -304,6 +310,10 @@ impl Snapshot {
         out.counter("fanwire_classes_refused", help, self.sum(|s| s.classes_refused))?;
         let help = "Subscriptions refused because there were [limits] shard_patterns already";
         out.counter("fanwire_patterns_refused", help, self.sum(|s| s.patterns_refused))?;
+        let help = "Addresses that hold patterns and classes, once a shard, where [limits] patterns_per_ip or classes_per_ip is on";
+        out.gauge("fanwire_addresses", help, self.sum(|s| s.addresses))?;
+        let help = "Subscriptions refused because the address held [limits] patterns_per_ip or classes_per_ip already";
+        out.counter("fanwire_shares_refused", help, self.sum(|s| s.shares_refused))?;
         let help = "Tombstones of deleted keys dropped, since a topic had [[topic]] key_tombstones";
         out.counter("fanwire_key_tombstones_dropped", help, self.sum(|s| s.key_tombstones_dropped))?;
         let help =
@@ -349,7 +359,11 @@ impl Snapshot {
         out.counters("fanwire_compressed_bytes", "Payload of those that got smaller", "side", bytes)?;
         let help = "Snapshots and catch-up frames that were not compressed, since a turn compresses [compression] catch_up_bytes";
         out.counter("fanwire_compression_passed_over", help, sum(|c| c.passed_over))?;
-        out.counter("fanwire_inflated_messages", "Compressed messages of clients", self.sum(|s| s.inflated))
+        out.counter("fanwire_inflated_messages", "Compressed messages of clients", self.sum(|s| s.inflated))?;
+        let help = "Bytes held for what clients' compressed messages may refer back to";
+        out.gauge("fanwire_dictionary_bytes", help, self.sum(|s| s.dictionary_bytes))?;
+        let help = "Handshakes without the compression offered, since nine tenths of [compression] dictionaries, or of the address's share, were taken";
+        out.counter("fanwire_compression_declined", help, self.sum(|s| s.compression_declined))
     }
 
     fn rings(&self, out: &mut Out) -> fmt::Result {

@@ -1,0 +1,65 @@
+//! Who is let in, who is only told no, and for how many of those there is room.
+
+use std::net::SocketAddr;
+
+use ring::{Close, ConnId, Sockets};
+
+use super::Shard;
+use crate::{client::Client, clock::Now, shared::Refused, stats::Reason};
+
+impl Shard {
+    pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, net: &mut impl Sockets, now: Now) {
+        let slot = conn.slot as usize;
+        if slot >= self.clients.len() {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        let peer = peer.ip().to_canonical();
+        let mut client = Client::new(conn, peer, now.mono_us);
+        if self.admitted >= self.admitted_max {
+            client.refused = Some(Refused::Full);
+        } else {
+            match self.shared.admit(peer.into()) {
+                Ok(()) => {
+                    client.admitted = true;
+                    self.admitted += 1;
+                }
+                Err(refused) => client.refused = Some(refused),
+            }
+        }
+        // Half of the reserve has to be enough for those who want to hear why.
+        let reset = client.refused.is_some() && self.refusing() > self.reserve() / 2;
+        self.clients[slot] = Some(client);
+        self.taken += 1;
+        if reset {
+            self.stats.refused_reset += 1;
+            return self.hang_up(conn.slot, Reason::Refused, Close::Reset, net);
+        }
+        let due_us = self.handshake_due_us(conn.slot);
+        self.wheel.set(conn.slot, due_us);
+    }
+
+    /// Connections that are only being refused.
+    pub(super) fn refusing(&self) -> usize {
+        self.taken - self.admitted
+    }
+
+    /// Slots for those.
+    fn reserve(&self) -> usize {
+        self.slots - self.admitted_max
+    }
+
+    pub(super) fn on_closed(&mut self, conn: ConnId) {
+        if self.client(conn).is_none() {
+            return;
+        }
+        self.end(conn.slot, Reason::SocketError);
+        self.wheel.clear(conn.slot);
+        self.taken -= 1;
+        if let Some(client) = self.clients[conn.slot as usize].take()
+            && client.admitted
+        {
+            self.admitted -= 1;
+            self.shared.release(client.peer.into());
+        }
+    }
+}
