@@ -37,9 +37,10 @@ pub enum SetupError {
     Step { step: &'static str, error: io::Error },
 }
 
-/// The oldest kernel with all that a ring does: options and send queues of sockets that have no descriptor
-/// (`SOCKET_URING_OP_SETSOCKOPT`, `SOCKET_URING_OP_SIOCOUTQ`) came last. [`crate::self_test`] tries each.
-pub const KERNEL_LEAST: &str = "6.7";
+/// The oldest kernel that does all that a ring needs. Options and send queues of sockets that have no
+/// descriptor (`SOCKET_URING_OP_SETSOCKOPT`, `SOCKET_URING_OP_SIOCOUTQ`) came last, with 6.7, whose multishot
+/// operations are broken, as they were from 6.6.1 to 6.8-rc3. [`crate::self_test`] tries each.
+pub const KERNEL_LEAST: &str = "6.8";
 
 impl SetupError {
     /// `io_uring_setup` failed.
