@@ -77,7 +77,7 @@ impl Count {
     /// Takes over an update, also one that is a repeat.
     pub fn take(&mut self, item: &Item, extent: Extent, step: Step) {
         let whole_of = item.feed.filter(|_| extent != Extent::Part);
-        if let Some(feed) = whole_of {
+        if let Some(feed) = whole_of.filter(|feed| feed.connection > 0) {
             self.wholes.retain(|whole| whole.source != feed.source);
             self.wholes.push(feed);
         }

@@ -24,7 +24,7 @@ pub struct Seq {
 pub struct Feed {
     /// From [`super::sequencer::Sequencer::enroll`].
     pub source: u32,
-    /// Rises with each connection of the source.
+    /// Rises with each connection of the source, from 1. 0: it connects to nothing.
     pub connection: u32,
 }
 

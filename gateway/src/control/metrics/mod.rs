@@ -179,6 +179,9 @@ impl Snapshot {
         out.counter("fanwire_seq_repeats", help, c.repeats)?;
         out.counter("fanwire_seq_gaps", "Updates whose seq stepped by more than one", c.by_topics.gaps)?;
         out.counter("fanwire_seq_skipped", "Updates missing by their seq", c.by_topics.skipped)?;
+        let help =
+            "Counts that began anew: seq_reset, or a source's whole book whose seq was not above the topic's";
+        out.counter("fanwire_seq_resets", help, c.by_topics.anew)?;
         out.counter("fanwire_held_back", "Updates that a deadband held back", c.by_topics.held_back)?;
         out.gauge("fanwire_held_values", "Values that deadbands hold back now", c.held_back as u64)?;
         out.counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", c.by_topics.expired)?;

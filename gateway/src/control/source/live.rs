@@ -154,7 +154,10 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        control::sequencer::{Body, new_epoch},
+        control::{
+            seq::{Feed, Seq},
+            sequencer::{Body, new_epoch},
+        },
         inbox::{Inbox, Message},
         update::Op,
     };
@@ -238,5 +241,40 @@ mod tests {
         }
         refused += live.publish(&sequencer).refused.len();
         assert_eq!((seen, refused, live.is_idle()), (vec!["2@2".into(), "4@4".into()], 3, true));
+    }
+
+    fn counted(source: u32, connection: u32, seq: u64) -> Item {
+        let feed = Some(Feed { source, connection });
+        Item { seq: Some(Seq::one(seq)), feed, ..item("a", seq) }
+    }
+
+    /// What is published of `waits`, which found no room, after `held`.
+    fn published_of(held: &[Item], waits: &[Item]) -> Vec<String> {
+        let (sequencer, inbox) = sequencer();
+        let mut live = Live::default();
+        for item in held {
+            sequencer.try_publish(std::slice::from_ref(item), Grouping::Single).unwrap();
+            taken(&inbox);
+        }
+        live.push(item("b", 0), Counts::Newest);
+        live.publish(&sequencer);
+        waits.iter().for_each(|item| live.push(item.clone(), Counts::Newest));
+        live.publish(&sequencer);
+        assert_eq!(taken(&inbox), ["0@0"]);
+        live.publish(&sequencer);
+        assert!(live.is_idle());
+        taken(&inbox)
+    }
+
+    #[test]
+    fn of_updates_that_wait_the_last_is_kept_also_where_its_source_counts_anew() {
+        // A count that goes back, in another connection or in the same one.
+        assert_eq!(published_of(&[], &[counted(1, 1, 100), counted(1, 2, 5)]), ["5@100"]);
+        assert_eq!(published_of(&[], &[counted(1, 1, 100), counted(1, 1, 5), counted(1, 1, 6)]), ["6@100"]);
+        // The newest once more is none.
+        assert_eq!(published_of(&[], &[counted(1, 1, 7), counted(1, 1, 7)]), ["7@7"]);
+        // Another source is ahead: all that waits is old.
+        let ahead = [counted(2, 1, 200)];
+        assert!(published_of(&ahead, &[counted(1, 1, 100), counted(1, 1, 99)]).is_empty());
     }
 }

@@ -63,6 +63,8 @@ pub struct Counters {
     /// Publishers' counts that stepped by more than one, and the updates missing by them.
     pub gaps: u64,
     pub skipped: u64,
+    /// Publishers' counts that began anew beside the one that was held.
+    pub anew: u64,
     /// Updates that a deadband held back, also those that a newer one took the place of.
     pub held_back: u64,
     pub expired: u64,
@@ -71,9 +73,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    fn skip(&mut self, skipped: u64) {
-        self.gaps += u64::from(skipped > 0);
-        self.skipped += skipped;
+    fn count(&mut self, hole: &Hole) {
+        self.gaps += u64::from(hole.skipped > 0);
+        self.skipped += hole.skipped;
+        self.anew += u64::from(hole.is_anew);
     }
 }
 
@@ -276,7 +279,7 @@ impl Topics {
             }
             None => topic.count(item),
         };
-        self.counters.skip(hole.skipped);
+        self.counters.count(&hole);
         let was = topic.state;
         let told = topic.change_state(item, hole);
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {

@@ -24,7 +24,7 @@ impl Topics {
         }
         topic.touched_us = now_us;
         let hole = topic.count(item);
-        self.counters.skip(hole.skipped);
+        self.counters.count(&hole);
         self.counters.held_back += 1;
         true
     }

@@ -58,6 +58,8 @@ pub(super) struct Hole {
     refused: u64,
     /// A change of a table of an earlier run, of which nobody knows what it lacks.
     is_unknown: bool,
+    /// The count begins anew with the update.
+    pub(super) is_anew: bool,
 }
 
 impl Hole {
@@ -121,7 +123,8 @@ impl Topic {
             Step::Anew | Step::Repeat => (0, false),
         };
         let refused = std::mem::take(&mut self.refused);
-        Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, is_unknown }
+        let is_anew = step == Step::Anew && seq_before.is_some() && item.seq.is_some();
+        Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, is_unknown, is_anew }
     }
 
     pub(super) fn keys(&self) -> usize {
