@@ -1,13 +1,18 @@
 //! What the count of a source's updates decides: which are repeats, and which whole books repair.
 #![forbid(unsafe_code)]
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use gateway::{
     config::{
         Config,
-        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+        pointer::Pointer,
+        policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
     control::{
         publish::parse_item,
@@ -40,7 +45,11 @@ impl Gateway {
             Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
         let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
         let policies = vec![policy("book.*", Mode::Keyed(keyed)), policy("trade.*", Mode::Stream(stream))];
-        let (limits, policies) = (Config::embedded_demo().limits, Policies::new(policies));
+        let at = Pointer::parse("").unwrap();
+        let deadband = Some(Deadband { by: 0.5, at, max: Duration::from_millis(50) });
+        let band = Policy { deadband, ..policy("band.*", Mode::Latest) };
+        let policies = Policies::new([policies, vec![band]].concat());
+        let limits = Config::embedded_demo().limits;
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, policies, Instant::now());
         Self { sequencer, inbox, version: Cell::new(0) }
     }
@@ -288,6 +297,23 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
         assert_eq!(gateway.states(), [state], "{fields}");
     }
+}
+
+#[test]
+fn a_value_that_a_deadband_held_back_counts_once_and_is_its_sources() {
+    let gateway = Gateway::new();
+    let value = |n: f64, seq: u64| format!(r#""data":{n},"seq":{seq}"#);
+    assert!(gateway.bring(A, "band.a", &value(10.0, 100)));
+    assert!(!gateway.bring(A, "band.a", &value(10.1, 101)), "it is held back");
+    std::thread::sleep(Duration::from_millis(60));
+    gateway.sequencer.publish_due();
+    assert_eq!(gateway.data("band.a"), json!(10.1));
+    gateway.version.set(2);
+    for seq in [100, 101] {
+        assert!(!gateway.bring(B, "band.a", &value(99.0, seq)), "{seq} is known");
+    }
+    assert!(gateway.bring(A, "band.a", &value(50.0, 3)), "its source counts anew");
+    assert_eq!((gateway.sequencer.counters().repeats, gateway.states()), (2, vec![]));
 }
 
 #[test]

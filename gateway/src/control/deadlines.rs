@@ -65,7 +65,7 @@ impl Deadlines {
         if item.body.bytes() > bytes_before + room {
             return false;
         }
-        self.held.insert((until_us, id), Item { due_us, ..item.clone() });
+        self.held.insert((until_us, id), Item { due_us, is_counted: true, ..item.clone() });
         self.held_bytes = self.held_bytes + item.body.bytes() - bytes_before;
         band.held_until_us = Some(until_us);
         true

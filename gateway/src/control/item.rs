@@ -21,6 +21,8 @@ pub struct Item {
     pub seq_reset: bool,
     /// `None`: a publisher gave it, or the gateway itself.
     pub feed: Option<Feed>,
+    /// It was held back, and counted then.
+    pub is_counted: bool,
     /// The publisher's own time. Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// When it was taken in or due. Microseconds since the Unix epoch.
@@ -30,7 +32,16 @@ pub struct Item {
 impl Item {
     /// Without a count and a time of its own.
     pub fn new(topic: impl Into<Arc<str>>, body: Body, due_us: i64) -> Self {
-        Self { topic: topic.into(), body, seq: None, seq_reset: false, feed: None, ts_us: None, due_us }
+        Self {
+            topic: topic.into(),
+            body,
+            seq: None,
+            seq_reset: false,
+            feed: None,
+            is_counted: false,
+            ts_us: None,
+            due_us,
+        }
     }
 }
 

@@ -134,13 +134,12 @@ fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
     if let Some(ts_us) = line.ts_us {
         check_ts(ts_us, due_us)?;
     }
-    let topic = line.topic.as_ref().into();
     let body = match line.value {
         Value::Data(data) => Body::Data(body.slice_ref(data.as_bytes())),
         Value::Changes(changes) => Body::Changes(changes.into()),
     };
     let (seq, seq_reset) = (line.seq.map(Seq::one), line.seq_reset);
-    Ok(Item { topic, body, seq, seq_reset, feed: None, ts_us: line.ts_us, due_us })
+    Ok(Item { seq, seq_reset, ts_us: line.ts_us, ..Item::new(&*line.topic, body, due_us) })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

@@ -277,6 +277,7 @@ impl Topics {
                 topic.refused = 0;
                 Hole::default()
             }
+            None if item.is_counted => Hole::default(),
             None => topic.count(item),
         };
         self.counters.count(&hole);

@@ -31,14 +31,13 @@ impl Topics {
 
     /// A value that is held back, whenever its time would have come.
     pub fn release(&mut self) -> Option<Item> {
-        self.deadlines.released(u64::MAX).map(|item| Item { seq: None, ..item })
+        self.deadlines.released(u64::MAX)
     }
 
     /// The next item that time alone brings about: a value held back until now, or the end of a topic.
     pub fn due(&mut self, now_us: u64) -> Option<Item> {
-        // It was counted when it was held back.
         if let Some(item) = self.deadlines.released(now_us) {
-            return Some(Item { seq: None, ..item });
+            return Some(item);
         }
         self.look_for_stale(now_us);
         while let Some((id, name)) = self.deadlines.expiring(now_us) {
