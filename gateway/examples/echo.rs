@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.limits.messages_per_s = 0;
     config.limits.control_per_s = 0;
     let waker = ring::Waker::new()?;
-    let inbox = Inbox::new(config.limits.inbox_updates, config.limits.inbox_bytes, waker.clone());
+    let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config));
     let config = Arc::new(config);
     let slots = pump::slots(CONNECTIONS, CONNECTIONS * 2);

@@ -7,7 +7,7 @@ use std::sync::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::{stats::Stats, status::Change, update::Batch};
+use crate::{config::Limits, stats::Stats, status::Change, update::Batch};
 
 /// What the control plane tells a shard.
 #[derive(Debug)]
@@ -30,8 +30,28 @@ pub enum Message {
     Stop,
 }
 
-/// Messages an inbox holds beside the bound on updates.
-const MESSAGES_MAX: usize = 4096;
+/// `[limits] inbox_messages` where the configuration does not name it.
+pub const MESSAGES: usize = 4096;
+
+/// What an inbox holds at most, by the key of `[limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    Updates,
+    Bytes,
+    Messages,
+}
+
+impl Bound {
+    pub const ALL: [Bound; 3] = [Bound::Updates, Bound::Bytes, Bound::Messages];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            Bound::Updates => "inbox_updates",
+            Bound::Bytes => "inbox_bytes",
+            Bound::Messages => "inbox_messages",
+        }
+    }
+}
 
 /// Both ends share it: the sequencer pushes, the shard pops.
 #[derive(Debug)]
@@ -47,10 +67,18 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// `updates_max`: `[limits] inbox_updates`; `bytes_max`: `[limits] inbox_bytes`.
+    pub fn of(limits: &Limits, waker: ring::Waker) -> Arc<Self> {
+        Self::with(limits.inbox_updates, limits.inbox_bytes, limits.inbox_messages, waker)
+    }
+
+    /// With room for [`MESSAGES`].
     pub fn new(updates_max: usize, bytes_max: usize, waker: ring::Waker) -> Arc<Self> {
+        Self::with(updates_max, bytes_max, MESSAGES, waker)
+    }
+
+    fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: ring::Waker) -> Arc<Self> {
         Arc::new(Self {
-            queue: ArrayQueue::new(MESSAGES_MAX),
+            queue: ArrayQueue::new(messages_max),
             updates: AtomicUsize::new(0),
             updates_max,
             bytes: AtomicUsize::new(0),
@@ -59,13 +87,15 @@ impl Inbox {
         })
     }
 
-    /// Whether a batch may be pushed now. A batch is taken whole while the inbox is below its bound,
-    /// so that one atomic publish larger than the bound still fits an empty inbox. Only the
-    /// sequencer pushes batches, so room that it saw stays. An eighth is kept for other messages.
-    pub fn has_room(&self) -> bool {
-        self.depth() < self.updates_max
-            && self.bytes() < self.bytes_max
-            && self.queue.len() < MESSAGES_MAX * 7 / 8
+    /// The bound that keeps a batch from being pushed now. A batch is taken whole while the inbox is below
+    /// its bounds, so that one atomic publish larger than a bound still fits an empty inbox. Only the
+    /// sequencer pushes batches, so room that it saw stays. An eighth of the messages is kept for others.
+    pub fn full(&self) -> Option<Bound> {
+        Bound::ALL.into_iter().find(|bound| match bound {
+            Bound::Updates => self.depth() >= self.updates_max,
+            Bound::Bytes => self.bytes() >= self.bytes_max,
+            Bound::Messages => self.messages() >= self.queue.capacity() * 7 / 8,
+        })
     }
 
     /// Pushes and wakes the shard. Gives the message back when the inbox is full.
@@ -98,6 +128,11 @@ impl Inbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Messages waiting.
+    pub fn messages(&self) -> usize {
+        self.queue.len()
     }
 
     /// Updates waiting.

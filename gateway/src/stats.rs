@@ -179,6 +179,8 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Gauge: updates waiting in the inbox.
     pub inbox_depth: u64,
+    /// Gauge: messages waiting in the inbox.
+    pub inbox_messages: u64,
     /// Gauge: and their bytes.
     pub inbox_bytes: u64,
     /// Gauge: the shard's position.
@@ -238,6 +240,7 @@ impl Default for Stats {
             tls: ring::tls::Counters::default(),
             pinned_bytes: 0,
             inbox_depth: 0,
+            inbox_messages: 0,
             inbox_bytes: 0,
             version: 0,
             fanout_us: histogram(),

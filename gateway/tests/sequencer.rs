@@ -9,7 +9,7 @@ use std::{
 use gateway::{
     config::{Config, Limits, policy::Policies},
     control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
-    inbox::{Inbox, Message},
+    inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
 
@@ -211,6 +211,40 @@ fn the_bytes_that_wait_for_a_shard_are_bounded_and_an_empty_inbox_takes_any_batc
     let group: Vec<Item> = (0..9).map(long).collect();
     sequencer.try_publish(&group, Grouping::Atomic).unwrap();
     assert_eq!(sequencer.try_publish(&[item("a", "1")], Grouping::Single), Err(NotPublished::Full));
+}
+
+#[test]
+fn each_bound_of_an_inbox_is_a_key_and_it_is_counted_how_often_it_was_met() {
+    let limits = Limits { inbox_updates: 10, inbox_bytes: 1000, inbox_messages: 8, ..limits() };
+    let inboxes = [Inbox::of(&limits, ring::Waker::unconnected())];
+    let sequencer = sequencer(&limits, &inboxes);
+    let group = |n: usize| -> Vec<Item> { (0..n).map(|n| item(&format!("t{n}"), "1")).collect() };
+    let fill = |items: &[Item]| {
+        let mut batches = 0;
+        while sequencer.try_publish(items, Grouping::Atomic).is_ok() {
+            batches += 1;
+        }
+        // Who tries again meets it once.
+        assert!(sequencer.try_publish(items, Grouping::Atomic).is_err());
+        sequencer.publish_due();
+        updates(&inboxes[0]);
+        batches
+    };
+    let mut met = [0; 3];
+    for _ in 0..2 {
+        for (bound, items, batches) in [
+            (Bound::Updates, group(5), 2),
+            (Bound::Bytes, vec![item("long", &"1".repeat(600))], 2),
+            // An eighth is left for other messages.
+            (Bound::Messages, group(1), 7),
+        ] {
+            sequencer.try_publish(&group(5), Grouping::Atomic).unwrap();
+            updates(&inboxes[0]);
+            assert_eq!(fill(&items), batches, "{bound:?}");
+            met[bound as usize] += 1;
+            assert_eq!(sequencer.counters().full, met, "{bound:?}");
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
     unit::{show_duration, show_size},
     websocket::{fanwire, websocket},
 };
-use crate::system::Machine;
+use crate::{inbox::MESSAGES, system::Machine};
 use proto::deflate::WINDOW_BITS;
 
 const SECOND: u64 = 1_000;
@@ -257,6 +257,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         tombstones: section.int("tombstones", 10_000, 0..=10_000_000).value as usize,
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         inbox_bytes: section.size("inbox_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
+        inbox_messages: section.int("inbox_messages", MESSAGES as u64, 64..=1_000_000).value as usize,
         value_bytes: value.value as usize,
         history_bytes: section.size("history_bytes", GIB, KIB..=1024 * GIB).value as usize,
         topics_bytes: topics_bytes.or(|default| default.max(value.value)) as usize,

@@ -112,6 +112,8 @@ pub struct Limits {
     pub topics_bytes: usize,
     /// Bytes of a shard's older updates and deleted keys (`history_bytes`, default 1 GiB).
     pub history_bytes: usize,
+    /// Messages that may wait in a shard's inbox (`inbox_messages`, default 4096); batches are the most of them.
+    pub inbox_messages: usize,
     /// Classes of a shard (`classes`, default 100000).
     pub classes: usize,
     /// Different patterns of a shard (`shard_patterns`, default 1000000).

@@ -84,6 +84,7 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("tombstones", limits.tombstones);
     text.plain("inbox_updates", limits.inbox_updates);
     text.size("inbox_bytes", limits.inbox_bytes);
+    text.plain("inbox_messages", limits.inbox_messages);
     text.size("value_bytes", limits.value_bytes);
     text.size("topics_bytes", limits.topics_bytes);
     text.size("history_bytes", limits.history_bytes);

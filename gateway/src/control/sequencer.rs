@@ -23,7 +23,7 @@ use crate::{
         Limits,
         policy::{Mode, Policies},
     },
-    inbox::{Inbox, Message},
+    inbox::{Bound, Inbox, Message},
     update::{Batch, Op},
 };
 
@@ -54,6 +54,8 @@ struct State {
     topics: Topics,
     version: u64,
     clock: Clock,
+    /// The bound that was met when room was looked for last.
+    full: Option<Bound>,
     counters: Counters,
     /// Enrolled.
     sources: u32,
@@ -74,6 +76,8 @@ pub struct Counters {
     pub tombstones_dropped: u64,
     /// Publishes that found an inbox full and waited.
     pub waits: u64,
+    /// Times that those who publish found an inbox at a [`Bound`].
+    pub full: [u64; Bound::ALL.len()],
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
     pub by_topics: topics::Counters,
@@ -119,7 +123,7 @@ pub struct Published {
 /// Why nothing of a publish went out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotPublished {
-    #[error("an inbox is full: [limits] inbox_updates, inbox_bytes")]
+    #[error("an inbox is full: [limits] inbox_updates, inbox_bytes, inbox_messages")]
     Full,
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -140,6 +144,7 @@ impl Sequencer {
             topics: Topics::new(limits, policies),
             version: 0,
             clock: Clock::new(start),
+            full: None,
             counters: Counters::default(),
             sources: 0,
         };
@@ -166,7 +171,7 @@ impl Sequencer {
         if items.is_empty() {
             return Ok(Published { accepted: 0, version: state.version });
         }
-        if !self.has_room(&state) {
+        if !self.has_room(&mut state) {
             return Err(NotPublished::Full);
         }
         let (ops, accepted) = match grouping {
@@ -181,7 +186,7 @@ impl Sequencer {
     /// of topics that expire. As much as fits one batch; what finds no room waits for the next call.
     pub fn publish_due(&self) {
         let mut state = self.state();
-        if !self.has_room(&state) {
+        if !self.has_room(&mut state) {
             return;
         }
         let ops = state.number_due();
@@ -192,7 +197,7 @@ impl Sequencer {
     /// left out of it and why; `None`: an inbox is full, nothing was taken.
     pub fn try_follow(&self, following: &Following) -> Option<Vec<Why>> {
         let mut state = self.state();
-        if !self.has_room(&state) {
+        if !self.has_room(&mut state) {
             return None;
         }
         let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
@@ -213,8 +218,14 @@ impl Sequencer {
         Some(refused)
     }
 
-    fn has_room(&self, state: &State) -> bool {
-        !state.frozen && self.inboxes.iter().all(|inbox| inbox.has_room())
+    /// Counts when it finds none; who tries again meanwhile counts once.
+    fn has_room(&self, state: &mut State) -> bool {
+        let full = self.inboxes.iter().find_map(|inbox| inbox.full());
+        if let Some(bound) = full.filter(|_| full != state.full) {
+            state.counters.full[bound as usize] += 1;
+        }
+        state.full = full;
+        full.is_none() && !state.frozen
     }
 
     /// Takes over what an earlier run has left; before anything else is numbered. Gives the topics

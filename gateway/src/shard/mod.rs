@@ -307,6 +307,7 @@ impl Shard {
             compress: self.fanout.compress.counters.clone(),
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             inbox_depth: self.inbox.depth() as u64,
+            inbox_messages: self.inbox.messages() as u64,
             inbox_bytes: self.inbox.bytes() as u64,
             version: self.fanout.position(),
             ..self.stats.clone()

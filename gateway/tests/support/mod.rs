@@ -130,8 +130,7 @@ impl World {
     /// `seed` decides how the ring cuts and mixes.
     pub fn new(config: Config, slots: u32, seed: u64) -> Self {
         let now = Now { mono_us: 5_000_000, wall_us: WALL_US + 5_000_000 };
-        let inbox =
-            Inbox::new(config.limits.inbox_updates, config.limits.inbox_bytes, ring::Waker::unconnected());
+        let inbox = Inbox::of(&config.limits, ring::Waker::unconnected());
         let connections = config.limits.connections.unwrap_or(slots as usize);
         let shared = Arc::new(Shared::new(EPOCH.into(), config.server.admin, connections, &config));
         let shard = Shard::new(

@@ -175,6 +175,9 @@ impl Snapshot {
         out.counter("fanwire_batches", "Batches of updates handed to the shards", c.batches)?;
         out.counter("fanwire_updates_refused", "Updates refused when published", c.refused)?;
         out.counter("fanwire_publish_waits", "Publishes that waited for room in an inbox", c.waits)?;
+        let full = Bound::ALL.map(|bound| (bound.key(), c.full[bound as usize]));
+        let help = "Times that those who publish found an inbox at this bound of [limits]";
+        out.counters("fanwire_inbox_full", help, "bound", full)?;
         let help = "Updates left out, since their seq was not above the topic's";
         out.counter("fanwire_seq_repeats", help, c.repeats)?;
         out.counter("fanwire_seq_gaps", "Updates whose seq stepped by more than one", c.by_topics.gaps)?;
@@ -187,11 +190,11 @@ impl Snapshot {
         out.counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", c.by_topics.expired)?;
         let help = "Updates of live sources replaced by a newer one while an inbox was full";
         out.counter("fanwire_source_conflated", help, c.conflated)?;
+        let help = "Log lines that were not written, since they repeat others";
+        out.counter("fanwire_log_lines_left_out", help, logs::left_out())?;
         let errors = self.sources.errors.load(Ordering::Relaxed);
         out.counter("fanwire_source_errors", "Sources that stopped at an error", errors)?;
         out.gauge("fanwire_sources", "Sources that run", self.sources.running.load(Ordering::Relaxed))
-        let help = "Log lines that were not written, since they repeat others";
-        out.counter("fanwire_log_lines_left_out", help, logs::left_out())?;
     }
 
     fn health(&self, out: &mut Out) -> fmt::Result {
@@ -218,11 +221,11 @@ impl Snapshot {
         out.gauge("fanwire_state_restored", "Topics restored at the start", load(&s.restored))?;
         let help = "Topics of the state that were not restored, by limits or another mode";
         out.gauge("fanwire_state_left_out", help, load(&s.left_out))?;
+        let help = "Topics that the state had at the start and that were lost by damage";
+        out.gauge("fanwire_state_lost", help, load(&s.lost))?;
         out.counter("fanwire_state_errors", "Checkpoints that were not written", load(&s.errors))?;
         if load(&s.bytes) == 0 {
             return Ok(());
-        let help = "Topics that the state had at the start and that were lost by damage";
-        out.gauge("fanwire_state_lost", help, load(&s.lost))?;
         }
         out.gauge("fanwire_state_bytes", "Length of the last checkpoint", load(&s.bytes))?;
         let age_s = self.mono_us.saturating_sub(load(&s.written_mono_us)) as f64 / 1e6;
@@ -424,6 +427,7 @@ impl Snapshot {
         each("fanwire_inbox_bytes", "Bytes of updates waiting for the shard", |s| s.stats.inbox_bytes)?;
         let help = "Bytes of older updates and deleted keys, as [limits] history_bytes counts them";
         each("fanwire_history_bytes", help, |s| s.stats.history_bytes)?;
+        each("fanwire_inbox_messages", "Messages waiting for the shard", |s| s.stats.inbox_messages)?;
         each("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.stats.pinned_bytes)?;
         each("fanwire_shard_version", "Position of the shard", |s| s.stats.version)
     }
