@@ -1,4 +1,5 @@
-//! A JSON message that is read level by level, only where pointers lead, and keeps how each value was written.
+//! JSON as it comes from outside: how deep it may be, and a message that is read level by level, only where
+//! pointers lead, and keeps how each value was written.
 
 use std::{borrow::Cow, cell::OnceCell, fmt};
 
@@ -7,6 +8,49 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+
+/// What some writers put before a text (RFC 8259, 8.1).
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Arrays and objects within each other in one value.
+pub const LEVELS_MAX: usize = 64;
+
+/// The text behind a byte order mark, if there is one.
+pub fn skip_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
+/// Whether valid JSON has at most so many arrays and objects within each other; the error says how to mend it.
+pub fn check_levels(json: &[u8], levels_max: usize) -> Result<(), String> {
+    // Each level takes two bytes at least.
+    if json.len() <= 2 * levels_max || levels(json) <= levels_max {
+        return Ok(());
+    }
+    Err(format!("a value has more than {LEVELS_MAX} arrays and objects within each other: make it flatter"))
+}
+
+fn levels(json: &[u8]) -> usize {
+    let (mut level, mut deepest) = (0usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' => level = level.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
 
 /// A value of a message.
 #[derive(Debug)]
@@ -148,6 +192,25 @@ mod tests {
         ] {
             let pointer = Pointer::parse(pointer).unwrap();
             assert_eq!(message.find(&pointer.steps).map(Node::text), expected, "{pointer:?}");
+        }
+    }
+
+    #[test]
+    fn levels_are_counted_outside_of_texts() {
+        for (json, count) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[1,{"b":2}],"c":[[]]}"#, 3),
+            (r#"["[[[[","\"[[","\\",["{"]]"#, 2),
+            (r#"[[],[],[]]"#, 2),
+        ] {
+            assert_eq!(levels(json.as_bytes()), count, "{json}");
+        }
+        for (levels, is_taken) in [(64, true), (65, false), (100_000, false)] {
+            for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+                let json = format!("{}1{}", open.repeat(levels), close.repeat(levels));
+                assert_eq!(check_levels(json.as_bytes(), LEVELS_MAX).is_ok(), is_taken, "{levels}");
+            }
         }
     }
 

@@ -29,4 +29,5 @@ pub mod table;
 pub mod tls;
 pub mod topic;
 pub mod update;
+pub mod whole;
 pub mod wire;

@@ -7,7 +7,7 @@ use proto::encode::{self, Opcode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::topic::Pattern;
+use crate::{json, topic::Pattern, whole};
 
 /// `error.code` of a request that is refused.
 pub const BAD_REQUEST: u16 = 4000;
@@ -79,15 +79,16 @@ struct Raw<'a> {
 
 /// Reads a text message.
 pub fn parse(text: &str) -> Result<Request, BadRequest> {
+    let bad = |reason| BadRequest { id: None, reason };
+    let text = text.strip_prefix(json::BYTE_ORDER_MARK).unwrap_or(text);
     // serde would take an array for an object's fields in order.
     if !text.trim_ascii_start().starts_with('{') {
-        let reason = "not a JSON object of this protocol".to_owned();
-        return Err(BadRequest { id: None, reason });
+        return Err(bad("not a JSON object of this protocol".to_owned()));
     }
-    let raw: Raw = serde_json::from_str(text).map_err(|error| BadRequest {
-        id: None,
-        reason: format!("not a JSON object of this protocol: {error}"),
-    })?;
+    let raw: Raw = serde_json::from_str(text)
+        .map_err(|error| bad(format!("not a JSON object of this protocol: {error}")))?;
+    // Its fields are a level below it.
+    json::check_levels(text.as_bytes(), json::LEVELS_MAX + 1).map_err(bad)?;
     let id = match raw.id.map(read_id).transpose() {
         Ok(id) => id,
         Err(reason) => return Err(BadRequest { id: None, reason }),
@@ -101,8 +102,9 @@ pub fn parse(text: &str) -> Result<Request, BadRequest> {
 fn read_id(raw: &RawValue) -> Result<String, String> {
     let text = raw.get();
     let number = text.strip_prefix('-').unwrap_or(text);
-    let integer = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    if text.starts_with('"') || integer {
+    // As long as it likes, since it is only given back.
+    let is_integer = number.bytes().all(|b| b.is_ascii_digit()) || whole::parse(text).is_some();
+    if text.starts_with('"') || is_integer {
         Ok(text.to_owned())
     } else {
         Err(format!("bad id: {} (a string or an integer)", excerpt(text)))
@@ -117,13 +119,12 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
     match op.as_str() {
         "subscribe" => {
             let topics = raw.topics.ok_or("topics is missing (an array of patterns)")?;
-            let interval_ms =
-                raw.interval_ms.map(|v| field::<u64>("interval_ms", v, "milliseconds, 0 or more"));
+            let interval_ms = raw.interval_ms.map(|v| parse_interval(v.get()));
             let since = raw.since.map(|v| field::<String>("since", v, "a string EPOCH:VERSION"));
             Ok(Op::Subscribe(Subscribe {
                 sub: read_sub(raw)?,
                 topics: check_topics(field("topics", topics, "an array of patterns")?)?,
-                interval_ms: interval_ms.transpose()?.map(check_interval).transpose()?,
+                interval_ms: interval_ms.transpose()?,
                 since: since.transpose()?.map(|text| parse_since(&text)).transpose()?,
             }))
         }
@@ -168,7 +169,10 @@ pub fn check_topics(mut topics: Vec<String>) -> Result<Vec<String>, String> {
     Ok(topics)
 }
 
-pub fn check_interval(interval_ms: u64) -> Result<u64, String> {
+/// Of an op or of a URL: milliseconds.
+pub fn parse_interval(text: &str) -> Result<u64, String> {
+    let interval_ms = whole::parse_as(text)
+        .ok_or_else(|| format!("bad interval_ms: {} (milliseconds, 0 or more)", excerpt(text)))?;
     if interval_ms > INTERVAL_MS_MAX {
         return Err(format!("interval_ms is {interval_ms} (at most {INTERVAL_MS_MAX})"));
     }
@@ -179,10 +183,10 @@ pub fn parse_since(text: &str) -> Result<Since, String> {
     let bad = || format!("bad since: {} (16 lower-case hex digits, a colon and a version)", excerpt(text));
     let (epoch, version) = text.split_once(':').ok_or_else(bad)?;
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if epoch.len() != 16 || !epoch.bytes().all(hex) || !version.bytes().all(|b| b.is_ascii_digit()) {
+    if epoch.len() != 16 || !epoch.bytes().all(hex) {
         return Err(bad());
     }
-    Ok(Since { epoch: epoch.to_owned(), version: version.parse().map_err(|_| bad())? })
+    Ok(Since { epoch: epoch.to_owned(), version: whole::parse_as(version).ok_or_else(bad)? })
 }
 
 /// At most 64 characters of what a client sent, for a reason.
@@ -309,11 +313,12 @@ mod tests {
 
     #[test]
     fn ids_are_echoed_as_given() {
-        for id in ["1", "-7", "18446744073709551616", r#""a\u0062c""#] {
+        let digits = "7".repeat(100);
+        for id in ["1", "-7", "18446744073709551616", r#""a\u0062c""#, "1.0", "1e2", "1E+2", &digits] {
             let request = parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).unwrap();
             assert_eq!(request.id.as_deref(), Some(id));
         }
-        for id in ["1.5", "true", "[1]", "{}"] {
+        for id in ["1.5", "1e-1", "true", "[1]", "{}"] {
             assert!(parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).is_err(), "{id}");
         }
     }
@@ -337,6 +342,37 @@ mod tests {
         assert_eq!(parse("nonsense").unwrap_err().id, None);
         assert!(parse("[]").is_err());
         assert!(parse(r#"["ping",1,null,null,null,null]"#).is_err());
+    }
+
+    #[test]
+    fn whole_numbers_are_taken_however_they_are_written_and_a_byte_order_mark_is_skipped() {
+        for number in ["100", "100.0", "1e2", "1E+2", "1000e-1"] {
+            let text = format!(
+                "\u{feff}{{\"op\":\"subscribe\",\"topics\":[\"a\"],\"interval_ms\":{number},\
+                 \"since\":\"8f0c2a77d1e94b02:{number}\"}}"
+            );
+            let Op::Subscribe(subscribe) = parse(&text).unwrap().op else { panic!() };
+            assert_eq!(
+                (subscribe.interval_ms, subscribe.since.unwrap().version),
+                (Some(100), 100),
+                "{number}"
+            );
+        }
+        for number in ["1.5", "1e-1", "-1", "1e30", "\"100\""] {
+            let text = format!(r#"{{"id":1,"op":"subscribe","topics":["a"],"interval_ms":{number}}}"#);
+            assert!(parse(&text).unwrap_err().reason.contains("interval_ms"), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_field_may_be_64_levels_deep_and_no_deeper() {
+        let nested = |levels: usize| {
+            let value = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+            parse(&format!(r#"{{"op":"ping","id":1,"more":{value}}}"#))
+        };
+        assert!(nested(64).is_ok());
+        assert!(nested(65).unwrap_err().reason.contains("64"));
+        assert!(nested(30_000).is_err());
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Gateway {
         let mode = gateway.mode(topic).to_owned();
         let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), body };
         let epoch = "0123456789abcdef".to_owned();
-        let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept] };
+        let restored =
+            Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage: None };
         assert_eq!(gateway.sequencer.restore(&restored).0.len(), 1);
         gateway.version.set(9);
         gateway

@@ -159,10 +159,7 @@ fn subscribe_of(query: &str, patterns_max: usize) -> Result<Option<Subscribe>, S
         match name {
             "topics" => topics.get_or_insert_with(Vec::new).extend(value.split(',').map(str::to_owned)),
             "interval_ms" => {
-                let ms = value
-                    .parse()
-                    .map_err(|_| format!("bad interval_ms: {value} (milliseconds, 0 or more)"))?;
-                subscribe.interval_ms = Some(protocol::check_interval(ms)?);
+                subscribe.interval_ms = Some(protocol::parse_interval(&value)?);
                 others = true;
             }
             "since" => {

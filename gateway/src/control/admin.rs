@@ -33,9 +33,11 @@ use super::{
 };
 use crate::{
     config::{Limits, freshness::Freshness},
+    json,
     shared::Shared,
     status, tls,
     topic::Pattern,
+    whole,
 };
 
 /// Of `POST /status`: its body, patterns and reason.
@@ -227,7 +229,8 @@ async fn list(State(admin): App, uri: Uri) -> Response {
 /// However large the number is, it means [`TOPICS_MAX`] at most.
 fn limit_of(value: &str) -> Option<usize> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| value.parse().unwrap_or(TOPICS_MAX).min(TOPICS_MAX))
+    let limit = if digits { Some(value.parse().unwrap_or(TOPICS_MAX)) } else { whole::parse_as(value) };
+    limit.map(|limit| limit.min(TOPICS_MAX))
 }
 
 async fn topic(State(admin): App, uri: Uri) -> Response {
@@ -320,8 +323,8 @@ async fn set_status(State(admin): App, request: Request) -> Response {
 
 fn apply_status(admin: &Admin, body: &[u8]) -> Result<(), String> {
     const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
-    let op: StatusOp =
-        serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let op: StatusOp = serde_json::from_slice(json::skip_byte_order_mark(body))
+        .map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
     let state = status::State::parse(&op.state)
         .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", op.state))?;
     if !(1..=STATUS_TOPICS_MAX).contains(&op.topics.len()) {

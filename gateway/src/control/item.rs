@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::seq::{Feed, Seq};
 use crate::{
     changes::{Changes, LongKey},
+    json,
     topic::BadTopic,
 };
 
@@ -83,6 +84,8 @@ pub enum Why {
         "data of topic {topic} has {bytes} bytes, [limits] value_bytes is {max}: divide it or raise that"
     )]
     TooLong { topic: Arc<str>, bytes: usize, max: usize },
+    #[error("topic {topic}: {why}")]
+    TooDeep { topic: Arc<str>, why: String },
     #[error(
         "a change of topic {topic} came, which was not taken over whole before; look at what was refused"
     )]
@@ -125,6 +128,7 @@ impl Why {
             Why::BadTopic(_) => "topic",
             Why::TooMany { .. } => "topics",
             Why::TooLong { .. } => "value_bytes",
+            Why::TooDeep { .. } => "levels",
             Why::NotHeld { .. } => "not_held",
             Why::OtherMode { .. } | Why::NotKeyed { .. } | Why::NotAnObject { .. } => "mode",
             Why::Unknown { .. } => "unknown",
@@ -136,10 +140,19 @@ impl Why {
     }
 }
 
-/// `bytes_max`: `[limits] value_bytes`.
-pub fn check_value(topic: &str, bytes: usize, bytes_max: usize) -> Result<(), Why> {
-    if bytes <= bytes_max {
-        return Ok(());
+/// Whether a value is short and flat enough. `bytes_max`: `[limits] value_bytes`.
+pub fn check_value(topic: &str, body: &Body, bytes_max: usize) -> Result<(), Why> {
+    let bytes = body.bytes();
+    if bytes > bytes_max {
+        return Err(Why::TooLong { topic: topic.into(), bytes, max: bytes_max });
     }
-    Err(Why::TooLong { topic: topic.into(), bytes, max: bytes_max })
+    let checked = match body {
+        Body::Data(data) => json::check_levels(data, json::LEVELS_MAX),
+        Body::Changes(changes) => changes
+            .iter()
+            .filter_map(|change| change.value)
+            .try_for_each(|value| json::check_levels(value, json::LEVELS_MAX)),
+        Body::Gone => Ok(()),
+    };
+    checked.map_err(|why| Why::TooDeep { topic: topic.into(), why })
 }

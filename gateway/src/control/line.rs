@@ -9,7 +9,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::seq::SEQ_MAX;
-use crate::changes::{Base, Changes};
+use crate::{
+    changes::{Base, Changes},
+    whole,
+};
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.
 #[derive(Debug)]
@@ -40,11 +43,13 @@ struct Raw<'a> {
     topic: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
-    ts: Option<i64>,
+    #[serde(borrow)]
+    ts: Option<&'a RawValue>,
     #[serde(borrow)]
     seq: Option<&'a RawValue>,
     seq_reset: Option<bool>,
-    at_us: Option<u64>,
+    #[serde(borrow)]
+    at_us: Option<&'a RawValue>,
     #[serde(borrow)]
     set: Option<Members<'a>>,
     #[serde(borrow)]
@@ -74,19 +79,19 @@ impl<'a> Line<'a> {
             None if keyed => Value::Changes(changes(raw.set, raw.del, raw.reset)?),
             None => return Err("data is missing; write null where there is none".into()),
         };
-        let seq = raw.seq.map(|seq| parse_seq(seq.get())).transpose()?;
+        let seq = raw.seq.map(parse_seq).transpose()?;
+        let ts_us = raw.ts.map(|ts| whole::field("ts", ts, "whole microseconds since the Unix epoch"));
+        let at_us = raw.at_us.map(|at| whole::field("at_us", at, "whole microseconds from the file's start"));
         let seq_reset = raw.seq_reset == Some(true);
-        Ok(Self { topic, value, seq, seq_reset, ts_us: raw.ts, at_us: raw.at_us })
+        Ok(Self { topic, value, seq, seq_reset, ts_us: ts_us.transpose()?, at_us: at_us.transpose()? })
     }
 }
 
-fn parse_seq(text: &str) -> Result<u64, String> {
-    let seq = text.parse().ok().filter(|seq| *seq <= SEQ_MAX);
+fn parse_seq(raw: &RawValue) -> Result<u64, String> {
+    let seq = whole::parse_as(raw.get()).filter(|seq| *seq <= SEQ_MAX);
     seq.ok_or_else(|| {
-        let shown: String = text.chars().take(40).collect();
-        format!(
-            "seq = {shown}: write a whole number from 0 to {SEQ_MAX}, one more with each update of the topic"
-        )
+        let wanted = format!("a whole number from 0 to {SEQ_MAX}, one more with each update of the topic");
+        whole::refusal("seq", raw, &wanted)
     })
 }
 

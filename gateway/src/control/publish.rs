@@ -14,6 +14,7 @@ use super::{
     seq::Seq,
     sequencer::{Body, Grouping, Item, Refused, Sequencer},
 };
+use crate::json;
 
 /// Lines of NDJSON taken in one step.
 const LINES: usize = 4096;
@@ -56,6 +57,7 @@ pub struct Rejected {
 /// Publishes a body, waiting for room where an inbox is full. Gives the number of items.
 pub async fn publish(sequencer: &Sequencer, form: Form, body: &Bytes) -> Result<usize, Rejected> {
     let due_us = sequencer.now().wall_us;
+    let body = &body.slice_ref(json::skip_byte_order_mark(body));
     match form {
         Form::Ndjson => publish_lines(sequencer, body, due_us).await,
         Form::Json => {

@@ -194,6 +194,11 @@ impl<S: Read + Write> Socket<S> {
         if status == 101 { Ok(Self(stream)) } else { Err(status) }
     }
 
+    /// Behind a handshake.
+    pub fn established(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+
     pub fn stream(&mut self) -> &mut S {
         self.0.get_mut()
     }

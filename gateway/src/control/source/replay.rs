@@ -22,6 +22,7 @@ use crate::{
         seq::Feed,
         sequencer::{Body, Grouping, Item, Refused, Sequencer},
     },
+    json,
     topic::check_topic,
 };
 
@@ -175,8 +176,9 @@ impl FeedFile {
                 ));
             }
             if read > 0 && !line.trim_ascii().is_empty() {
+                let text = if number == 1 { json::skip_byte_order_mark(&line) } else { &line };
                 let entry =
-                    self.parse(&line, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
+                    self.parse(text, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
                 last_at_us = entry.at_us;
                 any = true;
                 chunk_bytes += line.len();
@@ -216,7 +218,7 @@ impl FeedFile {
             Value::Data(data) => Body::Data(Bytes::copy_from_slice(data.as_bytes())),
             Value::Changes(changes) => Body::Changes(changes.into()),
         };
-        check_value(&line.topic, body.bytes(), self.value_bytes_max).map_err(|why| why.to_string())?;
+        check_value(&line.topic, &body, self.value_bytes_max).map_err(|why| why.to_string())?;
         Ok(Entry { at_us, topic: line.topic.as_ref().into(), body })
     }
 }

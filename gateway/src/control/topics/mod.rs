@@ -135,9 +135,8 @@ impl Topics {
     /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
     /// topic is keyed.
     pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
-        if !group.is_taken_over {
-            check_value(&item.topic, item.body.bytes(), self.value_bytes_max)?;
-        }
+        let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
+        check_value(&item.topic, &item.body, bytes_max)?;
         let known = self.by_name.get(&*item.topic);
         let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
         if item.body.is_gone() && !lives {

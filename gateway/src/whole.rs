@@ -1,0 +1,118 @@
+//! Whole numbers, however JSON writes them: `100`, `100.0` and `1e2` are one.
+
+use serde_json::value::RawValue;
+
+/// Digits of the longest number that fits an `i128` whatever they are.
+const DIGITS_MAX: usize = 38;
+
+/// The number that a JSON number stands for, digit by digit, never through a float; `None`: it is not whole,
+/// no number, or has more than 38 digits.
+pub fn parse(text: &str) -> Option<i128> {
+    let (is_negative, unsigned) = match text.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let unsigned_exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let are_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if ![before, after, unsigned_exponent].into_iter().all(are_digits) {
+        return None;
+    }
+    let digits = [before, after].concat();
+    let significant = digits.trim_end_matches('0');
+    let zeros = digits.len() - significant.len();
+    let significant = significant.trim_start_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    // An exponent beyond 64 bits makes it far too large, or a fraction.
+    let exponent: i64 = exponent.parse().ok()?;
+    let power = exponent.checked_add(zeros as i64)?.checked_sub(after.len() as i64)?;
+    let power = usize::try_from(power).ok().filter(|power| significant.len() + power <= DIGITS_MAX)?;
+    let number = significant.parse::<i128>().ok()? * 10i128.pow(power as u32);
+    Some(if is_negative { -number } else { number })
+}
+
+/// As [`parse`], of a type with bounds.
+pub fn parse_as<N: TryFrom<i128>>(text: &str) -> Option<N> {
+    parse(text).and_then(|number| number.try_into().ok())
+}
+
+/// A field that holds one; an error names the field and says what was wanted.
+pub fn field<N: TryFrom<i128>>(name: &str, raw: &RawValue, wanted: &str) -> Result<N, String> {
+    parse_as(raw.get()).ok_or_else(|| refusal(name, raw, wanted))
+}
+
+/// That a field holds something else than what was wanted.
+pub fn refusal(name: &str, raw: &RawValue, wanted: &str) -> String {
+    let shown: String = raw.get().chars().take(40).collect();
+    format!("{name} = {shown}: write {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for text in ["100", "100.0", "1e2", "1E+2", "1.00e2", "10e1", "1000e-1", "0.1e3", "100.000", "0100"] {
+            assert_eq!(parse(text), Some(100), "{text}");
+        }
+        for (text, number) in [
+            ("0", 0),
+            ("-0", 0),
+            ("0.0", 0),
+            ("0e99999999999999999999", 0),
+            ("-1.5e1", -15),
+            ("9007199254740993", 9_007_199_254_740_993),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+            ("9.007199254740993e15", 9_007_199_254_740_993),
+            ("1.700000000000001e15", 1_700_000_000_000_001),
+            ("18446744073709551616", 1 << 64),
+            ("99999999999999999999999999999999999999", 99_999_999_999_999_999_999_999_999_999_999_999_999),
+        ] {
+            assert_eq!(parse(text), Some(number), "{text}");
+        }
+        assert_eq!(parse_as::<u64>("18446744073709551615.0"), Some(u64::MAX));
+        assert_eq!(parse_as::<u64>("18446744073709551616"), None);
+        assert_eq!(parse_as::<u64>("-1.0"), None);
+    }
+
+    #[test]
+    fn what_is_not_whole_or_no_number_is_none() {
+        for text in [
+            "1.5",
+            "1e-1",
+            "0.1",
+            "15e-2",
+            "1e39",
+            "1e400",
+            "1e99999999999999999999",
+            "1e-99999999999999999999",
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "e2",
+            "1e",
+            "1e+",
+            "1e+-2",
+            "+1",
+            "--1",
+            "0x10",
+            "1_000",
+            " 1",
+            "1 ",
+            "NaN",
+            "\"1\"",
+            "null",
+            "१",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        let long = "1".repeat(1_000_000);
+        assert_eq!(parse(&long), None);
+    }
+}
