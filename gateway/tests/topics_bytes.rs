@@ -203,7 +203,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];
     let epoch = "0123456789abcdef".to_owned();
     let (taken, refused) =
-        sequencer.restore(&Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics });
+        sequencer.restore(&Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics, damage: None });
     assert_eq!((taken.len(), bytes(&sequencer)), (2, 61 + 31));
     assert!(matches!(&refused[..], [Why::NoRoom { topic, .. }] if &**topic == "b"), "{refused:?}");
 }
