@@ -18,7 +18,7 @@ use gateway::{
         publish::parse_item,
         seq::{Feed, Seq},
         sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
-        state::{Kept, Restored},
+        state::{self, Kept, Restored},
     },
     inbox::{Inbox, Message},
     status::State,
@@ -343,6 +343,32 @@ fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
     for (seq, v) in [(1u64 << 50, half), (1 << 51, half + 1), ((1 << 52) + 1, half + 2)] {
         assert!(gateway.bring(A, topic, &format!(r#""data":1,"seq":{seq}"#)));
         assert_eq!(gateway.updates()[0].v, v);
+    }
+}
+
+/// A state file of one topic, in its older form.
+fn state_file(version: u64, v_floor: u64, v: u64, seq: u64) -> Vec<u8> {
+    let head = json!({"fanwire_state": 1, "epoch": "0123456789abcdef", "version": version, "v_floor": v_floor});
+    let topic = json!({"mode": "latest", "seq": seq, "topic": "a", "v": v, "ts": 1, "data": 1});
+    let body = format!("{head}\n{topic}\n");
+    let end = json!({"topics": 1, "crc32": crc32fast::hash(body.as_bytes())});
+    format!("{body}{end}\n").into()
+}
+
+#[test]
+fn a_state_whose_counts_are_beyond_what_json_tells_exactly_is_refused() {
+    const MAX: u64 = (1 << 53) - 1;
+    let (restored, _) = state::read(&state_file(MAX, MAX, MAX, MAX)[..]).unwrap();
+    assert_eq!((restored.version, restored.topics[0].v), (MAX, MAX));
+    for (file, reason) in [
+        (state_file(MAX + 1, 0, 1, 1), "version = 9007199254740992"),
+        (state_file(1, MAX + 1, 1, 1), "v_floor = 9007199254740992"),
+        (state_file(1, 0, MAX + 1, 1), "v = 9007199254740992"),
+        (state_file(1, 0, 0, 1), "v = 0"),
+        (state_file(1, 0, 1, MAX + 1), "seq = 9007199254740992"),
+    ] {
+        let why = state::read(&file[..]).unwrap_err();
+        assert!(why.contains(reason) && why.contains("is not a whole number from"), "{why}");
     }
 }
 
