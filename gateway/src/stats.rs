@@ -110,6 +110,9 @@ pub struct Stats {
     pub sockets_refused: u64,
     /// Of those, reset at once, since half of the slots kept for them were taken.
     pub refused_reset: u64,
+    /// Gauge: bytes of input held for clients that are busy, and times that receiving from one stopped.
+    pub held_bytes: u64,
+    pub receive_pauses: u64,
     /// Gauge: WebSocket connections open.
     pub connections: u64,
     /// Handshakes that ended in 101.
@@ -200,6 +203,8 @@ impl Default for Stats {
             slots_free: 0,
             sockets_refused: 0,
             refused_reset: 0,
+            held_bytes: 0,
+            receive_pauses: 0,
             connections: 0,
             accepted: 0,
             ended: [0; Reason::ALL.len()],

@@ -169,7 +169,14 @@ impl Ring {
             return;
         }
         slot.receiving = true;
-        let entry = opcode::RecvMulti::new(Fixed(conn.slot), buffers::GROUP).build();
+        let fd = Fixed(conn.slot);
+        let entry = if self.recv_single {
+            // No more than one of the pool's buffers, which all are of one length.
+            let entry = opcode::Recv::new(fd, ptr::null_mut(), 0).buf_group(buffers::GROUP).build();
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(fd, buffers::GROUP).build()
+        };
         // SAFETY: the kernel writes to the buffers that the pool offers to it.
         unsafe { self.push(conn, Op::Receive, entry) };
     }

@@ -17,6 +17,9 @@ pub struct Options {
     pub recv_buffers: u16,
     /// Bytes of one receive buffer, and so the most one [`Event::Received`](crate::Event) carries.
     pub recv_buffer_bytes: u32,
+    /// One read at a time: a connection whose receiving is paused gets at most one more, where else as much
+    /// comes as the kernel had read by then. Costs a command for each read.
+    pub recv_single: bool,
     /// Accepts kept waiting per listener. Each holds a free slot in reserve, but the last slots of
     /// the table can be reached too.
     pub accepts: u32,
@@ -30,6 +33,7 @@ impl Default for Options {
             cq_entries: 16384,
             recv_buffers: 1024,
             recv_buffer_bytes: 4096,
+            recv_single: false,
             accepts: 64,
         }
     }

@@ -61,6 +61,7 @@ pub struct Ring {
     pub(crate) wake_armed: bool,
     pub(crate) counters: Counters,
     accepts_per_listener: u32,
+    pub(crate) recv_single: bool,
 }
 
 /// After a failed accept.
@@ -97,6 +98,7 @@ impl Ring {
             wake_armed: false,
             counters: Counters::default(),
             accepts_per_listener: options.accepts,
+            recv_single: options.recv_single,
         })
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{Host, pattern, small};
-use ring::{Event, Sockets};
+use ring::{Event, Options, Sockets};
 
 #[test]
 fn nothing_is_received_while_paused_and_nothing_is_lost() {
@@ -36,11 +36,39 @@ fn an_end_of_stream_waits_too() {
 }
 
 #[test]
+fn with_one_read_at_a_time_at_most_one_more_comes_after_a_pause() {
+    const BYTES: usize = 50_000;
+    let options = Options { recv_single: true, recv_buffer_bytes: 100, ..small() };
+    let mut host = Host::new(&options);
+    let (mut client, conn) = host.client();
+    client.write_all(&pattern(1, BYTES)).unwrap();
+    let mut received = Vec::new();
+    while received.len() < BYTES {
+        let Event::Received { bytes, .. } = host.event() else { panic!("nothing else happens") };
+        received.extend_from_slice(&bytes);
+        host.ring.pause_receive(conn);
+        for more in host.events_for(Duration::from_millis(1)) {
+            let Event::Received { bytes, .. } = more else { panic!("nothing else happens") };
+            received.extend_from_slice(&bytes);
+            assert!(host.events_for(Duration::from_millis(1)).is_empty(), "more than one more read");
+        }
+        host.ring.resume_receive(conn);
+    }
+    assert!(received == pattern(1, BYTES));
+}
+
+#[test]
 fn pausing_at_random_under_traffic_keeps_every_byte_in_order() {
+    for recv_single in [false, true] {
+        pause_at_random(&Options { recv_single, ..small() });
+    }
+}
+
+fn pause_at_random(options: &Options) {
     const BYTES: usize = 4 << 20;
     let seed = 5;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut host = Host::new(&small());
+    let mut host = Host::new(options);
     let (mut client, conn) = host.client();
     let writer = std::thread::spawn(move || {
         client.write_all(&pattern(seed, BYTES)).unwrap();

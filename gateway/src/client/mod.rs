@@ -52,7 +52,7 @@ pub struct Sub {
 pub struct Waiting {
     /// Answers and what goes with them, in order. Bounded: no further message is read while it holds any.
     pub queue: VecDeque<Bytes>,
-    /// Input not yet parsed.
+    /// Input not yet parsed; see `hold` of the shard.
     pub held: Vec<u8>,
     /// Pongs to send, encoded.
     pub pongs: Vec<u8>,
@@ -152,6 +152,11 @@ impl Client {
     /// Heap taken for what its next compressed message may refer back to.
     pub fn dictionary_bytes(&self) -> usize {
         self.dictionary.as_ref().map_or(0, |dictionary| Dictionary::heap_bytes(dictionary.bytes().len()))
+    }
+
+    /// Heap taken for input that waits.
+    pub fn held_bytes(&self) -> u64 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.held.capacity() as u64)
     }
 
     /// Whether something must leave before anything else may be answered.

@@ -1,6 +1,7 @@
 //! Checked configuration: what the rest of the program runs on.
 
 mod check;
+mod compression;
 pub mod freshness;
 pub mod mapping;
 pub mod pointer;

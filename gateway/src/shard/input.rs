@@ -20,8 +20,6 @@ use crate::{
     wire::Encoding,
 };
 
-/// Input held for a busy client before receiving from it stops.
-const HELD_BYTES: usize = 4096;
 /// Input discarded after a refusal or a close frame before the connection is cut.
 const DISCARD_BYTES_MAX: u32 = 1 << 20;
 
@@ -56,14 +54,18 @@ impl Shard {
         }
     }
 
-    /// Keeps input for when the client is no longer busy, and stops receiving beyond a bound.
+    /// Keeps input for when the client is no longer busy, and stops receiving. One read more may come, so that
+    /// two are held at most, 4 KiB; over TLS the second may end a record, of up to 16 KiB.
     fn hold(&mut self, slot: u32, bytes: &[u8], net: &mut impl Sockets) {
         let client = self.at(slot);
         let held = &mut client.waiting().held;
+        held.reserve_exact(bytes.len());
         held.extend_from_slice(bytes);
-        if held.len() > HELD_BYTES && !client.paused {
+        if !client.paused {
             client.paused = true;
-            net.pause_receive(client.id);
+            let id = client.id;
+            self.stats.receive_pauses += 1;
+            net.pause_receive(id);
         }
     }
 

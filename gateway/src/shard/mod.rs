@@ -291,6 +291,7 @@ impl Shard {
             classes: self.fanout.classes.len() as u64,
             patterns: self.fanout.patterns_len() as u64,
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
+            held_bytes: self.clients.iter().flatten().map(Client::held_bytes).sum(),
             updates_in: counters.updates_in,
             updates_framed: counters.updates_framed,
             frames_built: counters.frames_built,

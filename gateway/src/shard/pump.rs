@@ -113,6 +113,8 @@ pub fn start(
                 let options = ring::Options {
                     slots: slots as u32,
                     recv_buffer_bytes: RECV_BUFFER_BYTES,
+                    // What is held for a busy client stays within its bound.
+                    recv_single: true,
                     ..ring::Options::default()
                 };
                 let set_up = Ring::new(&options, waker)

@@ -173,8 +173,13 @@ impl Socket {
 impl<S: Read + Write> Socket<S> {
     /// The same over an established stream.
     pub fn over(stream: S, path: &str) -> Result<Self, u16> {
+        Self::with(stream, path, "")
+    }
+
+    /// The same with more headers, whole lines.
+    pub fn with(stream: S, path: &str, headers: &str) -> Result<Self, u16> {
         let mut stream = BufReader::new(stream);
-        let request = format!("GET {path} HTTP/1.1\r\n{UPGRADE}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\n{UPGRADE}{headers}\r\n");
         if stream.get_mut().write_all(request.as_bytes()).is_err() {
             return Err(0);
         }

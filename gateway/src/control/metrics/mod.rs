@@ -292,6 +292,10 @@ impl Snapshot {
         out.gauge("fanwire_sockets_refused", help, self.sum(|s| s.sockets_refused))?;
         let help = "Connections over a limit that were reset at once, since half of the slots kept for telling such were taken";
         out.counter("fanwire_refused_reset", help, self.sum(|s| s.refused_reset))?;
+        let help = "Bytes of input held for clients that do not take what they are sent";
+        out.gauge("fanwire_held_bytes", help, self.sum(|s| s.held_bytes))?;
+        let help = "Times that receiving from such a client stopped";
+        out.counter("fanwire_receive_pauses", help, self.sum(|s| s.receive_pauses))?;
         out.gauge("fanwire_subscriptions", "Subscriptions", self.sum(|s| s.subscriptions))?;
         out.counter("fanwire_accepted", "Handshakes that ended in 101", self.sum(|s| s.accepted))?;
         out.counter(
