@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use gateway::{
     config::{
-        Config,
+        Config, Limits,
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
@@ -49,16 +49,20 @@ impl Gateway {
         let deadband = Some(Deadband { by: 0.5, at, max: Duration::from_millis(50) });
         let band = Policy { deadband, ..policy("band.*", Mode::Latest) };
         let policies = Policies::new([policies, vec![band]].concat());
-        let limits = Config::embedded_demo().limits;
+        let limits = Limits { value_bytes: 100, ..Config::embedded_demo().limits };
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, policies, Instant::now());
         Self { sequencer, inbox, version: Cell::new(0) }
     }
 
     /// With a topic of an earlier run, whose count stands at `seq`.
     fn restored(topic: &str, body: Body, seq: u64) -> Self {
+        Self::restored_with(topic, body, seq, false)
+    }
+
+    fn restored_with(topic: &str, body: Body, seq: u64, has_gap: bool) -> Self {
         let gateway = Self::new();
         let mode = gateway.mode(topic).to_owned();
-        let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), body };
+        let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, body };
         let epoch = "0123456789abcdef".to_owned();
         let restored =
             Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage: None };
@@ -301,6 +305,20 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
 }
 
 #[test]
+fn a_gap_outlives_the_process() {
+    for (has_gap, state) in [(true, State::Gap), (false, State::Live)] {
+        let book = Body::Data(Bytes::from_static(br#"{"old":1}"#));
+        let gateway = Gateway::restored_with("book.a", book, 100, has_gap);
+        assert!(gateway.bring(PUBLISHER, "book.a", r#""set":{"x":1},"seq":101"#));
+        assert_eq!(gateway.states(), [state]);
+        let saved = gateway.sequencer.checkpoint().topics;
+        assert_eq!(saved[0].has_gap, has_gap);
+        gateway.bring(PUBLISHER, "book.a", r#""data":{"x":1},"seq":102"#);
+        assert!(!gateway.sequencer.checkpoint().topics[0].has_gap);
+    }
+}
+
+#[test]
 fn a_value_that_a_deadband_held_back_counts_once_and_is_its_sources() {
     let gateway = Gateway::new();
     let value = |n: f64, seq: u64| format!(r#""data":{n},"seq":{seq}"#);
@@ -346,9 +364,43 @@ fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
     }
 }
 
+#[test]
+fn of_a_stream_v_counts_what_was_lost_and_what_was_refused_each_once() {
+    let mut rng = fastrand::Rng::with_seed(8);
+    let long = format!(r#""data":"{}""#, "x".repeat(100));
+    let (mut lost, mut refused, mut told) = (0, 0, 0);
+    for round in 0..100 {
+        let gateway = Gateway::new();
+        // With a count what is lost on the way is known, without one only what is refused.
+        let is_counted = round % 2 == 0;
+        let mut made = 0;
+        for n in 1..=100 {
+            let fate = if n == 1 { 2 } else { rng.u8(..4) };
+            made += u64::from(is_counted || fate > 0);
+            let count = if is_counted { format!(r#","seq":{n}"#) } else { String::new() };
+            match fate {
+                0 => lost += 1,
+                1 => {
+                    refused += 1;
+                    let item = Item { feed: A, ..item("trade.a", &format!("{long}{count}")) };
+                    gateway.sequencer.try_publish(&[item], Grouping::Single).unwrap_err();
+                }
+                _ => {
+                    assert!(gateway.bring(A, "trade.a", &format!(r#""data":{n}{count}"#)));
+                    let updates = gateway.updates();
+                    assert_eq!((updates.len(), updates[0].v), (1, made), "update {n}");
+                    told += u64::from(updates[0].skipped);
+                }
+            }
+        }
+    }
+    assert!(lost > 1000 && refused > 1000 && told > refused, "{lost} {refused} {told}");
+}
+
 /// A state file of one topic, in its older form.
 fn state_file(version: u64, v_floor: u64, v: u64, seq: u64) -> Vec<u8> {
-    let head = json!({"fanwire_state": 1, "epoch": "0123456789abcdef", "version": version, "v_floor": v_floor});
+    let head =
+        json!({"fanwire_state": 1, "epoch": "0123456789abcdef", "version": version, "v_floor": v_floor});
     let topic = json!({"mode": "latest", "seq": seq, "topic": "a", "v": v, "ts": 1, "data": 1});
     let body = format!("{head}\n{topic}\n");
     let end = json!({"topics": 1, "crc32": crc32fast::hash(body.as_bytes())});

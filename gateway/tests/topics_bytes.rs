@@ -198,6 +198,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
         v: 1,
         ts_us: 0,
         seq: None,
+        has_gap: false,
         body: Body::Data("1".repeat(bytes).into()),
     };
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];

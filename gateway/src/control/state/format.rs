@@ -32,6 +32,8 @@ pub struct Saved {
     /// `latest`, `keyed` or `stream`.
     pub mode: &'static str,
     pub seq: Option<u64>,
+    /// It lacks something until it comes whole.
+    pub has_gap: bool,
     /// Its last update, of a keyed topic only the head before `table`.
     pub json: Bytes,
     /// A JSON object.
@@ -56,6 +58,8 @@ pub struct Kept {
     pub v: u64,
     pub ts_us: i64,
     pub seq: Option<u64>,
+    /// It lacks something until it comes whole.
+    pub has_gap: bool,
     pub body: Body,
 }
 
@@ -99,6 +103,8 @@ pub(super) struct Head {
 struct Line<'a> {
     mode: &'a str,
     seq: Option<u64>,
+    #[serde(default)]
+    gap: bool,
     topic: &'a str,
     v: u64,
     ts: i64,
@@ -141,6 +147,9 @@ impl Saved {
         write!(out, r#"{{"mode":"{}","#, self.mode)?;
         if let Some(seq) = self.seq {
             write!(out, r#""seq":{seq},"#)?;
+        }
+        if self.has_gap {
+            out.extend_from_slice(br#""gap":true,"#);
         }
         out.extend_from_slice(&self.json[1..]);
         if let Some(table) = &self.table {
@@ -251,8 +260,8 @@ pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
         }
         _ => return Err("a topic has data or set".to_owned()),
     };
-    let (mode, seq) = (line.mode.to_owned(), line.seq);
-    Ok(Kept { topic: line.topic.into(), mode, v: line.v, ts_us: line.ts, seq, body })
+    let Line { seq, gap: has_gap, v, ts: ts_us, .. } = line;
+    Ok(Kept { topic: line.topic.into(), mode: line.mode.to_owned(), v, ts_us, seq, has_gap, body })
 }
 
 /// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.

@@ -18,6 +18,7 @@ fn checkpoint() -> Checkpoint {
     let saved = |mode, seq, json: &str, table: Option<&str>| Saved {
         mode,
         seq,
+        has_gap: seq.is_some(),
         json: Bytes::copy_from_slice(json.as_bytes()),
         table: table.map(|table| table.as_bytes().to_vec()),
     };
@@ -234,7 +235,8 @@ fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one
         [r#"{"topic":"d","v":1,"ts":5,"data":}"#, "{\"topic\":\"d\",\"v\":1,\"ts\":5,\"data\":\"\x1e\"}"]
     {
         let mut broken = checkpoint();
-        broken.topics[1] = Saved { mode: "latest", seq: None, json: json.into(), table: None };
+        broken.topics[1] =
+            Saved { mode: "latest", seq: None, has_gap: false, json: json.into(), table: None };
         let error = broken.write(&path, 1 << 20).unwrap_err();
         assert!(matches!(error, NotWritten::NotReadBack { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);

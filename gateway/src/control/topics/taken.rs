@@ -45,7 +45,7 @@ impl Topics {
 
     /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
     pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
-        let Kept { topic: name, mode, v, ts_us, seq, body } = kept;
+        let Kept { topic: name, mode, v, ts_us, seq, has_gap, body } = kept;
         let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
         let holds = self.policies.of(name).mode.name();
         if holds != mode {
@@ -55,7 +55,8 @@ impl Topics {
         let changes = self.admit(&item, &mut Group::taken_over())?;
         self.apply_as(&item, changes, *v, version, now.mono_us, ops);
         if let Some(topic) = self.by_name.get_mut(name) {
-            (topic.count, topic.state, topic.is_restored) = (Count::restored(*seq), State::Stale, true);
+            (topic.count, topic.has_gap) = (Count::restored(*seq), *has_gap);
+            (topic.state, topic.is_restored) = (State::Stale, true);
         }
         Ok(())
     }
@@ -75,6 +76,7 @@ impl Topics {
                 Some(band) if band.holds_one() => band.seq_sent,
                 _ => topic.count.last,
             },
+            has_gap: topic.has_gap,
             json: topic.json.clone(),
             table: topic.table.as_ref().map(|table| table::object(table)),
         });
