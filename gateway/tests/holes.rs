@@ -211,6 +211,21 @@ fn an_update_that_is_refused_is_a_hole_that_its_topic_tells_with_the_limit_that_
 }
 
 #[test]
+fn a_book_of_which_the_first_was_refused_begins_with_a_gap() {
+    let (address, say) = venue();
+    let (gateway, _) = start("first", "", address);
+    let mut socket = subscriber(&gateway);
+    say.send(levels("whole", 1, &[1, 2, 3, 4])).unwrap();
+    say.send(levels("change", 2, &[1])).unwrap();
+    let gap = ("gap".to_owned(), "it was refused before and did not come whole since".to_owned());
+    assert_eq!(status(&mut socket, "x.book.a"), gap);
+    say.send(levels("change", 3, &[2])).unwrap();
+    say.send(levels("whole", 4, &[1, 2])).unwrap();
+    assert_eq!(status(&mut socket, "x.book.a").0, "live");
+    assert_eq!(data(&gateway, "x.book.a"), json!({"b1": "1", "b2": "1"}));
+}
+
+#[test]
 fn a_key_that_is_too_long_is_a_hole_like_any_other() {
     let (address, say) = venue();
     let (gateway, log) = start("long", "", address);

@@ -5,7 +5,13 @@ mod silence;
 mod taken;
 mod topic;
 
-use std::{collections::BTreeMap, io::Write, ops::Bound, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -48,6 +54,9 @@ pub struct Row {
 fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
+
+/// Names of tables that were refused before they were born; of more the first are forgotten.
+const UNBORN_MAX: usize = 10_000;
 
 /// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +109,9 @@ pub struct Topics {
     /// Names, values and tables of those that exist.
     bytes: usize,
     bytes_max: usize,
+    /// Tables that do not exist and of which a source's update was refused: one that is born of a change
+    /// lacks that.
+    unborn: BTreeSet<Arc<str>>,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -125,6 +137,7 @@ impl Topics {
             keys: 0,
             bytes: 0,
             bytes_max: limits.topics_bytes,
+            unborn: BTreeSet::new(),
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -218,7 +231,16 @@ impl Topics {
 
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
     pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else { return };
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            let may_be_born = !matches!(why, Why::BadTopic(_));
+            if may_be_born && matches!(self.mode(&item.topic), Mode::Keyed(_)) {
+                self.unborn.insert(item.topic.clone());
+                if self.unborn.len() > UNBORN_MAX {
+                    self.unborn.pop_first();
+                }
+            }
+            return;
+        };
         let was = topic.state;
         let is_news = topic.miss();
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
@@ -257,10 +279,12 @@ impl Topics {
             self.give_birth(&item.topic, ops);
         }
         let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
+        let mut was_refused = false;
         match (topic.gone, item.body.is_gone()) {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
+                was_refused = self.unborn.remove(&item.topic);
                 self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
             }
             (false, true) => {
@@ -277,7 +301,7 @@ impl Topics {
                 Hole::default()
             }
             None if item.is_counted => Hole::default(),
-            None => topic.count(item),
+            None => topic.count(item, was_refused),
         };
         self.counters.count(&hole);
         let was = topic.state;

@@ -38,6 +38,7 @@ impl Topics {
             }
         }
         self.tombstones.clear();
+        self.unborn.clear();
         self.free.clear();
         self.deadlines = Deadlines::default();
         (self.live, self.keys, self.bytes, self.ids, self.v_floor) = (0, 0, 0, 0, 0);

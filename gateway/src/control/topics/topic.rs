@@ -56,8 +56,8 @@ pub(super) struct Hole {
     seq_before: Option<u64>,
     /// Refused, where the count does not tell them.
     refused: u64,
-    /// A change of a table of an earlier run, of which nobody knows what it lacks.
-    is_unknown: bool,
+    /// Why nobody knows what the table lacks that it changes.
+    unknown: Option<&'static str>,
     /// The count begins anew with the update.
     pub(super) is_anew: bool,
 }
@@ -69,7 +69,7 @@ impl Hole {
     }
 
     fn is_some(&self) -> bool {
-        self.updates() > 0 || self.is_unknown
+        self.updates() > 0 || self.unknown.is_some()
     }
 
     fn reason(&self, item: &Item) -> String {
@@ -78,9 +78,7 @@ impl Hole {
                 format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
             }
             (Hole { refused: refused @ 1.., .. }, ..) => format!("{refused} updates were refused"),
-            (Hole { is_unknown: true, .. }, ..) => {
-                "it was restored from an earlier run and did not come whole since".to_owned()
-            }
+            (Hole { unknown: Some(why), .. }, ..) => format!("it {why} and did not come whole since"),
             _ => String::new(),
         }
     }
@@ -111,12 +109,19 @@ impl Topic {
         repeats
     }
 
-    /// Takes over an update's count; gives what is missing before it.
-    pub(super) fn count(&mut self, item: &Item) -> Hole {
+    /// Takes over an update's count; gives what is missing before it. `was_refused`: updates were, before the
+    /// topic was born.
+    pub(super) fn count(&mut self, item: &Item, was_refused: bool) -> Hole {
         let (extent, step, seq_before) = (self.extent(item), self.step(item), self.count.last);
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
-        let is_change = is_table && extent == Extent::Part && item.feed.is_some();
-        let is_unknown = is_change && self.count.is_restored() && step == Step::Anew;
+        let is_change = is_table && extent == Extent::Part;
+        let unknown = match item.feed {
+            Some(_) if is_change && self.count.is_restored() && step == Step::Anew => {
+                Some("was restored from an earlier run")
+            }
+            _ if is_change && was_refused => Some("was refused before"),
+            _ => None,
+        };
         self.count.take(item, extent, step);
         let (skipped, is_told) = match step {
             Step::On { skipped } => (skipped, item.seq.is_some_and(|seq| seq.first.is_some())),
@@ -124,7 +129,7 @@ impl Topic {
         };
         let refused = std::mem::take(&mut self.refused);
         let is_anew = step == Step::Anew && seq_before.is_some() && item.seq.is_some();
-        Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, is_unknown, is_anew }
+        Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, unknown, is_anew }
     }
 
     pub(super) fn keys(&self) -> usize {
