@@ -81,6 +81,10 @@ bugs! {
     StreamTooLate,
     /// Who is behind on a stream that closes is not closed.
     LapseIgnored,
+    /// Who waits for a frame to be built is forgotten.
+    WaitForgotten,
+    /// A class's frame overtakes what a member waits for.
+    WaitOvertaken,
 }
 
 #[cfg(not(feature = "planted"))]

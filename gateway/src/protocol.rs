@@ -26,7 +26,7 @@ pub struct Request {
     pub op: Op,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     Subscribe(Subscribe),
     Unsubscribe {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -23,6 +23,8 @@ pub struct Shared {
     /// 0: no limit.
     pub connections_per_ip: usize,
     pub dictionaries: Dictionaries,
+    /// Bytes of all frames that are alive, over all shards.
+    pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
     connections: AtomicUsize,
     per_ip: Mutex<HashMap<Address, usize>>,
@@ -46,6 +48,7 @@ impl Shared {
             connections_max,
             connections_per_ip: config.limits.connections_per_ip,
             dictionaries: Dictionaries::new(&config.compression),
+            pinned: Arc::default(),
             draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             per_ip: Mutex::default(),

@@ -99,6 +99,10 @@ impl Reason {
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
 pub const REFUSAL_STATUSES: [u16; 8] = [400, 404, 405, 426, 429, 431, 500, 503];
 
+/// Why frames waited to be built: the turn's budget was spent, it was a long one, there was no room among what
+/// is pinned, or the address had used up its share. Index into [`Stats::build_waits`].
+pub const BUILD_WAITS: [&str; 4] = ["budget", "long", "room", "address"];
+
 /// Everything a shard counts. Gauges are as of the scrape.
 #[derive(Debug, Clone)]
 pub struct Stats {
@@ -180,6 +184,12 @@ pub struct Stats {
     pub tls: ring::tls::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
     pub pinned_bytes: u64,
+    /// Gauges: clients and classes that wait for a frame to be built.
+    pub build_clients: u64,
+    pub build_classes: u64,
+    /// How often one had to wait, by [`BUILD_WAITS`], and bytes of JSON made into frames.
+    pub build_waits: [u64; BUILD_WAITS.len()],
+    pub built_bytes: u64,
     /// Gauge: updates waiting in the inbox.
     pub inbox_depth: u64,
     /// Gauge: messages waiting in the inbox.
@@ -244,6 +254,10 @@ impl Default for Stats {
             ring: ring::Counters::default(),
             tls: ring::tls::Counters::default(),
             pinned_bytes: 0,
+            build_clients: 0,
+            build_classes: 0,
+            build_waits: [0; BUILD_WAITS.len()],
+            built_bytes: 0,
             inbox_depth: 0,
             inbox_messages: 0,
             inbox_bytes: 0,

@@ -44,7 +44,7 @@ const EMPTY: List = List { newest: NONE, oldest: NONE, len: 0 };
 const LIVE: usize = 0;
 const DEAD: usize = 1;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table {
     text: Vec<u8>,
     garbage_bytes: usize,

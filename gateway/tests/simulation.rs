@@ -71,6 +71,10 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.tls_failed, 20),
             (tally.tls_deferred, 50),
             (tally.tls_shortened, 500),
+            (tally.waits[0], 1_000),
+            (tally.waits[1], 1_000),
+            (tally.waits[2], 100),
+            (tally.waits[3], 100),
         ] {
             assert!(count >= least, "the schedule has grown too tame: {tally:?}");
         }

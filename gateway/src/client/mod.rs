@@ -13,7 +13,14 @@ use ring::ConnId;
 pub use dictionary::Dictionary;
 pub use rate::{ErrorWindow, Rate, RateLimit};
 
-use crate::{address::Address, fanout::ClassId, shared::Refused, stats::Reason, wire::Wire};
+use crate::{
+    address::Address,
+    fanout::{ClassId, line::Place},
+    protocol::Op,
+    shared::Refused,
+    stats::Reason,
+    wire::Wire,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -45,6 +52,19 @@ pub struct Sub {
     pub pos: u64,
     /// When anything was last sent. µs, monotonic.
     pub sent_us: u64,
+    /// What it is owed waits for its turn to be built.
+    pub waits: bool,
+    /// What it is owed is being built: nothing else of it is sent before that.
+    pub building: bool,
+}
+
+/// An op that is not answered yet.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub id: Option<String>,
+    pub op: Op,
+    /// The position at which it came: everything up to there has to be in its answer.
+    pub at: u64,
 }
 
 /// What waits for the send in flight. Made only when needed.
@@ -58,6 +78,32 @@ pub struct Waiting {
     pub pongs: Vec<u8>,
     /// A `subscribe` waits for the gateway to reach its `since`.
     pub ahead: bool,
+    /// An op whose answer cannot be built yet.
+    pub op: Option<Box<Asked>>,
+    /// It waits for its turn.
+    pub op_waits: bool,
+    /// The answer to an op is being built.
+    pub building: bool,
+    /// By line: where the client stands in it.
+    pub places: [Option<Place>; 2],
+    /// Its turn came while it was busy.
+    pub called: bool,
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        self.queue.is_empty()
+            && self.held.is_empty()
+            && self.pongs.is_empty()
+            && !self.waits()
+            && self.places.iter().all(Option::is_none)
+            && !self.called
+    }
+
+    /// Whether an op is not answered yet.
+    fn waits(&self) -> bool {
+        self.ahead || self.op.is_some() || self.building
+    }
 }
 
 /// Where the connection stands with our own ping.
@@ -161,12 +207,23 @@ impl Client {
 
     /// Whether something must leave before anything else may be answered.
     pub fn blocked(&self) -> bool {
-        self.in_flight || self.waiting.as_ref().is_some_and(|w| w.ahead || !w.queue.is_empty())
+        self.in_flight || self.waiting.as_ref().is_some_and(|w| !w.queue.is_empty() || w.waits())
+    }
+
+    /// Whether an op of it is not answered yet, through no fault of its own.
+    pub fn is_kept_waiting(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.waits())
+    }
+
+    /// Whether the answer to an op is being built.
+    pub fn is_being_answered(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.building)
     }
 
     /// Whether a fan-out may hand it a frame.
     pub fn ready(&self) -> bool {
-        self.phase == Phase::Open && !self.blocked()
+        let free = |waiting: &Waiting| waiting.queue.is_empty() && !waiting.ahead;
+        self.phase == Phase::Open && !self.in_flight && self.waiting.as_deref().is_none_or(free)
     }
 
     pub fn waiting(&mut self) -> &mut Waiting {
@@ -202,14 +259,27 @@ impl Client {
         }
     }
 
+    /// There is nothing more to do for it now.
+    pub fn rest(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.called = false;
+            self.tidy();
+        }
+    }
+
+    /// What was built for a subscription is there: an op that waited for it goes on.
+    pub fn built(&mut self, sub_slot: u8) {
+        if let Some(sub) = self.sub_in_slot(sub_slot) {
+            sub.building = false;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.op_waits = waiting.places.iter().any(Option::is_some);
+        }
+    }
+
     /// Gives memory back when nothing waits.
     pub fn tidy(&mut self) {
-        if let Some(w) = &self.waiting
-            && w.queue.is_empty()
-            && w.held.is_empty()
-            && w.pongs.is_empty()
-            && !w.ahead
-        {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_over()) {
             self.waiting = None;
         }
     }

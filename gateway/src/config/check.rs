@@ -105,6 +105,7 @@ fn fanout(mut section: Section) -> (Fanout, Named<u64>) {
     let min = section.int("interval_ms_min", 0, 0..=HOUR);
     let menu = section.ints("interval_ms_menu", Vec::new());
     let frame_bytes = section.size("frame_bytes_max", 256 * KIB, KIB..=64 * MIB);
+    let build_bytes = section.size("build_bytes", MIB, KIB..=GIB).value as usize;
     let heartbeat = section.duration("heartbeat", 5 * SECOND, 100..=HOUR).value;
 
     if let (Some(line), Some(_), true) = (interval.line, min.line, interval.value < min.value) {
@@ -150,6 +151,7 @@ fn fanout(mut section: Section) -> (Fanout, Named<u64>) {
         interval_min: Duration::from_millis(min.value),
         interval_menu: menu.value.iter().map(|ms| Duration::from_millis(*ms)).collect(),
         frame_bytes_max: frame_bytes.value as usize,
+        build_bytes,
         heartbeat,
     };
     (fanout, frame_bytes)
@@ -243,6 +245,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         sealed_bytes: section.size("sealed_bytes", 64 * MIB, 16 * KIB..=64 * GIB).value as usize,
         statuses: section.int("statuses", 1_000, 1..=1_000_000).value as usize,
         admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
+        build_bytes_per_ip: section.size("build_bytes_per_ip", 0, 0..=64 * GIB).value as usize,
         head_bytes: 16 * KIB as usize,
     };
     section.finish();

@@ -79,6 +79,8 @@ pub struct Fanout {
     /// Rising; empty: any interval.
     pub interval_menu: Vec<Duration>,
     pub frame_bytes_max: usize,
+    /// Of frames, that a turn of a shard builds.
+    pub build_bytes: usize,
     pub heartbeat: Duration,
 }
 
@@ -139,6 +141,8 @@ pub struct Limits {
     pub sealed_bytes: usize,
     /// Statuses that are not live (`statuses`, default 1000).
     pub statuses: usize,
+    /// Bytes built for one address a second, by each shard; 0: no limit.
+    pub build_bytes_per_ip: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).
     pub head_bytes: usize,
 }

@@ -61,6 +61,7 @@ fn fanout(text: &mut Text, fanout: &Fanout) {
     text.plain("interval_ms_min", fanout.interval_min.as_millis());
     text.plain("interval_ms_menu", format_args!("{menu:?}"));
     text.size("frame_bytes_max", fanout.frame_bytes_max);
+    text.size("build_bytes", fanout.build_bytes);
     text.duration("heartbeat", fanout.heartbeat);
 }
 
@@ -99,6 +100,7 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("handshakes_per_turn", limits.handshakes_per_turn);
     text.size("sealed_bytes", limits.sealed_bytes);
     text.plain("statuses", limits.statuses);
+    text.size("build_bytes_per_ip", limits.build_bytes_per_ip);
 }
 
 fn compression(text: &mut Text, compression: &Compression) {

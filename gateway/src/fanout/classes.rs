@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::patterns::PatternId;
+use super::{line::Place, patterns::PatternId};
 use crate::wire::Wire;
 
 /// Number of a class in its shard's table; used again. What clients see is [`Class::number`].
@@ -41,8 +41,12 @@ pub struct Class {
     pub flush_us: u64,
     /// When some member may have been without a frame for a heartbeat.
     pub heartbeat_us: u64,
-    /// A fan-out to its members is under way.
+    /// A fan-out to its members is under way, or a long frame for them is being built.
     pub busy: bool,
+    /// Its frame waits for its turn to be built.
+    pub waits: Option<Place>,
+    /// Answers under way that will make members of it.
+    pub held: u32,
 }
 
 /// All classes of a shard and when they are due.
@@ -57,6 +61,8 @@ pub struct Classes {
     /// Classes with interval 0: looked at whenever something was taken in.
     immediate: Vec<ClassId>,
     numbers: u64,
+    /// Places in line of classes that have ended.
+    left: Vec<Place>,
 }
 
 impl Classes {
@@ -121,10 +127,16 @@ impl Classes {
 
     pub fn remove(&mut self, id: ClassId) -> Option<Class> {
         let class = self.slots[id.0 as usize].take()?;
+        self.left.extend(class.waits);
         self.by_key.remove(&class.key);
         self.immediate.retain(|other| *other != id);
         self.free.push(id);
         Some(class)
+    }
+
+    /// The place in line of a class that has ended since; each once.
+    pub fn take_left(&mut self) -> Option<Place> {
+        self.left.pop()
     }
 
     /// Enters a class's next moment; call once after its last entry was popped.

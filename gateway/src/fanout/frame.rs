@@ -15,7 +15,7 @@ use proto::{
     msgpack,
 };
 
-use super::compress::Compress;
+use super::{budget::Budget, compress::Compress};
 use crate::{
     planted::{Bug, planted},
     wire::{Encoding, Wire},
@@ -28,6 +28,8 @@ pub struct Frame {
     /// WebSocket frames in `bytes`.
     pub parts: u32,
     pub updates: u32,
+    /// Where it takes who reads it.
+    pub version: u64,
 }
 
 /// What a frame says before its updates.
@@ -52,7 +54,7 @@ pub struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.made.len() + self.rest.len()
     }
 }
@@ -60,27 +62,40 @@ impl Piece<'_> {
 /// How the bytes of a frame come about.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    /// No payload is longer before it is compressed, unless a single update makes it so.
-    pub frame_bytes_max: usize,
     pub wire: Wire,
     /// For a whole class, in place of members of it.
     pub for_class: bool,
     pub compress: &'a mut Compress,
-    pub pinned: &'a Pinned,
+    pub budget: &'a mut Budget,
 }
 
 /// Bytes of all frames of a shard that are alive: in flight, queued or cached.
 #[derive(Debug, Clone, Default)]
-pub struct Pinned(Arc<AtomicUsize>);
+pub struct Pinned {
+    own: Arc<AtomicUsize>,
+    /// Of all shards of the process.
+    all: Arc<AtomicUsize>,
+}
 
 impl Pinned {
+    /// `all`: what all shards count in.
+    pub fn new(all: Arc<AtomicUsize>) -> Self {
+        Self { own: Arc::default(), all }
+    }
+
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.own.load(Ordering::Relaxed)
+    }
+
+    /// Of all shards.
+    pub fn of_all(&self) -> usize {
+        self.all.load(Ordering::Relaxed)
     }
 
     /// Bytes that count for as long as they live.
     pub fn hold(&self, bytes: Vec<u8>) -> Bytes {
-        self.0.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        self.own.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        self.all.fetch_add(bytes.capacity(), Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, pinned: self.clone() })
     }
 }
@@ -98,59 +113,113 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.pinned.0.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        self.pinned.own.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        self.pinned.all.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
     }
 }
 
 /// Room for an envelope's fixed text and numbers.
 const ENVELOPE_BYTES_MAX: usize = 192;
 
+/// The parts of one batch or snapshot that are encoded so far.
+#[derive(Debug, Default)]
+pub struct Parts {
+    out: Vec<u8>,
+    count: u32,
+    updates: u32,
+    version: u64,
+}
+
+impl Parts {
+    /// `bytes`: of the updates to come, about, and how many there are.
+    pub fn with_capacity(bytes: usize, updates: usize, part_bytes: usize, wire: Wire) -> Self {
+        let parts = (bytes / part_room(part_bytes).max(1)).min(updates) + 1;
+        let bytes = bytes + parts * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX);
+        let out = Vec::with_capacity(if wire == Wire::default() { bytes } else { bytes / 3 });
+        Self { out, ..Self::default() }
+    }
+
+    /// All of them.
+    pub fn finish(mut self, wire: Wire, pinned: &Pinned) -> Frame {
+        if wire != Wire::default() {
+            self.out.shrink_to_fit();
+        }
+        let Self { count, updates, version, .. } = self;
+        Frame { bytes: pinned.hold(self.out), parts: count, updates, version }
+    }
+}
+
+/// Bytes of updates that a part may have.
+pub fn part_room(part_bytes: usize) -> usize {
+    part_bytes.saturating_sub(ENVELOPE_BYTES_MAX)
+}
+
 impl Encoder<'_> {
-    /// Encodes updates, which are in version order, in as few frames as `frame_bytes_max` allows. `made`:
-    /// the text that goes with all pieces.
-    pub fn encode(self, envelope: &Envelope<'_>, made: &[u8], pieces: &[Piece<'_>]) -> Frame {
-        let room = self.frame_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
-        let total: usize = pieces.iter().map(|piece| piece.bytes() + 1).sum();
-        let parts_about = total / room.max(1) + 1;
-        let as_it_is = self.wire == Wire::default();
-        let bytes_about = total + parts_about * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX);
-        let mut out = Vec::with_capacity(if as_it_is { bytes_about } else { bytes_about / 3 });
-        let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-        let (mut payload, mut packed) = (Vec::new(), Vec::new());
-        let (mut parts, mut first) = (0, 0);
+    /// Encodes updates, which are in version order, in as few parts as `part_bytes` allows. `made`: the text
+    /// that goes with all pieces.
+    pub fn all(
+        &mut self,
+        envelope: &Envelope<'_>,
+        made: &[u8],
+        pieces: &[Piece<'_>],
+        part_bytes: usize,
+    ) -> Parts {
+        let room = part_room(part_bytes);
+        let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
+        let mut parts = Parts::with_capacity(bytes, pieces.len(), part_bytes, self.wire);
+        let mut first = 0;
         loop {
-            let (end, len) = part(&pieces[first..], room);
-            let end = first + end;
+            let end = first + count_in(&pieces[first..], room);
             let last = end == pieces.len();
-            head.clear();
-            write_head(&mut head, envelope, !last && !planted(Bug::MoreForgotten), !pieces.is_empty());
-            let texts = Texts { head: &head, made, pieces: &pieces[first..end] };
-            if as_it_is {
-                out.extend_from_slice(&header(Opcode::Text, true, head.len() + len + b"]}".len()));
-                texts.write(&mut out);
-            } else {
-                payload.clear();
-                texts.write(&mut payload);
-                if self.wire.encoding == Encoding::Msgpack {
-                    packed.clear();
-                    msgpack::from_json(&payload, &mut packed).expect("updates were checked to be JSON");
-                    std::mem::swap(&mut packed, &mut payload);
-                }
-                let wire =
-                    if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
-                self.compress.frame(&mut out, wire.encoding.opcode(), &payload, wire);
-            }
-            parts += 1;
+            self.part(&mut parts, envelope, made, &pieces[first..end], !last);
             first = end;
             if last {
-                break;
+                return parts;
             }
         }
-        if !as_it_is {
-            out.shrink_to_fit();
-        }
-        Frame { bytes: self.pinned.hold(out), parts, updates: pieces.len() as u32 }
     }
+
+    /// Appends one part. `more`: it is not the last one.
+    pub fn part(
+        &mut self,
+        to: &mut Parts,
+        envelope: &Envelope<'_>,
+        made: &[u8],
+        pieces: &[Piece<'_>],
+        more: bool,
+    ) {
+        (to.count, to.updates) = (to.count + 1, to.updates + pieces.len() as u32);
+        to.version = envelope.version;
+        let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
+        write_head(&mut head, envelope, more && !planted(Bug::MoreForgotten), to.updates > 0);
+        let texts = Texts { head: &head, made, pieces };
+        let len = texts.len();
+        self.budget.spend(len, self.wire);
+        if self.wire == Wire::default() {
+            to.out.extend_from_slice(&header(Opcode::Text, true, len));
+            texts.write(&mut to.out);
+            return;
+        }
+        let mut payload = Vec::with_capacity(len);
+        texts.write(&mut payload);
+        if self.wire.encoding == Encoding::Msgpack {
+            let mut packed = Vec::with_capacity(len);
+            msgpack::from_json(&payload, &mut packed).expect("updates were checked to be JSON");
+            payload = packed;
+        }
+        let wire = if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
+        self.compress.frame(&mut to.out, wire.encoding.opcode(), &payload, wire);
+    }
+}
+
+/// How many of `pieces` fit into `room`, at least one.
+fn count_in(pieces: &[Piece<'_>], room: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |piece: &&Piece<'_>| {
+        bytes += piece.bytes() + usize::from(bytes > 0);
+        bytes <= room
+    };
+    pieces.iter().take_while(fits).count().max(1).min(pieces.len())
 }
 
 /// One frame's payload.
@@ -161,6 +230,11 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
+    fn len(&self) -> usize {
+        let pieces: usize = self.pieces.iter().map(|piece| piece.bytes() + 1).sum();
+        self.head.len() + pieces.saturating_sub(1) + b"]}".len()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.head);
         for (i, piece) in self.pieces.iter().enumerate() {
@@ -172,19 +246,6 @@ impl Texts<'_> {
         }
         out.extend_from_slice(b"]}");
     }
-}
-
-/// How many of `pieces` fit into `room`, at least one, and their length with commas.
-fn part(pieces: &[Piece<'_>], room: usize) -> (usize, usize) {
-    let mut len = 0;
-    for (i, piece) in pieces.iter().enumerate() {
-        let with = len + piece.bytes() + usize::from(i > 0);
-        if i > 0 && with > room {
-            return (i, len);
-        }
-        len = with;
-    }
-    (pieces.len(), len)
 }
 
 fn write_head(out: &mut Vec<u8>, envelope: &Envelope<'_>, more: bool, any: bool) {
@@ -206,70 +267,4 @@ fn write_head(out: &mut Vec<u8>, envelope: &Envelope<'_>, more: bool, any: bool)
         _ => {}
     }
     out.extend_from_slice(if more { br#","more":true,"updates":["# } else { br#","updates":["# });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pieces(updates: &[String]) -> Vec<Piece<'_>> {
-        updates.iter().map(|update| Piece { made: 0..0, rest: update.as_bytes() }).collect()
-    }
-
-    fn encode(envelope: &Envelope<'_>, updates: &[String], pinned: &Pinned, wire: Wire) -> Frame {
-        let mut compress = Compress::new(&crate::config::Config::embedded_demo().compression);
-        let encoder =
-            Encoder { frame_bytes_max: 1024, wire, for_class: true, compress: &mut compress, pinned };
-        encoder.encode(envelope, &[], &pieces(updates))
-    }
-
-    fn payloads(mut bytes: &[u8]) -> Vec<serde_json::Value> {
-        let mut out = Vec::new();
-        while !bytes.is_empty() {
-            let (start, len) = match bytes[1] {
-                126 => (4, u16::from_be_bytes([bytes[2], bytes[3]]) as usize),
-                127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
-                n => (2, n as usize),
-            };
-            out.push(serde_json::from_slice(&bytes[start..start + len]).unwrap());
-            bytes = &bytes[start + len..];
-        }
-        out
-    }
-
-    #[test]
-    fn parts_are_bounded_ordered_and_marked() {
-        let updates: Vec<String> =
-            (0..100).map(|i| format!(r#"{{"topic":"t{i}","pad":"{}"}}"#, "x".repeat(100))).collect();
-        let pinned = Pinned::default();
-        let envelope =
-            Envelope { class: 3, ts_us: 5, from: Some(1), version: 9, oldest_us: Some(4), epoch: None };
-        let frame = encode(&envelope, &updates, &pinned, Wire::default());
-        let parts = payloads(&frame.bytes);
-        assert_eq!(parts.len() as u32, frame.parts);
-        let topics: Vec<String> = parts
-            .iter()
-            .flat_map(|part| part["updates"].as_array().unwrap())
-            .map(|update| update["topic"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(topics, (0..100).map(|i| format!("t{i}")).collect::<Vec<_>>());
-        for (i, part) in parts.iter().enumerate() {
-            let last = i + 1 == parts.len();
-            assert!(part.to_string().len() <= 1024 + 64, "part {i}");
-            assert_eq!(part.get("more").is_some(), !last);
-            assert_eq!(part.get("oldest").is_some(), last);
-            assert_eq!((part["from"].as_u64(), part["version"].as_u64()), (Some(1), Some(9)));
-        }
-        assert!(pinned.bytes() >= frame.bytes.len());
-        drop(frame);
-        assert_eq!(pinned.bytes(), 0);
-    }
-
-    #[test]
-    fn an_update_longer_than_a_frame_goes_alone() {
-        let updates = [format!("\"{}\"", "a".repeat(2000)), "1".to_owned()];
-        let envelope = Envelope { class: 1, ts_us: 0, from: None, version: 1, oldest_us: None, epoch: None };
-        let frame = encode(&envelope, &updates, &Pinned::default(), Wire::default());
-        assert_eq!((frame.parts, frame.updates), (2, 2));
-    }
 }

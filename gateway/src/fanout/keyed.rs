@@ -7,7 +7,7 @@ use crate::{
     table::{KEY_BYTES, Table},
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Keyed {
     table: Table,
     /// Who stands below this is told the whole table: the topic was born, it was reset or gone, or a
@@ -60,6 +60,14 @@ impl Keyed {
     pub fn empty(&mut self, version: u64) {
         self.table.clear();
         self.floor = if planted(Bug::EmptyForgotten) { 1 } else { version };
+    }
+
+    /// What [`Keyed::write`] appends, about.
+    pub fn bytes_after(&self, from: Option<u64>) -> usize {
+        match from.filter(|from| *from >= self.floor) {
+            None => self.table.bytes() + self.len(),
+            Some(from) => self.table.set_after(from).map(|member| member.len() + 1).sum(),
+        }
     }
 
     /// Keys that are there.

@@ -5,23 +5,34 @@
 //! nothing else, is what it is owed; values in between were conflated. Subscriptions with the same
 //! interest form a [`Class`] that moves by one cursor and shares one encoded [`Frame`] per flush.
 
+mod budget;
 mod build;
 mod classes;
 pub mod compress;
 pub mod frame;
 mod keyed;
+pub mod line;
+mod long;
 mod patterns;
 mod spans;
 mod stream;
 mod topics;
 
-use std::{collections::HashSet, fmt, rc::Rc, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use thiserror::Error;
 
+use budget::Budget;
 pub use classes::{Class, ClassId, ClassKey, Classes};
 use compress::Compress;
 pub use frame::{Frame, Pinned};
+use line::Lane;
+pub use long::Long;
 pub use patterns::PatternId;
 
 use crate::planted::{Bug, planted};
@@ -42,8 +53,10 @@ pub const NOWHERE: u64 = u64::MAX;
 
 /// Catch-up frames and snapshots kept for others who stand at the same position.
 const CACHE_MAX: usize = 64;
+/// Which part of a turn's budget one frame may take in one go.
+const SHORT_PART: usize = 4;
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct CacheKey {
     class: u64,
     /// The op's patterns; `None`: all of the class.
@@ -58,6 +71,8 @@ pub struct Flush {
     pub class: ClassId,
     pub number: u64,
     pub frame: Frame,
+    /// Where its batch begins: who stands below lacks something before it. `None`: a snapshot.
+    pub from: Option<u64>,
     /// Nothing in it: only for members that were sent nothing since this moment (µs, monotonic).
     pub silent_since_us: Option<u64>,
     pub version: u64,
@@ -67,6 +82,48 @@ pub struct Flush {
     pub age_us: Option<u64>,
     /// Members that are as far behind as the class are to be closed: see [`Fanout::lapse`].
     pub lapsed: bool,
+}
+
+/// What is known of a class's frame before it is built.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub class: ClassId,
+    pub number: u64,
+    from: Option<u64>,
+    due_us: u64,
+    age_us: Option<u64>,
+    lapsed: bool,
+    /// Updates that the class's patterns had seen.
+    updates: u64,
+}
+
+/// What comes of looking at a class.
+#[derive(Debug)]
+pub enum Flushed {
+    /// There is nothing to send.
+    Nothing,
+    Flush(Flush),
+    Long(Due, Box<Long>),
+    /// Its frame cannot be built now.
+    Waits {
+        lane: Lane,
+        /// What there is no room for.
+        need_bytes: Option<usize>,
+        /// µs, monotonic.
+        due_us: u64,
+    },
+}
+
+/// What comes of asking for a frame.
+#[derive(Debug)]
+pub enum Made {
+    Frame(Frame),
+    /// It is to be built part by part.
+    Long(Box<Long>),
+    /// It is too long to be made in one go, which was to do.
+    TooLong,
+    /// So many bytes do not fit into what may be pinned.
+    NoRoom(usize),
 }
 
 /// A stream that a subscriber has fallen behind, which its policy answers with a close.
@@ -149,6 +206,9 @@ pub struct Fanout {
     floor: u64,
     drain: u64,
     cache: Vec<(CacheKey, Frame)>,
+    /// The last long frame, which does not go to the present position, for those who asked before it.
+    kept: Option<(CacheKey, Frame)>,
+    pub budget: Budget,
     scratch: Vec<Pick>,
     /// Keys of all tables.
     keys: usize,
@@ -158,7 +218,10 @@ pub struct Fanout {
     /// Streams, and those of them that close who is behind.
     streams: usize,
     closing: usize,
-    frame_bytes_max: usize,
+    /// No payload is longer before it is compressed, unless a single update makes it so.
+    part_bytes: usize,
+    /// More is not built in one go, unless a single update makes it so.
+    short_bytes: usize,
     heartbeat_us: u64,
     classes_max: usize,
     patterns_max: usize,
@@ -167,14 +230,19 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// `shard`: this shard's index and the number of shards.
-    pub fn new(config: &config::Config, epoch: &str, shard: (usize, usize)) -> Self {
+    /// `shard`: this shard's index and the number of shards; `pinned`: bytes of all frames of the process.
+    pub fn new(
+        config: &config::Config,
+        epoch: &str,
+        shard: (usize, usize),
+        pinned: Arc<AtomicUsize>,
+    ) -> Self {
         let config::Config { fanout, limits, compression, .. } = config;
         Self {
             topics: Topics::default(),
             patterns: Patterns::default(),
             classes: Classes::default(),
-            pinned: Pinned::default(),
+            pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
             counters: Counters::default(),
             epoch: epoch.into(),
@@ -183,13 +251,16 @@ impl Fanout {
             floor: 0,
             drain: 0,
             cache: Vec::new(),
+            kept: None,
+            budget: Budget::new(fanout.build_bytes, limits.pinned_bytes),
             scratch: Vec::new(),
             keys: 0,
             history_bytes: 0,
             history_bytes_max: limits.history_bytes,
             streams: 0,
             closing: 0,
-            frame_bytes_max: fanout.frame_bytes_max,
+            part_bytes: fanout.frame_bytes_max.min(fanout.build_bytes),
+            short_bytes: fanout.build_bytes / SHORT_PART,
             heartbeat_us: fanout.heartbeat.as_micros() as u64,
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
@@ -280,6 +351,7 @@ impl Fanout {
 
     /// To be called once a turn of the shard.
     pub fn begin_turn(&mut self) {
+        self.budget.begin_turn();
         if self.compress.begin_turn() {
             // Who asks for the same now may be sent it compressed.
             self.drop_cache();
@@ -289,11 +361,18 @@ impl Fanout {
     /// Gives back what is kept for others who may ask for the same.
     pub fn drop_cache(&mut self) {
         self.cache.clear();
+        self.kept = None;
+    }
+
+    /// And a long frame that is older than the present position.
+    pub fn drop_kept(&mut self) {
+        self.kept = None;
     }
 
     /// Everything held ends; `batch` has all there is in the new epoch. The caller puts every member
     /// [`NOWHERE`], from where [`Fanout::catch_up`] gives a snapshot.
     pub fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
+        self.drop_cache();
         for id in self.topics.ids() {
             self.forget(id);
         }
@@ -346,6 +425,7 @@ impl Fanout {
             Memory::Latest => {}
             Memory::Keyed(keyed) => {
                 let before = keyed.len();
+                let keyed = Rc::make_mut(keyed);
                 match &update.changes {
                     Some(changes) => {
                         let dropped = keyed.apply(changes, update.version);
@@ -364,7 +444,9 @@ impl Fanout {
             self.history_bytes -= topic.memory.history_bytes();
             match &mut topic.memory {
                 Memory::Latest => {}
-                Memory::Keyed(keyed) => self.counters.key_tombstones_dropped += keyed.drop_history() as u64,
+                Memory::Keyed(keyed) => {
+                    self.counters.key_tombstones_dropped += Rc::make_mut(keyed).drop_history() as u64;
+                }
                 Memory::Stream(stream) => self.counters.stream_dropped += stream.drop_history() as u64,
             }
             self.counters.histories_dropped += 1;
@@ -437,6 +519,8 @@ impl Fanout {
             flush_us: now.mono_us + phase_us,
             heartbeat_us: now.mono_us + self.heartbeat_us,
             busy: false,
+            waits: None,
+            held: 0,
         }))
     }
 
@@ -483,9 +567,22 @@ impl Fanout {
         moved
     }
 
+    /// Keeps a class for one who is going to join it.
+    pub fn hold(&mut self, id: ClassId) {
+        self.classes.get_mut(id).held += 1;
+    }
+
+    /// Ends [`Fanout::hold`].
+    pub fn unhold(&mut self, id: ClassId) {
+        self.classes.get_mut(id).held -= 1;
+        self.drop_if_empty(id);
+    }
+
     /// Drops a class that nobody joined.
     pub fn drop_if_empty(&mut self, id: ClassId) {
-        if self.classes.get(id).members.is_empty()
+        let class = self.classes.get(id);
+        if class.members.is_empty()
+            && class.held == 0
             && let Some(class) = self.classes.remove(id)
         {
             self.release(&class.key.patterns);

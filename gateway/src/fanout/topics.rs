@@ -1,6 +1,6 @@
 //! A shard's topic table: the last value of every topic, by number and by name.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, rc::Rc, sync::Arc};
 
 use super::{keyed::Keyed, stream::Stream};
 use crate::{
@@ -23,7 +23,8 @@ pub struct Topic {
 #[derive(Debug)]
 pub enum Memory {
     Latest,
-    Keyed(Box<Keyed>),
+    /// Shared with frames that are being built: who changes it then changes a copy.
+    Keyed(Rc<Keyed>),
     Stream(Box<Stream>),
 }
 

@@ -7,7 +7,7 @@ use ring::{ConnId, Sockets};
 use super::Shard;
 use crate::{
     clock::Now,
-    protocol::{self, Since, Subscribe},
+    protocol::{self, Op, Since, Subscribe},
     stats::Reason,
 };
 
@@ -34,12 +34,11 @@ impl Shard {
         since.epoch == **self.fanout.epoch() && since.version > self.fanout.position()
     }
 
-    pub(super) fn wait_for(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
+    pub(super) fn wait_for(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
         let client = self.at(slot);
         client.waiting().ahead = true;
         let conn = client.id;
-        let (id, until_us) = (id.map(str::to_owned), now.mono_us + WAIT_US);
-        self.ahead.push(Ahead { conn, id, op: op.clone(), until_us });
+        self.ahead.push(Ahead { conn, id, op, until_us: now.mono_us + WAIT_US });
     }
 
     /// Answers those whose position was reached, and closes those whose time is over.
@@ -65,7 +64,7 @@ impl Shard {
                 self.at(slot).queue_message(protocol::behind());
                 self.close(slot, 1013, "behind the position of since", Reason::Ahead, now);
             } else {
-                self.answer_subscribe(slot, ahead.id.as_deref(), &ahead.op, now);
+                self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);
             }
             self.advance(slot, net, now);
         }

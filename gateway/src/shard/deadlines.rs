@@ -19,7 +19,7 @@ const PING: &[u8] = &[0x89, 0];
 pub(super) const REFUSED_US: u64 = 1_000_000;
 
 /// How often a busy client that should leave is looked at.
-const DRAIN_CHECK_US: u64 = 20_000;
+pub(super) const DRAIN_CHECK_US: u64 = 20_000;
 
 impl Shard {
     pub(super) fn run_deadlines(&mut self, net: &mut impl Sockets, now: Now) {
@@ -73,6 +73,12 @@ impl Shard {
         }
         let limits = self.limits.clone();
         let client = self.at(slot);
+        if client.is_kept_waiting() {
+            // It is not read from meanwhile, so that it cannot be said to be silent.
+            (client.heard_us, client.ping) = (now.mono_us, PingState::None);
+            client.since_us = now.mono_us;
+            return Some(now.mono_us + limits.ping_us.min(limits.stall_us / 4).min(limits.idle_us));
+        }
         let idle_at_us = if client.subs.is_empty() { client.since_us + limits.idle_us } else { u64::MAX };
         if now.mono_us >= idle_at_us {
             self.close(slot, 4000, "no subscription", Reason::Idle, now);
@@ -112,6 +118,7 @@ impl Shard {
         match unsent {
             None => client.ping = PingState::Waiting { since_us, unsent: Some(bytes) },
             Some(_) if now.mono_us < since_us + pong_us || client.heard_us >= since_us => {}
+            Some(_) if client.is_kept_waiting() => {}
             Some(before) if bytes < before => {
                 client.ping = PingState::Waiting { since_us: now.mono_us, unsent: Some(bytes) };
             }

@@ -2,8 +2,14 @@
 
 use ring::Sockets;
 
-use super::Shard;
-use crate::{client::Phase, clock::Now, protocol, stats::Reason};
+use super::{Shard, build::Work, deadlines::DRAIN_CHECK_US};
+use crate::{
+    client::{Phase, Sub},
+    clock::Now,
+    fanout::line::Lane,
+    protocol,
+    stats::Reason,
+};
 
 /// Clients told in one slice.
 const SLICE: usize = 256;
@@ -115,14 +121,46 @@ impl Shard {
             if self.close_if_lapsed(slot, sub_slot, now) {
                 break;
             }
-            if self.fanout.owes(class, pos) {
-                let bytes = self.catch_up(slot, sub, now);
-                self.at(slot).queue(bytes);
+            if !self.fanout.owes(class, pos) {
+                continue;
+            }
+            if !self.flush_last(slot, sub, now) {
+                // What is queued already may go before.
+                self.advance(slot, net, now);
+                return Some(now.mono_us + DRAIN_CHECK_US);
             }
         }
         self.close(slot, 1001, "the gateway is shutting down", Reason::Draining, now);
         self.advance(slot, net, now);
         None
+    }
+
+    /// `false`: it waits for its turn to be built.
+    fn flush_last(&mut self, slot: u32, sub: usize, now: Now) -> bool {
+        let Sub { waits, building, .. } = self.at(slot).subs[sub];
+        if waits || building {
+            return false;
+        }
+        let (payer, before, position) =
+            (self.payer_of(slot), self.fanout.budget.spent(), self.fanout.position());
+        let made = match self.may_build(payer, now) {
+            true => self.catch_up(slot, sub, position, now),
+            false => Err(Lane::Short),
+        };
+        self.charge(payer, before, now);
+        match made {
+            Ok(Work::Made(frame)) => {
+                let bytes = self.count_out(frame);
+                self.at(slot).queue(bytes);
+                return true;
+            }
+            Ok(Work::Long(long)) => self.begin_owed(slot, sub, long),
+            Err(lane) => {
+                self.at(slot).subs[sub].waits = true;
+                self.wait(slot, lane, now);
+            }
+        }
+        false
     }
 
     /// The latest moment at which a drain needs the shard.

@@ -45,7 +45,7 @@ impl Shard {
         }
     }
 
-    fn flush(&mut self, id: ClassId, now: Now) {
+    pub(super) fn flush(&mut self, id: ClassId, now: Now) {
         let class = self.fanout.classes.get_mut(id);
         if class.busy {
             let interval_us = class.key.interval_us;
@@ -53,15 +53,22 @@ impl Shard {
             class.heartbeat_us = class.heartbeat_us.max(now.mono_us + 1_000);
             return;
         }
-        if let Some(flush) = self.fanout.flush(id, now) {
-            if let Some(age_us) = flush.age_us {
-                self.stats.age_us.saturating_record(age_us);
-            }
-            let class = self.fanout.classes.get_mut(id);
-            class.busy = true;
-            let left = class.members.len();
-            self.jobs.push_back(Job { flush, left, earliest_sent_us: now.mono_us });
+        let (payer, before) = (self.payer_of_class(id), self.fanout.budget.spent());
+        let may_build = self.may_build(payer, now);
+        let flushed = self.fanout.flush(id, may_build, now);
+        self.charge(payer, before, now);
+        self.take_flushed(id, flushed, now);
+    }
+
+    /// Hands a class's frame to its members from now on.
+    pub(super) fn start_job(&mut self, flush: Flush, now: Now) {
+        if let Some(age_us) = flush.age_us {
+            self.stats.age_us.saturating_record(age_us);
         }
+        let class = self.fanout.classes.get_mut(flush.class);
+        class.busy = true;
+        let left = class.members.len();
+        self.jobs.push_back(Job { flush, left, earliest_sent_us: now.mono_us });
     }
 
     /// One slice of the oldest fan-out.
@@ -115,7 +122,12 @@ impl Shard {
             None if sub.pos >= flush.version && sub.pos != NOWHERE => return,
             _ => {}
         }
-        if !ready {
+        // Who waits for what came before this frame is not to get this one first.
+        let waits = sub.building || flush.from.is_some_and(|from| sub.pos < from);
+        if waits && flush.silent_since_us.is_some() && ready {
+            return self.advance(slot, net, now);
+        }
+        if !ready || waits && !planted(Bug::WaitOvertaken) {
             sub.pos = if planted(Bug::BusyCursor) { flush.version } else { sub.pos };
             self.stats.skipped_busy += 1;
             return;
@@ -159,11 +171,13 @@ impl Shard {
         }
     }
 
-    /// Over `pinned_bytes` of frames alive, what is only cached goes first. If that is not enough,
+    /// Over `pinned_bytes` of frames alive, or while a frame waits for room, what is only cached goes first. If that is not enough,
     /// the slow clients furthest behind are reset: an eighth of them at a time, since many may hold
     /// the same frame. Who is just being sent its class's newest frame is not slow.
     pub(super) fn check_pinned(&mut self, net: &mut impl Sockets, now: Now) {
-        let over = |shard: &Self| shard.fanout.pinned.bytes() > shard.limits.pinned_bytes;
+        let over = |shard: &Self| {
+            shard.fanout.pinned.of_all() > shard.limits.pinned_bytes || shard.builds.wants_room()
+        };
         if !over(self) || now.mono_us < self.pinned_checked_us + PINNED_CHECK_US {
             return;
         }

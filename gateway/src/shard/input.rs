@@ -94,7 +94,7 @@ impl Shard {
             if let Then::Upgraded(deflate, subscribe) = self.on_event_of(slot, event, now) {
                 conn.upgraded(deflate);
                 if let Some(subscribe) = subscribe {
-                    self.on_subscribe(slot, None, &subscribe, now);
+                    self.on_subscribe(slot, None, subscribe, now);
                 }
             }
         }

@@ -3,8 +3,10 @@
 //! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring ([`pump`]) and in a simulation.
 
+mod addresses;
 mod admission;
 mod ahead;
+mod build;
 mod deadlines;
 mod drain;
 mod fan;
@@ -33,6 +35,7 @@ use crate::{
     update::Batch,
 };
 use ahead::Ahead;
+use build::Builds;
 use drain::Drain;
 use fan::Job;
 use shares::Shares;
@@ -109,6 +112,7 @@ pub struct Shard {
     admitted_max: usize,
     clients_open: usize,
     jobs: VecDeque<Job>,
+    builds: Builds,
     /// Members handed a frame in one run.
     slice: usize,
     wheel: Wheel,
@@ -141,7 +145,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let of_all = (index, config.server.shards);
-        let fanout = Fanout::new(config, &shared.epoch, of_all);
+        let fanout = Fanout::new(config, &shared.epoch, of_all, shared.pinned.clone());
         Self {
             application,
             fanout_config: config.fanout.clone(),
@@ -158,6 +162,7 @@ impl Shard {
             admitted_max: slots - pump::SLOTS_RESERVED.min(slots / 4),
             clients_open: 0,
             jobs: VecDeque::new(),
+            builds: Builds::new(&config.limits),
             slice: fan::SLICE,
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,
@@ -184,9 +189,10 @@ impl Shard {
     }
 
     /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
-    fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
+    fn restart(&mut self, epoch: Arc<str>, batch: &Batch, now: Now) {
         if !planted(Bug::EpochOutlived) {
             self.jobs.clear();
+            self.discard_builds(now);
         }
         self.fanout.restart(epoch, batch);
         let held = self.clients.iter_mut().flatten().flat_map(|client| &mut client.subs);
@@ -209,7 +215,7 @@ impl Shard {
         while let Some(message) = self.inbox.pop() {
             match message {
                 Message::Updates(batch) => self.fanout.apply(&batch),
-                Message::Restart { epoch, batch } => self.restart(epoch, &batch),
+                Message::Restart { epoch, batch } => self.restart(epoch, &batch, now),
                 Message::Status(change) => self.take_status((*change).clone()),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
                 // The scraper may have given up waiting.
@@ -259,19 +265,30 @@ impl Shard {
             self.tell_restart(net, now);
         }
         self.run_ahead(net, now);
+        self.serve_short(net, now);
         self.flush_due(now);
+        self.serve_long(net, now);
         self.run_jobs(net, now);
         self.check_pinned(net, now);
         let telling = self.tell_statuses(net, now);
-        telling || !self.jobs.is_empty() || self.drain.as_ref().is_some_and(Drain::telling)
+        telling
+            || !self.jobs.is_empty()
+            || self.builds_more()
+            || self.drain.as_ref().is_some_and(Drain::telling)
     }
 
     /// When [`Shard::run`] is next needed without an event. µs, monotonic.
     pub fn next_us(&self) -> Option<u64> {
-        [self.wheel.next_us(), self.fanout.classes.next_due_us(), self.drain_next_us(), self.ahead_next_us()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.wheel.next_us(),
+            self.fanout.classes.next_due_us(),
+            self.drain_next_us(),
+            self.ahead_next_us(),
+            self.builds_next_us(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether nothing is left to serve: told to end, and every connection is gone.
@@ -307,6 +324,9 @@ impl Shard {
             gaps: counters.gaps,
             compress: self.fanout.compress.counters.clone(),
             pinned_bytes: self.fanout.pinned.bytes() as u64,
+            build_clients: self.builds.lines.iter().map(|line| line.clients as u64).sum(),
+            build_classes: self.builds.lines.iter().map(|line| line.classes as u64).sum(),
+            built_bytes: self.fanout.budget.built(),
             inbox_depth: self.inbox.depth() as u64,
             inbox_messages: self.inbox.messages() as u64,
             inbox_bytes: self.inbox.bytes() as u64,
@@ -327,6 +347,7 @@ impl Shard {
 
     /// The connection stops being a subscriber, for the first reason given.
     fn end(&mut self, slot: u32, reason: Reason) {
+        self.leave_lines(slot);
         while let Some(sub) = self.at(slot).subs.pop() {
             self.leave_class(slot, sub.class, sub.place, sub.slot);
         }

@@ -3,11 +3,15 @@
 use bytes::Bytes;
 use ring::{Close, ConnId, Sockets};
 
-use super::{Shard, deadlines::REFUSED_US};
+use super::{
+    Shard,
+    build::{Running, Whose, Work},
+    deadlines::REFUSED_US,
+};
 use crate::{
-    client::{Phase, PingState, handshake},
+    client::{Phase, PingState, Sub, handshake},
     clock::Now,
-    fanout::NOWHERE,
+    fanout::{Long, NOWHERE, line::Lane},
     stats::Reason,
 };
 
@@ -63,21 +67,31 @@ impl Shard {
                 if waiting.ahead {
                     return;
                 }
-                if !waiting.held.is_empty() && matches!(phase, Phase::Open | Phase::Handshake) {
+                if !waiting.op_waits
+                    && !waiting.building
+                    && phase == Phase::Open
+                    && let Some(asked) = waiting.op.take()
+                {
+                    self.try_op(slot, asked, now);
+                    continue;
+                }
+                let answers = waiting.op.is_some() || waiting.building;
+                if !answers && !waiting.held.is_empty() && matches!(phase, Phase::Open | Phase::Handshake) {
                     let mut held = std::mem::take(&mut waiting.held);
                     self.parse(slot, &mut held, net, now);
                     continue;
                 }
-                client.waiting = None;
+                client.tidy();
             }
             match phase {
                 Phase::Leaving => return self.half_close(slot, net, now),
                 Phase::Open => {
-                    if client.paused {
-                        client.paused = false;
+                    if client.paused && !client.is_kept_waiting() {
+                        // What it said meanwhile comes only now.
+                        (client.paused, client.heard_us) = (false, now.mono_us);
                         net.resume_receive(client.id);
                     }
-                    if client.peer_done {
+                    if client.peer_done && !client.is_kept_waiting() {
                         return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
                     }
                     // First, or a client that is always behind on its values never hears that they are stale.
@@ -86,11 +100,10 @@ impl Shard {
                         return self.send(slot, bytes, net, now);
                     }
                     if let Some(bytes) = self.owed(slot, now) {
-                        self.stats.catchups_out += 1;
                         return self.send(slot, bytes, net, now);
                     }
                     if self.at(slot).phase == Phase::Open {
-                        return;
+                        return self.at(slot).rest();
                     }
                 }
                 _ => return,
@@ -101,17 +114,38 @@ impl Shard {
     /// What a subscription that missed its class's last frames gets, newest values included. It may
     /// have missed a heartbeat too, since another subscription's frame was on its way.
     fn owed(&mut self, slot: u32, now: Now) -> Option<Bytes> {
+        let payer = self.payer_of(slot);
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
             let (class, pos, sent_us, sub_slot) = (sub.class, sub.pos, sub.sent_us, sub.slot);
-            if pos == NOWHERE
-                || pos < self.fanout.classes.get(class).sent
-                || self.fanout.is_silent(sent_us, now)
-            {
-                if self.close_if_lapsed(slot, sub_slot, now) {
-                    return None;
+            let (put_off, is_silent) = (sub.waits || sub.building, self.fanout.is_silent(sent_us, now));
+            let least = self.fanout.classes.get(class).sent;
+            if !(pos == NOWHERE || pos < least || is_silent) {
+                continue;
+            }
+            if self.close_if_lapsed(slot, sub_slot, now) {
+                return None;
+            }
+            if !put_off {
+                let (before, may_build) = (self.fanout.budget.spent(), self.may_build(payer, now));
+                let made = if may_build { self.catch_up(slot, i, least, now) } else { Err(Lane::Short) };
+                self.charge(payer, before, now);
+                match made {
+                    Ok(Work::Made(frame)) => {
+                        self.stats.catchups_out += 1;
+                        return Some(self.count_out(frame));
+                    }
+                    Ok(Work::Long(work)) => self.begin_owed(slot, i, work),
+                    Err(lane) => {
+                        self.at(slot).subs[i].waits = true;
+                        self.wait(slot, lane, now);
+                    }
                 }
-                return Some(self.catch_up(slot, i, now));
+            }
+            if is_silent && pos != NOWHERE {
+                let frame = self.fanout.sign_of_life(class, pos, now);
+                self.at(slot).subs[i].sent_us = now.mono_us;
+                return Some(self.count_out(frame));
             }
         }
         None
@@ -126,19 +160,25 @@ impl Shard {
         true
     }
 
-    /// Brings a subscription to the present position and gives the frame that does it.
-    pub(super) fn catch_up(&mut self, slot: u32, sub: usize, now: Now) -> Bytes {
-        let position = self.fanout.position();
-        let sub = &self.at(slot).subs[sub];
-        let (class, pos, sub_slot) = (sub.class, sub.pos, sub.slot);
-        let frame = self.fanout.catch_up(class, pos, now);
-        if let Some(sub) = self.at(slot).sub_in_slot(sub_slot) {
-            sub.pos = position;
-            sub.sent_us = now.mono_us;
+    /// What takes a subscription to `least` or further, where it is put if that could be made at once.
+    pub(super) fn catch_up(&mut self, slot: u32, sub: usize, least: u64, now: Now) -> Result<Work, Lane> {
+        let Sub { class, pos, .. } = self.at(slot).subs[sub];
+        let long = self.builds.is_granted();
+        let made = self.fanout.catch_up(class, pos, least, long, now);
+        let work = self.made(made)?;
+        if let Work::Made(frame) = &work {
+            let sub = &mut self.at(slot).subs[sub];
+            (sub.pos, sub.sent_us) = (frame.version, now.mono_us);
         }
-        self.stats.frames_out += u64::from(frame.parts);
-        self.stats.updates_out += u64::from(frame.updates);
-        frame.bytes
+        Ok(work)
+    }
+
+    /// What a subscription is owed is built in the turns to come.
+    pub(super) fn begin_owed(&mut self, slot: u32, sub: usize, long: Box<Long>) {
+        let client = self.at(slot);
+        client.subs[sub].building = true;
+        let whose = Whose::Sub { conn: client.id, sub_slot: client.subs[sub].slot, then: None };
+        self.builds.running.push_back(Running { work: Work::Long(long), whose });
     }
 
     /// Queues a close frame; the connection ends when it was sent.
@@ -166,6 +206,8 @@ impl Shard {
         let client = self.at(slot);
         client.phase = Phase::Leaving;
         client.since_us = now.mono_us;
+        self.leave_lines(slot);
+        let client = self.at(slot);
         if let Some(waiting) = &mut client.waiting {
             waiting.held = Vec::new();
             waiting.pongs = Vec::new();

@@ -7,27 +7,62 @@ use std::collections::HashSet;
 
 use proto::msgpack;
 
-use super::{Shard, shares::Share};
+use super::{
+    Shard,
+    build::{Running, Whose, Work},
+    shares::Share,
+};
 use crate::{
-    client::Sub,
+    client::{Asked, Sub},
     clock::Now,
-    fanout::{ClassId, Frame, PatternId},
+    fanout::{ClassId, Frame, Long, PatternId, line::Lane},
     planted::{Bug, planted},
-    protocol::{self, BAD_REQUEST, BadRequest, Op, Subscribe, Subscribed},
+    protocol::{self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed},
     stats::Reason,
 };
+
+/// What an answered `subscribe` makes of its subscription.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Held for it.
+    pub class: ClassId,
+    pub sub_slot: u8,
+    /// Where it is answered.
+    since: Option<u64>,
+}
+
+/// How far an op came.
+enum Tried {
+    /// It was answered, if only with an error.
+    Done,
+    /// It waits in a line, or (`None`) for what is being built for its client.
+    Waits(Option<Lane>),
+    /// What its subscription is owed before, and its answer, are to be built.
+    Begun { owed: Option<(u8, Box<Long>)>, answer: Option<(Work, Joining)> },
+}
+
+/// How much of what a subscription is owed was sent.
+enum Settled {
+    All,
+    Waits(Option<Lane>),
+    Long(Box<Long>),
+}
 
 impl Shard {
     pub(super) fn on_text(&mut self, slot: u32, text: &str, now: Now) {
         let refused = match protocol::parse(text) {
             Err(refused) => Some(refused),
-            Ok(request) => {
-                let id = request.id.as_deref();
-                match request.op {
-                    Op::Subscribe(subscribe) => self.on_subscribe(slot, id, &subscribe, now),
-                    Op::Unsubscribe { sub, topics } => self.on_unsubscribe(slot, id, &sub, topics, now),
-                    Op::Ping => self.answer(slot, protocol::pong(id, now.wall_us)),
-                }
+            Ok(Request { id, op: Op::Ping }) => {
+                self.answer(slot, protocol::pong(id.as_deref(), now.wall_us));
+                None
+            }
+            Ok(Request { id, op: Op::Subscribe(op) }) => {
+                self.on_subscribe(slot, id, op, now);
+                None
+            }
+            Ok(Request { id, op }) => {
+                self.take_inbox(now);
+                self.ask(slot, id, op, now);
                 None
             }
         };
@@ -60,34 +95,79 @@ impl Shard {
         }
     }
 
-    fn answer_frame(&mut self, slot: u32, frame: Frame) {
-        self.stats.frames_out += u64::from(frame.parts);
-        self.stats.updates_out += u64::from(frame.updates);
-        self.at(slot).queue(frame.bytes);
-    }
-
-    pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
+    pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
         // Read your writes: what was accepted before is in the inbox already.
         self.take_inbox(now);
         if self.is_early(op.since.as_ref()) {
             return self.wait_for(slot, id, op, now);
         }
-        self.answer_subscribe(slot, id, op, now);
+        self.ask(slot, id, Op::Subscribe(op), now);
     }
 
-    pub(super) fn answer_subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) {
-        match self.subscribe(slot, id, op, now) {
-            Ok(()) => self.answer_statuses(slot, &op.topics),
-            Err(reason) => self.answer_error(slot, id, &reason, now),
+    /// Answers an op, now or when its turn has come.
+    pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
+        let at = self.fanout.position();
+        self.try_op(slot, Box::new(Asked { id, op, at }), now);
+    }
+
+    pub(super) fn try_op(&mut self, slot: u32, asked: Box<Asked>, now: Now) {
+        let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
+        let tried = match &asked.op {
+            Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
+            Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
+            Op::Ping => Ok(Tried::Done),
+        };
+        self.charge(payer, before, now);
+        match tried {
+            Ok(Tried::Done) => {}
+            Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
+            Ok(Tried::Waits(lane)) => {
+                let waiting = self.at(slot).waiting();
+                (waiting.op, waiting.op_waits) = (Some(asked), true);
+                if let Some(lane) = lane {
+                    self.wait(slot, lane, now);
+                }
+            }
+            Ok(Tried::Begun { owed, answer }) => self.begin(slot, asked, owed, answer),
         }
     }
 
-    fn subscribe(&mut self, slot: u32, id: Option<&str>, op: &Subscribe, now: Now) -> Result<(), String> {
+    /// What an op needs is built in the turns to come.
+    fn begin(
+        &mut self,
+        slot: u32,
+        asked: Box<Asked>,
+        owed: Option<(u8, Box<Long>)>,
+        answer: Option<(Work, Joining)>,
+    ) {
+        let client = self.at(slot);
+        client.waiting().building = true;
+        let conn = client.id;
+        let mut asked = Some(asked);
+        if let Some((sub_slot, long)) = owed {
+            if let Some(sub) = client.sub_in_slot(sub_slot) {
+                sub.building = true;
+            }
+            let then = if answer.is_none() { asked.take() } else { None };
+            let whose = Whose::Sub { conn, sub_slot, then };
+            self.builds.running.push_back(Running { work: Work::Long(long), whose });
+        }
+        if let (Some((work, joining)), Some(asked)) = (answer, asked) {
+            if let Some(sub) = self.at(slot).sub_in_slot(joining.sub_slot) {
+                // It must not be taken further than its answer.
+                sub.building = true;
+            }
+            self.fanout.hold(joining.class);
+            self.builds.running.push_back(Running { work, whose: Whose::Answer { conn, asked, joining } });
+        }
+    }
+
+    fn subscribe(&mut self, slot: u32, asked: &Asked, op: &Subscribe, now: Now) -> Result<Tried, String> {
         let held = self.find_sub(slot, &op.sub);
         if let Some(sub_slot) = held.map(|i| self.at(slot).subs[i].slot)
             && self.close_if_lapsed(slot, sub_slot, now)
         {
-            return Ok(());
+            return Ok(Tried::Done);
         }
         let (sub_slot, held_class) = match held {
             Some(i) => (self.at(slot).subs[i].slot, Some(self.at(slot).subs[i].class)),
@@ -96,6 +176,21 @@ impl Shard {
         let held_patterns = self.patterns_of(held_class);
         self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
         self.check_share(slot, &held_patterns, &op.topics)?;
+        let payer = self.payer_of(slot);
+        if !self.may_build(payer, now) {
+            return Ok(Tried::Waits(Some(Lane::Short)));
+        }
+        let in_epoch =
+            |shard: &Self, epoch: &str| *epoch == **shard.fanout.epoch() || planted(Bug::ForeignEpoch);
+        let since = op.since.as_ref().filter(|since| in_epoch(self, &since.epoch)).map(|since| since.version);
+        if !self.builds.is_granted() && self.fanout.is_long(&op.topics, since) {
+            return Ok(Tried::Waits(Some(Lane::Long)));
+        }
+        let owed = match held.map_or(Settled::All, |i| self.settle(slot, i, now)) {
+            Settled::All => None,
+            Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
+            Settled::Long(long) => Some((sub_slot, long)),
+        };
         let interval_us = match (op.interval_ms, held_class) {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
@@ -105,60 +200,96 @@ impl Shard {
             .fanout
             .class((sub_slot, wire), interval_us, &held_patterns, &op.topics, now)
             .map_err(|full| full.to_string())?;
-        let position = self.fanout.position();
         let patterns = self.fanout.pattern_ids(&op.topics);
-        let since = op
-            .since
-            .as_ref()
-            .filter(|since| since.epoch == **self.fanout.epoch() || planted(Bug::ForeignEpoch))
-            .filter(|since| self.fanout.answers_since(since.version, &patterns));
-        if let Some(i) = held {
-            self.settle(slot, i, now);
+        let since = since.filter(|since| self.fanout.answers_since(*since, &patterns));
+        // A subscription never goes back behind what it was sent.
+        let least = if held.is_some() { self.fanout.position() } else { asked.at };
+        let granted = self.builds.is_granted();
+        let made = self.fanout.answer(class, &patterns, since, least, granted, now);
+        let joining = Joining { class, sub_slot, since };
+        match (self.made(made), owed) {
+            (Err(lane), _) => {
+                self.fanout.drop_if_empty(class);
+                Ok(Tried::Waits(Some(lane)))
+            }
+            (Ok(Work::Made(frame)), None) => {
+                self.finish_subscribe(slot, asked, joining, frame, now);
+                Ok(Tried::Done)
+            }
+            (Ok(work), owed) => Ok(Tried::Begun { owed, answer: Some((work, joining)) }),
         }
-        self.move_sub(slot, held, &op.sub, sub_slot, class, now);
+    }
+
+    /// The subscription changes, and the client is told so.
+    pub(super) fn finish_subscribe(
+        &mut self,
+        slot: u32,
+        asked: &Asked,
+        joining: Joining,
+        frame: Frame,
+        now: Now,
+    ) {
+        let Op::Subscribe(op) = &asked.op else { return };
+        let Joining { class, sub_slot, since } = joining;
+        let held = self.find_sub(slot, &op.sub);
+        self.at(slot).built(sub_slot);
+        self.move_sub(slot, held, &op.sub, sub_slot, class, frame.version, now);
         let topics = self.pattern_texts(class);
         let epoch = self.fanout.epoch().clone();
         let key = self.fanout.classes.get(class);
+        let snapshot = frame.version + u64::from(planted(Bug::SubscribedTooHigh));
+        let (number, interval_us) = (key.number, key.key.interval_us);
         let answer = Subscribed {
-            id,
+            id: asked.id.as_deref(),
             sub: &op.sub,
-            class: key.number,
+            class: number,
             topics: &topics,
-            interval_ms: key.key.interval_us / 1000,
+            interval_ms: interval_us / 1000,
             epoch: &epoch,
-            version: since
-                .map_or(position + u64::from(planted(Bug::SubscribedTooHigh)), |since| since.version),
+            version: since.unwrap_or(snapshot),
         };
         let answer = answer.frame();
-        let frame = match since {
-            Some(since) => self.fanout.since(class, &patterns, since.version, now),
-            None => self.fanout.snapshot(class, &patterns, now),
-        };
         self.stats.snapshots_out += 1;
         self.answer(slot, answer);
-        self.answer_frame(slot, frame);
-        Ok(())
+        let bytes = self.count_out(frame);
+        self.at(slot).queue(bytes);
+        self.answer_statuses(slot, &op.topics);
+        if interval_us == 0 && self.fanout.position() > self.fanout.classes.get(class).scanned {
+            // What came while the answer was built.
+            self.flush(class, now);
+        }
     }
 
-    fn on_unsubscribe(
-        &mut self,
-        slot: u32,
-        id: Option<&str>,
-        name: &str,
-        topics: Option<Vec<String>>,
-        now: Now,
-    ) {
-        self.take_inbox(now);
+    fn unsubscribe(&mut self, slot: u32, asked: &Asked, name: &str, now: Now) -> Result<Tried, String> {
         let Some(i) = self.find_sub(slot, name) else {
             let version = self.fanout.position();
-            return self.answer(slot, protocol::unsubscribed(id, name, None, version, &[]));
+            self.answer(slot, protocol::unsubscribed(asked.id.as_deref(), name, None, version, &[]));
+            return Ok(Tried::Done);
         };
-        let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
+        let sub_slot = self.at(slot).subs[i].slot;
         if self.close_if_lapsed(slot, sub_slot, now) {
-            return;
+            return Ok(Tried::Done);
         }
+        match self.settle(slot, i, now) {
+            Settled::All => {
+                self.at(slot).subs[i].pos = self.fanout.position();
+                self.finish_unsubscribe(slot, asked, now);
+            }
+            Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
+            Settled::Long(long) => return Ok(Tried::Begun { owed: Some((sub_slot, long)), answer: None }),
+        }
+        Ok(Tried::Done)
+    }
+
+    /// Takes patterns out of a subscription at its own position.
+    pub(super) fn finish_unsubscribe(&mut self, slot: u32, asked: &Asked, now: Now) {
+        let Op::Unsubscribe { sub: name, topics } = &asked.op else { return };
+        let id = asked.id.as_deref();
+        let Some(i) = self.find_sub(slot, name) else { return };
+        let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
+        let version = self.at(slot).subs[i].pos;
         let held = self.patterns_of(Some(class));
-        let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match &topics {
+        let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match topics {
             None => (held.clone(), Vec::new()),
             Some(topics) => {
                 let named = self.fanout.pattern_ids(topics);
@@ -166,45 +297,52 @@ impl Shard {
             }
         };
         let removed: Vec<String> = removed.into_iter().map(|p| self.fanout.pattern_text(p)).collect();
-        let now_in = if left.is_empty() {
-            None
-        } else if removed.is_empty() {
-            Some(class)
-        } else {
-            let key = &self.fanout.classes.get(class).key;
-            let (wire, interval_us) = (key.wire, key.interval_us);
-            match self.fanout.class((sub_slot, wire), interval_us, &left, &[], now) {
-                Ok(class) => Some(class),
-                Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
-            }
-        };
-        self.settle(slot, i, now);
-        let version = self.fanout.position();
-        let Some(now_in) = now_in else {
+        if left.is_empty() {
             let sub = self.at(slot).subs.remove(i);
             self.leave_class(slot, sub.class, sub.place, sub.slot);
             self.at(slot).since_us = now.mono_us;
             return self.answer(slot, protocol::unsubscribed(id, name, None, version, &removed));
+        }
+        let now_in = if removed.is_empty() {
+            class
+        } else {
+            let key = &self.fanout.classes.get(class).key;
+            let (wire, interval_us) = (key.wire, key.interval_us);
+            match self.fanout.class((sub_slot, wire), interval_us, &left, &[], now) {
+                Ok(class) => class,
+                Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
+            }
         };
         if now_in != class {
-            self.move_sub(slot, Some(i), name, sub_slot, now_in, now);
+            self.move_sub(slot, Some(i), name, sub_slot, now_in, version, now);
         }
         let number = Some(self.fanout.classes.get(now_in).number);
         self.answer(slot, protocol::unsubscribed(id, name, number, version, &removed));
     }
 
     /// Sends what a subscription is still owed, before an op on it is answered.
-    fn settle(&mut self, slot: u32, sub: usize, now: Now) {
+    fn settle(&mut self, slot: u32, sub: usize, now: Now) -> Settled {
         let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
-        if self.fanout.owes(class, pos) && !planted(Bug::SettleForgotten) {
-            let bytes = self.catch_up(slot, sub, now);
-            self.at(slot).queue(bytes);
+        if self.at(slot).subs[sub].building {
+            return Settled::Waits(None);
+        }
+        if !self.fanout.owes(class, pos) || planted(Bug::SettleForgotten) {
+            return Settled::All;
         }
         let position = self.fanout.position();
-        self.at(slot).subs[sub].pos = position;
+        match self.catch_up(slot, sub, position, now) {
+            Ok(Work::Made(frame)) => {
+                let bytes = self.count_out(frame);
+                self.at(slot).queue(bytes);
+                Settled::All
+            }
+            Ok(Work::Long(long)) => Settled::Long(long),
+            Err(lane) => Settled::Waits(Some(lane)),
+        }
     }
 
-    /// Puts a subscription, new or held, into `class` at the present position.
+    /// Puts a subscription, new or held, into `class` at `pos`.
+    #[expect(clippy::too_many_arguments, reason = "a subscription is as much")]
     fn move_sub(
         &mut self,
         slot: u32,
@@ -212,9 +350,9 @@ impl Shard {
         name: &str,
         sub_slot: u8,
         class: ClassId,
+        pos: u64,
         now: Now,
     ) {
-        let pos = self.fanout.position();
         match held {
             Some(i) if self.at(slot).subs[i].class == class => {
                 let sub = &mut self.at(slot).subs[i];
@@ -229,7 +367,16 @@ impl Shard {
             }
             None => {
                 let place = self.enter_class(slot, class);
-                let sub = Sub { name: name.into(), class, place, slot: sub_slot, pos, sent_us: now.mono_us };
+                let sub = Sub {
+                    name: name.into(),
+                    class,
+                    place,
+                    slot: sub_slot,
+                    pos,
+                    sent_us: now.mono_us,
+                    waits: false,
+                    building: false,
+                };
                 let subs = &mut self.at(slot).subs;
                 subs.reserve_exact(1);
                 subs.push(sub);

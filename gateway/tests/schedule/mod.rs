@@ -16,6 +16,7 @@ use gateway::{
         seq::Seq,
         sequencer::{Body, Followed, Following, Grouping, Item},
     },
+    stats::BUILD_WAITS,
     wire::Encoding,
 };
 use proto::encode::Opcode;
@@ -27,6 +28,8 @@ use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
 const STEPS_OF_EPISODE: u64 = 2_000;
 const SLOTS: u32 = 48;
 const INTERVALS_MS: [Option<u64>; 7] = [None, Some(0), Some(20), Some(100), Some(250), Some(900), Some(3000)];
+/// The longest that is built in one go, and heartbeats.
+const SLICE_BYTES_MAX: usize = 8_000;
 /// Of a keyed topic; two fewer are allowed.
 const KEYS: usize = 12;
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
@@ -105,6 +108,8 @@ pub struct Tally {
     pub tls_failed: u64,
     pub tls_deferred: u64,
     pub tls_shortened: u64,
+    /// Times that a frame waited for its turn to be built, by reason.
+    pub waits: [u64; BUILD_WAITS.len()],
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -135,6 +140,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     fanout.interval_menu = rng.choice(menus).unwrap().iter().map(ms).collect();
     fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
     fanout.heartbeat = ms(&rng.u64(500..5000));
+    fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
     config.compression.window_bits = rng.choice([9, 12, 15]).unwrap();
     config.compression.bytes_min = rng.choice([1, 100, 1000]).unwrap();
     let limits = &mut config.limits;
@@ -152,6 +158,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.handshake = ms(&rng.u64(1000..6000));
     limits.handshakes_per_turn = rng.choice([1, 1, 2, 8]).unwrap();
     limits.sealed_bytes = rng.choice([500, 4_000, 20_000, 64 << 20]).unwrap();
+    limits.build_bytes_per_ip = rng.choice([0, 0, 100_000]).unwrap();
     config.server.drain = ms(&rng.u64(500..8000));
     config.topics = random_policies(rng);
     config
@@ -229,7 +236,12 @@ impl Simulation {
             self.world.net.inner().step();
         }
         let events = self.rng.usize(..8);
+        let before = self.world.shard.stats().built_bytes;
         self.world.turn(events);
+        let built = (self.world.shard.stats().built_bytes - before) as usize;
+        // One slice more, and of heartbeats each class and client may have one.
+        let most = self.world.config.fanout.build_bytes + SLICE_BYTES_MAX;
+        assert!(built <= most, "{built} bytes were built in a turn");
         for peer in 0..self.conduct.len() {
             if self.world.peers[peer].reading && self.rng.bool() {
                 let max = self.rng.choice([10, 300, usize::MAX]).unwrap();
@@ -548,7 +560,9 @@ impl Simulation {
         for peer in 0..self.conduct.len() {
             self.world.resume(peer);
         }
-        self.advance(LONGEST_INTERVAL + Duration::from_millis(200));
+        // What one address has used up comes back.
+        let rest = Duration::from_secs(if self.world.config.limits.build_bytes_per_ip > 0 { 20 } else { 0 });
+        self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
         for (at, peer) in self.world.peers.iter().enumerate() {
             if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
@@ -582,6 +596,8 @@ impl Simulation {
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
         self.tally.gaps += stats.gaps;
         self.tally.inflated += stats.inflated;
+        self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
+        assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
         self.tally.histories_dropped += stats.histories_dropped;
         let counters = self.world.publisher.counters();

@@ -35,6 +35,7 @@ pub(super) fn random_wire(rng: &mut fastrand::Rng) -> (bool, Encoding) {
 impl Simulation {
     /// A third speak TLS, and of those that compress half go on with their context.
     pub(super) fn dial(&mut self) -> usize {
+        self.world.address.set_ip([127, 0, 0, self.rng.u8(1..4)].into());
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
         self.world.keep_context = self.rng.bool();
         if self.rng.u8(..3) > 0 {

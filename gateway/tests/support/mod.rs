@@ -23,6 +23,7 @@ use gateway::{
     shared::Shared,
     wire::Encoding,
 };
+use held::Sub;
 use proto::{
     Event,
     deflate::{Deflater, InflateLimits, Inflater},
@@ -122,6 +123,8 @@ pub struct World {
     pub log: bool,
     /// Who is dialled from now on and offers compression goes on with its context, like most browsers.
     pub keep_context: bool,
+    /// Where clients connect from.
+    pub address: SocketAddr,
     inflater: Inflater,
     ids: u64,
 }
@@ -160,6 +163,7 @@ impl World {
             peers: Vec::new(),
             log: true,
             keep_context: false,
+            address: ADDR,
             inflater: Inflater::new(),
             ids: 0,
         }
@@ -222,7 +226,9 @@ impl World {
             if !peer.open || !peer.reading || peer.leaving || peer.close.is_some() || peer.slot_freed {
                 continue;
             }
-            for sub in &peer.model.subs {
+            // After a change of the epoch a snapshot is the first thing sent, which may wait to be built.
+            let told = |sub: &&Sub| sub.epoch + 1 == self.publisher.epochs.len();
+            for sub in peer.model.subs.iter().filter(told) {
                 let silent_us = self.now.mono_us - sub.heard_us.max(peer.reading_since_us);
                 let (name, class, interval_ms) = (&sub.name, sub.class, sub.interval_ms);
                 assert!(
@@ -278,7 +284,7 @@ impl World {
 
     /// A connection whose bytes the test writes itself.
     pub fn dial(&mut self) -> usize {
-        self.dial_from(ADDR)
+        self.dial_from(self.address)
     }
 
     pub fn dial_from(&mut self, addr: SocketAddr) -> usize {
@@ -336,7 +342,7 @@ impl World {
         deflate: bool,
         encoding: Encoding,
     ) -> usize {
-        let peer = self.dial_at(ADDR, tls::LISTENER);
+        let peer = self.dial_at(self.address, tls::LISTENER);
         self.peers[peer].tls = tls;
         self.speak(peer, target, deflate, encoding);
         peer

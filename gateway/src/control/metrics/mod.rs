@@ -35,7 +35,7 @@ use crate::{
     fanout::compress,
     inbox::{Bound, Inbox, Message},
     logs,
-    stats::{REFUSAL_STATUSES, Reason, Stats},
+    stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
     tls,
 };
 use out::Out;
@@ -346,6 +346,14 @@ impl Snapshot {
         out.counter("fanwire_frames_out", "Frames handed to clients", self.sum(|s| s.frames_out))?;
         out.counter("fanwire_updates_out", "Updates handed to clients", self.sum(|s| s.updates_out))?;
         out.counter("fanwire_bytes_out", "Bytes handed to clients", self.sum(|s| s.bytes_out))?;
+        let waiting = [("client", self.sum(|s| s.build_clients)), ("class", self.sum(|s| s.build_classes))];
+        let help = "Clients and classes that wait for a frame to be built";
+        out.gauges("fanwire_builds_waiting", help, "kind", waiting)?;
+        let waits = BUILD_WAITS.iter().enumerate();
+        let waits = waits.map(|(i, why)| (*why, self.sum(|s| s.build_waits[i])));
+        let help = "Times that a frame had to wait to be built";
+        out.counters("fanwire_build_waits", help, "reason", waits)?;
+        out.counter("fanwire_built_bytes", "Bytes of JSON made into frames", self.sum(|s| s.built_bytes))?;
         let help = "Flushes that passed over a client whose last frame was still in flight";
         out.counter("fanwire_skipped_busy", help, self.sum(|s| s.skipped_busy))?;
         out.counter("fanwire_snapshots_out", "Snapshots sent", self.sum(|s| s.snapshots_out))?;

@@ -1,0 +1,189 @@
+//! A frame too long for one part: what goes into it is fixed when it is begun, and it is encoded part by
+//! part over the turns of a shard.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    CacheKey, Fanout, Frame, Pick, Readers,
+    frame::{Encoder, Envelope, Parts, Piece, part_room},
+    keyed::Keyed,
+    topics::{Memory, Topic},
+};
+use crate::update::Update;
+
+/// An update as it was when the frame was begun.
+#[derive(Debug)]
+enum Text {
+    Whole(Bytes),
+    /// So many updates before it are missing.
+    Gap(u64, Bytes),
+    /// Its head, and the table.
+    Table(Bytes, Rc<Keyed>),
+}
+
+/// A frame that is being built.
+#[derive(Debug)]
+pub struct Long {
+    /// What others who wait may ask for too; `None`: it is for a whole class.
+    key: Option<CacheKey>,
+    readers: Readers,
+    class: u64,
+    ts_us: i64,
+    from: Option<u64>,
+    version: u64,
+    oldest_us: Option<i64>,
+    epoch: Option<Arc<str>>,
+    texts: std::vec::IntoIter<Text>,
+    /// A table's text that did not fit into the last part.
+    carried: Option<Vec<u8>>,
+    parts: Parts,
+    gaps: u64,
+}
+
+/// How many updates before this one a reader at `from` lacks, to be told with it.
+pub(super) fn missing(topic: &Topic, update: &Update, at: u32, from: Option<u64>) -> u64 {
+    let Memory::Stream(stream) = &topic.memory else { return 0 };
+    // What the ring dropped can only be missing before the first that is kept.
+    let from = from.filter(|_| at == 0);
+    from.map_or(0, |from| stream.missing(from)).max(update.skipped.into())
+}
+
+/// What telling a gap adds to an update at most.
+const GAP_BYTES_MAX: usize = 32;
+
+/// The beginning of an update that tells a gap; the rest of it follows without its brace.
+pub(super) fn push_gap(made: &mut Vec<u8>, missing: u64) {
+    made.extend_from_slice(format!(r#"{{"gap":{missing},"#).as_bytes());
+}
+
+impl Long {
+    fn envelope<'a>(&self, epoch: Option<&'a str>) -> Envelope<'a> {
+        let Self { class, ts_us, from, version, oldest_us, .. } = *self;
+        Envelope { class, ts_us, from, version, oldest_us, epoch }
+    }
+
+    /// Takes the updates of the next part: what is made for them, and what is as it was taken in.
+    fn take(&mut self, room: usize) -> (Vec<u8>, Vec<(std::ops::Range<usize>, Bytes)>) {
+        let (mut made, mut taken, mut len) = (Vec::new(), Vec::new(), 0);
+        if let Some(carried) = self.carried.take() {
+            len = carried.len();
+            made = carried;
+            taken.push((0..len, Bytes::new()));
+        }
+        while let Some(text) = self.texts.as_slice().first() {
+            // A table's text is known when it was made.
+            let least = match text {
+                Text::Whole(json) | Text::Table(json, _) => json.len() + 1,
+                Text::Gap(_, json) => json.len() + GAP_BYTES_MAX,
+            };
+            if !taken.is_empty() && len + least > room {
+                break;
+            }
+            let start = made.len();
+            let rest = match self.texts.next() {
+                None => break,
+                Some(Text::Whole(json)) => json,
+                Some(Text::Gap(missing, json)) => {
+                    self.gaps += 1;
+                    push_gap(&mut made, missing);
+                    json.slice(1..)
+                }
+                Some(Text::Table(head, keyed)) => {
+                    made.extend_from_slice(&head);
+                    keyed.write(self.from, &mut made);
+                    Bytes::new()
+                }
+            };
+            let bytes = made.len() - start + rest.len() + 1;
+            if !taken.is_empty() && len + bytes > room && rest.is_empty() {
+                self.carried = Some(made.split_off(start));
+                break;
+            }
+            len += bytes;
+            taken.push((start..made.len(), rest));
+        }
+        (made, taken)
+    }
+
+    fn is_done(&self) -> bool {
+        self.carried.is_none() && self.texts.as_slice().is_empty()
+    }
+}
+
+impl Fanout {
+    /// Begins a frame of what was picked. `bytes`: of it, about.
+    pub(super) fn begin_long(
+        &mut self,
+        readers: Readers,
+        key: Option<CacheKey>,
+        envelope: &Envelope<'_>,
+        picks: &[Pick],
+        bytes: usize,
+    ) -> Box<Long> {
+        let Envelope { class, ts_us, from, version, oldest_us, epoch } = *envelope;
+        let mut texts = Vec::with_capacity(picks.len());
+        for pick in picks {
+            let Some(topic) = self.topics.get(pick.topic) else { continue };
+            let Some(update) = super::build::picked(&self.topics, *pick) else { continue };
+            let json = update.json.clone();
+            let missing = missing(topic, update, pick.at, from);
+            texts.push(match &topic.memory {
+                Memory::Keyed(keyed) if !update.gone => Text::Table(json, keyed.clone()),
+                Memory::Stream(_) if missing > 0 => Text::Gap(missing, json),
+                _ => Text::Whole(json),
+            });
+        }
+        self.budget.spend_collected(picks.len());
+        let parts = Parts::with_capacity(bytes, picks.len(), self.part_bytes, readers.wire);
+        let epoch = epoch.map(Arc::from);
+        let texts = texts.into_iter();
+        Box::new(Long {
+            key,
+            readers,
+            class,
+            ts_us,
+            from,
+            version,
+            oldest_us,
+            epoch,
+            texts,
+            carried: None,
+            parts,
+            gaps: 0,
+        })
+    }
+
+    /// Encodes one part more; the frame, when it was the last.
+    pub fn step(&mut self, long: &mut Long) -> Option<Frame> {
+        let (made, taken) = long.take(part_room(self.part_bytes));
+        let pieces: Vec<Piece<'_>> =
+            taken.iter().map(|(made, rest)| Piece { made: made.clone(), rest }).collect();
+        let (done, epoch) = (long.is_done(), long.epoch.clone());
+        let envelope = long.envelope(epoch.as_deref());
+        let Readers { wire, all: for_class, .. } = long.readers;
+        let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
+        encoder.part(&mut long.parts, &envelope, &made, &pieces, !done);
+        if !done {
+            return None;
+        }
+        let frame = std::mem::take(&mut long.parts).finish(wire, &self.pinned);
+        self.counters.gaps += long.gaps;
+        self.counters.frames_built += u64::from(frame.parts);
+        self.counters.updates_framed += u64::from(frame.updates);
+        if let Some(key) = long.key.take() {
+            self.keep(key, &frame);
+        }
+        Some(frame)
+    }
+
+    /// For those who asked before it was begun.
+    fn keep(&mut self, key: CacheKey, frame: &Frame) {
+        if frame.version == self.position {
+            self.cache(key, frame.clone());
+        } else {
+            self.kept = Some((key, frame.clone()));
+        }
+    }
+}

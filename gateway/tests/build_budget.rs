@@ -1,0 +1,258 @@
+//! A turn builds within its budget: the rest waits its turn, nobody is forgotten, and others go on.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use gateway::{config::Config, control::sequencer::Grouping::Single, stats::Reason, wire::Encoding};
+use ring::sim::PeerEnd;
+use support::{World, config, subscriber::AskedOp};
+
+const MS: Duration = Duration::from_millis(1);
+const BUILD_BYTES: usize = 16 << 10;
+const PART_BYTES: usize = 4 << 10;
+const TOPICS: usize = 2_000;
+
+fn world(change: impl FnOnce(&mut Config)) -> World {
+    let mut config = config();
+    config.fanout.interval = Duration::ZERO;
+    config.fanout.build_bytes = BUILD_BYTES;
+    config.fanout.frame_bytes_max = PART_BYTES;
+    change(&mut config);
+    let mut world = World::new(config, 256, 1);
+    world.log = false;
+    publish_all(&mut world, 1);
+    world
+}
+
+/// A snapshot of them is many times the budget of a turn.
+fn publish_all(world: &mut World, n: u64) {
+    let items: Vec<_> = (0..TOPICS).map(|i| world.item(&format!("big.t{i}"), &n.to_string())).collect();
+    for some in items.chunks(500) {
+        assert!(world.publisher.publish(some, Single));
+        world.shard.take_inbox(world.now);
+    }
+}
+
+/// An open client that asks for everything and a name that nobody else asks for, so that it shares no frame.
+fn ask_for_all(world: &mut World, peer: usize, interval_ms: u64) {
+    let topics = vec!["big.*".to_owned(), format!("own.t{peer}")];
+    let op = AskedOp::Subscribe { sub: String::new(), topics, interval_ms: Some(interval_ms), since: None };
+    world.ask(peer, op);
+}
+
+/// Turns until `done`; each builds no more than its budget and one slice. Others' values come in between.
+fn turn_until(world: &mut World, probe: usize, what: &str, done: impl Fn(&World) -> bool) -> usize {
+    for turn in 1..10_000 {
+        let item = world.item("probe", &turn.to_string());
+        assert!(world.publisher.publish(&[item], Single));
+        // Built and handed out in this turn, said to be sent in the next.
+        for _ in 0..2 {
+            let before = world.shard.stats().built_bytes;
+            world.turn(1024);
+            let built = (world.shard.stats().built_bytes - before) as usize;
+            assert!(built <= BUILD_BYTES + PART_BYTES, "{what}: {built} bytes in turn {turn}");
+            let reading = (0..world.peers.len()).filter(|at| world.peers[*at].reading).collect::<Vec<_>>();
+            reading.into_iter().for_each(|at| _ = world.read(at, usize::MAX));
+        }
+        let held = world.peers[probe].model.sub("").unwrap().holds(world.publisher.current(), "probe");
+        assert_eq!(held, Some(turn), "{what}: another client waits");
+        if done(world) {
+            return turn as usize;
+        }
+    }
+    panic!("{what}: not done");
+}
+
+fn probe(world: &mut World) -> usize {
+    let probe = world.connect();
+    world.subscribe(probe, "", &["probe"], Some(0));
+    probe
+}
+
+fn is_answered(world: &World, peers: &[usize]) -> bool {
+    peers.iter().all(|peer| world.peers[*peer].model.asked.is_empty())
+}
+
+fn snapshots_are_built_within_the_budget(encoding: Encoding, deflate: bool) {
+    let mut world = world(|_| ());
+    let probe = probe(&mut world);
+    let peers: Vec<usize> = (0..20).map(|_| world.dial_as("/ws", deflate, encoding)).collect();
+    world.settle();
+    for peer in &peers {
+        ask_for_all(&mut world, *peer, 100);
+        // What comes behind it waits for it.
+        world.ask(*peer, AskedOp::Ping);
+        world.ask(
+            *peer,
+            AskedOp::Unsubscribe { sub: String::new(), topics: Some(vec![format!("own.t{peer}")]) },
+        );
+    }
+    let what = format!("{encoding:?}, deflate {deflate}");
+    let turns = turn_until(&mut world, probe, &what, |world| is_answered(world, &peers));
+    assert!(turns > 40, "{what}: all were built in {turns} turns");
+    let stats = world.shard.stats();
+    assert!(stats.build_waits[1] >= 20, "{what}: who waited is counted: {:?}", stats.build_waits);
+    world.advance(200 * MS);
+    for peer in peers {
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
+    }
+    let stats = world.shard.stats();
+    assert_eq!((stats.build_clients, stats.build_classes), (0, 0));
+}
+
+#[test]
+fn snapshots_are_built_within_the_budget_of_a_turn_and_answered_in_order() {
+    snapshots_are_built_within_the_budget(Encoding::Json, false);
+}
+
+#[test]
+fn as_messagepack_too() {
+    snapshots_are_built_within_the_budget(Encoding::Msgpack, false);
+}
+
+#[test]
+fn and_compressed() {
+    snapshots_are_built_within_the_budget(Encoding::Json, true);
+}
+
+#[test]
+fn classes_that_are_due_at_once_are_built_one_by_one() {
+    let mut world = world(|_| ());
+    let probe = probe(&mut world);
+    let peers: Vec<usize> = (0..10).map(|_| world.connect()).collect();
+    for peer in &peers {
+        ask_for_all(&mut world, *peer, if peer % 2 == 0 { 0 } else { 50 });
+    }
+    world.settle();
+    publish_all(&mut world, 2);
+    world.pass(60_000);
+    let newest = |world: &World| {
+        peers.iter().all(|peer| world.peers[*peer].model.sub("").unwrap().version >= TOPICS as u64 * 2)
+    };
+    let turns = turn_until(&mut world, probe, "due classes", newest);
+    assert!(turns > 20, "all were built in {turns} turns");
+    world.advance(200 * MS);
+    for peer in peers {
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
+    }
+}
+
+#[test]
+fn what_a_client_missed_is_built_within_the_budget_and_comes_before_what_is_newer() {
+    let mut world = world(|_| ());
+    let probe = probe(&mut world);
+    let peers: Vec<usize> = (0..10).map(|_| world.connect()).collect();
+    for peer in &peers {
+        ask_for_all(&mut world, *peer, 20);
+    }
+    world.settle();
+    peers.iter().for_each(|peer| world.stall(*peer, 0));
+    world.publish("big.t0", "2");
+    world.advance(100 * MS);
+    publish_all(&mut world, 3);
+    world.advance(100 * MS);
+    peers.iter().for_each(|peer| world.resume(*peer));
+    let newest = |world: &World| {
+        peers.iter().all(|peer| world.peers[*peer].model.sub("").unwrap().version > TOPICS as u64 * 2)
+    };
+    turn_until(&mut world, probe, "catching up", newest);
+    world.advance(100 * MS);
+    for peer in peers {
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
+    }
+}
+
+#[test]
+fn nothing_is_built_that_does_not_fit_what_may_be_pinned_and_small_frames_still_do() {
+    const PINNED_BYTES: usize = 1 << 20;
+    let mut world = world(|config| {
+        config.limits.pinned_bytes = PINNED_BYTES;
+        config.limits.stall = Duration::from_secs(3600);
+    });
+    let probe = probe(&mut world);
+    let stalled: Vec<usize> = (0..40).map(|_| world.connect()).collect();
+    for peer in &stalled {
+        world.stall(*peer, 0);
+        ask_for_all(&mut world, *peer, 100);
+    }
+    let honest = world.connect();
+    ask_for_all(&mut world, honest, 100);
+    for n in 0..200 {
+        let item = world.item("probe", &n.to_string());
+        assert!(world.publisher.publish(&[item], Single));
+        world.advance(50 * MS);
+        let pinned_bytes = world.shard.stats().pinned_bytes as usize;
+        assert!(pinned_bytes <= PINNED_BYTES, "{pinned_bytes} bytes are pinned");
+        let held = world.peers[probe].model.sub("").unwrap().holds(world.publisher.current(), "probe");
+        assert_eq!(held, Some(n + 1), "a small frame waits");
+    }
+    assert!(is_answered(&world, &[honest]), "who reads is answered in the end");
+    let stats = world.shard.stats();
+    assert!(stats.build_waits[2] > 0, "{:?}", stats.build_waits);
+    assert!(stats.ended[Reason::Pinned as usize] > 0, "who takes nothing makes room");
+    assert_eq!(world.end(probe), PeerEnd::Open);
+}
+
+#[test]
+fn an_address_that_has_used_up_its_share_waits_and_nobody_else_does() {
+    let mut world = world(|config| {
+        config.limits.build_bytes_per_ip = 50_000;
+        config.limits.ping = Duration::from_secs(2);
+        config.limits.pong = Duration::from_secs(1);
+        config.limits.idle = Duration::from_secs(2);
+    });
+    let probe = probe(&mut world);
+    let greedy: Vec<usize> = (1..=8)
+        .map(|port| world.dial_from(SocketAddr::from(([0x2001, 0xdb8, 0, 7, 0, 0, 0, port], port))))
+        .collect();
+    let other = world.dial_from(SocketAddr::from(([0x2001, 0xdb8, 0, 8, 0, 0, 0, 1], 1)));
+    for peer in greedy.iter().chain([&other]) {
+        world.handshake(*peer, "/ws", false);
+    }
+    world.settle();
+    for peer in &greedy {
+        ask_for_all(&mut world, *peer, 100);
+    }
+    world.settle();
+    assert!(!is_answered(&world, &greedy));
+    ask_for_all(&mut world, other, 100);
+    world.settle();
+    assert!(is_answered(&world, &[other]), "another network is served at once");
+    assert!(world.shard.stats().build_waits[3] > 0, "{:?}", world.shard.stats().build_waits);
+    // Nobody is closed for what it has to wait for, and in the end all are served.
+    for _ in 0..200 {
+        world.advance(100 * MS);
+    }
+    for peer in greedy.iter().chain([&other, &probe]) {
+        assert_eq!((world.end(*peer), world.peers[*peer].close_code()), (PeerEnd::Open, None));
+        world.peers[*peer].model.check_newest(&world.publisher.epochs);
+    }
+}
+
+#[test]
+fn a_drain_ends_though_many_stand_in_line_and_who_goes_away_leaves_it() {
+    let mut world = world(|config| {
+        config.limits.build_bytes_per_ip = 1_000;
+        config.server.drain = Duration::from_secs(2);
+    });
+    let peers: Vec<usize> = (0..10).map(|_| world.connect()).collect();
+    for peer in &peers {
+        ask_for_all(&mut world, *peer, 100);
+    }
+    world.settle();
+    let waiting = world.shard.stats().build_clients;
+    assert!(waiting >= 5, "{waiting}");
+    let last = peers.iter().rev().find(|peer| !is_answered(&world, &[**peer])).unwrap();
+    world.reset(*last);
+    world.settle();
+    assert_eq!(world.shard.stats().build_clients, waiting - 1);
+    world.drain();
+    world.advance(Duration::from_secs(4));
+    assert!(peers.iter().all(|peer| world.peers[*peer].slot_freed));
+    // What was cached for others goes with the next update.
+    world.publish("last", "1");
+    let stats = world.shard.stats();
+    assert_eq!((stats.build_clients, stats.classes, stats.pinned_bytes), (0, 0, 0));
+}
