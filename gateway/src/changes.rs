@@ -1,8 +1,10 @@
 //! What one publish does to a keyed topic's table.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use thiserror::Error;
+
+use crate::depth::Depth;
 
 /// Bytes of a key before it is escaped.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -30,6 +32,8 @@ pub struct LongKey {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     pub base: Base,
+    /// Keys beyond it go once the changes are made.
+    pub depth: Option<Arc<Depth>>,
     text: Vec<u8>,
     spans: Vec<Span>,
     long: Option<LongKey>,
@@ -122,7 +126,7 @@ impl Changes {
 }
 
 /// Appends a key as a JSON string, escaped in one way only, so that equal keys are equal bytes.
-fn write_key(out: &mut Vec<u8>, key: &str) {
+pub fn write_key(out: &mut Vec<u8>, key: &str) {
     out.push(b'"');
     for byte in key.bytes() {
         match byte {

@@ -108,6 +108,7 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
         for key in keys.chain([
             "when",
             "each",
+            "order",
             "topic",
             "ts",
             "seq",
@@ -115,7 +116,11 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
             "seq_sparse",
             "data",
             "levels",
+            "best",
             "reset",
+            "depth",
+            "gap",
+            "reason",
         ]) {
             let named = ["#   {} ", "\n{} = ", "\n# {} = "].map(|form| form.replace("{}", key));
             let explained = named.iter().any(|form| text.contains(form));
@@ -185,7 +190,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (
             "[[source]]\nkind = \"host\"\nseed = 1",
-            "x.toml:3: [source] seed: unknown key; there are interval, kind, stale_after, topics",
+            "x.toml:3: [source] seed: unknown key; there are interval, kind, names, stale_after, topics",
         ),
     ] {
         assert_eq!(refused(text), complaint, "{text}");
@@ -518,6 +523,123 @@ fn contradictions_that_the_file_names_are_refused() {
             complaint.starts_with(&format!("x.toml:{line}: ")) && complaint.contains(part),
             "{complaint}"
         );
+    }
+}
+
+const BOOK: &str = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n\
+                    [[source.map]]\ntopic = \"x.{/s}\"\nlevels = [{ path = \"/b\", key = \"b\" }, { path = \"/a\", key = \"a\" }]\n";
+
+#[test]
+fn keys_for_which_a_whole_table_has_no_room_are_refused_by_whatever_limit_it_meets() {
+    let keyed = "[[topic]]\npattern = \"x.*\"\nmode = \"keyed\"\n";
+    for (text, line, part) in [
+        (
+            format!("{keyed}keys = 200000"),
+            4,
+            "[limits] value_bytes is 1MiB: raise that to \"6250KiB\", or lower keys to 32768",
+        ),
+        (
+            format!("[limits]\nvalue_bytes = \"31KiB\"\n{keyed}keys = 1000"),
+            6,
+            "value_bytes is 31KiB: raise that to \"32000B\", or lower keys to 992",
+        ),
+        (format!("{keyed}keys = 1000\ntable_bytes = \"16KiB\""), 4, "table_bytes is 16KiB: raise that"),
+        (
+            format!(
+                "[limits]\nvalue_bytes = \"64MiB\"\npinned_bytes = \"64MiB\"\n{keyed}keys = 2500000\ntable_bytes = \"128MiB\""
+            ),
+            7,
+            "[limits] value_bytes is 64MiB",
+        ),
+        (
+            format!(
+                "{}reset = true\n{keyed}keys = 30000",
+                BOOK.replace("1/\"\n", "1/\"\nmessage_bytes = \"900KiB\"\n")
+            ),
+            4,
+            "message_bytes = \"900KiB\": a whole book of keys = 30000, as the [[topic]] \"x.*\" has",
+        ),
+        (
+            format!("{BOOK}depth = 6000\n{keyed}"),
+            4,
+            "depth = 6000 of each side makes 12000 keys, but keys of the [[topic]] \"x.*\" is 10000",
+        ),
+        (
+            "[limits]\nvalue_bytes = \"2MiB\"\npinned_bytes = \"1MiB\"".to_owned(),
+            3,
+            "raise it to at least \"2MiB\"",
+        ),
+    ] {
+        let complaints = parse(&text).expect_err(&text);
+        assert!(complaints[0].starts_with(&format!("x.toml:{line}: ")), "{text}: {complaints:?}");
+        assert!(complaints[0].contains(part), "{text}: {complaints:?}");
+    }
+    // What is not named contradicts nothing, and reads back as it is.
+    for text in [
+        format!("[limits]\nvalue_bytes = 64\n{keyed}"),
+        format!("{keyed}table_bytes = \"1KiB\""),
+        format!("{}reset = true\n{keyed}", BOOK.replace("1/\"\n", "1/\"\nmessage_bytes = 1000\n")),
+        "[limits]\nvalue_bytes = \"32MiB\"".to_owned(),
+        "[limits]\npublish_bytes = \"2KiB\"".to_owned(),
+        format!("[limits]\nvalue_bytes = \"8MiB\"\n{keyed}keys = 200000"),
+    ] {
+        let config = parse(&text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let rendered = config.render(&machine());
+        let again = parse(&rendered).unwrap_or_else(|refused| panic!("{refused:?}\n{rendered}"));
+        assert_eq!(
+            (again.topics, again.limits.value_bytes),
+            (config.topics, config.limits.value_bytes),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_depth_knows_both_ends_of_a_book_or_is_refused() {
+    let keyed = "[[topic]]\npattern = \"x.*\"\nmode = \"keyed\"\n";
+    let map = |levels: &str| {
+        format!(
+            "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n[[source.map]]\ntopic = \"x.{{/s}}\"\n{levels}\n{keyed}"
+        )
+    };
+    for levels in [
+        "depth = 5\nlevels = [{ path = \"/b\", key = \"b\" }, { path = \"/a\", key = \"a\" }]",
+        "depth = 5\nlevels = [{ path = \"/bids\", key = \"1\" }, { path = \"/asks\", key = \"2\" }]",
+        "depth = 5\nlevels = [{ path = \"/c\", key = { Buy = \"x\", Sell = \"y\" } }]",
+        "depth = 5\nlevels = [{ path = \"/c\", key = { \"0\" = \"x\", \"1\" = \"y\" }, best = { \"0\" = \"lowest\", \"1\" = \"highest\" } }]",
+        "depth = 5\nlevels = [{ path = \"/yes\", key = \"y\", best = \"highest\" }, { path = \"/no\", key = \"n\", best = \"highest\" }]",
+    ] {
+        let config = parse(&map(levels)).unwrap_or_else(|refused| panic!("{levels}: {refused:?}"));
+        let rendered = config.render(&machine());
+        let again = parse(&rendered).unwrap_or_else(|refused| panic!("{refused:?}\n{rendered}"));
+        assert_eq!(again.sources, config.sources, "{rendered}");
+    }
+    for (levels, part) in [
+        ("depth = 5\ndata = \"\"", "write it beside levels"),
+        ("depth = 0\nlevels = [{ path = \"/b\", key = \"b\" }]", "out of range; write 1 to 1000000"),
+        (
+            "depth = 5\nlevels = [{ path = \"/yes\", key = \"y\" }]",
+            "best price of key \"y\" is the highest or the lowest is not known",
+        ),
+        (
+            "depth = 5\nlevels = [{ path = \"/b\", key = \"b\", best = \"top\" }]",
+            "write \"highest\" as of bids",
+        ),
+        (
+            "depth = 5\nlevels = [{ path = \"/b\", key = \"\" }, { path = \"/asks\", key = \"a\" }]",
+            "cannot be told apart",
+        ),
+        (
+            "depth = 5\nlevels = [{ path = \"/b\", key = \"a\" }, { path = \"/a\", key = \"a\", best = \"highest\" }]",
+            "cannot be told apart",
+        ),
+        (
+            "levels = [{ path = \"/b\", key = \"b\", best = { b = \"highest\" } }]",
+            "write best = \"highest\" or \"lowest\"",
+        ),
+    ] {
+        let complaint = refused(&map(levels));
+        assert!(complaint.contains(part), "{levels}: {complaint}");
     }
 }
 

@@ -156,7 +156,7 @@ fn a_source_that_is_silent_or_gone_is_stale_until_it_brings_something() {
     let mut other = subscriber(&gateway, "y.*");
     let (topics, state, reason) = status(&mut socket);
     assert_eq!((topics, state.as_str()), (json!(["x.*"]), "stale"));
-    assert_eq!(reason, "source feed: nothing came for 300ms");
+    assert_eq!(reason, "source feed: nothing came for 300ms that made an update");
     assert_eq!(status(&mut socket).1, "live");
     // The server leaves; the connection after it brings something at once.
     until("a new connection", || metric(&gateway, "fanwire_source_reconnects_total") >= 1.0);
@@ -220,4 +220,135 @@ fn a_topic_that_falls_silent_is_stale_and_one_whose_seq_skips_has_a_gap() {
         }
     }
     while status(&mut socket) != (json!(["r.b"]), "live".to_owned(), String::new()) {}
+}
+
+/// Reads until the topic's status is this one.
+fn await_status(socket: &mut Socket, topics: Value, state: &str) -> String {
+    loop {
+        let (told, now, reason) = status(socket);
+        if (&told, now.as_str()) == (&topics, state) {
+            return reason;
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_brings_no_update_is_stale_and_made_anew_though_it_is_alive() {
+    let address = upstream::start(|n, mut peer| {
+        peer.accept()?;
+        if n == 3 {
+            peer.text(r#"{"s":"a","d":1}"#)?;
+        }
+        // Acknowledgements, heartbeats, rubbish and pongs are no data.
+        loop {
+            for text in [r#"{"ok":true}"#, r#"{"s":"","d":1}"#, "heartbeat", r#"{"s":"old","d":1}"#] {
+                peer.text(text)?;
+            }
+            sleep(Duration::from_millis(50));
+        }
+    });
+    let map =
+        "[[source.map]]\nwhen = { \"/s\" = \"old\" }\ntopic = \"y.{/s}\"\nseq = \"/d\"\ndata = \"/d\"\n";
+    let gateway = Gateway::start("", &feed(address).replace(MAP, &format!("topics = [\"x.*\"]\n{map}{MAP}")));
+    let held = post(&gateway, "/publish", r#"{"topic":"y.old","data":1,"seq":9}"#);
+    assert_eq!(held.status, 200);
+    let mut socket = subscriber(&gateway, "x.*");
+    let reason = await_status(&mut socket, json!(["x.*"]), "stale");
+    assert_eq!(reason, "source feed: nothing came for 300ms that made an update");
+    await_status(&mut socket, json!(["x.*"]), "live");
+    assert_eq!(await_status(&mut socket, json!(["x.*"]), "stale"), reason);
+    assert!(metric(&gateway, "fanwire_source_ended_total{source=\"feed\",reason=\"stale\"}") >= 4.0);
+}
+
+#[test]
+fn a_venue_that_confirms_with_the_same_count_is_not_stale_nor_are_its_topics() {
+    let address = upstream::start(|_, mut peer| {
+        peer.accept()?;
+        loop {
+            peer.text(r#"{"s":"a","d":5}"#)?;
+            sleep(Duration::from_millis(50));
+        }
+    });
+    let map = MAP.replace("data =", "seq = \"/d\"\ndata =");
+    let topic = "[[topic]]\npattern = \"x.*\"\nstale_after = \"300ms\"\n";
+    let gateway = Gateway::start("", &format!("{}{topic}", feed(address).replace(MAP, &map)));
+    until("it arrives", || http(&gateway.admin, "GET", "/topics/x.a", "", "").status == 200);
+    let mut socket = subscriber(&gateway, "x.*");
+    sleep(Duration::from_millis(1200));
+    socket.send(r#"{"op":"ping"}"#);
+    assert!(socket.frame().1.starts_with(br#"{"op":"pong""#), "nothing is told");
+    assert_eq!(metric(&gateway, "fanwire_source_connects_total"), 1.0);
+    assert_eq!(metric(&gateway, "fanwire_updates_total"), 1.0);
+}
+
+#[test]
+fn after_a_reconnect_each_topic_is_live_when_it_came_itself() {
+    let (go, goes) = std::sync::mpsc::channel::<&str>();
+    let goes = std::sync::Mutex::new(goes);
+    let address = upstream::start(move |n, mut peer| {
+        peer.accept()?;
+        if n == 0 {
+            peer.text(r#"{"s":"a","d":1}"#)?;
+            peer.text(r#"{"s":"b","d":1}"#)?;
+        }
+        for text in goes.lock().unwrap().iter() {
+            match text {
+                "cut" => return Ok(()),
+                text => peer.text(text)?,
+            }
+        }
+        Ok(())
+    });
+    let gateway = Gateway::start("", &feed(address).replace("300ms", "10s"));
+    until("both arrive", || http(&gateway.admin, "GET", "/topics/x.b", "", "").status == 200);
+    let mut socket = subscriber(&gateway, "x.*");
+    go.send("cut").unwrap();
+    await_status(&mut socket, json!(["x.*"]), "stale");
+    go.send(r#"{"s":"a","d":2}"#).unwrap();
+    let (topics, state, reason) = status(&mut socket);
+    let expected = (json!(["x.b"]), "stale", "its source is connected again and has not brought it since");
+    assert_eq!((topics, state.as_str(), reason.as_str()), expected);
+    assert_eq!(status(&mut socket), (json!(["x.a"]), "live".to_owned(), String::new()));
+    let mut late = subscriber(&gateway, "x.*");
+    assert_eq!(status(&mut late).0, json!(["x.b"]), "who comes now is told what is not back");
+    go.send(r#"{"s":"c","d":1}"#).unwrap();
+    assert_eq!(status(&mut socket), (json!(["x.c"]), "live".to_owned(), String::new()));
+    let list: Value = serde_json::from_str(&http(&gateway.admin, "GET", "/status", "", "").body).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["topics"]), (1, &json!(["x.b"])));
+    go.send(r#"{"s":"b","d":2}"#).unwrap();
+    let live = [status(&mut socket), status(&mut socket)].map(|(topics, state, _)| (topics, state));
+    assert_eq!(live, [json!(["x.b"]), json!(["x.*"])].map(|topics| (topics, "live".to_owned())));
+    assert_eq!(http(&gateway.admin, "GET", "/status", "", "").body.trim(), "[]");
+    // What came after the cut is not told to be missing once more when the next one is cut in between.
+    go.send("cut").unwrap();
+    await_status(&mut socket, json!(["x.*"]), "stale");
+    go.send(r#"{"s":"c","d":2}"#).unwrap();
+    assert_eq!(status(&mut socket).0, json!(["x.a", "x.b"]));
+    go.send("cut").unwrap();
+    await_status(&mut socket, json!(["x.*"]), "stale");
+    let list: Value = serde_json::from_str(&http(&gateway.admin, "GET", "/status", "", "").body).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["topics"]), (1, &json!(["x.*"])));
+}
+
+#[test]
+fn a_subscription_that_is_refused_is_a_gap_until_it_comes_after_all() {
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let address = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        peer.text(r#"{"s":"a","d":1}"#)?;
+        peer.text(r#"{"error":"no such market","s":"b"}"#)?;
+        goes.lock().unwrap().recv().unwrap();
+        peer.text(r#"{"s":"b","d":1}"#)?;
+        peer.wait()
+    });
+    let denied = "[[source.map]]\nwhen = { \"/error\" = \"*\" }\ngap = [\"x.{/s}\"]\nreason = \"/error\"\n";
+    let gateway =
+        Gateway::start("", &feed(address).replace("300ms", "10s").replace(MAP, &format!("{denied}{MAP}")));
+    let mut socket = subscriber(&gateway, "x.b");
+    let gap = (json!(["x.b"]), "gap".to_owned(), "the venue refuses it: no such market".to_owned());
+    assert_eq!(status(&mut socket), gap);
+    assert_eq!(metric(&gateway, "fanwire_source_bad_total{source=\"feed\",kind=\"denied\"}"), 1.0);
+    go.send(()).unwrap();
+    assert_eq!(status(&mut socket), (json!(["x.b"]), "live".to_owned(), String::new()));
 }

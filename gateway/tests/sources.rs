@@ -211,7 +211,7 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
     config.sources = vec![
         Source::Replay { path: "/nowhere.ndjson".into(), speed: 1.0, repeat: true },
         Source::Synthetic { symbols: 3, updates_per_s: 1000.0, seed: 1 },
-        Source::Host { interval: Duration::from_millis(100) },
+        Source::Host { interval: Duration::from_millis(100), names: gateway::names::Names::Encode },
     ];
     let counters = SourceCounters::new(&config.sources);
     source::start(&config, &sequencer, &counters, &Health::new(&[], 1));

@@ -5,6 +5,7 @@ mod contract;
 mod upstream;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::Path,
@@ -136,5 +137,136 @@ fn kraken_tickers_trades_and_books_arrive() {
             (&trade["ts"], &trade["v"]),
             (&(1_735_787_040_000_000_i64 + second * 1_000_000).into(), &1.into())
         );
+    }
+}
+
+/// A book as its venue has it, of prices in tenths, and what it sends to who subscribed to `depth` levels.
+struct Market {
+    random: fastrand::Rng,
+    depth: usize,
+    mid: i64,
+    /// Bids and asks: price to size.
+    sides: [BTreeMap<i64, u32>; 2],
+}
+
+impl Market {
+    fn best(&self, side: usize) -> BTreeMap<i64, u32> {
+        let levels = self.sides[side].iter().map(|(price, size)| (*price, *size));
+        match side {
+            0 => levels.rev().take(self.depth).collect(),
+            _ => levels.take(self.depth).collect(),
+        }
+    }
+
+    /// Something happens; gives the changes of both sides within the depth. Nothing is said of what falls out
+    /// of it, nor of what goes while it is out of it.
+    fn step(&mut self) -> [Vec<(i64, u32)>; 2] {
+        let before = [self.best(0), self.best(1)];
+        self.mid += self.random.i64(-3..=3);
+        let mid = self.mid;
+        self.sides[0].retain(|price, _| *price < mid);
+        self.sides[1].retain(|price, _| *price > mid);
+        for _ in 0..4 {
+            let (side, off) = (self.random.usize(0..2), self.random.i64(1..=25));
+            let price = if side == 0 { mid - off } else { mid + off };
+            match self.sides[side].remove(&price) {
+                Some(_) if self.random.bool() => {}
+                _ => drop(self.sides[side].insert(price, self.random.u32(1..100))),
+            }
+        }
+        [0, 1].map(|side| {
+            let after = self.best(side);
+            let gone = before[side].keys().filter(|price| !self.sides[side].contains_key(price));
+            let changed = after.iter().filter(|(price, size)| before[side].get(price) != Some(size));
+            gone.map(|price| (*price, 0)).chain(changed.map(|(price, size)| (*price, *size))).collect()
+        })
+    }
+
+    fn table(&self) -> serde_json::Value {
+        let side = |side: usize, prefix: &'static str| {
+            let best = self.best(side).into_iter();
+            best.map(move |(price, size)| (format!("{prefix}{}", tenths(price)), json!(size)))
+        };
+        side(0, "b").chain(side(1, "a")).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+fn tenths(price: i64) -> String {
+    format!("{}.{}", price / 10, price % 10)
+}
+
+fn kraken_book(kind: &str, sides: &[Vec<(i64, u32)>; 2]) -> String {
+    let levels = |levels: &[(i64, u32)]| {
+        let level = |(price, size): &(i64, u32)| format!(r#"{{"price":{},"qty":{size}}}"#, tenths(*price));
+        levels.iter().map(level).collect::<Vec<_>>().join(",")
+    };
+    format!(
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{}],"asks":[{}],"checksum":1,"timestamp":"2025-01-02T03:04:05Z"}}]}}"#,
+        levels(&sides[0]),
+        levels(&sides[1])
+    )
+}
+
+#[test]
+fn a_kraken_book_is_the_venue_s_best_levels_after_every_message() {
+    const STEPS: usize = 400;
+    let mut market =
+        Market { random: fastrand::Rng::with_seed(11), depth: 10, mid: 100_000, sides: Default::default() };
+    for off in 1..=30 {
+        market.sides[0].insert(market.mid - off, 1);
+        market.sides[1].insert(market.mid + off, 1);
+    }
+    let whole = [market.best(0), market.best(1)].map(|side| side.into_iter().collect());
+    let mut messages = vec![kraken_book("snapshot", &whole)];
+    let mut tables = vec![market.table()];
+    for _ in 0..STEPS {
+        messages.push(kraken_book("update", &market.step()));
+        tables.push(market.table());
+    }
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let addr = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        let goes = goes.lock().unwrap();
+        for message in &messages {
+            goes.recv().map_err(std::io::Error::other)?;
+            peer.text(message)?;
+        }
+        peer.wait()
+    });
+    let config = shipped("kraken", addr).replace("depth = 100", "depth = 10");
+    let gateway = Gateway::start_config(&config);
+    for table in &tables {
+        go.send(()).unwrap();
+        await_data(&gateway, "kraken.book.BTC/USD", table);
+    }
+}
+
+#[test]
+fn a_whole_coinbase_book_of_a_large_market_arrives() {
+    const SIDE: u32 = 95_000;
+    let level = |cents: u32| format!("[\"{}.{:02}\",\"0.12345678\"]", cents / 100, cents % 100);
+    let side = |levels: &mut dyn Iterator<Item = u32>| levels.map(level).collect::<Vec<_>>().join(",");
+    let bids = side(&mut (0..SIDE).map(|n| 9_699_999 - n));
+    let asks = side(&mut (0..SIDE).map(|n| 9_700_000 + n));
+    let book = format!(r#"{{"type":"snapshot","product_id":"BTC-USD","asks":[{asks}],"bids":[{bids}]}}"#);
+    let addr = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        peer.hear()?;
+        peer.text(&book)?;
+        peer.text(r#"{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1.00","1"]],"time":"2025-01-02T03:04:05Z"}"#)?;
+        peer.wait()
+    });
+    let gateway = Gateway::start_config(&shipped("coinbase", addr));
+    let end = Instant::now() + WAIT;
+    loop {
+        let answer = http(&gateway.admin, "GET", "/topics/coinbase.book.BTC-USD", "", "");
+        if answer.status == 200 && answer.body.contains("\"b1.00\"") {
+            let value: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!(value["data"].as_object().unwrap().len(), 2 * SIDE as usize + 1);
+            break;
+        }
+        assert!(Instant::now() < end, "{}", answer.status);
+        sleep(Duration::from_millis(20));
     }
 }

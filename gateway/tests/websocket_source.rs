@@ -333,7 +333,10 @@ impl Alone {
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));
         let (numbering, counting) = (sequencer.clone(), counters.clone());
-        tokio::spawn(async move { websocket::run(&numbering, &source, &counting, &limits).await });
+        let stale_after = config.freshness[0].stale_after;
+        tokio::spawn(
+            async move { websocket::run(&numbering, &source, stale_after, &counting, &limits).await },
+        );
         Self { sequencer, inbox, counters }
     }
 

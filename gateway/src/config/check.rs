@@ -12,7 +12,7 @@ use super::{
     tls::{self, tls},
     topic::policies,
     unit::{show_duration, show_size},
-    websocket::{fanwire, websocket},
+    websocket::{fanwire, read_names, websocket},
 };
 use crate::{inbox::MESSAGES, system::Machine};
 
@@ -34,13 +34,14 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let compression = compression(reader.section("compression"));
-    let topics = policies(&mut reader);
+    let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
     let state = state(reader.section("state"), dir, chained);
     reader.finish(&["server", "fanout", "limits", "compression", "certificate", "source", "topic", "state"]);
     let mut problems = reader.problems;
     if problems.is_empty() {
+        let (topics, _) = topics;
         return Ok(Config { server, fanout, limits, compression, sources, freshness, topics, state });
     }
     problems.sort_by_key(|problem| problem.line);
@@ -195,6 +196,13 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         );
         section.problem(line, text);
     }
+    if let (Some(_), Some(line)) = (contradicts(&value, &pinned), pinned.line) {
+        let (pinned, value) = (show_size(pinned.value), show_size(value.value));
+        let text = format!(
+            "pinned_bytes = \"{pinned}\" is below value_bytes = \"{value}\": one such value to a slow client would have it reset; raise it to at least \"{value}\""
+        );
+        section.problem(line, text);
+    }
     if let Some(line) = contradicts(&pong, &ping) {
         let (ping, pong) = (show_duration(ping.value), show_duration(pong.value));
         let text = format!(
@@ -202,6 +210,10 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         );
         section.problem(line, text);
     }
+    // Where only one side of a relation is named, the other side's default follows it.
+    let named = |limit: &Named<u64>| limit.line.map_or(u64::MAX, |_| limit.value);
+    let highest = named(&publish).min(named(&pinned));
+    let value = value.or(|default| default.min(highest));
     let patterns = section.int("patterns", 1_000, 1..=100_000);
     // A class carries the slot of its subscription, of which the contract has eight.
     let subscriptions = section.int("subscriptions", 8, 1..=8);
@@ -220,9 +232,9 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         subscriptions: subscriptions.value as usize,
         patterns: patterns.value as usize,
         topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
-        publish_bytes: publish.value as usize,
+        publish_bytes: publish.or(|default| default.max(value)) as usize,
         stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
-        pinned_bytes: pinned.or(|default| default.max(frame_bytes.value)) as usize,
+        pinned_bytes: pinned.or(|default| default.max(frame_bytes.value).max(value)) as usize,
         handshake: section.duration("handshake", 5 * SECOND, 100..=HOUR).value,
         idle: section.duration("idle", 60 * SECOND, 100..=24 * HOUR).value,
         ping: ping.value,
@@ -231,9 +243,9 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         inbox_updates: section.int("inbox_updates", 65_536, 1..=16_000_000).value as usize,
         inbox_bytes: section.size("inbox_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
         inbox_messages: section.int("inbox_messages", MESSAGES as u64, 64..=1_000_000).value as usize,
-        value_bytes: value.value as usize,
+        value_bytes: value as usize,
         history_bytes: section.size("history_bytes", GIB, KIB..=1024 * GIB).value as usize,
-        topics_bytes: topics_bytes.or(|default| default.max(value.value)) as usize,
+        topics_bytes: topics_bytes.or(|default| default.max(value)) as usize,
         classes: classes.value as usize,
         shard_patterns: shard_patterns.value as usize,
         patterns_per_ip: patterns_per_ip as usize,
@@ -321,8 +333,9 @@ fn state(mut section: Section, dir: &Path, chained: bool) -> State {
     State { path: file, checkpoint, state_bytes }
 }
 
-fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, Vec<Freshness>) {
-    let keyed = topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
+/// `topics` with whether the file names the `keys` of each.
+fn sources(reader: &mut Reader, dir: &Path, topics: &(Policies, Vec<bool>)) -> (Vec<Source>, Vec<Freshness>) {
+    let keyed = topics.0.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
     let (mut sources, mut fresh) = (Vec::new(), Vec::new());
     let mut chained = None;
     let mut names = HashSet::new();
@@ -356,10 +369,12 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, 
                 updates_per_s: section.number("updates_per_s", 1000.0, 0.001..=1e7).value,
                 seed: section.int("seed", 1, 0..=i64::MAX as u64).value,
             }),
-            "host" => sources
-                .push(Source::Host { interval: section.duration("interval", SECOND, 100..=HOUR).value }),
+            "host" => sources.push(Source::Host {
+                interval: section.duration("interval", SECOND, 100..=HOUR).value,
+                names: read_names(&mut section),
+            }),
             "websocket" => {
-                let source = websocket(&mut section, dir);
+                let source = websocket(&mut section, dir, topics);
                 let name = source.as_ref().map(|source| source.link.name.clone());
                 if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
                     let text = format!("two sources are called {name:?}; give each another name");
@@ -374,7 +389,7 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &Policies) -> (Vec<Source>, 
             }
             "fanwire" => {
                 chained = Some(section.line());
-                if topics.have_deadlines() {
+                if topics.0.have_deadlines() {
                     let text = "the upstream numbers all updates, so nothing is held back or expires here; \
                                 leave deadband and expiry to its [[topic]]";
                     section.problem(section.line(), text);

@@ -49,7 +49,9 @@ fn topics_of(source: &Source) -> Vec<String> {
     let mut topics: Vec<String> = match source {
         Source::Synthetic { .. } => vec!["tick.*".to_owned()],
         Source::Host { .. } => vec!["host.*".to_owned()],
-        Source::Websocket(source) => source.map.iter().map(|entry| pattern_of(&entry.topic)).collect(),
+        Source::Websocket(source) => {
+            source.map.iter().filter_map(|entry| Some(pattern_of(entry.topic.as_ref()?))).collect()
+        }
         Source::Replay { .. } | Source::Fanwire(_) => Vec::new(),
     };
     topics.sort();

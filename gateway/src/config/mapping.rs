@@ -1,17 +1,25 @@
 //! `[[source.map]]`: what one message of an exchange becomes.
 
+mod sides;
+
+use std::sync::Arc;
+
 use toml::de::DeValue;
 
 use super::{
     pointer::{Pointer, Template},
     read::{Named, Section, Table, to_int},
 };
+use crate::depth::{Best, Depth};
+use sides::{best, depth};
 
 /// Entries of one source, and what a table within one may hold.
 const ENTRIES_MAX: usize = 256;
 const LIST_MAX: usize = 64;
 /// Bytes of what goes before a price to make a key.
 const PREFIX_BYTES_MAX: usize = 32;
+/// Levels of a side.
+const DEPTH_MAX: u64 = 1_000_000;
 
 /// One entry. The first whose `when` holds decides what becomes of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +28,9 @@ pub struct Entry {
     pub when: Vec<(Pointer, Wanted)>,
     /// An array of the message. What follows applies to each of its elements.
     pub each: Option<Pointer>,
-    pub topic: Template,
+    pub order: Order,
+    /// `None`: it makes no topic.
+    pub topic: Option<Template>,
     /// RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since the Unix epoch.
     pub ts: Option<Pointer>,
     /// The venue's own count: of the last and the first update that the message stands for.
@@ -37,14 +47,36 @@ impl Entry {
     }
 }
 
+/// In which order the elements of `each` happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Order {
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::OldestFirst => "oldest-first",
+            Order::NewestFirst => "newest-first",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, String> {
+        let known = [Order::OldestFirst, Order::NewestFirst].into_iter().find(|order| order.name() == name);
+        known.ok_or_else(|| "write \"oldest-first\" or \"newest-first\"".to_owned())
+    }
+}
+
 /// What must stand where a pointer of `when` leads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
     /// `"*"`: anything.
     Present,
     Text(String),
-    /// A whole number or a boolean, as JSON writes it.
-    Plain(String),
+    /// A whole number, however it is written.
+    Whole(u64),
+    Flag(bool),
 }
 
 /// What of a message is published.
@@ -52,8 +84,37 @@ pub enum Wanted {
 pub enum Body {
     /// It becomes `data`, byte for byte.
     Data(Pointer),
-    /// Price levels become keys of a table. `reset`: they are the whole table.
-    Levels { lists: Vec<Levels>, reset: bool },
+    /// Price levels become keys of a table. `reset`: they are the whole table. `depth`: so many of each side
+    /// stay after each message.
+    Levels { lists: Vec<Levels>, reset: bool, depth: Option<Arc<Depth>> },
+    /// Nothing: the venue says that these topics will not come. `reason`: where it says why.
+    Gap { topics: Vec<Denied>, reason: Option<Pointer> },
+}
+
+/// A topic that will not come, or everything below it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Denied {
+    /// `None`: all topics.
+    pub topic: Option<Template>,
+    /// `.*` stands behind it.
+    pub below: bool,
+}
+
+impl Denied {
+    /// `kraken.book.{/symbol}`, `kraken.*` or `*`. The error says what to write instead.
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self { topic: None, below: true });
+        }
+        let (topic, below) = text.strip_suffix(".*").map_or((text, false), |topic| (topic, true));
+        Ok(Self { topic: Some(Template::parse(topic)?), below })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> String {
+        let topic = self.topic.as_ref().map(Template::as_str);
+        topic.map_or("*".to_owned(), |topic| format!("{topic}{}", if self.below { ".*" } else { "" }))
+    }
 }
 
 /// A list of price levels, each an array or an object.
@@ -65,6 +126,19 @@ pub struct Levels {
     pub price: Pointer,
     /// From the level. A size of 0 deletes the key.
     pub size: Pointer,
+    /// Of each of its keys; `None`: where the best price is is not known.
+    pub best: Vec<Option<Best>>,
+}
+
+impl Levels {
+    /// What its keys begin with, and where the best price of each is.
+    pub fn sides(&self) -> impl Iterator<Item = (&str, Option<Best>)> {
+        let prefixes: Vec<&str> = match &self.key {
+            Key::Fixed(prefix) => vec![prefix],
+            Key::BySide { keys, .. } => keys.iter().map(|(_, prefix)| &**prefix).collect(),
+        };
+        prefixes.into_iter().zip(self.best.iter().copied())
+    }
 }
 
 /// What goes before the price to make a level's key.
@@ -76,8 +150,8 @@ pub enum Key {
     BySide { side: Pointer, keys: Vec<(String, String)> },
 }
 
-/// Reads the `[[source.map]]` of a source.
-pub(super) fn entries(source: &mut Section) -> Vec<Entry> {
+/// Reads the `[[source.map]]` of a source; with the line of each.
+pub(super) fn entries(source: &mut Section) -> Vec<(usize, Entry)> {
     let tables = source.sections("map", "source.map");
     if tables.is_empty() {
         source
@@ -99,7 +173,7 @@ pub(super) fn entries(source: &mut Section) -> Vec<Entry> {
         let line = section.line();
         if let Some(entry) = entry(&mut section) {
             all_taken = all_taken.or(entry.when.is_empty().then_some(line));
-            entries.push(entry);
+            entries.push((line, entry));
         }
         section.finish();
     }
@@ -110,11 +184,15 @@ pub(super) fn entries(source: &mut Section) -> Vec<Entry> {
 fn entry(section: &mut Section) -> Option<Entry> {
     let when = section.read("when", Vec::new(), when).value;
     let each = pointer(section, "each");
+    let order = section.read("order", Order::OldestFirst, |value| Order::parse(&text(value)?));
+    let gap = section.read("gap", Vec::new(), denied);
+    let reason = pointer(section, "reason");
     let topic = section.read("topic", None, |value| Template::parse(&text(value)?).map(Some));
     let [ts, seq, seq_first, data] = ["ts", "seq", "seq_first", "data"].map(|key| pointer(section, key));
     let seq_sparse = section.flag("seq_sparse", false);
     let tables = section.sections("levels", "source.map.levels");
     let reset = section.flag("reset", false);
+    let levels_max = section.int("depth", 0, 1..=DEPTH_MAX);
 
     let levels_line = tables.first().map(Table::line);
     let lists: Vec<Levels> = tables
@@ -126,6 +204,39 @@ fn entry(section: &mut Section) -> Option<Entry> {
             levels
         })
         .collect();
+    if let (Some(line), None) = (order.line, each.line) {
+        section.problem(line, "order is of the elements of each, which is missing; leave it out");
+    }
+    if let (Some(line), None) = (reason.line, gap.line) {
+        section
+            .problem(line, "reason goes with gap; write gap = [\"venue.book.{/symbol}\"], or leave it out");
+    }
+    if gap.line.is_some() {
+        let others = [topic.line, ts.line, seq.line, data.line, levels_line];
+        if let Some(line) = others.into_iter().flatten().next() {
+            section.problem(
+                line,
+                "an entry with gap makes no topic; leave out all but when, each, gap and reason",
+            );
+        }
+        let named = gap.value.iter().filter_map(|denied| denied.topic.as_ref()).flat_map(Template::pointers);
+        let labels = named.chain(&reason.value).filter_map(|pointer| Some((gap.line?, pointer.clone())));
+        check_carets(section, &each, &labels.collect::<Vec<_>>(), &[]);
+        let body = Body::Gap { topics: gap.value, reason: reason.value };
+        let (each, order) = (each.value, order.value);
+        let seq_sparse = false;
+        return Some(Entry {
+            when,
+            each,
+            order,
+            topic: None,
+            ts: None,
+            seq: None,
+            seq_first: None,
+            seq_sparse,
+            body,
+        });
+    }
     if topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
     }
@@ -143,12 +254,14 @@ fn entry(section: &mut Section) -> Option<Entry> {
     let paths = lists.iter().filter_map(|levels| Some((levels_line?, levels.path.clone())));
     let content: Vec<_> = named(&data).into_iter().chain(paths).collect();
     check_carets(section, &each, &labels, &content);
+    let depth = depth(section, &levels_max, &lists);
     let levels = levels_line.map(|line| Named { value: lists, line: Some(line) });
-    let body = body(section, data, levels, reset);
+    let body = body(section, data, levels, reset, depth);
     Some(Entry {
         when,
         each: each.value,
-        topic: topic.value?,
+        order: order.value,
+        topic: Some(topic.value?),
         ts: ts.value,
         seq: seq.value,
         seq_first: seq_first.value,
@@ -190,6 +303,7 @@ fn body(
     data: Named<Option<Pointer>>,
     levels: Option<Named<Vec<Levels>>>,
     reset: Named<bool>,
+    depth: Option<Arc<Depth>>,
 ) -> Option<Body> {
     match (data.line, levels) {
         (None, None) => {
@@ -197,7 +311,7 @@ fn body(
             section.problem(section.line(), text);
             None
         }
-        (None, Some(levels)) => Some(Body::Levels { lists: levels.value, reset: reset.value }),
+        (None, Some(levels)) => Some(Body::Levels { lists: levels.value, reset: reset.value, depth }),
         (Some(_), None) => {
             if let (Some(line), true) = (reset.line, reset.value) {
                 section.problem(
@@ -219,6 +333,7 @@ fn body(
 fn levels(section: &mut Section) -> Option<Levels> {
     let path = pointer(section, "path");
     let key = section.read("key", None, |value| key(value).map(Some));
+    let named_best = section.read("best", None, |value| sides::parse_best(value).map(Some));
     let side = pointer(section, "side");
     let [price, size] = ["price", "size"].map(|key| pointer(section, key));
     if path.line.is_none() {
@@ -249,7 +364,9 @@ fn levels(section: &mut Section) -> Option<Levels> {
     // [price, size, …], or [side, price, size, …].
     let first = if matches!(key, Key::Fixed(_)) { ["/0", "/1"] } else { ["/1", "/2"] };
     let or = |named: Named<Option<Pointer>>, default| named.value.or_else(|| Pointer::parse(default).ok());
-    Some(Levels { path: path.value?, key, price: or(price, first[0])?, size: or(size, first[1])? })
+    let (path, price, size) = (path.value?, or(price, first[0])?, or(size, first[1])?);
+    let best = best(section, named_best, &key, &path);
+    Some(Levels { path, key, price, size, best })
 }
 
 fn pointer(section: &mut Section, key: &'static str) -> Named<Option<Pointer>> {
@@ -271,8 +388,8 @@ fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
         let wanted = match value.into_inner() {
             DeValue::String(text) if text == "*" => Wanted::Present,
             DeValue::String(text) => Wanted::Text(text.into_owned()),
-            DeValue::Boolean(flag) => Wanted::Plain(flag.to_string()),
-            value @ DeValue::Integer(_) => Wanted::Plain(to_int(&value)?.to_string()),
+            DeValue::Boolean(flag) => Wanted::Flag(flag),
+            value @ DeValue::Integer(_) => Wanted::Whole(to_int(&value)?),
             _ => {
                 return Err(format!(
                     "{pointer:?}: write text, a whole number, true, false, or \"*\" for anything"
@@ -282,6 +399,17 @@ fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
         Ok((pointer, wanted))
     };
     table.into_iter().map(wanted).collect()
+}
+
+fn denied(value: DeValue<'_>) -> Result<Vec<Denied>, String> {
+    const HINT: &str =
+        "write a list of topics or patterns, like [\"venue.book.{/symbol}\", \"venue.ticker.*\"]";
+    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
+    if !(1..=LIST_MAX).contains(&array.len()) {
+        return Err(format!("{} topics, 1 to {LIST_MAX} may be; {HINT}", array.len()));
+    }
+    let topic = |value: &toml::Spanned<DeValue<'_>>| Denied::parse(value.get_ref().as_str().ok_or(HINT)?);
+    array.iter().map(topic).collect()
 }
 
 enum KeyText {
@@ -321,7 +449,7 @@ pub fn parse(text: &str) -> Vec<Entry> {
     let mut reader = super::read::Reader::new(&text).expect("TOML");
     let table = reader.sections("source").remove(0);
     let mut section = reader.open("source", table);
-    let entries = entries(&mut section);
+    let entries = entries(&mut section).into_iter().map(|(_, entry)| entry).collect();
     section.finish();
     reader.finish(&["source"]);
     assert!(reader.problems.is_empty(), "{:?}", reader.problems);

@@ -23,7 +23,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::system::Machine;
+use crate::{names::Names, system::Machine};
 use freshness::Freshness;
 use policy::Policies;
 use tls::Tls;
@@ -174,7 +174,7 @@ pub struct Compression {
 pub enum Source {
     Replay { path: PathBuf, speed: f64, repeat: bool },
     Synthetic { symbols: usize, updates_per_s: f64, seed: u64 },
-    Host { interval: Duration },
+    Host { interval: Duration, names: Names },
     Websocket(Arc<Websocket>),
     Fanwire(Arc<Fanwire>),
 }

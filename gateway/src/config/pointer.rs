@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::topic::{TOPIC_BYTES_MAX, is_topic_char};
+use crate::topic::is_topic_char;
 
 /// An RFC 6901 pointer. `^` before it: it begins at the whole message, also within `each`.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Template {
     }
 
     /// A topic that it can make.
-    fn sample(&self) -> String {
+    pub fn sample(&self) -> String {
         let text = |part: &Part| if let Part::Text(text) = part { text.clone() } else { "x".to_owned() };
         self.parts.iter().map(text).collect()
     }
@@ -121,12 +121,6 @@ impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.text)
     }
-}
-
-/// Appends `value` to a topic under way: what no topic may hold becomes `_`, and what no topic has room for is left out.
-pub fn push_value(topic: &mut String, value: &str) {
-    let room = (TOPIC_BYTES_MAX + 1).saturating_sub(topic.len());
-    topic.extend(value.chars().take(room).map(|c| if is_topic_char(c) { c } else { '_' }));
 }
 
 #[cfg(test)]
@@ -178,14 +172,5 @@ mod tests {
             let error = Template::parse(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
         }
-    }
-
-    #[test]
-    fn a_value_takes_no_character_and_no_room_that_a_topic_has_not() {
-        let mut topic = "a.".to_owned();
-        push_value(&mut topic, "BTC/USD é*{");
-        assert_eq!(topic, "a.BTC/USD____");
-        push_value(&mut topic, &"x".repeat(1 << 20));
-        assert_eq!(topic.len(), TOPIC_BYTES_MAX + 1);
     }
 }

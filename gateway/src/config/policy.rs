@@ -43,6 +43,15 @@ pub enum Mode {
     Stream(Stream),
 }
 
+/// Keys of a topic whose entry does not say how many.
+pub const KEYS_DEFAULT: usize = 10_000;
+
+/// What a key of a whole table is taken to have with its value: `"b97000.10":"0.12345678",` and some more.
+pub const LEVEL_BYTES: usize = 32;
+
+/// A table of so few keys is hardly a book.
+const KEYS_FEW: usize = 100;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keyed {
     /// Keys of a topic.
@@ -51,6 +60,18 @@ pub struct Keyed {
     pub key_tombstones: usize,
     /// Keys and values of a topic.
     pub table_bytes: usize,
+}
+
+impl Keyed {
+    /// Of a whole table of as many keys as there may be.
+    pub fn whole_bytes(&self) -> usize {
+        self.keys.saturating_mul(LEVEL_BYTES)
+    }
+
+    /// Whether a limit in bytes has room for a whole table. Of a few keys nothing can be assumed.
+    pub fn fits(&self, bytes_max: usize) -> bool {
+        self.keys <= KEYS_FEW || self.whole_bytes() <= bytes_max
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -97,9 +118,14 @@ impl Policies {
         Self { entries: entries.into_iter().map(Arc::new).collect(), rest: rest.into() }
     }
 
+    /// Where the first entry stands that matches a topic.
+    pub fn position(&self, topic: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.pattern.matches(topic))
+    }
+
     /// The first entry that matches a topic; where none does, plain `latest`.
     pub fn of(&self, topic: &str) -> &Arc<Policy> {
-        self.entries.iter().find(|entry| entry.pattern.matches(topic)).unwrap_or(&self.rest)
+        self.position(topic).map_or(&self.rest, |at| &self.entries[at])
     }
 
     /// Whether there is something to do when no update comes.

@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
             Some(value) => self.table(name, value),
             None => Table::default(),
         };
-        Section { reader: self, name, table }
+        Section { reader: self, name, table, lines: Vec::new() }
     }
 
     /// The tables `[[name]]`.
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn open(&mut self, name: &'static str, table: Table<'a>) -> Section<'_, 'a> {
-        Section { reader: self, name, table }
+        Section { reader: self, name, table, lines: Vec::new() }
     }
 
     pub fn problem(&mut self, line: usize, text: String) {
@@ -156,6 +156,8 @@ pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
     name: &'static str,
     table: Table<'a>,
+    /// Keys that were read, and where the file names them.
+    lines: Vec<(&'static str, usize)>,
 }
 
 impl<'a> Section<'_, 'a> {
@@ -169,6 +171,7 @@ impl<'a> Section<'_, 'a> {
         self.reader.known.push((self.name, key));
         let Some(value) = self.table.keys.remove(key) else { return Named { value: default, line: None } };
         let line = self.reader.line(&value);
+        self.lines.push((key, line));
         let written = excerpt(&self.reader.text[value.span()]);
         match convert(value.into_inner()) {
             Ok(value) => Named { value, line: Some(line) },
@@ -301,6 +304,11 @@ impl<'a> Section<'_, 'a> {
     /// Where the table begins.
     pub fn line(&self) -> usize {
         self.table.line
+    }
+
+    /// Where a key that was read stands; where the file does not name it, where the table begins.
+    pub fn line_of(&self, key: &str) -> usize {
+        self.lines.iter().find(|(read, _)| *read == key).map_or(self.table.line, |(_, line)| *line)
     }
 
     /// What is left of the table are keys that nobody asked for.

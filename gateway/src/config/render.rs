@@ -11,10 +11,11 @@ use super::{
     freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
-    policy::{Behind, Mode, Policy},
+    policy::{Behind, KEYS_DEFAULT, Mode, Policy},
     unit::{show_duration, show_size},
     websocket::{Fanwire, Link, Websocket},
 };
+use crate::depth::Best;
 
 /// `connections`: the limit that holds on this machine.
 pub(super) fn render(config: &Config, connections: usize) -> String {
@@ -33,7 +34,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
         self::source(&mut text, source, fresh);
     }
     for policy in &config.topics.entries {
-        self::policy(&mut text, policy);
+        self::policy(&mut text, policy, room_of(config, policy));
     }
     text.0
 }
@@ -134,9 +135,10 @@ fn source(text: &mut Text, source: &Source, fresh: &Freshness) {
             text.plain("seed", seed);
             freshness(text, fresh);
         }
-        Source::Host { interval } => {
+        Source::Host { interval, names } => {
             text.quoted("kind", "host");
             text.duration("interval", *interval);
+            text.quoted("names", names.name());
             freshness(text, fresh);
         }
         Source::Websocket(source) => websocket(text, source, fresh),
@@ -162,6 +164,7 @@ fn websocket(text: &mut Text, source: &Websocket, fresh: &Freshness) {
     text.quoted("kind", "websocket");
     link(text, &source.link);
     text.plain("send", list(source.send.iter().map(|text| json(text))));
+    text.quoted("names", source.names.name());
     freshness(text, fresh);
     for entry in &source.map {
         self::entry(text, entry);
@@ -195,7 +198,8 @@ fn entry(text: &mut Text, entry: &Entry) {
         let value = match wanted {
             Wanted::Present => json("*"),
             Wanted::Text(text) => json(text),
-            Wanted::Plain(plain) => plain.clone(),
+            Wanted::Whole(number) => number.to_string(),
+            Wanted::Flag(flag) => flag.to_string(),
         };
         format!("{} = {value}", json(pointer.as_str()))
     };
@@ -210,17 +214,26 @@ fn entry(text: &mut Text, entry: &Entry) {
     if entry.seq.is_some() && entry.seq_first.is_none() {
         text.plain("seq_sparse", entry.seq_sparse);
     }
-    text.quoted("topic", entry.topic.as_str());
+    if entry.each.is_some() {
+        text.quoted("order", entry.order.name());
+    }
+    entry.topic.iter().for_each(|topic| text.quoted("topic", topic.as_str()));
     match &entry.body {
         Body::Data(pointer) => text.plain("data", json(pointer.as_str())),
-        Body::Levels { lists, reset } => {
-            text.plain("levels", list(lists.iter().map(levels)));
+        Body::Levels { lists, reset, depth } => {
+            text.plain("levels", list(lists.iter().map(|list| levels(list, depth.is_some()))));
             text.plain("reset", reset);
+            depth.iter().for_each(|depth| text.plain("depth", depth.levels));
+        }
+        Body::Gap { topics, reason } => {
+            text.plain("gap", list(topics.iter().map(|denied| json(&denied.text()))));
+            reason.iter().for_each(|reason| text.plain("reason", json(reason.as_str())));
         }
     }
 }
 
-fn levels(levels: &Levels) -> String {
+/// `has_depth`: where the best price of each side is matters.
+fn levels(levels: &Levels, has_depth: bool) -> String {
     let pair = |key: &str, pointer: &Pointer| format!("{key} = {}", json(pointer.as_str()));
     let key = match &levels.key {
         Key::Fixed(prefix) => vec![format!("key = {}", json(prefix))],
@@ -229,11 +242,34 @@ fn levels(levels: &Levels) -> String {
             vec![pair("side", side), format!("key = {}", table(keys))]
         }
     };
+    let name = |best: &Option<Best>| json(best.map_or("", Best::name));
+    let best = match &levels.key {
+        Key::Fixed(_) => levels.best.first().map(name),
+        Key::BySide { keys, .. } => {
+            let sides = keys.iter().zip(&levels.best);
+            Some(table(sides.map(|((side, _), best)| format!("{} = {}", json(side), name(best)))))
+        }
+    };
+    let best = best.filter(|_| has_depth).map(|best| format!("best = {best}"));
     let pointers = [pair("path", &levels.path), pair("price", &levels.price), pair("size", &levels.size)];
-    table(key.into_iter().chain(pointers))
+    table(key.into_iter().chain(pointers).chain(best))
 }
 
-fn policy(text: &mut Text, policy: &Policy) {
+/// Bytes that a whole table of a topic can have, by all limits on its way.
+fn room_of(config: &Config, policy: &Policy) -> usize {
+    let books = config.sources.iter().filter_map(|source| match source {
+        Source::Websocket(source) => Some(source),
+        _ => None,
+    });
+    let fed = books.filter(|source| {
+        source.map.iter().any(|entry| entry.topic.iter().any(|t| policy.pattern.matches(&t.sample())))
+    });
+    let message_bytes = fed.map(|source| source.link.message_bytes).min().unwrap_or(usize::MAX);
+    config.limits.value_bytes.min(config.limits.pinned_bytes).min(message_bytes)
+}
+
+/// `room`: as of [`room_of`].
+fn policy(text: &mut Text, policy: &Policy, room: usize) {
     text.section("[[topic]]");
     text.quoted("pattern", policy.pattern.as_str());
     match &*policy.mode {
@@ -247,7 +283,10 @@ fn policy(text: &mut Text, policy: &Policy) {
         }
         Mode::Keyed(keyed) => {
             text.quoted("mode", "keyed");
-            text.plain("keys", keyed.keys);
+            // A default that does not fit other limits is taken only where it is not named.
+            if keyed.keys != KEYS_DEFAULT || keyed.fits(room.min(keyed.table_bytes)) {
+                text.plain("keys", keyed.keys);
+            }
             text.plain("key_tombstones", keyed.key_tombstones);
             text.size("table_bytes", keyed.table_bytes);
         }

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    Limits,
     pointer::Pointer,
-    policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
+    policy::{Behind, Deadband, Glob, KEYS_DEFAULT, Keyed, LEVEL_BYTES, Mode, Policies, Policy, Stream},
     read::{Named, Reader, Section},
-    unit::show_duration,
+    unit::{show_duration, show_size},
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -19,7 +20,8 @@ const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Entries of one gateway: each is looked at when a topic is born.
 const ENTRIES_MAX: usize = 1000;
 
-pub(super) fn policies(reader: &mut Reader) -> Policies {
+/// Also of each entry whether the file names its `keys`.
+pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<bool>) {
     let tables = reader.sections("topic");
     if tables.len() > ENTRIES_MAX {
         let (line, have) = (tables[ENTRIES_MAX].line(), tables.len());
@@ -27,14 +29,15 @@ pub(super) fn policies(reader: &mut Reader) -> Policies {
     }
     let entries = tables.into_iter().filter_map(|table| {
         let mut section = reader.open("topic", table);
-        let policy = policy(&mut section);
+        let policy = policy(&mut section, limits);
         section.finish();
         policy
     });
-    Policies::new(entries.collect())
+    let (entries, names_keys) = entries.unzip();
+    (Policies::new(entries), names_keys)
 }
 
-fn policy(section: &mut Section) -> Option<Policy> {
+fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
     let text = section.text("pattern", "");
     let line = text.line.unwrap_or(section.line());
     let pattern = Glob::parse(&text.value).map_err(|bad| {
@@ -48,6 +51,10 @@ fn policy(section: &mut Section) -> Option<Policy> {
         _ => Err("write \"latest\", \"stream\" or \"keyed\"".to_owned()),
     });
     let (keyed, keyed_lines) = keyed(section);
+    let names_keys = keyed_lines.iter().any(|(key, line)| *key == "keys" && line.is_some());
+    if names_keys && name.value == "keyed" {
+        check_room(section, &keyed, limits);
+    }
     let (stream, stream_lines) = stream(section);
     let (deadband, deadband_lines) = deadband(section);
     let stale_after = stale_after(section, deadband.as_ref());
@@ -71,14 +78,35 @@ fn policy(section: &mut Section) -> Option<Policy> {
         "stream" => Mode::Stream(stream),
         _ => Mode::Latest,
     };
-    Some(Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, stale_after, expiry })
+    let policy = Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, stale_after, expiry };
+    Some((policy, names_keys))
+}
+
+/// A whole table of as many keys as there may be has to fit one update, the topic, and what may wait for a
+/// slow client.
+fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
+    for (limit, max) in [
+        ("[limits] value_bytes", limits.value_bytes),
+        ("table_bytes", keyed.table_bytes),
+        ("[limits] pinned_bytes", limits.pinned_bytes),
+    ] {
+        if !keyed.fits(max) {
+            let (keys, whole, fits) = (keyed.keys, show_size(keyed.whole_bytes() as u64), max / LEVEL_BYTES);
+            let max = show_size(max as u64);
+            let text = format!(
+                "keys = {keys}: a whole table of so many keys, of {LEVEL_BYTES} bytes each, has {whole}, but {limit} \
+                 is {max}: raise that to \"{whole}\", or lower keys to {fits}"
+            );
+            section.problem(section.line_of("keys"), text);
+        }
+    }
 }
 
 /// Each key with its line, where the file names it.
 type Lines = Vec<(&'static str, Option<usize>)>;
 
 fn keyed(section: &mut Section) -> (Keyed, Lines) {
-    let keys = section.int("keys", 10_000, 1..=10_000_000);
+    let keys = section.int("keys", KEYS_DEFAULT as u64, 1..=10_000_000);
     let key_tombstones = section.int("key_tombstones", 1_000, 0..=10_000_000);
     let table_bytes = section.size("table_bytes", 16 * MIB, 1024..=TABLE_BYTES_MAX);
     let lines =

@@ -10,10 +10,14 @@ use toml::de::DeValue;
 
 use super::{
     freshness::patterns,
-    mapping::{self, Entry},
+    mapping::{self, Body, Entry},
+    pointer::Template,
+    policy::{LEVEL_BYTES, Mode, Policies},
     read::Section,
-    unit::show_duration,
+    unit::{show_duration, show_size},
 };
+
+use crate::names::Names;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -28,6 +32,8 @@ pub struct Websocket {
     pub link: Link,
     /// Sent in order after each connect.
     pub send: Vec<String>,
+    /// Of topics' parts that the venue names.
+    pub names: Names,
     /// Never empty.
     pub map: Vec<Entry>,
 }
@@ -79,7 +85,12 @@ impl Url {
     /// The error says what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         const HINT: &str = "write ws://HOST:PORT/PATH or wss://HOST:PORT/PATH";
-        let uri: Uri = text.parse().map_err(|e| format!("{e}; {HINT}"))?;
+        let host_start = text.find("://").map_or(0, |at| at + 3);
+        let host_end = text[host_start..].find(['/', '?', '#']).map_or(text.len(), |at| host_start + at);
+        if !text[..host_end].is_ascii() {
+            return Err("a host name outside ASCII is written in its ASCII form (punycode), like xn--bcher-kva.example".to_owned());
+        }
+        let uri: Uri = percent_encoded(text).parse().map_err(|e| format!("{e}; {HINT}"))?;
         let (Some(scheme @ ("ws" | "wss")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(HINT.to_owned());
         };
@@ -97,18 +108,80 @@ impl Url {
             text: text.to_owned(),
             host: authority.to_string(),
             address: format!("{}:{port}", authority.host()),
-            target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+            target: format!(
+                "{}{}",
+                uri.path(),
+                uri.query().map_or(String::new(), |query| format!("?{query}"))
+            ),
             is_tls,
         })
     }
 }
 
-/// `None`: its problems were told.
-pub(super) fn websocket(section: &mut Section, dir: &Path) -> Option<Websocket> {
+/// `topics` with whether the file names the `keys` of each. `None`: its problems were told.
+pub(super) fn websocket(
+    section: &mut Section,
+    dir: &Path,
+    topics: &(Policies, Vec<bool>),
+) -> Option<Websocket> {
     let send = section.read("send", Vec::new(), texts).value;
+    let names = read_names(section);
     let map = mapping::entries(section);
     let link = link(section, dir, "ws://HOST:PORT/PATH", 4 << 20)?;
-    Some(Websocket { link, send, map })
+    check_books(section, &map, link.message_bytes, topics);
+    Some(Websocket { link, send, names, map: map.into_iter().map(|(_, entry)| entry).collect() })
+}
+
+/// RFC 3986, 2.1: bytes outside ASCII, as of a symbol in another script.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii() {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// Of a source that makes names of topics.
+pub(super) fn read_names(section: &mut Section) -> Names {
+    let names =
+        section.read("names", Names::Encode, |value| Names::parse(value.as_str().unwrap_or_default()));
+    names.value
+}
+
+/// A book as deep as an entry keeps it has to fit its topic, and a whole one a message.
+fn check_books(
+    section: &mut Section,
+    map: &[(usize, Entry)],
+    message_bytes: usize,
+    (topics, names_keys): &(Policies, Vec<bool>),
+) {
+    let mut told = false;
+    for (line, entry) in map {
+        let Body::Levels { reset, depth, .. } = &entry.body else { continue };
+        let topic = entry.topic.as_ref().map(Template::sample);
+        let Some(at) = topic.and_then(|topic| topics.position(&topic)) else { continue };
+        let Mode::Keyed(keyed) = &*topics.entries[at].mode else { continue };
+        let (keys, pattern) = (keyed.keys, topics.entries[at].pattern.as_str());
+        if let Some(depth) = depth.as_ref().filter(|depth| depth.keys() > keys) {
+            let (levels, needed) = (depth.levels, depth.keys());
+            let text = format!(
+                "map: depth = {levels} of each side makes {needed} keys, but keys of the [[topic]] {pattern:?} is \
+                 {keys}: raise that to {needed}, or lower depth"
+            );
+            section.problem(*line, text);
+        }
+        if *reset && names_keys[at] && !keyed.fits(message_bytes) && !std::mem::replace(&mut told, true) {
+            let (whole, max) = (show_size(keyed.whole_bytes() as u64), show_size(message_bytes as u64));
+            let text = format!(
+                "message_bytes = \"{max}\": a whole book of keys = {keys}, as the [[topic]] {pattern:?} has, of \
+                 {LEVEL_BYTES} bytes each, has {whole}: raise it to \"{whole}\", or lower keys"
+            );
+            section.problem(section.line_of("message_bytes"), text);
+        }
+    }
 }
 
 /// `None`: its problems were told.
@@ -130,6 +203,7 @@ fn link(section: &mut Section, dir: &Path, example: &str, bytes: u64) -> Option<
     let host = section.read("host", None, |value| {
         match value.as_str().map(|host| (host, Url::parse(&format!("ws://{host}/")))) {
             Some((host, Ok(url))) if url.host == host && url.target == "/" => Ok(Some(url.host)),
+            Some((_, Err(bad))) if bad.contains("punycode") => Err(bad),
             _ => Err("write HOST or HOST:PORT".to_owned()),
         }
     });
@@ -199,6 +273,8 @@ mod tests {
             ("ws://feed.example/a?streams=b/c@d", "feed.example", "feed.example:80", "/a?streams=b/c@d"),
             ("ws://[::1]:80/", "[::1]:80", "[::1]:80", "/"),
             ("wss://feed.example/a", "feed.example", "feed.example:443", "/a"),
+            ("ws://h/%E5/å?s=币@b", "h", "h:80", "/%E5/%C3%A5?s=%E5%B8%81@b"),
+            ("ws://h?s=å", "h", "h:80", "/?s=%C3%A5"),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((&*url.host, &*url.address, &*url.target), (host, address, target));
@@ -215,6 +291,8 @@ mod tests {
             ("ws://a/\r\nX: y", "write ws://HOST:PORT/PATH"),
             ("ws://me@a/", "no user and no fragment"),
             ("ws://a/#b", "no user and no fragment"),
+            ("ws://bücher.example/", "like xn--bcher-kva.example"),
+            ("wss://币.example:443?a", "(punycode)"),
             ("ws://a:0/", "a port is 1 to 65535"),
             ("ws://a:70000/", "a port is 1 to 65535"),
         ] {

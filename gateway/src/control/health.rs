@@ -2,8 +2,7 @@
 //! shard as it changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -11,7 +10,11 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{sequencer::Sequencer, source::SourceCounters};
+use super::{
+    chunks::{Chunks, id_of, live},
+    sequencer::Sequencer,
+    source::SourceCounters,
+};
 use crate::{
     clock::Now,
     config::{freshness::Freshness, unit::show_duration},
@@ -21,8 +24,6 @@ use crate::{
 
 /// How often sources are looked at, and what waits for room is tried again.
 const TICK: Duration = Duration::from_millis(100);
-/// Restored topics that stand in one status.
-const CHUNK: usize = 1000;
 /// A gap is told for so long at least, also where the next update is whole again.
 const GAP_US: i64 = 1_000_000;
 
@@ -31,6 +32,8 @@ const GAP_US: i64 = 1_000_000;
 pub enum Origin {
     /// By place in the configuration.
     Source(usize),
+    /// What its venue refuses.
+    Denied(usize),
     Topic,
     /// `POST /status`.
     Publisher,
@@ -79,27 +82,22 @@ struct Book {
     entries: BTreeMap<(Origin, Topics), Entry>,
     /// By inbox: changes that found no room.
     waiting: Vec<VecDeque<Arc<Change>>>,
-    /// Topics of an earlier run, and the chunks that tell of them.
-    restored: HashMap<Arc<str>, usize>,
-    chunks: Vec<Chunk>,
+    /// Topics of an earlier run.
+    restored: Chunks,
+    /// By source: it is back, but not with all topics.
+    returning: BTreeMap<usize, Returning>,
     counters: Counters,
 }
 
-/// Restored topics that are told together.
+/// A source that brings something since its connection was made anew.
 #[derive(Debug)]
-struct Chunk {
+struct Returning {
+    /// Of the status that told that it was gone.
     id: u64,
-    since_us: i64,
-    left: BTreeSet<Arc<str>>,
-    confirmed: Vec<Arc<str>>,
-}
-
-impl Chunk {
-    fn status(&self) -> Status {
-        let topics: Vec<Arc<str>> = self.left.iter().cloned().collect();
-        let reason = "restored from an earlier run, no update since".into();
-        Status { topics: topics.into(), state: State::Stale, since_us: self.since_us, reason }
-    }
+    /// Topics that it has not brought again.
+    chunks: Chunks,
+    /// Topics that are not among them and that it has brought: they were told to be gone too.
+    others: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -198,9 +196,9 @@ impl Health {
             reason: status.reason.clone(),
         };
         let book = self.book();
-        let chunks = book.chunks.iter().filter(|chunk| !chunk.left.is_empty());
         let entries = book.entries.values().map(|entry| row(&entry.status));
-        entries.chain(chunks.map(|chunk| row(&chunk.status()))).collect()
+        let chunks = book.returning.values().map(|returning| &returning.chunks).chain([&book.restored]);
+        entries.chain(chunks.flat_map(Chunks::statuses).map(|status| row(&status))).collect()
     }
 
     pub fn counters(&self) -> Counters {
@@ -214,50 +212,73 @@ impl Health {
     /// chunks hold are told.
     pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
         let mut book = self.book();
-        for names in topics.chunks(CHUNK).take(self.max) {
-            let at = book.chunks.len();
-            let id = id_of(&("restored", at));
-            book.restored.extend(names.iter().map(|name| (name.clone(), at)));
-            let left = names.iter().cloned().collect();
-            let chunk = Chunk { id, since_us: now_us, left, confirmed: Vec::new() };
-            let status = chunk.status();
-            book.chunks.push(chunk);
-            self.tell(
-                &mut book,
-                Change { id, news: status.clone(), left: Some(status.clone()), missed: status },
-            );
-        }
-        book.counters.refused += topics.chunks(CHUNK).skip(self.max).count() as u64;
+        let reason = "restored from an earlier run, no update since";
+        let (chunks, told) = Chunks::new("restored", topics, reason, self.max, now_us);
+        book.restored = chunks;
+        book.counters.refused += Chunks::beyond(topics.len(), self.max) as u64;
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
     }
 
     /// Updates of these topics have come; those that were not restored do not matter.
     pub fn confirm<'a>(&self, topics: impl Iterator<Item = &'a Arc<str>>, now_us: i64) {
         let mut book = self.book();
-        let mut news: BTreeMap<usize, Vec<Arc<str>>> = BTreeMap::new();
-        for topic in topics {
-            if let Some(at) = book.restored.remove(topic) {
-                news.entry(at).or_default().push(topic.clone());
-            }
+        let (told, _) = book.restored.confirm(topics, now_us);
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
+    }
+
+    /// Source `i` is gone, with all its `topics`.
+    fn lose(&self, i: usize, topics: Vec<Arc<str>>, reason: &str, now_us: i64) {
+        let returning = self.book().returning.remove(&i);
+        // A source always finds room.
+        let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
+        if let Some(returning) = returning {
+            let mut book = self.book();
+            returning.chunks.end(reason).into_iter().for_each(|change| self.tell(&mut book, change));
         }
-        for (at, mut confirmed) in news {
-            confirmed.sort();
-            let chunk = &mut book.chunks[at];
-            for topic in &confirmed {
-                chunk.left.remove(topic);
+    }
+
+    /// Source `i` brings something again. Of its `topics`, where it was gone, `left` are still to come, and
+    /// `back` have come since this was called last.
+    fn regain(
+        &self,
+        i: usize,
+        topics: Vec<Arc<str>>,
+        left: impl FnOnce() -> Vec<Arc<str>>,
+        back: &[Arc<str>],
+        now: Now,
+    ) {
+        let now_us = now.wall_us;
+        let mut book = self.book();
+        let key = (Origin::Source(i), Topics::from(topics));
+        let mut begins = false;
+        if let Some(id) = book.entries.get(&key).map(|entry| entry.id) {
+            let left = left();
+            if left.is_empty() {
+                drop(book);
+                // Ending one takes no room.
+                let _ = self.set(key.0, key.1.to_vec(), State::Live, "", now_us);
+                return;
             }
-            chunk.confirmed.extend(confirmed.iter().cloned());
-            chunk.confirmed.sort();
-            let live = |topics: &[Arc<str>]| Status {
-                topics: topics.into(),
-                state: State::Live,
-                since_us: now_us,
-                reason: "".into(),
-            };
-            let left = (!chunk.left.is_empty()).then(|| chunk.status());
-            let change =
-                Change { id: chunk.id, news: live(&confirmed), left, missed: live(&chunk.confirmed) };
-            self.tell(&mut book, change);
+            book.entries.remove(&key);
+            let reason = "its source is connected again and has not brought it since";
+            let (chunks, told) = Chunks::new(("source", i), &left, reason, usize::MAX, now_us);
+            begins = true;
+            book.returning.insert(i, Returning { id, chunks, others: Vec::new() });
+            told.into_iter().for_each(|change| self.tell(&mut book, change));
         }
+        let Some(returning) = book.returning.get_mut(&i) else { return };
+        let (mut told, others) = returning.chunks.confirm(back.iter(), now_us);
+        let (id, is_whole) = (returning.id, returning.chunks.is_empty());
+        returning.others.extend(others.iter().cloned());
+        if is_whole {
+            let live = live(&key.1, now_us);
+            told.push(Change { id, news: live.clone(), left: None, missed: live });
+            book.returning.remove(&i);
+        } else if begins || !others.is_empty() {
+            let missed = live(&returning.others, now_us);
+            told.push(Change { id, news: live(&others, now_us), left: None, missed });
+        }
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
     }
 
     /// Ends gaps that were told for long enough, and hands on what found no room.
@@ -305,13 +326,6 @@ impl Health {
     }
 }
 
-/// The same whenever the same is said again, so that who is slow is told the newest only.
-fn id_of(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Looks after sources and topics for good.
 pub async fn watch(
     health: &Health,
@@ -336,20 +350,28 @@ pub async fn watch(
 }
 
 fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
-    let Some(stale_after) = fresh.stale_after else { return };
     let activity = &sources.activities[i];
+    let news = activity.brought().take_news();
+    for (topic, why) in news.refused {
+        let (state, reason) = why.map_or((State::Live, String::new()), |why| (State::Gap, why));
+        // What finds no room was counted and told.
+        let _ = health.set(Origin::Denied(i), vec![topic], state, &reason, now.wall_us);
+    }
+    let Some(stale_after) = fresh.stale_after else { return };
     let name = &activity.name;
-    let (state, reason) = match activity.down() {
-        Some(why) => (State::Stale, format!("source {name}: {why}")),
+    let topics = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    let reason = match activity.down() {
+        Some(why) => format!("source {name}: {why}"),
         None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
-            (State::Stale, format!("source {name}: nothing came for {}", show_duration(stale_after)))
+            format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
         }
-        None if activity.has_reported() => (State::Live, String::new()),
+        None if activity.has_reported() => {
+            health.regain(i, topics, || activity.brought().left(), &news.back, now);
+            return;
+        }
         None => return,
     };
-    let topics = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
-    // A source always finds room.
-    let _ = health.set(Origin::Source(i), topics, state, &reason, now.wall_us);
+    health.lose(i, topics, &reason, now.wall_us);
 }
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have

@@ -54,6 +54,8 @@ pub enum Body {
     Changes(Arc<Changes>),
     /// Removes the topic.
     Gone,
+    /// An update came and cannot be read; why. It is refused in its turn, after what came before it.
+    Unread(Arc<str>),
 }
 
 impl Body {
@@ -62,7 +64,7 @@ impl Body {
         match self {
             Body::Data(data) => data.len(),
             Body::Changes(changes) => changes.bytes(),
-            Body::Gone => 0,
+            Body::Gone | Body::Unread(_) => 0,
         }
     }
 
@@ -98,6 +100,8 @@ pub enum Why {
     NotKeyed { topic: Arc<str> },
     #[error("topic {topic} is keyed ([[topic]] mode): its data is to be an object; {error}")]
     NotAnObject { topic: Arc<str>, error: String },
+    #[error("an update of topic {topic} cannot be read: {why}")]
+    Unread { topic: Arc<str>, why: Arc<str> },
     #[error("topic {topic}: {long}")]
     LongKey { topic: Arc<str>, long: LongKey },
     #[error("topic {topic} would have {keys} keys, [[topic]] keys is {max}: delete some or raise that")]
@@ -132,6 +136,7 @@ impl Why {
             Why::NotHeld { .. } => "not_held",
             Why::OtherMode { .. } | Why::NotKeyed { .. } | Why::NotAnObject { .. } => "mode",
             Why::Unknown { .. } => "unknown",
+            Why::Unread { .. } => "unread",
             Why::LongKey { .. } => "key",
             Why::TooManyKeys { .. } => "keys",
             Why::TableTooLong { .. } => "table_bytes",

@@ -2,6 +2,7 @@
 //! order. One tokio thread.
 
 pub mod admin;
+mod chunks;
 pub mod count;
 pub mod deadlines;
 pub mod follow;

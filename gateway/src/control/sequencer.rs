@@ -112,10 +112,12 @@ pub enum Grouping {
 }
 
 /// Some of a publish went out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Items taken, from the first on. With [`Grouping::Atomic`] all.
     pub accepted: usize,
+    /// Which of them neither made an update nor confirmed one: older than what their topics hold.
+    pub outdated: Vec<usize>,
     /// The gateway's position after them.
     pub version: u64,
 }
@@ -169,17 +171,18 @@ impl Sequencer {
     pub fn try_publish(&self, items: &[Item], grouping: Grouping) -> Result<Published, NotPublished> {
         let mut state = self.state();
         if items.is_empty() {
-            return Ok(Published { accepted: 0, version: state.version });
+            return Ok(Published { accepted: 0, outdated: Vec::new(), version: state.version });
         }
         if !self.has_room(&mut state) {
             return Err(NotPublished::Full);
         }
+        let mut outdated = Vec::new();
         let (ops, accepted) = match grouping {
             Grouping::Atomic => (state.number_group(items)?, items.len()),
-            Grouping::Single => state.number_each(items)?,
+            Grouping::Single => state.number_each(items, &mut outdated)?,
         };
         self.push(&mut state, ops);
-        Ok(Published { accepted, version: state.version })
+        Ok(Published { accepted, outdated, version: state.version })
     }
 
     /// Publishes what time alone brings about: values that a deadband held back until now, and the end
@@ -309,7 +312,7 @@ impl Sequencer {
         let mut waited = false;
         loop {
             match self.try_publish(&items[done..], grouping) {
-                Ok(Published { accepted, version }) => {
+                Ok(Published { accepted, version, .. }) => {
                     done += accepted;
                     if done == items.len() {
                         return Ok(version);
@@ -346,6 +349,11 @@ impl Sequencer {
     /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
     pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
         self.state().topics.list(prefix, after, limit)
+    }
+
+    /// Whether there is such a topic.
+    pub fn exists(&self, topic: &str) -> bool {
+        self.state().topics.exists(topic)
     }
 
     /// Whether no update of the topic may be left out for a newer one.
@@ -414,6 +422,7 @@ impl State {
         for (item, changes) in items.iter().zip(admitted) {
             if self.topics.repeats(item) {
                 self.counters.repeats += 1;
+                self.topics.confirm(item, now_us);
                 continue;
             }
             self.version = version;
@@ -422,8 +431,12 @@ impl State {
         Ok(ops)
     }
 
-    /// And how many items were taken.
-    fn number_each(&mut self, items: &[Item]) -> Result<(Vec<Op>, usize), Refused> {
+    /// And how many items were taken. `outdated`: as in [`Published`].
+    fn number_each(
+        &mut self,
+        items: &[Item],
+        outdated: &mut Vec<usize>,
+    ) -> Result<(Vec<Op>, usize), Refused> {
         let now_us = self.clock.now().mono_us;
         let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
@@ -432,6 +445,9 @@ impl State {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
                 admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
                     self.counters.repeats += 1;
+                    if !self.topics.confirm(item, now_us) {
+                        outdated.push(accepted);
+                    }
                     accepted += 1;
                 }
                 Ok(_) if self.topics.hold(item, now_us) => accepted += 1,

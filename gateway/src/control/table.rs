@@ -1,6 +1,9 @@
 //! A keyed topic's table as the control plane holds it: to find what differs, to keep bounds, to answer GET.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     item::{Body, Item, Why},
@@ -9,6 +12,7 @@ use super::{
 use crate::{
     changes::{Base, Change, Changes},
     config::policy::Keyed,
+    depth::Depth,
     table::Table,
 };
 
@@ -20,6 +24,7 @@ pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
             None => Ok(changes.clone()),
         },
         Body::Gone => Ok(Arc::new(Changes::new(Base::Empty))),
+        Body::Unread(why) => Err(Why::Unread { topic: item.topic.clone(), why: why.clone() }),
         Body::Data(data) => {
             let topic = || item.topic.clone();
             let members: Members = serde_json::from_slice(data)
@@ -89,8 +94,8 @@ impl Preview {
     }
 }
 
-/// Applies changes and gives those that the shards have to make: of a whole table what differs, and no
-/// deletion of what was not there.
+/// Applies changes and gives those that the shards have to make: of a whole table what differs, no
+/// deletion of what was not there, and the deletion of what is beyond the depth.
 pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
     let needed = match changes.base {
         Base::Whole => Arc::new(differences(table, changes)),
@@ -106,14 +111,41 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
         table.clear();
         table.reserve(needed.len(), needed.bytes());
     }
+    let mut fresh: HashSet<&[u8]> = HashSet::new();
     for Change { key, value } in needed.iter() {
+        if changes.depth.is_some() && value.is_some() && table.get(key).is_none() {
+            fresh.insert(key);
+        }
         match value {
             Some(value) => table.set(key, value, 0),
             None => drop(table.del(key, 0)),
         }
     }
+    let cut = match &changes.depth {
+        // Where no key came none has become too many.
+        Some(depth) if !fresh.is_empty() => cut(table, &needed, depth, &fresh),
+        _ => None,
+    };
     table.trim(0, 0);
-    needed
+    cut.unwrap_or(needed)
+}
+
+/// Deletes what is beyond the depth; gives what is left of the changes that led there, if they are others
+/// now. `fresh`: keys that came with them.
+fn cut(table: &mut Table, made: &Changes, depth: &Depth, fresh: &HashSet<&[u8]>) -> Option<Arc<Changes>> {
+    let beyond: HashSet<Box<[u8]>> = depth.beyond(table.keys()).into_iter().map(Box::from).collect();
+    if beyond.is_empty() {
+        return None;
+    }
+    let mut left = Changes::new(made.base);
+    made.iter().filter(|change| !beyond.contains(change.key)).for_each(|change| left.push(change));
+    for key in &beyond {
+        table.del(key, 0);
+        if !fresh.contains(&**key) {
+            left.push(Change { key, value: None });
+        }
+    }
+    Some(left.into())
 }
 
 fn differences(table: &Table, whole: &Changes) -> Changes {
@@ -147,6 +179,7 @@ pub fn object(table: &Table) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::depth::Best;
 
     fn item(body: Body) -> Item {
         Item::new("t", body, 0)
@@ -186,6 +219,39 @@ mod tests {
         changes.del("x").unwrap();
         changes.set("b", b"2").unwrap();
         assert_eq!(shown(&apply(&mut table, &Arc::new(changes))), [r#""b"=2"#]);
+    }
+
+    #[test]
+    fn beyond_the_depth_nothing_stays_and_the_shards_are_told_no_more_than_they_need() {
+        let depth = Depth::new(2, [("b", Best::Highest), ("a", Best::Lowest)].into_iter());
+        let depth = Arc::new(depth);
+        let changes = |base, keys: &[(&str, Option<&str>)]| {
+            let mut changes = Changes::new(base);
+            changes.depth = Some(depth.clone());
+            for (key, value) in keys {
+                match value {
+                    Some(value) => changes.set(key, value.as_bytes()).unwrap(),
+                    None => changes.del(key).unwrap(),
+                }
+            }
+            Arc::new(changes)
+        };
+        let mut table = Table::default();
+        let whole =
+            [("b9", Some("1")), ("b10", Some("1")), ("b8", Some("1")), ("a11", Some("1")), ("x", Some("1"))];
+        let needed = apply(&mut table, &changes(Base::Empty, &whole));
+        assert_eq!(
+            (needed.base, shown(&needed)),
+            (Base::Empty, ["\"a11\"=1", "\"b10\"=1", "\"b9\"=1", "\"x\"=1"].map(String::from).to_vec())
+        );
+        let better = apply(&mut table, &changes(Base::Held, &[("b10.5", Some("2")), ("a12", Some("2"))]));
+        assert_eq!(shown(&better), ["\"a12\"=2", "\"b10.5\"=2", "\"b9\"=-"]);
+        let worse = apply(&mut table, &changes(Base::Held, &[("b1", Some("2")), ("b10", Some("3"))]));
+        assert_eq!(shown(&worse), ["\"b10\"=3"], "a level that falls out at once is never told");
+        let freed = apply(&mut table, &changes(Base::Held, &[("b10.5", None), ("b1", Some("2"))]));
+        assert_eq!(shown(&freed), ["\"b1\"=2", "\"b10.5\"=-"]);
+        let value: serde_json::Value = serde_json::from_slice(&object(&table)).unwrap();
+        assert_eq!(value, serde_json::json!({"x": 1, "a11": 1, "a12": 2, "b10": 3, "b1": 2}));
     }
 
     #[test]

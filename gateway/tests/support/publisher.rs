@@ -95,6 +95,7 @@ impl Publisher {
         let table = self.truth.entry(item.topic.clone()).or_default();
         match &item.body {
             Body::Gone => table.clear(),
+            Body::Unread(_) => {}
             Body::Changes(changes) => apply(table, changes),
             Body::Data(data) => {
                 if let Ok(whole) = serde_json::from_slice::<HashMap<String, &RawValue>>(data) {

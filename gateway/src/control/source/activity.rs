@@ -1,19 +1,22 @@
 //! When a source brought something last, and whether it can.
 
 use std::sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
+
+use super::brought::Brought;
 
 #[derive(Debug, Default)]
 pub struct Activity {
     /// What logs, metrics and reasons call the source.
     pub name: String,
-    /// When it brought something last, or began. µs, monotonic.
+    /// When it brought an update or confirmed one last, or began. µs, monotonic.
     last_us: AtomicU64,
     reported: AtomicBool,
     is_down: AtomicBool,
     down: Mutex<Option<String>>,
+    brought: Mutex<Brought>,
 }
 
 impl Activity {
@@ -26,7 +29,7 @@ impl Activity {
         self.last_us.store(now_us, Relaxed);
     }
 
-    /// It brought something.
+    /// It brought an update, or confirmed one.
     pub fn touch(&self, now_us: u64) {
         self.last_us.store(now_us, Relaxed);
         self.reported.store(true, Relaxed);
@@ -55,7 +58,12 @@ impl Activity {
         now_us.saturating_sub(self.last_us.load(Relaxed))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    /// Topic by topic; of a source that connects to a venue.
+    pub fn brought(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().expect("remembering a topic never panics")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
         self.down.lock().expect("cloning a text never panics")
     }
 }

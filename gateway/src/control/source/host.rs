@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     time::{Duration, Instant},
 };
 
@@ -10,9 +11,13 @@ use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
 use super::{activity::Activity, refusals::Refusals};
-use crate::control::{
-    seq::Feed,
-    sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why},
+use crate::{
+    control::{
+        seq::Feed,
+        sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why},
+    },
+    names::Names,
+    topic::check_topic,
 };
 
 /// How long to wait before an inbox that was full is tried again.
@@ -23,8 +28,13 @@ const DEVICES_MAX: usize = 256;
 
 /// Publishes a sample every `interval`, for good. Where an inbox stays full for so long, the next
 /// sample replaces what was not published.
-pub async fn run(sequencer: &Sequencer, interval: Duration, activity: &Activity) -> Result<(), String> {
-    let mut host = Host::new()?;
+pub async fn run(
+    sequencer: &Sequencer,
+    interval: Duration,
+    names: Names,
+    activity: &Activity,
+) -> Result<(), String> {
+    let mut host = Host::new(names)?;
     let (feed, mut refusals) = (Feed { source: sequencer.enroll(), connection: 0 }, Refusals::default());
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,16 +87,18 @@ struct Host {
     networks: Networks,
     disks: Disks,
     sampled: Instant,
+    names: Names,
 }
 
 impl Host {
-    fn new() -> Result<Self, String> {
+    fn new(names: Names) -> Result<Self, String> {
         let failed = |e: sysinfo::Error| format!("cannot read this host's figures: {e}");
         Ok(Self {
             system: System::new().map_err(failed)?,
             networks: Networks::new_with_refreshed_list().map_err(failed)?,
             disks: Disks::new_with_refreshed_list().map_err(failed)?,
             sampled: Instant::now(),
+            names,
         })
     }
 
@@ -118,7 +130,7 @@ impl Host {
                 "received_bytes": net.total_received(),
                 "sent_bytes": net.total_transmitted(),
             });
-            sample.insert(topic("host.net", name), value);
+            sample.extend(topic("host.net", name, self.names).map(|topic| (topic, value)));
         }
         for disk in self.disks.iter().take(DEVICES_MAX) {
             let usage = disk.usage();
@@ -128,7 +140,7 @@ impl Host {
                 "read_bytes_per_s": rate(usage.read_bytes),
                 "written_bytes_per_s": rate(usage.written_bytes),
             });
-            sample.insert(topic("host.disk", disk.name()), value);
+            sample.extend(topic("host.disk", disk.name(), self.names).map(|topic| (topic, value)));
         }
         Ok(sample)
     }
@@ -157,13 +169,13 @@ fn top(system: &System) -> Value {
     shown.collect()
 }
 
-/// A device's topic: what a topic may not hold becomes `_`, the `/dev/` of a disk is dropped.
-fn topic(parent: &str, device: &std::ffi::OsStr) -> String {
-    let name = device.to_string_lossy();
-    let name = name.strip_prefix("/dev/").unwrap_or(&name);
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '/' | '@');
-    let name: String = name.chars().take(100).map(|c| if allowed(c) { c } else { '_' }).collect();
-    format!("{parent}.{}", if name.is_empty() { "_" } else { &name })
+/// A device's topic, whose name is one segment; the `/dev/` of a disk is dropped. `None`: no topic is so long.
+fn topic(parent: &str, device: &(impl AsRef<OsStr> + ?Sized), names: Names) -> Option<String> {
+    let name = device.as_ref().as_encoded_bytes();
+    let name = name.strip_prefix(b"/dev/").unwrap_or(name);
+    let mut topic = format!("{parent}.");
+    names.push_segment(&mut topic, if name.is_empty() { b"_" } else { name });
+    check_topic(&topic).is_ok().then_some(topic)
 }
 
 fn tenths(percent: f32) -> f64 {
@@ -173,11 +185,10 @@ fn tenths(percent: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::check_topic;
 
     #[test]
     fn a_sample_holds_the_promised_topics_by_valid_names() {
-        let sample = Host::new().unwrap().sample().unwrap();
+        let sample = Host::new(Names::Encode).unwrap().sample().unwrap();
         for topic in ["host.cpu", "host.memory", "host.load", "host.process.top"] {
             assert!(sample.contains_key(topic), "{topic} of {:?}", sample.keys());
         }
@@ -186,10 +197,15 @@ mod tests {
 
     #[test]
     fn names_of_devices_become_topics() {
-        for (device, expected) in
-            [("/dev/nvme0n1p2", "host.disk.nvme0n1p2"), ("a.b c", "host.disk.a_b_c"), ("", "host.disk._")]
-        {
-            assert_eq!(topic("host.disk", device.as_ref()), expected);
+        for (device, encoded, replaced) in [
+            ("/dev/nvme0n1p2", "host.disk.nvme0n1p2", "host.disk.nvme0n1p2"),
+            ("a.b c", "host.disk.a@x2Eb@x20c", "host.disk.a_b_c"),
+            ("", "host.disk._", "host.disk._"),
+        ] {
+            for (names, expected) in [(Names::Encode, encoded), (Names::Replace, replaced)] {
+                assert_eq!(topic("host.disk", device, names).as_deref(), Some(expected));
+            }
         }
+        assert_eq!(topic("host.net", &*"x".repeat(300), Names::Encode), None);
     }
 }

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::control::sequencer::{Grouping, Item, NotPublished, Refused, Sequencer};
+use super::brought::Portion;
+use crate::control::seq::Feed;
+use crate::control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer};
 
 /// Items handed to the sequencer at once.
 const CHUNK: usize = 4096;
@@ -36,6 +38,8 @@ pub struct Outcome {
     pub conflated: u64,
     /// Updates that were left out, each alone.
     pub refused: Vec<Refused>,
+    /// Updates that were published or confirmed what is held: topics, and who brought them.
+    pub brought: Vec<(Arc<str>, Option<Feed>, Portion)>,
 }
 
 impl Live {
@@ -47,10 +51,10 @@ impl Live {
     /// Publishes in order as far as there is room, and keeps the rest.
     pub fn publish(&mut self, sequencer: &Sequencer) -> Outcome {
         let mut outcome = Outcome::default();
-        self.publish_waiting(sequencer, &mut outcome.refused);
+        self.publish_waiting(sequencer, &mut outcome);
         let fresh = std::mem::take(&mut self.fresh);
         let (fresh, counts): (Vec<Item>, Vec<Counts>) = fresh.into_iter().unzip();
-        let done = if self.is_idle() { publish_some(sequencer, &fresh, &mut outcome.refused) } else { 0 };
+        let done = if self.is_idle() { publish_some(sequencer, &fresh, &mut outcome) } else { 0 };
         for (item, counts) in fresh.into_iter().zip(counts).skip(done) {
             match counts {
                 Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item, sequencer)),
@@ -83,10 +87,10 @@ impl Live {
         self.bytes
     }
 
-    fn publish_waiting(&mut self, sequencer: &Sequencer, refused: &mut Vec<Refused>) {
+    fn publish_waiting(&mut self, sequencer: &Sequencer, outcome: &mut Outcome) {
         while !self.every.is_empty() {
             let chunk: Vec<Item> = self.every.iter().take(CHUNK).cloned().collect();
-            let done = publish_some(sequencer, &chunk, refused);
+            let done = publish_some(sequencer, &chunk, outcome);
             self.bytes -= self.every.drain(..done).map(|item| item.body.bytes()).sum::<usize>();
             if done < chunk.len() {
                 return;
@@ -95,7 +99,7 @@ impl Live {
         while !self.waiting.is_empty() {
             let topics = self.waiting.iter().take(CHUNK);
             let chunk: Vec<Item> = topics.filter_map(|topic| self.newest.get(topic).cloned()).collect();
-            let done = publish_some(sequencer, &chunk, refused);
+            let done = publish_some(sequencer, &chunk, outcome);
             for topic in self.waiting.drain(..done) {
                 self.bytes -= self.newest.remove(&topic).map_or(0, |item| item.body.bytes());
             }
@@ -108,6 +112,10 @@ impl Live {
     /// `true`: of it and an older one one was left out. It takes over the older one's due time, so that no
     /// wait is hidden.
     fn keep_newest(&mut self, mut item: Item, sequencer: &Sequencer) -> bool {
+        if matches!(item.body, Body::Unread(_)) {
+            // A newer one makes up for it; the one that waits must not go for it.
+            return true;
+        }
         if let Some(held) = self.newest.get_mut(&item.topic) {
             if let (Some(older), Some(seq)) = (held.seq, item.seq) {
                 if seq.last > older.last || seq.continues(older.last) {
@@ -132,15 +140,22 @@ impl Live {
 }
 
 /// How many of `items`, from the first on, are settled: published or refused. The others found no room.
-fn publish_some(sequencer: &Sequencer, items: &[Item], refused: &mut Vec<Refused>) -> usize {
+fn publish_some(sequencer: &Sequencer, items: &[Item], outcome: &mut Outcome) -> usize {
     let mut done = 0;
     while done < items.len() {
         match sequencer.try_publish(&items[done..], Grouping::Single) {
-            Ok(published) => done += published.accepted,
+            Ok(published) => {
+                let taken = items[done..done + published.accepted].iter().enumerate();
+                let brought = taken.filter(|(i, _)| published.outdated.binary_search(i).is_err());
+                outcome
+                    .brought
+                    .extend(brought.map(|(_, item)| (item.topic.clone(), item.feed, Portion::of(item))));
+                done += published.accepted;
+            }
             Err(NotPublished::Full) => break,
             Err(NotPublished::Refused(why)) => {
                 done += why.index + 1;
-                refused.push(why);
+                outcome.refused.push(why);
             }
         }
     }
@@ -154,10 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        control::{
-            seq::{Feed, Seq},
-            sequencer::{Body, new_epoch},
-        },
+        control::{seq::Seq, sequencer::new_epoch},
         inbox::{Inbox, Message},
         update::Op,
     };

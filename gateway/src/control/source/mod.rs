@@ -1,6 +1,7 @@
 //! Updates that the gateway fetches or makes itself. Each source is a task of the control plane.
 
 pub mod activity;
+pub mod brought;
 pub mod fanwire;
 pub mod host;
 mod live;
@@ -67,7 +68,10 @@ pub fn start(
     health: &Arc<Health>,
 ) {
     let mut websockets = counters.websockets.clone().into_iter();
-    for (source, activity) in config.sources.clone().into_iter().zip(counters.activities.clone()) {
+    for (i, (source, activity)) in
+        config.sources.clone().into_iter().zip(counters.activities.clone()).enumerate()
+    {
+        let stale_after = config.freshness.get(i).and_then(|fresh| fresh.stale_after);
         activity.begin(sequencer.now().mono_us);
         let own = source.link().and_then(|_| websockets.next());
         let (sequencer, counters, health) = (sequencer.clone(), counters.clone(), health.clone());
@@ -81,14 +85,14 @@ pub fn start(
                 Source::Synthetic { symbols, updates_per_s, seed } => {
                     synthetic::run(&sequencer, *symbols, *updates_per_s, *seed, &activity).await
                 }
-                Source::Host { interval } => host::run(&sequencer, *interval, &activity).await,
+                Source::Host { interval, names } => host::run(&sequencer, *interval, *names, &activity).await,
                 Source::Websocket(source) => {
                     let own = own.expect("`counters` are those of the same sources");
-                    match websocket::run(&sequencer, source, &own, &limits).await {}
+                    match websocket::run(&sequencer, source, stale_after, &own, &limits).await {}
                 }
                 Source::Fanwire(source) => {
                     let own = own.expect("`counters` are those of the same sources");
-                    match fanwire::run(&sequencer, source, &own, &health).await {}
+                    match fanwire::run(&sequencer, source, stale_after, &own, &health).await {}
                 }
             };
             counters.running.fetch_sub(1, Ordering::Relaxed);

@@ -148,6 +148,9 @@ impl Topics {
     /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
     /// topic is keyed.
     pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
+        if let Body::Unread(why) = &item.body {
+            return Err(Why::Unread { topic: item.topic.clone(), why: why.clone() });
+        }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
         check_value(&item.topic, &item.body, bytes_max)?;
         let known = self.by_name.get(&*item.topic);
@@ -400,6 +403,10 @@ impl Topics {
         std::mem::take(&mut self.events)
     }
 
+    pub fn exists(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|topic| !topic.gone)
+    }
+
     /// Topics that exist, and tombstones.
     pub fn count(&self) -> (usize, usize) {
         (self.live, self.tombstones.len())
@@ -509,7 +516,7 @@ fn encode(scratch: &mut Vec<u8>, item: &Item, changes: bool, v: u64, ts_us: i64)
             scratch.extend_from_slice(data);
             scratch.push(b'}');
         }
-        Body::Data(_) | Body::Changes(_) => {}
+        Body::Data(_) | Body::Changes(_) | Body::Unread(_) => {}
     }
     let json = Bytes::copy_from_slice(scratch);
     if scratch.capacity() > SCRATCH_BYTES_MAX {

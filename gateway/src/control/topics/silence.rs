@@ -29,6 +29,26 @@ impl Topics {
         true
     }
 
+    /// A repeat says that what is held still holds, so the topic is not silent. `false`: it is older than the
+    /// topic's last update and says nothing.
+    pub fn confirm(&mut self, item: &Item, now_us: u64) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            return false;
+        };
+        if item.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
+            return false;
+        }
+        topic.touched_us = now_us;
+        if topic.state == State::Stale && !topic.is_restored {
+            topic.state = State::Live;
+            if let Some(stale_after) = topic.policy.stale_after {
+                self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+            }
+            self.tell(&item.topic, State::Live, String::new());
+        }
+        true
+    }
+
     /// A value that is held back, whenever its time would have come.
     pub fn release(&mut self) -> Option<Item> {
         self.deadlines.released(u64::MAX)

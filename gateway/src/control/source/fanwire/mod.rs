@@ -6,7 +6,7 @@
 
 mod frame;
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use super::{
     refusals::Refusals,
@@ -33,12 +33,13 @@ const WAITING_MAX: usize = 16;
 pub async fn run(
     sequencer: &Sequencer,
     source: &Fanwire,
+    stale_after: Option<Duration>,
     counters: &Counters,
     health: &Health,
 ) -> Infallible {
     counters.activity.begin(sequencer.now().mono_us);
     let mut chain = Chain::new(sequencer, source, counters, health);
-    let mut link = Reconnecting::new(&source.link, counters);
+    let mut link = Reconnecting::new(&source.link, stale_after, counters);
     loop {
         let text = chain.begin();
         link.serve(&[text], &mut chain).await;
@@ -65,6 +66,8 @@ struct Chain<'a> {
     /// Whole batches that found no room.
     waiting: VecDeque<Following>,
     refusals: Refusals,
+    /// A batch came whole since the last publish, if only to say that nothing is missing.
+    is_fresh: bool,
 }
 
 impl<'a> Chain<'a> {
@@ -88,6 +91,7 @@ impl<'a> Chain<'a> {
             parts_bytes: 0,
             waiting: VecDeque::new(),
             refusals: Refusals::default(),
+            is_fresh: false,
         }
     }
 
@@ -182,6 +186,7 @@ impl<'a> Chain<'a> {
     fn end_batch(&mut self, version: u64, is_snapshot: bool, oldest_us: Option<i64>) {
         let mut following = std::mem::take(&mut self.parts);
         self.parts_bytes = 0;
+        self.is_fresh = true;
         if !is_snapshot && !self.begins && version <= self.version && following.updates.is_empty() {
             return;
         }
@@ -202,7 +207,6 @@ impl Intake for Chain<'_> {
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
-        self.counters.activity.touch(now.mono_us);
         let frame = Frame::parse(message).inspect_err(|_| {
             self.counters.bad(Bad::Json);
         })?;
@@ -218,7 +222,7 @@ impl Intake for Chain<'_> {
         }
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> bool {
         while let Some(following) = self.waiting.front() {
             let Some(refused) = self.sequencer.try_follow(following) else { break };
             self.waiting.pop_front();
@@ -231,7 +235,15 @@ impl Intake for Chain<'_> {
         if !self.has_room() {
             add(&self.counters.waits, 1);
         }
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        if is_fresh {
+            self.counters.activity.touch(self.sequencer.now().mono_us);
+        }
+        is_fresh
     }
+
+    /// What was missed comes first on the next one.
+    fn lose(&mut self) {}
 
     fn waits(&self) -> bool {
         !self.waiting.is_empty()

@@ -33,8 +33,11 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
-/// RFC 6455, 7.4.1: a message that violates our policy.
+/// RFC 6455, 7.4.1: a message that violates our policy, and that we leave.
 const UNACCEPTABLE: u16 = 1008;
+const LEAVING: u16 = 1001;
+/// Longer than any `stale_after`.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, Error)]
@@ -63,6 +66,8 @@ pub enum Ended {
     Broke(io::Error),
     #[error("nothing came for idle = {0:?}, nor for as long after a ping")]
     Idle(String),
+    #[error("nothing came for {0} that made an update")]
+    Stale(String),
 }
 
 fn remedy(error: &proto::Error) -> &'static str {
@@ -84,13 +89,16 @@ impl Ended {
             Ended::Closed { .. } | Ended::ClosedBare => End::Closed,
             Ended::Cut | Ended::Broke(_) => End::Cut,
             Ended::Idle(_) => End::Idle,
+            Ended::Stale(_) => End::Stale,
         }
     }
 }
 
-/// Connects, sends `texts` and takes in what comes, until the connection ends.
+/// Connects, sends `texts` and takes in what comes, until the connection ends; it does at the latest when
+/// nothing came for `stale_after` that made an update.
 pub async fn serve(
     link: &Link,
+    stale_after: Option<Duration>,
     texts: &[String],
     intake: &mut impl Intake,
     journal: &mut Journal<'_>,
@@ -103,11 +111,12 @@ pub async fn serve(
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
+    let connection = Connection::new(link, stale_after, texts, journal);
     if !link.url.is_tls {
-        return serve_over(stream, link, texts, intake, journal).await;
+        return serve_over(stream, connection, intake).await;
     }
     match timeout(link.idle, secure(link, stream)).await {
-        Ok(Ok(stream)) => serve_over(stream, link, texts, intake, journal).await,
+        Ok(Ok(stream)) => serve_over(stream, connection, intake).await,
         Ok(Err(error)) => Ended::Tls { address: address.clone(), error },
         Err(_) => Ended::Late(address.clone(), show_duration(link.idle)),
     }
@@ -122,12 +131,9 @@ async fn secure(link: &Link, stream: TcpStream) -> Result<TlsStream<TcpStream>, 
 
 async fn serve_over(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    link: &Link,
-    texts: &[String],
+    mut connection: Connection<'_, '_>,
     intake: &mut impl Intake,
-    journal: &mut Journal<'_>,
 ) -> Ended {
-    let mut connection = Connection::new(link, texts, journal);
     let ended = connection.run(&mut stream, intake).await;
     // Whether the server reads why it is left is its own affair.
     let goodbye = async {
@@ -140,6 +146,7 @@ async fn serve_over(
 
 struct Connection<'a, 'j> {
     link: &'a Link,
+    stale_after: Option<Duration>,
     texts: &'a [String],
     journal: &'a mut Journal<'j>,
     limits: Limits,
@@ -149,16 +156,23 @@ struct Connection<'a, 'j> {
     /// When something came last, or the ping was sent that waits for it.
     since: Instant,
     pinged: bool,
+    /// When something came last that made an update, or the connection was established.
+    fresh: Instant,
 }
 
 impl<'a, 'j> Connection<'a, 'j> {
-    fn new(link: &'a Link, texts: &'a [String], journal: &'a mut Journal<'j>) -> Self {
+    fn new(
+        link: &'a Link,
+        stale_after: Option<Duration>,
+        texts: &'a [String],
+        journal: &'a mut Journal<'j>,
+    ) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
         handshake::request(&mut out, &link.host, &link.url.target, nonce, &[], false);
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
-        let (conn, since) = (Conn::client(nonce), Instant::now());
-        Self { link, texts, journal, limits, conn, out, since, pinged: false }
+        let (conn, now) = (Conn::client(nonce), Instant::now());
+        Self { link, stale_after, texts, journal, limits, conn, out, since: now, pinged: false, fresh: now }
     }
 
     async fn run(
@@ -167,6 +181,7 @@ impl<'a, 'j> Connection<'a, 'j> {
         intake: &mut impl Intake,
     ) -> Ended {
         let mut buffer = vec![0; READ_BYTES];
+        self.since = Instant::now();
         let (mut reader, mut writer) = tokio::io::split(stream);
         // What was written may wait in TLS.
         let mut flushed = true;
@@ -175,14 +190,16 @@ impl<'a, 'j> Connection<'a, 'j> {
             if !receiving {
                 // It is we who do not listen.
                 self.since = Instant::now();
+                self.fresh = self.since;
             }
+            let stale_at = self.fresh + self.stale_after.unwrap_or(NEVER);
             tokio::select! {
                 read = reader.read(&mut buffer), if receiving => match read {
                     Ok(0) => return Ended::Cut,
                     Ok(bytes) => {
                         (self.since, self.pinged) = (Instant::now(), false);
                         let ended = self.receive(&mut buffer[..bytes], intake);
-                        intake.publish();
+                        self.publish(intake);
                         if let Some(ended) = ended {
                             return ended;
                         }
@@ -196,13 +213,24 @@ impl<'a, 'j> Connection<'a, 'j> {
                     }
                     Err(error) => return Ended::Broke(error),
                 },
-                () = sleep(RETRY), if intake.waits() => intake.publish(),
+                () = sleep(RETRY), if intake.waits() => self.publish(intake),
+                () = sleep_until(stale_at.into()), if receiving && self.conn.state() == State::Open => {
+                    masked_close(&mut self.out, LEAVING, "", key());
+                    return Ended::Stale(show_duration(self.stale_after.unwrap_or(NEVER)));
+                }
                 () = sleep_until((self.since + self.link.idle).into()), if receiving => {
                     if let Some(ended) = self.ask() {
                         return ended;
                     }
                 }
             }
+        }
+    }
+
+    fn publish(&mut self, intake: &mut impl Intake) {
+        if intake.publish() {
+            self.fresh = Instant::now();
+            self.journal.brought();
         }
     }
 
@@ -221,7 +249,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     }
 
     fn receive(&mut self, bytes: &mut [u8], intake: &mut impl Intake) -> Option<Ended> {
-        let Self { texts, journal, limits, conn, out, .. } = self;
+        let Self { texts, journal, limits, conn, out, fresh, .. } = self;
         let (mut at, end) = (0, bytes.len());
         loop {
             let received = conn.receive(&mut bytes[at..], limits);
@@ -247,6 +275,7 @@ impl<'a, 'j> Connection<'a, 'j> {
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
                 Some(Event::Response(_)) => {
                     journal.connected();
+                    *fresh = Instant::now();
                     for text in *texts {
                         masked_frame(out, Opcode::Text, text.as_bytes(), key());
                     }

@@ -20,10 +20,12 @@ pub enum Bad {
     Ts,
     /// The gateway refused the item: a limit, or the topic's mode.
     Refused,
+    /// It is the venue's word that it will not bring what was asked for.
+    Denied,
 }
 
 impl Bad {
-    pub const ALL: [Bad; 5] = [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused];
+    pub const ALL: [Bad; 6] = [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused, Bad::Denied];
 
     /// Its label in metrics.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Bad {
             Bad::Topic => "topic",
             Bad::Ts => "ts",
             Bad::Refused => "refused",
+            Bad::Denied => "denied",
         }
     }
 }
@@ -56,10 +59,12 @@ pub enum End {
     Cut,
     /// Nothing came for too long.
     Idle,
+    /// What came made no update for too long.
+    Stale,
 }
 
 impl End {
-    pub const ALL: [End; 8] = [
+    pub const ALL: [End; 9] = [
         End::Connect,
         End::Tls,
         End::Refused,
@@ -68,6 +73,7 @@ impl End {
         End::Closed,
         End::Cut,
         End::Idle,
+        End::Stale,
     ];
 
     /// Its label in metrics.
@@ -81,6 +87,7 @@ impl End {
             End::Closed => "closed",
             End::Cut => "cut",
             End::Idle => "idle",
+            End::Stale => "stale",
         }
     }
 }

@@ -1,19 +1,22 @@
 //! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{
     Intake,
     counters::{Bad, Counters, add},
-    mapping::{Fault, Mapped, Value, map},
+    mapping::{Fault, Mapped, Odd, Said, Value, map},
 };
 use crate::{
     changes::{Base, Changes},
-    config::{Limits, mapping::Entry},
+    config::{Limits, websocket::Websocket},
     control::{
         seq::Feed,
-        sequencer::{Body, Item, Sequencer},
+        sequencer::{Body, Item, Sequencer, Why},
         source::{
+            brought::Portion,
             live::{Counts, Live},
             refusals::Refusals,
         },
@@ -26,7 +29,7 @@ const QUOTED_CHARS: usize = 200;
 /// Makes items of messages by the source's map.
 pub struct Mapping<'a> {
     sequencer: &'a Sequencer,
-    entries: &'a [Entry],
+    source: &'a Websocket,
     counters: &'a Counters,
     feed: Feed,
     live: Live,
@@ -34,25 +37,39 @@ pub struct Mapping<'a> {
     /// What may wait: as much as in an inbox.
     updates_max: usize,
     bytes_max: usize,
+    /// Topics that are remembered.
+    topics_max: usize,
     stopped: bool,
+    /// The connection has ended that what waits came from.
+    is_lost: bool,
 }
 
 impl<'a> Mapping<'a> {
     pub fn new(
         sequencer: &'a Sequencer,
-        entries: &'a [Entry],
+        source: &'a Websocket,
         counters: &'a Counters,
         limits: &Limits,
     ) -> Self {
-        let (updates_max, bytes_max) = (limits.inbox_updates, limits.inbox_bytes);
-        let feed = Feed { source: sequencer.enroll(), connection: 0 };
-        let (live, refusals) = (Live::default(), Refusals::default());
-        Self { sequencer, entries, counters, feed, live, refusals, updates_max, bytes_max, stopped: false }
+        Self {
+            sequencer,
+            source,
+            counters,
+            feed: Feed { source: sequencer.enroll(), connection: 0 },
+            live: Live::default(),
+            refusals: Refusals::default(),
+            updates_max: limits.inbox_updates,
+            bytes_max: limits.inbox_bytes,
+            topics_max: limits.topics,
+            stopped: false,
+            is_lost: false,
+        }
     }
 
     /// A connection begins.
     pub fn begin(&mut self) {
         self.feed.connection += 1;
+        self.is_lost = false;
     }
 
     /// Counts; the first of each kind is logged.
@@ -62,38 +79,76 @@ impl<'a> Mapping<'a> {
             tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
         }
     }
+
+    fn bad_text(&self, fault: &Fault, text: &str) {
+        let quoted: String = text.chars().take(QUOTED_CHARS).collect();
+        self.bad(kind(fault), &format!("{fault}; of {} bytes: {quoted}", text.len()));
+    }
+
+    fn push(&mut self, item: Item) {
+        let each = self.sequencer.each_counts(&item.topic);
+        self.live.push(item, if each { Counts::Every } else { Counts::Newest });
+    }
+
+    fn hear(&mut self, said: Result<Said<'_>, Odd<'_>>, due_us: i64) {
+        match said {
+            Ok(Said::Update(mapped)) => {
+                add(&self.counters.items, 1);
+                self.push(item(mapped, self.feed, due_us));
+            }
+            Ok(Said::Denied { topics, why }) => {
+                self.bad(Bad::Denied, &format!("{}: {why}", topics.join(", ")));
+                let mut brought = self.counters.activity.brought();
+                topics.into_iter().for_each(|topic| brought.refuse(topic.into(), why.clone()));
+            }
+            Err(odd) => {
+                self.bad_text(&odd.fault, odd.text);
+                // Its topic lacks it now.
+                if let Some(topic) = odd.topic {
+                    let lost = Body::Unread(odd.fault.to_string().into());
+                    self.push(Item { feed: Some(self.feed), ..Item::new(topic, lost, due_us) });
+                }
+            }
+        }
+    }
+
+    /// `true`: there are some of this connection among them.
+    fn note_brought(&self, brought: &[(Arc<str>, Option<Feed>, Portion)]) -> bool {
+        if self.is_lost {
+            return false;
+        }
+        let (mut known, mut any) = (self.counters.activity.brought(), false);
+        // What waited longer than its connection lasted says nothing of the next one.
+        for (topic, _, portion) in brought.iter().filter(|(_, feed, _)| *feed == Some(self.feed)) {
+            known.bring(topic, *portion, self.topics_max);
+            any = true;
+        }
+        any
+    }
 }
 
 impl Intake for Mapping<'_> {
-    /// A message that cannot be mapped is left out and harms no other.
+    /// What cannot be mapped of a message is left out and harms nothing else.
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
-        self.counters.activity.touch(now.mono_us);
-        match map(self.entries, message) {
+        match map(&self.source.map, self.source.names, message) {
             Ok(None) => add(&self.counters.ignored, 1),
-            Ok(Some(mapped)) => {
-                add(&self.counters.items, mapped.len() as u64);
-                for mapped in mapped {
-                    let item = item(mapped, self.feed, now.wall_us);
-                    let each = self.sequencer.each_counts(&item.topic);
-                    self.live.push(item, if each { Counts::Every } else { Counts::Newest });
-                }
+            Ok(Some(said)) => {
+                said.into_iter().for_each(|said| self.hear(said, now.wall_us));
             }
-            Err(fault) => {
-                let quoted: String = String::from_utf8_lossy(message).chars().take(QUOTED_CHARS).collect();
-                self.bad(kind(&fault), &format!("{fault}; the message of {} bytes: {quoted}", message.len()));
-            }
+            Err(fault) => self.bad_text(&fault, &String::from_utf8_lossy(message)),
         }
         Ok(())
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> bool {
         let outcome = self.live.publish(self.sequencer);
         if outcome.conflated > 0 {
             self.sequencer.count_conflated(outcome.conflated);
         }
-        for refused in outcome.refused {
+        // What cannot be read was told when it came.
+        for refused in outcome.refused.iter().filter(|r| !matches!(r.why, Why::Unread { .. })) {
             self.counters.bad(Bad::Refused);
             self.refusals.tell(self.counters.name(), &refused.why, self.sequencer);
         }
@@ -102,6 +157,16 @@ impl Intake for Mapping<'_> {
             add(&self.counters.waits, 1);
         }
         self.stopped = stop;
+        let is_fresh = self.note_brought(&outcome.brought);
+        if is_fresh {
+            self.counters.activity.touch(self.sequencer.now().mono_us);
+        }
+        is_fresh
+    }
+
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.counters.activity.brought().lose(|topic| self.sequencer.exists(topic));
     }
 
     fn waits(&self) -> bool {
@@ -127,8 +192,10 @@ fn item(mapped: Mapped<'_>, feed: Feed, due_us: i64) -> Item {
     let Mapped { topic, ts_us, seq, value } = mapped;
     let body = match value {
         Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
-        Value::Levels { reset, changes: levels } => {
-            let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
+        Value::Levels { reset, changes: levels, depth } => {
+            let base = if reset { Base::Empty } else { Base::Held };
+            let mut changes = Changes::new(base);
+            changes.depth = depth;
             for (key, size) in levels {
                 let written = match size {
                     Some(size) => changes.set(&key, size.as_bytes()),

@@ -16,6 +16,8 @@ pub struct Journal<'a> {
     counters: &'a Counters,
     /// Since when the present connection is established.
     connected: Option<Instant>,
+    /// The present connection brought something.
+    brought: bool,
     /// The last end that was told.
     told: Option<String>,
     /// An end was told, and no connection was established since.
@@ -24,7 +26,7 @@ pub struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     pub fn new(counters: &'a Counters) -> Self {
-        Self { counters, connected: None, told: None, down: true }
+        Self { counters, connected: None, brought: false, told: None, down: true }
     }
 
     /// A connect begins.
@@ -42,11 +44,18 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// A connect or a connection ended. `true`: it had been established for `lasting` at least.
+    /// The connection brought an update, or confirmed one.
+    pub fn brought(&mut self) {
+        self.brought = true;
+    }
+
+    /// A connect or a connection ended. `true`: it had been established for `lasting` at least and brought
+    /// something.
     pub fn ended(&mut self, ended: &Ended, lasting: Duration) -> bool {
         self.counters.connected.store(false, Relaxed);
         self.counters.ended(ended.end());
-        let lasted = self.connected.take().is_some_and(|since| since.elapsed() >= lasting);
+        let has_brought = std::mem::take(&mut self.brought);
+        let lasted = self.connected.take().is_some_and(|since| since.elapsed() >= lasting) && has_brought;
         let why = ended.to_string();
         self.counters.activity.go_down(why.clone());
         if lasted || self.told.as_ref() != Some(&why) {

@@ -1,6 +1,6 @@
 //! What a message becomes: bytes in, items out. No IO, no clock.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
 
@@ -8,11 +8,14 @@ use super::stamp::stamp_us;
 use crate::control::seq::{SEQ_MAX, Seq};
 use crate::{
     config::{
-        mapping::{Body, Entry, Key, Levels, Wanted},
-        pointer::{Part, Pointer, Template, push_value},
+        mapping::{Body, Denied, Entry, Key, Levels, Order, Wanted},
+        pointer::{Part, Pointer, Template},
     },
+    decimal::Decimal,
+    depth::Depth,
     json::Node,
-    topic::check_topic,
+    names::Names,
+    topic::{Pattern, check_topic},
 };
 
 /// What one message, or one element of its `each`, becomes.
@@ -26,16 +29,37 @@ pub struct Mapped<'a> {
     pub value: Value<'a>,
 }
 
+/// What one message, or one element of its `each`, says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said<'a> {
+    Update(Mapped<'a>),
+    /// The venue will not bring these topics or patterns.
+    Denied {
+        topics: Vec<String>,
+        why: String,
+    },
+}
+
+/// A message, or an element of its `each`, that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd<'a> {
+    pub fault: Fault,
+    /// Of which an update is missing now, as far as it can be told.
+    pub topic: Option<String>,
+    /// As it stood in the message.
+    pub text: &'a str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'a> {
     /// JSON as it stood in the message.
     Data(&'a str),
     /// Keys with their new value as it stood in the message; `None`: the key is deleted. `reset`: they
-    /// are the whole table.
-    Levels { reset: bool, changes: BTreeMap<String, Option<&'a str>> },
+    /// are the whole table. `depth`: what is beyond it goes once they are in it.
+    Levels { reset: bool, changes: BTreeMap<String, Option<&'a str>>, depth: Option<Arc<Depth>> },
 }
 
-/// Why nothing of a message was taken.
+/// Why a message, or an element of one, was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     #[error("it is not JSON: {0}")]
@@ -48,19 +72,25 @@ pub enum Fault {
     Ts { pointer: Pointer, text: String },
 }
 
-/// The items of a message; `None`: no entry applies to it.
-pub fn map<'a>(entries: &[Entry], message: &'a [u8]) -> Result<Option<Vec<Mapped<'a>>>, Fault> {
+/// What a message says, in the order in which it happened; `None`: no entry applies to it. An odd element
+/// harms no other.
+pub fn map<'a>(
+    entries: &[Entry],
+    names: Names,
+    message: &'a [u8],
+) -> Result<Option<Vec<Result<Said<'a>, Odd<'a>>>>, Fault> {
     let message = Node::parse(message).map_err(|e| Fault::Json(e.to_string()))?;
     let applies =
         |entry: &&Entry| entry.when.iter().all(|(pointer, wanted)| holds(&message, pointer, wanted));
     let Some(entry) = entries.iter().find(applies) else { return Ok(None) };
-    let Some(each) = &entry.each else {
-        return item(entry, Scope { message: &message, element: &message }).map(|item| Some(vec![item]));
-    };
+    let said = |element| said(entry, Scope { message: &message, element, names });
+    let Some(each) = &entry.each else { return Ok(Some(vec![said(&message)])) };
     let elements =
         message.find(&each.steps).and_then(Node::elements).ok_or_else(|| nowhere(each, "an array"))?;
-    let items = elements.iter().map(|element| item(entry, Scope { message: &message, element }));
-    items.collect::<Result<_, _>>().map(Some)
+    Ok(Some(match entry.order {
+        Order::OldestFirst => elements.iter().map(said).collect(),
+        Order::NewestFirst => elements.iter().rev().map(said).collect(),
+    }))
 }
 
 fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
@@ -68,8 +98,14 @@ fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
     match wanted {
         Wanted::Present => true,
         Wanted::Text(text) => found.is_string() && found.scalar().is_some_and(|found| found == *text),
-        Wanted::Plain(text) => found.text() == text,
+        Wanted::Whole(number) => whole(found.text()) == Some(*number),
+        Wanted::Flag(flag) => found.text() == if *flag { "true" } else { "false" },
     }
+}
+
+/// A whole number is one however it is written: `100`, `100.0`, `1e2`.
+fn whole(text: &str) -> Option<u64> {
+    Decimal::parse(text)?.to_whole()
 }
 
 /// What pointers begin at.
@@ -77,6 +113,7 @@ fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
 struct Scope<'n, 'a> {
     message: &'n Node<'a>,
     element: &'n Node<'a>,
+    names: Names,
 }
 
 impl<'n, 'a> Scope<'n, 'a> {
@@ -94,8 +131,42 @@ fn nowhere(pointer: &Pointer, wanted: &'static str) -> Fault {
     Fault::Pointer { pointer: pointer.clone(), wanted }
 }
 
-fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
-    let topic = topic(&entry.topic, scope)?;
+fn said<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Said<'a>, Odd<'a>> {
+    let odd = |topic| move |fault| Odd { fault, topic, text: scope.element.text() };
+    if let Body::Gap { topics, reason } = &entry.body {
+        return denied(topics, reason.as_ref(), scope).map_err(odd(None));
+    }
+    let template = entry.topic.as_ref().expect("an entry without gap makes a topic");
+    let topic = topic(template, scope).map_err(odd(None))?;
+    item(entry, topic.clone(), scope).map(Said::Update).map_err(odd(Some(topic)))
+}
+
+/// The reason is as long as one can be read.
+fn denied<'a>(topics: &[Denied], reason: Option<&Pointer>, scope: Scope<'_, 'a>) -> Result<Said<'a>, Fault> {
+    const REASON_CHARS: usize = 200;
+    let name = |denied: &Denied| {
+        let topic = denied.topic.as_ref().map(|template| topic(template, scope)).transpose()?;
+        let text = match topic {
+            Some(topic) if denied.below => format!("{topic}.*"),
+            Some(topic) => topic,
+            None => "*".to_owned(),
+        };
+        Pattern::parse(&text).map_err(|bad| Fault::Topic(bad.to_string()))?;
+        Ok(text)
+    };
+    let topics = topics.iter().map(name).collect::<Result<_, Fault>>()?;
+    // A refusal is told also where it gives no reason.
+    let why = match reason.and_then(|pointer| scope.find(pointer, "a reason").ok()) {
+        None => "the venue refuses it".to_owned(),
+        Some(found) => {
+            let text = found.scalar().unwrap_or(found.text().into());
+            format!("the venue refuses it: {}", text.chars().take(REASON_CHARS).collect::<String>())
+        }
+    };
+    Ok(Said::Denied { topics, why })
+}
+
+fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
     let ts_us = match &entry.ts {
         None => None,
         Some(pointer) => {
@@ -108,7 +179,7 @@ fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
     let seq = entry.seq.as_ref().map(|pointer| seq(entry, pointer, scope)).transpose()?;
     let value = match &entry.body {
         Body::Data(pointer) => Value::Data(scope.find(pointer, "a value")?.text()),
-        Body::Levels { lists, reset } => {
+        Body::Levels { lists, reset, depth } => {
             let mut changes = BTreeMap::new();
             for list in lists {
                 add_levels(&mut changes, list, scope)?;
@@ -116,8 +187,9 @@ fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
             if *reset {
                 changes.retain(|_, size| size.is_some());
             }
-            Value::Levels { reset: *reset, changes }
+            Value::Levels { reset: *reset, changes, depth: depth.clone() }
         }
+        Body::Gap { .. } => unreachable!("it makes no item"),
     };
     Ok(Mapped { topic, ts_us, seq, value })
 }
@@ -125,7 +197,7 @@ fn item<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
 fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault> {
     const WANTED: &str = "a whole number below 2^53";
     let number = |pointer| {
-        let number = scope.scalar(pointer, WANTED)?.parse().ok().filter(|number| *number <= SEQ_MAX);
+        let number = whole(&scope.scalar(pointer, WANTED)?).filter(|number| *number <= SEQ_MAX);
         number.ok_or_else(|| nowhere(pointer, WANTED))
     };
     let last = number(last)?;
@@ -138,7 +210,10 @@ fn topic(template: &Template, scope: Scope<'_, '_>) -> Result<String, Fault> {
     for part in &template.parts {
         match part {
             Part::Text(text) => topic.push_str(text),
-            Part::Value(pointer) => push_value(&mut topic, &scope.scalar(pointer, "a text or a number")?),
+            Part::Value(pointer) => {
+                let value = scope.scalar(pointer, "a text or a number")?;
+                scope.names.push(&mut topic, &value);
+            }
         }
     }
     match check_topic(&topic) {
@@ -168,26 +243,17 @@ fn add_levels<'a>(
         const NUMBER: &str = "a number, or a text of one";
         let number = |pointer| {
             let text = scope.scalar(pointer, NUMBER)?;
-            if is_number(&text) { Ok(text) } else { Err(nowhere(pointer, NUMBER)) }
+            if Decimal::parse(&text).is_some() { Ok(text) } else { Err(nowhere(pointer, NUMBER)) }
         };
         key.push_str(&number(&list.price)?);
         let size = number(&list.size)?;
         let written = scope.find(&list.size, NUMBER)?.text();
-        changes.insert(key, (!is_zero(&size)).then_some(written));
+        let is_zero = Decimal::parse(&size).is_some_and(|size| size.is_zero());
+        changes.insert(key, (!is_zero).then_some(written));
     }
     Ok(())
 }
 
-/// A decimal number as JSON writes it, in any number of digits.
-fn is_number(text: &str) -> bool {
-    text.parse::<f64>().is_ok() && text.bytes().any(|b| b.is_ascii_digit())
-}
-
-/// Looks at the digits, for a very small size is not 0.
-fn is_zero(number: &str) -> bool {
-    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    !mantissa.bytes().any(|b| matches!(b, b'1'..=b'9'))
-}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,11 +295,19 @@ mod tests {
     "#;
 
     fn mapped<'a>(entries: &str, message: &'a str) -> Vec<Mapped<'a>> {
-        map(&parse(entries), message.as_bytes()).unwrap().unwrap()
+        let said = map(&parse(entries), Names::Encode, message.as_bytes()).unwrap().unwrap();
+        let update = |said| match said {
+            Ok(Said::Update(mapped)) => mapped,
+            other => panic!("{other:?}"),
+        };
+        said.into_iter().map(update).collect()
     }
 
     fn fault(entries: &str, message: &str) -> Fault {
-        map(&parse(entries), message.as_bytes()).unwrap_err()
+        match map(&parse(entries), Names::Encode, message.as_bytes()) {
+            Err(fault) => fault,
+            Ok(said) => said.unwrap().into_iter().find_map(Result::err).unwrap().fault,
+        }
     }
 
     fn changes<'a>(mapped: &Mapped<'a>) -> Vec<(String, Option<&'a str>)> {
@@ -278,7 +352,7 @@ mod tests {
             r#"{"channel":"ticker","data":[{"symbol":"A/B","last":1.0},{"symbol":"C D","last":2}]}"#;
         let tickers = mapped(KRAKEN, tickers);
         let topics: Vec<&str> = tickers.iter().map(|item| &*item.topic).collect();
-        assert_eq!(topics, ["kraken.ticker.A/B", "kraken.ticker.C_D"]);
+        assert_eq!(topics, ["kraken.ticker.A/B", "kraken.ticker.C@x20D"]);
         assert_eq!(tickers[0].value, Value::Data(r#"{"symbol":"A/B","last":1.0}"#));
 
         let book = r#"{"channel":"book","type":"update","data":[{"symbol":"A/B","timestamp":"1970-01-01T00:00:01Z",
@@ -306,18 +380,26 @@ mod tests {
             (r#"{"e":"trade","m":true,"n":7,"p":1}"#, Some("one")),
             (r#"{"e":"trade","m":"true","n":7,"p":1}"#, Some("two")),
             (r#"{"e":"trade","m":true,"n":70,"p":1}"#, Some("two")),
+            (r#"{"e":"trade","m":true,"n":7.0,"p":1}"#, Some("one")),
+            (r#"{"e":"trade","m":true,"n":0.7e1,"p":1}"#, Some("one")),
+            (r#"{"e":"trade","m":true,"n":7.5,"p":1}"#, Some("two")),
+            (r#"{"e":"trade","m":true,"n":"7","p":1}"#, Some("two")),
             (r#"{"e":null,"p":1}"#, Some("two")),
             (r#"{"p":1}"#, None),
             ("[]", None),
             ("7", None),
         ] {
-            let items = map(&parse(entries), message.as_bytes()).unwrap();
-            assert_eq!(items.as_ref().map(|items| &*items[0].topic), topic, "{message}");
+            let said = map(&parse(entries), Names::Encode, message.as_bytes()).unwrap();
+            let found = said.as_deref().map(|said| match &said[0] {
+                Ok(Said::Update(mapped)) => &*mapped.topic,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(found, topic, "{message}");
         }
     }
 
     #[test]
-    fn a_broken_message_is_refused_whole_with_the_pointer_that_found_it() {
+    fn a_broken_message_is_refused_with_the_pointer_that_found_it() {
         assert!(matches!(fault(COINBASE, "{\"type\":\"ticker\""), Fault::Json(_)));
         let one_of_two = r#"{"channel":"ticker","data":[{"symbol":"A/B"},{"last":2}]}"#;
         let error = fault(KRAKEN, one_of_two);
@@ -366,12 +448,13 @@ mod tests {
                     _ => message.truncate(at.max(1)),
                 }
             }
-            let Ok(Some(items)) = map(&entries, &message) else {
+            let Ok(Some(said)) = map(&entries, Names::Encode, &message) else {
                 taken[0] += 1;
                 continue;
             };
             taken[1] += 1;
-            for item in items {
+            for item in said.into_iter().flatten() {
+                let Said::Update(item) = item else { panic!("seed {seed}: {item:?}") };
                 assert!(check_topic(&item.topic).is_ok(), "seed {seed}: {item:?}");
                 let values = match item.value {
                     Value::Data(data) => vec![data],
@@ -385,15 +468,88 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_zero_however_it_is_written() {
-        for zero in ["0", "0.0", "0.00000000", "-0", "0e5", "0.0E-8"] {
-            assert!(is_number(zero) && is_zero(zero), "{zero}");
+    fn an_odd_element_refuses_no_other_and_tells_whose_update_it_was() {
+        let entries = r#"
+            [[source.map]]
+            each = "/data"
+            topic = "x.{/s}"
+            ts = "/t"
+            data = ""
+        "#;
+        let text =
+            r#"{"data":[{"s":"a","t":1},{"s":"b","t":null},{"s":"","t":1},{"t":1},7,{"s":"c","t":1}]}"#;
+        let said = map(&parse(entries), Names::Encode, text.as_bytes()).unwrap().unwrap();
+        let told: Vec<String> = said
+            .iter()
+            .map(|said| match said {
+                Ok(Said::Update(mapped)) => mapped.topic.clone(),
+                Err(odd) => format!("{} {:?}", odd.text, odd.topic),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let odd = r#"{"s":"b","t":null} Some("x.b")"#;
+        assert_eq!(told, ["x.a", odd, r#"{"s":"","t":1} None"#, r#"{"t":1} None"#, "7 None", "x.c"]);
+    }
+
+    #[test]
+    fn newest_first_is_turned_round() {
+        let entries = r#"
+            [[source.map]]
+            each = "/data"
+            order = "newest-first"
+            topic = "t"
+            seq = "/i"
+            data = ""
+        "#;
+        let trades = mapped(entries, r#"{"data":[{"i":9},{"i":8},{"i":7}]}"#);
+        let counts: Vec<u64> = trades.iter().map(|trade| trade.seq.unwrap().last).collect();
+        assert_eq!(counts, [7, 8, 9]);
+    }
+
+    #[test]
+    fn a_refusal_names_what_will_not_come_and_why() {
+        let entries = r#"
+            [[source.map]]
+            when = { "/ok" = false, "/s" = "*" }
+            gap = ["x.book.{/s}", "x.{/s}.*"]
+            reason = "/error"
+            [[source.map]]
+            when = { "/ok" = false }
+            gap = ["x.*"]
+        "#;
+        let denied =
+            |message: &'static str| map(&parse(entries), Names::Encode, message.as_bytes()).unwrap().unwrap();
+        let expected = Said::Denied {
+            topics: vec!["x.book.A/B@x20C".to_owned(), "x.A/B@x20C.*".to_owned()],
+            why: "the venue refuses it: no \"such\" depth".to_owned(),
+        };
+        assert_eq!(denied(r#"{"ok":false,"s":"A/B C","error":"no \"such\" depth"}"#), [Ok(expected)]);
+        let expected =
+            Said::Denied { topics: vec!["x.*".to_owned()], why: "the venue refuses it".to_owned() };
+        assert_eq!(denied(r#"{"ok":false}"#), [Ok(expected)]);
+        assert!(denied(r#"{"ok":false,"s":"a..b","error":1}"#)[0].is_err());
+    }
+
+    #[test]
+    fn a_whole_number_counts_however_it_is_written() {
+        let entries = r#"
+            [[source.map]]
+            topic = "t"
+            seq = "/u"
+            seq_first = "/U"
+            data = ""
+        "#;
+        for text in ["100", "100.0", "1e2", "\"100\"", "\"1.00E+2\"", "1000e-1"] {
+            let message = format!(r#"{{"u":{text},"U":9.9e1}}"#);
+            assert_eq!(mapped(entries, &message)[0].seq, Some(Seq { first: Some(99), last: 100 }), "{text}");
         }
-        for more in ["1", "0.00000001", "1e-400", "10", "0.5e0"] {
-            assert!(is_number(more) && !is_zero(more), "{more}");
-        }
-        for none in ["", "inf", "NaN", "-", ".", "0x1", "1,5", " 1"] {
-            assert!(!is_number(none), "{none}");
+        let largest = mapped(entries, r#"{"u":9007199254740991.0,"U":9.007199254740991e15}"#)[0].seq;
+        assert_eq!(largest, Some(Seq::one(SEQ_MAX)));
+        for text in
+            ["100.5", "9007199254740992", "9.007199254740992e15", "-1", "true", "\"\"", "1e400", "1e-3"]
+        {
+            let error = fault(entries, &format!(r#"{{"u":{text},"U":1}}"#)).to_string();
+            assert!(error.contains("a whole number below 2^53"), "{text}: {error}");
         }
     }
 }

@@ -32,8 +32,12 @@ pub trait Intake {
     /// taken. An error ends the connection.
     fn take(&mut self, message: &[u8]) -> Result<(), String>;
 
-    /// Publishes as much as there is room for.
-    fn publish(&mut self);
+    /// Publishes as much as there is room for. `true`: there was an update among it, or one that confirms
+    /// what is held.
+    fn publish(&mut self) -> bool;
+
+    /// The connection has ended.
+    fn lose(&mut self);
 
     /// Something waits: [`Intake::publish`] again after [`RETRY`].
     fn waits(&self) -> bool;
@@ -46,12 +50,13 @@ pub trait Intake {
 pub async fn run(
     sequencer: &Sequencer,
     source: &Websocket,
+    stale_after: Option<Duration>,
     counters: &Counters,
     limits: &Limits,
 ) -> Infallible {
     counters.activity.begin(sequencer.now().mono_us);
-    let mut intake = Mapping::new(sequencer, &source.map, counters, limits);
-    let mut link = Reconnecting::new(&source.link, counters);
+    let mut intake = Mapping::new(sequencer, source, counters, limits);
+    let mut link = Reconnecting::new(&source.link, stale_after, counters);
     loop {
         intake.begin();
         link.serve(&source.send, &mut intake).await;
@@ -61,20 +66,24 @@ pub async fn run(
 /// A link across its connections.
 pub struct Reconnecting<'a> {
     link: &'a Link,
+    stale_after: Option<Duration>,
     journal: Journal<'a>,
     failures: u32,
 }
 
 impl<'a> Reconnecting<'a> {
-    pub fn new(link: &'a Link, counters: &'a Counters) -> Self {
-        Self { link, journal: Journal::new(counters), failures: 0 }
+    /// A connection that brings nothing for `stale_after` is made anew.
+    pub fn new(link: &'a Link, stale_after: Option<Duration>, counters: &'a Counters) -> Self {
+        Self { link, stale_after, journal: Journal::new(counters), failures: 0 }
     }
 
     /// One connection, from connect to the time for the next.
     pub async fn serve(&mut self, texts: &[String], intake: &mut impl Intake) {
         self.journal.connecting();
-        let ended = connection::serve(self.link, texts, intake, &mut self.journal).await;
-        // A server that lets in and throws out at once is not hurried more than one that refuses.
+        let ended = connection::serve(self.link, self.stale_after, texts, intake, &mut self.journal).await;
+        intake.lose();
+        // A server that lets in and throws out at once, or brings nothing, is not hurried more than one that
+        // refuses.
         let lasted = self.journal.ended(&ended, self.link.backoff_max);
         self.failures = if lasted { 1 } else { self.failures + 1 };
         let waiting = async {

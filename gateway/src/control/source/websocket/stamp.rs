@@ -2,7 +2,7 @@
 
 use toml::value::{Datetime, Offset};
 
-use crate::json::Node;
+use crate::{decimal::Decimal, json::Node};
 
 /// Microseconds since the Unix epoch: of an RFC 3339 text, or of a number (also within quotes)
 /// whose unit follows from its size.
@@ -11,25 +11,17 @@ pub fn stamp_us(node: &Node<'_>) -> Option<i64> {
     number_us(&text).or_else(|| if node.is_string() { rfc3339_us(&text) } else { None })
 }
 
-/// Present times lie near 1.7e9 s: three decimal places tell each unit from the next.
+/// Present times lie near 1.7e9 s: three decimal places tell each unit from the next. What is below a
+/// microsecond is cut off.
 fn number_us(text: &str) -> Option<i64> {
-    match text.parse::<u64>() {
-        Ok(s @ 0..100_000_000_000) => Some(s as i64 * 1_000_000),
-        Ok(ms @ 0..100_000_000_000_000) => Some(ms as i64 * 1_000),
-        Ok(us @ 0..100_000_000_000_000_000) => Some(us as i64),
-        Ok(ns) => i64::try_from(ns / 1_000).ok(),
-        Err(_) if text.starts_with(|c: char| c.is_ascii_digit()) => {
-            let number: f64 = text.parse().ok()?;
-            let us = match number {
-                s if s < 1e11 => s * 1e6,
-                ms if ms < 1e14 => ms * 1e3,
-                us if us < 1e17 => us,
-                ns => ns / 1e3,
-            };
-            (us < 1e17).then_some(us.round() as i64)
-        }
-        Err(_) => None,
-    }
+    let number = Decimal::parse(text)?;
+    let power = match number.floor_scaled(0)? {
+        0..100_000_000_000 => 6,
+        100_000_000_000..100_000_000_000_000 => 3,
+        100_000_000_000_000..100_000_000_000_000_000 => 0,
+        _ => -3,
+    };
+    number.floor_scaled(power)?.try_into().ok()
 }
 
 /// TOML writes a date and a time as RFC 3339 does.
@@ -73,6 +65,9 @@ mod tests {
             ("\"1700000000.5\"", 1_700_000_000_500_000),
             ("\"1700000000123\"", 1_700_000_000_123_000),
             ("1.7e9", 1_700_000_000_000_000),
+            ("1700000000123.0", 1_700_000_000_123_000),
+            ("1.7000000001234567891e18", 1_700_000_000_123_456),
+            ("\"1.700000000123456E+15\"", 1_700_000_000_123_456),
         ] {
             assert_eq!(stamp(json), Some(us), "{json}");
         }
