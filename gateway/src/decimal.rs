@@ -36,14 +36,6 @@ impl<'a> Decimal<'a> {
         self.magnitude().is_none()
     }
 
-    /// The whole number that it is, however it is written: `100`, `100.0`, `1e2`. `None`: it has a part
-    /// below 1, is negative or does not fit.
-    pub fn to_whole(self) -> Option<u64> {
-        let whole = self.floor_scaled(0)?;
-        let digits_max = self.magnitude().map_or(0, |magnitude| (magnitude + 1).max(0) as usize);
-        self.significant().skip(digits_max).all(|digit| digit == b'0').then_some(whole)
-    }
-
     /// It times ten to this power, without what is below 1. `None`: it is negative or does not fit.
     pub fn floor_scaled(&self, power: i64) -> Option<u64> {
         let Some(magnitude) = self.magnitude() else { return Some(0) };
@@ -175,34 +167,6 @@ mod tests {
             [["1.7e-7", "0.00000017"], ["100.0", "1E+2"], ["0", "-0.00e7"], ["007", "+7."], [".5", "0.50"]]
         {
             assert_eq!(decimal(same[0]), decimal(same[1]), "{same:?}");
-        }
-    }
-
-    #[test]
-    fn whole_numbers_are_whole_however_they_are_written() {
-        for (text, whole) in [
-            ("0", 0),
-            ("-0", 0),
-            ("0.0", 0),
-            ("0e99", 0),
-            ("100", 100),
-            ("100.0", 100),
-            ("1e2", 100),
-            ("1E+2", 100),
-            ("0.1e3", 100),
-            ("1000e-1", 100),
-            ("100.000e0", 100),
-            ("9007199254740993.0", 9_007_199_254_740_993),
-            ("9.007199254740993e15", 9_007_199_254_740_993),
-            ("18446744073709551615", u64::MAX),
-            ("1844674407370955161500e-2", u64::MAX),
-        ] {
-            assert_eq!(decimal(text).to_whole(), Some(whole), "{text}");
-        }
-        for text in
-            ["0.5", "100.01", "1e-1", "1e-400", "-1", "18446744073709551616", "1e20", "1e400", "15e-1"]
-        {
-            assert_eq!(decimal(text).to_whole(), None, "{text}");
         }
     }
 

@@ -216,7 +216,7 @@ fn whatever_a_server_does_is_counted_told_once_and_followed_by_another_connect()
 
 #[test]
 fn an_end_that_repeats_is_told_once_and_tried_less_often() {
-    let addr = upstream::start(|_, mut peer| peer.refuse(429).map(drop));
+    let addr = upstream::start(|_, mut peer| peer.refuse_with(429, &[("Retry-After", "0")]).map(drop));
     let begun = Instant::now();
     let (gateway, log) = logging("repeats", &source(addr, "", TICKER));
     while metric(&gateway, "connects", "") < 11.0 {
@@ -229,6 +229,90 @@ fn an_end_that_repeats_is_told_once_and_tried_less_often() {
     drop(gateway);
     let log = fs::read_to_string(log).unwrap();
     assert_eq!(log.matches("refused the handshake with 429").count(), 1, "{log}");
+}
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_is_left_alone() {
+    let (heard, hears) = mpsc::channel();
+    let addr = upstream::start(move |number, mut peer| {
+        heard.send(Instant::now()).unwrap();
+        match number {
+            0 => peer.refuse_with(503, &[("Retry-After", "1")]).map(drop),
+            1 => peer.refuse_with(302, &[("Location", "ws://other.example/")]).map(drop),
+            _ => {
+                peer.accept()?;
+                peer.text(&ticker(3))?;
+                peer.wait()
+            }
+        }
+    });
+    let (gateway, log) = logging("retry-after", &source(addr, "", TICKER));
+    let times = [0; 3].map(|_| hears.recv_timeout(WAIT).unwrap());
+    assert!(times[1] - times[0] >= Duration::from_secs(1), "longer than backoff_max");
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=x.*").ok().unwrap();
+    socket.update("x.a", |update| update["data"] == 3);
+    drop(gateway);
+    let log = fs::read_to_string(log).unwrap();
+    for text in ["Retry-After: ", "ws://other.example/"] {
+        assert_eq!(log.matches(text).count(), 1, "{text}: {log}");
+    }
+}
+
+/// The answer to a handshake with `lines` in it, and after it a value.
+fn answer_with(mut peer: Peer, before: &str, lines: &str, n: u64) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        peer.stream.read_exact(&mut byte)?;
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let mut accepted = Vec::new();
+    proto::handshake::accept(&mut accepted, key, None, None);
+    accepted.truncate(accepted.len() - 2);
+    let mut value = Vec::new();
+    proto::encode::frame(&mut value, Opcode::Text, ticker(n).as_bytes());
+    peer.stream.write_all(&[before.as_bytes(), &accepted, lines.as_bytes(), b"\r\n", &value].concat())?;
+    // Until the gateway has gone.
+    let _ = peer.stream.read_to_end(&mut Vec::new());
+    Ok(request)
+}
+
+#[test]
+fn a_server_behind_a_firewall_is_understood_and_told_who_asks() {
+    let (heard, hears) = mpsc::channel();
+    let addr = upstream::start(move |_, peer| {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+        let cookies = format!("Set-Cookie: a={}\u{1}\r\n", "c".repeat(4000)).repeat(6);
+        let many: String = (0..150).map(|n| format!("X-{n}: y\r\n z\r\n")).collect();
+        heard.send(answer_with(peer, early, &format!("{cookies}{many}X-A : b\r\n"), 5)?).unwrap();
+        Ok(())
+    });
+    let gateway = Gateway::start("shards = 1", &source(addr, "", TICKER));
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=x.*").ok().unwrap();
+    socket.update("x.a", |update| update["data"] == 5);
+    drop(gateway);
+    let request = hears.recv_timeout(WAIT).unwrap();
+    let agent = format!("\r\nUser-Agent: fanwire/{}\r\n", env!("CARGO_PKG_VERSION"));
+    assert!(request.contains(&agent), "{request}");
+}
+
+#[test]
+fn a_subprotocol_that_nobody_asked_for_ends_the_connection() {
+    let addr =
+        upstream::start(|_, peer| answer_with(peer, "", "Sec-WebSocket-Protocol: v9\r\n", 1).map(drop));
+    let (gateway, log) = logging("subprotocol", &source(addr, "", TICKER));
+    let end = Instant::now() + WAIT;
+    while metric(&gateway, "ended", &ended("handshake")) < 2.0 {
+        assert!(Instant::now() < end);
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!(metric(&gateway, "messages", ""), 0.0);
+    drop(gateway);
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("which was not asked for").count(), 1, "{log}");
 }
 
 #[test]

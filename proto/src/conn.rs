@@ -1,7 +1,7 @@
 //! One connection: what is known between two reads, and the step from bytes to an event.
 
 use crate::{
-    Close, Error, Event, HandshakeError, Received, Request, Response,
+    Close, Error, Event, HandshakeError, Headers, Received, Request, Response,
     deflate::{Agreement, Deflated},
     encode::Opcode,
     frame::{Context, Header},
@@ -15,7 +15,7 @@ use crate::{
 pub struct Limits {
     /// Longest HTTP head, in bytes.
     pub head_bytes: usize,
-    /// Most header fields in it; values above 128 mean 128.
+    /// Most header fields in it; values above 256 mean 256.
     pub headers: usize,
     /// Longest message over all its fragments, and so the longest frame, in bytes.
     pub message_bytes: usize,
@@ -107,7 +107,7 @@ impl Conn {
 
     /// The side that connects; `nonce` is remembered until the answer was checked against it.
     pub fn client(nonce: [u8; 16]) -> Conn {
-        let held = Held::Head(Box::new(Head { bytes: Vec::new(), nonce }));
+        let held = Held::Head(Box::new(Head::of_client(nonce)));
         Conn::new(held, Role::Client)
     }
 
@@ -210,7 +210,7 @@ impl Conn {
                     return Received { used: end, event: Some(Event::Request(request)) };
                 }
                 Ok(None) => {
-                    self.held = Held::Head(Box::new(Head { bytes: input.to_vec(), nonce: [0; 16] }));
+                    self.held = Held::Head(Box::new(Head::begun(input)));
                     Ok((input.len(), false))
                 }
                 Err(bad) => Err(bad),
@@ -242,6 +242,14 @@ impl Conn {
         let event = match head.extend(input, limits, head::response_end) {
             Ok((used, false)) => return Received { used, event: None },
             Ok((used, true)) => {
+                match head.skip_interim() {
+                    Ok(true) => return Received { used, event: None },
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.phase = Phase::Refused;
+                        return Received { used: input.len(), event: Some(Event::HandshakeFailed(error)) };
+                    }
+                }
                 let event = response(head, &input[used..], self.deflate == Deflate::Offered);
                 if let Event::Response(response) = &event {
                     self.phase = Phase::Frames;
@@ -271,7 +279,8 @@ fn response<'a>(head: &'a Head, rest: &'a [u8], deflate: bool) -> Event<'a> {
             Err(error) => Event::HandshakeFailed(error),
         },
         (_, Some(status)) if status != 101 => {
-            Event::Refused { status, reason: reason.unwrap_or("").to_owned(), body: rest }
+            let (reason, headers) = (reason.unwrap_or("").to_owned(), Headers(fields));
+            Event::Refused { status, reason, headers, body: rest }
         }
         _ => Event::HandshakeFailed(HandshakeError::Malformed(format!("`{line}`"))),
     }

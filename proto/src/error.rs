@@ -95,6 +95,16 @@ pub enum HandshakeError {
     /// More fields than [`Limits::headers`](crate::Limits).
     #[error("more than {0} header fields in the answer")]
     TooManyHeaders(usize),
+    /// So many interim answers (RFC 9110, 15.2), and still none of its own.
+    #[error("more than {0} interim answers to the handshake")]
+    TooManyInterim(u8),
+    /// A field that the handshake rests on is folded, has white space before its colon, or holds other bytes
+    /// than visible ASCII: others might read it otherwise.
+    #[error("101 whose field {0} is not written as HTTP wants it")]
+    Dubious(String),
+    /// A subprotocol that was not offered.
+    #[error("101 with the subprotocol {0:?}, which was not asked for")]
+    Subprotocol(String),
     /// No `Upgrade: websocket`.
     #[error("101 without `Upgrade: websocket`")]
     NoUpgrade,

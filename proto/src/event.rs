@@ -1,6 +1,6 @@
 //! What [`Conn::receive`](crate::Conn::receive) answers with.
 
-use crate::{Close, Error, HandshakeError, Refusal, Request, Response, deflate::Deflated};
+use crate::{Close, Error, HandshakeError, Headers, Refusal, Request, Response, deflate::Deflated};
 
 /// One step of [`Conn::receive`](crate::Conn::receive).
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub enum Event<'a> {
         status: u16,
         /// The reason phrase of the status line.
         reason: String,
+        /// Its header fields.
+        headers: Headers<'a>,
         /// What of the body came together with the end of the head.
         body: &'a [u8],
     },

@@ -40,4 +40,31 @@ impl<'a> Fields<'a> {
         let mut values = self.values(name);
         values.next().filter(|_| values.next().is_none())
     }
+
+    /// The name of the first field among those `looked_at` that may be read in more than one way: it is
+    /// folded, white space stands before its colon, or its value holds other bytes than visible ASCII.
+    pub fn dubious(self, looked_at: fn(&str) -> bool) -> Option<String> {
+        let mut last = None;
+        for line in self.0.split(|&byte| byte == b'\n') {
+            let is_fold = matches!(line.first(), Some(b' ' | b'\t'));
+            match last.take() {
+                Some(name) if is_fold => return Some(name),
+                // It belongs to a field that does not matter.
+                None if is_fold => continue,
+                _ => {}
+            }
+            let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+            let (name, value) = (String::from_utf8_lossy(&line[..colon]), &line[colon..]);
+            let plain = name.trim();
+            if !looked_at(plain) {
+                continue;
+            }
+            let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+            if name != plain || !value.trim_ascii_end().iter().all(is_visible) {
+                return Some(plain.to_owned());
+            }
+            last = Some(plain.to_owned());
+        }
+        None
+    }
 }

@@ -60,6 +60,19 @@ pub fn request(
     protocols: &[&str],
     deflate: bool,
 ) {
+    request_with(out, host, target, nonce, protocols, deflate, &[]);
+}
+
+/// As [`request`], with more header fields.
+pub fn request_with(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    nonce: [u8; 16],
+    protocols: &[&str],
+    deflate: bool,
+    extra_headers: &[(&str, &str)],
+) {
     print(out, format_args!("GET {target} HTTP/1.1\r\n"));
     header(out, "Host", host);
     header(out, "Upgrade", "websocket");
@@ -71,6 +84,9 @@ pub fn request(
     }
     if deflate {
         header(out, "Sec-WebSocket-Extensions", OFFER);
+    }
+    for (name, value) in extra_headers {
+        header(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
 }

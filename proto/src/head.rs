@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use crate::{HandshakeError, Limits, Refusal, fields::Fields};
 
 /// Field slots on the stack; [`Limits::headers`] counts up to this.
-const HEADERS_MAX: usize = 128;
+const HEADERS_MAX: usize = 256;
 
 /// A head that cannot be used.
 #[derive(Debug)]
@@ -26,12 +26,16 @@ pub(crate) fn request_end(input: &[u8], limits: &Limits) -> End {
     end(request.parse_with_uninit_headers(window(input, limits), slots), input, limits)
 }
 
-/// Where the head of an answer ends.
+/// Where the head of an answer ends. Lines that are no fields are passed over, and a field may be folded
+/// (RFC 9112, 5.2): firewalls in front of servers write what they like, mostly where nobody looks.
 pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];
     let mut response = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
+    let mut config = httparse::ParserConfig::default();
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    config.allow_spaces_after_header_name_in_responses(true);
+    config.ignore_invalid_headers_in_responses(true);
     let parsed = config.parse_response_with_uninit_headers(&mut response, window(input, limits), slots);
     end(parsed, input, limits)
 }
@@ -62,10 +66,20 @@ pub(crate) fn split(head: &[u8]) -> (&[u8], Fields<'_>) {
     (line.trim_ascii_end(), Fields::new(rest))
 }
 
+/// The status in the first line of an answer.
+pub(crate) fn status(line: &str) -> Option<u16> {
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+/// Interim answers that a server may send before its own.
+const INTERIM_MAX: u8 = 16;
+
 /// A head that came in part.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     pub bytes: Vec<u8>,
+    /// Interim answers before it.
+    interim: u8,
     /// The client's, to check the answer against.
     pub nonce: [u8; 16],
 }
@@ -84,6 +98,36 @@ impl Head {
         let Some(end) = end(&self.bytes, limits)? else { return Ok((taken, false)) };
         self.bytes.truncate(end);
         Ok((end - had, true))
+    }
+}
+
+impl Head {
+    /// The client's, which holds its nonce.
+    pub fn of_client(nonce: [u8; 16]) -> Self {
+        Self { nonce, ..Self::default() }
+    }
+
+    /// The server's, that came in part.
+    pub fn begun(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), ..Self::default() }
+    }
+
+    /// Whether this whole head of an answer is that of an interim one (RFC 9110, 15.2), which says nothing
+    /// yet; it is dropped then.
+    pub fn skip_interim(&mut self) -> Result<bool, HandshakeError> {
+        let (line, _) = split(&self.bytes);
+        match status(&String::from_utf8_lossy(line)) {
+            Some(101) => Ok(false),
+            Some(100..=199) if self.interim == INTERIM_MAX => {
+                Err(HandshakeError::TooManyInterim(INTERIM_MAX))
+            }
+            Some(100..=199) => {
+                self.interim += 1;
+                self.bytes.clear();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 }
 

@@ -65,4 +65,4 @@ pub use conn::{Conn, Limits, State};
 pub use error::{Error, HandshakeError};
 pub use event::{Event, Received};
 pub use request::{Refusal, Request, Upgrade};
-pub use response::Response;
+pub use response::{Headers, Response};

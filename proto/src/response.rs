@@ -2,6 +2,17 @@
 
 use crate::{HandshakeError, deflate::Agreement, fields::Fields, handshake};
 
+/// Header fields of an answer other than 101.
+#[derive(Debug, Clone, Copy)]
+pub struct Headers<'a>(pub(crate) Fields<'a>);
+
+impl<'a> Headers<'a> {
+    /// The first value of that name (case-insensitive) that is UTF-8.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.values(name).next()
+    }
+}
+
 /// A 101 that was checked against the key.
 #[derive(Debug, Clone, Copy)]
 pub struct Response<'a> {
@@ -31,6 +42,9 @@ impl<'a> Response<'a> {
         nonce: [u8; 16],
         offered: bool,
     ) -> Result<Response<'a>, HandshakeError> {
+        if let Some(name) = fields.dubious(is_vital) {
+            return Err(HandshakeError::Dubious(name));
+        }
         if !fields.has_token("upgrade", "websocket") {
             return Err(HandshakeError::NoUpgrade);
         }
@@ -50,4 +64,11 @@ impl<'a> Response<'a> {
         }
         Ok(Response { fields, deflate })
     }
+}
+
+/// Whether the handshake rests on a field of that name (RFC 6455, 4.1).
+fn is_vital(name: &str) -> bool {
+    const PREFIX: &str = "sec-websocket-";
+    let begins = name.get(..PREFIX.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX));
+    begins || name.eq_ignore_ascii_case("upgrade") || name.eq_ignore_ascii_case("connection")
 }

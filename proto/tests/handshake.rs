@@ -163,8 +163,8 @@ fn heads_over_the_limits_are_431() {
     assert!(matches!(server_answers(&many(64)), Seen::Request { key: Ok(_), .. }));
     assert_eq!(server_answers(&many(65)), Seen::BadRequest(431));
     let no_limit = Limits { headers: 1000, head_bytes: 1 << 20, ..LIMITS };
-    assert!(matches!(feed(&mut Conn::server(), &many(128), &no_limit)[0], Seen::Request { key: Ok(_), .. }));
-    assert_eq!(feed(&mut Conn::server(), &many(129), &no_limit), [Seen::BadRequest(431)]);
+    assert!(matches!(feed(&mut Conn::server(), &many(256), &no_limit)[0], Seen::Request { key: Ok(_), .. }));
+    assert_eq!(feed(&mut Conn::server(), &many(257), &no_limit), [Seen::BadRequest(431)]);
 }
 
 #[test]
@@ -247,10 +247,99 @@ fn a_client_is_told_of_a_refusal() {
     let mut answer = Vec::new();
     handshake::refuse(&mut answer, 503, "full", &[]);
     let received = conn.receive(&mut answer, &LIMITS);
-    let Some(Event::Refused { status: 503, reason, body }) = received.event else { panic!() };
+    let Some(Event::Refused { status: 503, reason, body, .. }) = received.event else { panic!() };
     assert_eq!(
         (reason.as_str(), body),
         ("Service Unavailable", &b"{\"code\":503,\"reason\":\"full\"}\n"[..])
     );
     assert_eq!(conn.state(), State::Closed);
+}
+
+/// What a client makes of an answer with these lines in it, which a firewall may have added.
+fn amid(lines: &str) -> Vec<Seen> {
+    amid_bytes(lines.as_bytes())
+}
+
+fn amid_bytes(lines: &[u8]) -> Vec<Seen> {
+    let mut answer = Vec::new();
+    handshake::accept(&mut answer, &sent_key(), None, None);
+    answer.truncate(answer.len() - 2);
+    answer.extend_from_slice(lines);
+    answer.extend_from_slice(b"\r\n");
+    proto::encode::frame(&mut answer, proto::encode::Opcode::Text, b"hi");
+    let limits = Limits { head_bytes: 64 << 10, headers: 256, ..LIMITS };
+    feed(&mut Conn::client(NONCE), &answer, &limits)
+}
+
+#[test]
+fn lines_that_nobody_looks_at_harm_no_handshake() {
+    let taken = [Seen::Response(None), text("hi")];
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let long = format!("Set-Cookie: a={}\r\n", "c".repeat(4000)).repeat(14);
+    for lines in [
+        "",
+        "Set-Cookie: a=dmo\u{1}OZPF; path=/\r\n",
+        "X-Long: a\r\n\tb: c\r\n  d\r\n",
+        "X-A : b\r\n",
+        "no colon at all\r\n",
+        ": no name\r\n",
+        "X-(): brackets\r\n",
+        "X-A: b\r\n Upgrade: h2c\r\n",
+        "Sec-Websocke: x\r\n y\r\n",
+        &many,
+        &long,
+    ] {
+        assert_eq!(amid(lines), taken, "{lines:.80}");
+    }
+    assert_eq!(amid_bytes(b"X-A: caf\xe9\r\nCaf\xe9: b\r\n"), taken);
+}
+
+#[test]
+fn what_the_handshake_rests_on_is_read_in_one_way_or_not_at_all() {
+    for (lines, name) in [
+        ("Sec-WebSocket-Protocol : x\r\n", "Sec-WebSocket-Protocol"),
+        ("Sec-WebSocket-Protocol:\r\n x\r\n", "Sec-WebSocket-Protocol"),
+        ("sec-websocket-extensions: x\u{1}\r\n", "sec-websocket-extensions"),
+        ("Sec-WebSocket-Anything: å\r\n", "Sec-WebSocket-Anything"),
+        ("Connection\t: close\r\n", "Connection"),
+        ("UPGRADE: a\r\n\tb\r\n", "UPGRADE"),
+        ("X: y\r\nUpgrade : h2c\r\n", "Upgrade"),
+    ] {
+        assert_eq!(amid(lines), [Seen::HandshakeFailed(HandshakeError::Dubious(name.to_owned()))], "{lines}");
+    }
+    // A second accept, however it is written, is none.
+    assert_eq!(amid("Sec-WebSocket-Accept: x\r\n"), [Seen::HandshakeFailed(HandshakeError::WrongAccept)]);
+}
+
+#[test]
+fn interim_answers_are_skipped_and_counted() {
+    let mut answer = Vec::new();
+    handshake::accept(&mut answer, &sent_key(), None, None);
+    proto::encode::frame(&mut answer, proto::encode::Opcode::Text, b"hi");
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    for interim in ["", early, "HTTP/1.1 100 Continue\r\n\r\n", &early.repeat(16)] {
+        let whole = [interim.as_bytes(), &answer].concat();
+        let mut conn = Conn::client(NONCE);
+        assert_eq!(feed(&mut conn, &whole, &LIMITS), [Seen::Response(None), text("hi")]);
+        assert_eq!((conn.state(), conn.buffered()), (State::Open, 0));
+    }
+    let endless = [early.repeat(17).as_bytes(), &answer].concat();
+    let seen = feed(&mut Conn::client(NONCE), &endless, &LIMITS);
+    assert_eq!(seen, [Seen::HandshakeFailed(HandshakeError::TooManyInterim(16))]);
+    // What comes after them may be a refusal.
+    let mut refusal = early.as_bytes().to_vec();
+    handshake::refuse(&mut refusal, 503, "full", &[]);
+    let seen = feed(&mut Conn::client(NONCE), &refusal, &LIMITS);
+    assert_eq!(seen, [Seen::Refused(503, "Service Unavailable".to_owned())]);
+}
+
+#[test]
+fn a_refusal_says_where_to_go_and_how_long_to_wait() {
+    let mut answer = Vec::new();
+    let headers = [("Location", "wss://other.example/feed"), ("retry-after", "120")];
+    handshake::refuse(&mut answer, 307, "there", &headers);
+    let mut conn = Conn::client(NONCE);
+    let Some(Event::Refused { headers, .. }) = conn.receive(&mut answer, &LIMITS).event else { panic!() };
+    assert_eq!(headers.get("location"), Some("wss://other.example/feed"));
+    assert_eq!((headers.get("Retry-After"), headers.get("x")), (Some("120"), None));
 }

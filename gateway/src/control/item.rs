@@ -157,7 +157,7 @@ pub fn check_value(topic: &str, body: &Body, bytes_max: usize) -> Result<(), Why
             .iter()
             .filter_map(|change| change.value)
             .try_for_each(|value| json::check_levels(value, json::LEVELS_MAX)),
-        Body::Gone => Ok(()),
+        Body::Gone | Body::Unread(_) => Ok(()),
     };
     checked.map_err(|why| Why::TooDeep { topic: topic.into(), why })
 }

@@ -66,17 +66,22 @@ impl Peer {
 
     /// Answers the handshake with another status.
     pub fn refuse(&mut self, status: u16) -> io::Result<String> {
-        self.answer(Some(status))
+        self.answer(Some((status, &[])))
     }
 
-    fn answer(&mut self, status: Option<u16>) -> io::Result<String> {
+    /// The same with header fields.
+    pub fn refuse_with(&mut self, status: u16, headers: &[(&str, &str)]) -> io::Result<String> {
+        self.answer(Some((status, headers)))
+    }
+
+    fn answer(&mut self, status: Option<(u16, &[(&str, &str)])>) -> io::Result<String> {
         let mut out = Vec::new();
         let target = loop {
             let mut bytes = self.read()?;
             if let Some(Event::Request(request)) = self.conn.receive(&mut bytes, &LIMITS).event {
                 let upgrade = request.upgrade().map_err(|refusal| io::Error::other(refusal.reason))?;
                 match status {
-                    Some(status) => handshake::refuse(&mut out, status, "not today", &[]),
+                    Some((status, headers)) => handshake::refuse(&mut out, status, "not today", headers),
                     None => handshake::accept(&mut out, upgrade.key(), None, None),
                 }
                 break request.target().to_owned();

@@ -278,7 +278,7 @@ impl Client {
                     }
                     return false;
                 }
-                Event::Refused { status, reason, body } => {
+                Event::Refused { status, reason, body, .. } => {
                     let body = String::from_utf8_lossy(body);
                     context.tally.failures.add(format!("HTTP {status} {reason} {}", body.trim()).trim(), 1);
                     return false;

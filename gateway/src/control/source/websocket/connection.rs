@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use proto::{
@@ -31,8 +31,10 @@ const READ_BYTES: usize = 64 * 1024;
 const OUT_BYTES_MAX: usize = 64 * 1024;
 /// For our close frame to go out.
 const GOODBYE: Duration = Duration::from_secs(1);
-const HEAD_BYTES: usize = 16 * 1024;
-const HEADERS: usize = 64;
+/// Of the answer: firewalls add cookies and policies of their own to it.
+const HEAD_BYTES: usize = 64 * 1024;
+const HEADERS: usize = 256;
+const USER_AGENT: &str = concat!("fanwire/", env!("CARGO_PKG_VERSION"));
 /// RFC 6455, 7.4.1: a message that violates our policy, and that we leave.
 const UNACCEPTABLE: u16 = 1008;
 const LEAVING: u16 = 1001;
@@ -48,8 +50,8 @@ pub enum Ended {
     Tls { address: String, error: String },
     #[error("{0}: no connection and no answer to the handshake within idle = {1:?}")]
     Late(String, String),
-    #[error("the server refused the handshake with {status} {reason}; look at the path of url")]
-    Refused { status: u16, reason: String },
+    #[error("the server refused the handshake with {status} {reason}{hint}")]
+    Refused { status: u16, reason: String, hint: String, retry_after: Option<Duration> },
     #[error("{0}; look at url")]
     Handshake(#[from] HandshakeError),
     #[error("the server broke the protocol, it was closed with {}: {}{}", .0.close_code(), .0, remedy(.0))]
@@ -78,6 +80,25 @@ fn remedy(error: &proto::Error) -> &'static str {
 }
 
 impl Ended {
+    /// `location` and `retry_after`: as the answer has them.
+    fn refused(status: u16, reason: String, location: Option<&str>, retry_after: Option<&str>) -> Self {
+        let hint = match (status, location, retry_after) {
+            (300..=399, Some(location), _) => format!("; it is at {location:?} now, write that as url"),
+            (_, _, Some(wait)) => format!("; it wants to be left alone for Retry-After: {wait:?}"),
+            _ => "; look at the path of url".to_owned(),
+        };
+        let retry_after = retry_after.filter(|_| matches!(status, 429 | 503)).and_then(parse_retry_after);
+        Ended::Refused { status, reason, hint, retry_after }
+    }
+
+    /// How long the server wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Ended::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
@@ -169,7 +190,8 @@ impl<'a, 'j> Connection<'a, 'j> {
     ) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
-        handshake::request(&mut out, &link.host, &link.url.target, nonce, &[], false);
+        let headers = [("User-Agent", USER_AGENT)];
+        handshake::request_with(&mut out, &link.host, &link.url.target, nonce, &[], false, &headers);
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
         let (conn, now) = (Conn::client(nonce), Instant::now());
         Self { link, stale_after, texts, journal, limits, conn, out, since: now, pinged: false, fresh: now }
@@ -197,7 +219,10 @@ impl<'a, 'j> Connection<'a, 'j> {
                 read = reader.read(&mut buffer), if receiving => match read {
                     Ok(0) => return Ended::Cut,
                     Ok(bytes) => {
-                        (self.since, self.pinged) = (Instant::now(), false);
+                        // The handshake has one time for all of it.
+                        if self.conn.state() != State::Connecting {
+                            (self.since, self.pinged) = (Instant::now(), false);
+                        }
                         let ended = self.receive(&mut buffer[..bytes], intake);
                         self.publish(intake);
                         if let Some(ended) = ended {
@@ -249,7 +274,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     }
 
     fn receive(&mut self, bytes: &mut [u8], intake: &mut impl Intake) -> Option<Ended> {
-        let Self { texts, journal, limits, conn, out, fresh, .. } = self;
+        let Self { texts, journal, limits, conn, out, since, fresh, .. } = self;
         let (mut at, end) = (0, bytes.len());
         loop {
             let received = conn.receive(&mut bytes[at..], limits);
@@ -273,15 +298,19 @@ impl<'a, 'j> Connection<'a, 'j> {
                     masked_frame(out, Opcode::Pong, payload, key());
                 }
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
-                Some(Event::Response(_)) => {
+                Some(Event::Response(response)) => {
+                    if let Some(name) = response.subprotocol() {
+                        return Some(HandshakeError::Subprotocol(name.to_owned()).into());
+                    }
                     journal.connected();
-                    *fresh = Instant::now();
+                    (*since, *fresh) = (Instant::now(), Instant::now());
                     for text in *texts {
                         masked_frame(out, Opcode::Text, text.as_bytes(), key());
                     }
                 }
-                Some(Event::Refused { status, reason, .. }) => {
-                    return Some(Ended::Refused { status, reason });
+                Some(Event::Refused { status, reason, headers, .. }) => {
+                    let (location, retry_after) = (headers.get("location"), headers.get("retry-after"));
+                    return Some(Ended::refused(status, reason, location, retry_after));
                 }
                 Some(Event::HandshakeFailed(error)) => return Some(error.into()),
                 Some(Event::Close(close)) => {
@@ -306,6 +335,15 @@ impl<'a, 'j> Connection<'a, 'j> {
     }
 }
 
+/// RFC 9110, 10.2.3: seconds, or a date.
+fn parse_retry_after(text: &str) -> Option<Duration> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
 /// Writes some of `bytes`, or flushes what was written. Nothing is lost when it is left in the middle.
 async fn write_some(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
@@ -317,4 +355,40 @@ async fn write_some(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io:
 /// RFC 6455, 5.3: a new one for each frame.
 fn key() -> [u8; 4] {
     fastrand::u32(..).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_in_seconds_or_by_a_date_when_to_come_back() {
+        assert_eq!(parse_retry_after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_retry_after(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let wait = parse_retry_after(&later).unwrap().as_secs();
+        assert!((90..=100).contains(&wait), "{wait}");
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        for none in ["", "soon", "-1", "1.5", "1 s"] {
+            assert_eq!(parse_retry_after(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_what_the_server_said_to_do() {
+        let told = |status, location, wait| {
+            let ended = Ended::refused(status, "No".to_owned(), location, wait);
+            (ended.to_string(), ended.retry_after())
+        };
+        let moved = told(301, Some("wss://b.example/\n"), None);
+        assert!(
+            moved.0.ends_with("with 301 No; it is at \"wss://b.example/\\n\" now, write that as url"),
+            "{moved:?}"
+        );
+        let busy = told(429, None, Some("5"));
+        assert!(busy.0.ends_with("left alone for Retry-After: \"5\""), "{busy:?}");
+        assert_eq!((moved.1, busy.1), (None, Some(Duration::from_secs(5))));
+        assert_eq!(told(404, None, Some("5")).1, None);
+        assert!(told(404, None, None).0.ends_with("look at the path of url"));
+    }
 }

@@ -13,9 +13,10 @@ use crate::{
     },
     decimal::Decimal,
     depth::Depth,
-    json::Node,
+    json::{Node, skip_byte_order_mark},
     names::Names,
     topic::{Pattern, check_topic},
+    whole,
 };
 
 /// What one message, or one element of its `each`, becomes.
@@ -79,7 +80,7 @@ pub fn map<'a>(
     names: Names,
     message: &'a [u8],
 ) -> Result<Option<Vec<Result<Said<'a>, Odd<'a>>>>, Fault> {
-    let message = Node::parse(message).map_err(|e| Fault::Json(e.to_string()))?;
+    let message = Node::parse(skip_byte_order_mark(message)).map_err(|e| Fault::Json(e.to_string()))?;
     let applies =
         |entry: &&Entry| entry.when.iter().all(|(pointer, wanted)| holds(&message, pointer, wanted));
     let Some(entry) = entries.iter().find(applies) else { return Ok(None) };
@@ -98,14 +99,9 @@ fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
     match wanted {
         Wanted::Present => true,
         Wanted::Text(text) => found.is_string() && found.scalar().is_some_and(|found| found == *text),
-        Wanted::Whole(number) => whole(found.text()) == Some(*number),
+        Wanted::Whole(number) => whole::parse_as(found.text()) == Some(*number),
         Wanted::Flag(flag) => found.text() == if *flag { "true" } else { "false" },
     }
-}
-
-/// A whole number is one however it is written: `100`, `100.0`, `1e2`.
-fn whole(text: &str) -> Option<u64> {
-    Decimal::parse(text)?.to_whole()
 }
 
 /// What pointers begin at.
@@ -197,7 +193,7 @@ fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped
 fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault> {
     const WANTED: &str = "a whole number below 2^53";
     let number = |pointer| {
-        let number = whole(&scope.scalar(pointer, WANTED)?).filter(|number| *number <= SEQ_MAX);
+        let number = whole::parse_as(&scope.scalar(pointer, WANTED)?).filter(|number| *number <= SEQ_MAX);
         number.ok_or_else(|| nowhere(pointer, WANTED))
     };
     let last = number(last)?;
@@ -325,6 +321,7 @@ mod tests {
             value: Value::Data(message),
         };
         assert_eq!(mapped(COINBASE, message), [expected]);
+        assert_eq!(mapped(COINBASE, &format!("\u{feff}{message}"))[0].value, Value::Data(message));
     }
 
     #[test]

@@ -26,6 +26,9 @@ use journal::Journal;
 /// How long to wait before an inbox that was full is tried again.
 pub const RETRY: Duration = Duration::from_millis(1);
 
+/// A server that wants to be left alone for longer is asked after this all the same.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
 /// What takes a connection's messages in. It outlives the connection, as does what waits in it.
 pub trait Intake {
     /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were
@@ -94,7 +97,8 @@ impl<'a> Reconnecting<'a> {
             pending::<()>().await;
         };
         // It ends by the time alone.
-        let _ = timeout(backoff(self.link, self.failures), waiting).await;
+        let wanted = ended.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
+        let _ = timeout(backoff(self.link, self.failures).max(wanted), waiting).await;
     }
 }
 
