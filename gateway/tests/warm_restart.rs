@@ -336,6 +336,26 @@ fn a_last_checkpoint_that_fails_is_told_ends_with_1_and_leaves_no_part() {
 }
 
 #[test]
+fn a_table_that_was_incomplete_is_incomplete_after_a_restart_until_it_comes_whole() {
+    let directory = directory("incomplete");
+    let gateway = start(&directory, MODES);
+    publish(&gateway, r#"{"topic":"x.book.a","set":{"k":1},"seq":1}"#);
+    publish(&gateway, r#"{"topic":"x.book.a","set":{"l":2},"seq":5}"#);
+    end(gateway);
+    let gateway = start(&directory, MODES);
+    let (mut socket, ..) = subscribe(&gateway, "topics=*");
+    assert_eq!(socket.until("status")["state"], "stale");
+    publish(&gateway, r#"{"topic":"x.book.a","set":{"m":3},"seq":6}"#);
+    let mut states = vec![];
+    while states.last() != Some(&json!("gap")) {
+        assert!(states.len() < 3, "{states:?}");
+        states.push(socket.until("status")["state"].clone());
+    }
+    publish(&gateway, r#"{"topic":"x.book.a","reset":true,"set":{"m":3},"seq":7}"#);
+    assert_eq!(socket.until("status")["state"], "live");
+}
+
+#[test]
 fn a_topic_whose_mode_is_another_now_begins_anew_and_the_others_are_there() {
     let directory = directory("mode");
     let gateway = start(&directory, "");

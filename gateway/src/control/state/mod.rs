@@ -14,7 +14,7 @@ mod records;
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -177,6 +177,8 @@ fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
 }
 
 fn read_file(file: File, bytes_max: u64) -> Result<(Restored, u32), String> {
+    // One of an older gateway may be readable by others. Where this cannot be changed it is read all the same.
+    let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
     let bytes = file.metadata().map_err(|e| e.to_string())?.len();
     if bytes > bytes_max {
         return Err(format!("it has {bytes} bytes, [state] state_bytes is {bytes_max}: raise that"));

@@ -360,6 +360,28 @@ fn sequencer(config: &Config) -> Arc<Sequencer> {
 }
 
 #[test]
+fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one() {
+    let config = Config::embedded_demo();
+    let kept = |topic: &str, levels: usize| Kept {
+        topic: topic.into(),
+        mode: "latest".to_owned(),
+        v: 1,
+        ts_us: 0,
+        seq: None,
+        has_gap: false,
+        body: Body::Data(format!("{}{}", "[".repeat(levels), "]".repeat(levels)).into()),
+    };
+    let topics = vec![kept("whole", 64), kept("deep", 65)];
+    let epoch = "0123456789abcdef".to_owned();
+    let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics, damage: None };
+    let sequencer = sequencer(&config);
+    let (taken, refused) = sequencer.restore(&restored);
+    assert_eq!((taken, refused.len()), (vec!["whole".into()], 1));
+    assert!(refused[0].to_string().starts_with("topic deep: a value has more than 64 "), "{refused:?}");
+    assert_ne!(*sequencer.epoch(), *restored.epoch);
+}
+
+#[test]
 fn whatever_is_passed_on_comes_back_byte_for_byte() {
     let seed = 0x57a7e;
     println!("seed {seed:#x}");
