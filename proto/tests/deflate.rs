@@ -358,6 +358,29 @@ fn a_window_is_kept_only_where_messages_may_refer_back() {
 }
 
 #[test]
+fn saying_the_same_again_is_no_bomb() {
+    let text: String = (0..1000).map(|n| quote(n * n)).collect();
+    let text = &text[..8000];
+    let mut sender = Sender::new(15);
+    let limits = InflateLimits { message_bytes: 64 << 10, ratio: 10 };
+    let mut inflater = Inflater::new();
+    let mut dictionary = Vec::new();
+    for n in 0..3 {
+        let bytes = sender.say(text.as_bytes());
+        assert!(n == 0 || bytes.len() * 10 < text.len(), "{} bytes", bytes.len());
+        let deflated = Deflated { is_text: true, bytes: &bytes, context_bits: Some(15) };
+        let inflated = inflater.inflate_after(&dictionary, &deflated, limits).unwrap();
+        assert!(matches!(inflated.message, Event::Text(again) if again == text), "message {n}");
+        dictionary = inflated.window.to_vec();
+    }
+    // Again and again in one message is.
+    let bytes = sender.say(text.repeat(7).as_bytes());
+    let deflated = Deflated { is_text: true, bytes: &bytes, context_bits: Some(15) };
+    let error = inflater.inflate_after(&dictionary, &deflated, limits).unwrap_err();
+    assert!(matches!(error, Error::Bomb { .. }), "{error}");
+}
+
+#[test]
 fn what_is_referred_back_to_does_not_count_as_message() {
     let dictionary = vec![b'x'; 32 << 10];
     let mut sender = Sender::new(15);

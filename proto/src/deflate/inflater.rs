@@ -34,7 +34,8 @@ pub struct Inflated<'a> {
 pub struct InflateLimits {
     /// Longest decompressed message, in bytes.
     pub message_bytes: usize,
-    /// Most bytes out for each byte in, where a message is longer than 4 KiB.
+    /// Most bytes out for each byte in, beside as many as the message may refer back to, where it is longer
+    /// than 4 KiB.
     pub ratio: usize,
 }
 
@@ -79,7 +80,9 @@ impl Inflater {
         deflated: &Deflated<'_>,
         limits: InflateLimits,
     ) -> Result<Inflated<'_>, Error> {
-        let by_ratio = deflated.bytes.len().saturating_mul(limits.ratio).max(RATIO_FREE_BYTES);
+        // What is taken from earlier messages costs next to nothing, once.
+        let by_ratio = deflated.bytes.len().saturating_mul(limits.ratio).saturating_add(dictionary.len());
+        let by_ratio = by_ratio.max(RATIO_FREE_BYTES);
         let bytes_max = limits.message_bytes.min(by_ratio);
         self.decompress.reset(false);
         self.begin_after(dictionary);
