@@ -58,6 +58,8 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
     assert_eq!((limits.topics_bytes, limits.history_bytes), (512 << 20, 1 << 30));
     assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
     assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
+    assert_eq!((limits.admin_bytes_per_s, limits.admin_answer_bytes), (16 << 10, 64 << 20));
+    assert_eq!((limits.atomic_updates, config.access.hosts.len()), (16_384, 0));
     assert!(config.sources.is_empty());
 }
 
@@ -144,6 +146,21 @@ fn the_file_of_a_chained_gateway_is_valid_and_names_every_key_of_its_source() {
 }
 
 #[test]
+fn hosts_are_names_without_scheme_port_and_path() {
+    for host in
+        ["https://ops.example", "ops.example:443", "ops.example/x", "*.example", "bücher.example", "a b"]
+    {
+        let complaint = refused(&format!("[access]\nhosts = [\"localhost\", \"{host}\"]"));
+        assert!(
+            complaint.starts_with("x.toml:2: [access] hosts: ") && complaint.contains(host),
+            "{complaint}"
+        );
+    }
+    let hosts = parse("[access]\nhosts = [\"Ops.example.\", \"::2\", \"[::3]\"]").unwrap().access.hosts;
+    assert_eq!(hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ops.example", "[::2]", "[::3]"]);
+}
+
+#[test]
 fn the_effective_configuration_reads_back_as_the_same() {
     let sources = "[[source]]\nkind = \"replay\"\nspeed = 0\n[[source]]\nkind = \"synthetic\"\nupdates_per_s = 2.5\n\
                    [[source]]\nkind = \"host\"\ninterval = \"1500ms\"\n\
@@ -155,7 +172,8 @@ fn the_effective_configuration_reads_back_as_the_same() {
                    [[topic]]\npattern = \"q.*\"\ndeadband = 0.25\ndeadband_at = \"/a/0\"\n";
     let every = format!(
         "[server]\ndata = \"[::1]:0\"\nadmin = \"\"\nshards = 3\ncpus = [1]\ndrain = \"90s\"\n\
-         [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\n{sources}"
+         [fanout]\ninterval_ms_menu = [0, 50, 1000]\n[limits]\nmessage_bytes = 1000\nconnections = 12\nadmin_bytes_per_s = \"0\"\n\
+         [access]\nhosts = [\"Ops.example.\", \"::2\", \"192.0.2.1\"]\n{sources}"
     );
     for text in ["", &every] {
         let config = parse(text).unwrap();
@@ -185,7 +203,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         ),
         (
             "[fan]\n",
-            "x.toml:1: [fan] is unknown; there are certificate, compression, fanout, limits, server, source, state, topic",
+            "x.toml:1: [fan] is unknown; there are access, certificate, compression, fanout, limits, server, source, state, topic",
         ),
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (

@@ -5,7 +5,7 @@ mod contract;
 
 use std::{thread, time::Duration};
 
-use contract::{Gateway, Socket, UPGRADE, dial, http};
+use contract::{Answer, Gateway, Socket, UPGRADE, dial, http};
 
 #[test]
 fn the_data_listener_refuses_in_one_line_of_json() {
@@ -22,7 +22,6 @@ fn the_data_listener_refuses_in_one_line_of_json() {
         ("GET", "/nothing", "", 404),
         ("OPTIONS", "/nothing", "", 404),
         ("DELETE", "/publish", "", 404),
-        ("HEAD", "/ws", UPGRADE, 405),
         ("OPTIONS", "/ws", "", 405),
         ("POST", "/healthz", "", 405),
         ("PUT", "/", "", 405),
@@ -32,7 +31,7 @@ fn the_data_listener_refuses_in_one_line_of_json() {
         let answer = http(&gateway.data, method, path, headers, "");
         answer.assert_refusal(status, &format!("{method} {path}"));
         assert_eq!(answer.head.contains("sec-websocket-version: 13"), status == 426, "{answer:?}");
-        assert_eq!(answer.head.contains("\r\nallow: get"), status == 405, "{answer:?}");
+        assert_eq!(answer.head.contains("\r\nallow: get, head"), status == 405, "{answer:?}");
     }
 }
 
@@ -63,6 +62,74 @@ fn the_admin_listener_knows_its_paths_before_its_methods() {
     }
     let answer = http(&gateway.admin, "GET", "/topics?limit=99999999999999999999999", "", "");
     assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
+}
+
+#[test]
+fn head_is_answered_like_get_without_the_body_on_every_route() {
+    let gateway = Gateway::start("", "");
+    gateway.publish("a", "1");
+    let (data, admin) = (&gateway.data, &gateway.admin);
+    let old = UPGRADE.replace("Version: 13", "Version: 8");
+    for (address, path, headers, status) in [
+        (data, "/healthz", "", 200),
+        (data, "/", "", 307),
+        (data, "/ws", "", 400),
+        (data, "/ws?topics=a..b", UPGRADE, 400),
+        (data, "/ws", &*old, 426),
+        (data, "/nothing", "", 404),
+        (admin, "/", "", 200),
+        (admin, "/healthz", "", 200),
+        (admin, "/readyz", "", 200),
+        (admin, "/topics", "", 200),
+        (admin, "/topics?limit=x", "", 400),
+        (admin, "/topics/a", "", 200),
+        (admin, "/topics/none", "", 404),
+        (admin, "/status", "", 200),
+        (admin, "/publish", "", 405),
+        (admin, "/nothing", "", 404),
+        (admin, "/healthz", "Host: evil.example\r\nConnection: close\r\n", 403),
+    ] {
+        let [get, head] = ["GET", "HEAD"].map(|method| http(address, method, path, headers, ""));
+        let what = format!("{path}: {get:?} {head:?}");
+        assert_eq!((get.status, head.status, head.body.as_str()), (status, status, ""), "{what}");
+        let fields = |answer: &Answer| -> Vec<String> {
+            answer.head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect()
+        };
+        assert_eq!(fields(&get), fields(&head), "{what}");
+        assert!(get.head.contains(&format!("\r\ncontent-length: {}", get.body.len())), "{what}");
+    }
+    // Its length is another one from moment to moment.
+    let metrics = http(admin, "HEAD", "/metrics", "", "");
+    assert_eq!((metrics.status, metrics.body.as_str()), (200, ""));
+    let upgrade = http(data, "HEAD", "/ws", UPGRADE, "");
+    assert_eq!((upgrade.status, upgrade.body.as_str()), (405, ""), "only GET upgrades");
+    assert!(upgrade.head.ends_with("\r\nallow: get"), "{upgrade:?}");
+}
+
+#[test]
+fn parameters_of_others_do_not_matter_and_known_ones_count_decoded() {
+    let gateway = Gateway::start("", "");
+    gateway.publish("a.b", "1");
+    for query in ["topics=a.b&discount=100%", "t=%u2603&topics=a.b&name=Jos%E9", "%zz&%74opics=%61.b"] {
+        let mut socket = Socket::connect(&gateway.data, &format!("/ws?{query}")).expect(query);
+        assert_eq!(socket.until("subscribed")["topics"][0], "a.b", "{query}");
+    }
+    assert_eq!(Socket::connect(&gateway.data, "/ws?topics=%zz").err(), Some(400));
+    for query in ["_=100%&prefix=a%2E", "%70refix=a.&x=%E9", "limit=%31"] {
+        let answer = http(&gateway.admin, "GET", &format!("/topics?{query}"), "", "");
+        assert!(answer.status == 200 && answer.body.contains("a.b"), "{query}: {answer:?}");
+    }
+    for query in ["prefix=%zz", "limit=%E9", "limit=%78"] {
+        let answer = http(&gateway.admin, "GET", &format!("/topics?{query}"), "", "");
+        answer.assert_refusal(400, query);
+    }
+    let offer = format!("{UPGRADE}Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    for (query, compressed) in
+        [("", true), ("?compress=%31", true), ("?compress=0", false), ("?%63ompress=%30", false)]
+    {
+        let head = contract::upgrade(&gateway.data, &format!("/ws{query}"), &offer);
+        assert_eq!(head.contains("permessage-deflate"), compressed, "{query}: {head}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use gateway::{
     config::{Config, Limits, policy::Policies},
     control::{
         admin::{Admin, Watched},
+        gate::Gate,
         health::Health,
         listener::Listener,
         page::Page,
@@ -60,7 +61,8 @@ impl Gateway {
             state: Arc::default(),
             tls: None,
         };
-        let admin = Admin::new(watched, Page::new("ws", data), &limits, Vec::new());
+        let admin =
+            Admin::new(watched, Page::new("ws", data), Gate::new(true, Vec::new()), &limits, Vec::new());
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -74,7 +76,7 @@ impl Gateway {
         let typed =
             if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{typed}Content-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{typed}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -288,7 +290,7 @@ async fn every_refusal_is_one_line_of_json() {
 async fn a_much_too_long_body_is_answered_before_it_is_read() {
     let gateway = Gateway::start().await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n";
+    let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await.unwrap().unwrap();
@@ -424,48 +426,223 @@ fn now_us() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
 }
 
-#[tokio::test]
-async fn a_connection_that_asks_nothing_gives_its_place_to_the_next() {
-    let gateway = Gateway::start_with(Limits { admin_connections: 1, admin_idle: SOON, ..limits() });
-    let mut silent = TcpStream::connect(gateway.address).await.unwrap();
-    let (status, metrics) = gateway.get("/metrics").await;
-    assert_eq!(status, 200);
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "closed");
-    for counter in ["connections_waited", "connections_idle"] {
-        assert!(metrics.contains(&format!("\nfanwire_admin_{counter}_total 1\n")), "{counter}: {metrics}");
+/// Half of a request head, or nothing of one, on so many connections.
+async fn crowd(gateway: &Gateway, said: &[u8], connections: usize) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..connections {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        crowd.push(stream);
     }
+    crowd
+}
+
+fn counted(metrics: &str, counter: &str) -> u64 {
+    let name = format!("fanwire_admin_{counter}_total ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).expect(counter).parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_oldest_idle_connection_makes_room_for_the_next() {
+    let gateway = Gateway::start_with(Limits { admin_connections: 2, ..limits() });
+    for said in [&b""[..], b"GET /hea", b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut crowd = crowd(&gateway, said, 5).await;
+        assert_eq!(gateway.json(r#"{"topic":"t","data":1}"#).await.0, 200, "{said:?}");
+        let mut answer = String::new();
+        // Closed, be it with a reset.
+        let _ = crowd[0].read_to_string(&mut answer).await;
+    }
+    let metrics = gateway.get("/metrics").await.1;
+    assert!(counted(&metrics, "connections_evicted") >= 12, "{metrics}");
+    assert_eq!(counted(&metrics, "connections_refused"), 0);
+}
+
+#[tokio::test]
+async fn while_all_places_are_busy_the_gateway_still_says_how_it_is() {
+    let gateway = Gateway::start_with(Limits { admin_connections: 3, ..limits() });
+    let head = b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let busy = crowd(&gateway, head, 3).await;
+    // More than the reserve has.
+    let _idle = crowd(&gateway, b"GET /hea", 40).await;
+    for path in ["/readyz", "/metrics", "/healthz"] {
+        let (status, _) = tokio::time::timeout(Duration::from_secs(5), gateway.get(path)).await.expect(path);
+        assert_eq!(status, if path == "/healthz" { 503 } else { 200 }, "{path}: no shard answers here");
+    }
+    let (status, head, body) = gateway.send("POST", "/publish", "application/json", b"{}").await;
+    assert_eq!(status, 503, "{body}");
+    assert!(
+        head.contains("retry-after: ") && body.contains("[limits] admin_connections = 3"),
+        "{head} {body}"
+    );
+    assert_eq!(gateway.get("/topics").await.0, 503);
+    drop(busy);
+    let mut tries = 0;
+    while gateway.json(r#"{"topic":"t","data":1}"#).await.0 != 200 {
+        tries += 1;
+        assert!(tries < 1000, "there is room again");
+    }
+    assert!(counted(&gateway.get("/metrics").await.1, "connections_refused") >= 2);
+}
+
+#[tokio::test]
+async fn a_request_head_has_its_time_however_it_comes() {
+    let gateway = Gateway::start_with(Limits { handshake: SOON, ..limits() });
+    for said in [&b""[..], b"GET /hea"] {
+        let mut late = TcpStream::connect(gateway.address).await.unwrap();
+        late.write_all(said).await.unwrap();
+        late.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+    let mut second = TcpStream::connect(gateway.address).await.unwrap();
+    second.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok") {
+        second.read_buf(&mut answer).await.unwrap();
+    }
+    second.write_all(b"GET /rea").await.unwrap();
+    second.read_to_end(&mut answer).await.unwrap();
+    // What comes byte by byte has no more time.
+    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    let began = Instant::now();
+    while slow.write_all(b"G").await.is_ok() && began.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let metrics = gateway.get("/metrics").await.1;
+    assert_eq!((counted(&metrics, "heads_late"), counted(&metrics, "connections_idle")), (4, 0));
 }
 
 #[tokio::test]
 async fn a_connection_that_goes_idle_after_its_answer_is_closed() {
     let gateway = Gateway::start_with(Limits { admin_idle: SOON, ..limits() });
     let mut idle = TcpStream::connect(gateway.address).await.unwrap();
-    idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     idle.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
     assert_eq!(gateway.admin.counters.connections_idle.load(Ordering::Relaxed), 1);
 }
 
+/// The head of a publish with a body of so many bytes, which ends the connection.
+fn publish_head(bytes: usize) -> String {
+    format!(
+        "POST /publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {bytes}\r\n\r\n"
+    )
+}
+
 #[tokio::test]
-async fn a_body_that_does_not_come_is_refused_with_its_key_and_the_next_publish_has_its_turn() {
-    let gateway = Gateway::start_with(Limits { admin_publishes: 1, admin_body: SOON, ..limits() });
+async fn a_body_that_does_not_come_is_refused_with_its_key() {
+    let gateway = Gateway::start_with(Limits { admin_body: SOON, ..limits() });
     let mut late = TcpStream::connect(gateway.address).await.unwrap();
-    let head =
-        "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
-    late.write_all(format!("{head}{{").as_bytes()).await.unwrap();
-    let began = Instant::now();
-    while gateway.admin.publishes_free() > 0 && began.elapsed() < Duration::from_secs(5) {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(gateway.json(r#"{"topic":"t","data":1}"#).await, (200, json!({"accepted": 1})));
+    late.write_all(format!("{}{{", publish_head(9)).as_bytes()).await.unwrap();
     let mut answer = String::new();
     late.read_to_string(&mut answer).await.unwrap();
     assert!(
         answer.starts_with("HTTP/1.1 408 ") && answer.contains("[limits] admin_body = 200ms"),
         "{answer}"
     );
-    let counters = &gateway.admin.counters;
-    let counts = [&counters.bodies_late, &counters.publishes_waited].map(|c| c.load(Ordering::Relaxed));
-    assert_eq!(counts, [1, 1]);
+    assert_eq!(gateway.admin.counters.bodies_late.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_slower_than_the_least_rate_is_refused_however_long_it_may_take() {
+    let gateway = Gateway::start_with(Limits {
+        admin_body: Duration::from_secs(3_600),
+        admin_bytes_per_s: 1000,
+        ..limits()
+    });
+    let body = format!("\"{}\"", "x".repeat(60_000));
+    let body = format!(r#"{{"topic":"t","data":{body}}}"#);
+    // The clock of this test runs as soon as nothing else does.
+    for (bytes_per_s, status) in [(2000, 200), (500, 408)] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(publish_head(body.len()).as_bytes()).await.unwrap();
+        let (mut from, mut to) = stream.split();
+        let send = async {
+            for piece in body.as_bytes().chunks(bytes_per_s) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if to.write_all(piece).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let mut answer = [0; 12];
+        let read = from.read_exact(&mut answer);
+        tokio::pin!(send);
+        tokio::select! {
+            read = read => drop(read.unwrap()),
+            () = async { send.await; std::future::pending().await } => {}
+        }
+        assert_eq!(answer, *format!("HTTP/1.1 {status}").as_bytes());
+    }
+    assert_eq!(gateway.admin.counters.bodies_slow.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn long_bodies_wait_for_a_place_and_short_ones_do_not() {
+    let limits = Limits { admin_publishes: 1, publish_bytes: 1 << 20, ..limits() };
+    let gateway = Gateway::start_with(limits);
+    let long = format!(r#"{{"topic":"long","data":"{}"}}"#, "x".repeat(200_000));
+    let mut holder = TcpStream::connect(gateway.address).await.unwrap();
+    let all_but_one = &long.as_bytes()[..long.len() - 1];
+    holder.write_all(publish_head(long.len()).as_bytes()).await.unwrap();
+    holder.write_all(all_but_one).await.unwrap();
+    while gateway.admin.publishes_free() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.json(r#"{"topic":"t","data":1}"#).await, (200, json!({"accepted": 1})));
+    let waiting = gateway.json(&long);
+    let end = async {
+        while gateway.admin.counters.publishes_waited.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(gateway.get("/topics/long").await.0, 404);
+        holder.write_all(b"}").await.unwrap();
+        let mut answer = String::new();
+        holder.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    assert_eq!(tokio::join!(waiting, end).0, (200, json!({"accepted": 1})));
+}
+
+#[tokio::test]
+async fn an_array_has_a_bound_in_updates_and_keys_and_lines_have_none() {
+    let gateway = Gateway::start_with(Limits { atomic_updates: 3, ..limits() });
+    let one = r#"{"topic":"a","data":1}"#;
+    let array = |n: usize| format!("[{}]", vec![one; n].join(","));
+    assert_eq!(gateway.json(&array(3)).await, (200, json!({"accepted": 3})));
+    for many in
+        [array(4), array(1000), format!(r#"[{one},{{"topic":"k","set":{{"x":1,"y":2}},"del":["z"]}}]"#)]
+    {
+        let (status, answer) = gateway.json(&many).await;
+        assert_eq!((status, &answer["accepted"]), (413, &json!(0)), "{answer}");
+        assert!(answer["reason"].as_str().unwrap().contains("[limits] atomic_updates = 3"), "{answer}");
+    }
+    assert_eq!(gateway.lines(&vec![one; 1000].join("\n")).await.0, 200);
+    assert_eq!(gateway.taken().len(), 1003);
+}
+
+#[tokio::test]
+async fn a_publisher_that_finds_no_room_in_time_is_told_what_was_taken() {
+    let gateway = Gateway::start_with(Limits { admin_body: SOON, ..limits() });
+    let many = vec![r#"{"topic":"a","data":1}"#; 1000].join("\n");
+    let mut taken = 0;
+    let (status, head, body) = loop {
+        // Nobody takes anything out of the inbox.
+        let answer = gateway.send("POST", "/publish", "application/x-ndjson", many.as_bytes()).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        taken += 1000;
+    };
+    assert_eq!(status, 503, "{body}");
+    assert!(head.contains("retry-after: "), "{head}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert!(answer["reason"].as_str().unwrap().contains("[limits] admin_body"), "{answer}");
+    taken += answer["accepted"].as_u64().unwrap();
+    assert_eq!(answer["index"], answer["accepted"]);
+    assert_eq!(gateway.send("DELETE", "/topics/a", "", b"").await.0, 503);
+    assert_eq!(gateway.taken().len() as u64, taken);
+    assert_eq!(gateway.json(r#"{"topic":"a","data":1}"#).await.0, 200);
+    assert_eq!(gateway.admin.counters.publishes_late.load(Ordering::Relaxed), 1);
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use gateway::host::Host;
 use ring::sim::PeerEnd;
 use serde_json::Value;
 use support::{World, config};
@@ -86,14 +87,13 @@ fn another_path_gets_404_whatever_the_method_and_the_body() {
 #[test]
 fn another_method_gets_405_also_with_a_body() {
     for request in [
-        "HEAD /ws HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST /ws HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
         "DELETE /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
         "OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n",
     ] {
         let answer = refused(&mut world(), request);
         assert_eq!(answer.status, 405, "{request}");
-        assert!(answer.head.contains("allow: get"), "{}", answer.head);
+        assert!(answer.head.contains("allow: get, head"), "{}", answer.head);
     }
 }
 
@@ -270,19 +270,45 @@ fn while_draining_handshakes_get_503_and_healthz_says_so() {
 }
 
 #[test]
-fn the_root_leads_loopback_peers_to_the_page_and_nobody_else() {
-    let mut config = config();
-    config.server.admin = Some(SocketAddr::from(([127, 0, 0, 1], 9002)));
-    let mut world = World::new(config, 64, 1);
-    const ROOT: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    let near = world.dial();
-    world.send_raw(near, ROOT);
-    world.settle();
-    let (status, head, _) = http(&world, near);
-    assert_eq!(status, 307);
-    assert!(head.contains("Location: http://127.0.0.1:9002/"), "{head}");
+fn the_root_leads_people_of_this_machine_to_the_page_and_nobody_else() {
+    let root = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n");
+    let world = |data: [u8; 4]| {
+        let mut config = config();
+        config.server.data.set_ip(data.into());
+        config.server.admin = Some(SocketAddr::from(([127, 0, 0, 1], 9002)));
+        config.access.hosts = vec![Host::parse("ops.example").unwrap()];
+        World::new(config, 64, 1)
+    };
+    for near in ["localhost", "LOCALHOST.:9001", "127.0.0.1:9001", "[::1]", "a.localhost"] {
+        for data in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+            let mut world = world(data);
+            let peer = world.dial();
+            world.send_raw(peer, root(&format!("Host: {near}\r\n")).as_bytes());
+            world.settle();
+            let (status, head, _) = http(&world, peer);
+            assert_eq!(status, 307, "{near}");
+            assert!(head.contains("Location: http://127.0.0.1:9002/"), "{head}");
+        }
+    }
+    // Who asked for whom, on a listener of loopback and on one that the world may reach.
+    for (headers, on_loopback, elsewhere) in [
+        ("Host: evil.example\r\n", 403, 404),
+        ("Host: localhost.evil.example\r\n", 403, 404),
+        ("", 403, 404),
+        ("Host: localhost\r\nHost: localhost\r\n", 403, 404),
+        ("Host: evil.example\r\nX-Forwarded-For: 203.0.113.7\r\n", 403, 404),
+        ("Host: OPS.example:443\r\n", 404, 404),
+        ("Host: localhost\r\nX-Forwarded-For: 203.0.113.7\r\n", 404, 404),
+        ("Host: localhost\r\nX-Real-IP: 203.0.113.7\r\n", 404, 404),
+        ("Host: localhost\r\nforwarded: for=203.0.113.7\r\n", 404, 404),
+        ("Host: localhost\r\nVia: 1.1 front\r\n", 404, 404),
+    ] {
+        assert_eq!(refused(&mut world([127, 0, 0, 1]), &root(headers)).status, on_loopback, "{headers}");
+        assert_eq!(refused(&mut world([0, 0, 0, 0]), &root(headers)).status, elsewhere, "{headers}");
+    }
+    let mut world = world([0, 0, 0, 0]);
     let far = world.dial_from(SocketAddr::from(([192, 0, 2, 1], 1)));
-    world.send_raw(far, ROOT);
+    world.send_raw(far, root("Host: localhost\r\n").as_bytes());
     assert_eq!(refusal_of(&mut world, far).status, 404);
 }
 

@@ -80,21 +80,21 @@ fn the_admin_listener_may_speak_tls_too() {
     };
     let body = r#"{"topic":"a","data":1}"#;
     let publish = format!(
-        "POST /publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "POST /publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     assert!(ask(&publish).ends_with(r#"{"accepted":1}"#));
-    let page = ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let page = ask("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let port = gateway.tls.rsplit_once(':').unwrap().1;
     assert!(page.contains("SCHEME = 'wss'") && page.contains(&format!("PORT = '{port}'")));
     let mut plain = dial(&gateway.admin);
-    plain.write_all(b"\0\0\0\0GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    plain.write_all(b"\0\0\0\0GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut heard = Vec::new();
     let _ = plain.read_to_end(&mut heard);
     assert!(heard.first() == Some(&21), "an alert, not {heard:x?}");
     http(&gateway.admin, "GET", "/metrics", "", "").assert_refusal(400, "HTTP without TLS");
-    let metrics = ask("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let metrics = ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("\nfanwire_admin_tls_failed_total 2\n"), "{metrics}");
     let redirect = http(&gateway.data, "GET", "/", "", "");
     assert!(redirect.head.contains(&format!("location: https://{}/", gateway.admin)), "{}", redirect.head);

@@ -42,6 +42,12 @@ impl<'a> Request<'a> {
         self.method
     }
 
+    /// The same, asked by `GET`: what `HEAD` is answered is what that would be.
+    #[must_use]
+    pub fn as_get(self) -> Self {
+        Self { method: "GET", ..self }
+    }
+
     /// The request target as it was sent: `/ws?topics=a`, rarely `http://host/ws`, `*` or `host:port`.
     pub fn target(&self) -> &'a str {
         self.target

@@ -126,6 +126,8 @@ pub struct Client {
     pub peer: IpAddr,
     pub phase: Phase,
     pub wire: Wire,
+    /// It came to a listener that only this machine reaches.
+    pub is_loopback: bool,
     /// Counted in [`crate::shared::Shared`].
     pub admitted: bool,
     /// To be told no.
@@ -167,6 +169,7 @@ impl Client {
             peer,
             phase: Phase::Handshake,
             wire: Wire::default(),
+            is_loopback: false,
             admitted: false,
             refused: None,
             in_flight: false,

@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{
     Config, Fanout, Limits, Server, Source, State,
+    access::access,
     compression::compression,
     freshness::{self, Freshness},
     mapping::Entry,
@@ -34,15 +35,26 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
     let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let compression = compression(reader.section("compression"));
+    let access = access(reader.section("access"));
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
     let state = state(reader.section("state"), dir, chained);
-    reader.finish(&["server", "fanout", "limits", "compression", "certificate", "source", "topic", "state"]);
+    reader.finish(&[
+        "server",
+        "fanout",
+        "limits",
+        "compression",
+        "access",
+        "certificate",
+        "source",
+        "topic",
+        "state",
+    ]);
     let mut problems = reader.problems;
     if problems.is_empty() {
         let (topics, _) = topics;
-        return Ok(Config { server, fanout, limits, compression, sources, freshness, topics, state });
+        return Ok(Config { server, fanout, limits, compression, access, sources, freshness, topics, state });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
@@ -256,6 +268,9 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         handshakes_per_turn: section.int("handshakes_per_turn", 8, 1..=10_000).value as usize,
         sealed_bytes: section.size("sealed_bytes", 64 * MIB, 16 * KIB..=64 * GIB).value as usize,
         statuses: section.int("statuses", 1_000, 1..=1_000_000).value as usize,
+        admin_bytes_per_s: section.size("admin_bytes_per_s", 16 * KIB, 0..=GIB).value as usize,
+        admin_answer_bytes: section.size("admin_answer_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
+        atomic_updates: section.int("atomic_updates", 16_384, 1..=10_000_000).value as usize,
         admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
         build_bytes_per_ip: section.size("build_bytes_per_ip", 0, 0..=64 * GIB).value as usize,
         head_bytes: 16 * KIB as usize,

@@ -1,5 +1,6 @@
 //! Checked configuration: what the rest of the program runs on.
 
+pub mod access;
 mod check;
 mod compression;
 pub mod freshness;
@@ -24,6 +25,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{names::Names, system::Machine};
+use access::Access;
 use freshness::Freshness;
 use policy::Policies;
 use tls::Tls;
@@ -42,6 +44,7 @@ pub struct Config {
     pub fanout: Fanout,
     pub limits: Limits,
     pub compression: Compression,
+    pub access: Access,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
@@ -132,7 +135,13 @@ pub struct Limits {
     pub admin_publishes: usize,
     /// For a publisher to send its body, and a reader to take of its answer (`admin_body`, default 60 s).
     pub admin_body: Duration,
-    /// From accept, or an answer, to a whole request head on the admin listener (`admin_idle`, default 30 s).
+    /// Least rate of a body and of an answer on the admin listener (`admin_bytes_per_s`, default 16 KiB); 0: none.
+    pub admin_bytes_per_s: usize,
+    /// Bytes of long answers that readers of the admin listener hold (`admin_answer_bytes`, default 64 MiB).
+    pub admin_answer_bytes: usize,
+    /// Updates and keys of one atomic publish (`atomic_updates`, default 16384).
+    pub atomic_updates: usize,
+    /// From an answer to the next request on the admin listener (`admin_idle`, default 30 s).
     pub admin_idle: Duration,
     /// Handshake messages of TLS that a shard answers in a turn (`handshakes_per_turn`, default 8).
     pub handshakes_per_turn: usize,

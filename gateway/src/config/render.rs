@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Compression, Config, Fanout, Limits, Server, Source, State,
+    access::Access,
     freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
@@ -24,6 +25,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     fanout(&mut text, &config.fanout);
     limits(&mut text, &config.limits, connections);
     compression(&mut text, &config.compression);
+    access(&mut text, &config.access);
     state(&mut text, &config.state);
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {
         text.section("[[certificate]]");
@@ -98,6 +100,9 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("admin_publishes", limits.admin_publishes);
     text.duration("admin_body", limits.admin_body);
     text.duration("admin_idle", limits.admin_idle);
+    text.size("admin_bytes_per_s", limits.admin_bytes_per_s);
+    text.size("admin_answer_bytes", limits.admin_answer_bytes);
+    text.plain("atomic_updates", limits.atomic_updates);
     text.plain("handshakes_per_turn", limits.handshakes_per_turn);
     text.size("sealed_bytes", limits.sealed_bytes);
     text.plain("statuses", limits.statuses);
@@ -116,6 +121,11 @@ fn compression(text: &mut Text, compression: &Compression) {
     text.size("dictionaries_per_ip", compression.dictionaries_per_ip);
     let agents = compression.user_agents_off.iter().cloned().map(toml::Value::String).collect();
     text.plain("user_agents_off", toml::Value::Array(agents));
+}
+
+fn access(text: &mut Text, access: &Access) {
+    text.section("[access]");
+    text.plain("hosts", list(access.hosts.iter().map(|host| json(&host.to_string()))));
 }
 
 fn source(text: &mut Text, source: &Source, fresh: &Freshness) {

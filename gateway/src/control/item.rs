@@ -44,6 +44,14 @@ impl Item {
             due_us,
         }
     }
+
+    /// What it costs to apply: one for itself and one for each key that it changes.
+    pub fn changes(&self) -> usize {
+        match &self.body {
+            Body::Changes(changes) => 1 + changes.len(),
+            Body::Data(_) | Body::Gone | Body::Unread(_) => 1,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -94,6 +102,11 @@ pub enum Why {
     NotHeld { topic: Arc<str> },
     #[error("topic {topic} was {was} when it was saved and is {holds} now ([[topic]] mode): it begins anew")]
     OtherMode { topic: Arc<str>, was: String, holds: &'static str },
+    #[error(
+        "the inbox of a shard had no room for so long as [limits] admin_body allows: /metrics tells which \
+         (fanwire_inbox_updates, fanwire_shard_up); try again, or publish less at once"
+    )]
+    Late,
     #[error("there is no topic {topic}")]
     Unknown { topic: Arc<str> },
     #[error("topic {topic} is not keyed ([[topic]] mode): publish data, not set, del or reset")]
@@ -141,6 +154,7 @@ impl Why {
             Why::TooManyKeys { .. } => "keys",
             Why::TableTooLong { .. } => "table_bytes",
             Why::NoRoom { .. } => "topics_bytes",
+            Why::Late => "admin_body",
         }
     }
 }

@@ -2,16 +2,21 @@
 //! order. One tokio thread.
 
 pub mod admin;
+mod answers;
+mod body;
 mod chunks;
 pub mod count;
 pub mod deadlines;
 pub mod follow;
+pub mod gate;
 pub mod health;
 pub mod item;
 mod line;
 pub mod listener;
 pub mod metrics;
+mod paced;
 pub mod page;
+mod places;
 mod process;
 pub mod publish;
 pub mod seq;
@@ -20,6 +25,7 @@ pub mod source;
 pub mod state;
 mod table;
 pub mod topics;
+mod workers;
 
 use std::{
     convert::Infallible,
@@ -45,6 +51,7 @@ use crate::{
     tls,
 };
 use admin::{Admin, Watched};
+use gate::Gate;
 use health::Health;
 use listener::Listener;
 use page::Page;
@@ -56,8 +63,10 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const RESET: Duration = Duration::from_secs(2);
 /// How often it is told which log lines were left out.
 const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
-/// Blocking threads: host samples need one.
-const BLOCKING_THREADS: usize = 4;
+/// Of a piece that took longer.
+const REST_MAX: Duration = Duration::from_millis(250);
+/// Blocking threads: host samples and workers need one each.
+const BLOCKING_THREADS: usize = 5;
 
 /// Why the gateway ended other than by a clean drain.
 #[derive(Debug, Error)]
@@ -106,6 +115,21 @@ pub fn bind_admin(config: &Config) -> Result<Option<TcpListener>, Error> {
     TcpListener::bind(address).map(Some).map_err(|error| Error::Admin { address, error })
 }
 
+/// Leaves the thread to all others for as long as they were kept from it: work in pieces takes half of it at most.
+async fn rest(took: Duration) {
+    if took < Duration::from_millis(1) {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(took.min(REST_MAX)).await;
+    }
+}
+
+/// Whether only this machine reaches the listener.
+fn is_loopback(listener: Option<&TcpListener>) -> bool {
+    let address = listener.and_then(|listener| listener.local_addr().ok());
+    address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+}
+
 /// Runs until a signal has drained the gateway and every shard has ended.
 pub fn run(parts: Parts) -> Result<(), Error> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -141,7 +165,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         Some(tls) => Page::new("wss", tls),
         None => Page::new("ws", data),
     };
-    let routes = Admin::new(watched, page, limits, config.freshness.clone());
+    let gate = Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone());
+    let routes = Admin::new(watched, page, gate, limits, config.freshness.clone());
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;

@@ -8,16 +8,19 @@ use serde::{
     de::{DeserializeSeed, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{
     line::{Line, Value},
     seq::Seq,
-    sequencer::{Body, Grouping, Item, Refused, Sequencer},
+    sequencer::{Body, Grouping, Item, Refused, Sequencer, Why},
+    workers::Workers,
 };
 use crate::json;
 
-/// Lines of NDJSON taken in one step.
+/// Lines of NDJSON taken in one step, and bytes after which it takes no more.
 const LINES: usize = 4096;
+const LINES_BYTES: usize = 1 << 20;
 /// A publisher's time may be this far from the gateway's.
 const TS_OFF_US_MAX: i64 = 24 * 3_600 * 1_000_000;
 
@@ -52,78 +55,138 @@ pub struct Rejected {
     /// Of the bad item, from 0; blank lines are not counted.
     pub index: usize,
     pub reason: String,
+    pub problem: Problem,
+}
+
+/// What a body is rejected for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// An item of it.
+    Item,
+    /// An array is longer than `[limits] atomic_updates`.
+    TooMany,
+    /// An inbox had no room in time.
+    NoRoom,
+}
+
+/// How a body becomes updates.
+#[derive(Debug)]
+pub struct Way<'a> {
+    pub sequencer: &'a Sequencer,
+    pub workers: &'a Workers,
+    /// Updates and changed keys of an array.
+    pub atomic_updates: usize,
+    /// How long it may wait for room.
+    pub deadline: Instant,
+}
+
+impl Way<'_> {
+    async fn take(&self, items: &[Item], grouping: Grouping, before: usize) -> Result<(), Rejected> {
+        let taken = self.sequencer.publish_by(items, grouping, self.deadline).await;
+        taken.map(|_| ()).map_err(|Refused { index, why }| {
+            let problem = if why == Why::Late { Problem::NoRoom } else { Problem::Item };
+            let index = before + index;
+            let accepted = if grouping == Grouping::Single { index } else { before };
+            Rejected { accepted, index, reason: why.to_string(), problem }
+        })
+    }
 }
 
 /// Publishes a body, waiting for room where an inbox is full. Gives the number of items.
-pub async fn publish(sequencer: &Sequencer, form: Form, body: &Bytes) -> Result<usize, Rejected> {
-    let due_us = sequencer.now().wall_us;
+pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, Rejected> {
+    let due_us = way.sequencer.now().wall_us;
     let body = &body.slice_ref(json::skip_byte_order_mark(body));
     match form {
-        Form::Ndjson => publish_lines(sequencer, body, due_us).await,
+        Form::Ndjson => publish_lines(way, body, due_us).await,
         Form::Json => {
-            let items = parse_json(body, due_us).inspect_err(|_| sequencer.count_refused())?;
+            let (whole, max) = (body.clone(), way.atomic_updates);
+            let parsed = way.workers.run_sized(body.len(), move || parse_json(&whole, due_us, max)).await;
+            let items = parsed.inspect_err(|_| way.sequencer.count_refused())?;
             let grouping = if is_array(body) { Grouping::Atomic } else { Grouping::Single };
-            match sequencer.publish(&items, grouping).await {
-                Ok(_) => Ok(items.len()),
-                Err(Refused { index, why }) => Err(Rejected { accepted: 0, index, reason: why.to_string() }),
-            }
+            way.take(&items, grouping, 0).await?;
+            Ok(items.len())
         }
     }
 }
 
-async fn publish_lines(sequencer: &Sequencer, body: &Bytes, due_us: i64) -> Result<usize, Rejected> {
-    let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let mut accepted = 0;
-    loop {
-        let mut items = Vec::new();
-        let mut bad = None;
-        for line in lines.by_ref().take(LINES) {
-            match item(body, line, due_us) {
-                Ok(item) => items.push(item),
-                Err(reason) => {
-                    bad = Some(reason);
-                    break;
-                }
-            }
-        }
-        if let Err(Refused { index, why }) = sequencer.publish(&items, Grouping::Single).await {
-            let at = accepted + index;
-            return Err(Rejected { accepted: at, index: at, reason: why.to_string() });
-        }
-        accepted += items.len();
-        if let Some(reason) = bad {
-            sequencer.count_refused();
-            return Err(Rejected { accepted, index: accepted, reason });
-        }
-        if items.is_empty() {
-            return Ok(accepted);
+/// Items of some lines.
+struct Lines {
+    items: Vec<Item>,
+    /// Bytes of the body that they and blank ones took.
+    used: usize,
+    /// Why the line after them is none.
+    bad: Option<String>,
+}
+
+async fn publish_lines(way: &Way<'_>, body: &Bytes, due_us: i64) -> Result<usize, Rejected> {
+    let (mut at, mut accepted) = (0, 0);
+    while at < body.len() {
+        let rest = body.slice(at..);
+        let lines = way.workers.run_sized(rest.len(), move || parse_lines(&rest, due_us)).await;
+        at += lines.used;
+        way.take(&lines.items, Grouping::Single, accepted).await?;
+        accepted += lines.items.len();
+        if let Some(reason) = lines.bad {
+            way.sequencer.count_refused();
+            return Err(Rejected { accepted, index: accepted, reason, problem: Problem::Item });
         }
     }
+    Ok(accepted)
+}
+
+fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
+    let mut lines = Lines { items: Vec::new(), used: 0, bad: None };
+    while lines.used < body.len() && lines.items.len() < LINES && lines.used < LINES_BYTES {
+        let rest = &body[lines.used..];
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        lines.used = (lines.used + end + 1).min(body.len());
+        let line = &rest[..end];
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match item(body, line, due_us) {
+            Ok(item) => lines.items.push(item),
+            Err(reason) => {
+                lines.bad = Some(reason);
+                break;
+            }
+        }
+    }
+    lines
 }
 
 fn is_array(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'[')
 }
 
-fn parse_json(body: &Bytes, due_us: i64) -> Result<Vec<Item>, Rejected> {
-    let rejected = |index, reason| Rejected { accepted: 0, index, reason };
+/// `max`: updates and changed keys of an array.
+fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Item>, Rejected> {
+    let rejected = |index, reason| Rejected { accepted: 0, index, reason, problem: Problem::Item };
     if !is_array(body) {
         return Ok(vec![parse_item(body, due_us).map_err(|reason| rejected(0, reason))?]);
     }
     // Each element is checked as it is read, so that an error of the array knows its index too.
-    let mut members = Vec::new();
+    let mut members = Members { max, read: Vec::new() };
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Members(&mut members).deserialize(&mut json).and_then(|()| json.end());
-    let items: Result<Vec<Item>, Rejected> = members
-        .iter()
-        .enumerate()
-        .map(|(index, member)| {
-            item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))
-        })
-        .collect();
-    let items = items?;
+    let read = (&mut members).deserialize(&mut json).and_then(|()| json.end());
+    let (mut items, mut changes) = (Vec::with_capacity(members.read.len().min(max)), 0);
+    for (index, member) in members.read.iter().enumerate() {
+        let item = item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))?;
+        changes += item.changes();
+        if changes > max {
+            return Err(Rejected { problem: Problem::TooMany, ..rejected(index, too_many(max)) });
+        }
+        items.push(item);
+    }
     read.map_err(|e| rejected(items.len(), format!("not a JSON array: {e}")))?;
     Ok(items)
+}
+
+fn too_many(max: usize) -> String {
+    format!(
+        "an array is one step for every client and may have [limits] atomic_updates = {max} updates and changed keys; \
+         send it in parts, or as application/x-ndjson, whose lines stand each for itself"
+    )
 }
 
 /// One update of a body that is nothing else. The error says what is wrong in words for the publisher.
@@ -163,10 +226,13 @@ fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {
     ))
 }
 
-/// Collects an array's elements; those before an error stay.
-struct Members<'m, 'a>(&'m mut Vec<&'a RawValue>);
+/// Collects an array's elements, up to one more than `max`; those before an error stay.
+struct Members<'a> {
+    max: usize,
+    read: Vec<&'a RawValue>,
+}
 
-impl<'de> DeserializeSeed<'de> for Members<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for &mut Members<'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -174,7 +240,7 @@ impl<'de> DeserializeSeed<'de> for Members<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Members<'_, 'de> {
+impl<'de> Visitor<'de> for &mut Members<'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,8 +248,10 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(member) = seq.next_element()? {
-            self.0.push(member);
+        while self.read.len() <= self.max
+            && let Some(member) = seq.next_element()?
+        {
+            self.read.push(member);
         }
         Ok(())
     }

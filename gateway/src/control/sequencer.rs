@@ -14,6 +14,7 @@ pub use super::{
     item::{Body, Item, Refused, Why},
 };
 use super::{
+    rest,
     state::{Checkpoint, Restored},
     topics::{self, Group, Row, Topics},
 };
@@ -29,6 +30,12 @@ use crate::{
 
 /// Updates of one batch; an atomic group is never divided and may have more.
 const BATCH_UPDATES: usize = 4096;
+
+/// Bytes of their values, after which a batch takes no more.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// A publish that took so long lets others have their turn before the next one.
+const LONG: Duration = Duration::from_millis(2);
 
 /// How often [`Sequencer::publish_due`] is called; by so much it is early, so that it is never late.
 pub const DUE_EARLY: Duration = Duration::from_millis(5);
@@ -308,17 +315,46 @@ impl Sequencer {
     /// Publishes all items, waiting for room where an inbox is full. Gives the position after them.
     pub async fn publish(&self, items: &[Item], grouping: Grouping) -> Result<u64, Refused> {
         let _turn = self.turn.lock().await;
+        self.publish_in_turn(items, grouping, None).await
+    }
+
+    /// The same until `deadline`, after which there was [no room](Why::Late): one shard that takes nothing keeps
+    /// every publisher waiting.
+    pub async fn publish_by(
+        &self,
+        items: &[Item],
+        grouping: Grouping,
+        deadline: tokio::time::Instant,
+    ) -> Result<u64, Refused> {
+        let turn = tokio::time::timeout_at(deadline, self.turn.lock()).await;
+        let _turn = turn.map_err(|_| Refused { index: 0, why: Why::Late })?;
+        self.publish_in_turn(items, grouping, Some(deadline)).await
+    }
+
+    async fn publish_in_turn(
+        &self,
+        items: &[Item],
+        grouping: Grouping,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<u64, Refused> {
         let mut done = 0;
         let mut waited = false;
         loop {
+            let began = Instant::now();
             match self.try_publish(&items[done..], grouping) {
                 Ok(Published { accepted, version, .. }) => {
                     done += accepted;
+                    let took = began.elapsed();
+                    // A long publish must not keep the control plane from everything else.
+                    if done < items.len() || took >= LONG {
+                        rest(took).await;
+                    }
                     if done == items.len() {
                         return Ok(version);
                     }
-                    // A long publish must not keep the control plane from everything else.
-                    tokio::task::yield_now().await;
+                }
+                Err(NotPublished::Full) if deadline.is_some_and(|at| tokio::time::Instant::now() >= at) => {
+                    return Err(Refused { index: done, why: Why::Late });
                 }
                 Err(NotPublished::Full) => {
                     if !waited {
@@ -335,15 +371,27 @@ impl Sequencer {
     }
 
     /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
-    pub async fn remove(&self, topic: &str) -> Result<u64, Why> {
+    pub async fn remove(&self, topic: &str, deadline: tokio::time::Instant) -> Result<u64, Why> {
         let due_us = self.now().wall_us;
         let item = Item::new(topic, Body::Gone, due_us);
-        self.publish(&[item], Grouping::Single).await.map_err(|refused| refused.why)
+        self.publish_by(&[item], Grouping::Single, deadline).await.map_err(|refused| refused.why)
     }
 
     /// The topic's last update as JSON: `{"topic","v","ts","data"}`; `None` where there is no such topic.
     pub fn get(&self, topic: &str) -> Option<Bytes> {
         self.state().topics.get(topic)
+    }
+
+    /// The same where it is held as it is shown.
+    pub fn get_held(&self, topic: &str) -> Option<Bytes> {
+        self.state().topics.get_held(topic)
+    }
+
+    /// A name for what [`Sequencer::get`] would give: as long as that stays the same, so does this.
+    pub fn state_of(&self, topic: &str) -> Option<String> {
+        let state = self.state();
+        let version = state.topics.state_of(topic)?;
+        Some(format!("{} {version} {topic}", state.epoch))
     }
 
     /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
@@ -440,7 +488,12 @@ impl State {
         let now_us = self.clock.now().mono_us;
         let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
+        let mut bytes = 0;
         for item in items.iter().take(BATCH_UPDATES) {
+            if bytes > BATCH_BYTES {
+                break;
+            }
+            bytes += item.body.bytes();
             match self.topics.admit(item, &mut Group::of(1)) {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
                 admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {

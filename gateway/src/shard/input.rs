@@ -109,7 +109,9 @@ impl Shard {
         }
         match event {
             Event::Request(request) => return self.on_request(slot, &request, now),
-            Event::BadRequest(refusal) => self.refuse(slot, &refusal, now),
+            Event::BadRequest(refusal) => {
+                self.refuse(slot, refusal.status, handshake::refusal(&refusal), now);
+            }
             Event::Text(_) | Event::Binary(_) | Event::Deflated(_) if !self.allow_message(slot, now) => {
                 self.close(slot, 4429, "too many messages per second", Reason::Rate, now);
             }
@@ -216,10 +218,12 @@ impl Shard {
 
     fn on_request(&mut self, slot: u32, request: &proto::Request<'_>, now: Now) -> Then {
         let client = self.at(slot);
-        let (peer, refused) = (client.peer, client.refused);
+        let (peer, refused, is_loopback) = (client.peer, client.refused, client.is_loopback);
         let takes_context = self.shared.dictionaries.have_room(peer.into());
         let situation = Situation {
             peer,
+            is_loopback,
+            hosts: &self.hosts,
             refused,
             draining: self.shared.draining(),
             admin: self.shared.admin,
@@ -230,8 +234,8 @@ impl Shard {
             echo: self.application == Application::Echo,
         };
         match handshake::answer(request, &situation) {
-            Answer::Refuse(refusal) => self.refuse(slot, &refusal, now),
-            Answer::Plain(bytes) => {
+            Answer::Http { status: status @ 400.., bytes } => self.refuse(slot, status, bytes, now),
+            Answer::Http { bytes, .. } => {
                 self.at(slot).queue(bytes);
                 self.leave(slot, Reason::ClientClosed, now);
             }

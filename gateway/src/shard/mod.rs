@@ -28,6 +28,7 @@ use crate::{
     clock::Now,
     config,
     fanout::{Fanout, NOWHERE},
+    host::Host,
     inbox::{Inbox, Message},
     planted::{Bug, planted},
     shared::Shared,
@@ -92,11 +93,21 @@ impl Limits {
     }
 }
 
+/// Whether only this machine reaches each listener: `data`, and `tls` where it is.
+fn loopbacks(server: &config::Server) -> [bool; 2] {
+    let tls = server.tls.as_ref().map(|tls| tls.address);
+    [Some(server.data), tls].map(|address| address.is_some_and(|a| a.ip().to_canonical().is_loopback()))
+}
+
 pub struct Shard {
     application: Application,
     fanout_config: config::Fanout,
     limits: Limits,
     compression: config::Compression,
+    /// Of each listener, whether its address is of loopback.
+    loopbacks: [bool; 2],
+    /// `[access] hosts`.
+    hosts: Vec<Host>,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
     shared: Arc<Shared>,
@@ -151,6 +162,8 @@ impl Shard {
             fanout_config: config.fanout.clone(),
             limits: Limits::new(&config.limits, &config.compression),
             compression: config.compression.clone(),
+            loopbacks: loopbacks(&config.server),
+            hosts: config.access.hosts.clone(),
             shared,
             inbox,
             fanout,
@@ -227,7 +240,13 @@ impl Shard {
 
     pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
         match event {
-            Event::Accepted { conn, peer, .. } => self.on_accepted(conn, peer, net, now),
+            Event::Accepted { conn, peer, listener } => {
+                let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
+                self.on_accepted(conn, peer, net, now);
+                if let Some(client) = self.client(conn) {
+                    client.is_loopback = is_loopback;
+                }
+            }
             Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
             Event::ReceiveEnded { conn, error: Some(error) }
                 if error.kind() == io::ErrorKind::InvalidData =>

@@ -9,7 +9,7 @@ use super::{
     deadlines::REFUSED_US,
 };
 use crate::{
-    client::{Phase, PingState, Sub, handshake},
+    client::{Phase, PingState, Sub},
     clock::Now,
     fanout::{Long, NOWHERE, line::Lane},
     stats::Reason,
@@ -192,9 +192,8 @@ impl Shard {
         self.leave(slot, why, now);
     }
 
-    pub(super) fn refuse(&mut self, slot: u32, refusal: &proto::Refusal, now: Now) {
-        self.stats.refused(refusal.status);
-        let answer = handshake::refusal(refusal);
+    pub(super) fn refuse(&mut self, slot: u32, status: u16, answer: Vec<u8>, now: Now) {
+        self.stats.refused(status);
         self.at(slot).queue(answer);
         self.leave(slot, Reason::Refused, now);
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Nothing that a test waits for takes longer.
 const WAIT: Duration = Duration::from_secs(10);
-pub const UPGRADE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub const UPGRADE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// A configuration file of its own for every test.
@@ -146,10 +146,19 @@ pub fn dial(address: &str) -> TcpStream {
     stream
 }
 
+/// All that a raw request is answered until the end.
+pub fn raw(address: &str, request: &str) -> String {
+    let mut stream = dial(address);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// `headers`: whole lines.
 pub fn http(address: &str, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let mut stream = dial(address);
-    let host = if headers.contains("Host:") { "" } else { "Host: x\r\nConnection: close\r\n" };
+    let host = if headers.contains("Host:") { "" } else { "Host: localhost\r\nConnection: close\r\n" };
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let request = format!("{method} {path} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}");
     stream.write_all(request.as_bytes()).unwrap();
@@ -158,6 +167,17 @@ pub fn http(address: &str, method: &str, path: &str, headers: &str, body: &str) 
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// The head of what an upgrade is answered, in lower case. `headers`: whole lines.
+pub fn upgrade(address: &str, path: &str, headers: &str) -> String {
+    let mut stream = BufReader::new(dial(address));
+    stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).unwrap();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(stream.read_line(&mut head).unwrap() > 0, "no whole head: {head:?}");
+    }
+    head.to_lowercase()
 }
 
 /// A subscriber.

@@ -12,13 +12,14 @@ pub fn may_be_http(held: &[u8], bytes: &[u8]) -> bool {
     first().next().is_some() && METHODS.iter().any(|method| first().eq(method.iter().take(first().count())))
 }
 
-/// What it is answered.
-pub fn answer_to_http() -> Vec<u8> {
+/// What a request that begins with `first` is answered: of HEAD, no body.
+pub fn answer_to_http(first: &[u8]) -> Vec<u8> {
     const BODY: &str = "{\"code\":400,\"reason\":\"this listener speaks TLS; use wss:// or https://\"}\n";
     format!(
         "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{BODY}",
-        BODY.len()
+         Content-Length: {}\r\n\r\n{}",
+        BODY.len(),
+        if first.starts_with(b"HEAD") { "" } else { BODY }
     )
     .into_bytes()
 }

@@ -200,6 +200,7 @@ impl Session {
                 self.incoming.extend_from_slice(bytes);
                 return Step::Goes;
             }
+            self.incoming.extend_from_slice(bytes);
             self.refuse_http();
             let error = io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS on the TLS listener");
             return Step::Failed { failure: Failure::PlainHttp, error };
@@ -300,9 +301,9 @@ impl Session {
     }
 
     fn refuse_http(&mut self) {
-        (self.phase, self.incoming) = (Phase::Dead, Vec::new());
+        self.phase = Phase::Dead;
         self.end = End::Wanted;
-        self.control = super::answer_to_http();
+        self.control = super::answer_to_http(&std::mem::take(&mut self.incoming));
     }
 
     /// The user's send begins.

@@ -8,9 +8,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
@@ -49,8 +50,30 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Asks the shards. One scrape at a time, so that their inboxes hold one such message at most.
 #[derive(Debug)]
 pub struct Scraper {
+    last: Mutex<Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// When the shards were asked. Who came before gets the same answer.
+    asked: Option<Instant>,
     /// A shard that does not answer keeps its last figures, so that no sum goes back.
-    last: Mutex<Vec<Shard>>,
+    shards: Vec<Shard>,
+    /// What was made of an answer, and when it was asked for.
+    text: Option<(Instant, Bytes)>,
+}
+
+impl Last {
+    /// Asks the shards, unless that was done since `came`. Gives when.
+    async fn ask(&mut self, inboxes: &[Arc<Inbox>], came: Instant) -> Instant {
+        if let Some(asked) = self.asked.filter(|asked| *asked >= came) {
+            return asked;
+        }
+        let asked = Instant::now();
+        ask(inboxes, &mut self.shards).await;
+        self.asked = Some(asked);
+        asked
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -62,20 +85,26 @@ struct Shard {
 impl Scraper {
     pub fn new(shards: usize) -> Self {
         let unknown = Shard { up: false, stats: Box::default() };
-        Self { last: Mutex::new(vec![unknown; shards]) }
+        Self { last: Mutex::new(Last { asked: None, shards: vec![unknown; shards], text: None }) }
     }
 
-    /// All metrics as text.
+    /// All metrics as text, one for all who ask at once. `answer_bytes`: held for readers of the admin listener.
     pub async fn scrape(
         &self,
         watched: &Watched,
         admin: &Arc<admin::Counters>,
-    ) -> Result<String, fmt::Error> {
+        answer_bytes: u64,
+    ) -> Result<Bytes, fmt::Error> {
+        let came = Instant::now();
         let Watched { sequencer, sources, health, state, tls, .. } = watched;
-        let mut shards = self.last.lock().await;
-        ask(sequencer.inboxes(), &mut shards).await;
+        let mut last = self.last.lock().await;
+        let asked = last.ask(sequencer.inboxes(), came).await;
+        if let Some((_, text)) = last.text.as_ref().filter(|(of, _)| *of == asked) {
+            return Ok(text.clone());
+        }
         let snapshot = Snapshot {
-            shards: shards.clone(),
+            answer_bytes,
+            shards: last.shards.clone(),
             counters: sequencer.counters(),
             sources: sources.clone(),
             health: health.counters(),
@@ -89,14 +118,17 @@ impl Scraper {
         registry.register_collector(Box::new(snapshot));
         let mut out = String::new();
         text::encode(&mut out, &registry)?;
-        Ok(out)
+        let text = Bytes::from(out);
+        last.text = Some((asked, text.clone()));
+        Ok(text)
     }
 
     /// Shards that do not answer.
     pub async fn silent(&self, inboxes: &[Arc<Inbox>]) -> Vec<usize> {
-        let mut shards = self.last.lock().await;
-        ask(inboxes, &mut shards).await;
-        shards.iter().enumerate().filter(|(_, shard)| !shard.up).map(|(index, _)| index).collect()
+        let came = Instant::now();
+        let mut last = self.last.lock().await;
+        last.ask(inboxes, came).await;
+        last.shards.iter().enumerate().filter(|(_, shard)| !shard.up).map(|(index, _)| index).collect()
     }
 }
 
@@ -121,6 +153,7 @@ async fn ask(inboxes: &[Arc<Inbox>], shards: &mut [Shard]) {
 
 #[derive(Debug)]
 struct Snapshot {
+    answer_bytes: u64,
     shards: Vec<Shard>,
     counters: Counters,
     sources: Arc<SourceCounters>,
@@ -264,24 +297,42 @@ impl Snapshot {
     }
 
     fn admin(&self, out: &mut Out) -> fmt::Result {
+        let help = "Bytes of long answers that readers of the admin listener hold";
+        out.gauge("fanwire_admin_answer_bytes", help, self.answer_bytes)?;
         let mut counter =
             |name, help, value: &AtomicU64| out.counter(name, help, value.load(Ordering::Relaxed));
         let c = &self.admin;
-        let help =
-            "Connections of the admin listener that waited, since there were [limits] admin_connections";
+        let help = "Connections of the admin listener that waited, since all [limits] admin_connections and the reserve were busy";
         counter("fanwire_admin_connections_waited", help, &c.connections_waited)?;
+        let help = "Idle connections of the admin listener closed for a new one";
+        counter("fanwire_admin_connections_evicted", help, &c.connections_evicted)?;
+        let help =
+            "Requests of the admin listener refused with 503, since all [limits] admin_connections were busy";
+        counter("fanwire_admin_connections_refused", help, &c.connections_refused)?;
+        let help = "Connections of the admin listener closed, since no whole request head came within [limits] handshake";
+        counter("fanwire_admin_heads_late", help, &c.heads_late)?;
         let help =
             "Connections of the admin listener closed, since they asked nothing for [limits] admin_idle";
         counter("fanwire_admin_connections_idle", help, &c.connections_idle)?;
+        let help = "Requests of the admin listener refused, since they named another host or came from a page of another site";
+        counter("fanwire_admin_pages_refused", help, &c.pages_refused)?;
         counter(
             "fanwire_admin_tls_failed",
             "TLS handshakes of the admin listener that failed",
             &c.tls_failed,
         )?;
-        let help = "Publishes that waited, since there were [limits] admin_publishes";
+        let help = "Bodies over 64 KiB that waited, since there were [limits] admin_publishes of them";
         counter("fanwire_admin_publishes_waited", help, &c.publishes_waited)?;
         let help = "Publishes refused, since their body took longer than [limits] admin_body";
-        counter("fanwire_admin_bodies_late", help, &c.bodies_late)
+        counter("fanwire_admin_bodies_late", help, &c.bodies_late)?;
+        let help = "Bodies refused, since less of them came than [limits] admin_bytes_per_s";
+        counter("fanwire_admin_bodies_slow", help, &c.bodies_slow)?;
+        let help = "Publishes refused with 503, since no inbox had room within [limits] admin_body";
+        counter("fanwire_admin_publishes_late", help, &c.publishes_late)?;
+        let help = "Connections of the admin listener reset, since they read less of an answer than [limits] admin_bytes_per_s";
+        counter("fanwire_admin_answers_slow", help, &c.answers_slow)?;
+        let help = "Requests refused with 503, since [limits] admin_answer_bytes were held";
+        counter("fanwire_admin_answers_refused", help, &c.answers_refused)
     }
 
     fn clients(&self, out: &mut Out) -> fmt::Result {

@@ -13,7 +13,8 @@ pub struct Page(Bytes);
 impl Page {
     /// Everything it needs is in it; all it may reach is a WebSocket.
     pub const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                              img-src data:; connect-src ws: wss:; base-uri 'none'; form-action 'none'";
+                              img-src data:; connect-src ws: wss:; base-uri 'none'; form-action 'none'; \
+                              frame-ancestors 'none'";
 
     /// `data`: where subscribers connect, by `ws` or `wss`.
     pub fn new(scheme: &str, data: SocketAddr) -> Self {

@@ -382,6 +382,18 @@ impl Topics {
         Some(json)
     }
 
+    /// The same where it is held as it is shown.
+    pub fn get_held(&self, name: &str) -> Option<Bytes> {
+        let topic = self.by_name.get(name).filter(|t| !t.gone && t.table.is_none() && !t.is_restored)?;
+        Some(topic.json.clone())
+    }
+
+    /// What tells two states of a topic that is there apart: its last version, and whether it is restored.
+    pub fn state_of(&self, name: &str) -> Option<String> {
+        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        Some(format!("{}{}", topic.version, if topic.is_restored { " stale" } else { "" }))
+    }
+
     /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
     pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
         let from = if after >= prefix && !after.is_empty() {

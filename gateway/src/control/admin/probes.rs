@@ -1,0 +1,47 @@
+//! How the gateway is: `GET /healthz`, `/readyz`, `/metrics`.
+
+use std::sync::atomic::Ordering;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{super::health, super::metrics, App, refuse};
+
+/// Whether a path is one of these, which are answered in reserve too.
+pub(super) fn is_one(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
+pub(super) async fn metrics(State(admin): App) -> Response {
+    let held_bytes = admin.answers.bytes() as u64;
+    match admin.scraper.scrape(&admin.watched, &admin.counters, held_bytes).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
+    }
+}
+
+pub(super) async fn healthz(State(admin): App) -> Response {
+    let silent = admin.scraper.silent(admin.watched.sequencer.inboxes()).await;
+    if silent.is_empty() {
+        return "ok".into_response();
+    }
+    refuse(StatusCode::SERVICE_UNAVAILABLE, format!("shards {silent:?} do not answer"))
+}
+
+pub(super) async fn readyz(State(admin): App) -> Response {
+    if admin.watched.shared.draining() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    if !admin.listening.load(Ordering::Relaxed) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
+    }
+    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.sequencer.now());
+    if !warming.is_empty() {
+        let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
+    "ok".into_response()
+}

@@ -1,0 +1,232 @@
+//! Bodies of requests: read within bounds of time, rate and bytes, and decoded.
+
+use std::{
+    future::poll_fn,
+    io::Read,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    admin::{Counters, refuse},
+    paced::{Pace, WINDOW, Window},
+    workers::Workers,
+};
+use crate::config::{Limits, unit::show_size};
+
+/// Shorter bodies need no place: as many as there are connections may be held.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Bytes taken before others have their turn on the thread.
+const STEP_BYTES: usize = 128 * 1024;
+
+/// Reads the bodies of all requests.
+#[derive(Debug)]
+pub struct Bodies {
+    /// `[limits] admin_publishes`: longer bodies held at once, each of up to `publish_bytes`.
+    places: Semaphore,
+    /// `[limits] admin_body`.
+    time: Duration,
+    pace: Pace,
+    counters: Arc<Counters>,
+    pub workers: Workers,
+}
+
+/// A body and its place.
+#[derive(Debug)]
+pub struct Held<'a> {
+    pub bytes: Bytes,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+/// How a body is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+}
+
+impl Encoding {
+    /// Of `Content-Encoding` (RFC 9110, section 8.4). The error is what it names.
+    fn of(headers: &HeaderMap) -> Result<Self, String> {
+        let mut encoding = Encoding::Identity;
+        for field in headers.get_all(header::CONTENT_ENCODING) {
+            let named = String::from_utf8_lossy(field.as_bytes());
+            for coding in named.split(',').map(str::trim).filter(|coding| !coding.is_empty()) {
+                let is_gzip = ["gzip", "x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name));
+                match encoding {
+                    _ if coding.eq_ignore_ascii_case("identity") => {}
+                    Encoding::Identity if is_gzip => encoding = Encoding::Gzip,
+                    _ => return Err(named.chars().take(100).collect()),
+                }
+            }
+        }
+        Ok(encoding)
+    }
+}
+
+impl Bodies {
+    pub fn new(limits: &Limits, pace: Pace, counters: Arc<Counters>) -> Self {
+        let (places, time) = (Semaphore::new(limits.admin_publishes), limits.admin_body);
+        Self { places, time, pace, counters, workers: Workers::new() }
+    }
+
+    /// Places for long bodies that are free.
+    pub fn places_free(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    /// Reads a body of at most `bytes_max`, decoded, and whatever is wrong with it as an answer. `key` is what
+    /// says so.
+    pub async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: usize,
+        key: &str,
+    ) -> Result<Held<'_>, Response> {
+        let encoding = Encoding::of(headers).map_err(|named| {
+            let reason = format!("content encoding {named}: send gzip or none");
+            let mut response = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        })?;
+        let too_long = || {
+            let reason = format!("the body is longer than {key} = {bytes_max} bytes; send it in parts");
+            closing(refuse(StatusCode::PAYLOAD_TOO_LARGE, reason))
+        };
+        // Nothing of it is asked for then, `100 Continue` included.
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(too_long());
+        }
+        let mut place = None;
+        let bytes = self.receive(body, bytes_max, &mut place).await?.ok_or_else(too_long)?;
+        if encoding == Encoding::Identity {
+            return Ok(Held { bytes, _place: place });
+        }
+        self.enter(&mut place).await;
+        match self.workers.run(move || gunzip(&bytes, bytes_max)).await {
+            Ok(Some(bytes)) => Ok(Held { bytes, _place: place }),
+            Ok(None) => Err(too_long()),
+            Err(error) => Err(refuse(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}"))),
+        }
+    }
+
+    /// `None`: it is longer than `bytes_max`.
+    async fn receive<'a>(
+        &'a self,
+        mut body: Body,
+        bytes_max: usize,
+        place: &mut Option<SemaphorePermit<'a>>,
+    ) -> Result<Option<Bytes>, Response> {
+        let (mut parts, mut step) = (BytesMut::new(), 0);
+        let (mut deadline, mut window) = (Instant::now() + self.time, Window::new());
+        loop {
+            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+            let data = match timeout_at(deadline.min(window.ends()), frame).await {
+                Ok(None) => return Ok(Some(parts.freeze())),
+                // A broken connection: nobody reads the answer.
+                Ok(Some(Err(e))) => {
+                    return Err(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {e}")));
+                }
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Err(_) if Instant::now() >= deadline => return Err(self.late()),
+                Err(_) if window.fell_short(self.pace) => return Err(self.slow()),
+                Err(_) => continue,
+            };
+            window.moved(data.len());
+            if parts.len() + data.len() > bytes_max {
+                return Ok(None);
+            }
+            if parts.len() + data.len() > SMALL_BYTES && place.is_none() {
+                let since = Instant::now();
+                self.enter(place).await;
+                // It was not the sender's time.
+                (deadline, window) = (deadline + since.elapsed(), Window::new());
+            }
+            parts.extend_from_slice(&data);
+            step += data.len();
+            if step > STEP_BYTES {
+                step = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// A place among the long bodies. Beyond the bound the rest is left unread, which makes its sender wait.
+    async fn enter<'a>(&'a self, place: &mut Option<SemaphorePermit<'a>>) {
+        if place.is_some() {
+            return;
+        }
+        if self.places_free() == 0 {
+            self.counters.publishes_waited.fetch_add(1, Ordering::Relaxed);
+        }
+        *place = Some(self.places.acquire().await.expect("nobody closes it"));
+    }
+
+    fn late(&self) -> Response {
+        self.counters.bodies_late.fetch_add(1, Ordering::Relaxed);
+        let reason = format!("the body took longer than [limits] admin_body = {:?}", self.time);
+        closing(refuse(StatusCode::REQUEST_TIMEOUT, reason))
+    }
+
+    fn slow(&self) -> Response {
+        self.counters.bodies_slow.fetch_add(1, Ordering::Relaxed);
+        let least = show_size(self.pace.bytes_per_s as u64);
+        let reason = format!(
+            "of the body less came in {WINDOW:?} than [limits] admin_bytes_per_s = \"{least}\" asks for"
+        );
+        closing(refuse(StatusCode::REQUEST_TIMEOUT, reason))
+    }
+}
+
+/// What is left of the request is not read as the next one.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// All members of a gzip file (RFC 1952). `None`: it becomes longer than `bytes_max`, beyond which nothing is read.
+fn gunzip(bytes: &[u8], bytes_max: usize) -> std::io::Result<Option<Bytes>> {
+    let mut out = Vec::new();
+    MultiGzDecoder::new(bytes).take(bytes_max as u64 + 1).read_to_end(&mut out)?;
+    Ok((out.len() <= bytes_max).then(|| out.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gzip_and_nothing_are_known_encodings() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_ENCODING, HeaderValue::from_str(value).unwrap());
+            }
+            Encoding::of(&headers)
+        };
+        assert_eq!(of(&[]), Ok(Encoding::Identity));
+        assert_eq!(of(&["identity"]), Ok(Encoding::Identity));
+        assert_eq!(of(&[""]), Ok(Encoding::Identity));
+        for values in [&["gzip"][..], &["GZIP"], &["x-gzip"], &[" Identity , X-Gzip"], &["identity", "gzip"]]
+        {
+            assert_eq!(of(values), Ok(Encoding::Gzip), "{values:?}");
+        }
+        for values in [&["br"][..], &["gzip, br"], &["gzip", "gzip"], &["deflate"], &["gzipped"]] {
+            assert!(of(values).is_err(), "{values:?}");
+        }
+    }
+}
