@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod contract;
+mod upstream;
 
 use std::{fs, path::Path};
 
@@ -100,6 +101,8 @@ fn a_float_in_messagepack_is_a_whole_number() {
         assert_eq!((&answer["op"], &answer["interval_ms"]), (&json!("subscribed"), &json!(100)), "{answer}");
         packed.0.frame();
     }
+    let answer = packed.ask(b"\x82\xa2op\xa4ping\xa2id\xcb\x40\x59\0\0\0\0\0\0");
+    assert_eq!((&answer["op"], &answer["id"]), (&json!("pong"), &json!(100)), "{answer}");
     let answer = packed.ask(&op(&[0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0]));
     assert_eq!(answer["op"], "error", "1.5: {answer}");
 }
@@ -244,4 +247,30 @@ fn a_feed_file_with_a_deeper_value_stops_and_says_where() {
         assert!(std::time::Instant::now() < until, "{}", told());
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+#[test]
+fn a_venue_may_send_64_levels_and_a_gateway_behind_takes_them_over() {
+    let server = upstream::start(|_, mut peer| {
+        peer.accept()?;
+        for (topic, levels) in [("deep", 65), ("whole", 64)] {
+            peer.text(&format!("{MARK}{{\"s\":\"{topic}\",\"d\":{}}}", nested(levels)))?;
+        }
+        peer.wait()
+    });
+    let source = format!(
+        "[[source]]\nkind = \"websocket\"\nname = \"venue\"\nurl = \"ws://{server}/\"\n\
+         [[source.map]]\ntopic = \"{{/s}}\"\ndata = \"/d\"\n"
+    );
+    let gateway = Gateway::start("", &source);
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=*&interval_ms=0").ok().unwrap();
+    assert_eq!(socket.update("whole", |_| true)["data"].to_string(), nested(64));
+    let deep = http(&gateway.admin, "GET", "/topics/deep", "", "");
+    assert_eq!(deep.status, 404, "{deep:?}");
+    let metrics = http(&gateway.admin, "GET", "/metrics", "", "").body;
+    assert!(metrics.contains("fanwire_source_bad_total{source=\"venue\",kind=\"refused\"} 1\n"), "{metrics}");
+    let chain = format!("[[source]]\nkind = \"fanwire\"\nurl = \"ws://{}/ws\"\n", gateway.data);
+    let behind = Gateway::start("", &chain);
+    let mut socket = Socket::connect(&behind.data, "/ws?topics=*&interval_ms=0").ok().unwrap();
+    assert_eq!(socket.update("whole", |_| true)["data"].to_string(), nested(64));
 }

@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Of lines that say the same, and of lines from the same place in the program, in a window.
 const SAME_MAX: u64 = 5;
-const PLACE_MAX: u64 = 50;
+const PLACE_MAX: u64 = 100;
 
 /// Different lines told apart at once; beyond it only the places are.
 const LINES_MAX: usize = 4096;

@@ -5,6 +5,9 @@ use rmp::{
 
 use super::{DEPTH_MAX, Error, NUMBER, is_number, push};
 
+/// Whole numbers below it are exact as floats.
+const WHOLE_MAX: f64 = (1u64 << 53) as f64;
+
 /// Appends what one whole MessagePack value says as JSON.
 pub fn to_json(packed: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let mut rest = packed;
@@ -63,7 +66,12 @@ fn float(out: &mut Vec<u8>, number: f64) -> Result<(), Error> {
     if !number.is_finite() {
         return Err(Error::NotSayable("a number that is not finite"));
     }
-    push(serde_json::to_writer(out, &number));
+    // Who has one kind of number only writes whole ones like this too.
+    if number.fract() == 0.0 && number.abs() < WHOLE_MAX && (number != 0.0 || number.is_sign_positive()) {
+        print(out, number as i64);
+    } else {
+        push(serde_json::to_writer(out, &number));
+    }
     Ok(())
 }
 
