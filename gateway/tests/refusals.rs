@@ -190,6 +190,19 @@ fn who_is_refused_and_does_not_take_the_answer_is_gone_after_a_second_more() {
 }
 
 #[test]
+fn who_speaks_no_tls_where_it_is_spoken_hears_why_and_is_gone_after_a_second() {
+    let mut world = world();
+    let stray = world.dial_tls(None, "/ws", false, gateway::wire::Encoding::Json);
+    world.settle();
+    assert_eq!(http(&world, stray).0, 400);
+    world.advance(Duration::from_millis(900));
+    assert!(!world.peers[stray].slot_freed, "its answer would be lost to a reset");
+    world.advance(Duration::from_millis(200));
+    assert!(world.peers[stray].slot_freed);
+    assert_eq!(world.end(stray), PeerEnd::Ended);
+}
+
+#[test]
 fn a_flood_that_is_only_refused_keeps_nobody_out() {
     let mut world = crowded();
     for round in 0..40 {

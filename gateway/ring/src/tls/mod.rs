@@ -244,7 +244,7 @@ impl<S: Sockets> Tls<S> {
     fn receive(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let budget = self.budget;
         let Some(session) = self.session(conn) else { return };
-        let (was_open, is_client) = (session.is_open(), session.is_client());
+        let was_open = session.is_open();
         if budget == 0 && !bytes.is_empty() && session.can_defer(bytes) {
             if session.defer(bytes) {
                 self.deferred.push_back(conn);
@@ -272,11 +272,7 @@ impl<S: Sockets> Tls<S> {
             Step::Ended => self.events.push_back(Event::ReceiveEnded { conn, error: None }),
             Step::Failed { failure, error } => {
                 self.counters.failed[failure as usize] += 1;
-                // Before a request has come a server's answer must not be lost to a reset: whoever waits for
-                // the request gives up in its time, or when the peer does.
-                if was_open || is_client || is_asked {
-                    self.events.push_back(ended(conn, error));
-                }
+                self.events.push_back(ended(conn, error));
             }
         }
         if is_ended {
@@ -311,6 +307,8 @@ impl<S: Sockets> Tls<S> {
     }
 }
 
+/// The session has ended by itself. What it says last is on its way then, and lost where the user closes the
+/// connection at once.
 fn ended(conn: ConnId, error: io::Error) -> Event {
     Event::ReceiveEnded { conn, error: Some(error) }
 }
