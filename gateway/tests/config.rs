@@ -515,6 +515,11 @@ fn contradictions_that_the_file_names_are_refused() {
             "below [fanout] frame_bytes_max = \"1MiB\"",
         ),
         ("[limits]\ntopics_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
+        (
+            "[limits]\ntopics_bytes = \"2MiB\"\n[[topic]]\npattern = \"*\"\nmode = \"keyed\"\ntable_bytes = \"3MiB\"",
+            6,
+            "raise that to \"3MiB\"",
+        ),
         ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
         ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),

@@ -55,6 +55,15 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
     if names_keys && name.value == "keyed" {
         check_room(section, &keyed, limits);
     }
+    let table_line = keyed_lines.iter().find(|(key, _)| *key == "table_bytes").and_then(|(_, line)| *line);
+    if let (Some(line), true) = (table_line, keyed.table_bytes > limits.topics_bytes) {
+        let [table, topics] = [keyed.table_bytes, limits.topics_bytes].map(|bytes| show_size(bytes as u64));
+        let text = format!(
+            "table_bytes = \"{table}\" is above [limits] topics_bytes = \"{topics}\", which is of all topics: raise \
+             that to \"{table}\", or lower this"
+        );
+        section.problem(line, text);
+    }
     let (stream, stream_lines) = stream(section);
     let (deadband, deadband_lines) = deadband(section);
     let stale_after = stale_after(section, deadband.as_ref());
@@ -89,6 +98,7 @@ fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
         ("[limits] value_bytes", limits.value_bytes),
         ("table_bytes", keyed.table_bytes),
         ("[limits] pinned_bytes", limits.pinned_bytes),
+        ("[limits] topics_bytes", limits.topics_bytes),
     ] {
         if !keyed.fits(max) {
             let (keys, whole, fits) = (keyed.keys, show_size(keyed.whole_bytes() as u64), max / LEVEL_BYTES);

@@ -1,6 +1,8 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
+mod admission;
 mod group;
+mod holes;
 mod silence;
 mod taken;
 mod topic;
@@ -19,20 +21,16 @@ use serde::Serialize;
 use super::{
     count::Count,
     deadlines::Deadlines,
-    item::{Body, Item, Refused, Why, check_value},
-    seq::SEQ_MAX,
-    table::{self, Preview, changes_of},
+    item::{Body, Item},
+    table,
 };
 use crate::{
     changes::Changes,
     config::{
         Limits,
-        policy::{Keyed, Mode, Policies},
+        policy::{Mode, Policies},
     },
-    planted::{Bug, planted},
     status::State,
-    table::{KEY_BYTES, Table},
-    topic::check_topic,
     update::{Op, TopicId, Update},
 };
 pub use group::Group;
@@ -54,9 +52,6 @@ pub struct Row {
 fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
-
-/// Names of tables that were refused before they were born; of more the first are forgotten.
-const UNBORN_MAX: usize = 10_000;
 
 /// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,115 +140,6 @@ impl Topics {
         }
     }
 
-    /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
-    /// topic is keyed.
-    pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
-        if let Body::Unread(why) = &item.body {
-            return Err(Why::Unread { topic: item.topic.clone(), why: why.clone() });
-        }
-        let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
-        check_value(&item.topic, &item.body, bytes_max)?;
-        let known = self.by_name.get(&*item.topic);
-        let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
-        if item.body.is_gone() && !lives {
-            return Err(Why::Unknown { topic: item.topic.clone() });
-        }
-        if known.is_none() && !lives {
-            check_topic(&item.topic)?;
-        }
-        if !lives && self.live + group.births.len() >= self.live_max {
-            return Err(Why::TooMany { topic: item.topic.clone(), max: self.live_max });
-        }
-        let changes = match self.mode(&item.topic) {
-            Mode::Keyed(bounds) => {
-                let changes = changes_of(item)?;
-                let table = known.and_then(|topic| topic.table.as_deref());
-                let size = table_after(table, item, &changes, bounds, group, self.room())?;
-                self.check_room(known, item, size, group)?;
-                Some(changes)
-            }
-            _ if matches!(item.body, Body::Changes(_)) => {
-                return Err(Why::NotKeyed { topic: item.topic.clone() });
-            }
-            _ => {
-                self.check_room(known, item, Some(item.body.bytes()), group)?;
-                None
-            }
-        };
-        if !lives {
-            group.births.insert(&item.topic);
-        }
-        group.admitted += 1;
-        Ok(changes.filter(|_| !item.body.is_gone()))
-    }
-
-    /// Holds what a topic would have, `size` beside its name, against `[limits] topics_bytes`. What makes
-    /// it smaller always passes. `None`: there is room, however much it is.
-    fn check_room<'a>(
-        &self,
-        known: Option<&Topic>,
-        item: &'a Item,
-        size: Option<usize>,
-        group: &mut Group<'a>,
-    ) -> Result<(), Why> {
-        let Some(size) = size else { return Ok(()) };
-        let size = if item.body.is_gone() { 0 } else { size + item.topic.len() };
-        let before = group.bytes.get(&*item.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
-        let all = self.bytes() as isize;
-        let after = all + group.added + size as isize - before as isize;
-        let max = self.bytes_max;
-        let is_over = after > max as isize && after > all;
-        let why = || Why::NoRoom { topic: item.topic.clone(), bytes: after as usize, max };
-        if group.is_single {
-            return if is_over { Err(why()) } else { Ok(()) };
-        }
-        group.bytes.insert(&item.topic, size);
-        group.added = after - all;
-        if !is_over {
-            group.over = None;
-        } else if group.over.is_none() {
-            group.over = Some(Refused { index: group.admitted, why: why() });
-        }
-        Ok(())
-    }
-
-    /// Bytes that may be added to all topics.
-    fn room(&self) -> usize {
-        self.bytes_max.saturating_sub(self.bytes())
-    }
-
-    /// Names, values and tables of all topics, and what deadbands hold back.
-    pub fn bytes(&self) -> usize {
-        self.bytes + self.deadlines.held_bytes()
-    }
-
-    /// Whether the publisher's count says that the topic has it already.
-    pub fn repeats(&mut self, item: &Item) -> bool {
-        item.seq.is_some() && self.by_name.get_mut(&*item.topic).is_some_and(|topic| topic.repeats(item))
-    }
-
-    /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
-    pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
-            let may_be_born = !matches!(why, Why::BadTopic(_));
-            if may_be_born && matches!(self.mode(&item.topic), Mode::Keyed(_)) {
-                self.unborn.insert(item.topic.clone());
-                if self.unborn.len() > UNBORN_MAX {
-                    self.unborn.pop_first();
-                }
-            }
-            return;
-        };
-        let was = topic.state;
-        let is_news = topic.miss();
-        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
-        }
-        if is_news {
-            self.tell(&item.topic, State::Gap, why.to_string());
-        }
-    }
-
     /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
     /// monotonic.
     pub fn apply(
@@ -297,15 +183,7 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let hole = match v {
-            // `v` tells what is missing.
-            Some(_) => {
-                topic.refused = 0;
-                Hole::default()
-            }
-            None if item.is_counted => Hole::default(),
-            None => topic.count(item, was_refused),
-        };
+        let hole = topic.hole_before(item, v, was_refused);
         self.counters.count(&hole);
         let was = topic.state;
         let told = topic.change_state(item, hole);
@@ -315,24 +193,12 @@ impl Topics {
         if topic.gone {
             topic.count = Count::default();
         }
-        let skipped = match v {
-            // Of a topic that was not known nothing is missing.
-            Some(_) if is_new => 0,
-            Some(v) => v.saturating_sub(topic.v + 1),
-            None => hole.updates(),
-        };
-        // Of a stream each counts, also one that never came. A step beyond 32 bits is no count any more, and
-        // what is missing must not bring `v` to its end.
-        let is_stream = matches!(*topic.policy.mode, Mode::Stream(_));
-        let room = if v.is_some() { u64::MAX } else { (SEQ_MAX / 2).saturating_sub(topic.v) };
-        let skipped = if is_stream { u32::try_from(skipped.min(room)).unwrap_or(u32::MAX) } else { 0 };
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
             self.deadlines.sent(topic.id, band, deadband, item, now_us);
         }
         topic.is_restored = false;
         topic.touched_us = now_us;
-        topic.v =
-            v.unwrap_or(topic.v + 1 + u64::from(skipped) - u64::from(planted(Bug::VStands) && topic.v > 0));
+        let skipped = topic.advance(v, hole, is_new);
         topic.version = version;
         topic.ts_us = item.ts_us.unwrap_or(item.due_us);
         let keys_before = topic.keys();
@@ -487,32 +353,6 @@ impl Topics {
         self.tombstones_dropped += 1;
         ops.push(Op::Forget { topic: id });
     }
-}
-
-/// Holds what `changes` would leave against the topic's bounds. Gives its size; `None`: it fits whatever
-/// is there already, into `room` too.
-fn table_after<'a>(
-    table: Option<&Table>,
-    item: &'a Item,
-    changes: &Changes,
-    bounds: &Keyed,
-    group: &mut Group<'a>,
-    room: usize,
-) -> Result<Option<usize>, Why> {
-    let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
-    let most = size_of(changes.len(), changes.bytes()) + item.topic.len();
-    let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
-    if fits && most <= room && group.is_single {
-        return Ok(None);
-    }
-    let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
-    preview.enter(table, changes, &item.topic, bounds)?;
-    Ok(Some(size_of(preview.len, preview.bytes)))
-}
-
-/// What a table counts as: its keys and values, and their places.
-fn size_of(keys: usize, bytes: usize) -> usize {
-    bytes + keys * KEY_BYTES
 }
 
 /// The update as it stands in frames, or its head before `changes`. A topic's characters need no

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::size_of;
+use super::admission::size_of;
 use crate::{
     changes::{Base, Changes},
     config::policy::{Mode, Policy},
@@ -12,8 +12,10 @@ use crate::{
         count::{Count, Extent, Step},
         deadlines::Band,
         item::{Body, Item},
+        seq::SEQ_MAX,
         table,
     },
+    planted::{Bug, planted},
     status::State,
     table::Table,
     update::TopicId,
@@ -107,6 +109,35 @@ impl Topic {
             self.count.take(item, self.extent(item), Step::Repeat);
         }
         repeats
+    }
+
+    /// What is missing before an update. `v`: given by another gateway, or by an earlier run, which tells it.
+    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>, was_refused: bool) -> Hole {
+        match v {
+            Some(_) => {
+                self.refused = 0;
+                Hole::default()
+            }
+            None if item.is_counted => Hole::default(),
+            None => self.count(item, was_refused),
+        }
+    }
+
+    /// Takes the next `v`, or the one that is given. Of a stream each counts, also one that never came: gives
+    /// how many are missing. `is_new`: the topic was not known.
+    pub(super) fn advance(&mut self, given: Option<u64>, hole: Hole, is_new: bool) -> u32 {
+        let missing = match given {
+            _ if !matches!(*self.policy.mode, Mode::Stream(_)) => 0,
+            Some(_) if is_new => 0,
+            Some(v) => v.saturating_sub(self.v + 1),
+            // What is missing must not bring `v` to its end.
+            None => hole.updates().min((SEQ_MAX / 2).saturating_sub(self.v)),
+        };
+        // A step beyond 32 bits is no count any more.
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let stands = planted(Bug::VStands) && self.v > 0;
+        self.v = given.unwrap_or(self.v + 1 + u64::from(missing) - u64::from(stands));
+        missing
     }
 
     /// Takes over an update's count; gives what is missing before it. `was_refused`: updates were, before the

@@ -1,0 +1,40 @@
+//! Updates that are there already, and those that are missing.
+
+use super::{Topics, after};
+use crate::{
+    config::policy::Mode,
+    control::item::{Item, Why},
+    status::State,
+};
+
+/// Names of tables that were refused before they were born; of more the first are forgotten.
+const UNBORN_MAX: usize = 10_000;
+
+impl Topics {
+    /// Whether the publisher's count says that the topic has it already.
+    pub fn repeats(&mut self, item: &Item) -> bool {
+        item.seq.is_some() && self.by_name.get_mut(&*item.topic).is_some_and(|topic| topic.repeats(item))
+    }
+
+    /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
+    pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            let may_be_born = !matches!(why, Why::BadTopic(_));
+            if may_be_born && matches!(self.mode(&item.topic), Mode::Keyed(_)) {
+                self.unborn.insert(item.topic.clone());
+                if self.unborn.len() > UNBORN_MAX {
+                    self.unborn.pop_first();
+                }
+            }
+            return;
+        };
+        let was = topic.state;
+        let is_news = topic.miss();
+        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+        }
+        if is_news {
+            self.tell(&item.topic, State::Gap, why.to_string());
+        }
+    }
+}
