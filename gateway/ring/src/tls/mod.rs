@@ -10,6 +10,7 @@
 //! ([`Tls::begin_turn`]), so that a storm of them does not keep established connections waiting.
 
 mod http;
+mod outcome;
 mod session;
 mod sessions;
 
