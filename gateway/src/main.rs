@@ -44,8 +44,9 @@ impl Failure {
         Self { code: 2, text: text.to_string() }
     }
 
+    /// `text` may quote what comes from outside, as from certificates.
     fn run_time(text: impl ToString) -> Self {
-        Self { code: 1, text: text.to_string() }
+        Self { code: 1, text: logs::one_line(&text.to_string()) }
     }
 }
 
@@ -69,7 +70,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     };
     if args.check {
         for warning in config.server.tls.iter().flat_map(gateway::tls::warnings) {
-            eprintln!("gateway: warning: {warning}");
+            eprintln!("gateway: warning: {}", logs::one_line(&warning));
         }
         print!("{}", config.render(&machine));
         return Ok(());

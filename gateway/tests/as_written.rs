@@ -150,7 +150,7 @@ fn a_byte_order_mark_before_json_and_toml_is_skipped() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("marks-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let feed = directory.join("feed.ndjson");
-    fs::write(&feed, format!("{MARK}{{\"at_us\":0.0,\"topic\":\"fed\",\"data\":1}}\n")).unwrap();
+    fs::write(&feed, format!("{MARK}\n{{\"at_us\":0.0,\"topic\":\"fed\",\"data\":1}}\n")).unwrap();
     let config = format!(
         "{MARK}[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[[source]]\nkind = \"replay\"\n\
          path = \"{}\"\nrepeat = false\nspeed = 0\n",
@@ -197,6 +197,10 @@ fn values_are_64_levels_deep_at_most_wherever_they_come_in() {
             assert_eq!(answer.status, if is_taken { 200 } else { 400 }, "{answer:?}");
             assert!(is_taken || answer.body.contains("more than 64 arrays and objects"), "{answer:?}");
         }
+    }
+    for (levels, status) in [(64, 200), (65, 400)] {
+        let said = format!(r#"{{"topics":["a"],"state":"live","more":{}}}"#, nested(levels));
+        assert_eq!(post(&gateway, "/status", "application/json", &said).status, status, "{levels}");
     }
     let table = format!(r#"{{"x":{}}}"#, nested(63));
     assert_eq!(publish(&gateway, &format!(r#"{{"topic":"k.b","data":{table}}}"#)).status, 200);

@@ -90,7 +90,7 @@ pub(super) fn boundary(text: &str, bytes_max: usize) -> usize {
 
 /// Characters that end a line, move a terminal's cursor, or change how what follows looks, as JSON escapes
 /// them. In a JSON line they stand in texts only.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         match character {

@@ -8,6 +8,7 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 pub use limit::{left_out, tell_all_left_out, tell_left_out};
 use line::Lines;
+pub use line::escape as one_line;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -54,8 +54,9 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
 
 fn parse(body: &[u8]) -> Result<(Said, status::State), String> {
     const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
-    let said: Said = serde_json::from_slice(json::skip_byte_order_mark(body))
-        .map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let body = json::skip_byte_order_mark(body);
+    json::check_levels(body, json::LEVELS_MAX + 1)?;
+    let said: Said = serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
     let state = status::State::parse(&said.state)
         .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", said.state))?;
     if !(1..=TOPICS_MAX).contains(&said.topics.len()) {

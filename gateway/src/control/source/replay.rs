@@ -175,8 +175,8 @@ impl FeedFile {
                     "{name}:{number}: longer than [limits] publish_bytes = {line_bytes_max}"
                 ));
             }
-            if read > 0 && !line.trim_ascii().is_empty() {
-                let text = if number == 1 { json::skip_byte_order_mark(&line) } else { &line };
+            let text = if number == 1 { json::skip_byte_order_mark(&line) } else { &line };
+            if !text.trim_ascii().is_empty() {
                 let entry =
                     self.parse(text, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
                 last_at_us = entry.at_us;

@@ -248,13 +248,20 @@ fn take_clean(path: &Path, crc32: u32) -> bool {
     names_it && fs::remove_file(&beside).and_then(|()| sync_directory(path)).is_ok()
 }
 
-/// Leaves the mark of a clean end.
+/// Leaves the mark of a clean end, or none.
 fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
-    let mut file = private_file::create(&with_suffix(path, "clean"))?;
-    serde_json::to_writer(&mut file, &Clean { crc32 })?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    sync_directory(path)
+    let beside = with_suffix(path, "clean");
+    let marked = private_file::create(&beside).and_then(|mut file| {
+        serde_json::to_writer(&mut file, &Clean { crc32 })?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        sync_directory(path)
+    });
+    if marked.is_err() {
+        // Half a mark names nothing.
+        let _ = private_file::remove(&beside);
+    }
+    marked
 }
 
 /// Writes checkpoints for good; not where nothing has changed since the last one.
