@@ -33,6 +33,9 @@ pub enum Message {
 /// `[limits] inbox_messages` where the configuration does not name it.
 pub const MESSAGES: usize = 4096;
 
+/// Questions of an inbox: those who ask do it one after the other, and may give up waiting.
+const QUESTIONS_MAX: usize = 4;
+
 /// What an inbox holds at most, by the key of `[limits]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
@@ -57,6 +60,8 @@ impl Bound {
 #[derive(Debug)]
 pub struct Inbox {
     queue: ArrayQueue<Message>,
+    /// Questions, which overtake what is queued: whether a shard lives is not a matter of how much it has to do.
+    questions: ArrayQueue<Message>,
     /// Updates waiting in `queue`.
     updates: AtomicUsize,
     updates_max: usize,
@@ -79,6 +84,7 @@ impl Inbox {
     fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: ring::Waker) -> Arc<Self> {
         Arc::new(Self {
             queue: ArrayQueue::new(messages_max),
+            questions: ArrayQueue::new(QUESTIONS_MAX),
             updates: AtomicUsize::new(0),
             updates_max,
             bytes: AtomicUsize::new(0),
@@ -103,7 +109,8 @@ impl Inbox {
         let (updates, bytes) = size(&message);
         self.updates.fetch_add(updates, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match self.queue.push(message) {
+        let queue = if matches!(message, Message::Scrape(_)) { &self.questions } else { &self.queue };
+        match queue.push(message) {
             Ok(()) => {
                 self.waker.wake();
                 Ok(())
@@ -116,9 +123,9 @@ impl Inbox {
         }
     }
 
-    /// Takes the oldest message; for the shard.
+    /// Takes the oldest question, else the oldest message; for the shard.
     pub fn pop(&self) -> Option<Message> {
-        let message = self.queue.pop()?;
+        let message = self.questions.pop().or_else(|| self.queue.pop())?;
         let (updates, bytes) = size(&message);
         self.updates.fetch_sub(updates, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -127,7 +134,7 @@ impl Inbox {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.questions.is_empty()
     }
 
     /// Messages waiting.

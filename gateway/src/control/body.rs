@@ -132,6 +132,7 @@ impl Bodies {
         place: &mut Option<SemaphorePermit<'a>>,
     ) -> Result<Option<Bytes>, Response> {
         let (mut parts, mut step) = (BytesMut::new(), 0);
+        let told = body.size_hint().lower() as usize;
         let (mut deadline, mut window) = (Instant::now() + self.time, Window::new());
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
@@ -155,6 +156,8 @@ impl Bodies {
                 self.enter(place).await;
                 // It was not the sender's time.
                 (deadline, window) = (deadline + since.elapsed(), Window::new());
+                // Growing step by step would copy it several times.
+                parts.reserve(told.saturating_sub(parts.len()));
             }
             parts.extend_from_slice(&data);
             step += data.len();

@@ -114,7 +114,7 @@ impl Shard {
         if now.mono_us < at_us {
             return Some(at_us);
         }
-        self.take_inbox(now);
+        self.take_whole_inbox(now);
         for sub in 0..self.at(slot).subs.len() {
             let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
             let sub_slot = self.at(slot).subs[sub].slot;

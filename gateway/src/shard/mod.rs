@@ -93,6 +93,10 @@ impl Limits {
     }
 }
 
+/// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
+const TURN_UPDATES: usize = 4096;
+const TURN_BYTES: usize = 1 << 20;
+
 /// Whether only this machine reaches each listener: `data`, and `tls` where it is.
 fn loopbacks(server: &config::Server) -> [bool; 2] {
     let tls = server.tls.as_ref().map(|tls| tls.address);
@@ -126,6 +130,8 @@ pub struct Shard {
     builds: Builds,
     /// Members handed a frame in one run.
     slice: usize,
+    /// Updates taken in before clients have their turn.
+    turn_updates: usize,
     wheel: Wheel,
     drain: Option<Drain>,
     stop: bool,
@@ -177,6 +183,7 @@ impl Shard {
             jobs: VecDeque::new(),
             builds: Builds::new(&config.limits),
             slice: fan::SLICE,
+            turn_updates: TURN_UPDATES,
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,
             stop: false,
@@ -189,6 +196,11 @@ impl Shard {
             pinned_checked_us: 0,
             stats: Stats::default(),
         }
+    }
+
+    /// How many updates are taken in before clients have their turn: tests make it small.
+    pub fn set_turn_updates(&mut self, updates: usize) {
+        self.turn_updates = updates;
     }
 
     /// How many members are handed a frame in one run: tests with few clients make it small.
@@ -223,9 +235,28 @@ impl Shard {
     }
 
     /// Takes in what the control plane sent. Sends nothing.
-    pub fn take_inbox(&mut self, now: Now) {
+    ///
+    /// `true`: some is left for the next turn, since clients are not to wait for a flood of updates.
+    pub fn take_inbox(&mut self, now: Now) -> bool {
+        self.take_updates(self.turn_updates, TURN_BYTES, now);
+        !self.inbox.is_empty()
+    }
+
+    /// All of it, for whoever may have published what he asks for.
+    fn take_whole_inbox(&mut self, now: Now) {
+        self.take_updates(usize::MAX, usize::MAX, now);
+    }
+
+    fn take_updates(&mut self, mut updates: usize, mut bytes: usize, now: Now) {
         self.fanout.begin_drain();
-        while let Some(message) = self.inbox.pop() {
+        while updates > 0
+            && bytes > 0
+            && let Some(message) = self.inbox.pop()
+        {
+            if let Message::Updates(batch) = &message {
+                updates = updates.saturating_sub(batch.ops.len());
+                bytes = bytes.saturating_sub(batch.bytes);
+            }
             match message {
                 Message::Updates(batch) => self.fanout.apply(&batch),
                 Message::Restart { epoch, batch } => self.restart(epoch, &batch, now),

@@ -196,7 +196,7 @@ async fn pump(
     loop {
         let mut now = clock.now();
         shard.note_ring(net.inner().counters(), net.counters());
-        shard.take_inbox(now);
+        let left = shard.take_inbox(now);
         if let Some(server) = &mut server
             && server.has_changed().unwrap_or(false)
         {
@@ -211,7 +211,7 @@ async fn pump(
             events += 1;
         }
         now = clock.now();
-        let more = shard.run(&mut net, now) || net.waits();
+        let more = shard.run(&mut net, now) || net.waits() || left;
         // A shard without its ring serves nobody: the process ends (see `main`) and is started again.
         net.inner().submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
         if shard.finished() {

@@ -61,7 +61,7 @@ impl Shard {
                 None
             }
             Ok(Request { id, op }) => {
-                self.take_inbox(now);
+                self.take_whole_inbox(now);
                 self.ask(slot, id, op, now);
                 None
             }
@@ -97,7 +97,7 @@ impl Shard {
 
     pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
         // Read your writes: what was accepted before is in the inbox already.
-        self.take_inbox(now);
+        self.take_whole_inbox(now);
         if self.is_early(op.since.as_ref()) {
             return self.wait_for(slot, id, op, now);
         }

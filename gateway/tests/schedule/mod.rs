@@ -186,6 +186,7 @@ impl Simulation {
         let mut world = World::new(config, SLOTS, rng.u64(..));
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
+        world.shard.set_turn_updates(rng.choice([1, 3, 4096]).unwrap());
         world.net.inner().set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
         world.net.inner().set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
         let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);

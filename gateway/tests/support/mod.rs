@@ -174,7 +174,7 @@ impl World {
     /// One turn of the pump with at most `events` events. `false`: nothing happened and nothing is left.
     pub fn turn(&mut self, events: usize) -> bool {
         self.shard.note_ring(ring::Counters::default(), self.net.counters());
-        self.shard.take_inbox(self.now);
+        let left = self.shard.take_inbox(self.now);
         self.net.begin_turn();
         let mut taken = 0;
         while taken < events
@@ -189,7 +189,7 @@ impl World {
             taken += 1;
         }
         let more = self.shard.run(&mut self.net, self.now);
-        more || self.net.waits() || taken > 0
+        more || self.net.waits() || taken > 0 || left
     }
 
     /// Until nothing more happens at this moment.

@@ -1,0 +1,142 @@
+"""Whether the admin listener and the clients get on beside many large publishes. Run by scripts/admin-check."""
+
+import argparse
+import collections
+import gzip
+import http.client
+import json
+import multiprocessing
+import queue
+import sys
+import threading
+import time
+
+import machine
+from gateway import Gateway
+from raw_client import RawClient
+
+BODIES, BODY_BYTES = 31, 15 << 20
+SECONDS = 12
+HEALTHZ_MS_MAX = GAP_MS_MAX = 250
+INTERVAL_MS, PAUSE_S = 100, 0.02
+FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
+TOPICS = 100_000
+
+
+def small(n):
+    return b'{"topic":"p%d","data":0}' % (n % TOPICS)
+
+
+def many(separator):
+    """As many small updates as fit a body."""
+    return separator.join(small(n) for n in range(BODY_BYTES // (len(small(TOPICS - 1)) + len(separator))))
+
+
+def shapes():
+    """{name: (what it is, headers, body)}; no body: nothing is published."""
+    array, lines = {"Content-Type": "application/json"}, {"Content-Type": "application/x-ndjson"}
+    values = [{"topic": f"v{n}", "data": "x" * 1_000_000} for n in range(BODY_BYTES // 1_000_100)]
+    return {
+        "quiet": ("nothing", None, None),
+        "array": ("arrays of small updates, more than one may have", array, b"[" + many(b",") + b"]"),
+        "lines": ("lines of small updates", lines, many(b"\n")),
+        "values": ("arrays of values of 1 MB", array, json.dumps(values).encode()),
+        "gzip": ("the same lines, compressed", {**lines, "Content-Encoding": "gzip"}, gzip.compress(many(b"\n"), 1)),
+    }
+
+
+def connect(address, timeout=120):
+    host, port = address.rsplit(":", 1)
+    return http.client.HTTPConnection(host, int(port), timeout=timeout)
+
+
+def probe(address, ends, results):
+    """Milliseconds of each GET /healthz, on a connection of its own, and the statuses."""
+    times_ms, statuses = [], collections.Counter()
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        connection = connect(address)
+        try:
+            connection.request("GET", "/healthz")
+            statuses[connection.getresponse().status] += 1
+        except OSError as error:
+            statuses[type(error).__name__] += 1
+        connection.close()
+        times_ms.append((time.monotonic() - began) * 1e3)
+        time.sleep(PAUSE_S)
+    results.put(("healthz", times_ms, dict(statuses)))
+
+
+def subscribe(address, ends, results):
+    """Milliseconds between any two batches of a client."""
+    client = RawClient(address, ["tick.*"], INTERVAL_MS)
+    batches, gaps_ms = client.batches(), []
+    next(batches)
+    last = time.monotonic()
+    while last < ends:
+        next(batches)
+        now = time.monotonic()
+        gaps_ms.append((now - last) * 1e3)
+        last = now
+    results.put(("client", gaps_ms, {}))
+
+
+def publish(address, headers, body, answers):
+    connection = connect(address)
+    try:
+        connection.request("POST", "/publish", body, headers)
+        answers.put(connection.getresponse().status)
+    except OSError as error:
+        answers.put(type(error).__name__)
+    connection.close()
+
+
+def measure(headers, body):
+    """{"healthz": (ms, statuses), "client": (ms, {})}, the publishers' answers so far and the memory at its peak."""
+    with Gateway(FEED) as gateway:
+        ends = time.monotonic() + 1 + SECONDS
+        results, answers = multiprocessing.Queue(), queue.Queue()
+        watchers = [(probe, gateway.admin), (subscribe, gateway.data)]
+        watchers = [multiprocessing.Process(target=f, args=(at, ends, results), daemon=True) for f, at in watchers]
+        for watcher in watchers:
+            watcher.start()
+        time.sleep(1)
+        for _ in range(BODIES if body else 0):
+            arguments = (gateway.admin, headers, body, answers)
+            threading.Thread(target=publish, args=arguments, daemon=True).start()
+        got = {name: (times_ms, statuses) for name, times_ms, statuses in (results.get() for _ in watchers)}
+        peak_mib = int(machine.field(f"/proc/{gateway.process.pid}/status", "VmHWM").split()[0]) >> 10
+        counts = collections.Counter(answers.get() for _ in range(answers.qsize()))
+    return got, dict(counts), peak_mib
+
+
+def row(what, times_ms, goal_ms):
+    times_ms = sorted(times_ms)
+    p50, p99, most = times_ms[len(times_ms) // 2], times_ms[len(times_ms) * 99 // 100], times_ms[-1]
+    held = most <= goal_ms
+    print(f"  {what}: max {most:.0f} ms (goal {goal_ms}), p99 {p99:.0f}, p50 {p50:.0f}{'' if held else '  MISSED'}")
+    return held
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=["quiet", "array", "lines", "values", "gzip"])
+    wanted = parser.parse_args().shape
+    print(json.dumps(machine.describe()))
+    good = True
+    for name, (what, headers, body) in shapes().items():
+        if wanted not in (None, name):
+            continue
+        print(f"{name}: {BODIES if body else 0} bodies of {len(body or b'') / (1 << 20):.1f} MiB, {what}", flush=True)
+        got, answers, peak_mib = measure(headers, body)
+        times_ms, statuses = got["healthz"]
+        good &= row("GET /healthz", times_ms, HEALTHZ_MS_MAX)
+        good &= row(f"between frames of a client at {INTERVAL_MS} ms", got["client"][0], GAP_MS_MAX)
+        healthy = set(statuses) == {200}
+        good &= healthy
+        print(f"  statuses of /healthz {statuses}{'' if healthy else '  MISSED'}, of publishers {answers}; {peak_mib} MiB")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
