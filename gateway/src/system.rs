@@ -131,4 +131,11 @@ mod tests {
         assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);
         assert_eq!(machine(100).clients_max(2), 150);
     }
+
+    #[test]
+    fn the_least_kernel_is_one_number_everywhere() {
+        let readme = include_str!("../../README.md");
+        assert_eq!(readme.matches(&format!("{} or newer", ring::KERNEL_LEAST)).count(), 2);
+        assert_eq!(readme.matches(" or newer").count(), 2, "the README names another one");
+    }
 }

@@ -1,3 +1,5 @@
+mod damage;
+
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Instant};
 
 use bytes::Bytes;
@@ -82,63 +84,6 @@ fn what_is_written_is_read_again_and_is_clean_once() {
     assert!(!load(&path).unwrap().is_clean, "an epoch is continued once");
     mark_clean(&path, crc32 + 1).unwrap();
     assert!(!load(&path).unwrap().is_clean, "the mark of another file");
-}
-
-/// The topics that are read, and what is said of the others.
-fn read_bytes(bytes: &[u8]) -> Option<(Vec<String>, Option<Damage>)> {
-    let (restored, crc32) = read(bytes).ok()?;
-    assert_eq!(crc32, crc32fast::hash(bytes), "so that no mark of a clean end names another file");
-    Some((restored.topics.iter().map(|kept| kept.topic.to_string()).collect(), restored.damage))
-}
-
-#[test]
-fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
-    let path = file("damage");
-    checkpoint().write(&path, 1 << 20).unwrap();
-    let whole = fs::read(&path).unwrap();
-    let (all, none) = read_bytes(&whole).unwrap();
-    assert_eq!((all.len(), none), (3, None));
-    for at in 0..whole.len() {
-        for flip in [1, 0x1e ^ whole[at], b'\n' ^ whole[at], 0x80] {
-            let mut changed = whole.clone();
-            changed[at] ^= flip;
-            let (topics, damage) = read_bytes(&changed).unwrap();
-            assert!(topics.len() >= 2 && topics.iter().all(|topic| all.contains(topic)), "{at}: {topics:?}");
-            assert_eq!(damage.map_or(0, |damage| damage.topics), 3 - topics.len() as u64, "{at} {flip}");
-        }
-    }
-    for len in 1..whole.len() {
-        let (topics, damage) = read_bytes(&whole[..len]).unwrap_or_default();
-        assert_eq!(topics, all[..topics.len()]);
-        let Some(damage) = damage else { continue };
-        assert_eq!(damage.topics, 3 - topics.len() as u64, "{len}");
-    }
-    // From the middle of a file.
-    let (topics, damage) = read_bytes(&whole[40..]).unwrap();
-    assert_eq!((topics, damage.unwrap().topics), (all.clone(), 0));
-    let twice = [&whole[..], &whole].concat();
-    let (topics, damage) = read_bytes(&twice).unwrap();
-    assert_eq!((topics, damage.unwrap().places), (all, 3), "a topic is there once");
-}
-
-#[test]
-fn a_damaged_file_begins_a_new_epoch_and_is_kept() {
-    let path = file("kept");
-    let (_, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
-    mark_clean(&path, crc32).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    let at = bytes.windows(4).position(|four| four == b"1.50").unwrap();
-    bytes[at] = b'2';
-    fs::write(&path, &bytes).unwrap();
-    let counters = Counters::default();
-    for _ in 0..2 {
-        let restored = super::load(&settings(&path), &counters).unwrap().unwrap();
-        assert_eq!((restored.is_clean, restored.topics.len()), (false, 2));
-        assert_eq!(counters.lost.load(Relaxed), 1);
-    }
-    checkpoint().write(&path, 1 << 20).unwrap();
-    assert_eq!(fs::read(with_suffix(&path, "refused")).unwrap(), bytes);
-    assert!(!with_suffix(&path, "refused.2").exists(), "one file has one such name");
 }
 
 #[test]
