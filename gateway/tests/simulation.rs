@@ -65,6 +65,8 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.deflated, 5_000),
             (tally.inflated, 500),
             (tally.dictionary_bytes, 3_000),
+            (tally.declined, 1),
+            (tally.roomless, 10),
             (tally.tls, 5_000),
             (tally.tls_handshakes, 200),
             (tally.tls_resumed, 50),

@@ -9,14 +9,14 @@ use std::{cell::Cell, time::Duration};
 use gateway::{
     changes::{Base, Changes},
     config::{
-        Config,
+        Compression, Config,
         policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
     control::{
         seq::Seq,
         sequencer::{Body, Followed, Following, Grouping, Item},
     },
-    stats::BUILD_WAITS,
+    stats::{BUILD_WAITS, Reason},
     wire::Encoding,
 };
 use proto::encode::Opcode;
@@ -99,8 +99,11 @@ pub struct Tally {
     /// Frames that came compressed, and messages that went so.
     pub deflated: u64,
     pub inflated: u64,
-    /// The most that was held for messages that refer back.
+    /// The most that was held for messages that refer back, and for want of such room: handshakes without
+    /// compression, and clients closed.
     pub dictionary_bytes: u64,
+    pub declined: u64,
+    pub roomless: u64,
     /// Batches read over TLS, and what its layer counted.
     pub tls: u64,
     pub tls_handshakes: u64,
@@ -143,6 +146,8 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
     config.compression.window_bits = rng.choice([9, 12, 15]).unwrap();
     config.compression.bytes_min = rng.choice([1, 100, 1000]).unwrap();
+    config.compression.dictionaries = rng.choice([1500, 64 << 20, 64 << 20]).unwrap();
+    config.compression.dictionaries_per_ip = rng.choice([0, 700, 32 << 20]).unwrap();
     let limits = &mut config.limits;
     limits.message_bytes = 4096;
     limits.messages_per_s = 100_000;
@@ -522,6 +527,7 @@ impl Simulation {
                 let fits = match code {
                     1000 => conduct.said_goodbye,
                     1001 => self.draining,
+                    1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
                     4000 => peer.model.subs.is_empty(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
@@ -596,6 +602,8 @@ impl Simulation {
         let left = (stats.addresses, stats.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
         self.tally.gaps += stats.gaps;
+        self.tally.declined += stats.compression_declined;
+        self.tally.roomless += stats.ended[Reason::Dictionaries as usize];
         self.tally.inflated += stats.inflated;
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
@@ -654,6 +662,12 @@ fn fell_behind(peer: &Peer, publisher: &Publisher) -> bool {
             epoch.overran(|at| sub.matches(&epoch.topics[at].name), from, true)
         })
     })
+}
+
+/// What compressed messages refer back to may find no room.
+fn has_no_room(compression: &Compression) -> bool {
+    let Compression { dictionaries, dictionaries_per_ip, .. } = *compression;
+    dictionaries == 1500 || dictionaries_per_ip == 700
 }
 
 fn was_slow(conduct: &Conduct, now_us: u64) -> bool {

@@ -1,5 +1,7 @@
 //! Clients that speak TLS, what only they do, and how sessions end.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use gateway::wire::Encoding;
 use ring::{
     sim::PeerEnd,
@@ -8,6 +10,14 @@ use ring::{
 
 use super::{Simulation, was_slow};
 use crate::support::tls::{Clients, Version};
+
+/// Where clients come from; the last two are one address as limits count it.
+const ADDRESSES: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)),
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 7, 0, 0, 1)),
+];
 
 /// Clients of a world; those with tickets know each other's.
 pub(super) struct Speakers {
@@ -35,9 +45,9 @@ pub(super) fn random_wire(rng: &mut fastrand::Rng) -> (bool, Encoding) {
 impl Simulation {
     /// A third speak TLS, and of those that compress half go on with their context.
     pub(super) fn dial(&mut self) -> usize {
-        self.world.address.set_ip([127, 0, 0, self.rng.u8(1..4)].into());
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
         self.world.keep_context = self.rng.bool();
+        self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());
         if self.rng.u8(..3) > 0 {
             return self.world.dial_as("/ws", deflate, encoding);
         }

@@ -79,7 +79,6 @@ pub struct Peer {
     pub http: Vec<u8>,
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
-    pub offers_deflate: bool,
     /// Its messages refer back to earlier ones where they are compressed.
     context: Option<Box<flate2::Compress>>,
     pub encoding: Encoding,
@@ -102,6 +101,11 @@ impl Peer {
     pub fn frames(&self, op: &str) -> Vec<serde_json::Value> {
         let parsed = self.texts.iter().map(|text| serde_json::from_str(text).expect("the model parsed it"));
         parsed.filter(|frame: &serde_json::Value| frame["op"] == op).collect()
+    }
+
+    /// Whether its compressed messages refer back to earlier ones.
+    pub fn keeps_context(&self) -> bool {
+        self.context.is_some() && self.ws.deflates()
     }
 
     pub fn close_code(&self) -> Option<u16> {
@@ -304,7 +308,6 @@ impl World {
             reading_since_us: self.now.mono_us,
             http: Vec::new(),
             texts: Vec::new(),
-            offers_deflate: false,
             context: None,
             encoding: Encoding::Json,
             deflated: 0,
@@ -352,7 +355,7 @@ impl World {
         if deflate {
             self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
         }
-        (self.peers[peer].offers_deflate, self.peers[peer].encoding) = (deflate, encoding);
+        self.peers[peer].encoding = encoding;
         self.peers[peer].context = (deflate && self.keep_context)
             .then(|| flate2::Compress::new(flate2::Compression::fast(), false).into());
         self.handshake(peer, target, deflate);
@@ -526,7 +529,7 @@ impl World {
             epochs: &self.publisher.epochs,
             registry: &mut self.registry,
             fanout: &self.config.fanout,
-            wire: (peer.offers_deflate, peer.encoding),
+            wire: (peer.ws.deflates(), peer.encoding),
             now_us: self.now.mono_us,
         };
         let mut replies = Vec::new();
@@ -541,7 +544,9 @@ impl World {
             from += received.used;
             match received.event {
                 None | Some(Event::Refused { .. }) => {}
-                Some(Event::Response(_)) => peer.open = true,
+                Some(Event::Response(response)) => {
+                    (peer.open, judge.wire.0) = (true, response.deflate());
+                }
                 Some(Event::Deflated(deflated)) => {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
                     peer.deflated += 1;
