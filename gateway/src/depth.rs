@@ -60,9 +60,14 @@ impl Depth {
 
     /// Those of a table's keys, JSON strings, that are not among the best of their side. A key that is no
     /// price of a side stays.
-    pub fn beyond<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<&'k [u8]> {
+    pub fn beyond<'k, K: Iterator<Item = &'k [u8]>>(&self, keys: impl Fn() -> K) -> Vec<&'k [u8]> {
+        // Mostly there are few enough, which is seen without reading prices.
+        let is_full = |side: &Side| keys().filter(|key| key.starts_with(&side.prefix)).count() > self.levels;
+        if !self.sides.iter().any(is_full) {
+            return Vec::new();
+        }
         let mut prices: Vec<Vec<(Decimal<'k>, &'k [u8])>> = self.sides.iter().map(|_| Vec::new()).collect();
-        for key in keys {
+        for key in keys() {
             let price = |side: &Side| {
                 let text = key.strip_prefix(&*side.prefix)?.strip_suffix(b"\"")?;
                 Decimal::parse(std::str::from_utf8(text).ok()?)
@@ -102,7 +107,7 @@ mod tests {
     fn beyond(levels: usize, sides: &[(&str, Best)], keys: &[&str]) -> Vec<String> {
         let depth = Depth::new(levels, sides.iter().copied());
         let json: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
-        let beyond = depth.beyond(json.iter().map(|key| key.as_bytes()));
+        let beyond = depth.beyond(|| json.iter().map(|key| key.as_bytes()));
         let mut beyond: Vec<String> = beyond
             .into_iter()
             .map(|key| String::from_utf8(key[1..key.len() - 1].to_vec()).unwrap())

@@ -352,3 +352,32 @@ fn a_subscription_that_is_refused_is_a_gap_until_it_comes_after_all() {
     go.send(()).unwrap();
     assert_eq!(status(&mut socket), (json!(["x.b"]), "live".to_owned(), String::new()));
 }
+
+#[test]
+fn a_connection_that_is_made_anew_at_once_is_one_all_the_same() {
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let address = upstream::start(move |n, mut peer| {
+        peer.accept()?;
+        peer.text(&format!(r#"{{"s":"a","d":{n}}}"#))?;
+        if n != 1 {
+            peer.text(&format!(r#"{{"s":"b","d":{n}}}"#))?;
+        }
+        goes.lock().unwrap().recv().unwrap();
+        Ok(())
+    });
+    let feed = feed(address).replace("300ms", "10s").replace("\"10ms\"", "\"1ms\"").replace("20ms", "2ms");
+    let gateway = Gateway::start("", &feed);
+    until("both arrive", || http(&gateway.admin, "GET", "/topics/x.b", "", "").status == 200);
+    let mut socket = subscriber(&gateway, "x.b");
+    go.send(()).unwrap();
+    await_status(&mut socket, json!(["x.b"]), "stale");
+    go.send(()).unwrap();
+    loop {
+        // Of the whole source once all of it is back, or of this topic before.
+        if status(&mut socket).1 == "live" {
+            break;
+        }
+    }
+    assert!(http(&gateway.admin, "GET", "/topics/x.b", "", "").body.contains("\"data\":2"));
+}

@@ -360,6 +360,36 @@ fn bad_messages_are_counted_by_kind_the_first_is_told_and_the_good_ones_arrive()
 }
 
 #[test]
+fn trades_that_stand_newest_first_arrive_once_each_in_their_order() {
+    const TRADES: &str = "[[source.map]]\neach = \"/d\"\norder = \"newest-first\"\ntopic = \"x.{^/s}\"\nseq = \"\"\ndata = \"\"\n\
+                          [[topic]]\npattern = \"x.*\"\nmode = \"stream\"\n";
+    let (go, goes) = mpsc::channel::<String>();
+    let goes = std::sync::Mutex::new(goes);
+    let addr = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        for text in goes.lock().unwrap().iter() {
+            peer.text(&text)?;
+        }
+        Ok(())
+    });
+    let gateway = Gateway::start("shards = 1", &source(addr, "", TRADES));
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=x.*&interval_ms=0").ok().unwrap();
+    socket.until("snapshot");
+    // A past page, the newest again, pages that overlap, and one after a hole.
+    for trades in ["[3, 2, 1]", "[3]", "[5, 4, 3, 2]", "[5]", "[6]", "[9, 8]"] {
+        go.send(format!(r#"{{"s":"a","d":{trades}}}"#)).unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.last() != Some(&(9, None)) {
+        for update in socket.until("batch")["updates"].as_array().unwrap() {
+            seen.push((update["data"].as_u64().unwrap(), update["gap"].as_u64()));
+        }
+    }
+    let expected = [1, 2, 3, 4, 5, 6, 8, 9].map(|n| (n, (n == 8).then_some(1)));
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn fragments_and_pings_between_them_are_understood() {
     let (pongs, answered) = mpsc::channel();
     let addr = upstream::start(move |_, mut peer| {

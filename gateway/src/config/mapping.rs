@@ -10,7 +10,10 @@ use super::{
     pointer::{Pointer, Template},
     read::{Named, Section, Table, to_int},
 };
-use crate::depth::{Best, Depth};
+use crate::{
+    depth::{Best, Depth},
+    whole,
+};
 use sides::{best, depth};
 
 /// Entries of one source, and what a table within one may hold.
@@ -390,6 +393,9 @@ fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
             DeValue::String(text) => Wanted::Text(text.into_owned()),
             DeValue::Boolean(flag) => Wanted::Flag(flag),
             value @ DeValue::Integer(_) => Wanted::Whole(to_int(&value)?),
+            DeValue::Float(float) if whole::parse_as::<u64>(float.as_str()).is_some() => {
+                Wanted::Whole(whole::parse_as(float.as_str()).unwrap_or_default())
+            }
             _ => {
                 return Err(format!(
                     "{pointer:?}: write text, a whole number, true, false, or \"*\" for anything"

@@ -275,7 +275,8 @@ fn room_of(config: &Config, policy: &Policy) -> usize {
         source.map.iter().any(|entry| entry.topic.iter().any(|t| policy.pattern.matches(&t.sample())))
     });
     let message_bytes = fed.map(|source| source.link.message_bytes).min().unwrap_or(usize::MAX);
-    config.limits.value_bytes.min(config.limits.pinned_bytes).min(message_bytes)
+    let limits = &config.limits;
+    limits.value_bytes.min(limits.pinned_bytes).min(limits.topics_bytes).min(message_bytes)
 }
 
 /// `room`: as of [`room_of`].

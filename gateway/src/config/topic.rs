@@ -91,8 +91,8 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
     Some((policy, names_keys))
 }
 
-/// A whole table of as many keys as there may be has to fit one update, the topic, and what may wait for a
-/// slow client.
+/// A whole table of as many keys as there may be has to fit one update, the topic, what may wait for a
+/// slow client, and all last values.
 fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
     for (limit, max) in [
         ("[limits] value_bytes", limits.value_bytes),

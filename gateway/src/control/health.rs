@@ -359,13 +359,18 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
     }
     let Some(stale_after) = fresh.stale_after else { return };
     let name = &activity.name;
-    let topics = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    let topics: Vec<Arc<str>> = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
     let reason = match activity.down() {
         Some(why) => format!("source {name}: {why}"),
         None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
             format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
         }
         None if activity.has_reported() => {
+            if news.is_lost && !activity.brought().is_whole() {
+                // It was gone for so short a time that nobody saw it.
+                let reason = format!("source {name}: its connection was made anew");
+                health.lose(i, topics.clone(), &reason, now.wall_us);
+            }
             health.regain(i, topics, || activity.brought().left(), &news.back, now);
             return;
         }

@@ -121,11 +121,7 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
             None => drop(table.del(key, 0)),
         }
     }
-    let cut = match &changes.depth {
-        // Where no key came none has become too many.
-        Some(depth) if !fresh.is_empty() => cut(table, &needed, depth, &fresh),
-        _ => None,
-    };
+    let cut = changes.depth.as_ref().and_then(|depth| cut(table, &needed, depth, &fresh));
     table.trim(0, 0);
     cut.unwrap_or(needed)
 }
@@ -133,7 +129,7 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
 /// Deletes what is beyond the depth; gives what is left of the changes that led there, if they are others
 /// now. `fresh`: keys that came with them.
 fn cut(table: &mut Table, made: &Changes, depth: &Depth, fresh: &HashSet<&[u8]>) -> Option<Arc<Changes>> {
-    let beyond: HashSet<Box<[u8]>> = depth.beyond(table.keys()).into_iter().map(Box::from).collect();
+    let beyond: HashSet<Box<[u8]>> = depth.beyond(|| table.keys()).into_iter().map(Box::from).collect();
     if beyond.is_empty() {
         return None;
     }

@@ -20,6 +20,8 @@ const REFUSED_MAX: usize = 1000;
 /// What [`Brought`] was told since it was last asked.
 #[derive(Debug, Default)]
 pub struct News {
+    /// A connection has ended since.
+    pub is_lost: bool,
     /// Topics that are back, or new, since the connection was made anew while others are not back.
     pub back: Vec<Arc<str>>,
     /// Topics or patterns that a venue refuses, and why; `None`: they came after all, or it is asked again.
@@ -89,8 +91,12 @@ impl Brought {
     /// The connection has ended: every topic that `exists` is to be brought again. What was refused will be
     /// asked for again.
     pub fn lose(&mut self, exists: impl Fn(&str) -> bool) {
-        self.topics.retain(|topic, _| exists(topic));
-        self.left = self.topics.keys().cloned().collect();
+        // Nothing may have come since the last time.
+        if self.left.len() < self.topics.len() {
+            self.topics.retain(|topic, _| exists(topic));
+            self.left = self.topics.keys().cloned().collect();
+        }
+        self.news.is_lost = true;
         self.news.back.clear();
         let refused = std::mem::take(&mut self.refused);
         self.news.refused.extend(refused.into_iter().map(|topic| (topic, None)));
@@ -102,6 +108,11 @@ impl Brought {
             self.refused.insert(topic.clone());
             self.news.refused.push((topic, Some(why)));
         }
+    }
+
+    /// Whether all topics are back that an earlier connection brought.
+    pub fn is_whole(&self) -> bool {
+        self.left.is_empty()
     }
 
     /// Those brought on an earlier connection and not on this one, sorted.

@@ -212,7 +212,9 @@ impl<'a, 'j> Connection<'a, 'j> {
             if !receiving {
                 // It is we who do not listen.
                 self.since = Instant::now();
-                self.fresh = self.since;
+            }
+            if !receiving || intake.waits() {
+                self.fresh = Instant::now();
             }
             let stale_at = self.fresh + self.stale_after.unwrap_or(NEVER);
             tokio::select! {
