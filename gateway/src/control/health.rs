@@ -19,7 +19,7 @@ use crate::{
     clock::Now,
     config::{freshness::Freshness, unit::show_duration},
     inbox::{Inbox, Message},
-    status::{Change, State, Status},
+    status::{Change, State, Status, key, overlap},
 };
 
 /// How often sources are looked at, and what waits for room is tried again.
@@ -351,7 +351,7 @@ pub async fn watch(
 
 fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
     let activity = &sources.activities[i];
-    let news = activity.brought().take_news();
+    let mut news = activity.brought().take_news();
     for (topic, why) in news.refused {
         let (state, reason) = why.map_or((State::Live, String::new()), |why| (State::Gap, why));
         // What finds no room was counted and told.
@@ -366,12 +366,16 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
             format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
         }
         None if activity.has_reported() => {
-            if news.is_lost && !activity.brought().is_whole() {
+            // Its health may be told of some of its topics only.
+            let is_told = |topic: &Arc<str>| topics.iter().any(|told| overlap(key(told), topic));
+            let left = || activity.brought().left().into_iter().filter(is_told).collect::<Vec<_>>();
+            news.back.retain(is_told);
+            if news.is_lost && !left().is_empty() {
                 // It was gone for so short a time that nobody saw it.
                 let reason = format!("source {name}: its connection was made anew");
                 health.lose(i, topics.clone(), &reason, now.wall_us);
             }
-            health.regain(i, topics, || activity.brought().left(), &news.back, now);
+            health.regain(i, topics.clone(), left, &news.back, now);
             return;
         }
         None => return,

@@ -110,11 +110,6 @@ impl Brought {
         }
     }
 
-    /// Whether all topics are back that an earlier connection brought.
-    pub fn is_whole(&self) -> bool {
-        self.left.is_empty()
-    }
-
     /// Those brought on an earlier connection and not on this one, sorted.
     pub fn left(&self) -> Vec<Arc<str>> {
         let mut left: Vec<Arc<str>> = self.left.iter().cloned().collect();
