@@ -165,7 +165,7 @@ pub struct Stats {
     /// Tombstones of keys dropped, and updates dropped from streams' rings.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
-    /// Gauge: bytes of older updates and deleted keys; and times that a topic kept none, since there were
+    /// Gauge: bytes of older updates and deleted keys; and times that a topic gave its own back, since there were
     /// `[limits] history_bytes`.
     pub history_bytes: u64,
     pub histories_dropped: u64,

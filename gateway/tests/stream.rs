@@ -157,3 +157,22 @@ fn what_is_kept_of_the_past_has_a_bound_over_all_topics_and_what_is_not_kept_is_
     assert_eq!(data.len() as u64 + gaps.iter().sum::<u64>(), 200, "{gaps:?}");
     assert!(data.iter().filter(|n| **n == 99).count() == 2, "the newest of each is there");
 }
+
+#[test]
+fn streams_that_fell_silent_make_room_for_those_that_go_on() {
+    let mut config = config();
+    config.fanout.interval = INTERVAL;
+    config.limits.history_bytes = 20_000;
+    let mode =
+        Stream { history: 2, ring_updates: 50, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
+    let mut world = World::new(config, 64, 1);
+    for n in 0..50 {
+        (0..3).for_each(|silent| world.publish(&format!("x.trade.silent{silent}"), &n.to_string()));
+    }
+    trades(&mut world, 0..1);
+    let peer = reader(&mut world);
+    trades(&mut world, 1..40);
+    flush(&mut world);
+    assert_eq!(batches(&world, peer), ((1..40).collect(), vec![]));
+}

@@ -56,6 +56,9 @@ const CACHE_MAX: usize = 64;
 /// Which part of a turn's budget one frame may take in one go.
 const SHORT_PART: usize = 4;
 
+/// Topics that an update looks at for something to give back.
+const HISTORIES_LOOKED_AT: usize = 64;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CacheKey {
     class: u64,
@@ -174,7 +177,7 @@ pub struct Counters {
     /// Tombstones of keys dropped, and updates dropped from streams' rings.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
-    /// Times that a topic kept none of them, since there were `[limits] history_bytes`.
+    /// Times that a topic gave all of them back, since there were `[limits] history_bytes`.
     pub histories_dropped: u64,
     /// Gaps told in frames built.
     pub gaps: u64,
@@ -215,6 +218,8 @@ pub struct Fanout {
     /// Of all topics: older updates and deleted keys kept for those who are behind.
     history_bytes: usize,
     history_bytes_max: usize,
+    /// The topic that gave its own back last.
+    hand: TopicId,
     /// Streams, and those of them that close who is behind.
     streams: usize,
     closing: usize,
@@ -257,6 +262,7 @@ impl Fanout {
             keys: 0,
             history_bytes: 0,
             history_bytes_max: limits.history_bytes,
+            hand: TopicId(0),
             streams: 0,
             closing: 0,
             part_bytes: fanout.frame_bytes_max.min(fanout.build_bytes),
@@ -440,19 +446,44 @@ impl Fanout {
             }
         }
         self.history_bytes = self.history_bytes - history_before + topic.memory.history_bytes();
-        if self.history_bytes > self.history_bytes_max {
-            self.history_bytes -= topic.memory.history_bytes();
-            match &mut topic.memory {
-                Memory::Latest => {}
-                Memory::Keyed(keyed) => {
-                    self.counters.key_tombstones_dropped += Rc::make_mut(keyed).drop_history() as u64;
-                }
-                Memory::Stream(stream) => self.counters.stream_dropped += stream.drop_history() as u64,
-            }
-            self.counters.histories_dropped += 1;
-        }
         self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain);
         self.counters.updates_in += 1;
+        if self.history_bytes > self.history_bytes_max {
+            self.bound_history(update.topic);
+        }
+    }
+
+    /// Topics give back what they keep of the past, in turn and a few at a time, at last the one that changed.
+    fn bound_history(&mut self, changed: TopicId) {
+        for _ in 0..HISTORIES_LOOKED_AT {
+            if self.history_bytes <= self.history_bytes_max {
+                return;
+            }
+            self.hand = TopicId((self.hand.0 + 1) % self.topics.ids_end().max(1));
+            if self.hand != changed {
+                self.drop_history(self.hand);
+            }
+        }
+        if self.history_bytes > self.history_bytes_max {
+            self.drop_history(changed);
+        }
+    }
+
+    fn drop_history(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.get_mut(id) else { return };
+        let bytes = topic.memory.history_bytes();
+        if bytes == 0 {
+            return;
+        }
+        match &mut topic.memory {
+            Memory::Latest => {}
+            Memory::Keyed(keyed) => {
+                self.counters.key_tombstones_dropped += Rc::make_mut(keyed).drop_history() as u64;
+            }
+            Memory::Stream(stream) => self.counters.stream_dropped += stream.drop_history() as u64,
+        }
+        self.history_bytes -= bytes;
+        self.counters.histories_dropped += 1;
     }
 
     fn count_streams(&mut self, mode: &Mode, change: isize) {

@@ -91,6 +91,11 @@ impl Topics {
         self.by_name.values().copied().collect()
     }
 
+    /// Above all ids.
+    pub fn ids_end(&self) -> u32 {
+        self.by_id.len() as u32
+    }
+
     /// Topics and tombstones.
     pub fn len(&self) -> usize {
         self.by_name.len()

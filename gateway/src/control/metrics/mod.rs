@@ -380,7 +380,7 @@ impl Snapshot {
         let help =
             "Updates dropped from the rings of stream topics ([[topic]] ring_updates, ring_bytes, ring_age)";
         out.counter("fanwire_stream_dropped", help, self.sum(|s| s.stream_dropped))?;
-        let help = "Times that a topic kept no older updates or deleted keys, since there were [limits] history_bytes";
+        let help = "Times that a topic gave older updates or deleted keys back, since there were [limits] history_bytes";
         out.counter("fanwire_histories_dropped", help, self.sum(|s| s.histories_dropped))?;
         out.counter("fanwire_gaps", "Gaps in streams told in frames built", self.sum(|s| s.gaps))?;
         out.counter(
