@@ -360,6 +360,41 @@ fn bad_messages_are_counted_by_kind_the_first_is_told_and_the_good_ones_arrive()
 }
 
 #[test]
+fn an_odd_element_is_a_hole_of_its_own_topic_and_of_no_other() {
+    const EACH: &str = "[[source.map]]\neach = \"/d\"\ntopic = \"x.{/s}\"\nts = \"/t\"\ndata = \"/v\"\n\
+                        [[topic]]\npattern = \"x.*\"\nmode = \"stream\"\n";
+    let (go, goes) = mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let addr = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        goes.lock().unwrap().recv().unwrap();
+        for (n, t) in [(1, "1700000000"), (2, "null"), (3, "1.7e9")] {
+            let odd = r#"null,{"s":"","t":1,"v":0}"#;
+            peer.text(&format!(r#"{{"d":[{{"s":"a","t":{t},"v":{n}}},{odd},{{"s":"b","t":1,"v":{n}}}]}}"#))?;
+        }
+        peer.wait()
+    });
+    let gateway = Gateway::start("shards = 1", &source(addr, "", EACH));
+    let mut socket = Socket::connect(&gateway.data, "/ws?topics=x.*&interval_ms=0").ok().unwrap();
+    socket.until("snapshot");
+    go.send(()).unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        for update in socket.until("batch")["updates"].as_array().unwrap() {
+            let topic = update["topic"].as_str().unwrap().to_owned();
+            seen.push((topic, update["data"].as_u64().unwrap(), update["gap"].as_u64()));
+        }
+    }
+    seen.sort();
+    let expected =
+        [("x.a", 1, None), ("x.a", 3, Some(1)), ("x.b", 1, None), ("x.b", 2, None), ("x.b", 3, None)];
+    assert_eq!(seen, expected.map(|(topic, n, gap)| (topic.to_owned(), n, gap)));
+    for (kind, count) in [("ts", 1), ("pointer", 3), ("topic", 3), ("refused", 0)] {
+        assert_eq!(metric(&gateway, "bad", &bad(kind)), f64::from(count), "{kind}");
+    }
+}
+
+#[test]
 fn trades_that_stand_newest_first_arrive_once_each_in_their_order() {
     const TRADES: &str = "[[source.map]]\neach = \"/d\"\norder = \"newest-first\"\ntopic = \"x.{^/s}\"\nseq = \"\"\ndata = \"\"\n\
                           [[topic]]\npattern = \"x.*\"\nmode = \"stream\"\n";
