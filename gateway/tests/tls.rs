@@ -101,6 +101,36 @@ fn the_admin_listener_may_speak_tls_too() {
 }
 
 #[test]
+fn head_is_answered_without_a_body_behind_tls_too() {
+    let files = Files::new("localhost");
+    let gateway = Gateway::start(&format!("{}\nadmin_tls = true", files.server()), "");
+    let config = client(&[&files], rustls::ALL_VERSIONS);
+    for (address, path) in [(&gateway.tls, "/healthz"), (&gateway.tls, "/ws"), (&gateway.admin, "/readyz")] {
+        let [get, head] = ["GET", "HEAD"].map(|method| {
+            let mut stream = connect(address, &config, "localhost");
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            // Who says `Connection: close` is not owed a close_notify.
+            let _ = stream.read_to_string(&mut answer);
+            answer
+                .lines()
+                .filter(|line| !line.starts_with("date:"))
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        });
+        let (get_head, body) = get.split_once("\n\n").unwrap();
+        assert_eq!(format!("{get_head}\n\n"), head, "{path}");
+        assert!(!body.is_empty());
+    }
+    for address in [&gateway.tls, &gateway.admin] {
+        let [get, head] = ["GET", "HEAD"].map(|method| http(address, method, "/healthz", "", ""));
+        get.assert_refusal(400, "HTTP without TLS");
+        assert_eq!((head.status, head.head, head.body.as_str()), (400, get.head, ""));
+    }
+}
+
+#[test]
 fn a_source_may_be_behind_tls() {
     let (files, other) = (Files::new("localhost"), Files::new("localhost"));
     let first = Gateway::start(&files.server(), "[fanout]\ninterval_ms = 0\n");

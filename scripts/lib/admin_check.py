@@ -21,6 +21,8 @@ HEALTHZ_MS_MAX = GAP_MS_MAX = 250
 INTERVAL_MS, PAUSE_S = 100, 0.02
 FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
+# [limits] atomic_updates.
+GROUP = 16_384
 
 
 def small(n):
@@ -35,12 +37,15 @@ def many(separator):
 def shapes():
     """{name: (what it is, headers, body)}; no body: nothing is published."""
     array, lines = {"Content-Type": "application/json"}, {"Content-Type": "application/x-ndjson"}
+    group_bytes = BODY_BYTES // GROUP - 40
+    groups = [{"topic": f"g{n}", "data": "x" * group_bytes} for n in range(GROUP)]
     values = [{"topic": f"v{n}", "data": "x" * 1_000_000} for n in range(BODY_BYTES // 1_000_100)]
     return {
         "quiet": ("nothing", None, None),
         "array": ("arrays of small updates, more than one may have", array, b"[" + many(b",") + b"]"),
         "lines": ("lines of small updates", lines, many(b"\n")),
         "values": ("arrays of values of 1 MB", array, json.dumps(values).encode()),
+        "groups": ("arrays of as many updates as one may have", array, json.dumps(groups).encode()),
         "gzip": ("the same lines, compressed", {**lines, "Content-Encoding": "gzip"}, gzip.compress(many(b"\n"), 1)),
     }
 
@@ -120,7 +125,7 @@ def row(what, times_ms, goal_ms):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["quiet", "array", "lines", "values", "gzip"])
+    parser.add_argument("--shape", choices=["quiet", "array", "lines", "values", "groups", "gzip"])
     wanted = parser.parse_args().shape
     print(json.dumps(machine.describe()))
     good = True
