@@ -197,51 +197,64 @@ fn excerpt(text: &str) -> String {
     }
 }
 
-/// Answers, each one text frame.
+/// What `subscribed` and `unsubscribed` say.
 #[derive(Debug)]
 pub struct Subscribed<'a> {
     pub id: Option<&'a str>,
     pub sub: &'a str,
-    pub class: u64,
+    /// Of what is held now; `None` when the subscription has ended.
+    pub class: Option<u64>,
     pub topics: &'a [String],
-    pub interval_ms: u64,
-    pub epoch: &'a str,
     pub version: u64,
+    /// The interval in milliseconds and the epoch; `None`: it was unsubscribed.
+    pub terms: Option<(u64, &'a str)>,
 }
 
 impl Subscribed<'_> {
-    pub fn frame(&self) -> Vec<u8> {
-        let mut out = begin("subscribed", self.id);
-        push_text(&mut out, "sub", self.sub);
-        push(&mut out, format_args!(r#","class":{},"topics":"#, self.class));
-        push_topics(&mut out, self.topics);
-        push(
-            &mut out,
-            format_args!(
-                r#","interval_ms":{},"epoch":"{}","version":{}"#,
-                self.interval_ms, self.epoch, self.version
-            ),
-        );
-        end(out)
+    /// One text frame, or several in a row where its topics are too long for one: none has a longer payload
+    /// than `frame_bytes_max` unless one topic, or the client's own `id`, makes it so.
+    pub fn frames(&self, frame_bytes_max: usize) -> Vec<u8> {
+        let (mut out, mut rest) = (Vec::new(), self.topics);
+        // A long `id` is not repeated.
+        let id = self.id.filter(|id| id.len() <= frame_bytes_max / 4);
+        let room = frame_bytes_max.saturating_sub(self.payload(id, &[], true).len());
+        loop {
+            let mut bytes = 0;
+            let fits = |topic: &&String| {
+                bytes += topic.len() + r#""","#.len();
+                bytes <= room
+            };
+            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (part, later) = rest.split_at(count);
+            rest = later;
+            let more = !rest.is_empty();
+            let payload = self.payload(if more { id } else { self.id }, part, more);
+            encode::frame(&mut out, Opcode::Text, &payload);
+            if !more {
+                return out;
+            }
+        }
     }
-}
 
-/// `class`: of what is left; `None` when the subscription has ended.
-pub fn unsubscribed(
-    id: Option<&str>,
-    sub: &str,
-    class: Option<u64>,
-    version: u64,
-    topics: &[String],
-) -> Vec<u8> {
-    let mut out = begin("unsubscribed", id);
-    push_text(&mut out, "sub", sub);
-    if let Some(class) = class {
-        push(&mut out, format_args!(r#","class":{class}"#));
+    fn payload(&self, id: Option<&str>, topics: &[String], more: bool) -> Vec<u8> {
+        let op = if self.terms.is_some() { "subscribed" } else { "unsubscribed" };
+        let mut out = begin(op, id);
+        push_text(&mut out, "sub", self.sub);
+        if let Some(class) = self.class {
+            push(&mut out, format_args!(r#","class":{class}"#));
+        }
+        if let Some((interval_ms, epoch)) = self.terms {
+            push(&mut out, format_args!(r#","interval_ms":{interval_ms},"epoch":"{epoch}""#));
+        }
+        push(&mut out, format_args!(r#","version":{}"#, self.version));
+        if more {
+            out.extend_from_slice(br#","more":true"#);
+        }
+        out.extend_from_slice(br#","topics":"#);
+        push_topics(&mut out, topics);
+        out.push(b'}');
+        out
     }
-    push(&mut out, format_args!(r#","version":{version},"topics":"#));
-    push_topics(&mut out, topics);
-    end(out)
 }
 
 pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
@@ -321,6 +334,37 @@ mod tests {
         for id in ["1.5", "1e-1", "true", "[1]", "{}"] {
             assert!(parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).is_err(), "{id}");
         }
+    }
+
+    #[test]
+    fn a_long_set_of_patterns_comes_in_parts_that_are_bounded() {
+        let topics: Vec<String> = (0..100).map(|i| format!("{}.t{i}", "a".repeat(i))).collect();
+        for (id, terms) in
+            [("7", Some((100, "8f0c2a77d1e94b02"))), ("7", None), (&format!("\"{}\"", "9".repeat(600)), None)]
+        {
+            let (class, version) = (Some(u64::MAX), u64::MAX);
+            let answer = Subscribed { id: Some(id), sub: "one", class, topics: &topics, version, terms };
+            let frames = answer.frames(1024);
+            let (mut rest, mut told) = (&frames[..], Vec::new());
+            while !rest.is_empty() {
+                let (start, len) = match rest[1] {
+                    126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                    len => (2, len.into()),
+                };
+                let part: serde_json::Value = serde_json::from_slice(&rest[start..start + len]).unwrap();
+                rest = &rest[start + len..];
+                assert!(len <= 1024 || rest.is_empty() && len <= 1024 + id.len(), "{len} bytes");
+                assert_eq!(part.get("more").is_some(), !rest.is_empty());
+                assert_eq!(part.get("epoch").is_some(), terms.is_some());
+                assert!(id.len() > 256 || part["id"].to_string() == id);
+                told.extend(
+                    part["topics"].as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()),
+                );
+            }
+            assert_eq!(told, topics);
+        }
+        let few = Subscribed { id: None, sub: "", class: None, topics: &[], version: 1, terms: None };
+        assert_eq!(&few.frames(1024)[2..], br#"{"op":"unsubscribed","sub":"","version":1,"topics":[]}"#);
     }
 
     #[test]

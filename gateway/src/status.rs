@@ -40,22 +40,26 @@ pub struct Status {
 }
 
 impl Status {
-    /// As one text frame; `None` where none of its patterns has a topic in common with `patterns`. Only
-    /// those that have stand in it.
-    pub fn frame_for(&self, patterns: &[&str]) -> Option<Bytes> {
-        let topics: Vec<&str> = self
-            .topics
-            .iter()
-            .map(|topic| &**topic)
-            .filter(|topic| patterns.iter().any(|pattern| overlap(key(topic), key(pattern))))
-            .collect();
-        (!topics.is_empty()).then(|| self.encode(&topics))
+    /// As text frames in a row, with those of its topics that have some in common with `patterns`; `None`
+    /// where none has. `all`: what it gives where all have.
+    pub fn frames_for(&self, patterns: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
+        let keys: Vec<&str> = patterns.iter().map(|pattern| key(pattern)).collect();
+        let concerns = |topic: &Arc<str>| keys.iter().any(|pattern| overlap(key(topic), pattern));
+        let topics: Vec<&Arc<str>> = self.topics.iter().filter(|topic| concerns(topic)).collect();
+        if topics.len() == self.topics.len() {
+            return Some(all.clone());
+        }
+        (!topics.is_empty()).then(|| self.encode(&topics, frame_bytes_max).into())
     }
 
-    /// As one text frame.
-    pub fn frame(&self) -> Bytes {
-        let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
-        self.encode(&topics)
+    /// As text frames in a row, none with a longer payload than `frame_bytes_max` unless one topic makes it so.
+    pub fn frames(&self, frame_bytes_max: usize) -> Bytes {
+        self.encode(&self.topics.iter().collect::<Vec<_>>(), frame_bytes_max).into()
+    }
+
+    /// Of its topics and its reason.
+    pub fn bytes(&self) -> usize {
+        self.topics.iter().map(|topic| topic.len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
     }
 
     /// Whether it concerns a subscriber to `pattern`, a key as in [`overlap`].
@@ -63,21 +67,41 @@ impl Status {
         self.topics.iter().any(|topic| overlap(key(topic), pattern))
     }
 
-    fn encode(&self, topics: &[&str]) -> Bytes {
-        let mut text = String::from(r#"{"op":"status","topics":["#);
+    fn encode(&self, topics: &[&Arc<str>], frame_bytes_max: usize) -> Vec<u8> {
+        let mut end = format!(r#"],"state":"{}","since":{}"#, self.state.name(), self.since_us);
+        if !self.reason.is_empty() {
+            let _ = write!(end, r#","reason":{}"#, short(&self.reason, frame_bytes_max / 2));
+        }
+        end.push('}');
+        let begin = r#"{"op":"status","topics":["#;
+        let room = frame_bytes_max.saturating_sub(begin.len() + end.len());
+        let (mut out, mut text) = (Vec::new(), String::new());
         for (i, topic) in topics.iter().enumerate() {
             // The characters of a pattern need no escaping.
-            let _ = write!(text, r#"{}"{topic}""#, if i > 0 { "," } else { "" });
+            let _ = write!(text, r#"{}"{topic}""#, if text.is_empty() { "" } else { "," });
+            let next = topics.get(i + 1).map(|next| text.len() + next.len() + r#","""#.len());
+            if next.is_none_or(|next| next > room) {
+                encode::frame(&mut out, Opcode::Text, format!("{begin}{text}{end}").as_bytes());
+                text.clear();
+            }
         }
-        let _ = write!(text, r#"],"state":"{}","since":{}"#, self.state.name(), self.since_us);
-        if !self.reason.is_empty() {
-            let reason = serde_json::Value::from(&*self.reason);
-            let _ = write!(text, r#","reason":{reason}"#);
+        out
+    }
+}
+
+/// What a topic takes beside its name.
+pub const TOPIC_BYTES: usize = 16;
+
+/// As a JSON string of at most `bytes_max`, cut off where it is longer.
+fn short(text: &str, bytes_max: usize) -> String {
+    let mut chars = text.chars().count();
+    loop {
+        let part: String = text.chars().take(chars).collect();
+        let json = serde_json::Value::from(part).to_string();
+        if json.len() <= bytes_max || chars == 0 {
+            return json;
         }
-        text.push('}');
-        let mut out = Vec::with_capacity(text.len() + encode::HEADER_BYTES_MAX);
-        encode::frame(&mut out, Opcode::Text, text.as_bytes());
-        out.into()
+        chars -= (json.len() - bytes_max).div_ceil(12).min(chars);
     }
 }
 
@@ -133,10 +157,36 @@ mod tests {
         let status =
             Status { topics: topics.into(), state: State::Stale, since_us: 7, reason: "a \"b\"".into() };
         let text = |frame: Bytes| String::from_utf8(frame[2..].to_vec()).unwrap();
+        let all = status.frames(1024);
         assert_eq!(
-            text(status.frame_for(&["a.c", "d.e.f"]).unwrap()),
+            text(status.frames_for(&["a.c", "d.e.f"], 1024, &all).unwrap()),
             r#"{"op":"status","topics":["a.c","d.*"],"state":"stale","since":7,"reason":"a \"b\""}"#
         );
-        assert_eq!(status.frame_for(&["x.*"]), None);
+        assert_eq!(status.frames_for(&["x.*"], 1024, &all), None);
+        let shared = status.frames_for(&["*"], 1024, &all).unwrap();
+        assert_eq!(shared.as_ptr(), all.as_ptr(), "what concerns somebody whole is encoded once");
+    }
+
+    #[test]
+    fn a_long_one_comes_in_frames_that_are_bounded() {
+        let topics: Vec<Arc<str>> = (0..100).map(|i| format!("{}.t{i}", "a".repeat(i)).into()).collect();
+        let reason = "\u{1}".repeat(1000).into();
+        let status = Status { topics: topics.clone().into(), state: State::Gap, since_us: 7, reason };
+        let (frames, mut told) = (status.frames(1024), Vec::<Arc<str>>::new());
+        let mut rest = &frames[..];
+        while !rest.is_empty() {
+            let (start, len) = match rest[1] {
+                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                len => (2, len.into()),
+            };
+            assert!(len <= 1024, "{len} bytes");
+            let part: serde_json::Value = serde_json::from_slice(&rest[start..start + len]).unwrap();
+            assert!(part["state"] == "gap" && part["reason"].as_str().unwrap().len() > 50, "{part}");
+            told.extend(
+                part["topics"].as_array().unwrap().iter().map(|topic| topic.as_str().unwrap().into()),
+            );
+            rest = &rest[start + len..];
+        }
+        assert_eq!(told, topics);
     }
 }

@@ -44,21 +44,33 @@ impl Encoding {
         }
     }
 
-    /// One whole text frame with a message of the gateway, as it goes to a client that speaks this.
-    pub fn frame(self, text: Bytes) -> Bytes {
-        if self == Encoding::Json {
-            return text;
+    /// Whole text frames with messages of the gateway, in a row, as they go to a client that speaks this.
+    pub fn frames(self, text: Bytes) -> Bytes {
+        match self {
+            Encoding::Json => text,
+            Encoding::Msgpack => packed(&text).into(),
         }
-        let payload = match text[1] {
-            126 => &text[4..],
-            127 => &text[HEADER_BYTES_MAX..],
-            _ => &text[2..],
-        };
-        let mut packed = Vec::with_capacity(payload.len());
-        msgpack::from_json(payload, &mut packed).expect("the gateway's own messages are JSON");
-        let mut frame = Vec::with_capacity(packed.len() + HEADER_BYTES_MAX);
-        frame.extend_from_slice(&header(Opcode::Binary, true, packed.len()));
-        frame.extend_from_slice(&packed);
-        frame.into()
     }
+}
+
+/// The same as MessagePack.
+pub fn packed(mut frames: &[u8]) -> Vec<u8> {
+    let (mut out, mut message) = (Vec::with_capacity(frames.len()), Vec::new());
+    while !frames.is_empty() {
+        let (start, len) = match frames[1] {
+            126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
+            127 => {
+                let len: [u8; 8] = frames[2..HEADER_BYTES_MAX].try_into().expect("it has eight bytes");
+                (HEADER_BYTES_MAX, u64::from_be_bytes(len) as usize)
+            }
+            len => (2, len.into()),
+        };
+        message.clear();
+        msgpack::from_json(&frames[start..start + len], &mut message)
+            .expect("the gateway's own messages are JSON");
+        out.extend_from_slice(&header(Opcode::Binary, true, message.len()));
+        out.extend_from_slice(&message);
+        frames = &frames[start + len..];
+    }
+    out
 }

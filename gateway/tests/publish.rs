@@ -54,7 +54,7 @@ impl Gateway {
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, &Config::embedded_demo()));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
-            health: Health::new(sequencer.inboxes(), 10),
+            health: Health::new(sequencer.inboxes(), 10, 1 << 20),
             sequencer,
             shared: shared.clone(),
             sources: Arc::default(),

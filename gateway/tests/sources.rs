@@ -214,7 +214,7 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
         Source::Host { interval: Duration::from_millis(100), names: gateway::names::Names::Encode },
     ];
     let counters = SourceCounters::new(&config.sources);
-    source::start(&config, &sequencer, &counters, &Health::new(&[], 1));
+    source::start(&config, &sequencer, &counters, &Health::new(&[], 1, 1 << 20));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
     let topics: Vec<Value> = updates(&inbox).iter().map(|u| value(u)["topic"].clone()).collect();

@@ -6,10 +6,13 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use gateway::{
-    control::health::{Health, Origin},
+    control::health::{Full, Health, Origin},
     status::State,
+    wire::Encoding,
 };
 use support::{World, config};
+
+const STATUS_BYTES: usize = 20_000;
 
 struct Told {
     world: World,
@@ -21,7 +24,7 @@ impl Told {
         let mut config = config();
         config.fanout.interval = Duration::from_millis(20);
         let world = World::new(config, 64, 1);
-        let health = Health::new(std::slice::from_ref(&world.inbox), 3);
+        let health = Health::new(std::slice::from_ref(&world.inbox), 3, STATUS_BYTES);
         Self { world, health }
     }
 
@@ -36,6 +39,15 @@ impl Told {
         let now_us = self.world.now.wall_us;
         self.health.set(origin, vec![topic.into()], state, "", now_us).unwrap();
         self.world.settle();
+    }
+
+    /// Of so many topics that it takes about 4 KB.
+    fn long(&mut self, name: &str) -> Result<(), Full> {
+        let topics = (0..40).map(|i| format!("{name}.t{i}.{}", "x".repeat(90)).into()).collect();
+        let now_us = self.world.now.wall_us;
+        let set = self.health.set(Origin::Publisher, topics, State::Stale, "", now_us);
+        self.world.settle();
+        set
     }
 
     fn publisher(&mut self, topic: &str, state: State) {
@@ -140,4 +152,74 @@ fn a_dead_source_is_told_also_where_publishers_have_taken_all_room_and_since_sta
     assert_eq!(told.seen(peer), ["s.* stale"]);
     let late = told.reader(&["s.*"]);
     assert_eq!(told.world.peers[late].frames("status")[0]["since"], since);
+}
+
+#[test]
+fn the_bytes_of_statuses_are_bounded_and_come_back() {
+    let mut told = Told::new();
+    let max = STATUS_BYTES / 5_000;
+    told.health = Health::new(std::slice::from_ref(&told.world.inbox), 100, STATUS_BYTES);
+    let taken = (0..2 * max).take_while(|i| told.long(&format!("s{i}")).is_ok()).count();
+    assert!((max..2 * max).contains(&taken), "{taken}");
+    let full = told.long("another").unwrap_err();
+    assert!(full.to_string().contains("[limits] status_bytes = 20000"), "{full}");
+    told.set(Origin::Source(0), "source.*", State::Stale);
+    told.health.end_all(Origin::Publisher, told.world.now.wall_us);
+    told.long("another").unwrap();
+    assert_eq!(told.health.counters().refused, 2);
+}
+
+#[test]
+fn what_is_not_live_follows_an_answer_one_status_at_a_time() {
+    let mut told = Told::new();
+    told.health = Health::new(std::slice::from_ref(&told.world.inbox), 100, 1 << 20);
+    let peer = told.reader(&["nothing"]);
+    for i in 0..30 {
+        told.long(&format!("s{i}")).unwrap();
+    }
+    told.world.stall(peer, 0);
+    // Of each status one topic less, so that its frames are made for this client.
+    let topics = (0..30).flat_map(|i| (0..39).map(move |k| format!("s{i}.t{k}.*"))).take(900).collect();
+    let op = |sub: &str, topics| support::subscriber::AskedOp::Subscribe {
+        sub: sub.to_owned(),
+        topics,
+        interval_ms: None,
+        since: None,
+    };
+    told.world.ask(peer, op("more", topics));
+    told.world.ask(peer, support::subscriber::AskedOp::Ping);
+    told.world.settle();
+    // Whatever it reads, no more than one message of it is on its way.
+    let conn = told.world.peers[peer].conn;
+    for _ in 0..200 {
+        told.world.net.inner().set_window(conn, 2_000);
+        told.world.settle();
+        let in_flight = told.world.net.inner().held_bytes();
+        assert!(in_flight <= 40_000, "{in_flight} bytes on their way");
+        told.world.read(peer, usize::MAX);
+    }
+    told.world.resume(peer);
+    told.world.settle();
+    let seen = told.seen(peer);
+    assert!((23..=30).contains(&seen.len()), "{}", seen.len());
+    assert!(told.world.peers[peer].model.asked.is_empty(), "what it asked after that is answered");
+}
+
+#[test]
+fn a_long_status_comes_in_frames_that_are_bounded_each_with_a_share_of_its_topics() {
+    let mut config = config();
+    config.fanout.frame_bytes_max = 1024;
+    for encoding in [Encoding::Json, Encoding::Msgpack] {
+        let mut world = World::new(config.clone(), 64, 1);
+        let health = Health::new(std::slice::from_ref(&world.inbox), 3, STATUS_BYTES);
+        let peer = world.dial_as("/ws", false, encoding);
+        world.settle();
+        world.subscribe(peer, "", &["*"], None);
+        let mut told = Told { world, health };
+        told.long("s").unwrap();
+        // The model looks at how long each is.
+        let frames = told.world.peers[peer].frames("status");
+        let topics: usize = frames.iter().map(|frame| frame["topics"].as_array().unwrap().len()).sum();
+        assert!(frames.len() > 4 && topics == 40, "{} frames, {topics} topics", frames.len());
+    }
 }

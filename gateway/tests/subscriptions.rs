@@ -249,3 +249,22 @@ fn a_pattern_over_the_shards_bound_is_refused_with_its_key_and_those_that_are_he
     world.subscribe(second, "", &["x", "y", "z"], None);
     assert_eq!(world.shard.stats().patterns, 3, "room comes back with those who leave");
 }
+
+#[test]
+fn a_long_set_of_patterns_is_told_in_messages_that_are_bounded() {
+    let mut config = config();
+    config.fanout.frame_bytes_max = 1024;
+    let mut world = World::new(config, 64, 1);
+    let peer = world.connect();
+    let names: Vec<String> = (0..300).map(|i| format!("some.quite.long.name.of.a.topic.{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for some in names.chunks(100) {
+        // The model takes all parts together, and looks at how long each is.
+        world.subscribe(peer, "", some, None);
+    }
+    world.unsubscribe(peer, "", Some(&names[..250]));
+    world.unsubscribe(peer, "", None);
+    assert!(world.peers[peer].model.subs.is_empty() && world.peers[peer].model.asked.is_empty());
+    let parts = world.peers[peer].model.parts_of_answer;
+    assert!(parts > 30, "{parts}");
+}

@@ -17,6 +17,7 @@ use crate::{
     address::Address,
     fanout::{ClassId, line::Place},
     protocol::Op,
+    shard::Untold,
     shared::Refused,
     stats::Reason,
     wire::Wire,
@@ -88,6 +89,8 @@ pub struct Waiting {
     pub places: [Option<Place>; 2],
     /// Its turn came while it was busy.
     pub called: bool,
+    /// Statuses that follow an answer.
+    pub untold: Option<Box<Untold>>,
 }
 
 impl Waiting {
@@ -102,7 +105,7 @@ impl Waiting {
 
     /// Whether an op is not answered yet.
     fn waits(&self) -> bool {
-        self.ahead || self.op.is_some() || self.building
+        self.ahead || self.op.is_some() || self.building || self.untold.is_some()
     }
 }
 
@@ -239,7 +242,7 @@ impl Client {
 
     /// A text frame with a message of the gateway, in the client's encoding.
     pub fn queue_message(&mut self, text: impl Into<Bytes>) {
-        let frame = self.wire.encoding.frame(text.into());
+        let frame = self.wire.encoding.frames(text.into());
         self.queue(frame);
     }
 

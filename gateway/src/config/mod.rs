@@ -150,6 +150,8 @@ pub struct Limits {
     pub sealed_bytes: usize,
     /// Statuses that are not live (`statuses`, default 1000).
     pub statuses: usize,
+    /// Bytes of their patterns and reasons (`status_bytes`, default 16 MiB).
+    pub status_bytes: usize,
     /// Bytes built for one address a second, by each shard; 0: no limit.
     pub build_bytes_per_ip: usize,
     /// Request head (`head_bytes`, fixed by the contract at 16 KiB; not a key).

@@ -106,6 +106,7 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.plain("handshakes_per_turn", limits.handshakes_per_turn);
     text.size("sealed_bytes", limits.sealed_bytes);
     text.plain("statuses", limits.statuses);
+    text.size("status_bytes", limits.status_bytes);
     text.size("build_bytes_per_ip", limits.build_bytes_per_ip);
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::status::{Change, State, Status};
+use crate::status::{Change, State, Status, TOPIC_BYTES};
 
 /// Topics that stand in one status.
 const CHUNK: usize = 1000;
@@ -17,6 +17,8 @@ pub struct Chunks {
     /// Which chunk a topic that is not confirmed stands in.
     by_topic: HashMap<Arc<str>, usize>,
     chunks: Vec<Chunk>,
+    /// Of topics that are not confirmed.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -29,16 +31,21 @@ struct Chunk {
 }
 
 impl Chunks {
-    /// At most `max` chunks of `topics`. `cause` tells them from those of other causes. Gives what is to be told.
+    /// At most so many chunks of `topics`, and so many bytes, as `max` says. `cause` tells them from those of other causes. Gives what is to be told.
     pub fn new(
         cause: impl Hash,
         topics: &[Arc<str>],
         reason: &str,
-        max: usize,
+        (count_max, bytes_max): (usize, usize),
         now_us: i64,
     ) -> (Self, Vec<Change>) {
         let mut chunks = Self::default();
-        for (at, names) in topics.chunks(CHUNK).take(max).enumerate() {
+        for (at, names) in topics.chunks(CHUNK).take(count_max).enumerate() {
+            let bytes: usize = names.iter().map(topic_bytes).sum();
+            if chunks.bytes + bytes > bytes_max {
+                break;
+            }
+            chunks.bytes += bytes;
             chunks.by_topic.extend(names.iter().map(|name| (name.clone(), at)));
             chunks.chunks.push(Chunk {
                 id: id_of(&(&cause, at)),
@@ -56,9 +63,14 @@ impl Chunks {
         (chunks, told)
     }
 
-    /// How many chunks of `topics` find no room in `max`.
-    pub fn beyond(topics: usize, max: usize) -> usize {
-        topics.div_ceil(CHUNK).saturating_sub(max)
+    /// How many chunks of so many topics found no room.
+    pub fn beyond(&self, topics: usize) -> usize {
+        topics.div_ceil(CHUNK) - self.chunks.len()
+    }
+
+    /// Of topics that are not confirmed.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Updates of these topics have come; gives what is to be told. Topics that are not among them are
@@ -72,7 +84,10 @@ impl Chunks {
         let mut others = Vec::new();
         for topic in topics {
             match self.by_topic.remove(topic) {
-                Some(at) => news.entry(at).or_default().push(topic.clone()),
+                Some(at) => {
+                    self.bytes -= topic_bytes(topic);
+                    news.entry(at).or_default().push(topic.clone());
+                }
                 None => others.push(topic.clone()),
             }
         }
@@ -120,6 +135,10 @@ impl Chunk {
         let left = (!self.left.is_empty()).then(|| self.status());
         Change { id: self.id, news: live(&topics, now_us), left, missed: live(&self.confirmed, now_us) }
     }
+}
+
+fn topic_bytes(topic: &Arc<str>) -> usize {
+    topic.len() + TOPIC_BYTES
 }
 
 /// These are live again.

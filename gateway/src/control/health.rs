@@ -41,13 +41,17 @@ pub enum Origin {
     Upstream,
 }
 
-/// There are `[limits] statuses` already.
+/// There is no room for another status.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "there are {max} statuses that are not live, [limits] statuses: end some with state \"live\" or raise that"
-)]
-pub struct Full {
-    max: usize,
+pub enum Full {
+    #[error(
+        "there are {max} statuses that are not live, [limits] statuses: end some with state \"live\" or raise that"
+    )]
+    Count { max: usize },
+    #[error(
+        "statuses that are not live would take {would} bytes, [limits] status_bytes = {max}: end some with state \"live\", name fewer topics, or raise that"
+    )]
+    Bytes { would: usize, max: usize },
 }
 
 /// A status as `GET /status` lists it.
@@ -74,6 +78,7 @@ struct Entry {
 pub struct Health {
     inboxes: Vec<Arc<Inbox>>,
     max: usize,
+    bytes_max: usize,
     book: Mutex<Book>,
 }
 
@@ -86,6 +91,8 @@ struct Book {
     restored: Chunks,
     /// By source: it is back, but not with all topics.
     returning: BTreeMap<usize, Returning>,
+    /// Of what publishers, topics, sources and upstream say.
+    bytes: usize,
     counters: Counters,
 }
 
@@ -100,11 +107,20 @@ struct Returning {
     others: Vec<Arc<str>>,
 }
 
+impl Book {
+    /// Of all statuses.
+    fn all_bytes(&self) -> usize {
+        let returning = self.returning.values().map(|returning| returning.chunks.bytes());
+        self.bytes + self.restored.bytes() + returning.sum::<usize>()
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     pub changes: u64,
     pub refused: u64,
     /// Gauges.
+    pub bytes: u64,
     pub stale: u64,
     pub gap: u64,
     /// Topics of an earlier run without an update.
@@ -112,10 +128,10 @@ pub struct Counters {
 }
 
 impl Health {
-    /// `max`: `[limits] statuses`.
-    pub fn new(inboxes: &[Arc<Inbox>], max: usize) -> Arc<Self> {
+    /// `max`: `[limits] statuses`; `bytes_max`: `[limits] status_bytes`.
+    pub fn new(inboxes: &[Arc<Inbox>], max: usize, bytes_max: usize) -> Arc<Self> {
         let book = Book { waiting: inboxes.iter().map(|_| VecDeque::new()).collect(), ..Book::default() };
-        Arc::new(Self { inboxes: inboxes.to_vec(), max, book: Mutex::new(book) })
+        Arc::new(Self { inboxes: inboxes.to_vec(), max, bytes_max, book: Mutex::new(book) })
     }
 
     /// Sets the state of `topics`, checked patterns, as `origin` sees it.
@@ -130,6 +146,7 @@ impl Health {
         topics.sort();
         topics.dedup();
         let mut book = self.book();
+        let book = &mut *book;
         let key = (origin, Topics::from(topics));
         let count = book.entries.len();
         let known = book.entries.get_mut(&key);
@@ -140,38 +157,50 @@ impl Health {
                 return Ok(());
             }
             let Some(entry) = book.entries.remove(&key) else { return Ok(()) };
+            book.bytes -= entry.status.bytes();
             let live = Status { state, since_us: now_us, reason: reason.into(), ..entry.status };
-            self.tell(&mut book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
+            self.tell(book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
             return Ok(());
         }
         let status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
         let id = match known {
             Some(entry) if entry.status.state == state && state == State::Stale => {
                 // Since when it is stale stays, and another reason alone is not told again.
+                book.bytes = book.bytes + reason.len() - entry.status.reason.len();
                 (entry.status.reason, entry.ends_us) = (reason.into(), None);
                 return Ok(());
             }
             Some(entry) => {
+                book.bytes = book.bytes + status.bytes() - entry.status.bytes();
                 (entry.status, entry.ends_us) = (status.clone(), None);
                 entry.id
             }
-            // That a source is dead is told whatever publishers say.
-            None if count >= self.max && !matches!(origin, Origin::Source(_)) => {
-                book.counters.refused += 1;
-                let full = Full { max: self.max };
-                if book.counters.refused == 1 {
-                    tracing::warn!("a state is not told: {full}. More are only counted");
-                }
-                return Err(full);
-            }
             None => {
+                let would = book.all_bytes() + status.bytes();
+                // That a source is dead is told whatever publishers say.
+                if !matches!(origin, Origin::Source(_)) && (count >= self.max || would > self.bytes_max) {
+                    return Err(self.refuse(book, would));
+                }
+                book.bytes += status.bytes();
                 let id = id_of(&key);
                 book.entries.insert(key, Entry { id, status: status.clone(), ends_us: None });
                 id
             }
         };
-        self.tell(&mut book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
+        self.tell(book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
         Ok(())
+    }
+
+    fn refuse(&self, book: &mut Book, would: usize) -> Full {
+        book.counters.refused += 1;
+        let full = match book.entries.len() >= self.max {
+            true => Full::Count { max: self.max },
+            false => Full::Bytes { would, max: self.bytes_max },
+        };
+        if book.counters.refused == 1 {
+            tracing::warn!("a state is not told: {full}. More are only counted");
+        }
+        full
     }
 
     /// Ends all that `origin` has said.
@@ -205,7 +234,8 @@ impl Health {
         let book = self.book();
         let of = |state| book.entries.values().filter(|entry| entry.status.state == state).count() as u64;
         let restored = book.restored.len() as u64;
-        Counters { stale: of(State::Stale), gap: of(State::Gap), restored, ..book.counters }
+        let bytes = book.all_bytes() as u64;
+        Counters { bytes, stale: of(State::Stale), gap: of(State::Gap), restored, ..book.counters }
     }
 
     /// These topics are of an earlier run: stale until [`Health::confirm`]. As many as `[limits] statuses`
@@ -213,9 +243,10 @@ impl Health {
     pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
         let mut book = self.book();
         let reason = "restored from an earlier run, no update since";
-        let (chunks, told) = Chunks::new("restored", topics, reason, self.max, now_us);
+        let room = self.bytes_max.saturating_sub(book.all_bytes());
+        let (chunks, told) = Chunks::new("restored", topics, reason, (self.max, room), now_us);
+        book.counters.refused += chunks.beyond(topics.len()) as u64;
         book.restored = chunks;
-        book.counters.refused += Chunks::beyond(topics.len(), self.max) as u64;
         told.into_iter().for_each(|change| self.tell(&mut book, change));
     }
 
@@ -259,9 +290,11 @@ impl Health {
                 let _ = self.set(key.0, key.1.to_vec(), State::Live, "", now_us);
                 return;
             }
-            book.entries.remove(&key);
+            if let Some(entry) = book.entries.remove(&key) {
+                book.bytes -= entry.status.bytes();
+            }
             let reason = "its source is connected again and has not brought it since";
-            let (chunks, told) = Chunks::new(("source", i), &left, reason, usize::MAX, now_us);
+            let (chunks, told) = Chunks::new(("source", i), &left, reason, (usize::MAX, usize::MAX), now_us);
             begins = true;
             book.returning.insert(i, Returning { id, chunks, others: Vec::new() });
             told.into_iter().for_each(|change| self.tell(&mut book, change));

@@ -149,7 +149,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
-    let health = Health::new(sequencer.inboxes(), limits.statuses);
+    let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
     let watched = Watched {
         sequencer: sequencer.clone(),

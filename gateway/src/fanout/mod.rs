@@ -346,6 +346,16 @@ impl Fanout {
         self.classes.get(id).key.patterns.iter().any(|pattern| holds(self.patterns.get(*pattern).key()))
     }
 
+    /// Of their texts, as an answer tells them.
+    pub fn patterns_bytes(&self, patterns: &[PatternId]) -> usize {
+        patterns.iter().map(|pattern| self.patterns.get(*pattern).key().len() + r#""*","#.len()).sum()
+    }
+
+    /// What the topics of a pattern are called or begin with.
+    pub fn pattern_key(&self, id: PatternId) -> &str {
+        self.patterns.get(id).key()
+    }
+
     pub fn pattern_text(&self, id: PatternId) -> String {
         self.patterns.text(id)
     }

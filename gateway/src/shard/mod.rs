@@ -41,6 +41,7 @@ use drain::Drain;
 use fan::Job;
 use shares::Shares;
 use status::Statuses;
+pub use status::Untold;
 use wheel::Wheel;
 
 /// Whom a shard serves.
@@ -188,7 +189,7 @@ impl Shard {
             drain: None,
             stop: false,
             restarted: false,
-            statuses: Statuses::new(config.limits.statuses),
+            statuses: Statuses::new(config),
             shares: Shares::new(&config.limits),
             ahead: Vec::new(),
             chained: config.is_chained(),

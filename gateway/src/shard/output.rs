@@ -75,7 +75,7 @@ impl Shard {
                     self.try_op(slot, asked, now);
                     continue;
                 }
-                let answers = waiting.op.is_some() || waiting.building;
+                let answers = waiting.op.is_some() || waiting.building || waiting.untold.is_some();
                 if !answers && !waiting.held.is_empty() && matches!(phase, Phase::Open | Phase::Handshake) {
                     let mut held = std::mem::take(&mut waiting.held);
                     self.parse(slot, &mut held, net, now);
@@ -95,9 +95,14 @@ impl Shard {
                         return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
                     }
                     // First, or a client that is always behind on its values never hears that they are stale.
-                    if let Some(bytes) = self.owed_status(slot) {
+                    let answers = client.is_kept_waiting();
+                    if let Some(bytes) = self.owed_status(slot, now) {
                         self.stats.frames_out += 1;
                         return self.send(slot, bytes, net, now);
+                    }
+                    if answers && !self.at(slot).is_kept_waiting() {
+                        // The last of what follows an answer was told.
+                        continue;
                     }
                     if let Some(bytes) = self.owed(slot, now) {
                         return self.send(slot, bytes, net, now);
@@ -210,6 +215,7 @@ impl Shard {
         if let Some(waiting) = &mut client.waiting {
             waiting.held = Vec::new();
             waiting.pongs = Vec::new();
+            waiting.untold = None;
             waiting.ahead = false;
         }
         self.wheel.set(slot, now.mono_us + longest_us);

@@ -19,7 +19,11 @@ use crate::{
     planted::{Bug, planted},
     protocol::{self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed},
     stats::Reason,
+    wire::{self, Encoding},
 };
+
+/// A longer answer counts among what is pinned.
+const ANSWER_BYTES: usize = 4096;
 
 /// What an answered `subscribe` makes of its subscription.
 #[derive(Debug)]
@@ -81,9 +85,16 @@ impl Shard {
         }
     }
 
-    fn answer(&mut self, slot: u32, frame: Vec<u8>) {
+    /// `frames`: a message, or its parts in a row. A long one counts among what is pinned.
+    fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         self.stats.frames_out += 1;
-        self.at(slot).queue_message(frame);
+        let frames = match self.at(slot).wire.encoding {
+            Encoding::Json => frames,
+            Encoding::Msgpack => wire::packed(&frames),
+        };
+        let long = frames.len() > ANSWER_BYTES;
+        let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
+        self.at(slot).queue(frames);
     }
 
     fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
@@ -180,6 +191,12 @@ impl Shard {
         if !self.may_build(payer, now) {
             return Ok(Tried::Waits(Some(Lane::Short)));
         }
+        let told =
+            self.fanout.patterns_bytes(&held_patterns) + op.topics.iter().map(String::len).sum::<usize>();
+        if told > ANSWER_BYTES && !self.fanout.fits(told) {
+            self.note_need(told);
+            return Ok(Tried::Waits(Some(Lane::Long)));
+        }
         let in_epoch =
             |shard: &Self, epoch: &str| *epoch == **shard.fanout.epoch() || planted(Bug::ForeignEpoch);
         let since = op.since.as_ref().filter(|since| in_epoch(self, &since.epoch)).map(|since| since.version);
@@ -242,13 +259,12 @@ impl Shard {
         let answer = Subscribed {
             id: asked.id.as_deref(),
             sub: &op.sub,
-            class: number,
+            class: Some(number),
             topics: &topics,
-            interval_ms: interval_us / 1000,
-            epoch: &epoch,
             version: since.unwrap_or(snapshot),
+            terms: Some((interval_us / 1000, &epoch)),
         };
-        let answer = answer.frame();
+        let answer = answer.frames(self.fanout_config.frame_bytes_max);
         self.stats.snapshots_out += 1;
         self.answer(slot, answer);
         let bytes = self.count_out(frame);
@@ -263,7 +279,7 @@ impl Shard {
     fn unsubscribe(&mut self, slot: u32, asked: &Asked, name: &str, now: Now) -> Result<Tried, String> {
         let Some(i) = self.find_sub(slot, name) else {
             let version = self.fanout.position();
-            self.answer(slot, protocol::unsubscribed(asked.id.as_deref(), name, None, version, &[]));
+            self.answer_unsubscribed(slot, asked, name, None, version, &[]);
             return Ok(Tried::Done);
         };
         let sub_slot = self.at(slot).subs[i].slot;
@@ -301,7 +317,7 @@ impl Shard {
             let sub = self.at(slot).subs.remove(i);
             self.leave_class(slot, sub.class, sub.place, sub.slot);
             self.at(slot).since_us = now.mono_us;
-            return self.answer(slot, protocol::unsubscribed(id, name, None, version, &removed));
+            return self.answer_unsubscribed(slot, asked, name, None, version, &removed);
         }
         let now_in = if removed.is_empty() {
             class
@@ -317,7 +333,21 @@ impl Shard {
             self.move_sub(slot, Some(i), name, sub_slot, now_in, version, now);
         }
         let number = Some(self.fanout.classes.get(now_in).number);
-        self.answer(slot, protocol::unsubscribed(id, name, number, version, &removed));
+        self.answer_unsubscribed(slot, asked, name, number, version, &removed);
+    }
+
+    fn answer_unsubscribed(
+        &mut self,
+        slot: u32,
+        asked: &Asked,
+        sub: &str,
+        class: Option<u64>,
+        version: u64,
+        topics: &[String],
+    ) {
+        let answer = Subscribed { id: asked.id.as_deref(), sub, class, topics, version, terms: None };
+        let frames = answer.frames(self.fanout_config.frame_bytes_max);
+        self.answer(slot, frames);
     }
 
     /// Sends what a subscription is still owed, before an op on it is answered.

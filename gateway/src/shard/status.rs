@@ -7,24 +7,30 @@ use super::Shard;
 use crate::{
     client::{Client, Phase},
     clock::Now,
+    config,
+    fanout::{PatternId, line::Lane},
     status::{Change, Status},
+    wire::{self, Encoding},
 };
 
 /// Clients looked at before the shard looks at its sockets again.
 const SLICE: usize = 512;
 
+/// A longer one that is made for one client counts among what is pinned.
+const OWN_BYTES: usize = 4096;
+
 /// What is not live, and what became live lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Statuses {
     /// In the order of their last change.
     held: Vec<Held>,
     /// Changes so far. A client remembers how many it was told of.
     changes: u64,
     max: usize,
+    bytes_max: usize,
+    frame_bytes_max: usize,
     /// The next client to be looked at, while changes are told.
     walk: Option<usize>,
-    /// Statuses that became live: kept for who is slow, up to `max`.
-    live: usize,
 }
 
 #[derive(Debug)]
@@ -39,32 +45,60 @@ struct Held {
     left: Option<Bytes>,
 }
 
+/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
+/// change and up to another. One is told at a time.
+#[derive(Debug)]
+pub struct Untold {
+    patterns: Box<[PatternId]>,
+    after: u64,
+    until: u64,
+}
+
 impl Statuses {
-    /// `max`: `[limits] statuses`.
-    pub fn new(max: usize) -> Self {
-        Self { max, ..Self::default() }
+    pub fn new(config: &config::Config) -> Self {
+        let (max, bytes_max) = (config.limits.statuses, config.limits.status_bytes);
+        let frame_bytes_max = config.fanout.frame_bytes_max;
+        Self { held: Vec::new(), changes: 0, max, bytes_max, frame_bytes_max, walk: None }
     }
 
     fn take(&mut self, change: Change) {
         self.changes += 1;
         let known = self.held.iter().position(|held| held.change.id == change.id);
         let before = known.map(|i| self.held.remove(i).at).unwrap_or(0);
-        let news = change.news.frame();
-        let missed = if change.missed == change.news { news.clone() } else { change.missed.frame() };
-        let left = change.left.as_ref().map(Status::frame);
+        let news = change.news.frames(self.frame_bytes_max);
+        let encode = |status: &Status| match *status == change.news {
+            true => news.clone(),
+            false => status.frames(self.frame_bytes_max),
+        };
+        let (missed, left) = (encode(&change.missed), change.left.as_ref().map(encode));
         self.held.push(Held { at: self.changes, before, change, news, missed, left });
-        self.live = self.held.iter().filter(|held| held.change.left.is_none()).count();
-        while self.live > self.max {
-            let oldest = self.held.iter().position(|held| held.change.left.is_none());
-            oldest.map(|i| self.held.remove(i));
-            self.live -= 1;
-        }
+        self.drop_live();
         self.walk = Some(0);
     }
 
-    /// What is not live.
-    fn left(&self) -> impl Iterator<Item = &Status> {
-        self.held.iter().filter_map(|held| held.change.left.as_ref())
+    /// Those that became live are kept for who is slow, as long as there is room.
+    fn drop_live(&mut self) {
+        let live = || self.held.iter().filter(|held| held.change.left.is_none());
+        let (mut count, mut bytes) = (live().count(), live().map(Held::bytes).sum::<usize>());
+        self.held.retain(|held| {
+            let drops = held.change.left.is_none() && (count > self.max || bytes > self.bytes_max);
+            if drops {
+                (count, bytes) = (count - 1, bytes - held.bytes());
+            }
+            !drops
+        });
+    }
+
+    /// The first after one change and up to another.
+    fn between(&self, after: u64, until: u64) -> impl Iterator<Item = &Held> {
+        let first = self.held.partition_point(|held| held.at <= after);
+        self.held[first..].iter().take_while(move |held| held.at <= until)
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.news.len() + self.missed.len()
     }
 }
 
@@ -87,30 +121,56 @@ impl Shard {
         self.statuses.walk.is_some()
     }
 
-    /// The next change that concerns a client which was not told of it. Who was told nothing yet is told
-    /// what is not live.
-    pub(super) fn owed_status(&mut self, slot: u32) -> Option<Bytes> {
-        let changes = self.statuses.changes;
-        let client = self.clients[slot as usize].as_ref()?;
-        if client.subs.is_empty() {
+    /// The next status that a client is to be told, one at a time.
+    pub(super) fn owed_status(&mut self, slot: u32, now: Now) -> Option<Bytes> {
+        if self.at(slot).subs.is_empty() {
             return None;
         }
+        self.owed_answer(slot, now).or_else(|| self.owed_change(slot, now))
+    }
+
+    /// What was not live when it subscribed to more.
+    fn owed_answer(&mut self, slot: u32, now: Now) -> Option<Bytes> {
+        let untold = self.at(slot).waiting.as_mut()?.untold.take()?;
+        let keys: Vec<&str> =
+            untold.patterns.iter().map(|pattern| self.fanout.pattern_key(*pattern)).collect();
+        let max = self.statuses.frame_bytes_max;
+        let next = self.statuses.between(untold.after, untold.until).find_map(|held| {
+            let (left, all) = (held.change.left.as_ref()?, held.left.as_ref()?);
+            let frames = left.frames_for(&keys, max, all)?;
+            Some((held.at, frames.as_ptr() != all.as_ptr(), frames))
+        });
+        let (at, own, frames) = next?;
+        let given = self.give(slot, frames, own, now);
+        let after = if given.is_some() { at } else { untold.after };
+        self.at(slot).waiting().untold = Some(Box::new(Untold { after, ..*untold }));
+        given
+    }
+
+    /// The next change that concerns a client which was not told of it. Who was told nothing yet is told
+    /// what is not live.
+    fn owed_change(&mut self, slot: u32, now: Now) -> Option<Bytes> {
+        let changes = self.statuses.changes;
+        let client = self.clients[slot as usize].as_ref()?;
         if client.told == changes {
             self.at(slot).greeted = true;
             return None;
         }
-        let held = &self.statuses.held;
-        let unseen = &held[held.partition_point(|held| held.at <= client.told)..];
-        let owed = unseen.iter().find_map(|held| Some((held.at, self.frame_of(held, client)?)));
-        self.at(slot).told = owed.as_ref().map_or(changes, |(at, _)| *at);
-        let greeted = owed.is_none() || self.at(slot).greeted;
-        self.at(slot).greeted = greeted;
-        let encoding = self.at(slot).wire.encoding;
-        owed.map(|(_, frame)| encoding.frame(frame))
+        let next = self
+            .statuses
+            .between(client.told, changes)
+            .find_map(|held| Some((held.at, self.frames_of(held, client)?)));
+        let Some((at, (frames, own))) = next else {
+            (self.at(slot).told, self.at(slot).greeted) = (changes, true);
+            return None;
+        };
+        let given = self.give(slot, frames, own, now)?;
+        self.at(slot).told = at;
+        Some(given)
     }
 
-    /// What a client has to be told of a change, if anything.
-    fn frame_of(&self, held: &Held, client: &Client) -> Option<Bytes> {
+    /// What a client has to be told of a change, if anything, and whether it was made for it alone.
+    fn frames_of(&self, held: &Held, client: &Client) -> Option<(Bytes, bool)> {
         let status = match (&held.change.left, client.greeted) {
             (Some(left), false) => left,
             (None, false) if client.told < held.before || held.before == 0 => return None,
@@ -122,27 +182,45 @@ impl Shard {
             return None;
         }
         if client.greeted || held.change.left.is_none() {
-            return Some(if client.told >= held.before { held.news.clone() } else { held.missed.clone() });
-        }
-        if let Some(left) = held.left.as_ref().filter(|_| status.topics.len() == 1) {
-            return Some(left.clone());
+            let news = client.told >= held.before;
+            return Some((if news { held.news.clone() } else { held.missed.clone() }, false));
         }
         // Of several topics only those that concern the client.
-        let mut patterns = Vec::new();
-        client.subs.iter().for_each(|sub| patterns.extend(self.pattern_texts(sub.class)));
-        status.frame_for(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
+        let all = held.left.as_ref()?;
+        let mut keys = Vec::new();
+        for sub in &client.subs {
+            let patterns = &self.fanout.classes.get(sub.class).key.patterns;
+            keys.extend(patterns.iter().map(|pattern| self.fanout.pattern_key(*pattern)));
+        }
+        let frames = status.frames_for(&keys, self.statuses.frame_bytes_max, all)?;
+        let own = frames.as_ptr() != all.as_ptr();
+        Some((frames, own))
+    }
+
+    /// In the client's encoding; `None`: there is no room for what is its `own`, and it waits for some.
+    fn give(&mut self, slot: u32, frames: Bytes, own: bool, now: Now) -> Option<Bytes> {
+        let is_packed = self.at(slot).wire.encoding == Encoding::Msgpack;
+        if frames.len() <= OWN_BYTES || !own && !is_packed {
+            return Some(self.at(slot).wire.encoding.frames(frames));
+        }
+        if !self.fanout.fits(frames.len()) {
+            self.note_need(frames.len());
+            self.wait(slot, Lane::Long, now);
+            return None;
+        }
+        let frames = if is_packed { wire::packed(&frames) } else { frames.into() };
+        Some(self.fanout.pinned.hold(frames))
     }
 
     /// After `subscribed` and what follows it: the topics of `patterns` that are not live. Of a first
     /// subscription [`Shard::owed_status`] tells it.
     pub(super) fn answer_statuses(&mut self, slot: u32, patterns: &[String]) {
-        if self.at(slot).phase != Phase::Open || !self.at(slot).greeted {
+        let until = self.statuses.changes;
+        let any = self.statuses.held.iter().any(|held| held.left.is_some());
+        if !any || self.at(slot).phase != Phase::Open || !self.at(slot).greeted {
             return;
         }
-        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-        let frames: Vec<Bytes> =
-            self.statuses.left().filter_map(|status| status.frame_for(&patterns)).collect();
-        self.stats.frames_out += frames.len() as u64;
-        frames.into_iter().for_each(|frame| self.at(slot).queue_message(frame));
+        let patterns = self.fanout.pattern_ids(patterns);
+        self.at(slot).waiting().untold = Some(Box::new(Untold { patterns, after: 0, until }));
     }
 }

@@ -83,6 +83,8 @@ pub struct Subscriber {
     /// Place of the newest epoch it was told of.
     epoch: usize,
     pub asked: VecDeque<Asked>,
+    /// Patterns of the answer whose parts are coming.
+    told: BTreeSet<String>,
     pub errors: usize,
     pub draining: bool,
     /// What came, counted.
@@ -91,6 +93,7 @@ pub struct Subscriber {
     pub heartbeats: u64,
     pub resumed: u64,
     pub parts: u64,
+    pub parts_of_answer: u64,
     pub restarts: u64,
 }
 
@@ -104,6 +107,7 @@ impl Subscriber {
         let frame: Frame = serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"));
         match frame.op {
             "snapshot" | "batch" => self.on_data(&frame, text.len(), judge),
+            "subscribed" | "unsubscribed" if !self.is_whole(&frame, text.len(), judge) => {}
             "subscribed" => self.on_subscribed(&frame, judge),
             "unsubscribed" => self.on_unsubscribed(&frame, judge),
             "error" => {
@@ -118,9 +122,29 @@ impl Subscriber {
                 self.draining = true;
             }
             // tests/statuses.rs judges who gets which.
-            "status" => assert!(!self.subs.is_empty(), "a status without a subscription: {text}"),
+            "status" => {
+                assert!(!self.subs.is_empty(), "a status without a subscription: {text}");
+                let single = frame.topics.as_ref().is_some_and(|topics| topics.len() == 1);
+                assert!(
+                    text.len() <= judge.fanout.frame_bytes_max || single,
+                    "a status of {} bytes",
+                    text.len()
+                );
+            }
             other => panic!("an unknown op {other}: {text}"),
         }
+    }
+
+    /// Whether it is the last part of an answer; what stood in those before it is kept.
+    fn is_whole(&mut self, frame: &Frame<'_>, bytes: usize, judge: &Judge<'_>) -> bool {
+        let topics = frame.topics.as_ref().expect("an answer has topics");
+        let max = judge.fanout.frame_bytes_max;
+        assert!(bytes <= max || topics.len() == 1 || max < 1024, "an answer of {bytes} bytes");
+        let (asked, id) = (self.asked.front().and_then(|asked| asked.id), frame.id.map(RawValue::get));
+        assert!(id.is_none_or(|id| Some(id) == asked.map(|id| id.to_string()).as_deref()), "{frame:?}");
+        self.parts_of_answer += u64::from(frame.more);
+        self.told.extend(topics.iter().map(|topic| topic.to_string()));
+        !frame.more
     }
 
     fn answered(&mut self, frame: &Frame<'_>) -> AskedOp {
@@ -151,7 +175,7 @@ impl Subscriber {
         if interval_ms.is_some() || fresh {
             held.interval_ms = offered(judge.fanout, interval_ms);
         }
-        let told: BTreeSet<String> = frame.topics.iter().flatten().map(|t| t.to_string()).collect();
+        let told = std::mem::take(&mut self.told);
         assert_eq!(told, held.patterns, "subscribed tells the whole set");
         assert_eq!(frame.interval_ms, Some(held.interval_ms));
         held.change_class(class, before == (held.patterns.clone(), held.interval_ms), judge);
@@ -177,7 +201,7 @@ impl Subscriber {
         let asked = self.answered(frame);
         let AskedOp::Unsubscribe { sub, topics } = asked else { panic!("unsubscribed answers {asked:?}") };
         assert_eq!(frame.sub, Some(&*sub));
-        let told: BTreeSet<String> = frame.topics.iter().flatten().map(|t| t.to_string()).collect();
+        let told = std::mem::take(&mut self.told);
         let Some(at) = self.subs.iter().position(|s| s.name == sub) else {
             assert_eq!((told.len(), frame.class), (0, None), "nothing was subscribed as {sub:?}");
             return;

@@ -151,6 +151,8 @@ pub fn parse(text: &[u8], catalog: &mut Catalog, epoch: u64) -> Message {
 fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Message, String> {
     let need = |name: &str, value: Option<u64>| value.ok_or_else(|| format!("{} without {name}", wire.op));
     Ok(match &*wire.op {
+        // The last part says all that matters here.
+        "subscribed" if wire.more => Message::Other,
         "subscribed" => {
             let epoch = wire.epoch.as_deref().ok_or("subscribed without epoch")?;
             let epoch = parse_epoch(epoch)?;

@@ -55,6 +55,7 @@ impl Court {
                     self.conflated += whole.conflated;
                 }
             }
+            Message::Other => {}
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -214,6 +215,16 @@ fn a_frame_between_parts_breaks_them() {
     court.take(&batch(12, 13, &update("b", 3)));
     assert_eq!(court.counts(), [1, 0, 0, 0, 1]);
     assert_eq!(court.v("a"), Some((5, false)), "the part that was given up is not applied");
+}
+
+#[test]
+fn subscribed_in_parts_is_one_answer() {
+    let mut court = Court::new();
+    let answer = r#"{"op":"subscribed","id":1,"sub":"","class":3,"topics":["*"],"interval_ms":100,"epoch":""#;
+    court.take(&format!(r#"{answer}{EPOCH}","version":10,"more":true}}"#));
+    court.subscribed(10);
+    court.take(&snapshot(10, &update("a", 1)));
+    assert_eq!((court.v("a"), court.counts()), (Some((1, false)), CLEAN));
 }
 
 #[test]

@@ -235,7 +235,8 @@ impl Snapshot {
         let states = [("stale", h.stale), ("gap", h.gap)];
         out.gauges("fanwire_statuses", "Statuses that are not live", "state", states)?;
         out.counter("fanwire_status_changes", "Changes of statuses told to the shards", h.changes)?;
-        let help = "Statuses not told, since there were [limits] statuses";
+        out.gauge("fanwire_status_bytes", "Bytes of statuses that are not live", h.bytes)?;
+        let help = "Statuses not told, since there were [limits] statuses or status_bytes";
         out.counter("fanwire_statuses_refused", help, h.refused)?;
         let age_s = |activity: &Activity| activity.age_us(self.mono_us) as f64 / 1e6;
         let ages = self.sources.activities.iter().map(|activity| (&activity.name, age_s(activity)));
