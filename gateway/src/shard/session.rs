@@ -359,6 +359,10 @@ impl Shard {
         if !self.fanout.owes(class, pos) || planted(Bug::SettleForgotten) {
             return Settled::All;
         }
+        let payer = self.payer_of(slot);
+        if !self.may_build(payer, now) {
+            return Settled::Waits(Some(Lane::Short));
+        }
         let position = self.fanout.position();
         match self.catch_up(slot, sub, position, now) {
             Ok(Work::Made(frame)) => {
