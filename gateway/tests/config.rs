@@ -59,7 +59,7 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
     assert_eq!((limits.admin_connections, limits.admin_publishes), (256, 32));
     assert_eq!([limits.admin_body, limits.admin_idle].map(|d| d.as_secs()), [60, 30]);
     assert_eq!((limits.admin_bytes_per_s, limits.admin_answer_bytes), (16 << 10, 64 << 20));
-    assert_eq!((limits.atomic_updates, config.access.hosts.len()), (16_384, 0));
+    assert_eq!((limits.atomic_updates, config.access.hosts.len()), (10_000, 0));
     assert!(config.sources.is_empty());
 }
 

@@ -22,7 +22,7 @@ INTERVAL_MS, PAUSE_S = 100, 0.02
 FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
 # [limits] atomic_updates.
-GROUP = 16_384
+GROUP = 10_000
 
 
 def small(n):

@@ -270,7 +270,7 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         statuses: section.int("statuses", 1_000, 1..=1_000_000).value as usize,
         admin_bytes_per_s: section.size("admin_bytes_per_s", 16 * KIB, 0..=GIB).value as usize,
         admin_answer_bytes: section.size("admin_answer_bytes", 64 * MIB, KIB..=64 * GIB).value as usize,
-        atomic_updates: section.int("atomic_updates", 16_384, 1..=10_000_000).value as usize,
+        atomic_updates: section.int("atomic_updates", 10_000, 1..=10_000_000).value as usize,
         status_bytes: section.size("status_bytes", 16 * MIB, KIB..=GIB).value as usize,
         admin_idle: section.duration("admin_idle", 30 * SECOND, 100..=HOUR).value,
         build_bytes_per_ip: section.size("build_bytes_per_ip", 0, 0..=64 * GIB).value as usize,

@@ -139,7 +139,7 @@ pub struct Limits {
     pub admin_bytes_per_s: usize,
     /// Bytes of long answers that readers of the admin listener hold (`admin_answer_bytes`, default 64 MiB).
     pub admin_answer_bytes: usize,
-    /// Updates and keys of one atomic publish (`atomic_updates`, default 16384).
+    /// Updates and keys of one atomic publish (`atomic_updates`, default 10000).
     pub atomic_updates: usize,
     /// From an answer to the next request on the admin listener (`admin_idle`, default 30 s).
     pub admin_idle: Duration,

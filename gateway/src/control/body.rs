@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    admin::{Counters, refuse},
+    admin::{Counters, closing, refuse},
     paced::{Pace, WINDOW, Window},
     workers::Workers,
 };
@@ -30,7 +30,7 @@ use crate::config::{Limits, unit::show_size};
 /// Shorter bodies need no place: as many as there are connections may be held.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Bytes taken before others have their turn on the thread.
-const STEP_BYTES: usize = 128 * 1024;
+const STEP_BYTES: usize = 64 * 1024;
 
 /// Reads the bodies of all requests.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Bodies {
     ) -> Result<Held<'_>, Response> {
         let encoding = Encoding::of(headers).map_err(|named| {
             let reason = format!("content encoding {named}: send gzip or none");
-            let mut response = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+            let mut response = closing(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
             response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
             response
         })?;
@@ -161,7 +161,7 @@ impl Bodies {
             }
             parts.extend_from_slice(&data);
             step += data.len();
-            if step > STEP_BYTES {
+            if step >= STEP_BYTES {
                 step = 0;
                 tokio::task::yield_now().await;
             }
@@ -193,12 +193,6 @@ impl Bodies {
         );
         closing(refuse(StatusCode::REQUEST_TIMEOUT, reason))
     }
-}
-
-/// What is left of the request is not read as the next one.
-fn closing(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 /// All members of a gzip file (RFC 1952). `None`: it becomes longer than `bytes_max`, beyond which nothing is read.

@@ -63,7 +63,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const RESET: Duration = Duration::from_secs(2);
 /// How often it is told which log lines were left out.
 const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
-/// Of a piece that took longer.
+/// Others get their turn after a shorter piece of work too; after a longer one as much time, within bounds.
+const REST_MIN: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_millis(250);
 /// Blocking threads: host samples and workers need one each.
 const BLOCKING_THREADS: usize = 5;
@@ -115,9 +116,9 @@ pub fn bind_admin(config: &Config) -> Result<Option<TcpListener>, Error> {
     TcpListener::bind(address).map(Some).map_err(|error| Error::Admin { address, error })
 }
 
-/// Leaves the thread to all others for as long as they were kept from it: work in pieces takes half of it at most.
+/// Leaves the thread to all others, after a long piece of work for as long as they were kept from it.
 async fn rest(took: Duration) {
-    if took < Duration::from_millis(1) {
+    if took < REST_MIN {
         tokio::task::yield_now().await;
     } else {
         tokio::time::sleep(took.min(REST_MAX)).await;

@@ -12,6 +12,7 @@ use std::sync::{
 
 use axum::{
     Router,
+    body::HttpBody,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
@@ -181,8 +182,10 @@ type App = State<Arc<Admin>>;
 
 /// Refuses what may not pass. No answer is shown inside another page, or taken for what it is not.
 async fn guard(State(admin): App, request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
     let mut response = match admin.refusal_of(&request) {
         None => next.run(request).await,
+        Some(refusal) if has_body => closing(refusal),
         Some(refusal) => refusal,
     };
     let headers = response.headers_mut();
@@ -223,7 +226,7 @@ fn content_type(headers: &HeaderMap) -> &str {
 
 fn wrong_type(headers: &HeaderMap, right: &str) -> Response {
     let reason = format!("content type {}: send {right}", content_type(headers));
-    refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
+    closing(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
 }
 
 #[derive(Serialize)]
@@ -234,6 +237,12 @@ struct Refusal<'a> {
 
 pub(super) fn refuse(status: StatusCode, reason: impl AsRef<str>) -> Response {
     json(status, &Refusal { code: status.as_u16(), reason: reason.as_ref() })
+}
+
+/// What is left of the request is not read as the next one.
+pub(super) fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// 503, and when to come back.
