@@ -349,6 +349,19 @@ fn state(mut section: Section, dir: &Path, chained: bool) -> State {
     State { path: file, checkpoint, state_bytes }
 }
 
+/// `line`: of its kind.
+fn replay(section: &mut Section, dir: &Path, line: Option<usize>) -> Source {
+    let path = section.text("path", "feed.ndjson");
+    let file = dir.join(&path.value);
+    if !file.exists() {
+        let (shown, line) = (file.display(), path.line.or(line).unwrap_or(0));
+        let text = format!("path: there is no file {shown}; paths are relative to the config file");
+        section.problem(line, text);
+    }
+    let speed = section.number("speed", 1.0, 0.0..=1e6).value;
+    Source::Replay { path: file, speed, repeat: section.flag("repeat", true).value }
+}
+
 /// `topics` with whether the file names the `keys` of each.
 fn sources(reader: &mut Reader, dir: &Path, topics: &(Policies, Vec<bool>)) -> (Vec<Source>, Vec<Freshness>) {
     let keyed = topics.0.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
@@ -366,29 +379,16 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &(Policies, Vec<bool>)) -> (
             _ => Err(format!("write {KINDS}")),
         });
         match kind.value {
-            "replay" => {
-                let path = section.text("path", "feed.ndjson");
-                let file = dir.join(&path.value);
-                if !file.exists() {
-                    let (shown, line) = (file.display(), path.line.or(kind.line).unwrap_or(0));
-                    section.problem(
-                        line,
-                        format!("path: there is no file {shown}; paths are relative to the config file"),
-                    );
-                }
-                let speed = section.number("speed", 1.0, 0.0..=1e6).value;
-                let repeat = section.flag("repeat", true).value;
-                sources.push(Source::Replay { path: file, speed, repeat });
-            }
+            "replay" => sources.push(replay(&mut section, dir, kind.line)),
             "synthetic" => sources.push(Source::Synthetic {
                 symbols: section.int("symbols", 100, 1..=1_000_000).value as usize,
                 updates_per_s: section.number("updates_per_s", 1000.0, 0.001..=1e7).value,
                 seed: section.int("seed", 1, 0..=i64::MAX as u64).value,
             }),
-            "host" => sources.push(Source::Host {
-                interval: section.duration("interval", SECOND, 100..=HOUR).value,
-                names: read_names(&mut section),
-            }),
+            "host" => {
+                let interval = section.duration("interval", SECOND, 100..=HOUR).value;
+                sources.push(Source::Host { interval, names: read_names(&mut section) });
+            }
             "websocket" => {
                 let source = websocket(&mut section, dir, topics);
                 let name = source.as_ref().map(|source| source.link.name.clone());

@@ -1,5 +1,6 @@
 //! `[[source.map]]`: what one message of an exchange becomes.
 
+mod gap;
 mod sides;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use crate::{
     depth::{Best, Depth},
     whole,
 };
+pub use gap::Denied;
+use gap::denied;
 use sides::{best, depth};
 
 /// Entries of one source, and what a table within one may hold.
@@ -92,32 +95,6 @@ pub enum Body {
     Levels { lists: Vec<Levels>, reset: bool, depth: Option<Arc<Depth>> },
     /// Nothing: the venue says that these topics will not come. `reason`: where it says why.
     Gap { topics: Vec<Denied>, reason: Option<Pointer> },
-}
-
-/// A topic that will not come, or everything below it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Denied {
-    /// `None`: all topics.
-    pub topic: Option<Template>,
-    /// `.*` stands behind it.
-    pub below: bool,
-}
-
-impl Denied {
-    /// `kraken.book.{/symbol}`, `kraken.*` or `*`. The error says what to write instead.
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self { topic: None, below: true });
-        }
-        let (topic, below) = text.strip_suffix(".*").map_or((text, false), |topic| (topic, true));
-        Ok(Self { topic: Some(Template::parse(topic)?), below })
-    }
-
-    /// As it was written.
-    pub fn text(&self) -> String {
-        let topic = self.topic.as_ref().map(Template::as_str);
-        topic.map_or("*".to_owned(), |topic| format!("{topic}{}", if self.below { ".*" } else { "" }))
-    }
 }
 
 /// A list of price levels, each an array or an object.
@@ -216,29 +193,7 @@ fn entry(section: &mut Section) -> Option<Entry> {
     }
     if gap.line.is_some() {
         let others = [topic.line, ts.line, seq.line, data.line, levels_line];
-        if let Some(line) = others.into_iter().flatten().next() {
-            section.problem(
-                line,
-                "an entry with gap makes no topic; leave out all but when, each, gap and reason",
-            );
-        }
-        let named = gap.value.iter().filter_map(|denied| denied.topic.as_ref()).flat_map(Template::pointers);
-        let labels = named.chain(&reason.value).filter_map(|pointer| Some((gap.line?, pointer.clone())));
-        check_carets(section, &each, &labels.collect::<Vec<_>>(), &[]);
-        let body = Body::Gap { topics: gap.value, reason: reason.value };
-        let (each, order) = (each.value, order.value);
-        let seq_sparse = false;
-        return Some(Entry {
-            when,
-            each,
-            order,
-            topic: None,
-            ts: None,
-            seq: None,
-            seq_first: None,
-            seq_sparse,
-            body,
-        });
+        return Some(gap::entry(section, gap, reason, (when, each, order.value), others));
     }
     if topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
@@ -405,17 +360,6 @@ fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
         Ok((pointer, wanted))
     };
     table.into_iter().map(wanted).collect()
-}
-
-fn denied(value: DeValue<'_>) -> Result<Vec<Denied>, String> {
-    const HINT: &str =
-        "write a list of topics or patterns, like [\"venue.book.{/symbol}\", \"venue.ticker.*\"]";
-    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
-    if !(1..=LIST_MAX).contains(&array.len()) {
-        return Err(format!("{} topics, 1 to {LIST_MAX} may be; {HINT}", array.len()));
-    }
-    let topic = |value: &toml::Spanned<DeValue<'_>>| Denied::parse(value.get_ref().as_str().ok_or(HINT)?);
-    array.iter().map(topic).collect()
 }
 
 enum KeyText {
