@@ -32,6 +32,11 @@ impl Addresses {
         Self { per_s: per_s as i64, buckets: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
+    /// Whether there is a limit.
+    pub fn is_on(&self) -> bool {
+        self.per_s > 0
+    }
+
     /// Until when nothing may be built for an address, where it has used up what is its. µs, monotonic.
     pub fn rests(&self, address: Address, now_us: u64) -> Option<u64> {
         let bucket = self.buckets.get(&address)?;

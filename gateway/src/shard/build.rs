@@ -98,6 +98,11 @@ impl Builds {
         self.granted
     }
 
+    /// Whether what is built is counted by address.
+    pub fn charges(&self) -> bool {
+        self.addresses.is_on()
+    }
+
     /// Whether someone waits for room among what is pinned.
     pub fn wants_room(&self) -> bool {
         self.need_bytes.is_some()

@@ -53,7 +53,8 @@ impl Shard {
             class.heartbeat_us = class.heartbeat_us.max(now.mono_us + 1_000);
             return;
         }
-        let (payer, before) = (self.payer_of_class(id), self.fanout.budget.spent());
+        let payer = if self.builds.charges() { self.payer_of_class(id) } else { None };
+        let before = self.fanout.budget.spent();
         let may_build = self.may_build(payer, now);
         let flushed = self.fanout.flush(id, may_build, now);
         self.charge(payer, before, now);

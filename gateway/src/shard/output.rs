@@ -119,7 +119,6 @@ impl Shard {
     /// What a subscription that missed its class's last frames gets, newest values included. It may
     /// have missed a heartbeat too, since another subscription's frame was on its way.
     fn owed(&mut self, slot: u32, now: Now) -> Option<Bytes> {
-        let payer = self.payer_of(slot);
         for i in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[i];
             let (class, pos, sent_us, sub_slot) = (sub.class, sub.pos, sub.sent_us, sub.slot);
@@ -132,7 +131,8 @@ impl Shard {
                 return None;
             }
             if !put_off {
-                let (before, may_build) = (self.fanout.budget.spent(), self.may_build(payer, now));
+                let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
+                let may_build = self.may_build(payer, now);
                 let made = if may_build { self.catch_up(slot, i, least, now) } else { Err(Lane::Short) };
                 self.charge(payer, before, now);
                 match made {
