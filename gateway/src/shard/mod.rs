@@ -16,6 +16,7 @@ pub mod pump;
 mod session;
 mod shares;
 mod status;
+mod turns;
 mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
