@@ -34,6 +34,8 @@ pub struct Changes {
     pub base: Base,
     /// Keys beyond it go once the changes are made.
     pub depth: Option<Arc<Depth>>,
+    /// More of the same topic follows from the same message; what is beyond the depth goes after that.
+    pub goes_on: bool,
     text: Vec<u8>,
     spans: Vec<Span>,
     long: Option<LongKey>,

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     changes::{Base, Change, Changes},
     config::policy::Keyed,
-    depth::Depth,
     table::Table,
 };
 
@@ -94,8 +93,30 @@ impl Preview {
     }
 }
 
-/// Applies changes and gives those that the shards have to make: of a whole table what differs, no
-/// deletion of what was not there, and the deletion of what is beyond the depth.
+/// Changes as they are once what is beyond their depth has gone: what they would set there is left out, what
+/// the table has there is deleted. `None`: nothing is beyond it.
+pub fn cut(table: Option<&Table>, changes: &Changes) -> Option<Changes> {
+    let depth = changes.depth.as_ref()?;
+    let table = table.filter(|_| changes.base == Base::Held);
+    let is_held = |key: &[u8]| table.is_some_and(|table| table.get(key).is_some());
+    // Of a key given twice the last value counts.
+    let last: HashMap<&[u8], bool> = changes.iter().map(|c| (c.key, c.value.is_some())).collect();
+    let fresh: Vec<&[u8]> =
+        last.iter().filter(|(key, is_set)| **is_set && !is_held(key)).map(|(key, _)| *key).collect();
+    let deleted: HashSet<&[u8]> = last.iter().filter(|(_, is_set)| !**is_set).map(|(key, _)| *key).collect();
+    let held = || table.into_iter().flat_map(Table::keys).filter(|key| !deleted.contains(key));
+    let beyond: HashSet<&[u8]> = depth.beyond(|| held().chain(fresh.iter().copied())).into_iter().collect();
+    if beyond.is_empty() {
+        return None;
+    }
+    let mut left = Changes::new(changes.base);
+    changes.iter().filter(|change| !beyond.contains(change.key)).for_each(|change| left.push(change));
+    beyond.iter().filter(|key| is_held(key)).for_each(|key| left.push(Change { key, value: None }));
+    Some(left)
+}
+
+/// Applies changes and gives those that the shards have to make: of a whole table what differs, and no
+/// deletion of what was not there.
 pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
     let needed = match changes.base {
         Base::Whole => Arc::new(differences(table, changes)),
@@ -111,37 +132,14 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
         table.clear();
         table.reserve(needed.len(), needed.bytes());
     }
-    let mut fresh: HashSet<&[u8]> = HashSet::new();
     for Change { key, value } in needed.iter() {
-        if changes.depth.is_some() && value.is_some() && table.get(key).is_none() {
-            fresh.insert(key);
-        }
         match value {
             Some(value) => table.set(key, value, 0),
             None => drop(table.del(key, 0)),
         }
     }
-    let cut = changes.depth.as_ref().and_then(|depth| cut(table, &needed, depth, &fresh));
     table.trim(0, 0);
-    cut.unwrap_or(needed)
-}
-
-/// Deletes what is beyond the depth; gives what is left of the changes that led there, if they are others
-/// now. `fresh`: keys that came with them.
-fn cut(table: &mut Table, made: &Changes, depth: &Depth, fresh: &HashSet<&[u8]>) -> Option<Arc<Changes>> {
-    let beyond: HashSet<Box<[u8]>> = depth.beyond(|| table.keys()).into_iter().map(Box::from).collect();
-    if beyond.is_empty() {
-        return None;
-    }
-    let mut left = Changes::new(made.base);
-    made.iter().filter(|change| !beyond.contains(change.key)).for_each(|change| left.push(change));
-    for key in &beyond {
-        table.del(key, 0);
-        if !fresh.contains(&**key) {
-            left.push(Change { key, value: None });
-        }
-    }
-    Some(left.into())
+    needed
 }
 
 fn differences(table: &Table, whole: &Changes) -> Changes {
@@ -175,7 +173,7 @@ pub fn object(table: &Table) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::depth::Best;
+    use crate::depth::{Best, Depth};
 
     fn item(body: Body) -> Item {
         Item::new("t", body, 0)
@@ -233,6 +231,10 @@ mod tests {
             Arc::new(changes)
         };
         let mut table = Table::default();
+        let apply = |table: &mut Table, changes: &Arc<Changes>| {
+            let cut = cut(Some(table), changes).map(Arc::new);
+            apply(table, cut.as_ref().unwrap_or(changes))
+        };
         let whole =
             [("b9", Some("1")), ("b10", Some("1")), ("b8", Some("1")), ("a11", Some("1")), ("x", Some("1"))];
         let needed = apply(&mut table, &changes(Base::Empty, &whole));

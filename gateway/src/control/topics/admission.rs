@@ -8,7 +8,7 @@ use crate::{
     config::policy::{Keyed, Mode},
     control::{
         item::{Body, Item, Refused, Why, check_value},
-        table::{Preview, changes_of},
+        table::{self, Preview, changes_of},
     },
     table::{KEY_BYTES, Table},
     topic::check_topic,
@@ -22,8 +22,15 @@ impl Topics {
             return Err(Why::Unread { topic: item.topic.clone(), why: why.clone() });
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
-        check_value(&item.topic, &item.body, bytes_max)?;
         let known = self.by_name.get(&*item.topic);
+        let table = known.and_then(|topic| topic.table.as_deref());
+        // The limits hold for what stays.
+        let cut = match &item.body {
+            Body::Changes(changes) if changes.long().is_none() => table::cut(table, changes).map(Arc::new),
+            _ => None,
+        };
+        let staying = cut.clone().map(Body::Changes);
+        check_value(&item.topic, staying.as_ref().unwrap_or(&item.body), bytes_max)?;
         let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
         if item.body.is_gone() && !lives {
             return Err(Why::Unknown { topic: item.topic.clone() });
@@ -37,10 +44,10 @@ impl Topics {
         let changes = match self.mode(&item.topic) {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(item)?;
-                let table = known.and_then(|topic| topic.table.as_deref());
-                let size = table_after(table, item, &changes, bounds, group, self.room())?;
+                let staying = cut.as_ref().unwrap_or(&changes);
+                let size = table_after(table, item, staying, bounds, group, self.room())?;
                 self.check_room(known, item, size, group)?;
-                Some(changes)
+                Some(cut.filter(|_| !changes.goes_on).unwrap_or(changes))
             }
             _ if matches!(item.body, Body::Changes(_)) => {
                 return Err(Why::NotKeyed { topic: item.topic.clone() });

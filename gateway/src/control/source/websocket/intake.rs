@@ -192,10 +192,10 @@ fn item(mapped: Mapped<'_>, feed: Feed, due_us: i64) -> Item {
     let Mapped { topic, ts_us, seq, value } = mapped;
     let body = match value {
         Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
-        Value::Levels { reset, changes: levels, depth } => {
+        Value::Levels { reset, changes: levels, depth, goes_on } => {
             let base = if reset { Base::Empty } else { Base::Held };
             let mut changes = Changes::new(base);
-            changes.depth = depth;
+            (changes.depth, changes.goes_on) = (depth, goes_on);
             for (key, size) in levels {
                 let written = match size {
                     Some(size) => changes.set(&key, size.as_bytes()),

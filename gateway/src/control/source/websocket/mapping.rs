@@ -1,6 +1,10 @@
 //! What a message becomes: bytes in, items out. No IO, no clock.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -56,8 +60,14 @@ pub enum Value<'a> {
     /// JSON as it stood in the message.
     Data(&'a str),
     /// Keys with their new value as it stood in the message; `None`: the key is deleted. `reset`: they
-    /// are the whole table. `depth`: what is beyond it goes once they are in it.
-    Levels { reset: bool, changes: BTreeMap<String, Option<&'a str>>, depth: Option<Arc<Depth>> },
+    /// are the whole table. `depth`: what is beyond it goes once they are in it; where the message `goes_on`
+    /// with more of the same topic, once all of that is.
+    Levels {
+        reset: bool,
+        changes: BTreeMap<String, Option<&'a str>>,
+        depth: Option<Arc<Depth>>,
+        goes_on: bool,
+    },
 }
 
 /// Why a message, or an element of one, was not taken.
@@ -88,10 +98,24 @@ pub fn map<'a>(
     let Some(each) = &entry.each else { return Ok(Some(vec![said(&message)])) };
     let elements =
         message.find(&each.steps).and_then(Node::elements).ok_or_else(|| nowhere(each, "an array"))?;
-    Ok(Some(match entry.order {
+    let mut all: Vec<_> = match entry.order {
         Order::OldestFirst => elements.iter().map(said).collect(),
         Order::NewestFirst => elements.iter().rev().map(said).collect(),
-    }))
+    };
+    mark_last(&mut all);
+    Ok(Some(all))
+}
+
+/// Of several updates of one topic all but the last are told that the message goes on.
+fn mark_last(said: &mut [Result<Said<'_>, Odd<'_>>]) {
+    let mut seen = HashSet::new();
+    for said in said.iter_mut().rev() {
+        if let Ok(Said::Update(Mapped { topic, value, .. })) = said
+            && let Value::Levels { depth: Some(_), goes_on, .. } = value
+        {
+            *goes_on = !seen.insert(&*topic);
+        }
+    }
 }
 
 fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
@@ -183,7 +207,7 @@ fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped
             if *reset {
                 changes.retain(|_, size| size.is_some());
             }
-            Value::Levels { reset: *reset, changes, depth: depth.clone() }
+            Value::Levels { reset: *reset, changes, depth: depth.clone(), goes_on: false }
         }
         Body::Gap { .. } => unreachable!("it makes no item"),
     };
