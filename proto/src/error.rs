@@ -98,8 +98,8 @@ pub enum HandshakeError {
     /// So many interim answers (RFC 9110, 15.2), and still none of its own.
     #[error("more than {0} interim answers to the handshake")]
     TooManyInterim(u8),
-    /// A field that the handshake rests on is folded, has white space before its colon, or holds other bytes
-    /// than visible ASCII: others might read it otherwise.
+    /// A field that the handshake rests on is folded or holds other bytes than visible ASCII, or it is there
+    /// only with white space before its colon: others might read it otherwise.
     #[error("101 whose field {0} is not written as HTTP wants it")]
     Dubious(String),
     /// A subprotocol that was not offered.

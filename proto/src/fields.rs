@@ -15,7 +15,7 @@ impl<'a> Fields<'a> {
         self.0.split(|&byte| byte == b'\n').filter_map(move |line| {
             let colon = line.iter().position(|&byte| byte == b':')?;
             let (found, value) = (&line[..colon], &line[colon + 1..]);
-            if !found.eq_ignore_ascii_case(name.as_bytes()) {
+            if !found.eq_ignore_ascii_case(name.as_bytes()) || is_unreadable(line) {
                 return None;
             }
             Some(std::str::from_utf8(value).ok()?.trim_ascii())
@@ -42,9 +42,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The name of the first field among those `looked_at` that may be read in more than one way: it is
-    /// folded, white space stands before its colon, or its value holds other bytes than visible ASCII.
+    /// folded, or its value holds other bytes than visible ASCII. Or of one that is no field, since white
+    /// space stands before its colon or it is unreadable, where no well-written one has its name.
     pub fn dubious(self, looked_at: fn(&str) -> bool) -> Option<String> {
-        let mut last = None;
+        let (mut last, mut malformed) = (None, Vec::new());
         for line in self.0.split(|&byte| byte == b'\n') {
             let is_fold = matches!(line.first(), Some(b' ' | b'\t'));
             match last.take() {
@@ -60,11 +61,20 @@ impl<'a> Fields<'a> {
                 continue;
             }
             let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-            if name != plain || !value.trim_ascii_end().iter().all(is_visible) {
+            if name != plain || is_unreadable(line) {
+                malformed.push(plain.to_owned());
+            } else if value.trim_ascii_end().iter().all(is_visible) {
+                last = Some(plain.to_owned());
+            } else {
                 return Some(plain.to_owned());
             }
-            last = Some(plain.to_owned());
         }
-        None
+        malformed.into_iter().find(|name| self.values(name).next().is_none())
     }
+}
+
+/// Whether a line holds a NUL, or a CR that does not end it (RFC 9110, 5.5): none such is a field.
+pub(crate) fn is_unreadable(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.iter().any(|byte| matches!(byte, 0 | b'\r'))
 }

@@ -2,7 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use crate::{HandshakeError, Limits, Refusal, fields::Fields};
+use crate::{
+    HandshakeError, Limits, Refusal,
+    fields::{Fields, is_unreadable},
+};
 
 /// Field slots on the stack; [`Limits::headers`] counts up to this.
 const HEADERS_MAX: usize = 256;
@@ -26,8 +29,8 @@ pub(crate) fn request_end(input: &[u8], limits: &Limits) -> End {
     end(request.parse_with_uninit_headers(window(input, limits), slots), input, limits)
 }
 
-/// Where the head of an answer ends. Lines that are no fields are passed over, and a field may be folded
-/// (RFC 9112, 5.2): firewalls in front of servers write what they like, mostly where nobody looks.
+/// Where the head of an answer ends. Lines that are no fields are passed over, also such that hold a NUL or a
+/// CR within, and a field may be folded (RFC 9112, 5.2): firewalls in front of servers write what they like, mostly where nobody looks.
 pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];
@@ -36,8 +39,40 @@ pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
     config.allow_obsolete_multiline_headers_in_responses(true);
     config.allow_spaces_after_header_name_in_responses(true);
     config.ignore_invalid_headers_in_responses(true);
-    let parsed = config.parse_response_with_uninit_headers(&mut response, window(input, limits), slots);
-    end(parsed, input, limits)
+    let head = window(input, limits);
+    let parsed = config.parse_response_with_uninit_headers(&mut response, head, slots);
+    let (Err(error), Some((readable, dropped))) = (parsed, without_unreadable(head)) else {
+        return end(parsed, input, limits);
+    };
+    if error == httparse::Error::TooManyHeaders {
+        return end(parsed, input, limits);
+    }
+    // Rarely a line holds what the parser does not pass over.
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = config.parse_response_with_uninit_headers(&mut response, &readable, slots);
+    Ok(end(parsed, input, limits)?.map(|end| end + dropped))
+}
+
+/// The head without its unreadable lines, and how many bytes those have; `None`: it has none.
+fn without_unreadable(head: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut kept, mut has_begun) = (Vec::new(), false);
+    let mut used = 0;
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        let is_empty = matches!(line, b"\n" | b"\r\n");
+        used += line.len();
+        // The line of the status has to be right.
+        if !has_begun || !is_unreadable(line.strip_suffix(b"\n").unwrap_or(line)) {
+            kept.extend_from_slice(line);
+        }
+        if has_begun && is_empty {
+            break;
+        }
+        has_begun |= !is_empty;
+    }
+    let dropped = used - kept.len();
+    (dropped > 0).then_some((kept, dropped))
 }
 
 /// Nothing beyond the limit is looked at, so that the outcome does not depend on how reads were cut.

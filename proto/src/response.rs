@@ -21,9 +21,9 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Whether it was among those offered is for the caller to check.
+    /// Whether it was among those offered is for the caller to check. An empty field names none.
     pub fn subprotocol(&self) -> Option<&'a str> {
-        self.header("sec-websocket-protocol")
+        self.fields.values("sec-websocket-protocol").find(|name| !name.is_empty())
     }
 
     /// Whether the server accepts the permessage-deflate that was offered.

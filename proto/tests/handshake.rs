@@ -286,6 +286,22 @@ fn lines_that_nobody_looks_at_harm_no_handshake() {
         "X-(): brackets\r\n",
         "X-A: b\r\n Upgrade: h2c\r\n",
         "Sec-Websocke: x\r\n y\r\n",
+        "X-A: a\0b\r\n",
+        "X-A: a\rb\r\n",
+        "X-A: a\r\r\n",
+        "X\0A: b\r\nX\rA: b\r\n",
+        "\0\r\n",
+        "\r\r\n",
+        "no\0colon\r\n folded\r\n",
+        "X-A: b\r\n \0\r\n",
+        "X-A: a\rUpgrade: h2c\r\n",
+        // A well-written one is there.
+        "Connection : close\r\n",
+        "Upgrade\t: h2c\r\n",
+        "Connection: close\0\r\n",
+        "Sec-WebSocket-Accept: a\rb\r\n",
+        "Sec-WebSocket-Protocol:\r\n",
+        "Sec-WebSocket-Protocol: \t\r\n",
         &many,
         &long,
     ] {
@@ -301,9 +317,11 @@ fn what_the_handshake_rests_on_is_read_in_one_way_or_not_at_all() {
         ("Sec-WebSocket-Protocol:\r\n x\r\n", "Sec-WebSocket-Protocol"),
         ("sec-websocket-extensions: x\u{1}\r\n", "sec-websocket-extensions"),
         ("Sec-WebSocket-Anything: å\r\n", "Sec-WebSocket-Anything"),
-        ("Connection\t: close\r\n", "Connection"),
+        ("Sec-WebSocket-Protocol: x\0\r\n", "Sec-WebSocket-Protocol"),
+        ("Sec-WebSocket-Extensions: a\rb\r\n", "Sec-WebSocket-Extensions"),
+        ("Connection: close\r\n \0\r\n", "Connection"),
         ("UPGRADE: a\r\n\tb\r\n", "UPGRADE"),
-        ("X: y\r\nUpgrade : h2c\r\n", "Upgrade"),
+        ("X: y\r\nUpgrade: å\r\n", "Upgrade"),
     ] {
         assert_eq!(amid(lines), [Seen::HandshakeFailed(HandshakeError::Dubious(name.to_owned()))], "{lines}");
     }
@@ -342,4 +360,26 @@ fn a_refusal_says_where_to_go_and_how_long_to_wait() {
     let Some(Event::Refused { headers, .. }) = conn.receive(&mut answer, &LIMITS).event else { panic!() };
     assert_eq!(headers.get("location"), Some("wss://other.example/feed"));
     assert_eq!((headers.get("Retry-After"), headers.get("x")), (Some("120"), None));
+
+    let mut answer =
+        b"HTTP/1.1 429 T\r\nX: \0\r\nRetry-After: 1\r2\r\nX\0: y\r\nRetry-After: 7\r\n\r\nbody\r\n\r\n"
+            .to_vec();
+    let mut conn = Conn::client(NONCE);
+    let Some(Event::Refused { headers, body, .. }) = conn.receive(&mut answer, &LIMITS).event else {
+        panic!()
+    };
+    assert_eq!((headers.get("Retry-After"), body), (Some("7"), &b"body\r\n\r\n"[..]));
+}
+
+#[test]
+fn unreadable_lines_count_as_bytes_of_the_head_and_interim_answers_may_have_them() {
+    let mut whole = b"\r\nHTTP/1.1 103 Early Hints\r\nX: \0\r\n\r\n".to_vec();
+    handshake::accept(&mut whole, &sent_key(), None, None);
+    proto::encode::frame(&mut whole, proto::encode::Opcode::Text, b"hi");
+    assert_eq!(feed(&mut Conn::client(NONCE), &whole, &LIMITS), [Seen::Response(None), text("hi")]);
+    let long = format!("HTTP/1.1 101 S\r\n{}", "X: \0\r\n".repeat(LIMITS.head_bytes / 6));
+    let seen = feed(&mut Conn::client(NONCE), long.as_bytes(), &LIMITS);
+    assert_eq!(seen, [Seen::HandshakeFailed(HandshakeError::HeadTooLong(LIMITS.head_bytes))]);
+    let status = feed(&mut Conn::client(NONCE), b"HTTP/1.1 101\0 S\r\n\r\n", &LIMITS);
+    assert!(matches!(status[..], [Seen::HandshakeFailed(HandshakeError::Malformed(_))]), "{status:?}");
 }
