@@ -82,12 +82,15 @@ fn remedy(error: &proto::Error) -> &'static str {
 impl Ended {
     /// `location` and `retry_after`: as the answer has them.
     fn refused(status: u16, reason: String, location: Option<&str>, retry_after: Option<&str>) -> Self {
-        let hint = match (status, location, retry_after) {
-            (300..=399, Some(location), _) => format!("; it is at {location:?} now, write that as url"),
-            (_, _, Some(wait)) => format!("; it wants to be left alone for Retry-After: {wait:?}"),
-            _ => "; look at the path of url".to_owned(),
+        let moved = location.filter(|_| matches!(status, 300..=399));
+        let moved = moved.map(|location| format!("; it is at {location:?} now, write that as url"));
+        let wait = retry_after.map(|wait| format!("; it wants to be left alone for Retry-After: {wait:?}"));
+        let hint = match [moved, wait].into_iter().flatten().collect::<String>() {
+            none if none.is_empty() => "; look at the path of url".to_owned(),
+            hint => hint,
         };
-        let retry_after = retry_after.filter(|_| matches!(status, 429 | 503)).and_then(parse_retry_after);
+        // RFC 9110, 10.2.3: whatever the status. Venues also send it with 418 and 403.
+        let retry_after = retry_after.and_then(parse_retry_after);
         Ended::Refused { status, reason, hint, retry_after }
     }
 
@@ -390,7 +393,13 @@ mod tests {
         let busy = told(429, None, Some("5"));
         assert!(busy.0.ends_with("left alone for Retry-After: \"5\""), "{busy:?}");
         assert_eq!((moved.1, busy.1), (None, Some(Duration::from_secs(5))));
-        assert_eq!(told(404, None, Some("5")).1, None);
+        for status in [301, 400, 403, 404, 418, 500, 503, 200] {
+            let (text, wait) = told(status, None, Some("5"));
+            assert!(text.ends_with("left alone for Retry-After: \"5\""), "{status}: {text}");
+            assert_eq!(wait, Some(Duration::from_secs(5)), "{status}");
+        }
+        let both = told(308, Some("/b"), Some("5"));
+        assert!(both.0.contains("it is at \"/b\" now") && both.0.contains("Retry-After: \"5\""), "{both:?}");
         assert!(told(404, None, None).0.ends_with("look at the path of url"));
     }
 }
