@@ -6,6 +6,7 @@ mod contract;
 mod upstream;
 
 use std::{
+    io::{Read, Write},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -266,6 +267,25 @@ fn a_connection_that_brings_no_update_is_stale_and_made_anew_though_it_is_alive(
 }
 
 #[test]
+fn a_server_that_never_answers_is_left_after_stale_after_however_long_it_may_be_idle() {
+    let address = upstream::start(|n, mut peer| {
+        match n {
+            // It says nothing at all, or does not end what it began.
+            0 => {}
+            1 => peer.stream.write_all(b"HTTP/1.1 101")?,
+            _ => {
+                peer.accept()?;
+                peer.text(r#"{"s":"a","d":1}"#)?;
+            }
+        }
+        peer.stream.read_to_end(&mut Vec::new()).map(drop)
+    });
+    let gateway = Gateway::start("", &feed(address).replace(MAP, &format!("idle = \"60s\"\n{MAP}")));
+    until("the third answers", || http(&gateway.admin, "GET", "/topics/x.a", "", "").status == 200);
+    assert!(metric(&gateway, "fanwire_source_ended_total{source=\"feed\",reason=\"connect\"}") >= 2.0);
+}
+
+#[test]
 fn a_venue_that_confirms_with_the_same_count_is_not_stale_nor_are_its_topics() {
     let address = upstream::start(|_, mut peer| {
         peer.accept()?;
@@ -356,6 +376,28 @@ fn a_subscription_that_is_refused_is_a_gap_until_it_comes_after_all() {
     assert_eq!(metric(&gateway, "fanwire_source_bad_total{source=\"feed\",kind=\"denied\"}"), 1.0);
     go.send(()).unwrap();
     assert_eq!(status(&mut socket), (json!(["x.b"]), "live".to_owned(), String::new()));
+}
+
+#[test]
+fn a_pattern_that_is_refused_is_a_gap_until_a_topic_of_it_comes() {
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let goes = std::sync::Mutex::new(goes);
+    let address = upstream::start(move |_, mut peer| {
+        peer.accept()?;
+        peer.text(r#"{"s":"a","d":1}"#)?;
+        peer.text(r#"{"error":"too many","s":"b"}"#)?;
+        goes.lock().unwrap().recv().unwrap();
+        peer.text(r#"{"s":"b.c","d":1}"#)?;
+        peer.wait()
+    });
+    let denied = "[[source.map]]\nwhen = { \"/error\" = \"*\" }\ngap = [\"x.{/s}.*\"]\n";
+    let gateway =
+        Gateway::start("", &feed(address).replace("300ms", "10s").replace(MAP, &format!("{denied}{MAP}")));
+    let mut socket = subscriber(&gateway, "x.b.*");
+    assert_eq!(status(&mut socket).1, "gap");
+    go.send(()).unwrap();
+    assert_eq!(status(&mut socket), (json!(["x.b.*"]), "live".to_owned(), String::new()));
+    assert_eq!(http(&gateway.admin, "GET", "/status", "", "").body.trim(), "[]");
 }
 
 #[test]

@@ -83,8 +83,16 @@ impl Brought {
         if !self.left.is_empty() && (is_new || self.left.remove(topic)) {
             self.news.back.push(topic.clone());
         }
-        if !self.refused.is_empty() && self.refused.remove(topic) {
-            self.news.refused.push((topic.clone(), None));
+        if !self.refused.is_empty() {
+            self.end_refusals(topic);
+        }
+    }
+
+    /// What is refused of a topic that has come: it and the patterns that select it.
+    fn end_refusals(&mut self, topic: &str) {
+        let prefixes = topic.match_indices('.').map(|(at, _)| format!("{}.*", &topic[..at]));
+        for name in prefixes.chain([topic.to_owned(), "*".to_owned()]) {
+            self.news.refused.extend(self.refused.take(&*name).map(|refused| (refused, None)));
         }
     }
 
@@ -177,8 +185,21 @@ mod tests {
         bring(&mut brought, "a", Portion::Whole);
         bring(&mut brought, "a", Portion::Whole);
         assert_eq!(told(&mut brought), [("a".to_owned(), false)]);
+        bring(&mut brought, "b", Portion::Whole);
+        bring(&mut brought, "bc.d", Portion::Whole);
+        assert_eq!(told(&mut brought), []);
         brought.lose(|_| true);
         assert_eq!(told(&mut brought), [("b.*".to_owned(), false)]);
+        // One that names no topic ends with the first topic of it.
+        for topic in ["b.*", "b.c.*", "b.c.d.*", "*", "c.*"] {
+            brought.refuse(topic.into(), "busy".to_owned());
+        }
+        brought.take_news();
+        bring(&mut brought, "b.c.d", Portion::Change);
+        bring(&mut brought, "b.c.d", Portion::Change);
+        assert_eq!(told(&mut brought), ["b.*", "b.c.*", "*"].map(|topic| (topic.to_owned(), false)));
+        brought.lose(|_| true);
+        assert_eq!(told(&mut brought), ["b.c.d.*", "c.*"].map(|topic| (topic.to_owned(), false)));
         for n in 0..2 * REFUSED_MAX {
             brought.refuse(n.to_string().into(), String::new());
         }

@@ -48,7 +48,7 @@ pub enum Ended {
     Connect { address: String, error: io::Error },
     #[error("no TLS with {address}: {error}")]
     Tls { address: String, error: String },
-    #[error("{0}: no connection and no answer to the handshake within idle = {1:?}")]
+    #[error("{0}: no connection and no answer to the handshake within {1}")]
     Late(String, String),
     #[error("the server refused the handshake with {status} {reason}{hint}")]
     Refused { status: u16, reason: String, hint: String, retry_after: Option<Duration> },
@@ -127,23 +127,34 @@ pub async fn serve(
     intake: &mut impl Intake,
     journal: &mut Journal<'_>,
 ) -> Ended {
-    let address = &link.url.address;
-    let stream = match timeout(link.idle, TcpStream::connect(address)).await {
+    let (address, begun) = (&link.url.address, Instant::now());
+    let patience = stale_after.map_or(link.idle, |stale_after| stale_after.min(link.idle));
+    let stream = match timeout(patience, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
-        Err(_) => return Ended::Late(address.clone(), show_duration(link.idle)),
+        Err(_) => return late(link, stale_after),
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
-    let connection = Connection::new(link, stale_after, texts, journal);
+    let mut connection = Connection::new(link, stale_after, texts, journal);
+    connection.fresh = begun;
     if !link.url.is_tls {
         return serve_over(stream, connection, intake).await;
     }
-    match timeout(link.idle, secure(link, stream)).await {
+    match timeout(patience.saturating_sub(begun.elapsed()), secure(link, stream)).await {
         Ok(Ok(stream)) => serve_over(stream, connection, intake).await,
         Ok(Err(error)) => Ended::Tls { address: address.clone(), error },
-        Err(_) => Ended::Late(address.clone(), show_duration(link.idle)),
+        Err(_) => late(link, stale_after),
     }
+}
+
+/// The server was given as long as the shorter one of both.
+fn late(link: &Link, stale_after: Option<Duration>) -> Ended {
+    let within = match stale_after.filter(|stale_after| *stale_after < link.idle) {
+        Some(stale_after) => format!("stale_after = {:?}", show_duration(stale_after)),
+        None => format!("idle = {:?}", show_duration(link.idle)),
+    };
+    Ended::Late(link.url.address.clone(), within)
 }
 
 async fn secure(link: &Link, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
@@ -180,7 +191,8 @@ struct Connection<'a, 'j> {
     /// When something came last, or the ping was sent that waits for it.
     since: Instant,
     pinged: bool,
-    /// When something came last that made an update, or the connection was established.
+    /// When something came last that made an update, or the connection was established; before, when its
+    /// connect began.
     fresh: Instant,
 }
 
@@ -244,7 +256,10 @@ impl<'a, 'j> Connection<'a, 'j> {
                     Err(error) => return Ended::Broke(error),
                 },
                 () = sleep(RETRY), if intake.waits() => self.publish(intake),
-                () = sleep_until(stale_at.into()), if receiving && self.conn.state() == State::Open => {
+                () = sleep_until(stale_at.into()), if receiving => {
+                    if self.conn.state() == State::Connecting {
+                        return late(self.link, self.stale_after);
+                    }
                     masked_close(&mut self.out, LEAVING, "", key());
                     return Ended::Stale(show_duration(self.stale_after.unwrap_or(NEVER)));
                 }
@@ -267,8 +282,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     /// Nothing came for `idle`: pings, the second time gives up.
     fn ask(&mut self) -> Option<Ended> {
         if self.conn.state() == State::Connecting {
-            let (address, idle) = (self.link.url.address.clone(), show_duration(self.link.idle));
-            return Some(Ended::Late(address, idle));
+            return Some(late(self.link, self.stale_after));
         }
         if self.pinged {
             return Some(Ended::Idle(show_duration(self.link.idle)));
