@@ -57,6 +57,8 @@ struct Conduct {
     broke_tls: bool,
     /// It spoke HTTP where TLS is spoken.
     strayed: bool,
+    /// Its end was looked at, by how it had been just before.
+    judged: bool,
 }
 
 struct Simulation {
@@ -523,7 +525,11 @@ impl Simulation {
             if !peer.reading || !peer.answers_pings {
                 conduct.slow_us = now_us;
             }
+            if conduct.judged {
+                continue;
+            }
             if let Some((code, reason)) = &peer.close {
+                conduct.judged = true;
                 let fits = match code {
                     1000 => conduct.said_goodbye,
                     1001 => self.draining,
@@ -537,7 +543,9 @@ impl Simulation {
                 assert!(fits, "peer {at} was closed with {code} {reason:?}: {:?}", peer.model);
                 continue;
             }
-            let fits = match self.world.net.inner().peer_end(peer.conn) {
+            let end = self.world.net.inner().peer_end(peer.conn);
+            conduct.judged = !matches!(end, PeerEnd::Open);
+            let fits = match end {
                 PeerEnd::Open => true,
                 PeerEnd::Ended => {
                     let broke_tls = conduct.broke_tls || conduct.strayed;
@@ -567,8 +575,10 @@ impl Simulation {
         for peer in 0..self.conduct.len() {
             self.world.resume(peer);
         }
+        // Who was closed meanwhile learns it now, and is judged by how it has been.
+        self.advance(Duration::from_millis(500));
         // What one address has used up comes back.
-        let rest = Duration::from_secs(if self.world.config.limits.build_bytes_per_ip > 0 { 20 } else { 0 });
+        let rest = Duration::from_secs(if self.world.config.limits.build_bytes_per_ip > 0 { 100 } else { 0 });
         self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
         for (at, peer) in self.world.peers.iter().enumerate() {
             if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {
