@@ -667,6 +667,60 @@ fn a_depth_knows_both_ends_of_a_book_or_is_refused() {
 }
 
 #[test]
+fn a_share_that_is_above_its_whole_is_refused_where_both_are_named() {
+    let keyed = "[[topic]]\npattern = \"x\"\nmode = \"keyed\"\ntable_bytes = \"7MiB\"\nkeys = 200000";
+    let room = "[limits]\nvalue_bytes = \"7MiB\"\ntopics_bytes = ";
+    let keys = format!("{room}\"13MiB\"\n{keyed}");
+    for (both, line, part) in [
+        ("[limits]\npatterns = 9\nshard_patterns = 8", 2, "write at most 8"),
+        ("[limits]\nclasses = 4\nsubscriptions = 5", 3, "or raise that to 5"),
+        ("[limits]\nconnections = 9\nconnections_per_ip = 10", 3, "write at most 9"),
+        (&keys, 8, "of 72 bytes each, has 14400000B, but [limits] topics_bytes is 13MiB"),
+        (
+            "[limits]\nhistory_bytes = \"1KiB\"\n[[topic]]\npattern = \"x\"\nmode = \"stream\"\nring_bytes = 1025",
+            6,
+            "write at most \"1KiB\", or raise that to \"1025B\"",
+        ),
+        (
+            "[limits]\ntopics_bytes = \"2GiB\"\n[state]\nstate_bytes = \"1GiB\"",
+            4,
+            "raise it to \"2GiB\", or lower that",
+        ),
+    ] {
+        let complaint = refused(both);
+        assert!(
+            complaint.starts_with(&format!("x.toml:{line}: ")) && complaint.contains(part),
+            "{both}: {complaint}"
+        );
+    }
+    // Where one is named the other follows, or it does not matter, and what is printed reads back.
+    for one in [
+        "[limits]\npatterns = 9\nshard_patterns = 9",
+        "[limits]\nshard_patterns = 8",
+        "[limits]\npatterns_per_ip = 8",
+        "[limits]\npatterns_per_ip = 2000000",
+        "[limits]\nclasses = 4",
+        "[limits]\nclasses_per_ip = 4",
+        "[limits]\nconnections_per_ip = 1000000",
+        "[limits]\nhistory_bytes = \"1KiB\"\n[[topic]]\npattern = \"x\"\nmode = \"stream\"",
+        "[[topic]]\npattern = \"x\"\nmode = \"stream\"\nring_bytes = \"1GiB\"",
+        "[limits]\ntopics_bytes = \"700GiB\"",
+        "[state]\nstate_bytes = \"1KiB\"",
+        "[limits]\nvalue_bytes = \"800MiB\"\npublish_bytes = \"1GiB\"\n[state]\nstate_bytes = \"1KiB\"",
+        "[limits]\ntopics_bytes = \"1MiB\"\n[[topic]]\npattern = \"x\"\nmode = \"keyed\"\ntable_bytes = \"1MiB\"",
+        "[limits]\ntopics_bytes = \"600KiB\"\nvalue_bytes = \"600KiB\"\n[[topic]]\npattern = \"x\"\nmode = \"keyed\"\ntable_bytes = \"600KiB\"",
+        "[compression]\ndictionaries_per_ip = \"100MiB\"",
+        &format!("{room}\"14MiB\"\n{keyed}"),
+    ] {
+        let config = parse(one).unwrap_or_else(|refused| panic!("{one}: {refused:?}"));
+        let rendered = config.render(&machine());
+        let again = parse(&rendered).unwrap_or_else(|refused| panic!("{one}: {refused:?}\n{rendered}"));
+        assert_eq!(again.render(&machine()), rendered, "{one}");
+        assert_eq!((again.topics, again.state), (config.topics, config.state), "{one}");
+    }
+}
+
+#[test]
 fn where_one_side_is_named_the_default_of_the_other_follows() {
     let config = parse("[fanout]\ninterval_ms_min = 250").unwrap();
     assert_eq!(config.fanout.interval, Duration::from_millis(250));

@@ -33,13 +33,13 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let (mut server, tls_keys) = server(reader.section("server"), machine);
     server.tls = tls(&mut reader, tls_keys, dir);
     let (fanout, frame_bytes) = fanout(reader.section("fanout"));
-    let limits = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
+    let (limits, topics_bytes) = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let compression = compression(reader.section("compression"));
     let access = access(reader.section("access"));
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
-    let state = state(reader.section("state"), dir, chained);
+    let state = state(reader.section("state"), dir, chained, &topics_bytes);
     reader.finish(&[
         "server",
         "fanout",
@@ -170,7 +170,13 @@ fn fanout(mut section: Section) -> (Fanout, Named<u64>) {
     (fanout, frame_bytes)
 }
 
-fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine: &Machine) -> Limits {
+/// Also `topics_bytes` as it was named, which `[state]` is compared with.
+fn limits(
+    mut section: Section,
+    frame_bytes: &Named<u64>,
+    shards: usize,
+    machine: &Machine,
+) -> (Limits, Named<u64>) {
     let room = machine.clients_max(shards);
     let connections = section.read("connections", None, |value| to_int(&value).map(Some));
     let pinned = section.size("pinned_bytes", 64 * MIB, KIB..=64 * GIB);
@@ -226,23 +232,35 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
     let named = |limit: &Named<u64>| limit.line.map_or(u64::MAX, |_| limit.value);
     let highest = named(&publish).min(named(&pinned));
     let value = value.or(|default| default.min(highest));
+    let topics_bytes =
+        Named { line: topics_bytes.line, value: topics_bytes.or(|default| default.max(value)) };
     let patterns = section.int("patterns", 1_000, 1..=100_000);
     // A class carries the slot of its subscription, of which the contract has eight.
     let subscriptions = section.int("subscriptions", 8, 1..=8);
     let shard_patterns = section.int("shard_patterns", 1_000_000, 1..=100_000_000);
     let classes = section.int("classes", 100_000, 1..=10_000_000);
-    let patterns_per_ip =
-        per_ip(&mut section, "patterns_per_ip", ("patterns", &patterns), ("shard_patterns", &shard_patterns));
-    let classes_per_ip =
-        per_ip(&mut section, "classes_per_ip", ("subscriptions", &subscriptions), ("classes", &classes));
+    let [patterns, shard_patterns, patterns_per_ip] =
+        shares(&mut section, "patterns_per_ip", ("patterns", patterns), ("shard_patterns", shard_patterns));
+    let [subscriptions, classes, classes_per_ip] =
+        shares(&mut section, "classes_per_ip", ("subscriptions", subscriptions), ("classes", classes));
+    let per_ip = section.int("connections_per_ip", 0, 0..=10_000_000);
+    if let (Some(line), Some(all)) = (per_ip.line, connections.value)
+        && per_ip.value > all
+    {
+        let text = format!(
+            "connections_per_ip = {} is above connections = {all}: an address could take all of them; write at most {all}, or 0 for no limit",
+            per_ip.value
+        );
+        section.problem(line, text);
+    }
     let limits = Limits {
         connections: connections.value.map(|n| n as usize),
-        connections_per_ip: section.int("connections_per_ip", 0, 0..=10_000_000).value as usize,
+        connections_per_ip: per_ip.value as usize,
         message_bytes: section.size("message_bytes", 64 * KIB, 128..=64 * MIB).value as usize,
         messages_per_s: section.int("messages_per_s", 100, 1..=1_000_000).value as u32,
         control_per_s: section.int("control_per_s", 20, 1..=1_000_000).value as u32,
-        subscriptions: subscriptions.value as usize,
-        patterns: patterns.value as usize,
+        subscriptions: subscriptions as usize,
+        patterns: patterns as usize,
         topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
         publish_bytes: publish.or(|default| default.max(value)) as usize,
         stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
@@ -257,9 +275,9 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         inbox_messages: section.int("inbox_messages", MESSAGES as u64, 64..=1_000_000).value as usize,
         value_bytes: value as usize,
         history_bytes: section.size("history_bytes", GIB, KIB..=1024 * GIB).value as usize,
-        topics_bytes: topics_bytes.or(|default| default.max(value)) as usize,
-        classes: classes.value as usize,
-        shard_patterns: shard_patterns.value as usize,
+        topics_bytes: topics_bytes.value as usize,
+        classes: classes as usize,
+        shard_patterns: shard_patterns as usize,
         patterns_per_ip: patterns_per_ip as usize,
         classes_per_ip: classes_per_ip as usize,
         admin_connections: section.int("admin_connections", 256, 1..=65_536).value as usize,
@@ -277,20 +295,28 @@ fn limits(mut section: Section, frame_bytes: &Named<u64>, shards: usize, machine
         head_bytes: 16 * KIB as usize,
     };
     section.finish();
-    limits
+    (limits, topics_bytes)
 }
 
-/// An address's share of a table, 0 for no limit: at least what one connection may have, at most the table.
-fn per_ip(
+/// What one connection may have of a table, the table, and an address's share `key`, 0 for no limit: at least
+/// what one connection may have, at most the table.
+fn shares(
     section: &mut Section,
     key: &'static str,
-    (of_connection, least): (&str, &Named<u64>),
-    (table, most): (&str, &Named<u64>),
-) -> u64 {
+    (of_connection, least): (&str, Named<u64>),
+    (table, most): (&str, Named<u64>),
+) -> [u64; 3] {
+    if let Some(line) = contradicts(&least, &most) {
+        let (least, most) = (least.value, most.value);
+        let text = format!(
+            "{of_connection} = {least} is above {table} = {most}, which is of all clients of a shard: write at most {most}, or raise that to {least}"
+        );
+        section.problem(line, text);
+    }
     let share = section.int(key, 0, 0..=100_000_000);
     let value = share.value;
     if value > 0
-        && let Some(line) = contradicts(least, &share).and(share.line)
+        && let Some(line) = contradicts(&least, &share).and(share.line)
     {
         let least = least.value;
         let text = format!(
@@ -298,14 +324,18 @@ fn per_ip(
         );
         section.problem(line, text);
     }
-    if let Some(line) = contradicts(&share, most).and(share.line) {
+    if let Some(line) = contradicts(&share, &most).and(share.line) {
         let most = most.value;
         let text = format!(
             "{key} = {value} is above {table} = {most}: an address could take all of it; write less than {most}, or 0 for no limit"
         );
         section.problem(line, text);
     }
-    value
+    // Where only one side of a relation is named, the other side's default follows it.
+    let named = |limit: &Named<u64>| limit.line.map(|_| limit.value).filter(|value| *value > 0);
+    let highest = named(&most).into_iter().chain(named(&share)).min().unwrap_or(u64::MAX);
+    let lowest = named(&least).unwrap_or(0).max(value);
+    [least.or(|default| default.min(highest)), most.or(|default| default.max(lowest)), value]
 }
 
 /// Where the file names both and the lower one is the higher: the line of the lower one.
@@ -327,10 +357,18 @@ fn too_many_connections(wanted: u64, shards: usize, machine: &Machine) -> String
 }
 
 /// Files are relative to `dir`.
-fn state(mut section: Section, dir: &Path, chained: bool) -> State {
+fn state(mut section: Section, dir: &Path, chained: bool, topics_bytes: &Named<u64>) -> State {
     let path = section.text("path", "");
     let checkpoint = section.duration("checkpoint", 10 * SECOND, 100..=HOUR).value;
-    let state_bytes = section.size("state_bytes", GIB, KIB..=64 * GIB).value;
+    let state_bytes = section.size("state_bytes", GIB, KIB..=1024 * GIB);
+    if let (Some(_), Some(line)) = (contradicts(topics_bytes, &state_bytes), state_bytes.line) {
+        let (state, topics) = (show_size(state_bytes.value), show_size(topics_bytes.value));
+        let text = format!(
+            "state_bytes = \"{state}\" is below [limits] topics_bytes = \"{topics}\": a state of so many bytes would never be written; raise it to \"{topics}\", or lower that"
+        );
+        section.problem(line, text);
+    }
+    let state_bytes = state_bytes.or(|default| default.max(topics_bytes.value));
     let file = (!path.value.is_empty()).then(|| dir.join(&path.value));
     if let (Some(line), Some(file)) = (path.line, &file) {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -23,6 +23,9 @@ pub(super) fn compression(mut section: Section) -> Compression {
         );
         section.problem(line, text);
     }
+    // Where only one of the two is named, the other's default follows it.
+    let share = per_ip.line.map_or(0, |_| per_ip.value);
+    let dictionaries = dictionaries.or(|default| default.max(share));
     let compression = Compression {
         enabled: section.flag("enabled", true).value,
         level: section.int("level", 1, 1..=9).value as u8,
@@ -30,8 +33,8 @@ pub(super) fn compression(mut section: Section) -> Compression {
         bytes_min: section.size("bytes_min", 256, 1..=GIB).value as usize,
         catch_up_bytes: section.size("catch_up_bytes", 256 * KIB, 1..=GIB).value as usize,
         inflate_ratio: section.int("inflate_ratio", 100, 1..=100_000).value as usize,
-        dictionaries: dictionaries.value as usize,
-        dictionaries_per_ip: per_ip.or(|_| dictionaries.value / 2) as usize,
+        dictionaries: dictionaries as usize,
+        dictionaries_per_ip: per_ip.or(|_| dictionaries / 2) as usize,
         user_agents_off: section.texts("user_agents_off", &SAFARI_15).value,
     };
     section.finish();

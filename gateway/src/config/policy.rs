@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::pointer::Pointer;
+use crate::table::KEY_BYTES;
 
 /// `[[topic]]` entries in order; the first that matches a topic holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,9 @@ pub const KEYS_DEFAULT: usize = 10_000;
 /// What a key of a whole table is taken to have with its value: `"b97000.10":"0.12345678",` and some more.
 pub const LEVEL_BYTES: usize = 32;
 
+/// The same with its place, as `[limits] topics_bytes` counts it.
+pub const HELD_BYTES: usize = LEVEL_BYTES + KEY_BYTES;
+
 /// A table of so few keys is hardly a book.
 const KEYS_FEW: usize = 100;
 
@@ -70,7 +74,12 @@ impl Keyed {
 
     /// Whether a limit in bytes has room for a whole table. Of a few keys nothing can be assumed.
     pub fn fits(&self, bytes_max: usize) -> bool {
-        self.keys <= KEYS_FEW || self.whole_bytes() <= bytes_max
+        self.fits_with(LEVEL_BYTES, bytes_max)
+    }
+
+    /// The same where each key counts as `key_bytes`.
+    pub fn fits_with(&self, key_bytes: usize, bytes_max: usize) -> bool {
+        self.keys <= KEYS_FEW || self.keys.saturating_mul(key_bytes) <= bytes_max
     }
 }
 

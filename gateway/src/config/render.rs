@@ -12,7 +12,7 @@ use super::{
     freshness::Freshness,
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
-    policy::{Behind, KEYS_DEFAULT, Mode, Policy},
+    policy::{Behind, HELD_BYTES, KEYS_DEFAULT, LEVEL_BYTES, Mode, Policy},
     unit::{show_duration, show_size},
     websocket::{Fanwire, Link, Websocket},
 };
@@ -23,7 +23,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     let mut text = Text(String::new());
     server(&mut text, &config.server);
     fanout(&mut text, &config.fanout);
-    limits(&mut text, &config.limits, connections);
+    limits(&mut text, &config.limits, connections, config.state.state_bytes);
     compression(&mut text, &config.compression);
     access(&mut text, &config.access);
     state(&mut text, &config.state);
@@ -68,10 +68,11 @@ fn fanout(text: &mut Text, fanout: &Fanout) {
     text.duration("heartbeat", fanout.heartbeat);
 }
 
-fn limits(text: &mut Text, limits: &Limits, connections: usize) {
+fn limits(text: &mut Text, limits: &Limits, connections: usize, state_bytes: u64) {
     text.section("[limits]");
     text.plain("connections", connections);
-    text.plain("connections_per_ip", limits.connections_per_ip);
+    // More than all are no more than all.
+    text.plain("connections_per_ip", limits.connections_per_ip.min(connections));
     text.size("message_bytes", limits.message_bytes);
     text.plain("messages_per_s", limits.messages_per_s);
     text.plain("control_per_s", limits.control_per_s);
@@ -90,7 +91,10 @@ fn limits(text: &mut Text, limits: &Limits, connections: usize) {
     text.size("inbox_bytes", limits.inbox_bytes);
     text.plain("inbox_messages", limits.inbox_messages);
     text.size("value_bytes", limits.value_bytes);
-    text.size("topics_bytes", limits.topics_bytes);
+    // A default above a state_bytes that is named is taken only where it is not named.
+    if limits.topics_bytes as u64 <= state_bytes {
+        text.size("topics_bytes", limits.topics_bytes);
+    }
     text.size("history_bytes", limits.history_bytes);
     text.plain("classes", limits.classes);
     text.plain("shard_patterns", limits.shard_patterns);
@@ -277,7 +281,8 @@ fn room_of(config: &Config, policy: &Policy) -> usize {
     });
     let message_bytes = fed.map(|source| source.link.message_bytes).min().unwrap_or(usize::MAX);
     let limits = &config.limits;
-    limits.value_bytes.min(limits.pinned_bytes).min(limits.topics_bytes).min(message_bytes)
+    let held = limits.topics_bytes / HELD_BYTES * LEVEL_BYTES;
+    limits.value_bytes.min(limits.pinned_bytes).min(held).min(message_bytes)
 }
 
 /// `room`: as of [`room_of`].

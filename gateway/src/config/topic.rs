@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Limits,
     pointer::Pointer,
-    policy::{Behind, Deadband, Glob, KEYS_DEFAULT, Keyed, LEVEL_BYTES, Mode, Policies, Policy, Stream},
+    policy::{
+        Behind, Deadband, Glob, HELD_BYTES, KEYS_DEFAULT, Keyed, LEVEL_BYTES, Mode, Policies, Policy, Stream,
+    },
     read::{Named, Reader, Section},
     unit::{show_duration, show_size},
 };
@@ -64,7 +66,7 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
         );
         section.problem(line, text);
     }
-    let (stream, stream_lines) = stream(section);
+    let (stream, stream_lines) = stream(section, limits);
     let (deadband, deadband_lines) = deadband(section);
     let stale_after = stale_after(section, deadband.as_ref());
     let expiry = expiry(section, deadband.as_ref(), stale_after);
@@ -94,17 +96,17 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
 /// A whole table of as many keys as there may be has to fit one update, the topic, what may wait for a
 /// slow client, and all last values.
 fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
-    for (limit, max) in [
-        ("[limits] value_bytes", limits.value_bytes),
-        ("table_bytes", keyed.table_bytes),
-        ("[limits] pinned_bytes", limits.pinned_bytes),
-        ("[limits] topics_bytes", limits.topics_bytes),
+    for (limit, max, each) in [
+        ("[limits] value_bytes", limits.value_bytes, LEVEL_BYTES),
+        ("table_bytes", keyed.table_bytes, LEVEL_BYTES),
+        ("[limits] pinned_bytes", limits.pinned_bytes, LEVEL_BYTES),
+        ("[limits] topics_bytes", limits.topics_bytes, HELD_BYTES),
     ] {
-        if !keyed.fits(max) {
-            let (keys, whole, fits) = (keyed.keys, show_size(keyed.whole_bytes() as u64), max / LEVEL_BYTES);
+        if !keyed.fits_with(each, max) {
+            let (keys, whole, fits) = (keyed.keys, show_size((keyed.keys * each) as u64), max / each);
             let max = show_size(max as u64);
             let text = format!(
-                "keys = {keys}: a whole table of so many keys, of {LEVEL_BYTES} bytes each, has {whole}, but {limit} \
+                "keys = {keys}: a whole table of so many keys, of {each} bytes each, has {whole}, but {limit} \
                  is {max}: raise that to \"{whole}\", or lower keys to {fits}"
             );
             section.problem(section.line_of("keys"), text);
@@ -200,10 +202,19 @@ fn check_deadline(section: &mut Section, key: &str, deadline: &Named<Duration>, 
     }
 }
 
-fn stream(section: &mut Section) -> (Stream, Lines) {
+fn stream(section: &mut Section, limits: &Limits) -> (Stream, Lines) {
     let history = section.int("history", 1, 1..=1_000_000);
     let ring_updates = section.int("ring_updates", 1_000, 1..=10_000_000);
     let ring_bytes = section.size("ring_bytes", MIB, 1..=TABLE_BYTES_MAX);
+    let history_bytes = limits.history_bytes as u64;
+    if let (Some(line), true) = (ring_bytes.line, ring_bytes.value > history_bytes) {
+        let [ring, history] = [ring_bytes.value, history_bytes].map(show_size);
+        let text = format!(
+            "ring_bytes = \"{ring}\" is above [limits] history_bytes = \"{history}\", which is of all topics: \
+             write at most \"{history}\", or raise that to \"{ring}\""
+        );
+        section.problem(line, text);
+    }
     let ring_age: Named<Duration> = section.duration("ring_age", 0, 0..=24 * HOUR_MS);
     let behind = section.read("behind", Behind::Gap, |value| match value.as_str() {
         Some("gap") => Ok(Behind::Gap),
@@ -229,7 +240,7 @@ fn stream(section: &mut Section) -> (Stream, Lines) {
     let stream = Stream {
         history: history.value as usize,
         ring_updates: ring_updates.value as usize,
-        ring_bytes: ring_bytes.value as usize,
+        ring_bytes: ring_bytes.or(|default| default.min(history_bytes)) as usize,
         ring_age: Some(ring_age.value).filter(|age| !age.is_zero()),
         behind: behind.value,
     };
