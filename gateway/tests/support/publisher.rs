@@ -1,10 +1,15 @@
 //! The control plane of a simulation: the real sequencer, and a memory of all it ever numbered.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use gateway::{
+    changes::Base,
     config::{Config, policy::Mode},
-    control::sequencer::{Body, Counters, Following, Grouping, Item, Sequencer, Why},
+    control::sequencer::{Body, Counters, Followed, Following, Grouping, Item, Sequencer, Why},
     inbox::{Inbox, Message},
 };
 use serde_json::value::RawValue;
@@ -20,6 +25,8 @@ pub struct Publisher {
     is_forgetful: bool,
     /// Tables as the items say, whatever the sequencer made of them.
     truth: HashMap<Arc<str>, Table>,
+    /// Tables of which a change was left out.
+    holes: HashSet<Arc<str>>,
 }
 
 impl Publisher {
@@ -38,6 +45,7 @@ impl Publisher {
             epochs: vec![Epoch::new(epoch.into(), 0, is_forgetful)],
             is_forgetful,
             truth: HashMap::new(),
+            holes: HashSet::new(),
         }
     }
 
@@ -52,16 +60,26 @@ impl Publisher {
     /// Takes over what another gateway has numbered; `false`: the inbox is full.
     pub fn follow(&mut self, following: &Following) -> bool {
         let Some(refused) = self.sequencer.try_follow(following) else { return false };
-        // A table with more keys than this gateway has room for is left out, and nothing else.
+        if following.epoch.is_some() {
+            self.truth.clear();
+            self.holes.clear();
+        }
+        // A change that makes a table larger than there is room for is left out, and those that follow it until
+        // the table comes whole; nothing else.
         let left_out: Vec<&str> = refused
             .iter()
             .map(|why| match why {
                 Why::TooManyKeys { topic, .. } => &**topic,
+                Why::NotHeld { topic } if self.holes.contains(topic) => &**topic,
                 other => panic!("{other} of {following:?}"),
             })
             .collect();
-        if following.epoch.is_some() {
-            self.truth.clear();
+        for Followed { item, .. } in &following.updates {
+            if left_out.contains(&&*item.topic) {
+                self.holes.insert(item.topic.clone());
+            } else if !matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held) {
+                self.holes.remove(&item.topic);
+            }
         }
         let items = following.updates.iter().map(|followed| &followed.item);
         self.note(items.filter(|item| !left_out.contains(&&*item.topic)));
