@@ -66,6 +66,7 @@ def main():
     parser.add_argument("--clients", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=int, default=6, help="of each window (6)")
+    parser.add_argument("--only", choices=[*bench_wire.NAMES.values(), "memory"], action="append")
     args = parser.parse_args()
     args.binaries = {"before": os.path.abspath(args.before), "after": os.environ["GATEWAY_BIN"]}
     holds = []
@@ -74,8 +75,11 @@ def main():
         _, args.certificate = bench_wire.certificate(directory)
         bench_wire.prepared(args.feed, path, args.seconds + 40)
         for how, name in bench_wire.NAMES.items():
+            if args.only and name not in args.only:
+                continue
             holds.append(row(f"CPU, {name}", "µs/frame", paired(args, lambda: cpu_us(args, path, how))))
-    holds.append(row("memory, idle client", "B", paired(args, memory_bytes)))
+    if not args.only or "memory" in args.only:
+        holds.append(row("memory, idle client", "B", paired(args, memory_bytes)))
     print(f"machine: {json.dumps(machine.describe())}")
     return 0 if all(holds) else 1
 
