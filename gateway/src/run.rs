@@ -1,6 +1,11 @@
 //! Puts the two planes together.
 
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Instant,
+};
 
 use ring::Waker;
 use thiserror::Error;
@@ -53,6 +58,9 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let inboxes: Vec<_> = wakers.iter().map(|waker| Inbox::of(limits, waker.clone())).collect();
     let sequencer = Sequencer::new(new_epoch(), inboxes.clone(), limits, config.topics.clone(), start);
 
+    if state.is_refused.load(Relaxed) {
+        sequencer.lose_names();
+    }
     // Before a shard listens, so that nobody sees the gateway without it.
     let unconfirmed =
         restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();

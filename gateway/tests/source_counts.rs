@@ -18,7 +18,7 @@ use gateway::{
         publish::parse_item,
         seq::{Feed, Seq},
         sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
-        state::{self, Kept, Restored},
+        state::{self, Damage, Kept, Restored},
     },
     inbox::{Inbox, Message},
     status::State,
@@ -39,6 +39,10 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
+        Self::with_tombstones(100)
+    }
+
+    fn with_tombstones(tombstones: usize) -> Self {
         let inbox = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
         let keyed = Keyed { keys: 100, key_tombstones: 10, table_bytes: 1 << 20 };
         let stream =
@@ -49,7 +53,7 @@ impl Gateway {
         let deadband = Some(Deadband { by: 0.5, at, max: Duration::from_millis(50) });
         let band = Policy { deadband, ..policy("band.*", Mode::Latest) };
         let policies = Policies::new([policies, vec![band]].concat());
-        let limits = Limits { value_bytes: 100, ..Config::embedded_demo().limits };
+        let limits = Limits { value_bytes: 100, tombstones, ..Config::embedded_demo().limits };
         let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, policies, Instant::now());
         Self { sequencer, inbox, version: Cell::new(0) }
     }
@@ -60,13 +64,16 @@ impl Gateway {
     }
 
     fn restored_with(topic: &str, body: Body, seq: u64, has_gap: bool) -> Self {
+        Self::restored_damaged(topic, body, seq, has_gap, None)
+    }
+
+    fn restored_damaged(topic: &str, body: Body, seq: u64, has_gap: bool, damage: Option<Damage>) -> Self {
         let gateway = Self::new();
         let mode = gateway.mode(topic).to_owned();
         let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, body };
         let epoch = "0123456789abcdef".to_owned();
-        let restored =
-            Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage: None };
-        assert_eq!(gateway.sequencer.restore(&restored).0.len(), 1);
+        let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage };
+        gateway.sequencer.restore(&restored);
         gateway.version.set(9);
         gateway
     }
@@ -301,6 +308,96 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
         let gateway = Gateway::restored("book.a", book(), 100);
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
         assert_eq!(gateway.states(), [state], "{fields}");
+    }
+    let seq = |first, last| Some(Seq { first, last });
+    for (seq, state) in [
+        // A count that leaves numbers out tells no hole.
+        (seq(None, 101), State::Gap),
+        (seq(None, 150), State::Gap),
+        (seq(Some(101), 150), State::Live),
+        (seq(Some(100), 150), State::Live),
+        (seq(Some(100), 3), State::Live),
+        (seq(Some(102), 150), State::Gap),
+        (seq(Some(7), 150), State::Gap),
+    ] {
+        let gateway = Gateway::restored("book.a", book(), 100);
+        let change = item("book.a", r#""set":{"x":1}"#);
+        assert!(gateway.take(&Item { feed: A, seq, ..change }), "{seq:?}");
+        assert_eq!(gateway.states(), [state], "{seq:?}");
+        if state == State::Gap {
+            assert!(gateway.bring(A, "book.a", r#""data":{"w":1},"seq":151"#));
+            assert_eq!(gateway.states(), [State::Live]);
+        }
+    }
+}
+
+#[test]
+fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_what_it_had() {
+    let gone = || Item::new("book.a", Body::Gone, 7);
+    for tombstones in [100, 0] {
+        for (feed, before) in [
+            (A, vec![r#""data":{"w":1},"seq":1"#]),
+            (PUBLISHER, vec![r#""reset":true,"set":{"w":1}"#, r#""set":{"x":1},"seq":2"#]),
+            (A, vec![r#""set":{"x":1},"seq":1"#, r#""set":{"x":1},"seq":5"#]),
+        ] {
+            let gateway = Gateway::with_tombstones(tombstones);
+            for fields in &before {
+                gateway.bring(feed, "book.a", fields);
+            }
+            for _ in 0..2 {
+                gateway.take(&gone());
+                gateway.told();
+                assert!(gateway.bring(A, "book.a", r#""set":{"y":1},"seq":6"#));
+                let reason = "it was removed before and did not come whole since".to_owned();
+                assert_eq!(gateway.told(), [(State::Gap, reason)], "{before:?}");
+                gateway.bring(A, "book.a", r#""set":{"z":1},"seq":7"#);
+                assert_eq!(gateway.states(), [], "it lasts");
+            }
+            gateway.bring(A, "book.a", r#""data":{"w":1},"seq":8"#);
+            assert_eq!(gateway.states(), [State::Live]);
+            gateway.take(&gone());
+            gateway.bring(PUBLISHER, "book.a", r#""set":{"y":1}"#);
+            assert_eq!(gateway.states(), [], "a publisher may begin with anything");
+        }
+        // There are tables that never come whole.
+        let gateway = Gateway::with_tombstones(tombstones);
+        for _ in 0..2 {
+            gateway.bring(A, "book.a", r#""set":{"y":1},"seq":6"#);
+            gateway.take(&gone());
+        }
+        assert_eq!(gateway.states(), []);
+    }
+}
+
+#[test]
+fn after_a_loss_of_names_or_where_a_topic_is_left_out_a_sources_change_begins_with_a_gap() {
+    let book = |json: &'static [u8]| Body::Data(Bytes::from_static(json));
+    let damage = |topics| Some(Damage { topics, places: 1, first: String::new() });
+    let told = |gateway: &Gateway, topic, feed, fields| {
+        assert!(gateway.bring(feed, topic, fields));
+        gateway.states()
+    };
+    let change = r#""set":{"x":1},"seq":1"#;
+    for (damage, states) in [(None, vec![]), (damage(0), vec![]), (damage(1), vec![State::Gap])] {
+        let gateway = Gateway::restored_damaged("book.b", book(b"{}"), 100, false, damage);
+        assert_eq!(told(&gateway, "book.a", A, change), states);
+        assert_eq!(told(&gateway, "book.c", PUBLISHER, change), []);
+        assert_eq!(told(&gateway, "book.d", A, r#""data":{},"seq":1"#), []);
+        assert_eq!(told(&gateway, "quote.a", A, r#""data":{},"seq":1"#), []);
+    }
+    let gateway = Gateway::restored("book.a", book(b"[]"), 100);
+    assert_eq!(told(&gateway, "book.a", A, change), [State::Gap]);
+    assert_eq!(told(&gateway, "book.b", A, change), []);
+    gateway.sequencer.lose_names();
+    assert_eq!(told(&gateway, "book.c", A, change), [State::Gap]);
+    // So many names are not remembered.
+    let gateway = Gateway::new();
+    for n in 0..10_001 {
+        let item = Item { feed: A, ..item(&format!("book.r{n}"), r#""data":[]"#) };
+        gateway.sequencer.try_publish(&[item], Grouping::Single).unwrap_err();
+    }
+    for topic in ["book.r0", "book.r10000"] {
+        assert_eq!(told(&gateway, topic, A, change), [State::Gap]);
     }
 }
 

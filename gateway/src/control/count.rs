@@ -74,6 +74,13 @@ impl Count {
         self.is_restored
     }
 
+    /// Whether nothing can be missing between the last one and an update, also where its source has counted
+    /// elsewhere meanwhile.
+    pub fn is_followed_by(&self, item: &Item) -> bool {
+        let (Some(seq), Some(held)) = (item.seq, self.last) else { return false };
+        seq.first == Some(held + 1) || seq.continues(held)
+    }
+
     /// Takes over an update, also one that is a repeat.
     pub fn take(&mut self, item: &Item, extent: Extent, step: Step) {
         let whole_of = item.feed.filter(|_| extent != Extent::Part);

@@ -250,6 +250,9 @@ impl Sequencer {
                 Err(why) => refused.push(why),
             }
         }
+        if restored.damage.as_ref().is_some_and(|damage| damage.topics > 0) {
+            state.topics.lose_names();
+        }
         state.topics.set_v_floor(restored.v_floor);
         state.version = restored.version;
         // What was left out is not told to those who come back with a `since`, and may be born again below
@@ -261,6 +264,12 @@ impl Sequencer {
         let batch = Arc::new(Batch::new(state.version, ops));
         self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
         (taken, refused)
+    }
+
+    /// An earlier run has left something that cannot be used: a table that a source's changes begin may lack
+    /// what it had.
+    pub fn lose_names(&self) {
+        self.state().topics.lose_names();
     }
 
     /// All that has to survive the process.

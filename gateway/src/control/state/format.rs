@@ -167,8 +167,13 @@ pub fn read(mut input: impl BufRead) -> Result<(Restored, u32), String> {
     if input.fill_buf().map_err(|e| e.to_string())?.first() == Some(&b'{') {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        return format_1::parse(&bytes);
+        // One of records may have a first byte that only looks like that of the format before.
+        return format_1::parse(&bytes).or_else(|why| read_records(&bytes[..]).map_err(|_| why));
     }
+    read_records(input)
+}
+
+fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
     let mut reader = Reader::new(input);
     let (mut heads, mut topics, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let (mut places, mut first) = (0, String::new());
@@ -197,9 +202,13 @@ pub fn read(mut input: impl BufRead) -> Result<(Restored, u32), String> {
         return Err("it holds nothing of a state: it is another file, or damaged throughout".to_owned());
     };
     if places == 0 && heads.len() < 2 {
-        (places, first) = (1, "the end is missing: it was cut off".to_owned());
+        (places, first) = (1, "its first or its last record is missing: it was cut off".to_owned());
     }
-    let lost = if heads.is_empty() { places } else { head.topics.saturating_sub(topics.len() as u64) };
+    let missing = head.topics.saturating_sub(topics.len() as u64);
+    if places == 0 && missing > 0 {
+        (places, first) = (1, "records are missing as a whole".to_owned());
+    }
+    let lost = if heads.is_empty() { places } else { missing };
     let damage = (places > 0).then_some(Damage { topics: lost, places, first });
     let Head { epoch, version, v_floor, .. } = head;
     Ok((Restored { epoch, is_clean: false, version, v_floor, topics, damage }, reader.crc32()))

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub struct Counters {
     pub restored: AtomicU64,
     pub left_out: AtomicU64,
     pub lost: AtomicU64,
+    /// There was a file, and nothing of it could be used.
+    pub is_refused: AtomicBool,
     /// One checkpoint is written at a time, and none after the last.
     is_over: Mutex<bool>,
 }
@@ -136,14 +138,14 @@ pub fn load(config: &config::State, counters: &Counters) -> Result<Option<Restor
     private_file::create(&beside)
         .and_then(|_| private_file::remove(&beside))
         .map_err(|error| NotWritten::Io { path: path.display().to_string(), error })?;
-    let restored = load_from(config, path);
+    let restored = load_from(config, path, counters);
     if let Some(damage) = restored.as_ref().and_then(|restored| restored.damage.as_ref()) {
         counters.lost.store(damage.topics, Relaxed);
     }
     Ok(restored)
 }
 
-fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
+fn load_from(config: &config::State, path: &Path, counters: &Counters) -> Option<Restored> {
     let shown = path.display();
     let file = match private_file::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -163,6 +165,7 @@ fn load_from(config: &config::State, path: &Path) -> Option<Restored> {
             Some(restored)
         }
         Err(why) => {
+            counters.is_refused.store(true, Relaxed);
             let aside = refused_name(path);
             let moved = match fs::rename(path, &aside) {
                 Ok(()) => format!("it is kept as {}", aside.display()),

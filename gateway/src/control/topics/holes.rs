@@ -1,13 +1,15 @@
 //! Updates that are there already, and those that are missing.
 
-use super::{Topics, after};
+use std::sync::Arc;
+
+use super::{Lost, Topics, after};
 use crate::{
     config::policy::Mode,
     control::item::{Item, Why},
     status::State,
 };
 
-/// Names of tables that were refused before they were born; of more the first are forgotten.
+/// Names of tables that are remembered while they do not exist.
 const UNBORN_MAX: usize = 10_000;
 
 impl Topics {
@@ -16,15 +18,25 @@ impl Topics {
         item.seq.is_some() && self.by_name.get_mut(&*item.topic).is_some_and(|topic| topic.repeats(item))
     }
 
+    /// A table does not exist that did, or should: born of a source's change it will lack what was before.
+    pub(super) fn lose(&mut self, name: Arc<str>, lost: Lost) {
+        match self.unborn.len() < UNBORN_MAX || self.unborn.contains_key(&name) {
+            true => drop(self.unborn.insert(name, lost)),
+            false => self.names_are_lost = true,
+        }
+    }
+
+    /// Topics of an earlier run are lost, and nobody knows their names.
+    pub fn lose_names(&mut self) {
+        self.names_are_lost = true;
+    }
+
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
     pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
         let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
             let may_be_born = !matches!(why, Why::BadTopic(_));
             if may_be_born && matches!(self.mode(&item.topic), Mode::Keyed(_)) {
-                self.unborn.insert(item.topic.clone());
-                if self.unborn.len() > UNBORN_MAX {
-                    self.unborn.pop_first();
-                }
+                self.lose(item.topic.clone(), Lost::Refused);
             }
             return;
         };

@@ -7,13 +7,7 @@ mod silence;
 mod taken;
 mod topic;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, ops::Bound, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -34,7 +28,7 @@ use crate::{
     update::{Op, TopicId, Update},
 };
 pub use group::Group;
-use topic::{Hole, Topic};
+use topic::{Hole, Lost, Topic};
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,9 +98,11 @@ pub struct Topics {
     /// Names, values and tables of those that exist.
     bytes: usize,
     bytes_max: usize,
-    /// Tables that do not exist and of which a source's update was refused: one that is born of a change
-    /// lacks that.
-    unborn: BTreeSet<Arc<str>>,
+    /// Tables that do not exist and that were refused, or removed and forgotten: one that is born of a
+    /// change lacks what was before.
+    unborn: BTreeMap<Arc<str>, Lost>,
+    /// There were others, whose names nobody knows.
+    names_are_lost: bool,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -132,7 +128,8 @@ impl Topics {
             keys: 0,
             bytes: 0,
             bytes_max: limits.topics_bytes,
-            unborn: BTreeSet::new(),
+            unborn: BTreeMap::new(),
+            names_are_lost: false,
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -168,12 +165,14 @@ impl Topics {
             self.give_birth(&item.topic, ops);
         }
         let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
-        let mut was_refused = false;
+        let mut lost = None;
         match (topic.gone, item.body.is_gone()) {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
-                was_refused = self.unborn.remove(&item.topic);
+                lost = self.unborn.remove(&item.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
+                lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
+                topic.has_gap = false;
                 self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
             }
             (false, true) => {
@@ -183,7 +182,7 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let hole = topic.hole_before(item, v, was_refused);
+        let hole = topic.hole_before(item, v, lost);
         self.counters.count(&hole);
         let was = topic.state;
         let told = topic.change_state(item, hole);
@@ -335,6 +334,7 @@ impl Topics {
             table: None,
             count: Count::default(),
             has_gap: false,
+            was_whole: false,
             refused: 0,
             state: State::Live,
             is_restored: false,
@@ -348,6 +348,9 @@ impl Topics {
         let Some(((_, id), name)) = self.tombstones.pop_first() else { return };
         if let Some(topic) = self.by_name.remove(&name) {
             self.v_floor = self.v_floor.max(topic.v);
+            if topic.has_gap {
+                self.lose(name, Lost::Removed);
+            }
         }
         self.free.push(id);
         self.tombstones_dropped += 1;

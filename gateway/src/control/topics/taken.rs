@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Deadlines, Group, Topics};
+use super::{Deadlines, Group, Lost, Topics};
 use crate::{
     changes::{Base, Changes},
     clock::Now,
+    config::policy::Mode,
     control::{
         count::Count,
         item::{Body, Item, Why},
@@ -39,6 +40,7 @@ impl Topics {
         }
         self.tombstones.clear();
         self.unborn.clear();
+        self.names_are_lost = false;
         self.free.clear();
         self.deadlines = Deadlines::default();
         (self.live, self.keys, self.bytes, self.ids, self.v_floor) = (0, 0, 0, 0, 0);
@@ -46,6 +48,14 @@ impl Topics {
 
     /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
     pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
+        let restored = self.try_restore(kept, version, now, ops);
+        if restored.is_err() && matches!(self.mode(&kept.topic), Mode::Keyed(_)) {
+            self.lose(kept.topic.clone(), Lost::Removed);
+        }
+        restored
+    }
+
+    fn try_restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
         let Kept { topic: name, mode, v, ts_us, seq, has_gap, body } = kept;
         let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
         let holds = self.policies.of(name).mode.name();

@@ -36,8 +36,11 @@ pub(super) struct Topic {
     /// Of a keyed topic.
     pub(super) table: Option<Box<Table>>,
     pub(super) count: Count,
-    /// Of a table or a value: it is incomplete or out of date until a whole one comes.
+    /// Of a table or a value: it is incomplete or out of date until a whole one comes. Of a table that was
+    /// removed: one that a source's changes bring back is.
     pub(super) has_gap: bool,
+    /// It was whole once, or an earlier run had it.
+    pub(super) was_whole: bool,
     /// Of a stream: updates that were refused since the last one that was taken.
     pub(super) refused: u64,
     /// Where there is a deadband.
@@ -48,6 +51,30 @@ pub(super) struct Topic {
     pub(super) state: State,
     /// It comes from an earlier run and had no update in this one.
     pub(super) is_restored: bool,
+}
+
+/// Why a table that is born of a change lacks what was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    Refused,
+    Removed,
+    /// Names were lost, and it may have had one of them.
+    Unknown,
+}
+
+impl Lost {
+    fn reason(self) -> &'static str {
+        match self {
+            Lost::Refused => "was refused before",
+            Lost::Removed => "was removed before",
+            Lost::Unknown => "may have been lost before",
+        }
+    }
+
+    /// Whether it is so for an update. What was removed a publisher may begin anew with changes.
+    fn holds_for(self, item: &Item) -> bool {
+        self == Lost::Refused || item.feed.is_some()
+    }
 }
 
 /// What is missing before an update.
@@ -112,14 +139,14 @@ impl Topic {
     }
 
     /// What is missing before an update. `v`: given by another gateway, or by an earlier run, which tells it.
-    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>, was_refused: bool) -> Hole {
+    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>, lost: Option<Lost>) -> Hole {
         match v {
             Some(_) => {
                 self.refused = 0;
                 Hole::default()
             }
             None if item.is_counted => Hole::default(),
-            None => self.count(item, was_refused),
+            None => self.count(item, lost),
         }
     }
 
@@ -140,18 +167,17 @@ impl Topic {
         missing
     }
 
-    /// Takes over an update's count; gives what is missing before it. `was_refused`: updates were, before the
-    /// topic was born.
-    pub(super) fn count(&mut self, item: &Item, was_refused: bool) -> Hole {
+    /// Takes over an update's count; gives what is missing before it. `lost`: what the topic is born without.
+    pub(super) fn count(&mut self, item: &Item, lost: Option<Lost>) -> Hole {
         let (extent, step, seq_before) = (self.extent(item), self.step(item), self.count.last);
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
         let is_change = is_table && extent == Extent::Part;
         let unknown = match item.feed {
-            Some(_) if is_change && self.count.is_restored() && step == Step::Anew => {
+            _ if !is_change => None,
+            Some(_) if self.count.is_restored() && !self.count.is_followed_by(item) => {
                 Some("was restored from an earlier run")
             }
-            _ if is_change && was_refused => Some("was refused before"),
-            _ => None,
+            _ => lost.filter(|lost| lost.holds_for(item)).map(Lost::reason),
         };
         self.count.take(item, extent, step);
         let (skipped, is_told) = match step {
@@ -187,9 +213,14 @@ impl Topic {
 
     /// Its state after an update; gives what is to be told, if anything.
     pub(super) fn change_state(&mut self, item: &Item, hole: Hole) -> Option<(State, String)> {
-        let is_change = matches!(*self.policy.mode, Mode::Keyed(_)) && self.extent(item) == Extent::Part;
-        // A table stays incomplete until all of it comes.
-        self.has_gap = is_change && (self.has_gap || hole.is_some());
+        let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
+        let is_change = is_table && self.extent(item) == Extent::Part;
+        // A table stays incomplete until all of it comes, also where it was removed meanwhile.
+        self.has_gap = match self.gone {
+            true => is_table && (self.has_gap || self.was_whole),
+            false => is_change && (self.has_gap || hole.is_some()),
+        };
+        self.was_whole |= is_table && !is_change && !self.gone;
         let state = match self.gone {
             false if self.has_gap || hole.is_some() => State::Gap,
             _ => State::Live,

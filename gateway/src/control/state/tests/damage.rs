@@ -20,7 +20,7 @@ fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
     let (all, none) = read_bytes(&whole).unwrap();
     assert_eq!((all.len(), none), (3, None));
     for at in 0..whole.len() {
-        for flip in [1, 0x1e ^ whole[at], b'\n' ^ whole[at], 0x80] {
+        for flip in [1, 0x1e ^ whole[at], b'\n' ^ whole[at], b'{' ^ whole[at], 0x80] {
             let mut changed = whole.clone();
             changed[at] ^= flip;
             let (topics, damage) = read_bytes(&changed).unwrap();
@@ -34,6 +34,15 @@ fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
         let Some(damage) = damage else { continue };
         assert_eq!(damage.topics, 3 - topics.len() as u64, "{len}");
     }
+    let records = records(&whole);
+    for (n, record) in records.iter().enumerate() {
+        let (topics, damage) = read_bytes(&[&whole[..record.start], &whole[record.end..]].concat()).unwrap();
+        let is_head = n == 0 || n + 1 == records.len();
+        let lost = u64::from(!is_head);
+        assert_eq!((topics.len() as u64, damage.unwrap().topics), (3 - lost, lost), "without record {n}");
+    }
+    let (topics, damage) = read_bytes(&[b"{", &whole[..]].concat()).unwrap();
+    assert_eq!((&topics, damage.unwrap().topics), (&all, 0));
     // From the middle of a file.
     let (topics, damage) = read_bytes(&whole[40..]).unwrap();
     assert_eq!((topics, damage.unwrap().topics), (all.clone(), 0));
