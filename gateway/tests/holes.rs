@@ -38,6 +38,9 @@ data = "/d"
 when = { "/type" = "quote" }
 topic = "x.quote.{/s}"
 data = "/d"
+[[source.map]]
+when = { "/type" = "refuse" }
+gap = ["x.book.{/s}"]
 [[topic]]
 pattern = "x.book.*"
 mode = "keyed"
@@ -240,4 +243,35 @@ fn a_key_that_is_too_long_is_a_hole_like_any_other() {
     assert_eq!(status(&mut socket, "x.book.a").0, "live");
     drop(gateway);
     assert!(fs::read_to_string(log).unwrap().contains("a key has 303 bytes"));
+}
+
+#[test]
+fn what_a_venue_refused_ends_with_a_whole_book_whatever_its_count_and_with_no_repeat() {
+    let (address, say) = venue();
+    let (gateway, _) = start("denied", "", address);
+    let mut socket = subscriber(&gateway);
+    say.send(levels("whole", 1, &[1])).unwrap();
+    say.send(json!({"type": "refuse", "s": "a"}).to_string()).unwrap();
+    assert_eq!(status(&mut socket, "x.book.a").0, "gap");
+    say.send(levels("change", 1, &[3])).unwrap();
+    say.send(value("quote", "a", "1")).unwrap();
+    socket.update("x.quote.a", |_| true);
+    assert!(statuses(&gateway).contains("\"gap\""), "what repeats the old book does not mend it");
+    say.send(levels("whole", 1, &[2])).unwrap();
+    assert_eq!(status(&mut socket, "x.book.a").0, "live");
+    assert_eq!(data(&gateway, "x.book.a"), json!({"b2": "1"}));
+
+    let say_so = |state: &str| {
+        let body = format!(r#"{{"topics":["x.book.*"],"state":"{state}"}}"#);
+        let answer = http(&gateway.admin, "POST", "/status", "Content-Type: application/json\r\n", &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    say_so("gap");
+    say.send(levels("whole", 1, &[3])).unwrap();
+    until("it repairs", || data(&gateway, "x.book.a") == json!({"b3": "1"}));
+    say_so("live");
+    say.send(levels("whole", 1, &[1])).unwrap();
+    say.send(value("quote", "a", "2")).unwrap();
+    until("what comes after it is there", || data(&gateway, "x.quote.a") == "2");
+    assert_eq!(data(&gateway, "x.book.a"), json!({"b3": "1"}), "a repeat again");
 }

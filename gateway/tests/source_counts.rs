@@ -19,6 +19,7 @@ use gateway::{
         seq::{Feed, Seq},
         sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
         state::{self, Damage, Kept, Restored},
+        topics::Doubter,
     },
     inbox::{Inbox, Message},
     status::State,
@@ -597,4 +598,29 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
         }
     }
     assert!(anew > 100 && repeats > 1000 && gaps > 1000, "{anew} {repeats} {gaps}");
+}
+
+#[test]
+fn a_gap_that_others_tell_of_a_topic_is_one_for_its_whole_books_too() {
+    for (by, pattern) in [(Doubter::Source(1), "book.a"), (Doubter::Publisher, "book.*")] {
+        let gateway = Gateway::new();
+        let whole = |n: u32| format!(r#""reset":true,"set":{{"w":{n}}},"seq":5"#);
+        assert!(gateway.bring(A, "book.a", &whole(1)));
+        assert!(gateway.bring(A, "quote.a", r#""data":1,"seq":5"#));
+        gateway.sequencer.doubt(by, vec![pattern.into(), "quote.a".into()], true);
+        assert!(!gateway.bring(A, "book.a", r#""set":{"x":1},"seq":5"#), "a change makes up for nothing");
+        assert!(!gateway.bring(PUBLISHER, "book.a", &whole(2)));
+        assert!(gateway.bring(B, "book.a", &whole(3)));
+        assert!(!gateway.bring(B, "quote.a", r#""data":2,"seq":5"#));
+        assert!(gateway.bring(A, "quote.a", r#""data":2,"seq":5"#));
+        assert_eq!(gateway.data("book.a"), json!({"w": 3}));
+        gateway.sequencer.doubt(by, vec!["quote.a".into(), pattern.into()], false);
+        assert!(!gateway.bring(B, "book.a", &whole(4)));
+        assert!(!gateway.bring(A, "quote.a", r#""data":3,"seq":5"#));
+        gateway.sequencer.doubt(by, vec!["*".into()], true);
+        assert!(gateway.bring(B, "book.a", &whole(6)));
+        gateway.sequencer.end_doubts(by);
+        assert!(!gateway.bring(B, "book.a", &whole(7)));
+        assert_eq!(gateway.states(), [], "they speak for themselves");
+    }
 }

@@ -12,13 +12,17 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use gateway::{
-    config::{Config, Limits, Source, policy::Policies},
+    config::{
+        Config, Limits, Source,
+        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    },
     control::{
         health::Health,
         sequencer::{Body, Item, Sequencer, new_epoch},
         source::{self, SourceCounters, activity::Activity, replay, synthetic, synthetic::Walk},
     },
     inbox::{Inbox, Message},
+    status::State,
     update::{Op, Update},
 };
 use serde_json::Value;
@@ -167,10 +171,6 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
             &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX)),
             "longer than",
         ),
-        (
-            &format!("{{\"at_us\":6,\"topic\":\"a\",\"data\":{}}}", "1".repeat(VALUE_BYTES_MAX + 1)),
-            "data of topic a has 1001 bytes, [limits] value_bytes is 1000",
-        ),
     ] {
         let feed = Feed::new("bad.ndjson", &format!("{good}{good}{line}\n{good}"));
         let error = play(&feed.0, 0.0).await.0.unwrap_err();
@@ -202,6 +202,35 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
     let ticking = synthetic::run(&sequencer, 3, 1000.0, 1, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(100), ticking).await.is_err(), "it goes on");
     assert!(sequencer.counters().refused > 10);
+}
+
+#[tokio::test]
+async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic() {
+    let inbox = Inbox::new(1_000_000, usize::MAX, ring::Waker::unconnected());
+    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let keyed = Keyed { keys: 10, key_tombstones: 10, table_bytes: 10_000 };
+    let stream =
+        Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let policies = vec![policy("k.*", Mode::Keyed(keyed)), policy("s.*", Mode::Stream(stream))];
+    let sequencer =
+        Sequencer::new(new_epoch(), vec![inbox.clone()], &limits(), Policies::new(policies), Instant::now());
+    let line = |topic: &str, value: &str| format!("{{\"at_us\":0,\"topic\":\"{topic}\",{value}}}\n");
+    let long = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX));
+    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+    let mut lines = vec![line("k.a", r#""reset":true,"set":{"a":1}"#), line("s.a", r#""data":1"#)];
+    lines.push(line("k.a", &format!(r#""set":{{"b":{long}}}"#)));
+    lines.push(line("s.a", &format!(r#""data":{long}"#)));
+    lines.push(line("s.a", &format!(r#""data":{deep}"#)));
+    lines.push(line("k.b", &format!(r#""set":{{"{}":1}}"#, "k".repeat(300))));
+    lines.extend([line("k.b", r#""set":{"b":1}"#), line("s.a", r#""data":2"#), line("o", r#""data":1"#)]);
+    let feed = Feed::new("holes.ndjson", &lines.concat());
+    replay::run(&sequencer, &feed.0, 0.0, false, &limits(), &Activity::default()).await.unwrap();
+    let updates = updates(&inbox);
+    let skipped: Vec<u32> = updates.iter().map(|update| update.skipped).collect();
+    assert_eq!((skipped, sequencer.counters().refused), (vec![0, 0, 0, 2, 0], 4));
+    let gaps = sequencer.take_events().into_iter().filter(|event| event.state == State::Gap);
+    let gaps: Vec<String> = gaps.map(|event| event.topic.to_string()).collect();
+    assert_eq!(gaps, ["k.a", "s.a", "k.b", "s.a"]);
 }
 
 #[tokio::test]

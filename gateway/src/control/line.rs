@@ -113,7 +113,8 @@ fn changes(
         set.iter().try_for_each(|(key, value)| changes.set(key, value.get().as_bytes()))?;
         del.iter().try_for_each(|Text(key)| changes.del(key))
     };
-    write().map_err(|long: crate::changes::LongKey| long.to_string())?;
+    // It is refused in its turn, after what came before it.
+    write().unwrap_or_else(|long| changes.refuse(long));
     Ok(changes)
 }
 

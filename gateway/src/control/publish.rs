@@ -95,10 +95,10 @@ impl Way<'_> {
 /// Publishes a body, waiting for room where an inbox is full. Gives the number of items.
 pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, Rejected> {
     let due_us = way.sequencer.now().wall_us;
-    let body = &body.slice_ref(json::skip_byte_order_mark(body));
     match form {
         Form::Ndjson => publish_lines(way, body, due_us).await,
         Form::Json => {
+            let body = &body.slice_ref(json::skip_byte_order_mark(body));
             let (whole, max) = (body.clone(), way.atomic_updates);
             let parsed = way.workers.run_sized(body.len(), move || parse_json(&whole, due_us, max)).await;
             let items = parsed.inspect_err(|_| way.sequencer.count_refused())?;
@@ -140,7 +140,8 @@ fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
         let rest = &body[lines.used..];
         let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         lines.used = (lines.used + end + 1).min(body.len());
-        let line = &rest[..end];
+        // Files that were joined have marks within.
+        let line = json::skip_byte_order_mark(&rest[..end]);
         if line.trim_ascii().is_empty() {
             continue;
         }

@@ -16,7 +16,7 @@ pub use super::{
 use super::{
     rest,
     state::{Checkpoint, Restored},
-    topics::{self, Group, Row, Topics},
+    topics::{self, Doubter, Group, Row, Topics},
 };
 use crate::{
     clock::{Clock, Now},
@@ -119,12 +119,14 @@ pub enum Grouping {
 }
 
 /// Some of a publish went out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
     /// Items taken, from the first on. With [`Grouping::Atomic`] all.
     pub accepted: usize,
     /// Which of them neither made an update nor confirmed one: older than what their topics hold.
     pub outdated: Vec<usize>,
+    /// Which of them made no update, and confirmed one.
+    pub confirmed: Vec<usize>,
     /// The gateway's position after them.
     pub version: u64,
 }
@@ -178,18 +180,21 @@ impl Sequencer {
     pub fn try_publish(&self, items: &[Item], grouping: Grouping) -> Result<Published, NotPublished> {
         let mut state = self.state();
         if items.is_empty() {
-            return Ok(Published { accepted: 0, outdated: Vec::new(), version: state.version });
+            return Ok(Published { version: state.version, ..Published::default() });
         }
         if !self.has_room(&mut state) {
             return Err(NotPublished::Full);
         }
-        let mut outdated = Vec::new();
-        let (ops, accepted) = match grouping {
-            Grouping::Atomic => (state.number_group(items)?, items.len()),
-            Grouping::Single => state.number_each(items, &mut outdated)?,
+        let mut published = Published::default();
+        let ops = match grouping {
+            Grouping::Atomic => {
+                published.accepted = items.len();
+                state.number_group(items)?
+            }
+            Grouping::Single => state.number_each(items, &mut published)?,
         };
         self.push(&mut state, ops);
-        Ok(Published { accepted, outdated, version: state.version })
+        Ok(Published { version: state.version, ..published })
     }
 
     /// Publishes what time alone brings about: values that a deadband held back until now, and the end
@@ -270,6 +275,17 @@ impl Sequencer {
     /// what it had.
     pub fn lose_names(&self) {
         self.state().topics.lose_names();
+    }
+
+    /// A gap of these topics or patterns is told by `by`, or is no more: a whole book of a source that comes
+    /// meanwhile is no repeat.
+    pub fn doubt(&self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
+        self.state().topics.doubt(by, topics, is_gap);
+    }
+
+    /// All gaps that `by` has told are no more.
+    pub fn end_doubts(&self, by: Doubter) {
+        self.state().topics.end_doubts(by);
     }
 
     /// All that has to survive the process.
@@ -488,12 +504,8 @@ impl State {
         Ok(ops)
     }
 
-    /// And how many items were taken. `outdated`: as in [`Published`].
-    fn number_each(
-        &mut self,
-        items: &[Item],
-        outdated: &mut Vec<usize>,
-    ) -> Result<(Vec<Op>, usize), Refused> {
+    /// Notes what became of the items.
+    fn number_each(&mut self, items: &[Item], published: &mut Published) -> Result<Vec<Op>, Refused> {
         let now_us = self.clock.now().mono_us;
         let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
@@ -507,8 +519,9 @@ impl State {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
                 admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
                     self.counters.repeats += 1;
-                    if !self.topics.confirm(item, now_us) {
-                        outdated.push(accepted);
+                    match self.topics.confirm(item, now_us) {
+                        true => published.confirmed.push(accepted),
+                        false => published.outdated.push(accepted),
                     }
                     accepted += 1;
                 }
@@ -528,7 +541,8 @@ impl State {
                 Err(_) => break,
             }
         }
-        Ok((ops, accepted))
+        published.accepted = accepted;
+        Ok(ops)
     }
 
     fn number_due(&mut self) -> Vec<Op> {

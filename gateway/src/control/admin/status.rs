@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    super::{health::Origin, publish::Form},
+    super::{health::Origin, publish::Form, topics::Doubter},
     Admin, App, content_type, json as answer, refuse, wrong_type,
 };
 use crate::{json, status, topic::Pattern};
@@ -72,8 +72,11 @@ fn parse(body: &[u8]) -> Result<(Said, status::State), String> {
 }
 
 fn apply(admin: &Admin, said: Said, state: status::State) -> Result<(), String> {
-    let topics = said.topics.into_iter().map(Arc::from).collect();
+    let topics: Vec<Arc<str>> = said.topics.into_iter().map(Arc::from).collect();
     let now_us = admin.watched.sequencer.now().wall_us;
     let health = &admin.watched.health;
-    health.set(Origin::Publisher, topics, state, &said.reason, now_us).map_err(|full| full.to_string())
+    let told = health.set(Origin::Publisher, topics.clone(), state, &said.reason, now_us);
+    told.map_err(|full| full.to_string())?;
+    admin.watched.sequencer.doubt(Doubter::Publisher, topics, state == status::State::Gap);
+    Ok(())
 }

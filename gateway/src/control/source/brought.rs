@@ -63,6 +63,21 @@ impl Portion {
 }
 
 impl Brought {
+    /// An update of the topic was taken. What is refused of it ends, it and the patterns that select it, unless
+    /// the update may follow upon a hole; `true`: the topic itself was refused.
+    pub fn end_refusals(&mut self, topic: &Arc<str>, portion: Portion) -> bool {
+        let may_lack = portion == Portion::Change && self.topics.get(topic) == Some(&true);
+        if self.refused.is_empty() || may_lack {
+            return false;
+        }
+        let is_own = self.refused.contains(topic);
+        let prefixes = topic.match_indices('.').map(|(at, _)| format!("{}.*", &topic[..at]));
+        for name in prefixes.chain([topic.to_string(), "*".to_owned()]) {
+            self.news.refused.extend(self.refused.take(&*name).map(|refused| (refused, None)));
+        }
+        is_own
+    }
+
     /// An update of the topic was taken, or the topic's last one confirmed. At most `max` topics are remembered.
     pub fn bring(&mut self, topic: &Arc<str>, portion: Portion, max: usize) {
         let is_whole = portion == Portion::Whole;
@@ -83,17 +98,6 @@ impl Brought {
         if !self.left.is_empty() && (is_new || self.left.remove(topic)) {
             self.news.back.push(topic.clone());
         }
-        if !self.refused.is_empty() {
-            self.end_refusals(topic);
-        }
-    }
-
-    /// What is refused of a topic that has come: it and the patterns that select it.
-    fn end_refusals(&mut self, topic: &str) {
-        let prefixes = topic.match_indices('.').map(|(at, _)| format!("{}.*", &topic[..at]));
-        for name in prefixes.chain([topic.to_owned(), "*".to_owned()]) {
-            self.news.refused.extend(self.refused.take(&*name).map(|refused| (refused, None)));
-        }
     }
 
     /// The connection has ended: every topic that `exists` is to be brought again. What was refused will be
@@ -110,12 +114,14 @@ impl Brought {
         self.news.refused.extend(refused.into_iter().map(|topic| (topic, None)));
     }
 
-    /// A venue refuses a topic or a pattern.
-    pub fn refuse(&mut self, topic: Arc<str>, why: String) {
-        if self.refused.len() < REFUSED_MAX || self.refused.contains(&topic) {
+    /// A venue refuses a topic or a pattern. `false`: too many are refused, it is not told.
+    pub fn refuse(&mut self, topic: Arc<str>, why: String) -> bool {
+        let is_told = self.refused.len() < REFUSED_MAX || self.refused.contains(&topic);
+        if is_told {
             self.refused.insert(topic.clone());
             self.news.refused.push((topic, Some(why)));
         }
+        is_told
     }
 
     /// Those brought on an earlier connection and not on this one, sorted.
@@ -183,10 +189,13 @@ mod tests {
         };
         assert_eq!(told(&mut brought), [("a".to_owned(), true), ("b.*".to_owned(), true)]);
         bring(&mut brought, "a", Portion::Whole);
-        bring(&mut brought, "a", Portion::Whole);
+        assert!(told(&mut brought).is_empty(), "what only confirms what is held ends nothing");
+        assert!(!brought.end_refusals(&"a".into(), Portion::Change));
+        assert!(brought.end_refusals(&"a".into(), Portion::Whole));
+        assert!(!brought.end_refusals(&"a".into(), Portion::Whole));
         assert_eq!(told(&mut brought), [("a".to_owned(), false)]);
-        bring(&mut brought, "b", Portion::Whole);
-        bring(&mut brought, "bc.d", Portion::Whole);
+        brought.end_refusals(&"b".into(), Portion::Whole);
+        brought.end_refusals(&"bc.d".into(), Portion::Whole);
         assert_eq!(told(&mut brought), []);
         brought.lose(|_| true);
         assert_eq!(told(&mut brought), [("b.*".to_owned(), false)]);
@@ -195,8 +204,8 @@ mod tests {
             brought.refuse(topic.into(), "busy".to_owned());
         }
         brought.take_news();
-        bring(&mut brought, "b.c.d", Portion::Change);
-        bring(&mut brought, "b.c.d", Portion::Change);
+        assert!(!brought.end_refusals(&"b.c.d".into(), Portion::Change));
+        assert!(!brought.end_refusals(&"b.c.d".into(), Portion::Change));
         assert_eq!(told(&mut brought), ["b.*", "b.c.*", "*"].map(|topic| (topic.to_owned(), false)));
         brought.lose(|_| true);
         assert_eq!(told(&mut brought), ["b.c.d.*", "c.*"].map(|topic| (topic.to_owned(), false)));

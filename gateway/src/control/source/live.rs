@@ -38,8 +38,18 @@ pub struct Outcome {
     pub conflated: u64,
     /// Updates that were left out, each alone.
     pub refused: Vec<Refused>,
-    /// Updates that were published or confirmed what is held: topics, and who brought them.
-    pub brought: Vec<(Arc<str>, Option<Feed>, Portion)>,
+    /// Updates that were published or confirmed what is held.
+    pub brought: Vec<Bring>,
+}
+
+/// An update that was published or confirmed what is held.
+#[derive(Debug)]
+pub struct Bring {
+    pub topic: Arc<str>,
+    pub feed: Option<Feed>,
+    pub portion: Portion,
+    /// It was published.
+    pub is_news: bool,
 }
 
 impl Live {
@@ -147,9 +157,12 @@ fn publish_some(sequencer: &Sequencer, items: &[Item], outcome: &mut Outcome) ->
             Ok(published) => {
                 let taken = items[done..done + published.accepted].iter().enumerate();
                 let brought = taken.filter(|(i, _)| published.outdated.binary_search(i).is_err());
-                outcome
-                    .brought
-                    .extend(brought.map(|(_, item)| (item.topic.clone(), item.feed, Portion::of(item))));
+                outcome.brought.extend(brought.map(|(i, item)| Bring {
+                    topic: item.topic.clone(),
+                    feed: item.feed,
+                    portion: Portion::of(item),
+                    is_news: published.confirmed.binary_search(&i).is_err(),
+                }));
                 done += published.accepted;
             }
             Err(NotPublished::Full) => break,

@@ -15,7 +15,11 @@ const UNBORN_MAX: usize = 10_000;
 impl Topics {
     /// Whether the publisher's count says that the topic has it already.
     pub fn repeats(&mut self, item: &Item) -> bool {
-        item.seq.is_some() && self.by_name.get_mut(&*item.topic).is_some_and(|topic| topic.repeats(item))
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|_| item.seq.is_some()) else {
+            return false;
+        };
+        topic.is_doubted = self.doubts.hold(&item.topic);
+        topic.repeats(item)
     }
 
     /// A table does not exist that did, or should: born of a source's change it will lack what was before.

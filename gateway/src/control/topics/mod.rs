@@ -1,6 +1,7 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
 mod admission;
+mod doubts;
 mod group;
 mod holes;
 mod silence;
@@ -27,6 +28,8 @@ use crate::{
     status::State,
     update::{Op, TopicId, Update},
 };
+pub use doubts::Doubter;
+use doubts::Doubts;
 pub use group::Group;
 use topic::{Hole, Lost, Topic};
 
@@ -103,6 +106,7 @@ pub struct Topics {
     unborn: BTreeMap<Arc<str>, Lost>,
     /// There were others, whose names nobody knows.
     names_are_lost: bool,
+    doubts: Doubts,
     /// Ids of forgotten topics, to be given out again.
     free: Vec<TopicId>,
     ids: u32,
@@ -130,6 +134,7 @@ impl Topics {
             bytes_max: limits.topics_bytes,
             unborn: BTreeMap::new(),
             names_are_lost: false,
+            doubts: Doubts::default(),
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
@@ -335,6 +340,7 @@ impl Topics {
             count: Count::default(),
             has_gap: false,
             was_whole: false,
+            is_doubted: false,
             refused: 0,
             state: State::Live,
             is_restored: false,

@@ -41,6 +41,8 @@ pub(super) struct Topic {
     pub(super) has_gap: bool,
     /// It was whole once, or an earlier run had it.
     pub(super) was_whole: bool,
+    /// Others told a gap of it when its count was compared last.
+    pub(super) is_doubted: bool,
     /// Of a stream: updates that were refused since the last one that was taken.
     pub(super) refused: u64,
     /// Where there is a deadband.
@@ -125,7 +127,7 @@ impl Topic {
 
     fn step(&self, item: &Item) -> Step {
         // That of a stream, or of a value by its count, ends with the next update whatever it is.
-        let has_gap = self.has_gap || self.state == State::Gap;
+        let has_gap = self.has_gap || self.state == State::Gap || self.is_doubted;
         self.count.step(item, self.extent(item), has_gap)
     }
 

@@ -16,10 +16,10 @@ use crate::{
         seq::Feed,
         sequencer::{Body, Item, Sequencer, Why},
         source::{
-            brought::Portion,
-            live::{Counts, Live},
+            live::{Bring, Counts, Live},
             refusals::Refusals,
         },
+        topics::Doubter,
     },
 };
 
@@ -42,6 +42,8 @@ pub struct Mapping<'a> {
     stopped: bool,
     /// The connection has ended that what waits came from.
     is_lost: bool,
+    /// Something of the connection was brought, and [`Intake::publish`] has not told it yet.
+    is_fresh: bool,
 }
 
 impl<'a> Mapping<'a> {
@@ -63,13 +65,14 @@ impl<'a> Mapping<'a> {
             topics_max: limits.topics,
             stopped: false,
             is_lost: false,
+            is_fresh: false,
         }
     }
 
     /// A connection begins.
     pub fn begin(&mut self) {
         self.feed.connection += 1;
-        self.is_lost = false;
+        (self.is_lost, self.is_fresh) = (false, false);
     }
 
     /// Counts; the first of each kind is logged.
@@ -85,6 +88,10 @@ impl<'a> Mapping<'a> {
         self.bad(kind(fault), &format!("{fault}; of {} bytes: {quoted}", text.len()));
     }
 
+    fn doubter(&self) -> Doubter {
+        Doubter::Source(self.feed.source)
+    }
+
     fn push(&mut self, item: Item) {
         let each = self.sequencer.each_counts(&item.topic);
         self.live.push(item, if each { Counts::Every } else { Counts::Newest });
@@ -98,8 +105,15 @@ impl<'a> Mapping<'a> {
             }
             Ok(Said::Denied { topics, why }) => {
                 self.bad(Bad::Denied, &format!("{}: {why}", topics.join(", ")));
+                // What came before it does not end it.
+                self.is_fresh |= self.settle();
                 let mut brought = self.counters.activity.brought();
-                topics.into_iter().for_each(|topic| brought.refuse(topic.into(), why.clone()));
+                for topic in topics {
+                    let topic: Arc<str> = topic.into();
+                    if brought.refuse(topic.clone(), why.clone()) {
+                        self.sequencer.doubt(self.doubter(), vec![topic], true);
+                    }
+                }
             }
             Err(odd) => {
                 self.bad_text(&odd.fault, odd.text);
@@ -112,14 +126,41 @@ impl<'a> Mapping<'a> {
         }
     }
 
+    /// Publishes what has room; `true`: some of it is of this connection.
+    fn settle(&mut self) -> bool {
+        let outcome = self.live.publish(self.sequencer);
+        if outcome.conflated > 0 {
+            self.sequencer.count_conflated(outcome.conflated);
+        }
+        // What cannot be read was told when it came.
+        for refused in outcome.refused.iter().filter(|r| !matches!(r.why, Why::Unread { .. })) {
+            self.counters.bad(Bad::Refused);
+            self.refusals.tell(self.counters.name(), &refused.why, self.sequencer);
+        }
+        let stop = !self.has_room();
+        if stop && !self.stopped {
+            add(&self.counters.waits, 1);
+        }
+        self.stopped = stop;
+        let is_fresh = self.note_brought(&outcome.brought);
+        if is_fresh {
+            self.counters.activity.touch(self.sequencer.now().mono_us);
+        }
+        is_fresh
+    }
+
     /// `true`: there are some of this connection among them.
-    fn note_brought(&self, brought: &[(Arc<str>, Option<Feed>, Portion)]) -> bool {
+    fn note_brought(&self, brought: &[Bring]) -> bool {
         if self.is_lost {
             return false;
         }
         let (mut known, mut any) = (self.counters.activity.brought(), false);
         // What waited longer than its connection lasted says nothing of the next one.
-        for (topic, _, portion) in brought.iter().filter(|(_, feed, _)| *feed == Some(self.feed)) {
+        for Bring { topic, portion, is_news, .. } in brought.iter().filter(|b| b.feed == Some(self.feed)) {
+            // The doubt about a pattern lasts: others of its topics may not have come.
+            if *is_news && known.end_refusals(topic, *portion) {
+                self.sequencer.doubt(self.doubter(), vec![topic.clone()], false);
+            }
             known.bring(topic, *portion, self.topics_max);
             any = true;
         }
@@ -143,29 +184,12 @@ impl Intake for Mapping<'_> {
     }
 
     fn publish(&mut self) -> bool {
-        let outcome = self.live.publish(self.sequencer);
-        if outcome.conflated > 0 {
-            self.sequencer.count_conflated(outcome.conflated);
-        }
-        // What cannot be read was told when it came.
-        for refused in outcome.refused.iter().filter(|r| !matches!(r.why, Why::Unread { .. })) {
-            self.counters.bad(Bad::Refused);
-            self.refusals.tell(self.counters.name(), &refused.why, self.sequencer);
-        }
-        let stop = !self.has_room();
-        if stop && !self.stopped {
-            add(&self.counters.waits, 1);
-        }
-        self.stopped = stop;
-        let is_fresh = self.note_brought(&outcome.brought);
-        if is_fresh {
-            self.counters.activity.touch(self.sequencer.now().mono_us);
-        }
-        is_fresh
+        self.settle() | std::mem::take(&mut self.is_fresh)
     }
 
     fn lose(&mut self) {
         self.is_lost = true;
+        self.sequencer.end_doubts(self.doubter());
         self.counters.activity.brought().lose(|topic| self.sequencer.exists(topic));
     }
 
