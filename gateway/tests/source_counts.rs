@@ -71,7 +71,8 @@ impl Gateway {
     fn restored_damaged(topic: &str, body: Body, seq: u64, has_gap: bool, damage: Option<Damage>) -> Self {
         let gateway = Self::new();
         let mode = gateway.mode(topic).to_owned();
-        let kept = Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, body };
+        let kept =
+            Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, refused: 0, body };
         let epoch = "0123456789abcdef".to_owned();
         let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage };
         gateway.sequencer.restore(&restored);
@@ -413,6 +414,40 @@ fn a_gap_outlives_the_process() {
         assert_eq!(saved[0].has_gap, has_gap);
         gateway.bring(PUBLISHER, "book.a", r#""data":{"x":1},"seq":102"#);
         assert!(!gateway.sequencer.checkpoint().topics[0].has_gap);
+    }
+}
+
+#[test]
+fn what_a_stream_was_refused_is_told_by_its_next_update_also_after_a_restart() {
+    let first = Gateway::new();
+    assert!(first.bring(A, "trade.a", r#""data":1"#));
+    for _ in 0..2 {
+        let long = Item { feed: A, ..item("trade.a", &format!(r#""data":"{}""#, "x".repeat(100))) };
+        first.sequencer.try_publish(&[long], Grouping::Single).unwrap_err();
+    }
+    let saved = first.sequencer.checkpoint().topics;
+    assert_eq!(saved[0].refused, 2);
+    let gateway = Gateway::new();
+    let kept = Kept {
+        topic: "trade.a".into(),
+        mode: "stream".to_owned(),
+        v: 1,
+        ts_us: 0,
+        seq: None,
+        has_gap: false,
+        refused: saved[0].refused,
+        body: Body::Data(Bytes::from_static(b"1")),
+    };
+    let epoch = "0123456789abcdef".to_owned();
+    let restored =
+        Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage: None };
+    gateway.sequencer.restore(&restored);
+    gateway.updates();
+    gateway.version.set(9);
+    for (v, skipped, state) in [(4, 2, State::Gap), (5, 0, State::Live)] {
+        assert!(gateway.bring(A, "trade.a", r#""data":2"#));
+        let update = gateway.updates().pop().unwrap();
+        assert_eq!((update.v, update.skipped, gateway.states()), (v, skipped, vec![state]));
     }
 }
 

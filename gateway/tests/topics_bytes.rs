@@ -199,6 +199,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
         ts_us: 0,
         seq: None,
         has_gap: false,
+        refused: 0,
         body: Body::Data("1".repeat(bytes).into()),
     };
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];

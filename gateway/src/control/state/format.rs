@@ -34,6 +34,8 @@ pub struct Saved {
     pub seq: Option<u64>,
     /// It lacks something until it comes whole.
     pub has_gap: bool,
+    /// Of a stream: updates that were refused since the last one.
+    pub refused: u64,
     /// Its last update, of a keyed topic only the head before `table`.
     pub json: Bytes,
     /// A JSON object.
@@ -60,6 +62,8 @@ pub struct Kept {
     pub seq: Option<u64>,
     /// It lacks something until it comes whole.
     pub has_gap: bool,
+    /// Of a stream: updates that were refused since the last one.
+    pub refused: u64,
     pub body: Body,
 }
 
@@ -105,6 +109,8 @@ struct Line<'a> {
     seq: Option<u64>,
     #[serde(default)]
     gap: bool,
+    #[serde(default)]
+    refused: u64,
     topic: &'a str,
     v: u64,
     ts: i64,
@@ -150,6 +156,9 @@ impl Saved {
         }
         if self.has_gap {
             out.extend_from_slice(br#""gap":true,"#);
+        }
+        if self.refused > 0 {
+            write!(out, r#""refused":{},"#, self.refused)?;
         }
         out.extend_from_slice(&self.json[1..]);
         if let Some(table) = &self.table {
@@ -258,6 +267,7 @@ pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
     let line: Line = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     check_count("v", 1, line.v)?;
     check_count("seq", 0, line.seq.unwrap_or(0))?;
+    check_count("refused", 0, line.refused)?;
     let body = match (line.data, line.set) {
         (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
         (None, Some(set)) => {
@@ -269,8 +279,8 @@ pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
         }
         _ => return Err("a topic has data or set".to_owned()),
     };
-    let Line { seq, gap: has_gap, v, ts: ts_us, .. } = line;
-    Ok(Kept { topic: line.topic.into(), mode: line.mode.to_owned(), v, ts_us, seq, has_gap, body })
+    let Line { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
+    Ok(Kept { topic: line.topic.into(), mode: line.mode.to_owned(), v, ts_us, seq, has_gap, refused, body })
 }
 
 /// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.

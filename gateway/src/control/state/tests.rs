@@ -21,6 +21,7 @@ fn checkpoint() -> Checkpoint {
         mode,
         seq,
         has_gap: seq.is_some(),
+        refused: if mode == "stream" { 4 } else { 0 },
         json: Bytes::copy_from_slice(json.as_bytes()),
         table: table.map(|table| table.as_bytes().to_vec()),
     };
@@ -70,9 +71,14 @@ fn what_is_written_is_read_again_and_is_clean_once() {
     let shown: Vec<String> = restored
         .topics
         .iter()
-        .map(|t| format!("{} {} {} {} {:?}", t.topic, t.mode, t.v, t.ts_us, t.seq))
+        .map(|t| {
+            format!("{} {} {} {} {:?} {} {}", t.topic, t.mode, t.v, t.ts_us, t.seq, t.has_gap, t.refused)
+        })
         .collect();
-    assert_eq!(shown, ["a latest 1 5 None", "b keyed 2 6 Some(9)", "c stream 3 7 None"]);
+    assert_eq!(
+        shown,
+        ["a latest 1 5 None false 0", "b keyed 2 6 Some(9) true 0", "c stream 3 7 None false 4"]
+    );
     let Body::Data(data) = &restored.topics[0].body else { panic!() };
     assert_eq!(data, r#"{ "x":1.50}"#);
     let Body::Changes(table) = &restored.topics[1].body else { panic!() };
@@ -181,7 +187,7 @@ fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one
     {
         let mut broken = checkpoint();
         broken.topics[1] =
-            Saved { mode: "latest", seq: None, has_gap: false, json: json.into(), table: None };
+            Saved { mode: "latest", seq: None, has_gap: false, refused: 0, json: json.into(), table: None };
         let error = broken.write(&path, 1 << 20).unwrap_err();
         assert!(matches!(error, NotWritten::NotReadBack { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
@@ -314,6 +320,7 @@ fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one()
         ts_us: 0,
         seq: None,
         has_gap: false,
+        refused: 0,
         body: Body::Data(format!("{}{}", "[".repeat(levels), "]".repeat(levels)).into()),
     };
     let topics = vec![kept("whole", 64), kept("deep", 65)];

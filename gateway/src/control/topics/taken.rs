@@ -56,7 +56,7 @@ impl Topics {
     }
 
     fn try_restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
-        let Kept { topic: name, mode, v, ts_us, seq, has_gap, body } = kept;
+        let Kept { topic: name, mode, v, ts_us, seq, has_gap, refused, body } = kept;
         let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
         let holds = self.policies.of(name).mode.name();
         if holds != mode {
@@ -66,7 +66,7 @@ impl Topics {
         let changes = self.admit(&item, &mut Group::taken_over())?;
         self.apply_as(&item, changes, *v, version, now.mono_us, ops);
         if let Some(topic) = self.by_name.get_mut(name) {
-            (topic.count, topic.has_gap) = (Count::restored(*seq), *has_gap);
+            (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
             (topic.state, topic.is_restored) = (State::Stale, true);
         }
         Ok(())
@@ -88,6 +88,7 @@ impl Topics {
                 _ => topic.count.last,
             },
             has_gap: topic.has_gap,
+            refused: topic.refused,
             json: topic.json.clone(),
             table: topic.table.as_ref().map(|table| table::object(table)),
         });

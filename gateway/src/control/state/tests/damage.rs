@@ -89,7 +89,7 @@ fn no_damage_brings_back_a_topic_changed_or_costs_one_that_it_does_not_touch() {
             let mut json = Json(&mut rng, String::new());
             json.value(3);
             let text = format!("{{\"topic\":\"t{n}\",\"v\":1,\"ts\":5,\"data\":{}}}", json.1.trim());
-            Saved { mode: "latest", seq: None, has_gap: false, json: text.into(), table: None }
+            Saved { mode: "latest", seq: None, has_gap: false, refused: 0, json: text.into(), table: None }
         })
         .collect();
     let path = file("arbitrary-damage");
