@@ -312,6 +312,8 @@ fn the_root_leads_people_of_this_machine_to_the_page_and_nobody_else() {
         ("Host: evil.example\r\nX-Forwarded-For: 203.0.113.7\r\n", 403, 404),
         ("Host: OPS.example:443\r\n", 404, 404),
         ("Host: localhost\r\nX-Forwarded-For: 203.0.113.7\r\n", 404, 404),
+        ("Host: localhost\r\nx-forwarded-port: 443\r\n", 404, 404),
+        ("Host: localhost\r\nX-FORWARDED-Anything-At-All:\r\n", 404, 404),
         ("Host: localhost\r\nX-Real-IP: 203.0.113.7\r\n", 404, 404),
         ("Host: localhost\r\nforwarded: for=203.0.113.7\r\n", 404, 404),
         ("Host: localhost\r\nVia: 1.1 front\r\n", 404, 404),

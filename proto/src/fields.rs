@@ -22,6 +22,14 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Names of all fields, in order, as they were sent.
+    pub fn names(self) -> impl Iterator<Item = &'a str> {
+        self.0.split(|&byte| byte == b'\n').filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            std::str::from_utf8(&line[..colon]).ok()
+        })
+    }
+
     /// The elements of comma-separated lists (RFC 9110, 5.6.1) in all fields of that name.
     pub fn list(self, name: &str) -> impl Iterator<Item = &'a str> + use<'a, '_> {
         self.values(name)

@@ -87,6 +87,11 @@ impl<'a> Request<'a> {
         self.fields.values(name).next()
     }
 
+    /// Whether the name of any field `is_one` of those, whatever its value.
+    pub fn has_field(&self, is_one: fn(&str) -> bool) -> bool {
+        self.fields.names().any(is_one)
+    }
+
     /// All values of that name, one per line, without white space around them.
     pub fn header_values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.fields.values(name)

@@ -16,10 +16,6 @@ use crate::{
 /// Seconds a client over a limit is asked to wait.
 const RETRY_AFTER_S: &str = "5";
 
-/// Fields by which a proxy tells for whom it asks.
-const FORWARDING: [&str; 6] =
-    ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-
 /// The answer and what follows it.
 #[derive(Debug)]
 pub enum Answer {
@@ -98,13 +94,18 @@ fn root(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         let reason = "this listener is on loopback and answers here to localhost, loopback addresses and [access] hosts";
         return refuse(403, reason);
     }
-    let forwarded = FORWARDING.iter().any(|name| request.header(name).is_some());
     match situation.admin {
-        Some(admin) if situation.peer.is_loopback() && is_near && !forwarded => {
+        Some(admin) if situation.peer.is_loopback() && is_near && !request.has_field(is_forwarding) => {
             redirect(admin, situation.peer, if situation.admin_tls { "https" } else { "http" })
         }
         _ => refuse(404, NO_SUCH_PATH),
     }
+}
+
+/// Whether a proxy tells by that field for whom it asks.
+fn is_forwarding(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(&*name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 fn subscriber(request: &Request<'_>, query: &str, situation: &Situation<'_>) -> Answer {
