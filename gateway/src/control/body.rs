@@ -14,7 +14,7 @@ use axum::{
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -195,16 +195,47 @@ impl Bodies {
     }
 }
 
-/// All members of a gzip file (RFC 1952). `None`: it becomes longer than `bytes_max`, beyond which nothing is read.
+/// All members of a gzip file (RFC 1952), and zeros after the last one as tapes have them, which are nothing. `None`:
+/// it becomes longer than `bytes_max`, beyond which nothing is read.
 fn gunzip(bytes: &[u8], bytes_max: usize) -> std::io::Result<Option<Bytes>> {
-    let mut out = Vec::new();
-    MultiGzDecoder::new(bytes).take(bytes_max as u64 + 1).read_to_end(&mut out)?;
-    Ok((out.len() <= bytes_max).then(|| out.into()))
+    let (mut out, mut rest) = (Vec::new(), bytes);
+    loop {
+        let mut member = GzDecoder::new(rest);
+        let room = bytes_max - out.len();
+        member.by_ref().take(room as u64 + 1).read_to_end(&mut out)?;
+        if out.len() > bytes_max {
+            return Ok(None);
+        }
+        rest = member.into_inner();
+        if rest.iter().all(|byte| *byte == 0) {
+            return Ok(Some(out.into()));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_follow_each_other_and_zeros_the_last_one() {
+        let member = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let (first, second) = (member(b"abc"), member(b"def"));
+        let of = |parts: &[&[u8]]| gunzip(&parts.concat(), 6).map(|text| text.map(|text| text.to_vec()));
+        for zeros in [&[][..], &[0], &[0; 1000]] {
+            assert_eq!(of(&[&first, &second, zeros]).unwrap().unwrap(), b"abcdef");
+            assert_eq!(of(&[&first, &second, &first, zeros]).unwrap(), None, "longer than it may become");
+        }
+        for parts in
+            [&[&[][..]][..], &[&[0; 20]], &[&first, &[0, 1]], &[&first, &[0], &second], &[&first[..9]]]
+        {
+            assert!(of(parts).is_err(), "{parts:?}");
+        }
+    }
 
     #[test]
     fn only_gzip_and_nothing_are_known_encodings() {
