@@ -221,6 +221,22 @@ fn who_fails_is_told_by_an_alert_in_the_handshake_and_later() {
     }
 }
 
+#[test]
+fn a_handshake_message_without_end_is_told_by_an_alert_on_both_listeners() {
+    let files = Files::new("localhost");
+    let gateway = Gateway::start(&format!("{}\nadmin_tls = true", files.server()), "");
+    let record = |payload: &[u8]| [&[22, 3, 1, 0x40, 0], payload, &vec![0; 0x4000 - payload.len()]].concat();
+    // A ClientHello of 1 MiB, of which more comes than is held.
+    let hello = [record(&[1, 0x0f, 0xff, 0xff]), record(&[]).repeat(19)].concat();
+    for address in [&gateway.tls, &gateway.admin] {
+        let mut stream = dial(address);
+        stream.write_all(&hello).unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard.first(), Some(&21), "an alert, not {heard:x?}");
+    }
+}
+
 /// The alert that a stream ended with.
 fn alert_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<AlertDescription> {
     match result.unwrap_err().downcast::<rustls::Error>() {

@@ -7,6 +7,8 @@ import http.client
 import json
 import multiprocessing
 import queue
+import select
+import socket
 import sys
 import threading
 import time
@@ -21,6 +23,9 @@ HEALTHZ_MS_MAX = GAP_MS_MAX = 250
 INTERVAL_MS, PAUSE_S = 100, 0.02
 FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
+# Connections that read nothing, and what each of them asks.
+CROWD = 600
+ASKED = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
 # [limits] atomic_updates.
 GROUP = 10_000
 
@@ -42,6 +47,7 @@ def shapes():
     values = [{"topic": f"v{n}", "data": "x" * 1_000_000} for n in range(BODY_BYTES // 1_000_100)]
     return {
         "quiet": ("nothing", None, None),
+        "crowd": (f"but {CROWD} connections that ask and read nothing, and come back", None, None),
         "array": ("arrays of small updates, more than one may have", array, b"[" + many(b",") + b"]"),
         "lines": ("lines of small updates", lines, many(b"\n")),
         "values": ("arrays of values of 1 MB", array, json.dumps(values).encode()),
@@ -96,7 +102,33 @@ def publish(address, headers, body, answers):
     connection.close()
 
 
-def measure(headers, body):
+def crowd(address, ends):
+    """Holds CROWD connections; whichever is closed is opened again at once."""
+    host, port = address.rsplit(":", 1)
+    held, closed = {}, select.poll()
+
+    def join():
+        new = socket.socket()
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        new.connect((host, int(port)))
+        held[new.fileno()] = new
+        closed.register(new, select.POLLRDHUP)
+        try:
+            new.send(ASKED, socket.MSG_DONTWAIT)
+        except OSError:
+            # Closed already.
+            pass
+
+    for _ in range(CROWD):
+        join()
+    while time.monotonic() < ends:
+        for number, _ in closed.poll(100):
+            closed.unregister(number)
+            held.pop(number).close()
+            join()
+
+
+def measure(headers, body, crowded):
     """{"healthz": (ms, statuses), "client": (ms, {})}, the publishers' answers so far and the memory at its peak."""
     with Gateway(FEED) as gateway:
         ends = time.monotonic() + 1 + SECONDS
@@ -105,6 +137,8 @@ def measure(headers, body):
         watchers = [multiprocessing.Process(target=f, args=(at, ends, results), daemon=True) for f, at in watchers]
         for watcher in watchers:
             watcher.start()
+        if crowded:
+            multiprocessing.Process(target=crowd, args=(gateway.admin, ends), daemon=True).start()
         time.sleep(1)
         for _ in range(BODIES if body else 0):
             arguments = (gateway.admin, headers, body, answers)
@@ -125,7 +159,7 @@ def row(what, times_ms, goal_ms):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["quiet", "array", "lines", "values", "groups", "gzip"])
+    parser.add_argument("--shape", choices=["quiet", "crowd", "array", "lines", "values", "groups", "gzip"])
     wanted = parser.parse_args().shape
     print(json.dumps(machine.describe()))
     good = True
@@ -133,7 +167,7 @@ def main():
         if wanted not in (None, name):
             continue
         print(f"{name}: {BODIES if body else 0} bodies of {len(body or b'') / (1 << 20):.1f} MiB, {what}", flush=True)
-        got, answers, peak_mib = measure(headers, body)
+        got, answers, peak_mib = measure(headers, body, name == "crowd")
         times_ms, statuses = got["healthz"]
         good &= row("GET /healthz", times_ms, HEALTHZ_MS_MAX)
         good &= row(f"between frames of a client at {INTERVAL_MS} ms", got["client"][0], GAP_MS_MAX)

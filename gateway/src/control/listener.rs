@@ -27,7 +27,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use ring::tls::{METHOD_BYTES, answer_to_http, may_be_http};
+use ring::tls::{ALERT_DECODE_ERROR, METHOD_BYTES, answer_to_http, may_be_http};
 use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{
@@ -43,12 +43,22 @@ use super::{
 };
 use crate::{config::Limits, tls};
 
-/// Of a request in HTTP on a listener that speaks TLS, which is answered and thrown away.
-const HTTP_BYTES_MAX: u64 = 1 << 20;
+/// Of what a listener that speaks TLS cannot take, which is answered, read and thrown away.
+const REFUSED_BYTES_MAX: u64 = 1 << 20;
+/// Who failed in a handshake is read so long.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What a client goes on sending after its last answer is read so long, or the answer would be lost to a reset.
 const LINGER: Duration = Duration::from_secs(5);
-/// Of what was received and is not taken yet; a longer request head is refused with 431.
+/// Of what was received and is not taken yet.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// A longer request head is refused with 431, and so is one of more fields.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const FIELDS_MAX: usize = 100;
+/// Connections that the kernel takes before they are accepted: a crowd that comes at once has to fit, for who does
+/// not tries again after a second only.
+const BACKLOG: i32 = 4096;
+/// Connections accepted before others get their turn.
+const ACCEPTS: usize = 16;
 /// Bytes that wait in the kernel to be sent: who reads slowly is noticed soon.
 const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
@@ -82,9 +92,11 @@ impl Listener {
         socket.set_tcp_user_timeout(Some(limits.admin_body))?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
+        socket.listen(BACKLOG)?;
         let mut http = http1::Builder::new();
         // Its own clock has one time for heads and for idling; and a large answer is sent from where it lies.
         http.header_read_timeout(None).writev(true).max_buf_size(BUFFER_BYTES);
+        http.max_header_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX);
         let connections =
             Connections { http, pace: Pace::new(limits), linger_bytes: 2 * limits.publish_bytes as u64 };
         let places = Places::new(limits.admin_connections);
@@ -97,25 +109,25 @@ impl Listener {
 
     pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
         let router = admin.router();
+        // Who came gets to ask before the next ones may take its place.
+        let accepts = self.places.max().min(ACCEPTS);
+        let mut accepted = 0_usize;
         loop {
             let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
-            let (place, found) = self.places.enter().await;
+            let (place, found) = self.places.enter();
             let counters = admin.counters.clone();
             match found {
                 Found::Free => {}
                 Found::Evicted => count(&counters.connections_evicted),
-                Found::Waited => count(&counters.connections_waited),
+                Found::Reset => count(&counters.connections_reset),
             }
             let (connections, router, place) = (self.connections.clone(), router.clone(), Arc::new(place));
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = place.evicted() => {}
-                    () = connections.serve(stream, tls, &place, router, counters) => {}
-                }
-            });
-            // Who came gets to ask before the next one may take its place.
-            tokio::task::yield_now().await;
+            tokio::spawn(async move { connections.serve(stream, tls, &place, router, counters).await });
+            accepted += 1;
+            if accepted.is_multiple_of(accepts) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
@@ -130,21 +142,28 @@ impl Connections {
         counters: Arc<Counters>,
     ) {
         let Some(tls) = tls else { return self.speak(stream, place, router, counters).await };
-        match tokio::time::timeout(self.pace.head, secure(stream, tls)).await {
-            Ok(Ok(stream)) => self.speak(stream, place, router, counters).await,
-            Ok(Err(_)) => count(&counters.tls_failed),
+        let secured = tokio::select! {
+            secured = tokio::time::timeout(self.pace.head, secure(stream, tls, &counters)) => secured,
+            () = place.lost() => return,
+        };
+        match secured {
+            Ok(Some(stream)) => self.speak(stream, place, router, counters).await,
+            Ok(None) => {}
             Err(_) => count(&counters.heads_late),
         }
     }
 
-    /// HTTP until one of both sides ends it.
-    async fn speak<S>(&self, stream: S, place: &Arc<Place>, router: Router, counters: Arc<Counters>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// HTTP until one of both sides ends it, or the place is lost.
+    async fn speak<S: Connection>(
+        &self,
+        stream: S,
+        place: &Arc<Place>,
+        router: Router,
+        counters: Arc<Counters>,
+    ) {
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: Request<Incoming>| {
-            let asking = place.ask();
+            let asking = place.ask(!request.body().is_end_stream());
             request.extensions_mut().insert(place.clone());
             let answer = hyper::service::Service::call(&router, request);
             Box::pin(async move {
@@ -156,21 +175,53 @@ impl Connections {
         let paced = Paced::new(stream, place.clone(), self.pace, counters);
         let mut connection = self.http.serve_connection(TokioIo::new(paced), service);
         // What went wrong was the client's doing or is counted.
-        let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-        if served.is_err_and(|error| error.is_timeout() || error.is_closed()) {
-            return;
+        let served = tokio::select! {
+            served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(served),
+            () = place.lost() => None,
+        };
+        let stream = connection.into_parts().io.into_inner().into_inner();
+        match served {
+            None => return reset(stream),
+            Some(Err(error)) if error.is_timeout() || error.is_closed() => return,
+            Some(_) => {}
         }
         place.begin_lingering();
-        let stream = connection.into_parts().io.into_inner().into_inner();
-        // Whoever is gone by now needs no goodbye.
-        let _ = tokio::time::timeout(LINGER, self.linger(stream)).await;
+        tokio::select! {
+            // Whoever is gone by now needs no goodbye.
+            _ = tokio::time::timeout(LINGER, linger(stream, self.linger_bytes)) => {}
+            () = place.lost() => {}
+        }
     }
+}
 
-    async fn linger(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(self.linger_bytes), &mut tokio::io::sink()).await?;
-        Ok(())
+/// What HTTP is spoken on.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
     }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// The end, with nothing left to be sent for which the kernel would hold memory.
+fn reset(stream: impl Connection) {
+    // Else it ends like any other.
+    let _ = SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
+}
+
+/// Sends the end and reads at most `bytes_max` of what still comes.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes_max: u64) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(bytes_max), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn count(counter: &AtomicU64) {
@@ -203,17 +254,43 @@ impl HttpBody for Answering {
     }
 }
 
-/// The handshake; who speaks HTTP without TLS is told so.
-async fn secure(mut stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+/// The handshake; who speaks HTTP without TLS is told so, and who fails otherwise gets an alert.
+async fn secure(
+    mut stream: TcpStream,
+    tls: Arc<ServerConfig>,
+    counters: &Counters,
+) -> Option<TlsStream<TcpStream>> {
     let mut first = [0; METHOD_BYTES];
-    let held = stream.peek(&mut first).await?;
+    let held = stream.peek(&mut first).await;
     // Less is left to TLS: hardly anybody sends a method in parts.
-    if held == METHOD_BYTES && may_be_http(&[], &first) {
-        stream.write_all(&answer_to_http(&first)).await?;
-        stream.shutdown().await?;
-        // What it has asked is read, or its answer would be lost to a reset.
-        tokio::io::copy(&mut stream.take(HTTP_BYTES_MAX), &mut tokio::io::sink()).await?;
-        return Err(io::ErrorKind::InvalidData.into());
+    let is_http = held.is_ok_and(|held| held == METHOD_BYTES) && may_be_http(&[], &first);
+    let goodbye = if is_http {
+        answer_to_http(&first)
+    } else {
+        match TlsAcceptor::from(tls).accept(stream).into_fallible().await {
+            Ok(secured) => return Some(secured),
+            Err((error, failed)) => {
+                stream = failed;
+                missing_alert(&error).to_vec()
+            }
+        }
+    };
+    count(&counters.tls_failed);
+    if stream.write_all(&goodbye).await.is_ok() {
+        // What it goes on sending is read, or its answer would be lost to a reset.
+        let _ = tokio::time::timeout(GOODBYE, linger(stream, REFUSED_BYTES_MAX)).await;
     }
-    TlsAcceptor::from(tls).accept(stream).await
+    None
+}
+
+/// The alert that a failed handshake is owed still: rustls has sent its own, but for what it does not even hold.
+fn missing_alert(error: &io::Error) -> &'static [u8] {
+    const TOO_LARGE: rustls::Error =
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge);
+    match error.get_ref().map(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(Some(told)) if *told != TOO_LARGE => &[],
+        Some(_) if error.kind() != io::ErrorKind::UnexpectedEof => &ALERT_DECODE_ERROR,
+        // The connection broke.
+        _ => &[],
+    }
 }

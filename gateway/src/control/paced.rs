@@ -103,15 +103,15 @@ impl<S> Paced<S> {
     /// Nothing came.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let seat = self.place.seat();
-        if self.place.is_blocked() || seat.phase() == Phase::Asked {
-            seat.wake_when_idle(cx.waker());
-            return Poll::Pending;
-        }
         let (at, is_head) = match seat.phase() {
-            Phase::Head(since) => (since + self.pace.head, true),
-            Phase::Idle(since) => (since + self.pace.idle, false),
-            Phase::Asked => return Poll::Pending,
+            Phase::Head(since) if !seat.is_blocked() => (since + self.pace.head, true),
+            Phase::Idle(since) if !seat.is_blocked() => (since + self.pace.idle, false),
+            _ => {
+                seat.wake_when_idle(cx.waker());
+                return Poll::Pending;
+            }
         };
+        seat.caught_up();
         ready!(self.poll_until(at, cx));
         let late = if is_head { &self.counters.heads_late } else { &self.counters.connections_idle };
         late.fetch_add(1, Ordering::Relaxed);

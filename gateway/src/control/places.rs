@@ -1,19 +1,31 @@
-//! Places of the admin listener: a bounded number of connections, of which the oldest idle one makes room, and a
-//! few more for those who ask how the gateway is.
+//! Places of the admin listener: a bounded number of connections, of which the oldest that only keeps its place
+//! makes room, and a few more for those who ask how the gateway is. Whoever comes gets a place at once.
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
-/// Places in reserve, once all others are taken by connections that are not idle.
-pub const RESERVE: usize = 16;
+/// Places in reserve, once all others are taken by connections that are busy: for one request each. The oldest
+/// makes room, so their number is also how many have to come before a newcomer has lost its place again.
+pub const RESERVE: usize = 128;
+/// In reserve a connection has so long from accept on.
+pub const RESERVE_TIME: Duration = Duration::from_secs(2);
+/// A connection whose answers did not keep up with its requests for so long makes room, if it sends no body.
+pub const STUCK: Duration = Duration::from_secs(5);
+/// A newcomer has so long to say something before another newcomer may take its place, unless many come.
+const GRACE: Duration = Duration::from_millis(50);
 
 const PLAIN: &str = "it is only read and written";
 
@@ -23,13 +35,12 @@ pub struct Places {
     /// `[limits] admin_connections`.
     max: usize,
     seats: Mutex<Seats>,
-    /// A place came free, or a connection became idle.
-    freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Seats {
     last: u64,
+    /// By number: the oldest first.
     taken: BTreeMap<u64, Arc<Seat>>,
     in_reserve: usize,
 }
@@ -38,10 +49,13 @@ struct Seats {
 #[derive(Debug)]
 pub struct Seat {
     number: u64,
+    came: Instant,
     in_reserve: AtomicBool,
     phase: Mutex<Phase>,
     /// An answer waits for its reader.
     is_blocked: AtomicBool,
+    /// Since when there was always a request to answer.
+    busy_since: Mutex<Option<Instant>>,
     evicted: Notify,
     /// Who reads from it, to look at the clock again when it becomes idle.
     reader: Mutex<Option<Waker>>,
@@ -55,7 +69,7 @@ pub enum Phase {
     /// Nothing came after the last answer.
     Idle(Instant),
     /// A request is being answered.
-    Asked,
+    Asked { has_body: bool },
 }
 
 /// A taken place, until it is dropped.
@@ -68,7 +82,6 @@ pub struct Place {
 /// A request being answered, until it is dropped.
 #[derive(Debug)]
 pub struct Asking {
-    places: Arc<Places>,
     seat: Arc<Seat>,
 }
 
@@ -78,39 +91,46 @@ pub enum Found {
     Free,
     /// An idle connection was closed for it.
     Evicted,
-    /// All were busy, so that the newcomer had to wait.
-    Waited,
+    /// A busy one was reset for it.
+    Reset,
 }
 
 impl Places {
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, seats: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self { max, seats: Mutex::default() })
+    }
+
+    pub fn max(&self) -> usize {
+        self.max
     }
 
     /// A place for a connection that was accepted.
-    pub async fn enter(self: &Arc<Self>) -> (Place, Found) {
-        let mut waited = false;
-        loop {
-            if let Some((seat, found)) = self.try_enter() {
-                let found = if waited { Found::Waited } else { found };
-                return (Place { places: self.clone(), seat }, found);
-            }
-            waited = true;
-            self.freed.notified().await;
+    pub fn enter(self: &Arc<Self>) -> (Place, Found) {
+        let mut seats = self.seats();
+        let now = Instant::now();
+        let has_idle = |seats: &Seats, in_reserve| seats.oldest_idle(in_reserve, self.newest(seats, now));
+        let (in_reserve, given, found) = if seats.count(false) < self.max {
+            (false, None, Found::Free)
+        } else if let Some(idle) = has_idle(&seats, false) {
+            (false, Some(idle), Found::Evicted)
+        } else if let Some(stuck) = seats.oldest_stuck(now) {
+            (false, Some(stuck), Found::Reset)
+        } else if seats.count(true) < RESERVE {
+            (true, None, Found::Free)
+        } else if let Some(idle) = has_idle(&seats, true) {
+            (true, Some(idle), Found::Evicted)
+        } else {
+            (true, seats.oldest_in_reserve(), Found::Reset)
+        };
+        if let Some(number) = given {
+            seats.evict(number);
         }
+        (Place { places: self.clone(), seat: seats.take(in_reserve, now) }, found)
     }
 
-    fn try_enter(&self) -> Option<(Arc<Seat>, Found)> {
-        let mut seats = self.seats();
-        for (in_reserve, room) in [(false, self.max), (true, RESERVE)] {
-            if seats.count(in_reserve) < room {
-                return Some((seats.take(in_reserve), Found::Free));
-            }
-            if seats.evict_oldest_idle(in_reserve) {
-                return Some((seats.take(in_reserve), Found::Evicted));
-            }
-        }
-        None
+    /// Which connections may make room for a newcomer already: by number, and by when they came.
+    fn newest(&self, seats: &Seats, now: Instant) -> (u64, Instant) {
+        (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE)
     }
 
     fn promote(&self, seat: &Seat) -> bool {
@@ -118,12 +138,12 @@ impl Places {
         if !seat.in_reserve() || !seats.taken.contains_key(&seat.number) {
             return !seat.in_reserve();
         }
-        if seats.count(false) >= self.max && !seats.evict_oldest_idle(false) {
-            return false;
+        if seats.count(false) >= self.max {
+            let Some(idle) = seats.oldest_idle(false, (u64::MAX, Instant::now())) else { return false };
+            seats.evict(idle);
         }
         seat.in_reserve.store(false, Ordering::Relaxed);
         seats.in_reserve -= 1;
-        self.freed.notify_one();
         true
     }
 
@@ -137,13 +157,15 @@ impl Seats {
         if in_reserve { self.in_reserve } else { self.taken.len() - self.in_reserve }
     }
 
-    fn take(&mut self, in_reserve: bool) -> Arc<Seat> {
+    fn take(&mut self, in_reserve: bool, now: Instant) -> Arc<Seat> {
         self.last += 1;
         let seat = Arc::new(Seat {
             number: self.last,
+            came: now,
             in_reserve: AtomicBool::new(in_reserve),
-            phase: Mutex::new(Phase::Head(Instant::now())),
+            phase: Mutex::new(Phase::Head(now)),
             is_blocked: AtomicBool::new(false),
+            busy_since: Mutex::default(),
             evicted: Notify::new(),
             reader: Mutex::default(),
         });
@@ -152,18 +174,34 @@ impl Seats {
         seat
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<Seat>> {
-        let seat = self.taken.remove(&number)?;
+    fn remove(&mut self, number: u64) -> bool {
+        let Some(seat) = self.taken.remove(&number) else { return false };
         self.in_reserve -= usize::from(seat.in_reserve());
-        Some(seat)
-    }
-
-    fn evict_oldest_idle(&mut self, in_reserve: bool) -> bool {
-        let idle = self.taken.values().filter(|seat| seat.in_reserve() == in_reserve);
-        let oldest = idle.filter_map(|seat| Some((seat.idle_since()?, seat.number))).min();
-        let Some(seat) = oldest.and_then(|(_, number)| self.remove(number)) else { return false };
         seat.evicted.notify_one();
         true
+    }
+
+    fn evict(&mut self, number: u64) {
+        let was_taken = self.remove(number);
+        assert!(was_taken, "only who has a place makes room");
+    }
+
+    /// Among those that are not newer than `newest` by number or time, or were answered.
+    fn oldest_idle(&self, in_reserve: bool, newest: (u64, Instant)) -> Option<u64> {
+        let seats = self.taken.values().filter(|seat| seat.in_reserve() == in_reserve);
+        let idle = seats.filter_map(|seat| Some((seat.idle_since(newest)?, seat.number)));
+        idle.min().map(|(_, number)| number)
+    }
+
+    /// Among the ordinary ones.
+    fn oldest_stuck(&self, now: Instant) -> Option<u64> {
+        let seats = self.taken.values().filter(|seat| !seat.in_reserve());
+        let stuck = seats.filter_map(|seat| Some((seat.stuck_since(now)?, seat.number)));
+        stuck.min().map(|(_, number)| number)
+    }
+
+    fn oldest_in_reserve(&self) -> Option<u64> {
+        self.taken.values().find(|seat| seat.in_reserve()).map(|seat| seat.number)
     }
 }
 
@@ -176,14 +214,25 @@ impl Seat {
         *self.lock_phase()
     }
 
-    /// Since when it only keeps its place.
-    fn idle_since(&self) -> Option<Instant> {
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Since when it only keeps its place; while a head is awaited, who is newer than `newest` does not yet.
+    fn idle_since(&self, newest: (u64, Instant)) -> Option<Instant> {
         match self.phase() {
-            Phase::Head(since) | Phase::Idle(since) if !self.is_blocked.load(Ordering::Relaxed) => {
-                Some(since)
-            }
-            _ => None,
+            _ if self.is_blocked() => None,
+            Phase::Head(since) if self.number > newest.0 && since > newest.1 => None,
+            Phase::Head(since) | Phase::Idle(since) => Some(since),
+            Phase::Asked { .. } => None,
         }
+    }
+
+    /// Since when it is [`STUCK`].
+    fn stuck_since(&self, now: Instant) -> Option<Instant> {
+        let publishes = self.phase() == Phase::Asked { has_body: true } && !self.is_blocked();
+        let since = *self.busy_since.lock().expect(PLAIN);
+        since.filter(|since| !publishes && now.duration_since(*since) >= STUCK)
     }
 
     /// Bytes came.
@@ -192,6 +241,11 @@ impl Seat {
         if let Phase::Idle(_) = *phase {
             *phase = Phase::Head(Instant::now());
         }
+    }
+
+    /// All that it asked is answered, and the answers are sent.
+    pub fn caught_up(&self) {
+        *self.busy_since.lock().expect(PLAIN) = None;
     }
 
     /// `waker` is woken when it becomes idle.
@@ -221,60 +275,67 @@ impl Place {
         self.places.promote(&self.seat)
     }
 
-    /// Whole requests come from here on.
-    pub fn ask(&self) -> Asking {
-        *self.seat.lock_phase() = Phase::Asked;
-        Asking { places: self.places.clone(), seat: self.seat.clone() }
+    pub fn is_in_reserve(&self) -> bool {
+        self.seat.in_reserve()
+    }
+
+    /// A whole request head came.
+    pub fn ask(&self, has_body: bool) -> Asking {
+        *self.seat.lock_phase() = Phase::Asked { has_body };
+        self.seat.busy_since.lock().expect(PLAIN).get_or_insert_with(Instant::now);
+        Asking { seat: self.seat.clone() }
     }
 
     /// Whether an answer waits for its reader.
     pub fn set_blocked(&self, blocked: bool) {
         let was = self.seat.is_blocked.swap(blocked, Ordering::Relaxed);
-        if was && !blocked && self.seat.phase() != Phase::Asked {
+        if was && !blocked && !matches!(self.seat.phase(), Phase::Asked { .. }) {
             self.seat.begin_idle();
-            self.places.freed.notify_one();
         }
-    }
-
-    pub fn is_blocked(&self) -> bool {
-        self.seat.is_blocked.load(Ordering::Relaxed)
     }
 
     /// Nothing is answered any more: the connection only waits for its end.
     pub fn begin_lingering(&self) {
         self.seat.is_blocked.store(false, Ordering::Relaxed);
         self.seat.begin_idle();
-        self.places.freed.notify_one();
     }
 
-    /// Returns when the place was given to another connection.
-    pub async fn evicted(&self) {
-        self.seat.evicted.notified().await;
+    /// Returns when the place was given to another connection, or its time in reserve is over.
+    pub async fn lost(&self) {
+        let over = async {
+            if self.seat.in_reserve() {
+                sleep_until(self.seat.came + RESERVE_TIME).await;
+            }
+            if !self.seat.in_reserve() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.seat.evicted.notified() => {}
+            () = over => {}
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.places.seats().remove(self.seat.number).is_some() {
-            self.places.freed.notify_one();
-        }
+        self.places.seats().remove(self.seat.number);
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         self.seat.begin_idle();
-        self.places.freed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
-    fn enter(places: &Arc<Places>) -> Option<(Place, Found)> {
-        places.try_enter().map(|(seat, found)| (Place { places: places.clone(), seat }, found))
-    }
+    const MS: Duration = Duration::from_millis(1);
 
     fn taken(places: &Places) -> usize {
         places.seats().taken.len()
@@ -284,44 +345,108 @@ mod tests {
         !place.places.seats().taken.contains_key(&place.seat.number)
     }
 
+    /// So many places, each of which is being asked for something.
+    fn busy(places: &Arc<Places>, count: usize, has_body: bool) -> Vec<(Place, Asking)> {
+        let enter = |_| {
+            let place = places.enter().0;
+            let asking = place.ask(has_body);
+            (place, asking)
+        };
+        (0..count).map(enter).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_oldest_idle_connection_makes_room_and_no_busy_one() {
         let places = Places::new(3);
         let mut held = Vec::new();
         for _ in 0..3 {
-            held.push(enter(&places).unwrap().0);
-            tokio::time::advance(std::time::Duration::from_millis(1)).await;
+            held.push(places.enter().0);
+            advance(MS).await;
         }
-        let asking = held[0].ask();
-        let (fourth, found) = enter(&places).unwrap();
+        advance(GRACE).await;
+        let asking = held[0].ask(false);
+        let (fourth, found) = places.enter();
         assert_eq!((found, is_evicted(&held[1]), is_evicted(&held[2])), (Found::Evicted, true, false));
         drop(asking);
-        tokio::time::advance(std::time::Duration::from_millis(1)).await;
+        advance(MS).await;
         held[0].set_blocked(true);
         // What it was answered is not read yet, so that it is not idle.
-        let (_fifth, found) = enter(&places).unwrap();
+        let (_fifth, found) = places.enter();
         assert_eq!((found, is_evicted(&held[0]), is_evicted(&held[2])), (Found::Evicted, false, true));
         assert!(!is_evicted(&fourth));
         assert_eq!(taken(&places), 3);
     }
 
-    #[tokio::test]
-    async fn when_all_are_busy_a_reserve_is_left_and_then_others_wait() {
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_may_say_something_before_the_next_one_takes_its_place() {
         let places = Places::new(2);
-        let busy: Vec<Place> = (0..2).map(|_| enter(&places).unwrap().0).collect();
-        let asking: Vec<Asking> = busy.iter().map(Place::ask).collect();
-        let reserve: Vec<Place> = (0..RESERVE).map(|_| enter(&places).unwrap().0).collect();
-        assert!(!reserve[0].is_ordinary());
-        let (_next, found) = enter(&places).unwrap();
-        assert_eq!((found, is_evicted(&reserve[0]), is_evicted(&reserve[1])), (Found::Evicted, true, false));
-        let last: Vec<Asking> = reserve[1..].iter().chain([&_next]).map(Place::ask).collect();
-        assert!(enter(&places).is_none());
-        drop(asking);
-        assert!(reserve[1].is_ordinary(), "an ordinary place is idle");
-        assert!(busy[1].is_ordinary(), "it has one");
-        drop((last, reserve, busy));
-        assert_eq!(taken(&places), 1);
-        let waited = { places.clone().enter().await.1 };
-        assert_eq!(waited, Found::Free);
+        let _busy = busy(&places, 1, false);
+        let (first, _) = places.enter();
+        let (second, found) = places.enter();
+        assert_eq!((found, is_evicted(&first), second.is_in_reserve()), (Found::Free, false, true));
+        advance(GRACE).await;
+        let (_third, found) = places.enter();
+        assert_eq!((found, is_evicted(&first)), (Found::Evicted, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_are_busy_the_oldest_in_reserve_makes_room() {
+        let places = Places::new(2);
+        let ordinary = busy(&places, 2, true);
+        let mut reserve = busy(&places, RESERVE, false);
+        assert!(!reserve[0].0.is_ordinary());
+        for n in 0..3 {
+            let (next, found) = places.enter();
+            assert_eq!((found, is_evicted(&reserve[n].0)), (Found::Reset, true));
+            assert!(!is_evicted(&reserve[n + 1].0));
+            let asking = next.ask(true);
+            reserve.push((next, asking));
+        }
+        // Whoever was answered makes room before.
+        reserve[9].0.begin_lingering();
+        assert_eq!((places.enter().1, is_evicted(&reserve[9].0)), (Found::Evicted, true));
+        let (last, _) = reserve.pop().unwrap();
+        ordinary[0].0.begin_lingering();
+        assert!(last.is_ordinary() && !last.is_in_reserve(), "an ordinary place is idle");
+        drop((last, reserve, ordinary));
+        assert_eq!(taken(&places), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_reserve_ends() {
+        let places = Places::new(1);
+        let ordinary = busy(&places, 1, true).pop().unwrap();
+        let began = Instant::now();
+        let (place, _) = places.enter();
+        place.lost().await;
+        assert_eq!(began.elapsed(), RESERVE_TIME);
+        let (place, _) = places.enter();
+        ordinary.0.begin_lingering();
+        assert!(place.is_ordinary());
+        let forever = tokio::time::timeout(2 * RESERVE_TIME, place.lost());
+        assert!(forever.await.is_err(), "it has an ordinary place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_catches_up_with_its_answers_makes_room_and_a_publisher_does_not() {
+        let places = Places::new(4);
+        let held = busy(&places, 4, true);
+        let asks = |place: &Place, has_body| std::mem::forget(place.ask(has_body));
+        // Request after request without a pause, whether it reads or not; and one that does not read at all.
+        asks(&held[1].0, false);
+        held[2].0.set_blocked(true);
+        advance(STUCK / 2).await;
+        held[3].0.seat().caught_up();
+        asks(&held[3].0, false);
+        assert!(places.enter().0.is_in_reserve());
+        advance(STUCK / 2).await;
+        for (at, found) in [(1, Found::Reset), (2, Found::Reset)] {
+            let (next, how) = places.enter();
+            assert_eq!((how, is_evicted(&held[at].0), next.is_in_reserve()), (found, true, false));
+            asks(&next, true);
+            std::mem::forget(next);
+        }
+        assert!(places.enter().0.is_in_reserve());
+        assert!(!is_evicted(&held[0].0) && !is_evicted(&held[3].0));
     }
 }

@@ -21,6 +21,7 @@ use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
 use crate::{Close, ConnId, Event, Events, Sockets};
 pub use http::{METHOD_BYTES, answer_to_http, may_be_http};
+pub use session::ALERT_DECODE_ERROR;
 use session::{Session, Step};
 use sessions::Sessions;
 

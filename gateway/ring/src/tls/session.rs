@@ -22,7 +22,7 @@ const RECORD_BYTES_MIN: usize = 1 << 10;
 /// the longest.
 const INCOMING_BYTES_MAX: usize = 64 << 10;
 /// The alert decode_error (RFC 8446, 6.2) as it goes before anything is encrypted.
-const ALERT_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+pub const ALERT_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// What came of received bytes.
 #[derive(Debug)]

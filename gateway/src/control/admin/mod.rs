@@ -71,8 +71,9 @@ pub struct Admin {
 /// What had to wait or was cut off on the admin listener.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Connections that waited since no place was idle, even in reserve.
-    pub connections_waited: AtomicU64,
+    /// Connections reset since all places were busy: they were the oldest in reserve, or too long there, or did not
+    /// catch up with their answers.
+    pub connections_reset: AtomicU64,
     /// Idle connections closed for a new one.
     pub connections_evicted: AtomicU64,
     /// Requests refused with 503 on a connection in reserve.
@@ -155,7 +156,7 @@ impl Admin {
             return Some(refuse(StatusCode::FORBIDDEN, reason));
         }
         let place = request.extensions().get::<Arc<Place>>()?;
-        if probes::is_one(request.uri().path()) || place.is_ordinary() {
+        if place.is_ordinary() || probes::is_one(request.uri().path()) {
             return None;
         }
         self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
@@ -183,11 +184,16 @@ type App = State<Arc<Admin>>;
 /// Refuses what may not pass. No answer is shown inside another page, or taken for what it is not.
 async fn guard(State(admin): App, request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     let mut response = match admin.refusal_of(&request) {
         None => next.run(request).await,
         Some(refusal) if has_body => closing(refusal),
         Some(refusal) => refusal,
     };
+    // A place in reserve is for one request.
+    if place.is_some_and(|place| place.is_in_reserve()) {
+        response = closing(response);
+    }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy = HeaderValue::from_static("frame-ancestors 'none'");

@@ -303,8 +303,8 @@ impl Snapshot {
         let mut counter =
             |name, help, value: &AtomicU64| out.counter(name, help, value.load(Ordering::Relaxed));
         let c = &self.admin;
-        let help = "Connections of the admin listener that waited, since all [limits] admin_connections and the reserve were busy";
-        counter("fanwire_admin_connections_waited", help, &c.connections_waited)?;
+        let help = "Connections of the admin listener reset since all [limits] admin_connections were busy: the oldest or too long in reserve, or behind with reading answers";
+        counter("fanwire_admin_connections_reset", help, &c.connections_reset)?;
         let help = "Idle connections of the admin listener closed for a new one";
         counter("fanwire_admin_connections_evicted", help, &c.connections_evicted)?;
         let help =

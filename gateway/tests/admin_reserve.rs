@@ -1,0 +1,88 @@
+//! The admin listener of a real gateway stays reachable, whatever a crowd does there.
+#![forbid(unsafe_code)]
+
+mod contract;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use contract::{Gateway, http};
+
+const CROWD: usize = 300;
+/// Far below the time after which a client tries to connect again, and what slow readers are given.
+const SOON: Duration = Duration::from_secs(1);
+const CONFIG: &str = "[limits]\nadmin_connections = 8\n";
+/// Begins a publish that goes on.
+const PUBLISH: &str = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+    Content-Length: 22\r\n\r\n{";
+
+fn connect(gateway: &Gateway, said: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(&gateway.admin).unwrap();
+    // It may have been reset.
+    let _ = stream.write_all(said.as_bytes());
+    stream
+}
+
+/// `GET /healthz` on a connection of its own.
+fn assert_healthy(gateway: &Gateway) {
+    let mut stream = connect(gateway, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("ok") {
+        let mut some = [0; 1000];
+        let bytes = stream.read(&mut some).unwrap();
+        assert!(bytes > 0, "{answer}");
+        answer.push_str(std::str::from_utf8(&some[..bytes]).unwrap());
+    }
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
+fn health_is_told_whatever_a_crowd_asks_and_does_not_read() {
+    for asked in ["GET /metrics", "GET /healthz", "GET /", "GET /topics", "GET /heal"] {
+        let gateway = Gateway::start("shards = 1", CONFIG);
+        let said = match asked {
+            "GET /heal" => asked.to_owned(),
+            _ => format!("{asked} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(400),
+        };
+        let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| connect(&gateway, &said)).collect();
+        for (at, held) in crowd.iter_mut().enumerate() {
+            // Whoever lost its place comes back at once.
+            *held = connect(&gateway, &said);
+            if at % 10 == 0 {
+                assert_healthy(&gateway);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_in_reserve_ends_its_connection_and_publishers_keep_theirs() {
+    let gateway = Gateway::start("shards = 1", CONFIG);
+    let mut publishers: Vec<TcpStream> = (0..8).map(|_| connect(&gateway, PUBLISH)).collect();
+    let wait = || http(&gateway.admin, "GET", "/topics", "", "").status == 503;
+    while !wait() {}
+    for path in ["/healthz", "/metrics", "/readyz"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(2);
+        let mut answers = String::new();
+        connect(&gateway, &request).read_to_string(&mut answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 1, "{answers}");
+        assert!(answers.contains("\r\nconnection: close\r\n"), "{answers}");
+    }
+    // Who says nothing there is gone soon.
+    let _ = connect(&gateway, "").read_to_end(&mut Vec::new());
+    let crowd: Vec<TcpStream> = (0..CROWD).map(|_| connect(&gateway, "GET /metrics HTTP/1.1\r\n")).collect();
+    assert_healthy(&gateway);
+    drop(crowd);
+    for (n, publisher) in publishers.iter_mut().enumerate() {
+        publisher.write_all(format!("\"topic\":\"{n}\",\"data\":1}}").as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        publisher.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    // There is room again.
+    gateway.publish("a", "1");
+}
