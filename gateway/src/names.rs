@@ -1,6 +1,6 @@
 //! Names that come from elsewhere, such as a venue's symbols, as parts of topics.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use crate::topic::{TOPIC_BYTES_MAX, is_topic_char};
 
@@ -12,6 +12,28 @@ pub enum Names {
     Encode,
     /// Each becomes `_`.
     Replace,
+}
+
+/// Of an encoded byte.
+const ESCAPE_BYTES: usize = "@xE5".len();
+
+/// What a topic is made of.
+#[derive(Debug, Clone)]
+pub enum Piece<'a> {
+    /// Ours: characters of topics.
+    Text(&'a str),
+    /// Comes from elsewhere.
+    Name(Cow<'a, str>),
+}
+
+impl Piece<'_> {
+    /// And whether it is ours.
+    fn raw(&self) -> (&str, bool) {
+        match self {
+            Piece::Text(text) => (text, true),
+            Piece::Name(name) => (name, false),
+        }
+    }
 }
 
 impl Names {
@@ -28,24 +50,32 @@ impl Names {
         known.ok_or_else(|| "write \"encode\" or \"replace\"".to_owned())
     }
 
-    /// Appends a name to a topic under way. What no topic has room for is left out, so that the topic is too
-    /// long then.
-    pub fn push(self, topic: &mut String, name: &str) {
-        let room = (TOPIC_BYTES_MAX + 1).saturating_sub(topic.len());
+    /// A topic. What no topic has room for is left out, so that it is too long then.
+    pub fn compose(self, pieces: &[Piece<'_>]) -> String {
+        let mut topic = String::new();
         match self {
-            Names::Encode => encode(topic, name.as_bytes(), room, is_topic_char),
+            Names::Encode => {
+                let raw = pieces.iter().flat_map(|piece| {
+                    let (text, is_ours) = piece.raw();
+                    text.bytes().map(move |byte| (byte, is_ours))
+                });
+                encode(&mut topic, raw, TOPIC_BYTES_MAX + 1, is_topic_char);
+            }
             Names::Replace => {
-                topic.extend(name.chars().take(room).map(|c| if is_topic_char(c) { c } else { '_' }));
+                let chars = pieces.iter().flat_map(|piece| piece.raw().0.chars());
+                let replaced = chars.map(|c| if is_topic_char(c) { c } else { '_' });
+                topic.extend(replaced.take(TOPIC_BYTES_MAX + 1));
             }
         }
+        topic
     }
 
-    /// As [`Names::push`], of a name that is one segment: a dot in it divides nothing.
+    /// Appends a name that is one segment: a dot in it divides nothing.
     pub fn push_segment(self, topic: &mut String, name: &[u8]) {
         let room = (TOPIC_BYTES_MAX + 1).saturating_sub(topic.len());
         let fits = |c: char| c != '.' && is_topic_char(c);
         match self {
-            Names::Encode => encode(topic, name, room, fits),
+            Names::Encode => encode(topic, name.iter().map(|byte| (*byte, false)), room, fits),
             Names::Replace => {
                 let name = String::from_utf8_lossy(name);
                 topic.extend(name.chars().take(room).map(|c| if fits(c) { c } else { '_' }));
@@ -54,13 +84,25 @@ impl Names {
     }
 }
 
-/// Also the `@` of an `@x` that two upper-case hex digits follow, or two names could be written alike.
-fn encode(topic: &mut String, name: &[u8], room: usize, fits: impl Fn(char) -> bool) {
+/// Appends characters, each with whether it is ours and stays as it is. Also encodes the `@` of an `@x` that
+/// two upper-case hex digits follow, wherever each of them comes from, or two names could be written alike;
+/// unless all are ours.
+fn encode(
+    topic: &mut String,
+    raw: impl Iterator<Item = (u8, bool)>,
+    room: usize,
+    fits: impl Fn(char) -> bool,
+) {
     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
     // A byte becomes a character at least.
-    for (i, byte) in name.iter().enumerate().take(room) {
-        let is_escape = matches!(&name[i..], [b'@', b'x', high, low, ..] if is_hex(high) && is_hex(low));
-        if byte.is_ascii() && fits(char::from(*byte)) && !is_escape {
+    let raw: Vec<(u8, bool)> = raw.take(room + ESCAPE_BYTES - 1).collect();
+    for (i, (byte, is_ours)) in raw.iter().enumerate().take(room) {
+        let next = &raw[i..raw.len().min(i + ESCAPE_BYTES)];
+        let looks_escaped =
+            matches!(next, [(b'@', _), (b'x', _), (high, _), (low, _)] if is_hex(high) && is_hex(low));
+        let is_escape = looks_escaped && !next.iter().all(|(_, is_ours)| *is_ours);
+        let is_plain = *is_ours || byte.is_ascii() && fits(char::from(*byte));
+        if is_plain && !is_escape {
             topic.push(char::from(*byte));
         } else {
             let _ = write!(topic, "@x{byte:02X}");
@@ -76,9 +118,7 @@ mod tests {
     use crate::topic::check_topic;
 
     fn encoded(name: &str) -> String {
-        let mut topic = String::new();
-        Names::Encode.push(&mut topic, name);
-        topic
+        Names::Encode.compose(&[Piece::Name(name.into())])
     }
 
     #[test]
@@ -119,13 +159,35 @@ mod tests {
     }
 
     #[test]
+    fn different_names_stay_different_also_where_pieces_meet() {
+        let name = |text: &str| Piece::Name(text.to_owned().into());
+        for (pieces, topic) in [
+            (vec![name("@"), name("x20Y")], "@x40x20Y"),
+            (vec![name("@x2"), name("0")], "@x40x20"),
+            (vec![name("@"), name("x2"), name("g")], "@x2g"),
+            (vec![Piece::Text("y@"), name("x20")], "y@x40x20"),
+            (vec![Piece::Text("y@x"), name("2"), Piece::Text("0")], "y@x40x20"),
+            (vec![name("@"), Piece::Text("x20")], "@x40x20"),
+            (vec![name("@"), name("å")], "@@xC3@xA5"),
+            (vec![Piece::Text("a@x20."), name("@x20")], "a@x20.@x40x20"),
+            (vec![name("btcusdt"), Piece::Text("@depth"), name("20")], "btcusdt@depth20"),
+        ] {
+            assert_eq!(Names::Encode.compose(&pieces), topic, "{pieces:?}");
+        }
+        // However a name is divided, the topic is that of the whole.
+        let whole = "a@x20@@x40å@x2@xE5 @";
+        for at in whole.char_indices().map(|(at, _)| at) {
+            let (left, right) = whole.split_at(at);
+            assert_eq!(Names::Encode.compose(&[name(left), name(right)]), encoded(whole));
+        }
+    }
+
+    #[test]
     fn replaced_names_are_as_they_were_and_none_takes_more_room_than_a_topic_has() {
-        let mut topic = "a.".to_owned();
-        Names::Replace.push(&mut topic, "BTC/USD é*{");
+        let topic = Names::Replace.compose(&[Piece::Text("a."), Piece::Name("BTC/USD é*{".into())]);
         assert_eq!(topic, "a.BTC/USD____");
         for names in [Names::Encode, Names::Replace] {
-            let mut long = topic.clone();
-            names.push(&mut long, &"é".repeat(1 << 20));
+            let long = names.compose(&[Piece::Text("a."), Piece::Name("é".repeat(1 << 20).into())]);
             assert!((TOPIC_BYTES_MAX + 1..TOPIC_BYTES_MAX * 5).contains(&long.len()));
         }
     }

@@ -735,6 +735,19 @@ fn where_one_side_is_named_the_default_of_the_other_follows() {
 }
 
 #[test]
+fn a_number_of_when_reads_back_as_it_was() {
+    let entry = "[[source.map]]\nwhen = { \"/a\" = -1, \"/b\" = -2e3, \"/c\" = 1e20, \"/d\" = -1e20, \"/e\" = 0x10 }\ntopic = \"x\"\ndata = \"\"\n";
+    let config =
+        parse(&format!("[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/a b\"\n{entry}")).unwrap();
+    let again = parse(&config.render(&machine())).unwrap();
+    assert_eq!(again.sources, config.sources);
+    let complaint = refused(
+        "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n[[source.map]]\nwhen = { \"/a\" = -1.5 }\ntopic = \"x\"\ndata = \"\"",
+    );
+    assert!(complaint.contains("write text, a whole number"), "{complaint}");
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_in_the_order_of_their_lines() {
     let complaints = parse("[limits]\nidle = 5\nnone = 1\n[server]\nshards = 0").unwrap_err();
     let lines: Vec<&str> = complaints.iter().map(|c| &c[.."x.toml:1".len()]).collect();

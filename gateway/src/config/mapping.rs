@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::{
     pointer::{Pointer, Template},
-    read::{Named, Section, Table, to_int},
+    read::{Named, Section, Table},
 };
 use crate::{
     depth::{Best, Depth},
@@ -81,7 +81,7 @@ pub enum Wanted {
     Present,
     Text(String),
     /// A whole number, however it is written.
-    Whole(u64),
+    Whole(i128),
     Flag(bool),
 }
 
@@ -347,19 +347,25 @@ fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
             DeValue::String(text) if text == "*" => Wanted::Present,
             DeValue::String(text) => Wanted::Text(text.into_owned()),
             DeValue::Boolean(flag) => Wanted::Flag(flag),
-            value @ DeValue::Integer(_) => Wanted::Whole(to_int(&value)?),
-            DeValue::Float(float) if whole::parse_as::<u64>(float.as_str()).is_some() => {
-                Wanted::Whole(whole::parse_as(float.as_str()).unwrap_or_default())
-            }
-            _ => {
-                return Err(format!(
-                    "{pointer:?}: write text, a whole number, true, false, or \"*\" for anything"
-                ));
-            }
+            value => Wanted::Whole(wanted_number(&value).ok_or_else(|| {
+                format!("{pointer:?}: write text, a whole number, true, false, or \"*\" for anything")
+            })?),
         };
         Ok((pointer, wanted))
     };
     table.into_iter().map(wanted).collect()
+}
+
+/// `None`: it is not whole.
+fn wanted_number(value: &DeValue<'_>) -> Option<i128> {
+    match value {
+        // TOML readers agree on 64 bits only.
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(i128::from)
+        }
+        DeValue::Float(float) => whole::parse(float.as_str()),
+        _ => None,
+    }
 }
 
 enum KeyText {

@@ -213,7 +213,8 @@ fn entry(text: &mut Text, entry: &Entry) {
         let value = match wanted {
             Wanted::Present => json("*"),
             Wanted::Text(text) => json(text),
-            Wanted::Whole(number) => number.to_string(),
+            Wanted::Whole(number) if i64::try_from(*number).is_ok() => number.to_string(),
+            Wanted::Whole(number) => format!("{number}.0"),
             Wanted::Flag(flag) => flag.to_string(),
         };
         format!("{} = {value}", json(pointer.as_str()))

@@ -90,7 +90,7 @@ impl Url {
         if !text[..host_end].is_ascii() {
             return Err("a host name outside ASCII is written in its ASCII form (punycode), like xn--bcher-kva.example".to_owned());
         }
-        let uri: Uri = percent_encoded(text).parse().map_err(|e| format!("{e}; {HINT}"))?;
+        let uri: Uri = percent_encoded(text, host_end).parse().map_err(|e| format!("{e}; {HINT}"))?;
         let (Some(scheme @ ("ws" | "wss")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(HINT.to_owned());
         };
@@ -132,11 +132,13 @@ pub(super) fn websocket(
     Some(Websocket { link, send, names, map: map.into_iter().map(|(_, entry)| entry).collect() })
 }
 
-/// RFC 3986, 2.1: bytes outside ASCII, as of a symbol in another script.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte.is_ascii() {
+/// RFC 3986, 2.1: of path and query, from `at` on, bytes that stand in no URL, as of a symbol in another
+/// script. A `%` begins what is encoded already.
+fn percent_encoded(text: &str, at: usize) -> String {
+    const NEVER: &[u8] = b" \"<>\\^`{|}";
+    let mut encoded = text[..at].to_owned();
+    for byte in text[at..].bytes() {
+        match byte.is_ascii() && !NEVER.contains(&byte) {
             true => encoded.push(char::from(byte)),
             false => encoded.push_str(&format!("%{byte:02X}")),
         }
@@ -275,6 +277,13 @@ mod tests {
             ("wss://feed.example/a", "feed.example", "feed.example:443", "/a"),
             ("ws://h/%E5/å?s=币@b", "h", "h:80", "/%E5/%C3%A5?s=%E5%B8%81@b"),
             ("ws://h?s=å", "h", "h:80", "/?s=%C3%A5"),
+            ("ws://h/a b%20c?s=d e", "h", "h:80", "/a%20b%20c?s=d%20e"),
+            (
+                "ws://h/<\"a\">?s={\"b\":[1]}|\\^`",
+                "h",
+                "h:80",
+                "/%3C%22a%22%3E?s=%7B%22b%22:[1]%7D%7C%5C%5E%60",
+            ),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((&*url.host, &*url.address, &*url.target), (host, address, target));

@@ -18,7 +18,7 @@ use crate::{
     decimal::Decimal,
     depth::Depth,
     json::{Node, skip_byte_order_mark},
-    names::Names,
+    names::{Names, Piece},
     topic::{Pattern, check_topic},
     whole,
 };
@@ -123,7 +123,7 @@ fn holds(message: &Node<'_>, pointer: &Pointer, wanted: &Wanted) -> bool {
     match wanted {
         Wanted::Present => true,
         Wanted::Text(text) => found.is_string() && found.scalar().is_some_and(|found| found == *text),
-        Wanted::Whole(number) => whole::parse_as(found.text()) == Some(*number),
+        Wanted::Whole(number) => whole::parse(found.text()) == Some(*number),
         Wanted::Flag(flag) => found.text() == if *flag { "true" } else { "false" },
     }
 }
@@ -226,16 +226,14 @@ fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault
 }
 
 fn topic(template: &Template, scope: Scope<'_, '_>) -> Result<String, Fault> {
-    let mut topic = String::new();
+    let mut pieces = Vec::with_capacity(template.parts.len());
     for part in &template.parts {
-        match part {
-            Part::Text(text) => topic.push_str(text),
-            Part::Value(pointer) => {
-                let value = scope.scalar(pointer, "a text or a number")?;
-                scope.names.push(&mut topic, &value);
-            }
-        }
+        pieces.push(match part {
+            Part::Text(text) => Piece::Text(text),
+            Part::Value(pointer) => Piece::Name(scope.scalar(pointer, "a text or a number")?),
+        });
     }
+    let topic = scope.names.compose(&pieces);
     match check_topic(&topic) {
         Ok(()) => Ok(topic),
         Err(bad) => Err(Fault::Topic(bad.to_string())),

@@ -270,6 +270,52 @@ fn a_refusal_names_what_will_not_come_and_why() {
 }
 
 #[test]
+fn a_message_is_chosen_by_a_whole_number_of_either_sign_however_it_is_written() {
+    for (wanted, same, others) in [
+        ("-1", ["-1", "-1.0", "-1e0", "-10e-1"], ["1", "-1.5", "\"-1\"", "-10"]),
+        ("-2.0e2", ["-200", "-2e2", "-200.0", "-20e1"], ["200", "-201", "null", "true"]),
+        ("0", ["0", "-0", "0.0", "-0e5"], ["1", "-1", "false", "\"0\""]),
+        (
+            "-9223372036854775808",
+            [
+                "-9223372036854775808",
+                "-9223372036854775808.0",
+                "-9.223372036854775808e18",
+                "-9223372036854775808",
+            ],
+            ["-9223372036854775807", "9223372036854775808", "0", "1e400"],
+        ),
+    ] {
+        let entries =
+            parse(&format!("[[source.map]]\nwhen = {{ \"/code\" = {wanted} }}\ntopic = \"t\"\ndata = \"\""));
+        let takes = |code| {
+            let message = format!(r#"{{"code":{code}}}"#);
+            map(&entries, Names::Encode, message.as_bytes()).unwrap().is_some()
+        };
+        assert!(same.iter().copied().all(takes), "{wanted}: {same:?}");
+        assert!(!others.iter().copied().any(takes), "{wanted}: {others:?}");
+    }
+}
+
+#[test]
+fn names_that_two_pointers_or_the_text_between_them_make_stay_different() {
+    let entries = r#"
+            [[source.map]]
+            when = { "/p" = "*" }
+            topic = "x.{/p}{/q}"
+            data = ""
+            [[source.map]]
+            topic = "x.@{/at}"
+            data = ""
+        "#;
+    let topic = |message| mapped(entries, message).remove(0).topic;
+    assert_eq!(topic(r#"{"p":"@","q":"x20Y"}"#), "x.@x40x20Y");
+    assert_eq!(topic(r#"{"p":" ","q":"Y"}"#), "x.@x20Y");
+    assert_eq!(topic(r#"{"at":"x20Y"}"#), "x.@x40x20Y");
+    assert_eq!(topic(r#"{"at":"depth20@100ms"}"#), "x.@depth20@100ms");
+}
+
+#[test]
 fn a_whole_number_counts_however_it_is_written() {
     let entries = r#"
             [[source.map]]
