@@ -120,8 +120,11 @@ impl Client {
         plain
     }
 
-    /// `plain` as it goes over the wire, with all that has to go before it.
+    /// `plain` as it goes over the wire, with all that has to go before it; nothing where an alert has ended it.
     pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
+        if self.is_refused {
+            return Vec::new();
+        }
         self.tls.writer().write_all(plain).unwrap();
         self.flush()
     }
