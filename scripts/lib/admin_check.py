@@ -23,8 +23,9 @@ HEALTHZ_MS_MAX = GAP_MS_MAX = 250
 INTERVAL_MS, PAUSE_S = 100, 0.02
 FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
-# Connections that read nothing, and what each of them asks.
-CROWD = 600
+# Connections that read nothing, and what each of them asks: more than [limits] admin_connections, fewer than those
+# and the places in reserve together, beyond which whoever reconnects fastest may push out another's answer.
+CROWD = 300
 ASKED = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
 # [limits] atomic_updates.
 GROUP = 10_000

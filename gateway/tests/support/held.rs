@@ -12,8 +12,9 @@ use super::{
     subscriber::{Frame, Judge},
 };
 
-/// Batches that a class may fall behind before `oldest` may be coarser than one interval.
-const EXACT_BATCHES: usize = 32;
+/// Batches that a class may fall behind before `oldest` may be coarser than one interval: one fewer than spans of
+/// one size are kept, of which one ends where the class stands.
+const EXACT_BATCHES: usize = 31;
 
 /// What is held of one topic.
 #[derive(Debug, Clone, Default, PartialEq)]
