@@ -672,8 +672,6 @@ fn a_share_that_is_above_its_whole_is_refused_where_both_are_named() {
     let room = "[limits]\nvalue_bytes = \"7MiB\"\ntopics_bytes = ";
     let keys = format!("{room}\"13MiB\"\n{keyed}");
     for (both, line, part) in [
-        ("[limits]\npatterns = 9\nshard_patterns = 8", 2, "write at most 8"),
-        ("[limits]\nclasses = 4\nsubscriptions = 5", 3, "or raise that to 5"),
         ("[limits]\nconnections = 9\nconnections_per_ip = 10", 3, "write at most 9"),
         (&keys, 8, "of 72 bytes each, has 14400000B, but [limits] topics_bytes is 13MiB"),
         (

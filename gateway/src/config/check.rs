@@ -306,13 +306,6 @@ fn shares(
     (of_connection, least): (&str, Named<u64>),
     (table, most): (&str, Named<u64>),
 ) -> [u64; 3] {
-    if let Some(line) = contradicts(&least, &most) {
-        let (least, most) = (least.value, most.value);
-        let text = format!(
-            "{of_connection} = {least} is above {table} = {most}, which is of all clients of a shard: write at most {most}, or raise that to {least}"
-        );
-        section.problem(line, text);
-    }
     let share = section.int(key, 0, 0..=100_000_000);
     let value = share.value;
     if value > 0
@@ -331,9 +324,10 @@ fn shares(
         );
         section.problem(line, text);
     }
-    // Where only one side of a relation is named, the other side's default follows it.
+    // Where only one side of a relation is named, the other side's default follows it. A table may be smaller than
+    // what one connection may have of it: whoever finds it full is told so.
     let named = |limit: &Named<u64>| limit.line.map(|_| limit.value).filter(|value| *value > 0);
-    let highest = named(&most).into_iter().chain(named(&share)).min().unwrap_or(u64::MAX);
+    let highest = named(&share).unwrap_or(u64::MAX);
     let lowest = named(&least).unwrap_or(0).max(value);
     [least.or(|default| default.min(highest)), most.or(|default| default.max(lowest)), value]
 }
