@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use crossbeam_queue::ArrayQueue;
@@ -68,6 +68,8 @@ pub struct Inbox {
     /// Bytes of those updates.
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// See [`Inbox::announce`].
+    announced: AtomicU64,
     waker: ring::Waker,
 }
 
@@ -89,8 +91,21 @@ impl Inbox {
             updates_max,
             bytes: AtomicUsize::new(0),
             bytes_max,
+            announced: AtomicU64::new(0),
             waker,
         })
+    }
+
+    /// Says which position a batch leads to before the first shard gets it. Shards get a batch one after
+    /// another, so a client of one shard may know a position that another has not reached yet.
+    pub fn announce(&self, position: u64) {
+        // Whoever learns the position learns it from a batch pushed after this.
+        self.announced.store(position, Ordering::Release);
+    }
+
+    /// The position announced last; the shard has reached it or is about to.
+    pub fn announced(&self) -> u64 {
+        self.announced.load(Ordering::Acquire)
     }
 
     /// The bound that keeps a batch from being pushed now. A batch is taken whole while the inbox is below

@@ -61,6 +61,36 @@ fn a_foreign_epoch_and_a_version_ahead_get_a_snapshot() {
 }
 
 #[test]
+fn a_version_that_another_shard_has_told_already_is_waited_for() {
+    let mut world = world(10);
+    world.publish("a.x", "1");
+    let version = world.publisher.version() + 1;
+    world.inbox.announce(version);
+    let peer = world.connect();
+    world.subscribe_since(peer, "", &["a.*"], None, Some((EPOCH, version)));
+    assert!(world.peers[peer].texts.is_empty(), "the shard is about to get there");
+    assert_eq!(first(&mut world, &["a.*"], (EPOCH, version + 1))["op"], "snapshot", "nobody has told that one");
+    world.publish("a.y", "1");
+    let batch: Value = serde_json::from_str(&world.peers[peer].texts[1]).unwrap();
+    assert_eq!((&batch["op"], &batch["from"]), (&"batch".into(), &version.into()));
+    assert_eq!(topics(&batch).len(), 0);
+}
+
+#[test]
+fn who_waits_for_a_version_that_does_not_come_gets_a_snapshot_after_two_seconds() {
+    let mut world = world(10);
+    world.publish("a.x", "1");
+    let version = world.publisher.version() + 1;
+    world.inbox.announce(version);
+    let peer = world.connect();
+    world.subscribe_since(peer, "", &["a.*"], None, Some((EPOCH, version)));
+    world.advance(std::time::Duration::from_millis(1990));
+    assert!(world.peers[peer].texts.is_empty());
+    world.advance(std::time::Duration::from_millis(20));
+    assert_eq!(world.peers[peer].frames("snapshot").len(), 1);
+}
+
+#[test]
 fn a_removed_topic_is_told_as_gone_while_its_tombstone_is_kept() {
     let mut world = world(1);
     world.publish("a.x", "1");

@@ -69,6 +69,27 @@ fn every_shard_gets_the_same_updates_numbered_from_one() {
 }
 
 #[test]
+fn what_one_shard_has_got_was_announced_to_all_before() {
+    let inboxes = [inbox(usize::MAX), inbox(usize::MAX)];
+    let sequencer = sequencer(&limits(), &inboxes);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..2000 {
+                sequencer.try_publish(&[item("a", &n.to_string())], Grouping::Single).unwrap();
+            }
+        });
+        let mut got = 0;
+        while got < 2000 {
+            if let Some(Message::Updates(batch)) = inboxes[0].pop() {
+                assert!(batch.version <= inboxes[1].announced(), "{}", batch.version);
+                got = batch.version;
+            }
+            inboxes[1].pop();
+        }
+    });
+}
+
+#[test]
 fn the_publishers_time_is_the_updates_time_and_due_stays() {
     let inboxes = [inbox(100)];
     let sequencer = sequencer(&limits(), &inboxes);

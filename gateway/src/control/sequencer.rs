@@ -225,10 +225,10 @@ impl Sequencer {
         let batch = Arc::new(Batch::new(state.version, ops));
         if let Some(epoch) = &following.epoch {
             state.epoch = epoch.clone();
-            self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+            self.send(batch.version, || Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
         } else {
             // Also one without updates: it moves the position.
-            self.send(|| Message::Updates(batch.clone()));
+            self.send(batch.version, || Message::Updates(batch.clone()));
         }
         Some(refused)
     }
@@ -267,7 +267,7 @@ impl Sequencer {
         }
         let epoch = state.epoch.clone();
         let batch = Arc::new(Batch::new(state.version, ops));
-        self.send(|| Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+        self.send(batch.version, || Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
         (taken, refused)
     }
 
@@ -327,10 +327,12 @@ impl Sequencer {
         }
         state.count(&ops);
         let batch = Arc::new(Batch::new(state.version, ops));
-        self.send(|| Message::Updates(batch.clone()));
+        self.send(batch.version, || Message::Updates(batch.clone()));
     }
 
-    fn send(&self, message: impl Fn() -> Message) {
+    /// A message that leads to `position`.
+    fn send(&self, position: u64, message: impl Fn() -> Message) {
+        self.inboxes.iter().for_each(|inbox| inbox.announce(position));
         for inbox in &self.inboxes {
             // Room was seen under the lock, and only this place pushes batches.
             inbox.push(message()).expect("room that was seen stays");

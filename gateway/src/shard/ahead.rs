@@ -1,6 +1,6 @@
-//! Ops that a gateway which takes over another's numbers cannot answer yet: it has not heard from
-//! upstream so far, or a client comes with a `since` from a gateway that is further. They wait until
-//! this one gets there, for a bounded time.
+//! Ops that a shard cannot answer yet: a client comes with a `since` from another shard that is further, or
+//! from another gateway whose numbers this one takes over, or nothing was heard from upstream so far. They
+//! wait until the shard gets there, for a bounded time.
 
 use ring::{ConnId, Sockets};
 
@@ -26,7 +26,11 @@ pub struct Ahead {
 impl Shard {
     /// Whether an op with this `since` can be answered better in a moment.
     pub(super) fn is_early(&self, since: Option<&Since>) -> bool {
-        self.chained && (!self.fanout.has_restarted() || self.is_ahead(since))
+        if self.chained {
+            return !self.fanout.has_restarted() || self.is_ahead(since);
+        }
+        // Beyond what was announced nothing comes: who is ahead of the gateway gets a snapshot at once.
+        self.is_ahead(since) && since.is_some_and(|since| since.version <= self.inbox.announced())
     }
 
     fn is_ahead(&self, since: Option<&Since>) -> bool {
@@ -41,7 +45,7 @@ impl Shard {
         self.ahead.push(Ahead { conn, id, op, until_us: now.mono_us + WAIT_US });
     }
 
-    /// Answers those whose position was reached, and closes those whose time is over.
+    /// Answers those whose position was reached, and ends the wait of those whose time is over.
     pub(super) fn run_ahead(&mut self, net: &mut impl Sockets, now: Now) {
         if self.ahead.is_empty() {
             return;
@@ -58,9 +62,10 @@ impl Shard {
                 self.ahead.push(ahead);
                 continue;
             }
-            let is_ahead = self.is_ahead(since);
+            // Of a gateway that numbers itself a snapshot is the newest there is.
+            let is_behind = self.chained && self.is_ahead(since);
             self.at(slot).waiting().ahead = false;
-            if is_ahead {
+            if is_behind {
                 self.at(slot).queue_message(protocol::behind());
                 self.close(slot, 1013, "behind the position of since", Reason::Ahead, now);
             } else {
