@@ -69,7 +69,11 @@ fn a_version_that_another_shard_has_told_already_is_waited_for() {
     let peer = world.connect();
     world.subscribe_since(peer, "", &["a.*"], None, Some((EPOCH, version)));
     assert!(world.peers[peer].texts.is_empty(), "the shard is about to get there");
-    assert_eq!(first(&mut world, &["a.*"], (EPOCH, version + 1))["op"], "snapshot", "nobody has told that one");
+    assert_eq!(
+        first(&mut world, &["a.*"], (EPOCH, version + 1))["op"],
+        "snapshot",
+        "nobody has told that one"
+    );
     world.publish("a.y", "1");
     let batch: Value = serde_json::from_str(&world.peers[peer].texts[1]).unwrap();
     assert_eq!((&batch["op"], &batch["from"]), (&"batch".into(), &version.into()));

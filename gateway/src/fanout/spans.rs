@@ -1,16 +1,21 @@
 //! When the updates of a pattern were taken in: a short log that answers "how old is the oldest
 //! thing after position P?" without keeping every update.
 //!
-//! It is an exponential histogram: the newest spans are one drain of the inbox each, older ones
-//! cover two, four, eight … So the answer is early by at most a small part of its age.
+//! A span is one drain of the inbox while it is young. Neighbours are merged as they age, when what they cover
+//! together is short beside their age; so the answer is early by a small part of its age at most, whatever
+//! pauses there were, and the spans of an age grow with its logarithm only.
 
-use std::collections::VecDeque;
-
-/// Spans of one size kept before the two oldest of them are merged: the answer is early by at most
-/// one part in that many. Where very many patterns are held, memory matters more.
-const SAME_SIZE_MAX: usize = 32;
-const SAME_SIZE_MAX_OF_MANY: usize = 8;
+/// The answer is early by at most one part in that many of its age. Where very many patterns are held,
+/// memory matters more.
+const PART: i64 = 16;
+const PART_OF_MANY: i64 = 4;
 const MANY_PATTERNS: usize = 1000;
+
+/// Spans that are kept without looking whether they can be merged.
+const FEW: usize = 16;
+const FEW_OF_MANY: usize = 4;
+/// Beyond that the oldest are merged whatever they cover: due times that run backwards do not age.
+const SPANS_MAX: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
 struct Span {
@@ -18,14 +23,14 @@ struct Span {
     last: u64,
     /// Earliest take-in (or due) time in the span, µs since the Unix epoch.
     due_us: i64,
-    /// It covers 2^level drains.
-    level: u8,
 }
 
-/// Spans in rising order of version, so in falling order of level.
+/// Spans in rising order of version.
 #[derive(Debug, Default)]
 pub struct Spans {
-    spans: VecDeque<Span>,
+    spans: Vec<Span>,
+    /// Spans that were left when they were merged last.
+    merged: usize,
 }
 
 impl Spans {
@@ -33,15 +38,19 @@ impl Spans {
     /// a class may have been flushed, so that fresh spans never reach across a class's cursor.
     /// `patterns`: how many there are on the shard.
     pub fn note(&mut self, version: u64, due_us: i64, fresh: bool, patterns: usize) {
-        match self.spans.back_mut() {
+        match self.spans.last_mut() {
             Some(span) if !fresh => {
                 span.last = version;
                 span.due_us = span.due_us.min(due_us);
             }
             _ => {
-                self.spans.push_back(Span { last: version, due_us, level: 0 });
-                let most = if patterns > MANY_PATTERNS { SAME_SIZE_MAX_OF_MANY } else { SAME_SIZE_MAX };
-                self.merge(most);
+                let (part, few) =
+                    if patterns > MANY_PATTERNS { (PART_OF_MANY, FEW_OF_MANY) } else { (PART, FEW) };
+                // Looking through all of them when they have doubled costs each span a constant.
+                if self.spans.len() >= 2 * self.merged.max(few) {
+                    self.merge(due_us, part);
+                }
+                self.spans.push(Span { last: version, due_us });
             }
         }
     }
@@ -52,20 +61,25 @@ impl Spans {
         self.spans.get(first).map(|span| span.due_us)
     }
 
-    /// Merges the two oldest spans of every size of which there are too many.
-    fn merge(&mut self, same_size_max: usize) {
-        let mut end = self.spans.len();
-        while end > 0 {
-            let level = self.spans[end - 1].level;
-            let start = self.spans.partition_point(|span| span.level > level);
-            if end - start <= same_size_max || level == u8::MAX {
-                return;
+    /// Merges neighbours that cover little of their age together: from the first one's time to that of the
+    /// span behind them.
+    fn merge(&mut self, now_us: i64, part: i64) {
+        let forced = self.spans.len().saturating_sub(SPANS_MAX);
+        let mut kept = 0;
+        for at in 1..self.spans.len() {
+            let (first, span) = (self.spans[kept], self.spans[at]);
+            let is_short = self.spans.get(at + 1).is_some_and(|next| {
+                next.due_us.saturating_sub(first.due_us) <= now_us.saturating_sub(next.due_us) / part
+            });
+            if is_short || at <= forced {
+                self.spans[kept] = Span { last: span.last, due_us: first.due_us.min(span.due_us) };
+            } else {
+                kept += 1;
+                self.spans[kept] = span;
             }
-            let due_us = self.spans[start].due_us.min(self.spans[start + 1].due_us);
-            self.spans[start + 1] = Span { last: self.spans[start + 1].last, due_us, level: level + 1 };
-            self.spans.remove(start);
-            end = start + 1;
         }
+        self.spans.truncate(kept + 1);
+        self.merged = self.spans.len();
     }
 }
 
@@ -85,22 +99,49 @@ mod tests {
         assert_eq!(spans.oldest_after(100), None);
     }
 
+    /// Holds every answer against the truth; `dues` are the times of the updates 1, 2, 3 …
+    fn check(dues: &[i64], patterns: usize, part: i64, spans_max: usize) {
+        let mut spans = Spans::default();
+        for (i, due_us) in dues.iter().enumerate() {
+            spans.note(i as u64 + 1, *due_us, true, patterns);
+        }
+        assert!(spans.spans.len() <= spans_max, "{} spans", spans.spans.len());
+        let now_us = dues[dues.len() - 1];
+        for (position, truth) in dues.iter().enumerate() {
+            let oldest = spans.oldest_after(position as u64).unwrap();
+            assert!(oldest <= *truth, "late at {position}: {oldest}");
+            let early_us = truth - oldest;
+            assert!(early_us <= (now_us - truth) / part, "early by {early_us} at {position}");
+        }
+    }
+
     #[test]
     fn the_answer_is_never_late_and_early_by_a_small_part_of_its_age() {
-        for (patterns, part) in [(1, SAME_SIZE_MAX as i64), (MANY_PATTERNS + 1, SAME_SIZE_MAX_OF_MANY as i64)]
-        {
-            let mut spans = Spans::default();
-            let end = 100_000u64;
-            for i in 1..=end {
-                spans.note(i, i as i64, true, patterns);
-            }
-            assert!(spans.spans.len() < 20 * SAME_SIZE_MAX, "{}", spans.spans.len());
-            for position in 0..end {
-                let (truth, age) = (position as i64 + 1, (end - position) as i64);
-                let oldest = spans.oldest_after(position).unwrap();
-                assert!(oldest <= truth, "late at {position}: {oldest}");
-                assert!(truth - oldest <= 2 * age / part, "early at {position}: {oldest}");
-            }
+        let steady: Vec<i64> = (1..=100_000).collect();
+        check(&steady, 1, PART, 600);
+        check(&steady, MANY_PATTERNS + 1, PART_OF_MANY, 150);
+    }
+
+    #[test]
+    fn the_answer_is_not_early_by_a_pause() {
+        for busy in 1..100 {
+            let pauses: Vec<i64> =
+                (1..=20).flat_map(|n| (0..busy).map(move |i| n * 1_000_000_000 + i)).collect();
+            check(&pauses, 1, PART, 600);
+            check(&pauses, MANY_PATTERNS + 1, PART_OF_MANY, 150);
+        }
+    }
+
+    #[test]
+    fn times_that_run_backwards_are_kept_in_bounded_spans_and_never_late() {
+        let dues: Vec<i64> = (1..=20_000).rev().collect();
+        let mut spans = Spans::default();
+        for (i, due_us) in dues.iter().enumerate() {
+            spans.note(i as u64 + 1, *due_us, true, 1);
+            assert!(spans.spans.len() <= 2 * SPANS_MAX);
+        }
+        for (position, truth) in dues.iter().enumerate() {
+            assert!(spans.oldest_after(position as u64).unwrap() <= *truth);
         }
     }
 

@@ -197,12 +197,6 @@ impl Epoch {
         self.floors[known - 1].1
     }
 
-    /// Batches in `(from, to]`.
-    pub fn batches_between(&self, from: u64, to: u64) -> usize {
-        let at = |position: u64| self.positions.partition_point(|p| *p <= position);
-        at(to) - at(from)
-    }
-
     /// Whether a topic exists now.
     pub fn lives(&self, name: &str) -> bool {
         self.by_name.get(name).is_some_and(|at| self.topics[*at].entries.last().is_some_and(|e| !e.gone))

@@ -12,9 +12,8 @@ use super::{
     subscriber::{Frame, Judge},
 };
 
-/// Batches that a class may fall behind before `oldest` may be coarser than one interval: one fewer than spans of
-/// one size are kept, of which one ends where the class stands.
-const EXACT_BATCHES: usize = 31;
+/// `oldest` is early by at most an interval, or by one part in that many of how far behind the batch is.
+const EARLY_PART: i64 = 16;
 
 /// What is held of one topic.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -155,7 +154,7 @@ impl Sub {
             (Some(from), Some(first)) => first.check_since(from, version, epoch),
             (Some(from), None) => {
                 assert!(from <= self.version, "lost: from {from} is above {}", self.version);
-                self.check_oldest(from, version, frame.oldest, epoch);
+                self.check_oldest(from, frame, epoch);
             }
         }
         for sent in std::mem::take(&mut self.updates) {
@@ -258,7 +257,8 @@ impl Sub {
         if let Some(first) = first {
             assert_eq!(version, first.version, "subscribed tells the snapshot's version");
             if let Some((of, since)) = &first.since {
-                let answerable = epoch.floor_at(version)..=version;
+                // A snapshot that is shared may be of a moment at which more could be answered still.
+                let answerable = epoch.floor_at(epoch.version())..=version;
                 assert!(
                     **of != *epoch.name
                         || !answerable.contains(since)
@@ -275,12 +275,13 @@ impl Sub {
     }
 
     /// `oldest` is never too late, and early by at most an interval.
-    fn check_oldest(&self, from: u64, version: u64, oldest: Option<i64>, epoch: &Epoch) {
+    fn check_oldest(&self, from: u64, frame: &Frame<'_>, epoch: &Epoch) {
         if self.updates.is_empty() {
-            assert_eq!(oldest, None, "oldest without updates");
+            assert_eq!(frame.oldest, None, "oldest without updates");
             return;
         }
-        let oldest = oldest.expect("a batch with updates has oldest");
+        let oldest = frame.oldest.expect("a batch with updates has oldest");
+        let ts = frame.ts.expect("a batch has ts");
         let fresh = self.updates.iter().filter(|sent| sent.entry.v > self.held[sent.topic].v);
         for Sent { entry, .. } in fresh {
             assert!(oldest <= entry.ts_us, "oldest {oldest} is later than an update's ts {}", entry.ts_us);
@@ -288,12 +289,11 @@ impl Sub {
         if let Some(due_us) = self.first_due_us(epoch, self.version) {
             assert!(oldest <= due_us, "oldest {oldest} is later than the first update's due time {due_us}");
         }
-        if epoch.batches_between(from, version) <= EXACT_BATCHES {
-            let sent = self.updates.iter().map(|sent| sent.entry.ts_us.min(sent.entry.due_us));
-            let exact = sent.chain(self.first_due_us(epoch, from)).min().unwrap_or(oldest);
-            let early_us = exact - oldest;
-            assert!(early_us <= self.interval_ms as i64 * 1000, "oldest {oldest} is {early_us} µs early");
-        }
+        let sent = self.updates.iter().map(|sent| sent.entry.ts_us.min(sent.entry.due_us));
+        let exact = sent.chain(self.first_due_us(epoch, from)).min().unwrap_or(oldest);
+        let early_us = exact - oldest;
+        let early_max_us = (self.interval_ms as i64 * 1000).max((ts - exact) / EARLY_PART);
+        assert!(early_us <= early_max_us, "oldest {oldest} is {early_us} µs early, not {early_max_us}");
     }
 
     /// The due time of the first update after a position.
