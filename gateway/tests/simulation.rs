@@ -40,6 +40,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
     let _on_panic = OnPanic { seed, steps, step: &step };
     let tally = schedule::run(seed, steps, &step);
     println!("seed {seed}, {steps} steps: {tally:?}");
+    println!("seed {seed}, sent {:016x}", tally.sent);
     if steps >= STEPS_DEFAULT {
         let Tally {
             batches, snapshots, heartbeats, resumed, parts, closes, resets, drained, stalled, ..

@@ -4,7 +4,7 @@
 
 mod tls;
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use gateway::{
     changes::{Base, Changes},
@@ -115,6 +115,8 @@ pub struct Tally {
     pub tls_shortened: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
+    /// A hash of every byte that clients were sent, beneath TLS: equal where nothing changed for them.
+    pub sent: u64,
 }
 
 /// Runs `steps` from `seed`; `step` counts them, so that who hears of a violation knows when it came.
@@ -627,6 +629,7 @@ impl Simulation {
         for peer in 0..self.conduct.len() {
             self.note(peer);
         }
+        self.tally.sent = self.tally.sent.rotate_left(1) ^ self.world.sent.finish();
         self.tally
     }
 

@@ -9,6 +9,7 @@ pub mod subscriber;
 pub mod tls;
 
 use std::{
+    hash::{DefaultHasher, Hash},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -129,6 +130,8 @@ pub struct World {
     pub keep_context: bool,
     /// Where clients connect from.
     pub address: SocketAddr,
+    /// Of every byte that clients are sent, and to whom.
+    pub sent: DefaultHasher,
     inflater: Inflater,
     ids: u64,
 }
@@ -168,6 +171,7 @@ impl World {
             log: true,
             keep_context: false,
             address: ADDR,
+            sent: DefaultHasher::new(),
             inflater: Inflater::new(),
             ids: 0,
         }
@@ -516,6 +520,7 @@ impl World {
             let wire = tls.flush();
             self.send_wire(peer, &wire);
         }
+        (peer, &bytes).hash(&mut self.sent);
         let replies = self.judge(peer, &mut bytes);
         for reply in replies {
             self.send_raw(peer, &reply);
