@@ -62,8 +62,9 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         sequencer.lose_names();
     }
     // Before a shard listens, so that nobody sees the gateway without it.
-    let unconfirmed =
-        restored.map(|restored| state::restore(&restored, &sequencer, &state)).unwrap_or_default();
+    let unconfirmed = restored
+        .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
+        .unwrap_or_default();
     let epoch = sequencer.epoch().to_string();
     let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config));
 

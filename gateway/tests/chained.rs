@@ -395,7 +395,7 @@ fn a_table_of_which_a_change_was_refused_is_told_as_a_gap_and_stands_still_until
     let gateway = Gateway::start(
         "",
         &format!(
-            "{MODES}[limits]\ntopics_bytes = \"1KiB\"\nvalue_bytes = \"1KiB\"\n[[source]]\nkind = \"fanwire\"\n\
+            "{MODES}[limits]\ntopics_bytes = \"2KiB\"\nvalue_bytes = \"2KiB\"\n[[source]]\nkind = \"fanwire\"\n\
              name = \"up\"\nurl = \"ws://{address}/ws\"\nbackoff_min = \"10ms\"\nbackoff_max = \"40ms\"\n"
         ),
     );
@@ -410,7 +410,7 @@ fn a_table_of_which_a_change_was_refused_is_told_as_a_gap_and_stands_still_until
             sleep(Duration::from_millis(5));
         }
     };
-    await_status(&|status| status.contains("x.book.a") && status.contains("topics_bytes is 1024"));
+    await_status(&|status| status.contains("x.book.a") && status.contains("topics_bytes is 2048"));
     let (_, _, snapshot) = subscribe(&gateway, "");
     assert_eq!(snapshot["version"], 9);
     told.send(()).unwrap();

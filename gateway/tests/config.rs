@@ -703,6 +703,9 @@ fn a_share_that_is_above_its_whole_is_refused_where_both_are_named() {
         "[limits]\nhistory_bytes = \"1KiB\"\n[[topic]]\npattern = \"x\"\nmode = \"stream\"",
         "[[topic]]\npattern = \"x\"\nmode = \"stream\"\nring_bytes = \"1GiB\"",
         "[limits]\ntopics_bytes = \"700GiB\"",
+        "[limits]\ntopics_bytes = \"1KiB\"",
+        "[limits]\ntopics = 10000000",
+        "[limits]\ntopics = 10000000\n[state]\nstate_bytes = \"1KiB\"",
         "[state]\nstate_bytes = \"1KiB\"",
         "[limits]\nvalue_bytes = \"800MiB\"\npublish_bytes = \"1GiB\"\n[state]\nstate_bytes = \"1KiB\"",
         "[limits]\ntopics_bytes = \"1MiB\"\n[[topic]]\npattern = \"x\"\nmode = \"keyed\"\ntable_bytes = \"1MiB\"",
@@ -729,7 +732,12 @@ fn where_one_side_is_named_the_default_of_the_other_follows() {
     assert_eq!(config.connections_max(&machine()), 100_000);
     assert!(parse("[limits]\nping = \"1s\"").is_ok());
     let config = parse("[limits]\npublish_bytes = \"1GiB\"\nvalue_bytes = \"1GiB\"").unwrap();
-    assert_eq!(config.limits.topics_bytes, 1 << 30);
+    assert_eq!(config.limits.topics_bytes, (1 << 30) + 512, "a topic of the longest value");
+    let config = parse("[limits]\ntopics_bytes = \"2KiB\"").unwrap();
+    assert_eq!(config.limits.value_bytes, 2 << 10);
+    // Where there may be more topics their places have room, and as much again.
+    assert_eq!(parse("[limits]\ntopics = 500000").unwrap().limits.topics_bytes, 512 << 20);
+    assert_eq!(parse("[limits]\ntopics = 1048576").unwrap().limits.topics_bytes, 1 << 30);
 }
 
 #[test]

@@ -24,7 +24,10 @@ use gateway::{
 };
 use serde_json::{Map, Value, json};
 
-/// What a key counts as beside itself and its value.
+/// What a topic counts as beside its name and its value, a table beside its keys, and a key beside itself and
+/// its value.
+const PLACE: usize = 512;
+const TABLE: usize = 256;
 const KEY_BYTES: usize = 40;
 
 fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
@@ -77,14 +80,16 @@ fn bytes(sequencer: &Sequencer) -> usize {
 
 #[test]
 fn what_adds_beyond_the_bound_is_refused_with_its_remedy_and_what_makes_smaller_passes() {
-    let sequencer = sequencer(100, 1 << 20);
+    // Two topics of 50 bytes.
+    const MAX: usize = 2 * (PLACE + 50);
+    let sequencer = sequencer(MAX, 1 << 20);
     single(&sequencer, value("a", 49)).unwrap();
     single(&sequencer, value("b", 49)).unwrap();
-    assert_eq!(bytes(&sequencer), 100);
+    assert_eq!(bytes(&sequencer), MAX);
     for one_more in [value("a", 50), value("c", 1), value("s.c", 1), item("k.c", r#""set":{"k":1}"#)] {
         let topic = one_more.topic.clone();
         let why = single(&sequencer, one_more).unwrap_err();
-        let remedy = "[limits] topics_bytes is 100: DELETE topics or raise that";
+        let remedy = "[limits] topics_bytes is 1124: DELETE topics or raise that";
         assert!(
             why.to_string().starts_with(&format!("topic {topic} would bring all last values to 1")),
             "{why}"
@@ -97,29 +102,53 @@ fn what_adds_beyond_the_bound_is_refused_with_its_remedy_and_what_makes_smaller_
     single(&sequencer, value("a", 48)).unwrap();
     single(&sequencer, value("b", 50)).unwrap();
     single(&sequencer, gone("a")).unwrap();
-    assert_eq!(bytes(&sequencer), 51);
+    assert_eq!(bytes(&sequencer), PLACE + 51);
     single(&sequencer, value("c", 48)).unwrap();
 }
 
 #[test]
 fn a_group_is_held_against_the_bound_as_a_whole() {
-    let sequencer = sequencer(100, 1 << 20);
-    single(&sequencer, value("a", 99)).unwrap();
+    const MAX: usize = 3 * PLACE + 100;
+    let sequencer = sequencer(MAX, 1 << 20);
+    single(&sequencer, value("a", 2 * PLACE + 99)).unwrap();
     // What comes after makes room for what comes before.
-    group(&sequencer, &[value("b", 49), value("a", 49)]).unwrap();
+    group(&sequencer, &[value("b", 49), value("a", PLACE + 49)]).unwrap();
+    assert_eq!(bytes(&sequencer), MAX);
     group(&sequencer, &[value("c", 9), gone("a"), value("a", 39)]).unwrap();
-    assert_eq!(bytes(&sequencer), 100);
-    let refused = group(&sequencer, &[value("a", 10), value("d", 15), value("e", 20), value("f", 1)]);
+    assert_eq!(bytes(&sequencer), MAX);
+    let refused = group(&sequencer, &[gone("b"), value("d", 15), value("e", 40), value("f", 1)]);
     let refused = refused.unwrap_err();
-    assert_eq!((refused.index, bytes(&sequencer)), (2, 100), "{refused}");
-    assert!(matches!(refused.why, Why::NoRoom { max: 100, .. }));
+    assert_eq!((refused.index, bytes(&sequencer)), (2, MAX), "{refused}");
+    assert!(matches!(refused.why, Why::NoRoom { max: MAX, .. }));
     // A topic that stands in it twice counts once, and so does a table.
     group(&sequencer, &[gone("c"), value("a", 38), value("x", 9), value("x", 10)]).unwrap();
     group(&sequencer, &[gone("a"), gone("b"), gone("x")]).unwrap();
     assert_eq!(bytes(&sequencer), 0);
     let set = |n: u32| item("k.t", &format!(r#""set":{{"k":{n}}}"#));
     group(&sequencer, &[set(1), set(22), set(3)]).unwrap();
-    assert_eq!(bytes(&sequencer), "k.t".len() + r#""k":3"#.len() + KEY_BYTES);
+    assert_eq!(bytes(&sequencer), PLACE + TABLE + "k.t".len() + r#""k":3"#.len() + KEY_BYTES);
+}
+
+#[test]
+fn topics_of_next_to_nothing_fill_the_room_by_their_places() {
+    const TOPICS: usize = 3;
+    for (prefix, fields, each) in [
+        ("a", r#""data":1"#, PLACE + "a.0".len() + 1),
+        ("s", r#""data":1"#, PLACE + "s.0".len() + 1),
+        ("k", r#""data":{}"#, PLACE + TABLE + "k.0".len()),
+        ("k", r#""set":{"k":1}"#, PLACE + TABLE + "k.0".len() + r#""k":1"#.len() + KEY_BYTES),
+    ] {
+        let sequencer = sequencer(TOPICS * each + each - 1, 1 << 20);
+        for n in 0..TOPICS {
+            single(&sequencer, item(&format!("{prefix}.{n}"), fields)).unwrap();
+        }
+        assert_eq!(bytes(&sequencer), TOPICS * each);
+        let why = single(&sequencer, item(&format!("{prefix}.9"), fields)).unwrap_err();
+        assert!(matches!(why, Why::NoRoom { .. }), "{fields}: {why}");
+        single(&sequencer, gone(&format!("{prefix}.0"))).unwrap();
+        assert_eq!(bytes(&sequencer), (TOPICS - 1) * each);
+        single(&sequencer, item(&format!("{prefix}.9"), fields)).unwrap();
+    }
 }
 
 #[test]
@@ -143,30 +172,35 @@ fn a_tables_own_bounds_too_refuse_only_what_adds_to_it() {
         why,
         "the table of topic k.t would have 21 bytes, [[topic]] table_bytes is 20: delete keys or raise that"
     );
-    assert_eq!(bytes(&sequencer), "k.t".len() + 20 + KEY_BYTES);
+    assert_eq!(bytes(&sequencer), PLACE + TABLE + "k.t".len() + 20 + KEY_BYTES);
 }
 
 #[test]
 fn a_value_that_a_deadband_would_hold_back_goes_out_where_there_is_no_room_for_two() {
-    let sequencer = sequencer(100, 1 << 20);
+    const MAX: usize = 3 * PLACE + 100;
+    let sequencer = sequencer(MAX, 1 << 20);
     let held = || sequencer.counters().held_back;
+    // As one more topic.
+    let both = |sent: usize, held: usize| 2 * (PLACE + "d.a".len()) + sent + held;
     single(&sequencer, value("d.a", 9)).unwrap();
     single(&sequencer, value("d.a", 7)).unwrap();
-    assert_eq!((held(), bytes(&sequencer)), (1, 3 + 9 + 7));
+    assert_eq!((held(), bytes(&sequencer)), (1, both(9, 7)));
     single(&sequencer, value("d.a", 5)).unwrap();
-    assert_eq!((held(), bytes(&sequencer)), (1, 3 + 9 + 5));
-    single(&sequencer, value("b", 82)).unwrap();
+    assert_eq!((held(), bytes(&sequencer)), (1, both(9, 5)));
+    single(&sequencer, value("b", 79)).unwrap();
     single(&sequencer, value("d.a", 5)).unwrap();
-    assert_eq!((held(), bytes(&sequencer)), (1, 100), "it takes the place of the one before");
+    assert_eq!((held(), bytes(&sequencer)), (1, MAX), "it takes the place of the one before");
     single(&sequencer, value("d.a", 6)).unwrap();
-    assert_eq!((held(), bytes(&sequencer)), (0, 83 + 3 + 6));
+    let one = 2 * PLACE + "b".len() + 79 + "d.a".len() + 6;
+    assert_eq!((held(), bytes(&sequencer)), (0, one));
     sequencer.freeze();
-    assert_eq!(bytes(&sequencer), 83 + 3 + 6);
+    assert_eq!(bytes(&sequencer), one);
 }
 
 #[test]
 fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
-    let sequencer = sequencer(100, 1 << 20);
+    const MAX: usize = PLACE + 100;
+    let sequencer = sequencer(MAX, 1 << 20);
     let followed = |item: Item, v| Followed { item, v };
     let follow = |epoch: Option<&str>, version, updates| {
         let is_whole = epoch.is_some();
@@ -176,19 +210,19 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     let refused =
         follow(Some("0123456789abcdef"), 5, vec![followed(value("a", 49), 1), followed(value("b", 99), 1)]);
     assert!(matches!(refused[..], [Why::NoRoom { .. }]), "{refused:?}");
-    assert_eq!((bytes(&sequencer), sequencer.counters().topics_bytes_refused), (50, 1));
+    assert_eq!((bytes(&sequencer), sequencer.counters().topics_bytes_refused), (PLACE + 50, 1));
     // An update of a topic that is held is a hole.
     assert_eq!(follow(None, 6, vec![followed(value("a", 100), 2)]).len(), 1);
     let events = sequencer.take_events();
     assert_eq!((events.len(), &*events[0].topic, events[0].state), (1, "a", State::Gap));
-    assert!(events[0].reason.contains("[limits] topics_bytes is 100"));
+    assert!(events[0].reason.contains("[limits] topics_bytes is 612"));
     follow(None, 7, vec![followed(value("a", 60), 3)]);
     assert_eq!(sequencer.take_events()[0].state, State::Live);
     // What a snapshot ends makes room for what it brings.
     let whole =
         Following { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };
     assert_eq!(sequencer.try_follow(&whole).unwrap(), []);
-    assert_eq!(bytes(&sequencer), 91);
+    assert_eq!(bytes(&sequencer), PLACE + 91);
     follow(Some("1123456789abcdef"), 1, vec![]);
     assert_eq!(bytes(&sequencer), 0);
 
@@ -202,11 +236,13 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
         refused: 0,
         body: Body::Data("1".repeat(bytes).into()),
     };
+    // Two have less than 100 bytes beside the place of one.
+    let sequencer = self::sequencer(MAX + PLACE, 1 << 20);
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];
     let epoch = "0123456789abcdef".to_owned();
     let (taken, refused) =
         sequencer.restore(&Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics, damage: None });
-    assert_eq!((taken.len(), bytes(&sequencer)), (2, 61 + 31));
+    assert_eq!((taken.len(), bytes(&sequencer)), (2, 2 * PLACE + 61 + 31));
     assert!(matches!(&refused[..], [Why::NoRoom { topic, .. }] if &**topic == "b"), "{refused:?}");
 }
 
@@ -217,9 +253,13 @@ fn model_bytes(model: &Model) -> usize {
     let of = |(topic, (value, is_table)): (&String, &(Value, bool))| {
         let object = value.as_object().filter(|_| *is_table);
         let members = |object: &Map<String, Value>| {
-            object.iter().map(|(key, value)| key.len() + 3 + value.to_string().len() + KEY_BYTES).sum()
+            object
+                .iter()
+                .map(|(key, value)| key.len() + 3 + value.to_string().len() + KEY_BYTES)
+                .sum::<usize>()
         };
-        topic.len() + object.map_or_else(|| value.to_string().len(), members)
+        let table = |object| TABLE + members(object);
+        PLACE + topic.len() + object.map_or_else(|| value.to_string().len(), table)
     };
     model.iter().map(of).sum()
 }
@@ -270,7 +310,8 @@ fn item_of(line: &Value) -> Item {
 
 #[test]
 fn whatever_is_published_the_bound_holds_exactly_and_the_gauge_is_right() {
-    const MAX: usize = 300;
+    // Of all topics there are, and of what is in them, less than there might be.
+    const MAX: usize = 4 * PLACE + TABLE + 300;
     let mut rng = fastrand::Rng::with_seed(3);
     let (mut taken, mut refused, mut over) = (0, 0, 0);
     for _ in 0..20 {

@@ -381,6 +381,31 @@ fn a_topic_whose_mode_is_another_now_begins_anew_and_the_others_are_there() {
 }
 
 #[test]
+fn where_there_is_no_room_for_all_topics_any_more_some_are_there_the_others_are_named_and_the_file_is_kept() {
+    let directory = directory("room");
+    let gateway = start(&directory, "");
+    for n in 0..5 {
+        publish(&gateway, &format!(r#"{{"topic":"t{n}","data":{n}}}"#));
+    }
+    end(gateway);
+    let state = fs::read(directory.join("state")).unwrap();
+    // Three topics of 512 B, their names and values.
+    let gateway = start(&directory, "[limits]\ntopics_bytes = \"1600B\"\n");
+    let held: Vec<bool> = (0..5).map(|n| topic(&gateway, &format!("t{n}")).is_some()).collect();
+    assert_eq!(held, [true, true, true, false, false]);
+    assert_eq!(metric(&gateway, "fanwire_state_left_out"), 2.0);
+    assert_eq!(metric(&gateway, "fanwire_topics_bytes "), 3.0 * 515.0);
+    checkpoint(&directory);
+    let log = log(&directory);
+    for part in ["not restored: topic t3 would", "topic t4 would", "topics_bytes is 1600", "2 topics of the"]
+    {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert!(log.contains("the file is kept as") && log.contains("state.refused"), "{log}");
+    assert_eq!(fs::read(directory.join("state.refused")).unwrap(), state);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_is_told_and_counted_and_the_gateway_goes_on() {
     let directory = directory("full");
     let gateway = start(&directory, MODES);

@@ -8,7 +8,7 @@ use super::{
     compression::compression,
     freshness::{self, Freshness},
     mapping::Entry,
-    policy::{Mode, Policies},
+    policy::{Mode, Policies, TOPIC_PLACE_BYTES},
     read::{Named, Problem, Reader, Section, to_int},
     tls::{self, tls},
     topic::policies,
@@ -230,10 +230,13 @@ fn limits(
     }
     // Where only one side of a relation is named, the other side's default follows it.
     let named = |limit: &Named<u64>| limit.line.map_or(u64::MAX, |_| limit.value);
-    let highest = named(&publish).min(named(&pinned));
+    let highest = named(&publish).min(named(&pinned)).min(named(&topics_bytes));
     let value = value.or(|default| default.min(highest));
+    let topics = section.int("topics", 200_000, 1..=10_000_000).value;
+    // As many topics as there may be have room for their places, and as much again for names and values.
+    let least = (value + TOPIC_PLACE_BYTES as u64).max(topics * 2 * TOPIC_PLACE_BYTES as u64);
     let topics_bytes =
-        Named { line: topics_bytes.line, value: topics_bytes.or(|default| default.max(value)) };
+        Named { line: topics_bytes.line, value: topics_bytes.or(|default| default.max(least)) };
     let patterns = section.int("patterns", 1_000, 1..=100_000);
     // A class carries the slot of its subscription, of which the contract has eight.
     let subscriptions = section.int("subscriptions", 8, 1..=8);
@@ -261,7 +264,7 @@ fn limits(
         control_per_s: section.int("control_per_s", 20, 1..=1_000_000).value as u32,
         subscriptions: subscriptions as usize,
         patterns: patterns as usize,
-        topics: section.int("topics", 200_000, 1..=10_000_000).value as usize,
+        topics: topics as usize,
         publish_bytes: publish.or(|default| default.max(value)) as usize,
         stall: section.duration("stall", 30 * SECOND, 100..=HOUR).value,
         pinned_bytes: pinned.or(|default| default.max(frame_bytes.value).max(value)) as usize,

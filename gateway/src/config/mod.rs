@@ -114,7 +114,8 @@ pub struct Limits {
     pub inbox_bytes: usize,
     /// Largest `data` of an update (`value_bytes`, default 1 MiB).
     pub value_bytes: usize,
-    /// Bytes of all last values and tables (`topics_bytes`, default 512 MiB).
+    /// Bytes of all topics with their last values and tables (`topics_bytes`, default 512 MiB, or more where
+    /// `topics` or `value_bytes` need it).
     pub topics_bytes: usize,
     /// Bytes of a shard's older updates and deleted keys (`history_bytes`, default 1 GiB).
     pub history_bytes: usize,

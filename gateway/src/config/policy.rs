@@ -53,6 +53,13 @@ pub const LEVEL_BYTES: usize = 32;
 /// The same with its place, as `[limits] topics_bytes` counts it.
 pub const HELD_BYTES: usize = LEVEL_BYTES + KEY_BYTES;
 
+/// What a topic takes of the control plane beside its name and its value, as `[limits] topics_bytes` counts
+/// it: its place among all, and the frame of its last update.
+pub const TOPIC_PLACE_BYTES: usize = 512;
+
+/// What a table takes in addition, beside its keys.
+pub const TABLE_PLACE_BYTES: usize = 256;
+
 /// A table of so few keys is hardly a book.
 const KEYS_FEW: usize = 100;
 

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::item::Item;
+use bytes::Bytes;
+
+use super::{
+    item::{Body, Item},
+    topics::topic_size,
+};
 use crate::{
     config::policy::{Deadband, Policy},
     json::Node,
@@ -61,12 +66,18 @@ impl Deadlines {
     ) -> bool {
         let Some(until_us) = band.holds(number(item, deadband), deadband, now_us) else { return false };
         let older = self.held.get(&(until_us, id));
-        let (due_us, bytes_before) = older.map_or((item.due_us, 0), |held| (held.due_us, held.body.bytes()));
-        if item.body.bytes() > bytes_before + room {
+        let (due_us, bytes_before) = older.map_or((item.due_us, 0), |held| (held.due_us, held_size(held)));
+        let bytes = held_size(item);
+        if bytes > bytes_before + room {
             return false;
         }
-        self.held.insert((until_us, id), Item { due_us, is_counted: true, ..item.clone() });
-        self.held_bytes = self.held_bytes + item.body.bytes() - bytes_before;
+        // Its own copy: what it came in with, maybe a long publish, must not wait with it.
+        let body = match &item.body {
+            Body::Data(data) => Body::Data(Bytes::copy_from_slice(data)),
+            body => body.clone(),
+        };
+        self.held.insert((until_us, id), Item { due_us, is_counted: true, body, ..item.clone() });
+        self.held_bytes = self.held_bytes + bytes - bytes_before;
         band.held_until_us = Some(until_us);
         true
     }
@@ -75,7 +86,7 @@ impl Deadlines {
     pub fn sent(&mut self, id: TopicId, band: &mut Band, deadband: &Deadband, item: &Item, now_us: u64) {
         if let Some(until_us) = band.held_until_us {
             let held = self.held.remove(&(until_us, id));
-            self.held_bytes -= held.map_or(0, |held| held.body.bytes());
+            self.held_bytes -= held.map_or(0, |held| held_size(&held));
         }
         *band = Band { sent: number(item, deadband), sent_us: now_us, ..Band::default() };
     }
@@ -98,7 +109,7 @@ impl Deadlines {
     /// A held-back value whose time has come.
     pub fn released(&mut self, now_us: u64) -> Option<Item> {
         let (_, item) = due(&mut self.held, now_us)?;
-        self.held_bytes -= item.body.bytes();
+        self.held_bytes -= held_size(&item);
         Some(item)
     }
 
@@ -116,7 +127,7 @@ impl Deadlines {
         due(&mut self.ages, now_us)
     }
 
-    /// Bytes of the values held back.
+    /// Bytes of the values held back, each of which counts as a topic.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -127,6 +138,11 @@ impl Deadlines {
     }
 }
 
+/// What a value counts as while it is held back.
+fn held_size(item: &Item) -> usize {
+    topic_size(&item.topic, item.body.bytes())
+}
+
 fn due<T>(queue: &mut BTreeMap<Key, T>, now_us: u64) -> Option<(TopicId, T)> {
     let first = queue.first_entry().filter(|first| first.key().0 <= now_us)?;
     let ((_, id), what) = first.remove_entry();
@@ -135,7 +151,7 @@ fn due<T>(queue: &mut BTreeMap<Key, T>, now_us: u64) -> Option<(TopicId, T)> {
 
 /// The number a deadband looks at.
 fn number(item: &Item, deadband: &Deadband) -> Option<f64> {
-    let super::item::Body::Data(data) = &item.body else { return None };
+    let Body::Data(data) = &item.body else { return None };
     let node = Node::parse(data).ok()?;
     node.find(&deadband.at.steps)?.scalar()?.parse::<f64>().ok().filter(|number| number.is_finite())
 }

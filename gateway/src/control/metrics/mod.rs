@@ -195,7 +195,8 @@ impl Snapshot {
     fn gateway(&self, out: &mut Out) -> fmt::Result {
         let c = &self.counters;
         out.gauge("fanwire_topics", "Topics that exist", c.topics as u64)?;
-        let help = "Bytes of all last values and tables, as [limits] topics_bytes counts them";
+        let help =
+            "Bytes of all topics with their last values and tables, as [limits] topics_bytes counts them";
         out.gauge("fanwire_topics_bytes", help, c.topics_bytes as u64)?;
         let help = "Updates refused, since there were [limits] topics_bytes";
         out.counter("fanwire_topics_bytes_refused", help, c.topics_bytes_refused)?;

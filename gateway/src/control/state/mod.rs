@@ -191,11 +191,7 @@ fn read_file(file: File, bytes_max: u64) -> Result<(Restored, u32), String> {
 
 /// Says what is lost, and keeps the file: the next checkpoint takes its place.
 fn tell_damage(path: &Path, damage: &Damage) {
-    let (shown, aside) = (path.display(), refused_name(path));
-    let kept = match keep_as(path, &aside) {
-        Ok(()) => format!("the damaged file is kept as {}", aside.display()),
-        Err(e) => format!("the damaged file cannot be kept as {}: {e}", aside.display()),
-    };
+    let (shown, kept) = (path.display(), set_aside(path));
     let Damage { topics, places, first } = damage;
     tracing::error!(
         "the state {shown} is damaged in {places} places ({first}): {topics} topics are lost, the others \
@@ -203,12 +199,17 @@ fn tell_damage(path: &Path, damage: &Damage) {
     );
 }
 
-fn keep_as(path: &Path, aside: &Path) -> io::Result<()> {
-    if identity(aside) == identity(path) {
-        return Ok(());
+/// Gives the file another name beside its own; says which, or why not.
+fn set_aside(path: &Path) -> String {
+    let aside = refused_name(path);
+    let kept = match identity(&aside) == identity(path) {
+        true => Ok(()),
+        false => private_file::remove(&aside).and_then(|()| fs::hard_link(path, &aside)),
+    };
+    match kept {
+        Ok(()) => format!("the file is kept as {}", aside.display()),
+        Err(e) => format!("the file cannot be kept as {}: {e}", aside.display()),
     }
-    private_file::remove(aside)?;
-    fs::hard_link(path, aside)
 }
 
 /// Where a refused file goes: earlier ones stay, nine of them. The same file has one such name only.
@@ -225,17 +226,23 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
-/// Takes over what was loaded; gives the topics, none of which is confirmed yet.
-pub fn restore(restored: &Restored, sequencer: &Sequencer, counters: &Counters) -> Vec<Arc<str>> {
+/// Takes over what was loaded; gives the topics, none of which is confirmed yet. Where there is no room for
+/// all of them, their file is kept: the next checkpoint takes its place.
+pub fn restore(
+    restored: &Restored,
+    sequencer: &Sequencer,
+    config: &config::State,
+    counters: &Counters,
+) -> Vec<Arc<str>> {
     let (taken, refused) = sequencer.restore(restored);
     counters.restored.store(taken.len() as u64, Relaxed);
     counters.left_out.store(refused.len() as u64, Relaxed);
     for why in refused.iter().take(NAMED_MAX) {
         tracing::error!("not restored: {why}");
     }
-    if !refused.is_empty() {
-        let count = refused.len();
-        tracing::error!("{count} topics of the state are not restored, so the epoch is a new one");
+    if let (Some(path), false) = (&config.path, refused.is_empty()) {
+        let (count, kept) = (refused.len(), set_aside(path));
+        tracing::error!("{count} topics of the state are not restored, so the epoch is a new one; {kept}");
     }
     taken
 }

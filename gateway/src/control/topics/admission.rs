@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Group, Topic, Topics};
 use crate::{
     changes::Changes,
-    config::policy::{Keyed, Mode},
+    config::policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
     control::{
         item::{Body, Item, Refused, Why, check_value},
         table::{self, Preview, changes_of},
@@ -64,7 +64,7 @@ impl Topics {
         Ok(changes.filter(|_| !item.body.is_gone()))
     }
 
-    /// Holds what a topic would have, `size` beside its name, against `[limits] topics_bytes`. What makes
+    /// Holds what a topic would have, its value or table of `size`, against `[limits] topics_bytes`. What makes
     /// it smaller always passes. `None`: there is room, however much it is.
     fn check_room<'a>(
         &self,
@@ -74,7 +74,7 @@ impl Topics {
         group: &mut Group<'a>,
     ) -> Result<(), Why> {
         let Some(size) = size else { return Ok(()) };
-        let size = if item.body.is_gone() { 0 } else { size + item.topic.len() };
+        let size = if item.body.is_gone() { 0 } else { topic_size(&item.topic, size) };
         let before = group.bytes.get(&*item.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
         let all = self.bytes() as isize;
         let after = all + group.added + size as isize - before as isize;
@@ -99,7 +99,7 @@ impl Topics {
         self.bytes_max.saturating_sub(self.bytes())
     }
 
-    /// Names, values and tables of all topics, and what deadbands hold back.
+    /// All topics with their names, values and tables, and what deadbands hold back.
     pub fn bytes(&self) -> usize {
         self.bytes + self.deadlines.held_bytes()
     }
@@ -116,17 +116,22 @@ fn table_after<'a>(
     room: usize,
 ) -> Result<Option<usize>, Why> {
     let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
-    let most = size_of(changes.len(), changes.bytes()) + item.topic.len();
+    let most = topic_size(&item.topic, table_size(changes.len(), changes.bytes()));
     let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
     if fits && most <= room && group.is_single {
         return Ok(None);
     }
     let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
     preview.enter(table, changes, &item.topic, bounds)?;
-    Ok(Some(size_of(preview.len, preview.bytes)))
+    Ok(Some(table_size(preview.len, preview.bytes)))
+}
+
+/// What a topic counts as, with its value or table of `size`.
+pub(in crate::control) fn topic_size(name: &str, size: usize) -> usize {
+    TOPIC_PLACE_BYTES + name.len() + size
 }
 
 /// What a table counts as: its keys and values, and their places.
-pub(super) fn size_of(keys: usize, bytes: usize) -> usize {
-    bytes + keys * KEY_BYTES
+pub(super) fn table_size(keys: usize, bytes: usize) -> usize {
+    TABLE_PLACE_BYTES + bytes + keys * KEY_BYTES
 }

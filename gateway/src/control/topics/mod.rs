@@ -28,6 +28,7 @@ use crate::{
     status::State,
     update::{Op, TopicId, Update},
 };
+pub(in crate::control) use admission::topic_size;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
@@ -98,7 +99,7 @@ pub struct Topics {
     counters: Counters,
     /// Keys of all tables.
     keys: usize,
-    /// Names, values and tables of those that exist.
+    /// Those that exist, with their names, values and tables.
     bytes: usize,
     bytes_max: usize,
     /// Tables that do not exist and that were refused, or removed and forgotten: one that is born of a

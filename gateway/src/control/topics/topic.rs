@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::admission::size_of;
+use super::admission::{table_size, topic_size};
 use crate::{
     changes::{Base, Changes},
     config::policy::{Mode, Policy},
@@ -30,7 +30,7 @@ pub(super) struct Topic {
     pub(super) gone: bool,
     /// As in `Update::json`.
     pub(super) json: Bytes,
-    /// Of its name and its value or table; 0 when it is gone.
+    /// With its name and its value or table; 0 when it is gone.
     pub(super) bytes: usize,
     pub(super) policy: Arc<Policy>,
     /// Of a keyed topic.
@@ -198,10 +198,10 @@ impl Topic {
     /// What it counts as after `item` was applied.
     pub(super) fn size(&self, item: &Item) -> usize {
         let value = match &self.table {
-            Some(table) => size_of(table.len(), table.bytes()),
+            Some(table) => table_size(table.len(), table.bytes()),
             None => item.body.bytes(),
         };
-        if self.gone { 0 } else { item.topic.len() + value }
+        if self.gone { 0 } else { topic_size(&item.topic, value) }
     }
 
     /// Changes its table, or ends it; gives what the shards have to change.
