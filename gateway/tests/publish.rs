@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -482,6 +483,51 @@ async fn while_all_places_are_busy_the_gateway_still_says_how_it_is() {
         assert!(tries < 1000, "there is room again");
     }
     assert!(counted(&gateway.get("/metrics").await.1, "connections_refused") >= 2);
+}
+
+#[tokio::test]
+async fn a_crowd_pushes_out_nobody_who_asks_how_the_gateway_is_while_its_shards_are_busy() {
+    let gateway = Gateway::start_with(Limits { admin_connections: 3, ..limits() });
+    let head = b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let _busy = crowd(&gateway, head, 3).await;
+    for path in ["/healthz", "/metrics", "/readyz"] {
+        let get = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let shard = tokio::spawn(answer_scrapes(gateway.inbox.clone()));
+        assert_eq!(gateway.get("/healthz").await.0, 200);
+        // From now on it has other things to do.
+        shard.abort();
+        let mut honest = TcpStream::connect(gateway.address).await.unwrap();
+        honest.write_all(get.as_bytes()).await.unwrap();
+        // More than the reserve has.
+        let _crowd = crowd(&gateway, get.as_bytes(), 200).await;
+        let mut answer = String::new();
+        honest.read_to_string(&mut answer).await.expect(path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_many_requests_at_once_lets_a_newcomer_be_answered_between_them() {
+    const REQUESTS: usize = 400;
+    let gateway = Gateway::start().await;
+    let get = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Whatever is sent here waits until this task waits too, for it shares its thread with the listener.
+    let connect = |said: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(gateway.address).unwrap();
+        stream.write_all(said).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
+    };
+    let eager: Vec<_> = (0..8).map(|_| connect(&get.repeat(REQUESTS))).collect();
+    let newcomer = connect(get);
+    newcomer.readable().await.unwrap();
+    let mut answers = Vec::new();
+    for stream in &eager {
+        // Nothing may have come at all.
+        let _ = stream.try_read_buf(&mut answers);
+    }
+    let answers = String::from_utf8(answers).unwrap().matches("HTTP/1.1 200 ").count();
+    assert!(answers <= 3 * eager.len(), "{answers} answers came first");
 }
 
 #[tokio::test]

@@ -23,10 +23,10 @@ HEALTHZ_MS_MAX = GAP_MS_MAX = 250
 INTERVAL_MS, PAUSE_S = 100, 0.02
 FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
-# Connections that read nothing, and what each of them asks: more than [limits] admin_connections, fewer than those
-# and the places in reserve together, beyond which whoever reconnects fastest may push out another's answer.
-CROWD = 300
-ASKED = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
+# Connections that read nothing, several times [limits] admin_connections and the places in reserve together, and what
+# they ask: some keep their places until they are late with reading, others are answered soon and come back.
+CROWD = 1000
+ASKED = [b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path * 400 for path in (b"/metrics", b"/healthz")]
 # [limits] atomic_updates.
 GROUP = 10_000
 
@@ -115,7 +115,7 @@ def crowd(address, ends):
         held[new.fileno()] = new
         closed.register(new, select.POLLRDHUP)
         try:
-            new.send(ASKED, socket.MSG_DONTWAIT)
+            new.send(ASKED[new.fileno() % len(ASKED)], socket.MSG_DONTWAIT)
         except OSError:
             # Closed already.
             pass

@@ -33,13 +33,14 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     admin::{Admin, Counters},
     paced::{Pace, Paced},
-    places::{Asking, Found, Place, Places},
+    places::{Asking, Found, Place, Places, RESERVE},
 };
 use crate::{config::Limits, tls};
 
@@ -57,7 +58,7 @@ const FIELDS_MAX: usize = 100;
 /// Connections that the kernel takes before they are accepted: a crowd that comes at once has to fit, for who does
 /// not tries again after a second only.
 const BACKLOG: i32 = 4096;
-/// Connections accepted before others get their turn.
+/// Connections accepted before others get their turn, and those that may be about to end beside all places.
 const ACCEPTS: usize = 16;
 /// Bytes that wait in the kernel to be sent: who reads slowly is noticed soon.
 const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
@@ -109,10 +110,12 @@ impl Listener {
 
     pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
         let router = admin.router();
-        // Who came gets to ask before the next ones may take its place.
+        // Who came gets to ask before the next ones may take its place, and who made room is gone by then.
         let accepts = self.places.max().min(ACCEPTS);
+        let room = Arc::new(Semaphore::new(self.places.max() + RESERVE + accepts));
         let mut accepted = 0_usize;
         loop {
+            let kept = room.clone().acquire_owned().await.expect("nobody closes it");
             let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
             let (place, found) = self.places.enter();
             let counters = admin.counters.clone();
@@ -123,7 +126,10 @@ impl Listener {
             }
             let (connections, router, place) = (self.connections.clone(), router.clone(), Arc::new(place));
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
-            tokio::spawn(async move { connections.serve(stream, tls, &place, router, counters).await });
+            tokio::spawn(async move {
+                connections.serve(stream, tls, &place, router, counters).await;
+                drop(kept);
+            });
             accepted += 1;
             if accepted.is_multiple_of(accepts) {
                 tokio::task::yield_now().await;
@@ -167,6 +173,10 @@ impl Connections {
             request.extensions_mut().insert(place.clone());
             let answer = hyper::service::Service::call(&router, request);
             Box::pin(async move {
+                if asking.is_ahead {
+                    // So many may have come with it that newcomers would have to wait.
+                    tokio::task::yield_now().await;
+                }
                 answer
                     .await
                     .map(|response: Response| response.map(|body| Answering { body, _asking: asking }))

@@ -177,7 +177,10 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let server = async {
         match admin {
-            Some(listener) => listener.serve(routes).await,
+            Some(listener) => tokio::select! {
+                never = listener.serve(routes.clone()) => never,
+                never = routes.scraper.keep_recent() => never,
+            },
             None => std::future::pending().await,
         }
     };

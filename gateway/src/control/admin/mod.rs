@@ -64,7 +64,7 @@ pub struct Admin {
     limits: Limits,
     bodies: Bodies,
     answers: Answers,
-    scraper: Scraper,
+    pub scraper: Arc<Scraper>,
     page: Page,
 }
 
@@ -109,7 +109,7 @@ impl Admin {
     ) -> Arc<Self> {
         let counters = Arc::<Counters>::default();
         Arc::new(Self {
-            scraper: Scraper::new(watched.sequencer.inboxes().len()),
+            scraper: Scraper::new(watched.sequencer.inboxes()),
             watched,
             gate,
             freshness,

@@ -1,30 +1,35 @@
 //! How the gateway is: `GET /healthz`, `/readyz`, `/metrics`.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
+    Extension,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{super::health, super::metrics, App, refuse};
+use super::{
+    super::{health, metrics, places::Place},
+    App, refuse,
+};
 
 /// Whether a path is one of these, which are answered in reserve too.
 pub(super) fn is_one(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
-pub(super) async fn metrics(State(admin): App) -> Response {
-    let held_bytes = admin.answers.bytes() as u64;
-    match admin.scraper.scrape(&admin.watched, &admin.counters, held_bytes).await {
+pub(super) async fn metrics(State(admin): App, Extension(place): Extension<Arc<Place>>) -> Response {
+    // Who waited in reserve might lose its place before.
+    let scrape = if place.is_in_reserve() { admin.scraper.recent().await } else { admin.scraper.now().await };
+    match metrics::text(&scrape, &admin.watched, &admin.counters, admin.answers.bytes() as u64) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
     }
 }
 
 pub(super) async fn healthz(State(admin): App) -> Response {
-    let silent = admin.scraper.silent(admin.watched.sequencer.inboxes()).await;
+    let silent = admin.scraper.recent().await.silent();
     if silent.is_empty() {
         return "ok".into_response();
     }

@@ -1,6 +1,7 @@
 //! `GET /metrics`: what shards, sequencer and process count, as Prometheus text.
 
 mod out;
+mod scraper;
 
 use std::{
     fmt,
@@ -8,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,6 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, text},
     registry::Registry,
 };
-use tokio::sync::{Mutex, oneshot};
 
 use super::{
     admin,
@@ -34,77 +33,30 @@ use super::{
 };
 use crate::{
     fanout::compress,
-    inbox::{Bound, Inbox, Message},
+    inbox::Bound,
     logs,
     stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
     tls,
 };
 use out::Out;
 use ring::tls::Failure;
-
-/// How long a shard has to answer a scrape.
-const SCRAPE: Duration = Duration::from_secs(1);
+pub use scraper::Scraper;
+use scraper::{Scrape, Shard};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Asks the shards. One scrape at a time, so that their inboxes hold one such message at most.
-#[derive(Debug)]
-pub struct Scraper {
-    last: Mutex<Last>,
-}
-
-#[derive(Debug)]
-struct Last {
-    /// When the shards were asked. Who came before gets the same answer.
-    asked: Option<Instant>,
-    /// A shard that does not answer keeps its last figures, so that no sum goes back.
-    shards: Vec<Shard>,
-    /// What was made of an answer, and when it was asked for.
-    text: Option<(Instant, Bytes)>,
-}
-
-impl Last {
-    /// Asks the shards, unless that was done since `came`. Gives when.
-    async fn ask(&mut self, inboxes: &[Arc<Inbox>], came: Instant) -> Instant {
-        if let Some(asked) = self.asked.filter(|asked| *asked >= came) {
-            return asked;
-        }
-        let asked = Instant::now();
-        ask(inboxes, &mut self.shards).await;
-        self.asked = Some(asked);
-        asked
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Shard {
-    up: bool,
-    stats: Box<Stats>,
-}
-
-impl Scraper {
-    pub fn new(shards: usize) -> Self {
-        let unknown = Shard { up: false, stats: Box::default() };
-        Self { last: Mutex::new(Last { asked: None, shards: vec![unknown; shards], text: None }) }
-    }
-
-    /// All metrics as text, one for all who ask at once. `answer_bytes`: held for readers of the admin listener.
-    pub async fn scrape(
-        &self,
-        watched: &Watched,
-        admin: &Arc<admin::Counters>,
-        answer_bytes: u64,
-    ) -> Result<Bytes, fmt::Error> {
-        let came = Instant::now();
+/// All metrics as text, made once of what the shards said. `answer_bytes`: held for readers of the admin listener.
+pub fn text(
+    scrape: &Scrape,
+    watched: &Watched,
+    admin: &Arc<admin::Counters>,
+    answer_bytes: u64,
+) -> Result<Bytes, fmt::Error> {
+    let text = || {
         let Watched { sequencer, sources, health, state, tls, .. } = watched;
-        let mut last = self.last.lock().await;
-        let asked = last.ask(sequencer.inboxes(), came).await;
-        if let Some((_, text)) = last.text.as_ref().filter(|(of, _)| *of == asked) {
-            return Ok(text.clone());
-        }
         let snapshot = Snapshot {
             answer_bytes,
-            shards: last.shards.clone(),
+            shards: scrape.shards.clone(),
             counters: sequencer.counters(),
             sources: sources.clone(),
             health: health.counters(),
@@ -118,37 +70,9 @@ impl Scraper {
         registry.register_collector(Box::new(snapshot));
         let mut out = String::new();
         text::encode(&mut out, &registry)?;
-        let text = Bytes::from(out);
-        last.text = Some((asked, text.clone()));
-        Ok(text)
-    }
-
-    /// Shards that do not answer.
-    pub async fn silent(&self, inboxes: &[Arc<Inbox>]) -> Vec<usize> {
-        let came = Instant::now();
-        let mut last = self.last.lock().await;
-        last.ask(inboxes, came).await;
-        last.shards.iter().enumerate().filter(|(_, shard)| !shard.up).map(|(index, _)| index).collect()
-    }
-}
-
-async fn ask(inboxes: &[Arc<Inbox>], shards: &mut [Shard]) {
-    let answers: Vec<_> = inboxes
-        .iter()
-        .map(|inbox| {
-            let (ask, answer) = oneshot::channel();
-            // A full inbox gives the question back, which drops it: then there is no answer.
-            drop(inbox.push(Message::Scrape(ask)));
-            answer
-        })
-        .collect();
-    let deadline = tokio::time::Instant::now() + SCRAPE;
-    for (answer, shard) in answers.into_iter().zip(shards) {
-        shard.up = false;
-        if let Ok(Ok(stats)) = tokio::time::timeout_at(deadline, answer).await {
-            *shard = Shard { up: true, stats };
-        }
-    }
+        Ok(out.into())
+    };
+    scrape.text.get_or_init(text).clone()
 }
 
 #[derive(Debug)]
