@@ -212,28 +212,30 @@ pub struct Subscribed<'a> {
 
 impl Subscribed<'_> {
     /// One text frame, or several in a row where its topics are too long for one: none has a longer payload
-    /// than `frame_bytes_max` unless one topic, or the client's own `id`, makes it so.
+    /// than `frame_bytes_max` unless one topic makes it so, or the client's own `id`, beside which no topic
+    /// stands then.
     pub fn frames(&self, frame_bytes_max: usize) -> Vec<u8> {
-        let (mut out, mut rest) = (Vec::new(), self.topics);
         // A long `id` is not repeated.
         let id = self.id.filter(|id| id.len() <= frame_bytes_max / 4);
-        let room = frame_bytes_max.saturating_sub(self.payload(id, &[], true).len());
-        loop {
+        let room = |id, more| frame_bytes_max.saturating_sub(self.payload(id, &[], more).len());
+        let (room_of_part, room_of_last) = (room(id, true), room(self.id, false));
+        let bytes_of = |topic: &String| topic.len() + r#""","#.len();
+        let mut bytes_left: usize = self.topics.iter().map(bytes_of).sum();
+        let (mut out, mut rest) = (Vec::new(), self.topics);
+        while bytes_left > room_of_last {
             let mut bytes = 0;
             let fits = |topic: &&String| {
-                bytes += topic.len() + r#""","#.len();
-                bytes <= room
+                bytes += bytes_of(topic);
+                bytes <= room_of_part
             };
             let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
             let (part, later) = rest.split_at(count);
+            bytes_left -= part.iter().map(bytes_of).sum::<usize>();
             rest = later;
-            let more = !rest.is_empty();
-            let payload = self.payload(if more { id } else { self.id }, part, more);
-            encode::frame(&mut out, Opcode::Text, &payload);
-            if !more {
-                return out;
-            }
+            encode::frame(&mut out, Opcode::Text, &self.payload(id, part, true));
         }
+        encode::frame(&mut out, Opcode::Text, &self.payload(self.id, rest, false));
+        out
     }
 
     fn payload(&self, id: Option<&str>, topics: &[String], more: bool) -> Vec<u8> {
@@ -336,30 +338,47 @@ mod tests {
         }
     }
 
+    /// Payloads of frames in a row.
+    fn payloads(mut frames: &[u8]) -> Vec<&[u8]> {
+        let mut payloads = Vec::new();
+        while !frames.is_empty() {
+            let (start, len) = match frames[1] {
+                126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
+                len => (2, len.into()),
+            };
+            payloads.push(&frames[start..start + len]);
+            frames = &frames[start + len..];
+        }
+        payloads
+    }
+
     #[test]
-    fn a_long_set_of_patterns_comes_in_parts_that_are_bounded() {
-        let topics: Vec<String> = (0..100).map(|i| format!("{}.t{i}", "a".repeat(i))).collect();
-        for (id, terms) in
-            [("7", Some((100, "8f0c2a77d1e94b02"))), ("7", None), (&format!("\"{}\"", "9".repeat(600)), None)]
+    fn a_long_set_of_patterns_comes_in_parts_that_are_bounded_whatever_id_it_has() {
+        let terms = Some((3_600_000, "8f0c2a77d1e94b02"));
+        let ids =
+            [0, 1, 254, 255, 500, 700, 780, 800, 850, 900, 950, 1000, 1100, 2000].map(|n| "9".repeat(n));
+        let counts = [0, 1, 2, 3, 4, 10, 100];
+        for ((id, count), terms) in
+            ids.iter().flat_map(|id| counts.map(|count| (id, count))).flat_map(|of| [(of, terms), (of, None)])
         {
+            let topics: Vec<String> =
+                (0..count).map(|i| format!("{}.t{i}", "a".repeat(7 * i % 250))).collect();
+            let id = format!("\"{id}\"");
             let (class, version) = (Some(u64::MAX), u64::MAX);
-            let answer = Subscribed { id: Some(id), sub: "one", class, topics: &topics, version, terms };
+            let answer = Subscribed { id: Some(&id), sub: "one", class, topics: &topics, version, terms };
             let frames = answer.frames(1024);
-            let (mut rest, mut told) = (&frames[..], Vec::new());
-            while !rest.is_empty() {
-                let (start, len) = match rest[1] {
-                    126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                    len => (2, len.into()),
-                };
-                let part: serde_json::Value = serde_json::from_slice(&rest[start..start + len]).unwrap();
-                rest = &rest[start + len..];
-                assert!(len <= 1024 || rest.is_empty() && len <= 1024 + id.len(), "{len} bytes");
-                assert_eq!(part.get("more").is_some(), !rest.is_empty());
+            let payloads = payloads(&frames);
+            let mut told = Vec::new();
+            for (i, payload) in payloads.iter().enumerate() {
+                let (part, is_last): (serde_json::Value, _) =
+                    (serde_json::from_slice(payload).unwrap(), i + 1 == payloads.len());
+                let topics = part["topics"].as_array().unwrap();
+                let len = payload.len();
+                assert!(len <= 1024 || is_last && topics.is_empty(), "{len} bytes, id of {}", id.len());
+                assert_eq!(part.get("more").is_some(), !is_last);
                 assert_eq!(part.get("epoch").is_some(), terms.is_some());
-                assert!(id.len() > 256 || part["id"] == 7);
-                told.extend(
-                    part["topics"].as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()),
-                );
+                assert_eq!(part.get("id").is_some(), is_last || id.len() <= 256);
+                told.extend(topics.iter().map(|t| t.as_str().unwrap().to_owned()));
             }
             assert_eq!(told, topics);
         }
