@@ -56,7 +56,7 @@ pub struct Counters {
 /// Why a checkpoint was not written.
 #[derive(Debug, Error)]
 pub enum NotWritten {
-    #[error("{path}: {error}; make room, or give [state] path a directory that can be written to")]
+    #[error("{path}: {error}; make room, or give [state] path a name in a directory that can be written to")]
     Io { path: String, error: io::Error },
     #[error("the state has {bytes} bytes, [state] state_bytes is {max}: raise that")]
     TooLong { bytes: u64, max: u64 },
@@ -81,7 +81,10 @@ impl Checkpoint {
         }
         let beside = with_suffix(path, "tmp");
         let failed = |error| NotWritten::Io { path: path.display().to_string(), error };
-        let in_place = |()| fs::rename(&beside, path).and_then(|()| sync_directory(path)).map_err(failed);
+        let in_place = |()| {
+            let checked = private_file::check(path).and_then(|()| fs::rename(&beside, path));
+            checked.and_then(|()| sync_directory(path)).map_err(failed)
+        };
         let written = private_file::create(&beside).map_err(failed).and_then(|file| {
             let (bytes, crc32) = self.write_to(&file, bytes_max, failed)?;
             let back = format::verify(BufReader::new(&file), self.topics.len(), crc32);
@@ -130,12 +133,15 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 /// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: what of a file cannot
 /// be used is told in the log, and the file is kept.
 ///
-/// An error: nothing can be written there, so that the next start would find nothing.
+/// An error: nothing can be written there, so that the next start would find nothing, or what stands there is
+/// no file and has to stay.
 pub fn load(config: &config::State, counters: &Counters) -> Result<Option<Restored>, NotWritten> {
     let Some(path) = config.path.as_ref() else { return Ok(None) };
     let beside = with_suffix(path, "tmp");
-    // One that a killed gateway has left goes with it.
-    private_file::create(&beside)
+    private_file::check(path)
+        .and_then(|()| private_file::check(&with_suffix(path, "clean")))
+        // One that a killed gateway has left goes with it.
+        .and_then(|()| private_file::create(&beside))
         .and_then(|_| private_file::remove(&beside))
         .map_err(|error| NotWritten::Io { path: path.display().to_string(), error })?;
     let restored = load_from(config, path, counters);

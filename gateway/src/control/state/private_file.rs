@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -35,8 +35,25 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes a file or a symbolic link, if there is one.
+/// An error where the name is that of something that is no regular file, be it through symbolic links: a
+/// device, a pipe, a socket or a directory is not this gateway's to replace.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    let Some(kind) = fs::metadata(path).ok().map(|found| found.file_type()).filter(|kind| !kind.is_file())
+    else {
+        return Ok(());
+    };
+    let is = match kind {
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::other(format!("{} is {is}, no regular file", path.display())))
+}
+
+/// Removes a regular file or a symbolic link, if there is one.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    check(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

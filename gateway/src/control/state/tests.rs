@@ -165,6 +165,53 @@ fn files_are_private_and_no_link_is_followed() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_at_the_start_by_name_and_stays() {
+    use std::os::unix::{fs::FileTypeExt, net::UnixListener};
+    let pipe = |name: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(name).status().unwrap();
+        assert!(made.success());
+    };
+    let linked_pipe = |name: &Path| {
+        let target = name.with_file_name("elsewhere");
+        pipe(&target);
+        std::os::unix::fs::symlink("elsewhere", name).unwrap();
+    };
+    let socket = |name: &Path| drop(UnixListener::bind(name).unwrap());
+    let directory = |name: &Path| fs::create_dir(name).unwrap();
+    type Make<'a> = &'a dyn Fn(&Path);
+    let kinds: [(&str, Make); 4] = [
+        ("is a pipe", &pipe),
+        ("is a pipe", &linked_pipe),
+        ("is a socket", &socket),
+        ("is a directory", &directory),
+    ];
+    for (n, (is, make)) in kinds.into_iter().enumerate() {
+        for suffix in ["", ".tmp", ".clean"] {
+            let path = file(&format!("kind-{n}{suffix}"));
+            let name = PathBuf::from(format!("{}{suffix}", path.display()));
+            make(&name);
+            let (before, kind) = (names(path.parent().unwrap()), fs::metadata(&name).unwrap().file_type());
+            let error = super::load(&settings(&path), &Counters::default()).unwrap_err().to_string();
+            assert!(error.contains(&format!("{} {is}", name.display())), "{error}");
+            assert!(error.contains("[state] path"), "{error}");
+            // It may also come to stand there later.
+            let written = checkpoint().write(&path, 1 << 20).and_then(|(_, crc32)| {
+                let path = path.display().to_string();
+                mark_clean(Path::new(&path), crc32).map_err(|error| NotWritten::Io { path, error })
+            });
+            assert!(written.is_err(), "{suffix}");
+            let found = fs::metadata(&name).unwrap().file_type();
+            assert_eq!((found.is_fifo(), found.is_socket()), (kind.is_fifo(), kind.is_socket()));
+            let after = names(path.parent().unwrap());
+            assert!(
+                before.iter().all(|name| after.contains(name))
+                    && !after.iter().any(|n| n.contains("refused"))
+            );
+        }
+    }
+}
+
+#[test]
 fn a_part_file_stays_neither_after_a_failure_nor_after_the_next_start() {
     let path = file("parts");
     let directory = path.parent().unwrap();
