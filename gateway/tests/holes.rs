@@ -214,6 +214,40 @@ fn an_update_that_is_refused_is_a_hole_that_its_topic_tells_with_the_limit_that_
 }
 
 #[test]
+fn what_was_refused_is_missing_after_a_kill_also_where_nothing_was_taken_since() {
+    let (address, say) = venue();
+    let state =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("holes-{}.state", std::process::id()));
+    let _ = fs::remove_file(&state);
+    let config =
+        format!("value_bytes = \"64B\"\n[state]\npath = \"{}\"\ncheckpoint = \"100ms\"", state.display());
+    let saved = |what: &str| String::from_utf8_lossy(&fs::read(&state).unwrap_or_default()).contains(what);
+    let (gateway, _) = start("killed", &config, address);
+    say.send(levels("whole", 1, &[1])).unwrap();
+    say.send(value("trade", "a", "1")).unwrap();
+    until("both are saved", || saved("x.book.a") && saved("x.trade.a"));
+    for text in [value("trade", "a", &"x".repeat(70)), value("trade", "a", &"x".repeat(70))] {
+        say.send(text).unwrap();
+    }
+    until("what a stream lacks is saved", || saved("\"refused\":2"));
+    say.send(levels("change", 2, &[2, 3, 4])).unwrap();
+    until("that a book is incomplete is saved", || saved("\"gap\":true"));
+    gateway.signal("KILL");
+    drop(gateway);
+    say.send("cut".to_owned()).unwrap();
+
+    let (gateway, _) = start("killed-2", &config, address);
+    let mut socket = subscriber(&gateway);
+    say.send(value("trade", "a", "4")).unwrap();
+    let update = socket.update("x.trade.a", |update| update["data"] == "4");
+    assert_eq!((&update["v"], &update["gap"]), (&json!(4), &json!(2)));
+    say.send(levels("change", 3, &[5])).unwrap();
+    while status(&mut socket, "x.book.a").0 != "gap" {}
+    say.send(levels("whole", 4, &[5])).unwrap();
+    while status(&mut socket, "x.book.a").0 != "live" {}
+}
+
+#[test]
 fn a_book_of_which_the_first_was_refused_begins_with_a_gap() {
     let (address, say) = venue();
     let (gateway, _) = start("first", "", address);

@@ -288,6 +288,12 @@ impl Sequencer {
         self.state().topics.end_doubts(by);
     }
 
+    /// As long as it stays the same, so does [`Sequencer::checkpoint`].
+    pub fn generation(&self) -> (Arc<str>, u64, u64) {
+        let state = self.state();
+        (state.epoch.clone(), state.version, state.topics.generation())
+    }
+
     /// All that has to survive the process.
     pub fn checkpoint(&self) -> Checkpoint {
         let state = self.state();

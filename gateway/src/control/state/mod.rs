@@ -290,8 +290,8 @@ pub async fn keep(
     let mut written = None;
     loop {
         tokio::time::sleep(config.checkpoint.max(Duration::from_millis(1))).await;
-        let version = sequencer.counters().version;
-        if written == Some(version) {
+        let generation = Some(sequencer.generation());
+        if written == generation {
             continue;
         }
         let checkpoint = sequencer.checkpoint();
@@ -303,7 +303,7 @@ pub async fn keep(
         match writing.await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some((bytes, _)))) => {
-                written = Some(version);
+                written = generation;
                 counters.bytes.store(bytes, Relaxed);
                 counters.written_mono_us.store(sequencer.now().mono_us, Relaxed);
             }

@@ -44,6 +44,7 @@ impl Topics {
             }
             return;
         };
+        self.generation += 1;
         let was = topic.state;
         let is_news = topic.miss();
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {

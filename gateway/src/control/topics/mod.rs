@@ -113,6 +113,8 @@ pub struct Topics {
     ids: u32,
     /// The highest `v` of any forgotten topic: a topic that is born starts one above, so that no `v` goes back.
     v_floor: u64,
+    /// Updates that were taken, and those that were refused and left a mark.
+    generation: u64,
     scratch: Vec<u8>,
 }
 
@@ -139,6 +141,7 @@ impl Topics {
             free: Vec::new(),
             ids: 0,
             v_floor: 0,
+            generation: 0,
             scratch: Vec::new(),
         }
     }
@@ -166,6 +169,7 @@ impl Topics {
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
+        self.generation += 1;
         let is_new = !self.by_name.contains_key(&*item.topic);
         if is_new {
             self.give_birth(&item.topic, ops);
@@ -284,6 +288,11 @@ impl Topics {
     /// Changes of topics' states since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// As long as it stays the same, so does what [`Topics::save`] gives.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn exists(&self, name: &str) -> bool {
