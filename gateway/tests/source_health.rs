@@ -356,6 +356,53 @@ fn after_a_reconnect_each_topic_is_live_when_it_came_itself() {
 }
 
 #[test]
+fn a_topic_that_ends_while_its_source_is_away_or_not_back_is_not_waited_for() {
+    let (go, goes) = std::sync::mpsc::channel::<&str>();
+    let goes = std::sync::Mutex::new(goes);
+    let address = upstream::start(move |n, mut peer| {
+        peer.accept()?;
+        for topic in ["a", "away", "late", "old"].iter().filter(|_| n == 0) {
+            peer.text(&format!(r#"{{"s":"{topic}","d":1}}"#))?;
+        }
+        for text in goes.lock().unwrap().iter() {
+            match text {
+                "cut" => return Ok(()),
+                text => peer.text(text)?,
+            }
+        }
+        Ok(())
+    });
+    let expiry = "[[topic]]\npattern = \"x.old\"\nmode = \"latest\"\nexpiry = \"500ms\"\n";
+    let feed = feed(address).replace("300ms", "10s") + expiry;
+    let gateway = Gateway::start("", &feed);
+    let is_there =
+        |topic: &str| http(&gateway.admin, "GET", &format!("/topics/x.{topic}"), "", "").status == 200;
+    let remove = |topic: &str| {
+        let answer = http(&gateway.admin, "DELETE", &format!("/topics/x.{topic}"), "", "");
+        assert!(answer.status < 300, "{answer:?}");
+    };
+    until("all arrive", || is_there("late") && is_there("old"));
+    let mut socket = subscriber(&gateway, "x.*");
+    go.send("cut").unwrap();
+    await_status(&mut socket, json!(["x.*"]), "stale");
+    remove("away");
+    until("it expires", || !is_there("old"));
+    go.send(r#"{"s":"a","d":2}"#).unwrap();
+    let reason = await_status(&mut socket, json!(["x.late"]), "stale");
+    assert_eq!(reason, "its source is connected again and has not brought it since");
+    remove("late");
+    await_status(&mut socket, json!(["x.*"]), "live");
+    assert_eq!(http(&gateway.admin, "GET", "/status", "", "").body.trim(), "[]");
+    // One that comes again is expected again.
+    go.send(r#"{"s":"late","d":3}"#).unwrap();
+    until("it is there again", || is_there("late"));
+    go.send("cut").unwrap();
+    await_status(&mut socket, json!(["x.*"]), "stale");
+    go.send(r#"{"s":"a","d":3}"#).unwrap();
+    await_status(&mut socket, json!(["x.late"]), "stale");
+}
+
+#[test]
 fn a_subscription_that_is_refused_is_a_gap_until_it_comes_after_all() {
     let (go, goes) = std::sync::mpsc::channel::<()>();
     let goes = std::sync::Mutex::new(goes);

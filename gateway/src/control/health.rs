@@ -14,6 +14,7 @@ use super::{
     chunks::{Chunks, id_of, live},
     sequencer::Sequencer,
     source::SourceCounters,
+    topics::Event,
 };
 use crate::{
     clock::Now,
@@ -191,9 +192,9 @@ impl Health {
         Ok(())
     }
 
-    fn refuse(&self, book: &mut Book, would: usize) -> Full {
+    fn refuse(&self, book: &mut Book, is_new: bool, would: usize) -> Full {
         book.counters.refused += 1;
-        let full = match book.entries.len() >= self.max {
+        let full = match is_new && book.entries.len() >= self.max {
             true => Full::Count { max: self.max },
             false => Full::Bytes { would, max: self.bytes_max },
         };
@@ -369,6 +370,11 @@ pub async fn watch(
     loop {
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
+        let events = sequencer.take_events();
+        let ended = |event: &&Event| event.state == State::Live && !sequencer.exists(&event.topic);
+        for event in events.iter().filter(ended) {
+            sources.activities.iter().for_each(|activity| activity.brought().forget(&event.topic));
+        }
         for (i, fresh) in freshness.iter().enumerate() {
             look(health, i, fresh, sources, now);
         }

@@ -114,6 +114,14 @@ impl Brought {
         self.news.refused.extend(refused.into_iter().map(|topic| (topic, None)));
     }
 
+    /// The topic exists no more, so it is not to be brought again.
+    pub fn forget(&mut self, topic: &Arc<str>) {
+        self.topics.remove(topic);
+        if self.left.remove(topic) {
+            self.news.back.push(topic.clone());
+        }
+    }
+
     /// A venue refuses a topic or a pattern. `false`: too many are refused, it is not told.
     pub fn refuse(&mut self, topic: Arc<str>, why: String) -> bool {
         let is_told = self.refused.len() < REFUSED_MAX || self.refused.contains(&topic);
@@ -175,6 +183,11 @@ mod tests {
         brought.lose(|topic| topic == "book");
         bring(&mut brought, "book", Portion::Counted);
         assert_eq!(left(&brought), [""; 0], "a count tells what is missing; the others exist no more");
+        bring(&mut brought, "tick", Portion::Whole);
+        brought.lose(|_| true);
+        back(&mut brought);
+        brought.forget(&"tick".into());
+        assert_eq!((left(&brought), back(&mut brought)), (vec!["book".to_owned()], vec!["tick".to_owned()]));
     }
 
     #[test]

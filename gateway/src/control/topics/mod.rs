@@ -51,7 +51,7 @@ fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
 
-/// A topic's state has changed.
+/// A topic's state has changed, or it has ended, after which it is live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub topic: Arc<str>,
@@ -227,7 +227,8 @@ impl Topics {
             json: topic.json.clone(),
             changes,
         }));
-        if let Some((state, reason)) = told {
+        // That a topic has ended is always told.
+        if let Some((state, reason)) = told.or(topic.gone.then(|| (State::Live, String::new()))) {
             self.tell(&item.topic, state, reason);
         }
         while self.tombstones.len() > self.tombstones_max {
