@@ -170,6 +170,40 @@ fn the_bytes_of_statuses_are_bounded_and_come_back() {
 }
 
 #[test]
+fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it_smaller_always_passes() {
+    for again in [State::Stale, State::Gap] {
+        let mut told = Told::new();
+        told.health = Health::new(std::slice::from_ref(&told.world.inbox), 1000, STATUS_BYTES);
+        let now_us = told.world.now.wall_us;
+        let reason = "r".repeat(1000);
+        let set = |health: &Health, topic: &str, state, reason: &str| {
+            health.set(Origin::Publisher, vec![topic.into()], state, reason, now_us)
+        };
+        let names: Vec<String> = (0..100).map(|i| format!("t{i}")).collect();
+        for name in &names {
+            set(&told.health, name, State::Stale, "").unwrap();
+        }
+        told.set(Origin::Source(0), "s.*", State::Stale);
+        let grown = names.iter().filter(|name| set(&told.health, name, again, &reason).is_ok()).count();
+        let bytes = told.health.counters().bytes;
+        assert!(grown > 0 && bytes <= STATUS_BYTES as u64, "{grown} have grown to {bytes} bytes");
+        let full = set(&told.health, "t99", again, &reason).unwrap_err();
+        assert!(full.to_string().contains("[limits] status_bytes = 20000"), "{full}");
+        assert_eq!(told.health.counters().refused as usize, 100 - grown + 1);
+        // A source is told to be dead, and with a reason for which there is room.
+        told.health.set(Origin::Source(0), vec!["s.*".into()], again, &reason, now_us).unwrap();
+        told.health.set(Origin::Source(1), vec!["u.*".into()], again, &reason, now_us).unwrap();
+        assert!(
+            told.health.counters().bytes <= STATUS_BYTES as u64,
+            "a source's reason has no room of its own"
+        );
+        set(&told.health, "t0", State::Gap, &reason[..500]).unwrap();
+        set(&told.health, "t1", again, &reason[..500]).unwrap();
+        set(&told.health, "t99", again, &reason).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_live_follows_an_answer_one_status_at_a_time() {
     let mut told = Told::new();
     told.health = Health::new(std::slice::from_ref(&told.world.inbox), 100, 1 << 20);

@@ -148,8 +148,8 @@ impl Health {
         topics.dedup();
         let mut book = self.book();
         let book = &mut *book;
+        let is_source = matches!(origin, Origin::Source(_));
         let key = (origin, Topics::from(topics));
-        let count = book.entries.len();
         let known = book.entries.get_mut(&key);
         if state == State::Live {
             let Some(entry) = known else { return Ok(()) };
@@ -163,26 +163,29 @@ impl Health {
             self.tell(book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
             return Ok(());
         }
-        let status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
-        let id = match known {
+        let mut status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
+        let (is_new, before) = (known.is_none(), known.map_or(0, |entry| entry.status.bytes()));
+        let others = book.all_bytes() - before;
+        let fits = |bytes: usize| bytes <= before || others + bytes <= self.bytes_max;
+        if !fits(status.bytes()) && is_source {
+            // That a source is dead is told whatever publishers say, if need be without the reason.
+            status.reason = "".into();
+        }
+        if !is_source && (is_new && book.entries.len() >= self.max || !fits(status.bytes())) {
+            return Err(self.refuse(book, is_new, others + status.bytes()));
+        }
+        book.bytes = book.bytes + status.bytes() - before;
+        let id = match book.entries.get_mut(&key) {
             Some(entry) if entry.status.state == state && state == State::Stale => {
                 // Since when it is stale stays, and another reason alone is not told again.
-                book.bytes = book.bytes + reason.len() - entry.status.reason.len();
-                (entry.status.reason, entry.ends_us) = (reason.into(), None);
+                (entry.status.reason, entry.ends_us) = (status.reason, None);
                 return Ok(());
             }
             Some(entry) => {
-                book.bytes = book.bytes + status.bytes() - entry.status.bytes();
                 (entry.status, entry.ends_us) = (status.clone(), None);
                 entry.id
             }
             None => {
-                let would = book.all_bytes() + status.bytes();
-                // That a source is dead is told whatever publishers say.
-                if !matches!(origin, Origin::Source(_)) && (count >= self.max || would > self.bytes_max) {
-                    return Err(self.refuse(book, would));
-                }
-                book.bytes += status.bytes();
                 let id = id_of(&key);
                 book.entries.insert(key, Entry { id, status: status.clone(), ends_us: None });
                 id
@@ -378,7 +381,6 @@ pub async fn watch(
         for (i, fresh) in freshness.iter().enumerate() {
             look(health, i, fresh, sources, now);
         }
-        let events = sequencer.take_events();
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
             // What finds no room was counted and told.
