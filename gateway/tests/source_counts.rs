@@ -498,6 +498,36 @@ fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
 }
 
 #[test]
+fn holes_that_publishers_claim_without_end_are_counted_to_the_highest_number_and_no_further() {
+    const MAX: u64 = (1 << 53) - 1;
+    for feed in [A, PUBLISHER] {
+        let gateway = Gateway::new();
+        for (topic, change) in [("book.a", r#""set":{"a":1}"#), ("trade.a", r#""data":{}"#)] {
+            let mut v = 0;
+            for _ in 0..2_100 {
+                gateway.bring(feed, topic, r#""data":{},"seq":0,"seq_reset":true"#);
+                assert!(gateway.bring(feed, topic, &format!(r#"{change},"seq":{MAX}"#)));
+                let now = gateway.updates().last().unwrap().v;
+                assert!((v + 1..=MAX).contains(&now), "{now} after {v}");
+                v = now;
+            }
+        }
+        let counters = gateway.sequencer.counters().by_topics;
+        assert_eq!((counters.skipped, counters.gaps), (u64::MAX, 2 * 2_100));
+    }
+    // Of one that waits each takes the place of the one before it.
+    let mut seq = Seq::one(MAX);
+    for _ in 0..2_100 {
+        let down = Seq { first: Some(seq.last), last: 0 }.in_place_of(seq);
+        seq = Seq::one(MAX).in_place_of(down);
+    }
+    let gateway = Gateway::new();
+    assert!(gateway.bring(A, "quote.a", r#""data":1,"seq":1"#));
+    assert!(gateway.take(&Item { feed: A, seq: Some(seq), ..item("quote.a", r#""data":3"#) }));
+    assert_eq!(gateway.states(), [State::Gap]);
+}
+
+#[test]
 fn of_a_stream_v_counts_what_was_lost_and_what_was_refused_each_once() {
     let mut rng = fastrand::Rng::with_seed(8);
     let long = format!(r#""data":"{}""#, "x".repeat(100));

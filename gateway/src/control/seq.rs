@@ -49,7 +49,7 @@ impl Seq {
     /// This in place of `older`, which nobody saw; what was missing before either still is.
     pub fn in_place_of(self, older: Self) -> Self {
         let between = self.skipped(Some(older.last));
-        Self { first: self.first.and(older.first).map(|first| first + between), ..self }
+        Self { first: self.first.and(older.first).map(|first| first.saturating_add(between)), ..self }
     }
 }
 

@@ -77,7 +77,8 @@ pub struct Counters {
 impl Counters {
     fn count(&mut self, hole: &Hole) {
         self.gaps += u64::from(hole.skipped > 0);
-        self.skipped += hole.skipped;
+        // Each is whatever a publisher claims.
+        self.skipped = self.skipped.saturating_add(hole.skipped);
         self.anew += u64::from(hole.is_anew);
     }
 }
