@@ -159,9 +159,8 @@ impl Why {
     }
 }
 
-/// Whether a value is short and flat enough. `bytes_max`: `[limits] value_bytes`.
-pub fn check_value(topic: &str, body: &Body, bytes_max: usize) -> Result<(), Why> {
-    let bytes = body.bytes();
+/// Whether a value, which counts as `bytes`, is short and flat enough. `bytes_max`: `[limits] value_bytes`.
+pub fn check_value(topic: &str, body: &Body, bytes: usize, bytes_max: usize) -> Result<(), Why> {
     if bytes > bytes_max {
         return Err(Why::TooLong { topic: topic.into(), bytes, max: bytes_max });
     }

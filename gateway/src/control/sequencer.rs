@@ -186,14 +186,16 @@ impl Sequencer {
             return Err(NotPublished::Full);
         }
         let mut published = Published::default();
-        let ops = match grouping {
+        let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
+        let numbered = match grouping {
             Grouping::Atomic => {
                 published.accepted = items.len();
-                state.number_group(items)?
+                state.number_group(items, &mut ops)
             }
-            Grouping::Single => state.number_each(items, &mut published)?,
+            Grouping::Single => state.number_each(items, &mut published, &mut ops),
         };
         self.push(&mut state, ops);
+        numbered?;
         Ok(Published { version: state.version, ..published })
     }
 
@@ -488,7 +490,7 @@ impl State {
         self.counters.batches += 1;
     }
 
-    fn number_group(&mut self, items: &[Item]) -> Result<Vec<Op>, Refused> {
+    fn number_group(&mut self, items: &[Item], ops: &mut Vec<Op>) -> Result<(), Refused> {
         let mut group = Group::of(items.len());
         let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -499,7 +501,6 @@ impl State {
             return Err(self.counters.refuse(refused));
         }
         let (version, now_us) = (self.version + 1, self.clock.now().mono_us);
-        let mut ops = Vec::with_capacity(items.len());
         for (item, changes) in items.iter().zip(admitted) {
             if self.topics.repeats(item) {
                 self.counters.repeats += 1;
@@ -507,15 +508,19 @@ impl State {
                 continue;
             }
             self.version = version;
-            self.topics.apply(item, changes, version, now_us, &mut ops);
+            self.topics.apply(item, changes, version, now_us, ops);
         }
-        Ok(ops)
+        Ok(())
     }
 
     /// Notes what became of the items.
-    fn number_each(&mut self, items: &[Item], published: &mut Published) -> Result<Vec<Op>, Refused> {
+    fn number_each(
+        &mut self,
+        items: &[Item],
+        published: &mut Published,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), Refused> {
         let now_us = self.clock.now().mono_us;
-        let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
         let mut accepted = 0;
         let mut bytes = 0;
         for item in items.iter().take(BATCH_UPDATES) {
@@ -531,18 +536,20 @@ impl State {
                         true => published.confirmed.push(accepted),
                         false => published.outdated.push(accepted),
                     }
+                    self.cut_after(item, now_us, ops);
                     accepted += 1;
                 }
                 Ok(_) if self.topics.hold(item, now_us) => accepted += 1,
                 Ok(changes) => {
                     self.version += 1;
-                    self.topics.apply(item, changes, self.version, now_us, &mut ops);
+                    self.topics.apply(item, changes, self.version, now_us, ops);
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {
                     if item.feed.is_some() {
                         self.topics.miss(item, &why, now_us);
                     }
+                    self.cut_after(item, now_us, ops);
                     return Err(self.counters.refuse(Refused { index: 0, why }));
                 }
                 // Its turn comes with the next batch, which it is the first of.
@@ -550,7 +557,15 @@ impl State {
             }
         }
         published.accepted = accepted;
-        Ok(ops)
+        Ok(())
+    }
+
+    /// A message of a source ends with an item that was not applied: what is beyond its depth goes all the same.
+    fn cut_after(&mut self, item: &Item, now_us: u64, ops: &mut Vec<Op>) {
+        if let Some((item, changes)) = self.topics.cut_after(item) {
+            self.version += 1;
+            self.topics.apply(&item, Some(changes), self.version, now_us, ops);
+        }
     }
 
     fn number_due(&mut self) -> Vec<Op> {

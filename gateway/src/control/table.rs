@@ -93,9 +93,17 @@ impl Preview {
     }
 }
 
-/// Changes as they are once what is beyond their depth has gone: what they would set there is left out, what
-/// the table has there is deleted. `None`: nothing is beyond it.
-pub fn cut(table: Option<&Table>, changes: &Changes) -> Option<Changes> {
+/// Changes as they are once what is beyond their depth has gone.
+#[derive(Debug)]
+pub struct Cut {
+    /// What they would set there is left out, what the table has there is deleted.
+    pub changes: Arc<Changes>,
+    /// Of those that are left, without what is deleted for the depth.
+    pub bytes: usize,
+}
+
+/// `None`: nothing is beyond their depth.
+pub fn cut(table: Option<&Table>, changes: &Changes) -> Option<Cut> {
     let depth = changes.depth.as_ref()?;
     let table = table.filter(|_| changes.base == Base::Held);
     let is_held = |key: &[u8]| table.is_some_and(|table| table.get(key).is_some());
@@ -111,8 +119,9 @@ pub fn cut(table: Option<&Table>, changes: &Changes) -> Option<Changes> {
     }
     let mut left = Changes::new(changes.base);
     changes.iter().filter(|change| !beyond.contains(change.key)).for_each(|change| left.push(change));
+    let bytes = left.bytes();
     beyond.iter().filter(|key| is_held(key)).for_each(|key| left.push(Change { key, value: None }));
-    Some(left)
+    Some(Cut { changes: left.into(), bytes })
 }
 
 /// Applies changes and gives those that the shards have to make: of a whole table what differs, and no
@@ -232,8 +241,8 @@ mod tests {
         };
         let mut table = Table::default();
         let apply = |table: &mut Table, changes: &Arc<Changes>| {
-            let cut = cut(Some(table), changes).map(Arc::new);
-            apply(table, cut.as_ref().unwrap_or(changes))
+            let cut = cut(Some(table), changes);
+            apply(table, cut.as_ref().map_or(changes, |cut| &cut.changes))
         };
         let whole =
             [("b9", Some("1")), ("b10", Some("1")), ("b8", Some("1")), ("a11", Some("1")), ("x", Some("1"))];

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Group, Topic, Topics};
 use crate::{
-    changes::Changes,
+    changes::{Base, Changes},
     config::policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
     control::{
         item::{Body, Item, Refused, Why, check_value},
-        table::{self, Preview, changes_of},
+        table::{self, Cut, Preview, changes_of},
     },
     table::{KEY_BYTES, Table},
     topic::check_topic,
@@ -26,11 +26,15 @@ impl Topics {
         let table = known.and_then(|topic| topic.table.as_deref());
         // The limits hold for what stays.
         let cut = match &item.body {
-            Body::Changes(changes) if changes.long().is_none() => table::cut(table, changes).map(Arc::new),
+            Body::Changes(changes) if changes.long().is_none() => table::cut(table, changes),
             _ => None,
         };
+        let (bytes, cut) = match cut {
+            Some(Cut { changes, bytes }) => (bytes, Some(changes)),
+            None => (item.body.bytes(), None),
+        };
         let staying = cut.clone().map(Body::Changes);
-        check_value(&item.topic, staying.as_ref().unwrap_or(&item.body), bytes_max)?;
+        check_value(&item.topic, staying.as_ref().unwrap_or(&item.body), bytes, bytes_max)?;
         let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
         if item.body.is_gone() && !lives {
             return Err(Why::Unknown { topic: item.topic.clone() });
@@ -62,6 +66,21 @@ impl Topics {
         }
         group.admitted += 1;
         Ok(changes.filter(|_| !item.body.is_gone()))
+    }
+
+    /// What is left beyond the depth of a message whose last update of a topic, `item`, was refused or is a
+    /// repeat: its deletion, for which the topic's count does not move; `None`: nothing is.
+    pub fn cut_after(&self, item: &Item) -> Option<(Item, Arc<Changes>)> {
+        let Body::Changes(changes) = &item.body else { return None };
+        let topic = self.by_name.get(&*item.topic).filter(|topic| !topic.gone && !topic.is_restored)?;
+        if changes.goes_on {
+            return None;
+        }
+        let mut none = Changes::new(Base::Held);
+        none.depth.clone_from(&changes.depth);
+        let changes = table::cut(topic.table.as_deref(), &none)?.changes;
+        let (ts_us, body) = (Some(topic.ts_us), Body::Changes(changes.clone()));
+        Some((Item { ts_us, is_counted: true, body, ..item.clone() }, changes))
     }
 
     /// Holds what a topic would have, its value or table of `size`, against `[limits] topics_bytes`. What makes
