@@ -41,6 +41,9 @@ data = "/d"
 [[source.map]]
 when = { "/type" = "refuse" }
 gap = ["x.book.{/s}"]
+[[source.map]]
+when = { "/type" = "busy" }
+gap = ["x.book.*"]
 [[topic]]
 pattern = "x.book.*"
 mode = "keyed"
@@ -308,4 +311,27 @@ fn what_a_venue_refused_ends_with_a_whole_book_whatever_its_count_and_with_no_re
     say.send(value("quote", "a", "2")).unwrap();
     until("what comes after it is there", || data(&gateway, "x.quote.a") == "2");
     assert_eq!(data(&gateway, "x.book.a"), json!({"b3": "1"}), "a repeat again");
+}
+
+#[test]
+fn once_a_book_came_whole_after_a_refused_pattern_an_older_one_of_another_source_is_a_repeat() {
+    let ((address, say), (other, also_say)) = (venue(), venue());
+    let (maps, topics) = MAP.split_at(MAP.find("[[topic]]").unwrap());
+    let source = |url: SocketAddr| format!("[[source]]\nkind = \"websocket\"\nurl = \"ws://{url}/\"\n{maps}");
+    let (a, b) = (source(address), source(other));
+    let gateway = Gateway::start_config(&format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{a}{b}{topics}"
+    ));
+    let mut socket = subscriber(&gateway);
+    say.send(levels("whole", 8, &[1])).unwrap();
+    say.send(json!({"type": "busy"}).to_string()).unwrap();
+    assert_eq!(status(&mut socket, "x.book.*").0, "gap");
+    say.send(levels("whole", 10, &[2])).unwrap();
+    assert_eq!(status(&mut socket, "x.book.*").0, "live");
+    also_say.send(levels("whole", 9, &[3])).unwrap();
+    also_say.send(value("quote", "b", "1")).unwrap();
+    socket.update("x.quote.b", |_| true);
+    assert_eq!(data(&gateway, "x.book.a"), json!({"b2": "1"}));
+    also_say.send(levels("whole", 11, &[3])).unwrap();
+    until("what is newer comes", || data(&gateway, "x.book.a") == json!({"b3": "1"}));
 }

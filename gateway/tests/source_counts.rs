@@ -358,6 +358,7 @@ fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_wh
             gateway.bring(A, "book.a", r#""data":{"w":1},"seq":8"#);
             assert_eq!(gateway.states(), [State::Live]);
             gateway.take(&gone());
+            gateway.told();
             gateway.bring(PUBLISHER, "book.a", r#""set":{"y":1}"#);
             assert_eq!(gateway.states(), [], "a publisher may begin with anything");
         }
@@ -367,7 +368,7 @@ fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_wh
             gateway.bring(A, "book.a", r#""set":{"y":1},"seq":6"#);
             gateway.take(&gone());
         }
-        assert_eq!(gateway.states(), []);
+        assert_eq!(gateway.states(), [State::Live; 2], "it ended twice");
     }
 }
 
@@ -687,5 +688,42 @@ fn a_gap_that_others_tell_of_a_topic_is_one_for_its_whole_books_too() {
         gateway.sequencer.end_doubts(by);
         assert!(!gateway.bring(B, "book.a", &whole(7)));
         assert_eq!(gateway.states(), [], "they speak for themselves");
+    }
+}
+
+#[test]
+fn a_gap_that_others_tell_is_none_for_a_table_that_came_whole_since() {
+    let whole = |n: u32, seq: u32| format!(r#""reset":true,"set":{{"w":{n}}},"seq":{seq}"#);
+    for (by, told) in
+        [(Doubter::Source(1), "book.*"), (Doubter::Publisher, "*"), (Doubter::Source(2), "book.a")]
+    {
+        for (feed, seq) in [(A, 10), (B, 5), (PUBLISHER, 11)] {
+            let gateway = Gateway::new();
+            let told = || vec![told.into(), "other".into()];
+            for topic in ["book.a", "book.b"] {
+                assert!(gateway.bring(A, topic, &whole(1, 8)));
+            }
+            gateway.sequencer.doubt(by, told(), true);
+            assert!(gateway.bring(A, "book.a", r#""set":{"x":1},"seq":9"#));
+            assert!(gateway.bring(feed, "book.a", &whole(2, seq)));
+            let older = if feed == A { B } else { A_AGAIN };
+            assert!(
+                feed == PUBLISHER || !gateway.bring(older, "book.a", &whole(3, seq - 1)),
+                "{by:?} {feed:?}"
+            );
+            assert!(!gateway.bring(Some(Feed { source: 3, connection: 1 }), "book.a", &whole(3, seq - 1)));
+            assert_eq!(gateway.data("book.a"), json!({"w": 2}));
+            assert_eq!(gateway.bring(B, "book.b", &whole(4, 7)), by != Doubter::Source(2), "it came not");
+            // Told again it holds again, whether it was ended meanwhile or not.
+            for ended in [true, false] {
+                if ended {
+                    gateway.sequencer.doubt(by, told(), false);
+                }
+                gateway.sequencer.doubt(by, told(), true);
+                let seq = if ended { seq - 1 } else { seq - 2 };
+                assert!(gateway.bring(B, "book.a", &whole(5, seq)), "{by:?} {feed:?}");
+                assert!(!gateway.bring(Some(Feed { source: 3, connection: 1 }), "book.a", &whole(6, 0)));
+            }
+        }
     }
 }

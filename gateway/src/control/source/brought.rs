@@ -64,18 +64,17 @@ impl Portion {
 
 impl Brought {
     /// An update of the topic was taken. What is refused of it ends, it and the patterns that select it, unless
-    /// the update may follow upon a hole; `true`: the topic itself was refused.
-    pub fn end_refusals(&mut self, topic: &Arc<str>, portion: Portion) -> bool {
+    /// the update may follow upon a hole; gives what has ended.
+    pub fn end_refusals(&mut self, topic: &Arc<str>, portion: Portion) -> Vec<Arc<str>> {
         let may_lack = portion == Portion::Change && self.topics.get(topic) == Some(&true);
         if self.refused.is_empty() || may_lack {
-            return false;
+            return Vec::new();
         }
-        let is_own = self.refused.contains(topic);
         let prefixes = topic.match_indices('.').map(|(at, _)| format!("{}.*", &topic[..at]));
-        for name in prefixes.chain([topic.to_string(), "*".to_owned()]) {
-            self.news.refused.extend(self.refused.take(&*name).map(|refused| (refused, None)));
-        }
-        is_own
+        let names = prefixes.chain([topic.to_string(), "*".to_owned()]);
+        let ended: Vec<Arc<str>> = names.filter_map(|name| self.refused.take(&*name)).collect();
+        self.news.refused.extend(ended.iter().map(|refused| (refused.clone(), None)));
+        ended
     }
 
     /// An update of the topic was taken, or the topic's last one confirmed. At most `max` topics are remembered.
@@ -203,9 +202,9 @@ mod tests {
         assert_eq!(told(&mut brought), [("a".to_owned(), true), ("b.*".to_owned(), true)]);
         bring(&mut brought, "a", Portion::Whole);
         assert!(told(&mut brought).is_empty(), "what only confirms what is held ends nothing");
-        assert!(!brought.end_refusals(&"a".into(), Portion::Change));
-        assert!(brought.end_refusals(&"a".into(), Portion::Whole));
-        assert!(!brought.end_refusals(&"a".into(), Portion::Whole));
+        assert_eq!(brought.end_refusals(&"a".into(), Portion::Change), []);
+        assert_eq!(brought.end_refusals(&"a".into(), Portion::Whole), ["a".into()]);
+        assert_eq!(brought.end_refusals(&"a".into(), Portion::Whole), []);
         assert_eq!(told(&mut brought), [("a".to_owned(), false)]);
         brought.end_refusals(&"b".into(), Portion::Whole);
         brought.end_refusals(&"bc.d".into(), Portion::Whole);
@@ -217,8 +216,9 @@ mod tests {
             brought.refuse(topic.into(), "busy".to_owned());
         }
         brought.take_news();
-        assert!(!brought.end_refusals(&"b.c.d".into(), Portion::Change));
-        assert!(!brought.end_refusals(&"b.c.d".into(), Portion::Change));
+        let ended = brought.end_refusals(&"b.c.d".into(), Portion::Change);
+        assert_eq!(ended, ["b.*", "b.c.*", "*"].map(Arc::from));
+        assert_eq!(brought.end_refusals(&"b.c.d".into(), Portion::Change), []);
         assert_eq!(told(&mut brought), ["b.*", "b.c.*", "*"].map(|topic| (topic.to_owned(), false)));
         brought.lose(|_| true);
         assert_eq!(told(&mut brought), ["b.c.d.*", "c.*"].map(|topic| (topic.to_owned(), false)));

@@ -1,7 +1,7 @@
 //! Gaps that are told of topics by others than themselves.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -19,42 +19,55 @@ pub enum Doubter {
 
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    told: HashSet<(Doubter, Vec<Arc<str>>)>,
-    /// By the key of a pattern: how often it is told.
-    keys: HashMap<Box<str>, usize>,
+    /// With the number that each was told as.
+    told: HashMap<(Doubter, Vec<Arc<str>>), u64>,
+    /// By the key of a pattern: the numbers of those that it is told with.
+    keys: HashMap<Box<str>, BTreeSet<u64>>,
+    /// The number of the one told last, from 1.
+    last: u64,
 }
 
 impl Doubts {
     fn set(&mut self, by: Doubter, mut topics: Vec<Arc<str>>, is_gap: bool) {
         topics.sort();
         topics.dedup();
-        let keys: Vec<Box<str>> = topics.iter().map(|topic| Box::from(key(topic))).collect();
-        if is_gap {
-            if self.told.insert((by, topics)) {
-                keys.into_iter().for_each(|key| *self.keys.entry(key).or_default() += 1);
-            }
-        } else if self.told.remove(&(by, topics)) {
-            for key in &keys {
-                match self.keys.get_mut(key) {
-                    Some(count) if *count > 1 => *count -= 1,
-                    _ => drop(self.keys.remove(key)),
+        let told = (by, topics);
+        if let Some(number) = self.told.remove(&told) {
+            for key in told.1.iter().map(|topic| key(topic)) {
+                if let Some(numbers) = self.keys.get_mut(key)
+                    && numbers.remove(&number)
+                    && numbers.is_empty()
+                {
+                    self.keys.remove(key);
                 }
             }
+        }
+        if is_gap {
+            self.last += 1;
+            for topic in &told.1 {
+                self.keys.entry(key(topic).into()).or_default().insert(self.last);
+            }
+            self.told.insert(told, self.last);
         }
     }
 
     fn end_all(&mut self, by: Doubter) {
-        let of: Vec<_> = self.told.iter().filter(|(who, _)| *who == by).cloned().collect();
+        let of: Vec<_> = self.told.keys().filter(|(who, _)| *who == by).cloned().collect();
         of.into_iter().for_each(|(_, topics)| self.set(by, topics, false));
     }
 
-    /// Whether one is told of a topic: by its name, by a level above it or by `*`.
-    pub fn hold(&self, topic: &str) -> bool {
+    /// The number of the one that was told last, whether it has ended or not.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The number of the last one that is told of a topic: by its name, by a level above it or by `*`.
+    pub fn of(&self, topic: &str) -> Option<u64> {
         if self.keys.is_empty() {
-            return false;
+            return None;
         }
         let levels = topic.match_indices('.').map(|(at, _)| &topic[..=at]);
-        levels.chain(["", topic]).any(|key| self.keys.contains_key(key))
+        levels.chain(["", topic]).filter_map(|key| self.keys.get(key)?.last().copied()).max()
     }
 }
 
@@ -85,7 +98,7 @@ mod tests {
         doubts.set(Doubter::Publisher, names(&["y", "x.book.a"]), true);
         let held = |doubts: &Doubts| {
             ["x.book.a", "x.book.b", "x.book", "x.books", "y", "y.a"]
-                .map(|topic| u8::from(doubts.hold(topic)))
+                .map(|topic| u8::from(doubts.of(topic).is_some()))
         };
         assert_eq!(held(&doubts), [1, 1, 0, 0, 1, 0]);
         doubts.set(Doubter::Publisher, names(&["y"]), false);
@@ -98,6 +111,16 @@ mod tests {
         assert_eq!(held(&doubts), [1; 6]);
         doubts.end_all(other);
         assert_eq!(held(&doubts), [0; 6]);
-        assert!(doubts.keys.is_empty());
+        assert!(doubts.keys.is_empty() && doubts.told.is_empty());
+        for (by, topic) in [(other, "*"), (venue, "x.*"), (other, "x.a"), (venue, "x.*")] {
+            doubts.set(by, names(&[topic]), true);
+        }
+        let last = doubts.last();
+        assert_eq!(["y", "x.a", "x.b"].map(|topic| doubts.of(topic)), [last - 3, last, last].map(Some));
+        doubts.end_all(venue);
+        assert_eq!(
+            ["y", "x.a", "x.b"].map(|topic| doubts.of(topic)),
+            [last - 3, last - 1, last - 3].map(Some)
+        );
     }
 }

@@ -18,7 +18,7 @@ impl Topics {
         let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|_| item.seq.is_some()) else {
             return false;
         };
-        topic.is_doubted = self.doubts.hold(&item.topic);
+        topic.is_doubted = self.doubts.of(&item.topic).is_some_and(|number| number > topic.settled);
         topic.repeats(item)
     }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    count::Count,
+    count::{Count, Extent},
     deadlines::Deadlines,
     item::{Body, Item},
     table,
@@ -206,6 +206,9 @@ impl Topics {
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
             self.deadlines.sent(topic.id, band, deadband, item, now_us);
         }
+        if topic.extent(item) != Extent::Part {
+            topic.settled = self.doubts.last();
+        }
         topic.is_restored = false;
         topic.touched_us = now_us;
         let skipped = topic.advance(v, hole, is_new);
@@ -353,6 +356,7 @@ impl Topics {
             has_gap: false,
             was_whole: false,
             is_doubted: false,
+            settled: 0,
             refused: 0,
             state: State::Live,
             is_restored: false,

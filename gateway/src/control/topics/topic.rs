@@ -43,6 +43,8 @@ pub(super) struct Topic {
     pub(super) was_whole: bool,
     /// Others told a gap of it when its count was compared last.
     pub(super) is_doubted: bool,
+    /// What others had told before its last whole table or value came ended with that: the number of the last one.
+    pub(super) settled: u64,
     /// Of a stream: updates that were refused since the last one that was taken.
     pub(super) refused: u64,
     /// Where there is a deadband.
@@ -116,7 +118,7 @@ impl Hole {
 }
 
 impl Topic {
-    fn extent(&self, item: &Item) -> Extent {
+    pub(super) fn extent(&self, item: &Item) -> Extent {
         match (&*self.policy.mode, &item.body) {
             (Mode::Latest, _) => Extent::Value,
             (Mode::Stream(_), _) => Extent::Part,

@@ -157,9 +157,10 @@ impl<'a> Mapping<'a> {
         let (mut known, mut any) = (self.counters.activity.brought(), false);
         // What waited longer than its connection lasted says nothing of the next one.
         for Bring { topic, portion, is_news, .. } in brought.iter().filter(|b| b.feed == Some(self.feed)) {
-            // The doubt about a pattern lasts: others of its topics may not have come.
-            if *is_news && known.end_refusals(topic, *portion) {
-                self.sequencer.doubt(self.doubter(), vec![topic.clone()], false);
+            if *is_news {
+                for ended in known.end_refusals(topic, *portion) {
+                    self.sequencer.doubt(self.doubter(), vec![ended], false);
+                }
             }
             known.bring(topic, *portion, self.topics_max);
             any = true;
