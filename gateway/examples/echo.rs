@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.limits.message_bytes = MESSAGE_BYTES;
     config.limits.messages_per_s = 0;
     config.limits.control_per_s = 0;
-    let waker = ring::Waker::new()?;
+    let waker = net::Waker::new()?;
     let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config));
     let config = Arc::new(config);

@@ -12,8 +12,8 @@ use gateway::{
     shared::Shared,
     update::{Batch, Op, TopicId, Update},
 };
+use net::{ConnId, Sockets, sim::SimRing};
 use proto::encode::{Opcode, masked_frame};
-use ring::{ConnId, Sockets, sim::SimRing};
 
 const SLOTS: u32 = 8;
 const KEY: [u8; 4] = [1, 2, 3, 4];
@@ -77,7 +77,7 @@ fn config() -> &'static Config {
 impl World {
     fn new(first: u8) -> Self {
         let now = Now { mono_us: 0, wall_us: 1_700_000_000_000_000 };
-        let inbox = Inbox::new(1000, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
         let shared = Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, config()));
         let shard =
             Shard::new(config(), Application::Broadcast, 0, SLOTS as usize, shared, inbox.clone(), now);

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use ring::{
+use net::{
     ConnId, Event, Events,
     sim::SimRing,
     tls::{Limits, Tls},

@@ -70,20 +70,20 @@ pub struct Inbox {
     bytes_max: usize,
     /// See [`Inbox::announce`].
     announced: AtomicU64,
-    waker: ring::Waker,
+    waker: net::Waker,
 }
 
 impl Inbox {
-    pub fn of(limits: &Limits, waker: ring::Waker) -> Arc<Self> {
+    pub fn of(limits: &Limits, waker: net::Waker) -> Arc<Self> {
         Self::with(limits.inbox_updates, limits.inbox_bytes, limits.inbox_messages, waker)
     }
 
     /// With room for [`MESSAGES`].
-    pub fn new(updates_max: usize, bytes_max: usize, waker: ring::Waker) -> Arc<Self> {
+    pub fn new(updates_max: usize, bytes_max: usize, waker: net::Waker) -> Arc<Self> {
         Self::with(updates_max, bytes_max, MESSAGES, waker)
     }
 
-    fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: ring::Waker) -> Arc<Self> {
+    fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: net::Waker) -> Arc<Self> {
         Arc::new(Self {
             queue: ArrayQueue::new(messages_max),
             questions: ArrayQueue::new(QUESTIONS_MAX),

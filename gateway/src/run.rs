@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use ring::Waker;
+use net::Waker;
 use thiserror::Error;
 use tokio::sync::oneshot;
 

@@ -179,9 +179,9 @@ pub struct Stats {
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
     pub compression_declined: u64,
     /// What the shard's ring did; zeroes in a simulation.
-    pub ring: ring::Counters,
+    pub ring: net::Counters,
     /// And its TLS.
-    pub tls: ring::tls::Counters,
+    pub tls: net::tls::Counters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
     pub pinned_bytes: u64,
     /// Gauges: clients and classes that wait for a frame to be built.
@@ -251,8 +251,8 @@ impl Default for Stats {
             inflated: 0,
             dictionary_bytes: 0,
             compression_declined: 0,
-            ring: ring::Counters::default(),
-            tls: ring::tls::Counters::default(),
+            ring: net::Counters::default(),
+            tls: net::tls::Counters::default(),
             pinned_bytes: 0,
             build_clients: 0,
             build_classes: 0,

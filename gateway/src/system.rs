@@ -33,7 +33,7 @@ pub enum Unfit {
     )]
     NofileTooLow { hard: u64, least: u64 },
     #[error(transparent)]
-    Ring(#[from] ring::SelfTestError),
+    Ring(#[from] net::uring::SelfTestError),
 }
 
 /// Keeps the kernel from backing our memory with huge pages. A huge page is resident whole as soon as
@@ -77,12 +77,12 @@ pub fn check() -> Result<(), Unfit> {
     if soft < hard {
         Resource::NOFILE.set(hard, hard).map_err(|error| Unfit::Nofile { soft, hard, error })?;
     }
-    ring::self_test()?;
+    net::uring::self_test()?;
     let (memlock_bytes, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     tracing::info!(
         kernel = kernel.trim(),
-        least = ring::KERNEL_LEAST,
+        least = net::uring::KERNEL_LEAST,
         nofile = hard,
         memlock_bytes,
         "io_uring works here"
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_least_kernel_is_one_number_everywhere() {
         let readme = include_str!("../../README.md");
-        assert_eq!(readme.matches(&format!("{} or newer", ring::KERNEL_LEAST)).count(), 2);
+        assert_eq!(readme.matches(&format!("{} or newer", net::uring::KERNEL_LEAST)).count(), 2);
         assert_eq!(readme.matches(" or newer").count(), 2, "the README names another one");
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::{net::SocketAddr, time::Duration};
 
 use gateway::{config::Config, control::sequencer::Grouping::Single, stats::Reason, wire::Encoding};
-use ring::sim::PeerEnd;
+use net::sim::PeerEnd;
 use support::{World, config, subscriber::AskedOp};
 
 const MS: Duration = Duration::from_millis(1);

@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use gateway::config::Config;
+use net::sim::PeerEnd;
 use proto::encode::Opcode;
-use ring::sim::PeerEnd;
 use support::{World, config, subscriber::AskedOp};
 
 const MS: Duration = Duration::from_millis(1);

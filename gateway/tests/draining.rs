@@ -6,7 +6,7 @@ mod support;
 use std::{collections::BTreeSet, time::Duration};
 
 use gateway::inbox::Message;
-use ring::{Sockets, sim::PeerEnd};
+use net::{Sockets, sim::PeerEnd};
 use support::{World, config};
 
 const MS: Duration = Duration::from_millis(1);

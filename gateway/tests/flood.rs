@@ -44,7 +44,7 @@ fn clients_have_their_turn_while_a_flood_is_taken_in() {
 
 #[test]
 fn whether_a_shard_lives_is_asked_ahead_of_what_it_has_to_do() {
-    let inbox = Inbox::new(10, 1000, ring::Waker::unconnected());
+    let inbox = Inbox::new(10, 1000, net::Waker::unconnected());
     while inbox.push(Message::Drain { drain_us: 1 }).is_ok() {}
     let (ask, mut answer) = tokio::sync::oneshot::channel();
     inbox.push(Message::Scrape(ask)).unwrap();

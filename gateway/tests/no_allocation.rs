@@ -13,7 +13,7 @@ use gateway::{
     shared::Shared,
     update::{Batch, Op, TopicId, Update},
 };
-use ring::{Close, ConnId, Event, Sockets};
+use net::{Close, ConnId, Event, Sockets};
 
 /// Takes every send and remembers whose it was.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl World {
         config.limits.connections = Some(clients as usize);
         let slots = clients as usize + 256;
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
-        let inbox = Inbox::new(1000, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
         let shared = Arc::new(Shared::new("0123456789abcdef".to_owned(), None, clients as usize, &config));
         let shard = Shard::new(&config, Application::Broadcast, 0, slots, shared, inbox.clone(), now);
         let room = || Vec::with_capacity(2 * clients as usize);

@@ -49,7 +49,7 @@ impl Gateway {
     }
 
     fn start_with(limits: Limits) -> Self {
-        let inbox = Inbox::new(100_000, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(100_000, usize::MAX, net::Waker::unconnected());
         let sequencer =
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, &Config::embedded_demo()));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway::host::Host;
-use ring::sim::PeerEnd;
+use net::sim::PeerEnd;
 use serde_json::Value;
 use support::{World, config};
 

@@ -18,7 +18,7 @@ fn limits() -> Limits {
 }
 
 fn inbox(updates_max: usize) -> Arc<Inbox> {
-    Inbox::new(updates_max, usize::MAX, ring::Waker::unconnected())
+    Inbox::new(updates_max, usize::MAX, net::Waker::unconnected())
 }
 
 fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
@@ -217,7 +217,7 @@ fn a_full_inbox_refuses_on_all_shards_alike() {
 
 #[test]
 fn the_bytes_that_wait_for_a_shard_are_bounded_and_an_empty_inbox_takes_any_batch() {
-    let inboxes = [Inbox::new(100, 1000, ring::Waker::unconnected())];
+    let inboxes = [Inbox::new(100, 1000, net::Waker::unconnected())];
     let sequencer = sequencer(&limits(), &inboxes);
     let long = |n: usize| item("a", &n.to_string().repeat(300));
     let published = (1..9).take_while(|n| sequencer.try_publish(&[long(*n)], Grouping::Single).is_ok());
@@ -237,7 +237,7 @@ fn the_bytes_that_wait_for_a_shard_are_bounded_and_an_empty_inbox_takes_any_batc
 #[test]
 fn each_bound_of_an_inbox_is_a_key_and_it_is_counted_how_often_it_was_met() {
     let limits = Limits { inbox_updates: 10, inbox_bytes: 1000, inbox_messages: 8, ..limits() };
-    let inboxes = [Inbox::of(&limits, ring::Waker::unconnected())];
+    let inboxes = [Inbox::of(&limits, net::Waker::unconnected())];
     let sequencer = sequencer(&limits, &inboxes);
     let group = |n: usize| -> Vec<Item> { (0..n).map(|n| item(&format!("t{n}"), "1")).collect() };
     let fill = |items: &[Item]| {

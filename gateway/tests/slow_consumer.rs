@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use gateway::stats::Reason;
-use ring::sim::PeerEnd;
+use net::sim::PeerEnd;
 use support::{World, config};
 
 const MS: Duration = Duration::from_millis(1);

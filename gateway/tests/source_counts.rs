@@ -44,7 +44,7 @@ impl Gateway {
     }
 
     fn with_tombstones(tombstones: usize) -> Self {
-        let inbox = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
         let keyed = Keyed { keys: 100, key_tombstones: 10, table_bytes: 1 << 20 };
         let stream =
             Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };

@@ -35,7 +35,7 @@ fn limits() -> Limits {
 }
 
 fn sequencer(updates_max: usize) -> (Arc<Sequencer>, Arc<Inbox>) {
-    let inbox = Inbox::new(updates_max, usize::MAX, ring::Waker::unconnected());
+    let inbox = Inbox::new(updates_max, usize::MAX, net::Waker::unconnected());
     let limits = Config::embedded_demo().limits;
     (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now()), inbox)
 }
@@ -187,7 +187,7 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
 
 #[tokio::test]
 async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
-    let inbox = Inbox::new(1_000_000, usize::MAX, ring::Waker::unconnected());
+    let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
     let limits = Limits { topics: 1, ..limits() };
     let sequencer =
         Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
@@ -206,7 +206,7 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
 
 #[tokio::test]
 async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic() {
-    let inbox = Inbox::new(1_000_000, usize::MAX, ring::Waker::unconnected());
+    let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     let keyed = Keyed { keys: 10, key_tombstones: 10, table_bytes: 10_000 };
     let stream =

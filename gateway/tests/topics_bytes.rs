@@ -31,7 +31,7 @@ const TABLE: usize = 256;
 const KEY_BYTES: usize = 40;
 
 fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
-    let inbox = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
+    let inbox = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
     let stream =
         Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);

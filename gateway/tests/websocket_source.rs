@@ -482,7 +482,7 @@ impl Alone {
         let config = Config::parse(config, "x.toml", Path::new(""), &machine).unwrap();
         let Source::Websocket(source) = config.sources[0].clone() else { panic!("{config:?}") };
         let limits = Limits { inbox_updates, ..config.limits };
-        let inbox = Inbox::new(inbox_updates, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(inbox_updates, usize::MAX, net::Waker::unconnected());
         let sequencer =
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
         let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));

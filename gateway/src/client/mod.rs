@@ -7,8 +7,8 @@ mod rate;
 use std::{collections::VecDeque, net::IpAddr};
 
 use bytes::Bytes;
+use net::ConnId;
 use proto::encode::{self, Opcode};
-use ring::ConnId;
 
 pub use dictionary::Dictionary;
 pub use rate::{ErrorWindow, Rate, RateLimit};

@@ -27,7 +27,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use ring::tls::{ALERT_DECODE_ERROR, METHOD_BYTES, answer_to_http, may_be_http};
+use net::tls::{ALERT_DECODE_ERROR, METHOD_BYTES, answer_to_http, may_be_http};
 use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
 };
 
-use ring::ConnId;
+use net::ConnId;
 
 use super::ClassId;
 use crate::address::Address;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ring::{Close, ConnId, Sockets};
+use net::{Close, ConnId, Sockets};
 
 use super::Shard;
 use crate::{client::Client, clock::Now, shared::Refused, stats::Reason};

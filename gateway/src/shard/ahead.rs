@@ -2,7 +2,7 @@
 //! from another gateway whose numbers this one takes over, or nothing was heard from upstream so far. They
 //! wait until the shard gets there, for a bounded time.
 
-use ring::{ConnId, Sockets};
+use net::{ConnId, Sockets};
 
 use super::Shard;
 use crate::{

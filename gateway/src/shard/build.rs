@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use ring::{ConnId, Sockets};
+use net::{ConnId, Sockets};
 
 use super::{Shard, addresses::Addresses, session::Joining};
 use crate::{

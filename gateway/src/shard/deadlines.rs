@@ -3,7 +3,7 @@
 //! A connection has one timer. When it fires, all that could be due is looked at and the timer is
 //! set to the next of it, so nothing is done when bytes come or go.
 
-use ring::{Close, ConnId, Sockets};
+use net::{Close, ConnId, Sockets};
 
 use super::{Shard, output::LINGER_US};
 use crate::{

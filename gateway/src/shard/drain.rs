@@ -1,6 +1,6 @@
 //! Draining: every client is told, flushed and sent away at its own moment.
 
-use ring::Sockets;
+use net::Sockets;
 
 use super::{Shard, build::Work, deadlines::DRAIN_CHECK_US};
 use crate::{

@@ -1,6 +1,6 @@
 //! The fan-out: one frame to every member of a class, in slices.
 
-use ring::{Close, Sockets};
+use net::{Close, Sockets};
 
 use super::Shard;
 use crate::{

@@ -1,11 +1,11 @@
 //! From received bytes to messages.
 
+use net::{Close, ConnId, Sockets};
 use proto::{
     Event,
     deflate::{Agreement, Deflated},
     encode::Opcode,
 };
-use ring::{Close, ConnId, Sockets};
 
 use super::{Application, Shard};
 use crate::{

@@ -21,8 +21,8 @@ mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
 
+use net::{Close, ConnId, Event, Sockets};
 use proto::deflate::{InflateLimits, Inflater};
-use ring::{Close, ConnId, Event, Sockets};
 
 use crate::{
     client::{Client, Phase, RateLimit},
@@ -211,7 +211,7 @@ impl Shard {
     }
 
     /// What the ring did so far, for whoever scrapes.
-    pub fn note_ring(&mut self, counters: ring::Counters, tls: ring::tls::Counters) {
+    pub fn note_ring(&mut self, counters: net::Counters, tls: net::tls::Counters) {
         (self.stats.ring, self.stats.tls) = (counters, tls);
     }
 

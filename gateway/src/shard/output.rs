@@ -1,7 +1,7 @@
 //! From answers to sends: one in flight per connection, and what follows when it is done.
 
 use bytes::Bytes;
-use ring::{Close, ConnId, Sockets};
+use net::{Close, ConnId, Sockets};
 
 use super::{
     Shard,

@@ -11,9 +11,10 @@ use std::{
 };
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use ring::{
-    Events, Parker, Ring, SetupError, Waker,
+use net::{
+    Events, Waker,
     tls::{self, Tls},
+    uring::{Parker, Ring, SetupError},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -110,12 +111,12 @@ pub fn start(
             .ring_depth(128)
             .preempt_timer(PREEMPT_TIMER)
             .spawn(move || async move {
-                let options = ring::Options {
+                let options = net::uring::Options {
                     slots: slots as u32,
                     recv_buffer_bytes: RECV_BUFFER_BYTES,
                     // What is held for a busy client stays within its bound.
                     recv_single: true,
-                    ..ring::Options::default()
+                    ..net::uring::Options::default()
                 };
                 let set_up = Ring::new(&options, waker)
                     .map_err(|error| StartError::Ring { index, error })

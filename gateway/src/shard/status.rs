@@ -1,7 +1,7 @@
 //! Tells subscribers the state of their topics: on change, and right after they subscribed.
 
 use bytes::Bytes;
-use ring::Sockets;
+use net::Sockets;
 
 use super::Shard;
 use crate::{

@@ -1,6 +1,6 @@
 //! Who cannot be served now stands in line, and is called when its turn has come.
 
-use ring::{ConnId, Sockets};
+use net::{ConnId, Sockets};
 
 use super::{Shard, build::Builds};
 use crate::{

@@ -19,8 +19,8 @@ use gateway::{
     stats::{BUILD_WAITS, Reason},
     wire::Encoding,
 };
+use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;
-use ring::{Sockets, sim::PeerEnd};
 use tls::{Speakers, random_wire};
 
 use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};

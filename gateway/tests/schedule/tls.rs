@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gateway::wire::Encoding;
-use ring::{
+use net::{
     sim::PeerEnd,
     tls::{Counters, Failure},
 };

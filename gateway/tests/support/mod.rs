@@ -25,6 +25,11 @@ use gateway::{
     wire::Encoding,
 };
 use held::Sub;
+use net::{
+    ConnId, Events,
+    sim::{PeerEnd, SimRing},
+    tls::Tls,
+};
 use proto::{
     Event,
     deflate::{Deflater, InflateLimits, Inflater},
@@ -32,11 +37,6 @@ use proto::{
     msgpack,
 };
 use publisher::Publisher;
-use ring::{
-    ConnId, Events,
-    sim::{PeerEnd, SimRing},
-    tls::Tls,
-};
 use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
 
 pub const EPOCH: &str = "8f0c2a77d1e94b02";
@@ -140,7 +140,7 @@ impl World {
     /// `seed` decides how the ring cuts and mixes.
     pub fn new(config: Config, slots: u32, seed: u64) -> Self {
         let now = Now { mono_us: 5_000_000, wall_us: WALL_US + 5_000_000 };
-        let inbox = Inbox::of(&config.limits, ring::Waker::unconnected());
+        let inbox = Inbox::of(&config.limits, net::Waker::unconnected());
         let connections = config.limits.connections.unwrap_or(slots as usize);
         let shared = Arc::new(Shared::new(EPOCH.into(), config.server.admin, connections, &config));
         let shard = Shard::new(
@@ -153,7 +153,7 @@ impl World {
             now,
         );
         let publisher = Publisher::new(EPOCH, inbox.clone(), &config);
-        let limits = ring::tls::Limits {
+        let limits = net::tls::Limits {
             handshakes_per_turn: config.limits.handshakes_per_turn,
             sealed_bytes: config.limits.sealed_bytes,
         };
@@ -181,14 +181,14 @@ impl World {
 
     /// One turn of the pump with at most `events` events. `false`: nothing happened and nothing is left.
     pub fn turn(&mut self, events: usize) -> bool {
-        self.shard.note_ring(ring::Counters::default(), self.net.counters());
+        self.shard.note_ring(net::Counters::default(), self.net.counters());
         let left = self.shard.take_inbox(self.now);
         self.net.begin_turn();
         let mut taken = 0;
         while taken < events
             && let Some(event) = self.net.next()
         {
-            if let ring::Event::Closed { conn } = event
+            if let net::Event::Closed { conn } = event
                 && let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn == conn)
             {
                 peer.slot_freed = true;

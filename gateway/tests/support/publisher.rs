@@ -32,7 +32,7 @@ pub struct Publisher {
 impl Publisher {
     pub fn new(epoch: &str, inbox: Arc<Inbox>, config: &Config) -> Self {
         let is_forgetful = config.limits.history_bytes < 1 << 20;
-        let tap = Inbox::new(usize::MAX, usize::MAX, ring::Waker::unconnected());
+        let tap = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
         Self {
             sequencer: Sequencer::new(
                 epoch.into(),

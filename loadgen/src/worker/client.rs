@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use net::ConnId;
 use proto::{Conn, Event, Limits, encode, handshake, msgpack};
-use ring::ConnId;
 
 use super::reader::{Context, Evenness, Reader};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use ring::{Close, ConnId, Event, Events, Sockets};
+use net::{Close, ConnId, Event, Events, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 
 use bytes::Bytes;
+use net::{Close, ConnId, Event, Sockets};
 use proto::{Conn, encode, handshake};
-use ring::{Close, ConnId, Event, Sockets};
 
 use super::{
     Due, Worker,

@@ -7,9 +7,10 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use ring::{
-    ConnId, Options, Ring, Sockets, Waker,
+use net::{
+    ConnId, Sockets, Waker,
     tls::{self, Tls},
+    uring::{Options, Ring},
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use ring::{ConnId, Sockets};
+use net::{ConnId, Sockets};
 
 use super::{Due, Worker, client::Manner};
 use crate::args::Args;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use ring::{Close, ConnId, Sockets};
+use net::{Close, ConnId, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,

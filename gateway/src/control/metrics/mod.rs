@@ -38,8 +38,8 @@ use crate::{
     stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
     tls,
 };
+use net::tls::Failure;
 use out::Out;
-use ring::tls::Failure;
 pub use scraper::Scraper;
 use scraper::{Scrape, Shard};
 
@@ -376,7 +376,7 @@ impl Snapshot {
     /// Where there is a TLS listener.
     fn tls(&self, out: &mut Out) -> fmt::Result {
         let Some(files) = &self.tls else { return Ok(()) };
-        let sum = |of: fn(&ring::tls::Counters) -> u64| self.sum(|s| of(&s.tls));
+        let sum = |of: fn(&net::tls::Counters) -> u64| self.sum(|s| of(&s.tls));
         out.gauge("fanwire_tls_sessions", "Connections that speak TLS", sum(|t| t.sessions))?;
         out.gauge(
             "fanwire_tls_sealed_bytes",

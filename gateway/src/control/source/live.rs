@@ -189,7 +189,7 @@ mod tests {
 
     /// A sequencer whose only inbox takes a batch as long as it is empty.
     fn sequencer() -> (Arc<Sequencer>, Arc<Inbox>) {
-        let inbox = Inbox::new(1, usize::MAX, ring::Waker::unconnected());
+        let inbox = Inbox::new(1, usize::MAX, net::Waker::unconnected());
         let config = Config::embedded_demo();
         let inboxes = vec![inbox.clone()];
         (Sequencer::new(new_epoch(), inboxes, &config.limits, config.topics, Instant::now()), inbox)
