@@ -7,12 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use clap::Parser;
-use gateway::{
-    config::Config,
-    inbox::Inbox,
-    shard::{Application, pump},
-    shared::Shared,
-};
+use gateway::{config::Config, inbox::Inbox, pump, shard::Application, shared::Shared};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.limits.control_per_s = 0;
     let waker = net::Waker::new()?;
     let inbox = Inbox::of(&config.limits, waker.clone());
-    let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config));
+    let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
     let slots = pump::slots(CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];

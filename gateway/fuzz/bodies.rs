@@ -78,9 +78,17 @@ impl World {
     fn new(first: u8) -> Self {
         let now = Now { mono_us: 0, wall_us: 1_700_000_000_000_000 };
         let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
-        let shared = Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, config()));
-        let shard =
-            Shard::new(config(), Application::Broadcast, 0, SLOTS as usize, shared, inbox.clone(), now);
+        let shared =
+            Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, &config().settings()));
+        let shard = Shard::new(
+            &config().settings(),
+            Application::Broadcast,
+            0,
+            SLOTS as usize,
+            shared,
+            inbox.clone(),
+            now,
+        );
         let mut net = SimRing::new(SLOTS, u64::from(first));
         net.set_recv_bytes_max(1 << (first & 0x0f));
         let conn = net.accept(([127, 0, 0, 1], 1).into()).expect("the table is empty");

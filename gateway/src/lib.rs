@@ -6,33 +6,17 @@
 //! Between them lies one bounded [`inbox`] per shard.
 #![forbid(unsafe_code)]
 
-pub mod address;
-pub mod changes;
-pub mod client;
-pub mod clock;
 pub mod config;
 pub mod control;
-mod decimal;
-pub mod depth;
-pub mod dictionaries;
-pub mod fanout;
-pub mod host;
-pub mod inbox;
-mod json;
 pub mod logs;
 pub mod names;
-pub mod planted;
-pub mod protocol;
-mod query;
+pub mod pump;
 pub mod run;
-pub mod shard;
-pub mod shared;
-pub mod stats;
-pub mod status;
 pub mod system;
-pub mod table;
 pub mod tls;
-pub mod topic;
-pub mod update;
-pub mod whole;
-pub mod wire;
+
+pub use engine::{
+    address, changes, client, clock, depth, dictionaries, fanout, host, inbox, planted, protocol, shard,
+    shared, stats, status, table, topic, update, whole, wire,
+};
+use engine::{decimal, json, query};

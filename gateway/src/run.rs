@@ -19,10 +19,8 @@ use crate::{
         state,
     },
     inbox::Inbox,
-    shard::{
-        Application,
-        pump::{self, StartError},
-    },
+    pump::{self, StartError},
+    shard::Application,
     shared::Shared,
     system::Machine,
     tls,
@@ -66,7 +64,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
         .unwrap_or_default();
     let epoch = sequencer.epoch().to_string();
-    let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config));
+    let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config.settings()));
 
     let tls_server = config.server.tls.as_ref().map(tls::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;

@@ -5,7 +5,7 @@ use std::{fs, io};
 use rlimit::Resource;
 use thiserror::Error;
 
-use crate::shard::pump::SLOTS_RESERVED;
+use crate::shard::{self, SLOTS_RESERVED};
 
 /// A ring's table of sockets has at most this many slots (the kernel's IORING_MAX_FIXED_FILES).
 const SLOTS_MAX: u64 = 1 << 20;
@@ -63,8 +63,7 @@ impl Machine {
 
     /// Clients that the tables of `shards` shards hold together.
     pub fn clients_max(&self, shards: usize) -> usize {
-        let slots = self.slots_max();
-        shards * (slots - SLOTS_RESERVED.min(slots / 4))
+        shards * shard::clients_max(self.slots_max())
     }
 }
 

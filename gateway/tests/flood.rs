@@ -47,9 +47,9 @@ fn whether_a_shard_lives_is_asked_ahead_of_what_it_has_to_do() {
     let inbox = Inbox::new(10, 1000, net::Waker::unconnected());
     while inbox.push(Message::Drain { drain_us: 1 }).is_ok() {}
     let (ask, mut answer) = tokio::sync::oneshot::channel();
-    inbox.push(Message::Scrape(ask)).unwrap();
+    inbox.push(Message::Scrape(Box::new(|stats| drop(ask.send(stats))))).unwrap();
     match inbox.pop() {
-        Some(Message::Scrape(ask)) => ask.send(Box::default()).unwrap(),
+        Some(Message::Scrape(answer)) => answer(Box::default()),
         other => panic!("{other:?}"),
     }
     assert!(answer.try_recv().is_ok());

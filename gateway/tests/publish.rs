@@ -16,6 +16,7 @@ use gateway::{
         health::Health,
         listener::Listener,
         page::Page,
+        publisher::Publisher,
         sequencer::{Sequencer, new_epoch},
     },
     inbox::{Inbox, Message},
@@ -52,11 +53,16 @@ impl Gateway {
         let inbox = Inbox::new(100_000, usize::MAX, net::Waker::unconnected());
         let sequencer =
             Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
-        let shared = Arc::new(Shared::new(sequencer.epoch().to_string(), None, 10, &Config::embedded_demo()));
+        let shared = Arc::new(Shared::new(
+            sequencer.epoch().to_string(),
+            None,
+            10,
+            &Config::embedded_demo().settings(),
+        ));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
             health: Health::new(sequencer.inboxes(), 10, 1 << 20),
-            sequencer,
+            publisher: Publisher::new(sequencer),
             shared: shared.clone(),
             sources: Arc::default(),
             state: Arc::default(),
@@ -366,7 +372,7 @@ async fn answer_scrapes(inbox: Arc<Inbox>) {
             let mut stats = Box::new(Stats { connections: 3, frames_out: 5, ..Stats::default() });
             stats.refused(429);
             stats.age_us.record(40_000).unwrap();
-            drop(answer.send(stats));
+            answer(stats);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

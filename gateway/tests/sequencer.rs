@@ -8,7 +8,10 @@ use std::{
 
 use gateway::{
     config::{Config, Limits, policy::Policies},
-    control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    control::{
+        publisher::Publisher,
+        sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    },
     inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
@@ -134,7 +137,7 @@ async fn singles_before_a_refused_item_are_published() {
     let inboxes = [inbox(100)];
     let sequencer = sequencer(&Limits { topics: 2, ..limits() }, &inboxes);
     let items = [item("a", "1"), item("b", "1"), item("c", "1"), item("a", "2")];
-    let refused = sequencer.publish(&items, Grouping::Single).await.unwrap_err();
+    let refused = Publisher::new(sequencer.clone()).publish(&items, Grouping::Single).await.unwrap_err();
     assert_eq!(refused.index, 2);
     assert_eq!(updates(&inboxes[0]).len(), 2);
 }
@@ -283,12 +286,12 @@ fn a_value_over_its_bound_is_refused_with_its_topic_and_key() {
 #[tokio::test(start_paused = true)]
 async fn publish_waits_for_room_and_keeps_the_order_of_those_who_wait() {
     let inboxes = [inbox(1)];
-    let sequencer = sequencer(&limits(), &inboxes);
-    sequencer.publish(&[item("a", "0")], Grouping::Single).await.unwrap();
+    let publisher = Publisher::new(sequencer(&limits(), &inboxes));
+    publisher.publish(&[item("a", "0")], Grouping::Single).await.unwrap();
     let waiting: Vec<_> = ["1", "2", "3"]
         .map(|data| {
-            let sequencer = sequencer.clone();
-            tokio::spawn(async move { sequencer.publish(&[item("a", data)], Grouping::Single).await })
+            let publisher = publisher.clone();
+            tokio::spawn(async move { publisher.publish(&[item("a", data)], Grouping::Single).await })
         })
         .into();
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -300,7 +303,7 @@ async fn publish_waits_for_room_and_keeps_the_order_of_those_who_wait() {
     }
     let data: Vec<&str> = seen.iter().map(|json| &json[json.len() - 2..json.len() - 1]).collect();
     assert_eq!(data, ["0", "1", "2", "3"]);
-    assert_eq!(sequencer.counters().waits, 3);
+    assert_eq!(publisher.counters().waits, 3);
     for task in waiting {
         task.await.unwrap().unwrap();
     }
@@ -309,11 +312,11 @@ async fn publish_waits_for_room_and_keeps_the_order_of_those_who_wait() {
 #[tokio::test]
 async fn a_long_publish_goes_out_in_several_batches_and_an_atomic_one_in_one() {
     let inboxes = [inbox(100_000)];
-    let sequencer = sequencer(&limits(), &inboxes);
+    let publisher = Publisher::new(sequencer(&limits(), &inboxes));
     let items: Vec<Item> = (0..10_000).map(|i| item(&format!("t{}", i % 10), "1")).collect();
-    assert_eq!(sequencer.publish(&items, Grouping::Single).await.unwrap(), 10_000);
+    assert_eq!(publisher.publish(&items, Grouping::Single).await.unwrap(), 10_000);
     assert_eq!(batches(&inboxes[0]).iter().map(|b| b.0).collect::<Vec<_>>(), [4096, 8192, 10_000]);
-    assert_eq!(sequencer.publish(&items, Grouping::Atomic).await.unwrap(), 10_001);
+    assert_eq!(publisher.publish(&items, Grouping::Atomic).await.unwrap(), 10_001);
     assert_eq!(batches(&inboxes[0]).len(), 1);
 }
 

@@ -5,6 +5,10 @@ mod support;
 
 use std::net::SocketAddr;
 
+use gateway::{
+    address::Address,
+    shared::{Refused, Shared},
+};
 use serde_json::json;
 use support::{World, config};
 
@@ -25,6 +29,21 @@ fn connect(world: &mut World, ip: &str) -> usize {
 
 fn topics(name: &str, patterns: usize) -> Vec<String> {
     (0..patterns).map(|n| format!("{name}.{n}")).collect()
+}
+
+#[test]
+fn connections_are_counted_exactly_and_a_refused_address_takes_no_room() {
+    let mut config = config();
+    config.limits.connections_per_ip = 2;
+    let shared = Shared::new("0".repeat(16), None, 3, &config.settings());
+    let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
+    assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
+    assert_eq!(shared.admit(a), Err(Refused::Address));
+    assert_eq!(shared.admit(b), Ok(()));
+    assert_eq!(shared.admit(b), Err(Refused::Full));
+    shared.release(a);
+    assert_eq!(shared.admit(a), Ok(()));
+    assert_eq!(shared.connections(), 3);
 }
 
 /// Subscribes to so many patterns of that name.

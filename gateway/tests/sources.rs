@@ -18,6 +18,7 @@ use gateway::{
     },
     control::{
         health::Health,
+        publisher::Publisher,
         sequencer::{Body, Item, Sequencer, new_epoch},
         source::{self, SourceCounters, activity::Activity, replay, synthetic, synthetic::Walk},
     },
@@ -81,7 +82,9 @@ impl Drop for Feed {
 
 async fn play(path: &Path, speed: f64) -> (Result<(), String>, Vec<Update>) {
     let (sequencer, inbox) = sequencer(1_000_000);
-    let outcome = replay::run(&sequencer, path, speed, false, &limits(), &Activity::default()).await;
+    let outcome =
+        replay::run(&Publisher::new(sequencer.clone()), path, speed, false, &limits(), &Activity::default())
+            .await;
     (outcome, updates(&inbox))
 }
 
@@ -118,7 +121,8 @@ async fn a_repeated_feed_goes_on_counting() {
     let (sequencer, inbox) = sequencer(1_000_000);
     let limits = limits();
     let activity = Activity::default();
-    let playing = replay::run(&sequencer, &feed.0, 1.0, true, &limits, &activity);
+    let publisher = Publisher::new(sequencer.clone());
+    let playing = replay::run(&publisher, &feed.0, 1.0, true, &limits, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(100), playing).await.is_err(), "it does not end");
     let updates = updates(&inbox);
     assert!(updates.len() > 6, "{}", updates.len());
@@ -135,7 +139,9 @@ async fn a_long_feed_waits_for_room_and_loses_nothing() {
     let feed = Feed::new("long.ndjson.gz", &lines);
     let (sequencer, inbox) = sequencer(1_000);
     let playing = async {
-        replay::run(&sequencer, &feed.0, 0.0, false, &limits(), &Activity::default()).await.unwrap();
+        replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits(), &Activity::default())
+            .await
+            .unwrap();
         true
     };
     let taking = async {
@@ -194,7 +200,9 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
     let line = |topic: &str, n: u64| format!("{{\"at_us\":{n},\"topic\":\"{topic}\",\"data\":{n}}}\n");
     let feed =
         Feed::new("refused.ndjson", &[line("a", 1), line("b", 2), line("c", 3), line("a", 4)].concat());
-    replay::run(&sequencer, &feed.0, 0.0, false, &limits, &Activity::default()).await.unwrap();
+    replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits, &Activity::default())
+        .await
+        .unwrap();
     let seen: Vec<Value> = updates(&inbox).iter().map(|update| value(update)["data"].clone()).collect();
     assert_eq!((seen, sequencer.counters().refused), (vec![1.into(), 4.into()], 2));
 
@@ -224,7 +232,9 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     lines.push(line("k.b", &format!(r#""set":{{"{}":1}}"#, "k".repeat(300))));
     lines.extend([line("k.b", r#""set":{"b":1}"#), line("s.a", r#""data":2"#), line("o", r#""data":1"#)]);
     let feed = Feed::new("holes.ndjson", &lines.concat());
-    replay::run(&sequencer, &feed.0, 0.0, false, &limits(), &Activity::default()).await.unwrap();
+    replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits(), &Activity::default())
+        .await
+        .unwrap();
     let updates = updates(&inbox);
     let skipped: Vec<u32> = updates.iter().map(|update| update.skipped).collect();
     assert_eq!((skipped, sequencer.counters().refused), (vec![0, 0, 0, 2, 0], 4));
@@ -243,7 +253,7 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
         Source::Host { interval: Duration::from_millis(100), names: gateway::names::Names::Encode },
     ];
     let counters = SourceCounters::new(&config.sources);
-    source::start(&config, &sequencer, &counters, &Health::new(&[], 1, 1 << 20));
+    source::start(&config, &Publisher::new(sequencer.clone()), &counters, &Health::new(&[], 1, 1 << 20));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
     let topics: Vec<Value> = updates(&inbox).iter().map(|u| value(u)["topic"].clone()).collect();

@@ -18,3 +18,61 @@ pub struct Counters {
     /// Queries of a send queue's length that the kernel refused.
     pub unsent_failed: u64,
 }
+
+/// What TLS did, counted since the start; the last two are of now.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TlsCounters {
+    pub handshakes: u64,
+    /// Of them with a ticket of an earlier one.
+    pub resumed: u64,
+    /// By [`TlsFailure`].
+    pub failed: [u64; TlsFailure::ALL.len()],
+    /// Handshake messages put off to a later turn, and records that are short for want of sealed bytes.
+    pub deferred: u64,
+    pub shortened: u64,
+    /// Bytes received, as they came over the wire.
+    pub received_bytes: u64,
+    pub sessions: u64,
+    pub sealed_bytes: u64,
+}
+
+/// Why a session failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum TlsFailure {
+    /// The peer spoke HTTP without TLS.
+    PlainHttp,
+    /// No version, cipher suite or key share in common.
+    Incompatible,
+    /// A certificate that is missing or not accepted.
+    Certificate,
+    /// The peer gave up, with an alert that says why.
+    Alert,
+    /// A record that is not TLS, or cannot be decrypted.
+    Malformed,
+    /// A handshake message of more than 64 KiB.
+    TooLong,
+}
+
+impl TlsFailure {
+    pub const ALL: [TlsFailure; 6] = [
+        TlsFailure::PlainHttp,
+        TlsFailure::Incompatible,
+        TlsFailure::Certificate,
+        TlsFailure::Alert,
+        TlsFailure::Malformed,
+        TlsFailure::TooLong,
+    ];
+
+    /// For a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            TlsFailure::PlainHttp => "plain_http",
+            TlsFailure::Incompatible => "incompatible",
+            TlsFailure::Certificate => "certificate",
+            TlsFailure::Alert => "alert",
+            TlsFailure::Malformed => "malformed",
+            TlsFailure::TooLong => "too_long",
+        }
+    }
+}

@@ -39,6 +39,6 @@ pub mod tls;
 pub mod uring;
 mod waker;
 
-pub use counters::Counters;
+pub use counters::{Counters, TlsCounters, TlsFailure};
 pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

@@ -5,13 +5,8 @@ pub mod admin;
 mod answers;
 mod body;
 mod chunks;
-pub mod count;
-pub mod deadlines;
-pub mod follow;
 pub mod gate;
 pub mod health;
-pub mod item;
-mod line;
 pub mod listener;
 pub mod metrics;
 mod paced;
@@ -19,12 +14,9 @@ pub mod page;
 mod places;
 mod process;
 pub mod publish;
-pub mod seq;
-pub mod sequencer;
+pub mod publisher;
 pub mod source;
 pub mod state;
-mod table;
-pub mod topics;
 mod workers;
 
 use std::{
@@ -36,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+pub use engine::sequencer::{self, count, deadlines, follow, item, line, seq, topics};
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -55,6 +48,7 @@ use gate::Gate;
 use health::Health;
 use listener::Listener;
 use page::Page;
+use publisher::Publisher;
 use sequencer::{DUE_EARLY, Sequencer};
 use source::SourceCounters;
 
@@ -150,10 +144,11 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources);
     let limits = &config.limits;
+    let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
     let watched = Watched {
-        sequencer: sequencer.clone(),
+        publisher: publisher.clone(),
         shared: shared.clone(),
         sources: counters.clone(),
         health: health.clone(),
@@ -186,7 +181,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
-    source::start(&config, &sequencer, &counters, &health);
+    source::start(&config, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::watch(tls_server, hang_up);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);

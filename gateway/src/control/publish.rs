@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::{
     line::{Line, Value},
+    publisher::Publisher,
     seq::Seq,
-    sequencer::{Body, Grouping, Item, Refused, Sequencer, Why},
+    sequencer::{Body, Grouping, Item, Refused, Why},
     workers::Workers,
 };
 use crate::json;
@@ -72,7 +73,7 @@ pub enum Problem {
 /// How a body becomes updates.
 #[derive(Debug)]
 pub struct Way<'a> {
-    pub sequencer: &'a Sequencer,
+    pub publisher: &'a Publisher,
     pub workers: &'a Workers,
     /// Updates and changed keys of an array.
     pub atomic_updates: usize,
@@ -82,7 +83,7 @@ pub struct Way<'a> {
 
 impl Way<'_> {
     async fn take(&self, items: &[Item], grouping: Grouping, before: usize) -> Result<(), Rejected> {
-        let taken = self.sequencer.publish_by(items, grouping, self.deadline).await;
+        let taken = self.publisher.publish_by(items, grouping, self.deadline).await;
         taken.map(|_| ()).map_err(|Refused { index, why }| {
             let problem = if why == Why::Late { Problem::NoRoom } else { Problem::Item };
             let index = before + index;
@@ -94,14 +95,14 @@ impl Way<'_> {
 
 /// Publishes a body, waiting for room where an inbox is full. Gives the number of items.
 pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, Rejected> {
-    let due_us = way.sequencer.now().wall_us;
+    let due_us = way.publisher.now().wall_us;
     match form {
         Form::Ndjson => publish_lines(way, body, due_us).await,
         Form::Json => {
             let body = &body.slice_ref(json::skip_byte_order_mark(body));
             let (whole, max) = (body.clone(), way.atomic_updates);
             let parsed = way.workers.run_sized(body.len(), move || parse_json(&whole, due_us, max)).await;
-            let items = parsed.inspect_err(|_| way.sequencer.count_refused())?;
+            let items = parsed.inspect_err(|_| way.publisher.count_refused())?;
             let grouping = if is_array(body) { Grouping::Atomic } else { Grouping::Single };
             way.take(&items, grouping, 0).await?;
             Ok(items.len())
@@ -127,7 +128,7 @@ async fn publish_lines(way: &Way<'_>, body: &Bytes, due_us: i64) -> Result<usize
         way.take(&lines.items, Grouping::Single, accepted).await?;
         accepted += lines.items.len();
         if let Some(reason) = lines.bad {
-            way.sequencer.count_refused();
+            way.publisher.count_refused();
             return Err(Rejected { accepted, index: accepted, reason, problem: Problem::Item });
         }
     }

@@ -19,6 +19,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
+pub use crate::counters::{TlsCounters as Counters, TlsFailure as Failure};
 use crate::{Close, ConnId, Event, Events, Sockets};
 pub use http::{METHOD_BYTES, answer_to_http, may_be_http};
 pub use session::ALERT_DECODE_ERROR;
@@ -35,72 +36,14 @@ pub struct Limits {
     pub sealed_bytes: usize,
 }
 
-/// Counted since the start; the last two are of now.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Counters {
-    pub handshakes: u64,
-    /// Of them with a ticket of an earlier one.
-    pub resumed: u64,
-    /// By [`Failure`].
-    pub failed: [u64; Failure::ALL.len()],
-    /// Handshake messages put off to a later turn, and records that are short for want of sealed bytes.
-    pub deferred: u64,
-    pub shortened: u64,
-    /// Bytes received, as they came over the wire.
-    pub received_bytes: u64,
-    pub sessions: u64,
-    pub sealed_bytes: u64,
-}
-
-/// Why a session failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Failure {
-    /// The peer spoke HTTP without TLS.
-    PlainHttp,
-    /// No version, cipher suite or key share in common.
-    Incompatible,
-    /// A certificate that is missing or not accepted.
-    Certificate,
-    /// The peer gave up, with an alert that says why.
-    Alert,
-    /// A record that is not TLS, or cannot be decrypted.
-    Malformed,
-    /// A handshake message of more than 64 KiB.
-    TooLong,
-}
-
-impl Failure {
-    pub const ALL: [Failure; 6] = [
-        Failure::PlainHttp,
-        Failure::Incompatible,
-        Failure::Certificate,
-        Failure::Alert,
-        Failure::Malformed,
-        Failure::TooLong,
-    ];
-
-    /// For a metric's label.
-    pub fn name(self) -> &'static str {
-        match self {
-            Failure::PlainHttp => "plain_http",
-            Failure::Incompatible => "incompatible",
-            Failure::Certificate => "certificate",
-            Failure::Alert => "alert",
-            Failure::Malformed => "malformed",
-            Failure::TooLong => "too_long",
-        }
-    }
-
-    fn of(error: &rustls::Error) -> Self {
-        use rustls::{Error, InvalidMessage};
-        match error {
-            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
-            Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
-            Error::AlertReceived(_) => Failure::Alert,
-            Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
-            _ => Failure::Malformed,
-        }
+fn failure_of(error: &rustls::Error) -> Failure {
+    use rustls::{Error, InvalidMessage};
+    match error {
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
+        Error::AlertReceived(_) => Failure::Alert,
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
+        _ => Failure::Malformed,
     }
 }
 

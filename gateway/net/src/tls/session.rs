@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::{
-    Failure, METHOD_BYTES,
+    Failure, METHOD_BYTES, failure_of,
     outcome::{Outcome, RECORD_EXTRA_BYTES, Traffic, handle, seal},
 };
 
@@ -261,7 +261,7 @@ impl Session {
                 }
                 Err(error) => {
                     self.fail(&mut bytes[used..]);
-                    let failure = Failure::of(&error);
+                    let failure = failure_of(&error);
                     let error = io::Error::new(io::ErrorKind::InvalidData, error);
                     return (used, Step::Failed { failure, error });
                 }

@@ -30,7 +30,7 @@ use super::{
     paced::Pace,
     page::Page,
     places::Place,
-    sequencer::Sequencer,
+    publisher::Publisher,
     source::SourceCounters,
     state,
 };
@@ -43,7 +43,7 @@ use crate::{
 /// What the gateway is made of, for whoever asks how it is.
 #[derive(Debug, Clone)]
 pub struct Watched {
-    pub sequencer: Arc<Sequencer>,
+    pub publisher: Arc<Publisher>,
     pub shared: Arc<Shared>,
     pub sources: Arc<SourceCounters>,
     pub health: Arc<Health>,
@@ -109,7 +109,7 @@ impl Admin {
     ) -> Arc<Self> {
         let counters = Arc::<Counters>::default();
         Arc::new(Self {
-            scraper: Scraper::new(watched.sequencer.inboxes()),
+            scraper: Scraper::new(watched.publisher.inboxes()),
             watched,
             gate,
             freshness,

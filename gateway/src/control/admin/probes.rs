@@ -43,7 +43,7 @@ pub(super) async fn readyz(State(admin): App) -> Response {
     if !admin.listening.load(Ordering::Relaxed) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
     }
-    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.sequencer.now());
+    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.publisher.now());
     if !warming.is_empty() {
         let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
         return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);

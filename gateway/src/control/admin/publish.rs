@@ -42,7 +42,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         Err(refusal) => return refusal,
     };
     let way = Way {
-        sequencer: &admin.watched.sequencer,
+        publisher: &admin.watched.publisher,
         workers: &admin.bodies.workers,
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,

@@ -73,10 +73,10 @@ fn parse(body: &[u8]) -> Result<(Said, status::State), String> {
 
 fn apply(admin: &Admin, said: Said, state: status::State) -> Result<(), String> {
     let topics: Vec<Arc<str>> = said.topics.into_iter().map(Arc::from).collect();
-    let now_us = admin.watched.sequencer.now().wall_us;
+    let now_us = admin.watched.publisher.now().wall_us;
     let health = &admin.watched.health;
     let told = health.set(Origin::Publisher, topics.clone(), state, &said.reason, now_us);
     told.map_err(|full| full.to_string())?;
-    admin.watched.sequencer.doubt(Doubter::Publisher, topics, state == status::State::Gap);
+    admin.watched.publisher.doubt(Doubter::Publisher, topics, state == status::State::Gap);
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) async fn list(State(admin): App, uri: Uri) -> Response {
             }
         }
     }
-    let sequencer = &admin.watched.sequencer;
+    let sequencer = &admin.watched.publisher;
     let rows = || serde_json::to_vec(&sequencer.list(&prefix, &after, limit)).expect("rows are always JSON");
     let text = admin.answers.share_same(&uri.to_string(), || rows().into()).await;
     admin.answer(text.map(Some)).expect("there is a list")
@@ -47,7 +47,7 @@ fn limit_of(value: &str) -> Option<usize> {
 
 pub(super) async fn show(State(admin): App, uri: Uri) -> Response {
     let Some(name) = name(&uri) else { return bad_name() };
-    let sequencer = &admin.watched.sequencer;
+    let sequencer = &admin.watched.publisher;
     // What is held as it is shown needs no copy at all.
     if let Some(update) = sequencer.get_held(&name) {
         return ([(header::CONTENT_TYPE, "application/json")], update).into_response();
@@ -62,7 +62,7 @@ pub(super) async fn remove(State(admin): App, uri: Uri) -> Response {
     }
     let Some(name) = name(&uri) else { return bad_name() };
     let deadline = Instant::now() + admin.limits.admin_body;
-    match admin.watched.sequencer.remove(&name, deadline).await {
+    match admin.watched.publisher.remove(&name, deadline).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),
         Err(why @ Why::Late) => busy(why.to_string()),

@@ -38,7 +38,7 @@ use crate::{
     stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
     tls,
 };
-use net::tls::Failure;
+use net::TlsFailure;
 use out::Out;
 pub use scraper::Scraper;
 use scraper::{Scrape, Shard};
@@ -53,7 +53,7 @@ pub fn text(
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
-        let Watched { sequencer, sources, health, state, tls, .. } = watched;
+        let Watched { publisher: sequencer, sources, health, state, tls, .. } = watched;
         let snapshot = Snapshot {
             answer_bytes,
             shards: scrape.shards.clone(),
@@ -376,7 +376,7 @@ impl Snapshot {
     /// Where there is a TLS listener.
     fn tls(&self, out: &mut Out) -> fmt::Result {
         let Some(files) = &self.tls else { return Ok(()) };
-        let sum = |of: fn(&net::tls::Counters) -> u64| self.sum(|s| of(&s.tls));
+        let sum = |of: fn(&net::TlsCounters) -> u64| self.sum(|s| of(&s.tls));
         out.gauge("fanwire_tls_sessions", "Connections that speak TLS", sum(|t| t.sessions))?;
         out.gauge(
             "fanwire_tls_sealed_bytes",
@@ -386,7 +386,7 @@ impl Snapshot {
         out.counter("fanwire_tls_handshakes", "TLS handshakes that ended well", sum(|t| t.handshakes))?;
         out.counter("fanwire_tls_resumed", "Of them with a ticket of an earlier one", sum(|t| t.resumed))?;
         let failed =
-            Failure::ALL.map(|failure| (failure.name(), self.sum(|s| s.tls.failed[failure as usize])));
+            TlsFailure::ALL.map(|failure| (failure.name(), self.sum(|s| s.tls.failed[failure as usize])));
         out.counters("fanwire_tls_failed", "TLS sessions that failed", "reason", failed)?;
         let help = "Handshake messages put off, since a turn answers [limits] handshakes_per_turn";
         out.counter("fanwire_tls_deferred", help, sum(|t| t.deferred))?;

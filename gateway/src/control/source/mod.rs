@@ -15,7 +15,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{health::Health, sequencer::Sequencer};
+use super::{health::Health, publisher::Publisher};
 use crate::config::{Config, Source};
 use activity::Activity;
 use websocket::counters::Counters;
@@ -63,7 +63,7 @@ impl SourceCounters {
 /// Where `counters` are not those of the same sources.
 pub fn start(
     config: &Config,
-    sequencer: &Arc<Sequencer>,
+    publisher: &Arc<Publisher>,
     counters: &Arc<SourceCounters>,
     health: &Arc<Health>,
 ) {
@@ -72,27 +72,27 @@ pub fn start(
         config.sources.clone().into_iter().zip(counters.activities.clone()).enumerate()
     {
         let stale_after = config.freshness.get(i).and_then(|fresh| fresh.stale_after);
-        activity.begin(sequencer.now().mono_us);
+        activity.begin(publisher.now().mono_us);
         let own = source.link().and_then(|_| websockets.next());
-        let (sequencer, counters, health) = (sequencer.clone(), counters.clone(), health.clone());
+        let (publisher, counters, health) = (publisher.clone(), counters.clone(), health.clone());
         let limits = config.limits.clone();
         counters.running.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let ended = match &source {
                 Source::Replay { path, speed, repeat } => {
-                    replay::run(&sequencer, path, *speed, *repeat, &limits, &activity).await
+                    replay::run(&publisher, path, *speed, *repeat, &limits, &activity).await
                 }
                 Source::Synthetic { symbols, updates_per_s, seed } => {
-                    synthetic::run(&sequencer, *symbols, *updates_per_s, *seed, &activity).await
+                    synthetic::run(&publisher, *symbols, *updates_per_s, *seed, &activity).await
                 }
-                Source::Host { interval, names } => host::run(&sequencer, *interval, *names, &activity).await,
+                Source::Host { interval, names } => host::run(&publisher, *interval, *names, &activity).await,
                 Source::Websocket(source) => {
                     let own = own.expect("`counters` are those of the same sources");
-                    match websocket::run(&sequencer, source, stale_after, &own, &limits).await {}
+                    match websocket::run(&publisher, source, stale_after, &own, &limits).await {}
                 }
                 Source::Fanwire(source) => {
                     let own = own.expect("`counters` are those of the same sources");
-                    match fanwire::run(&sequencer, source, stale_after, &own, &health).await {}
+                    match fanwire::run(&publisher, source, stale_after, &own, &health).await {}
                 }
             };
             counters.running.fetch_sub(1, Ordering::Relaxed);

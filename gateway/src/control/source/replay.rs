@@ -18,8 +18,9 @@ use crate::{
     config::Limits,
     control::{
         line::{Line, Value},
+        publisher::Publisher,
         seq::Feed,
-        sequencer::{Body, Grouping, Item, Refused, Sequencer},
+        sequencer::{Body, Grouping, Item, Refused},
     },
     json,
     topic::check_topic,
@@ -55,7 +56,7 @@ enum Chunk {
 /// with `repeat`. Waits where an inbox is full; due times stay as they are. `[limits] publish_bytes`
 /// holds for a line; what other limits refuse is left out alone.
 pub async fn run(
-    sequencer: &Sequencer,
+    publisher: &Publisher,
     path: &Path,
     speed: f64,
     repeat: bool,
@@ -68,9 +69,9 @@ pub async fn run(
     reader
         .spawn(move || file.read_passes(repeat, &sender))
         .map_err(|e| format!("cannot start a thread to read {}: {e}", path.display()))?;
-    let feed = Feed { source: sequencer.enroll(), connection: 0 };
-    let (refusals, pass_mono_us) = (Refusals::default(), sequencer.now().mono_us as f64);
-    let mut player = Player { sequencer, activity, feed, refusals, speed, pass_mono_us };
+    let feed = Feed { source: publisher.enroll(), connection: 0 };
+    let (refusals, pass_mono_us) = (Refusals::default(), publisher.now().mono_us as f64);
+    let mut player = Player { publisher, activity, feed, refusals, speed, pass_mono_us };
     while let Some(chunk) = chunks.recv().await {
         match chunk {
             Chunk::Entries(entries) => player.play(&entries).await,
@@ -82,7 +83,7 @@ pub async fn run(
 }
 
 struct Player<'a> {
-    sequencer: &'a Sequencer,
+    publisher: &'a Publisher,
     activity: &'a Activity,
     feed: Feed,
     refusals: Refusals,
@@ -95,7 +96,7 @@ impl Player<'_> {
     async fn play(&mut self, entries: &[Entry]) {
         let mut played = 0;
         while played < entries.len() {
-            let now = self.sequencer.now();
+            let now = self.publisher.now();
             let due = |entry: &Entry| self.due_mono_us(entry, now.mono_us);
             let ready = entries[played..].partition_point(|entry| due(entry) <= now.mono_us);
             if ready == 0 {
@@ -112,10 +113,10 @@ impl Player<'_> {
             let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
             let mut done = 0;
             while let Err(Refused { index, why }) =
-                self.sequencer.publish(&items[done..], Grouping::Single).await
+                self.publisher.publish(&items[done..], Grouping::Single).await
             {
                 done += index + 1;
-                self.refusals.tell(&self.activity.name, &why, self.sequencer);
+                self.refusals.tell(&self.activity.name, &why, self.publisher);
             }
             self.activity.touch(now.mono_us);
             played += ready;

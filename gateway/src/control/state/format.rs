@@ -4,7 +4,6 @@
 use std::{
     collections::HashSet,
     io::{self, BufRead, Write},
-    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -17,79 +16,15 @@ use super::{
 };
 use crate::{
     changes::{Base, Changes},
-    control::{
+    control::sequencer::{
+        Body,
+        checkpoint::{Checkpoint, Damage, Kept, Restored, Saved},
         line::{Members, present},
         seq::check_count,
-        sequencer::Body,
     },
 };
 
 const FORMAT: u64 = 2;
-
-/// A topic as it is written.
-#[derive(Debug)]
-pub struct Saved {
-    /// `latest`, `keyed` or `stream`.
-    pub mode: &'static str,
-    pub seq: Option<u64>,
-    /// It lacks something until it comes whole.
-    pub has_gap: bool,
-    /// Of a stream: updates that were refused since the last one.
-    pub refused: u64,
-    /// Its last update, of a keyed topic only the head before `table`.
-    pub json: Bytes,
-    /// A JSON object.
-    pub table: Option<Vec<u8>>,
-}
-
-/// All that is written.
-#[derive(Debug)]
-pub struct Checkpoint {
-    pub epoch: Arc<str>,
-    pub version: u64,
-    /// A topic that is born starts above it.
-    pub v_floor: u64,
-    pub topics: Vec<Saved>,
-}
-
-/// A topic as it was read.
-#[derive(Debug)]
-pub struct Kept {
-    pub topic: Arc<str>,
-    pub mode: String,
-    pub v: u64,
-    pub ts_us: i64,
-    pub seq: Option<u64>,
-    /// It lacks something until it comes whole.
-    pub has_gap: bool,
-    /// Of a stream: updates that were refused since the last one.
-    pub refused: u64,
-    pub body: Body,
-}
-
-/// All that was read.
-#[derive(Debug)]
-pub struct Restored {
-    /// Of the run that wrote it.
-    pub epoch: String,
-    /// That run ended cleanly and nothing is missing: its epoch may go on.
-    pub is_clean: bool,
-    pub version: u64,
-    pub v_floor: u64,
-    pub topics: Vec<Kept>,
-    /// `None`: all that was written was read.
-    pub damage: Option<Damage>,
-}
-
-/// What of a file could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// Topics that were written and not read; where no head tells how many there were, [`Damage::places`].
-    pub topics: u64,
-    pub places: u64,
-    /// What is wrong first, and where.
-    pub first: String,
-}
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -120,54 +55,50 @@ struct Line<'a> {
     set: Option<Members<'a>>,
 }
 
-impl Checkpoint {
-    /// Gives `out` back, the length in bytes, and the checksum that names it.
-    pub(super) fn encode<W: Write>(&self, out: W) -> io::Result<(W, u64, u32)> {
-        let head = serde_json::to_vec(&self.head())?;
-        let mut out = Writer::new(out);
-        out.record(&head)?;
-        let mut json = Vec::new();
-        for topic in &self.topics {
-            topic.encode(&mut json)?;
-            out.record(&json)?;
-        }
-        out.record(&head)?;
-        Ok(out.end())
+/// Gives `out` back, the length in bytes, and the checksum that names it.
+pub(super) fn encode<W: Write>(checkpoint: &Checkpoint, out: W) -> io::Result<(W, u64, u32)> {
+    let head = serde_json::to_vec(&head(checkpoint))?;
+    let mut out = Writer::new(out);
+    out.record(&head)?;
+    let mut json = Vec::new();
+    for topic in &checkpoint.topics {
+        encode_topic(topic, &mut json)?;
+        out.record(&json)?;
     }
+    out.record(&head)?;
+    Ok(out.end())
+}
 
-    fn head(&self) -> Head {
-        let Self { epoch, version, v_floor, topics } = self;
-        Head {
-            fanwire_state: FORMAT,
-            epoch: epoch.to_string(),
-            version: *version,
-            v_floor: *v_floor,
-            topics: topics.len() as u64,
-        }
+fn head(checkpoint: &Checkpoint) -> Head {
+    let Checkpoint { epoch, version, v_floor, topics } = checkpoint;
+    Head {
+        fanwire_state: FORMAT,
+        epoch: epoch.to_string(),
+        version: *version,
+        v_floor: *v_floor,
+        topics: topics.len() as u64,
     }
 }
 
-impl Saved {
-    fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        out.clear();
-        write!(out, r#"{{"mode":"{}","#, self.mode)?;
-        if let Some(seq) = self.seq {
-            write!(out, r#""seq":{seq},"#)?;
-        }
-        if self.has_gap {
-            out.extend_from_slice(br#""gap":true,"#);
-        }
-        if self.refused > 0 {
-            write!(out, r#""refused":{},"#, self.refused)?;
-        }
-        out.extend_from_slice(&self.json[1..]);
-        if let Some(table) = &self.table {
-            out.extend_from_slice(br#""set":"#);
-            out.extend_from_slice(table);
-            out.push(b'}');
-        }
-        Ok(())
+fn encode_topic(topic: &Saved, out: &mut Vec<u8>) -> io::Result<()> {
+    out.clear();
+    write!(out, r#"{{"mode":"{}","#, topic.mode)?;
+    if let Some(seq) = topic.seq {
+        write!(out, r#""seq":{seq},"#)?;
     }
+    if topic.has_gap {
+        out.extend_from_slice(br#""gap":true,"#);
+    }
+    if topic.refused > 0 {
+        write!(out, r#""refused":{},"#, topic.refused)?;
+    }
+    out.extend_from_slice(&topic.json[1..]);
+    if let Some(table) = &topic.table {
+        out.extend_from_slice(br#""set":"#);
+        out.extend_from_slice(table);
+        out.push(b'}');
+    }
+    Ok(())
 }
 
 /// Reads what a state file says, and the checksum that names it. What is damaged is left out; the error says

@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::format::{Head, Kept, Restored, check_head, kept};
+use super::{
+    Kept, Restored,
+    format::{Head, check_head, kept},
+};
 
 const FORMAT: u64 = 1;
 

@@ -28,7 +28,8 @@ use thiserror::Error;
 
 use super::sequencer::Sequencer;
 use crate::config;
-pub use format::{Checkpoint, Damage, Kept, Restored, Saved, read};
+pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Kept, Restored, Saved};
+pub use format::read;
 
 /// Topics left out that the log names.
 const NAMED_MAX: usize = 20;
@@ -70,51 +71,49 @@ struct Clean {
     crc32: u32,
 }
 
-impl Checkpoint {
-    /// Writes it to `path` in one step; gives its length in bytes and its checksum. On an error what was
-    /// there before stays, and nothing else.
-    pub fn write(&self, path: &Path, bytes_max: u64) -> Result<(u64, u32), NotWritten> {
-        let bytes =
-            self.topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum::<usize>();
-        if bytes as u64 > bytes_max {
-            return Err(NotWritten::TooLong { bytes: bytes as u64, max: bytes_max });
-        }
-        let beside = with_suffix(path, "tmp");
-        let failed = |error| NotWritten::Io { path: path.display().to_string(), error };
-        let in_place = |()| {
-            let checked = private_file::check(path).and_then(|()| fs::rename(&beside, path));
-            checked.and_then(|()| sync_directory(path)).map_err(failed)
-        };
-        let written = private_file::create(&beside).map_err(failed).and_then(|file| {
-            let (bytes, crc32) = self.write_to(&file, bytes_max, failed)?;
-            let back = format::verify(BufReader::new(&file), self.topics.len(), crc32);
-            back.map_err(|why| NotWritten::NotReadBack { path: beside.display().to_string(), why })?;
-            Ok((bytes, crc32))
-        });
-        let written = written.and_then(|names| in_place(()).map(|()| names));
-        if written.is_err() {
-            // Where it cannot be removed either, the next one or the next start does.
-            let _ = private_file::remove(&beside);
-        }
-        written
+/// Writes `checkpoint` to `path` in one step; gives its length in bytes and its checksum. On an error what was
+/// there before stays, and nothing else.
+pub fn write(checkpoint: &Checkpoint, path: &Path, bytes_max: u64) -> Result<(u64, u32), NotWritten> {
+    let bytes =
+        checkpoint.topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum::<usize>();
+    if bytes as u64 > bytes_max {
+        return Err(NotWritten::TooLong { bytes: bytes as u64, max: bytes_max });
     }
-
-    /// Leaves the file at its beginning.
-    fn write_to(
-        &self,
-        mut file: &File,
-        bytes_max: u64,
-        failed: impl Fn(io::Error) -> NotWritten,
-    ) -> Result<(u64, u32), NotWritten> {
-        let (out, bytes, crc32) = self.encode(BufWriter::new(file)).map_err(&failed)?;
-        if bytes > bytes_max {
-            // One that is longer would be refused when it is read.
-            return Err(NotWritten::TooLong { bytes, max: bytes_max });
-        }
-        out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
-        file.rewind().map_err(failed)?;
+    let beside = with_suffix(path, "tmp");
+    let failed = |error| NotWritten::Io { path: path.display().to_string(), error };
+    let in_place = |()| {
+        let checked = private_file::check(path).and_then(|()| fs::rename(&beside, path));
+        checked.and_then(|()| sync_directory(path)).map_err(failed)
+    };
+    let written = private_file::create(&beside).map_err(failed).and_then(|file| {
+        let (bytes, crc32) = write_to(checkpoint, &file, bytes_max, failed)?;
+        let back = format::verify(BufReader::new(&file), checkpoint.topics.len(), crc32);
+        back.map_err(|why| NotWritten::NotReadBack { path: beside.display().to_string(), why })?;
         Ok((bytes, crc32))
+    });
+    let written = written.and_then(|names| in_place(()).map(|()| names));
+    if written.is_err() {
+        // Where it cannot be removed either, the next one or the next start does.
+        let _ = private_file::remove(&beside);
     }
+    written
+}
+
+/// Leaves the file at its beginning.
+fn write_to(
+    checkpoint: &Checkpoint,
+    mut file: &File,
+    bytes_max: u64,
+    failed: impl Fn(io::Error) -> NotWritten,
+) -> Result<(u64, u32), NotWritten> {
+    let (out, bytes, crc32) = format::encode(checkpoint, BufWriter::new(file)).map_err(&failed)?;
+    if bytes > bytes_max {
+        // One that is longer would be refused when it is read.
+        return Err(NotWritten::TooLong { bytes, max: bytes_max });
+    }
+    out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
+    file.rewind().map_err(failed)?;
+    Ok((bytes, crc32))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -298,7 +297,7 @@ pub async fn keep(
         let (path, bytes_max, shared) = (path.clone(), config.state_bytes, counters.clone());
         let writing = tokio::task::spawn_blocking(move || {
             let is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-            (!*is_over).then(|| checkpoint.write(&path, bytes_max)).transpose()
+            (!*is_over).then(|| write(&checkpoint, &path, bytes_max)).transpose()
         });
         match writing.await {
             Ok(Ok(None)) => {}
@@ -320,7 +319,7 @@ pub fn end(config: &config::State, sequencer: &Sequencer, counters: &Counters) -
     sequencer.freeze();
     let mut is_over = counters.is_over.lock().unwrap_or_else(PoisonError::into_inner);
     *is_over = true;
-    let written = sequencer.checkpoint().write(path, config.state_bytes).and_then(|(_, crc32)| {
+    let written = write(&sequencer.checkpoint(), path, config.state_bytes).and_then(|(_, crc32)| {
         let beside = with_suffix(path, "clean").display().to_string();
         mark_clean(path, crc32).map_err(|error| NotWritten::Io { path: beside, error })
     });

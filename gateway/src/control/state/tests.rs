@@ -63,7 +63,7 @@ fn names(directory: &Path) -> Vec<String> {
 #[test]
 fn what_is_written_is_read_again_and_is_clean_once() {
     let path = file("round");
-    let (bytes, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    let (bytes, crc32) = write(&checkpoint(), &path, 1 << 20).unwrap();
     assert_eq!(bytes, fs::metadata(&path).unwrap().len());
     let restored = load(&path).unwrap();
     assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
@@ -131,11 +131,11 @@ fn a_state_over_its_bound_or_without_a_place_is_told_with_the_key() {
     let path = file("bound");
     let long = checkpoint().topics.iter().map(|t| t.json.len() + t.table.as_ref().map_or(0, Vec::len)).sum();
     for bytes_max in [10, long] {
-        let error = checkpoint().write(&path, bytes_max as u64).unwrap_err().to_string();
+        let error = write(&checkpoint(), &path, bytes_max as u64).unwrap_err().to_string();
         assert!(error.contains(&format!("[state] state_bytes is {bytes_max}: raise that")), "{error}");
         assert!(names(path.parent().unwrap()).is_empty());
     }
-    let error = checkpoint().write(Path::new("/proc/none/state"), 1 << 20).unwrap_err().to_string();
+    let error = write(&checkpoint(), Path::new("/proc/none/state"), 1 << 20).unwrap_err().to_string();
     assert!(error.contains("[state] path"), "{error}");
 }
 
@@ -152,14 +152,14 @@ fn files_are_private_and_no_link_is_followed() {
     }
     assert!(load(&path).is_none(), "the link is no state");
     assert!(fs::symlink_metadata(with_suffix(&path, "refused")).unwrap().is_symlink());
-    let (_, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    let (_, crc32) = write(&checkpoint(), &path, 1 << 20).unwrap();
     mark_clean(&path, crc32).unwrap();
     for suffix in ["", ".clean"] {
         let found = fs::symlink_metadata(name(suffix)).unwrap();
         assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{suffix}");
     }
     std::os::unix::fs::symlink(&victim, name(".tmp")).unwrap();
-    checkpoint().write(&path, 1 << 20).unwrap();
+    write(&checkpoint(), &path, 1 << 20).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     assert_eq!(names(directory), ["state", "state.clean", "state.refused", "victim"]);
 }
@@ -195,7 +195,7 @@ fn what_is_no_regular_file_is_refused_at_the_start_by_name_and_stays() {
             assert!(error.contains(&format!("{} {is}", name.display())), "{error}");
             assert!(error.contains("[state] path"), "{error}");
             // It may also come to stand there later.
-            let written = checkpoint().write(&path, 1 << 20).and_then(|(_, crc32)| {
+            let written = write(&checkpoint(), &path, 1 << 20).and_then(|(_, crc32)| {
                 let path = path.display().to_string();
                 mark_clean(Path::new(&path), crc32).map_err(|error| NotWritten::Io { path, error })
             });
@@ -216,7 +216,7 @@ fn a_part_file_stays_neither_after_a_failure_nor_after_the_next_start() {
     let path = file("parts");
     let directory = path.parent().unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(checkpoint().write(&path, 1 << 20).is_err(), "it cannot take a directory's place");
+    assert!(write(&checkpoint(), &path, 1 << 20).is_err(), "it cannot take a directory's place");
     assert_eq!(names(directory), ["state"]);
     fs::remove_dir(&path).unwrap();
     fs::write(with_suffix(&path, "tmp"), "of a run that was killed").unwrap();
@@ -227,7 +227,7 @@ fn a_part_file_stays_neither_after_a_failure_nor_after_the_next_start() {
 #[test]
 fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one_that_can() {
     let path = file("verified");
-    checkpoint().write(&path, 1 << 20).unwrap();
+    write(&checkpoint(), &path, 1 << 20).unwrap();
     let before = fs::read(&path).unwrap();
     for json in
         [r#"{"topic":"d","v":1,"ts":5,"data":}"#, "{\"topic\":\"d\",\"v\":1,\"ts\":5,\"data\":\"\x1e\"}"]
@@ -235,7 +235,7 @@ fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one
         let mut broken = checkpoint();
         broken.topics[1] =
             Saved { mode: "latest", seq: None, has_gap: false, refused: 0, json: json.into(), table: None };
-        let error = broken.write(&path, 1 << 20).unwrap_err();
+        let error = write(&broken, &path, 1 << 20).unwrap_err();
         assert!(matches!(error, NotWritten::NotReadBack { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(names(path.parent().unwrap()), ["state"]);
@@ -407,7 +407,7 @@ fn whatever_is_passed_on_comes_back_byte_for_byte() {
             let item = parse_item(&json.1.clone().into(), 7).unwrap_or_else(|e| panic!("{e}: {:?}", json.1));
             first.try_publish(&[item], Grouping::Single).unwrap();
         }
-        first.checkpoint().write(&path, 1 << 30).unwrap();
+        write(&first.checkpoint(), &path, 1 << 30).unwrap();
         let restored = load(&path).unwrap();
         assert_eq!(restored.damage, None);
         let second = sequencer(&config);

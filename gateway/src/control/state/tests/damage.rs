@@ -15,7 +15,7 @@ fn read_bytes(bytes: &[u8]) -> Option<(Vec<String>, Option<Damage>)> {
 #[test]
 fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
     let path = file("damage");
-    checkpoint().write(&path, 1 << 20).unwrap();
+    write(&checkpoint(), &path, 1 << 20).unwrap();
     let whole = fs::read(&path).unwrap();
     let (all, none) = read_bytes(&whole).unwrap();
     assert_eq!((all.len(), none), (3, None));
@@ -54,7 +54,7 @@ fn damage_costs_the_topics_that_it_hits_and_is_told_with_their_number() {
 #[test]
 fn a_damaged_file_begins_a_new_epoch_and_is_kept() {
     let path = file("kept");
-    let (_, crc32) = checkpoint().write(&path, 1 << 20).unwrap();
+    let (_, crc32) = write(&checkpoint(), &path, 1 << 20).unwrap();
     mark_clean(&path, crc32).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes.windows(4).position(|four| four == b"1.50").unwrap();
@@ -66,7 +66,7 @@ fn a_damaged_file_begins_a_new_epoch_and_is_kept() {
         assert_eq!((restored.is_clean, restored.topics.len()), (false, 2));
         assert_eq!(counters.lost.load(Relaxed), 1);
     }
-    checkpoint().write(&path, 1 << 20).unwrap();
+    write(&checkpoint(), &path, 1 << 20).unwrap();
     assert_eq!(fs::read(with_suffix(&path, "refused")).unwrap(), bytes);
     assert!(!with_suffix(&path, "refused.2").exists(), "one file has one such name");
 }
@@ -93,7 +93,7 @@ fn no_damage_brings_back_a_topic_changed_or_costs_one_that_it_does_not_touch() {
         })
         .collect();
     let path = file("arbitrary-damage");
-    checkpoint.write(&path, 1 << 30).unwrap();
+    write(&checkpoint, &path, 1 << 30).unwrap();
     let whole = fs::read(&path).unwrap();
     let data = |kept: &Kept| match &kept.body {
         Body::Data(data) => data.clone(),

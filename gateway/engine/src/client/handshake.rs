@@ -1,0 +1,300 @@
+//! What the data listener answers to a request head. No IO.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proto::{Refusal, Request, deflate::Agreement, handshake};
+
+use crate::{
+    host::Host,
+    protocol::{self, Subscribe},
+    query,
+    settings::Compression,
+    shared::Refused,
+    wire::{Encoding, Wire},
+};
+
+/// Seconds a client over a limit is asked to wait.
+const RETRY_AFTER_S: &str = "5";
+
+/// The answer and what follows it.
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole HTTP answer; then the connection ends. From 400 on it is a refusal.
+    Http { status: u16, bytes: Vec<u8> },
+    /// The 101, and the subscription that rode on the URL.
+    Upgrade {
+        head: Vec<u8>,
+        wire: Wire,
+        deflate: Option<Agreement>,
+        /// An offer to compress was not taken for want of room.
+        declined: bool,
+        subscribe: Option<Subscribe>,
+    },
+}
+
+/// What the answer depends on beside the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    pub peer: IpAddr,
+    /// The listener's address is of loopback.
+    pub is_loopback: bool,
+    /// `[access] hosts`.
+    pub hosts: &'a [Host],
+    pub refused: Option<Refused>,
+    pub draining: bool,
+    pub admin: Option<SocketAddr>,
+    pub admin_tls: bool,
+    /// `[limits] patterns`.
+    pub patterns_max: usize,
+    pub compression: &'a Compression,
+    /// There is room for what a client's compressed messages refer back to.
+    pub takes_context: bool,
+    /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
+    pub echo: bool,
+}
+
+pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
+    // What GET is answered, without the body (RFC 9110, section 9.3.2).
+    if request.method() == "HEAD" && !situation.echo {
+        return match answer(&request.as_get(), situation) {
+            Answer::Upgrade { .. } => {
+                without_body(refusal_of(405, "a WebSocket upgrade is asked for by GET", &[("Allow", "GET")]))
+            }
+            http => without_body(http),
+        };
+    }
+    let (path, text) = (request.path(), request.query().unwrap_or(""));
+    if situation.echo {
+        let query = Query::parse(text, situation.patterns_max).unwrap_or_default();
+        return upgrade(request, query, false, situation);
+    }
+    if !matches!(path, "/ws" | "/healthz" | "/") {
+        return refuse(404, NO_SUCH_PATH);
+    }
+    if request.method() != "GET" {
+        return refusal_of(405, "only GET and HEAD are allowed here", &[("Allow", "GET, HEAD")]);
+    }
+    match path {
+        "/healthz" if situation.draining => refuse(503, "draining"),
+        "/healthz" => plain(200, "text/plain", b"ok\n"),
+        "/" => root(request, situation),
+        _ => subscriber(request, text, situation),
+    }
+}
+
+const NO_SUCH_PATH: &str = "no such path here; subscribers connect to /ws";
+
+/// Where the page lives, for people on this machine who ask it themselves: behind a proxy everybody's peer is
+/// loopback, and an address within is nothing to tell strangers.
+fn root(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
+    let mut named = request.header_values("host");
+    let host = named.next().and_then(Host::of_authority).filter(|_| named.next().is_none());
+    let is_near = host.as_ref().is_some_and(Host::is_loopback);
+    if situation.is_loopback && !is_near && !host.is_some_and(|host| situation.hosts.contains(&host)) {
+        let reason = "this listener is on loopback and answers here to localhost, loopback addresses and [access] hosts";
+        return refuse(403, reason);
+    }
+    match situation.admin {
+        Some(admin) if situation.peer.is_loopback() && is_near && !request.has_field(is_forwarding) => {
+            redirect(admin, situation.peer, if situation.admin_tls { "https" } else { "http" })
+        }
+        _ => refuse(404, NO_SUCH_PATH),
+    }
+}
+
+/// Whether a proxy tells by that field for whom it asks.
+fn is_forwarding(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(&*name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+}
+
+fn subscriber(request: &Request<'_>, query: &str, situation: &Situation<'_>) -> Answer {
+    if situation.draining {
+        return refuse(503, "draining");
+    }
+    match situation.refused {
+        Some(Refused::Full) => return refuse(503, "the gateway is full"),
+        Some(Refused::Address) => return refuse(429, "too many connections from this address"),
+        None => {}
+    }
+    match Query::parse(query, situation.patterns_max) {
+        Ok(query) => upgrade(request, query, true, situation),
+        Err(reason) => refuse(400, &reason),
+    }
+}
+
+fn upgrade(request: &Request<'_>, query: Query, subprotocol: bool, situation: &Situation<'_>) -> Answer {
+    let compression = situation.compression;
+    match request.upgrade() {
+        Err(refused) => Answer::Http { status: refused.status, bytes: refusal(&refused) },
+        Ok(upgrade) => {
+            let chosen = upgrade.protocols().find_map(Encoding::of).filter(|_| subprotocol);
+            let mut head = Vec::with_capacity(192);
+            let agree = |takes_context| upgrade.deflate(compression.window_bits, takes_context);
+            let wanted = !query.uncompressed && wants_compression(request, compression);
+            let wanted = wanted.then(|| agree(true)).flatten();
+            let deflate = if situation.takes_context { wanted } else { wanted.and_then(|_| agree(false)) };
+            handshake::accept(&mut head, upgrade.key(), chosen.map(Encoding::subprotocol), deflate.as_ref());
+            let window_bits = deflate.map(|agreed| agreed.server_window_bits);
+            let wire = Wire { encoding: chosen.unwrap_or_default(), window_bits };
+            let declined = wanted.is_some() && deflate.is_none();
+            Answer::Upgrade { head, wire, deflate, declined, subscribe: query.subscribe }
+        }
+    }
+}
+
+/// Whether an offer to compress is taken: not from a browser that is known to get it wrong.
+fn wants_compression(request: &Request<'_>, compression: &Compression) -> bool {
+    let bad = |agent: &str| compression.user_agents_off.iter().any(|part| agent.contains(&**part));
+    compression.enabled && !request.header("user-agent").is_some_and(bad)
+}
+
+/// The HTTP answer of a refusal.
+pub fn refusal(refusal: &Refusal) -> Vec<u8> {
+    let extra: &[(&str, &str)] = if refusal.status == 429 { &[("Retry-After", RETRY_AFTER_S)] } else { &[] };
+    let mut out = Vec::with_capacity(256);
+    handshake::refuse(&mut out, refusal.status, &refusal.reason, extra);
+    out
+}
+
+fn refuse(status: u16, reason: &str) -> Answer {
+    Answer::Http { status, bytes: refusal(&Refusal { status, reason: reason.to_owned() }) }
+}
+
+fn refusal_of(status: u16, reason: &str, extra: &[(&str, &str)]) -> Answer {
+    let mut bytes = Vec::with_capacity(256);
+    handshake::refuse(&mut bytes, status, reason, extra);
+    Answer::Http { status, bytes }
+}
+
+fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
+    let mut bytes = Vec::with_capacity(192);
+    handshake::respond(&mut bytes, status, content_type, body);
+    Answer::Http { status, bytes }
+}
+
+fn without_body(mut answer: Answer) -> Answer {
+    if let Answer::Http { bytes, .. } = &mut answer {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        bytes.truncate(end.map_or(bytes.len(), |end| end + 4));
+    }
+    answer
+}
+
+/// For a loopback peer. A listener on all addresses is reached at the peer's own.
+fn redirect(mut admin: SocketAddr, peer: IpAddr, scheme: &str) -> Answer {
+    if admin.ip().is_unspecified() {
+        admin.set_ip(peer);
+    }
+    let head = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {scheme}://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    Answer::Http { status: 307, bytes: head.into_bytes() }
+}
+
+/// What the URL asks for: `topics=a.b,c.*&interval_ms=100&since=EPOCH:VERSION&compress=0`. Other parameters are
+/// ignored, as unknown fields are.
+#[derive(Debug, Default)]
+struct Query {
+    /// Where there are `topics`.
+    subscribe: Option<Subscribe>,
+    /// By `compress=0`.
+    uncompressed: bool,
+}
+
+impl Query {
+    fn parse(query: &str, patterns_max: usize) -> Result<Self, String> {
+        let (mut subscribe, mut uncompressed) = (Subscribe::default(), false);
+        let (mut topics, mut others) = (None, false);
+        for (name, value) in query::pairs(query) {
+            let value = || {
+                query::decode(value)
+                    .ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))
+            };
+            match &*name {
+                "topics" => {
+                    topics.get_or_insert_with(Vec::new).extend(value()?.split(',').map(str::to_owned));
+                }
+                "interval_ms" => {
+                    subscribe.interval_ms = Some(protocol::parse_interval(&value()?)?);
+                    others = true;
+                }
+                "since" => {
+                    subscribe.since = Some(protocol::parse_since(&value()?)?);
+                    others = true;
+                }
+                "compress" => match &*value()? {
+                    "0" => uncompressed = true,
+                    "1" => {}
+                    other => return Err(format!("bad compress: {other} (0 or 1)")),
+                },
+                _ => {}
+            }
+        }
+        match topics {
+            Some(topics) => {
+                subscribe.topics = protocol::check_topics(topics)?;
+                if subscribe.topics.len() > patterns_max {
+                    let named = subscribe.topics.len();
+                    return Err(format!("{named} patterns in the URL ({patterns_max} are the most)"));
+                }
+                Ok(Self { subscribe: Some(subscribe), uncompressed })
+            }
+            None if others => Err("interval_ms or since without topics".into()),
+            None => Ok(Self { subscribe: None, uncompressed }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_rides_on_the_url() {
+        let query = "topics=a.b,c.%2A&interval_ms=100&since=8f0c2a77d1e94b02:7&x=1";
+        let subscribe = Query::parse(query, 2).unwrap().subscribe.unwrap();
+        assert_eq!(subscribe.topics, ["a.b", "c.*"]);
+        assert_eq!(subscribe.interval_ms, Some(100));
+        assert_eq!(subscribe.since.unwrap().version, 7);
+        assert_eq!(Query::parse("", 2).unwrap().subscribe, None);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for query in [
+            "topics=",
+            "topics=a..b",
+            "topics=a,b,c",
+            "topics=%zz",
+            "topics=a&interval_ms=x",
+            "compress=no",
+            "topics=a&compress",
+            "compress=%zz",
+            "topics=a&since=1",
+            "since=8f0c2a77d1e94b02:7",
+        ] {
+            assert!(Query::parse(query, 2).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_parameters_of_others_is_ignored() {
+        for query in ["topics=a.b&discount=100%", "x=%E9&topics=a.b", "topics=a.b&%zz=1", "%&topics=a.b&=%"] {
+            let subscribe = Query::parse(query, 2).unwrap().subscribe.unwrap();
+            assert_eq!(subscribe.topics, ["a.b"], "{query}");
+        }
+    }
+
+    #[test]
+    fn what_counts_is_what_escapes_stand_for() {
+        let query = Query::parse("%74opics=%61.b%2Cc&interval%5Fms=%31%30&%63ompress=%30", 2).unwrap();
+        assert!(query.uncompressed);
+        let subscribe = query.subscribe.unwrap();
+        assert_eq!(
+            (subscribe.topics.as_slice(), subscribe.interval_ms),
+            (["a.b".to_owned(), "c".to_owned()].as_slice(), Some(10))
+        );
+        assert!(!Query::parse("compress=%31", 2).unwrap().uncompressed);
+    }
+}

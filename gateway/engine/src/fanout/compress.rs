@@ -1,0 +1,92 @@
+//! Compression of frames, once for everyone who gets them.
+
+use proto::{
+    deflate::{Deflater, WINDOW_BITS},
+    encode::{Opcode, header},
+};
+
+use crate::{settings::Compression, wire::Wire};
+
+/// The compressors of a shard, one for each window that clients ask for, made when it is first used.
+#[derive(Debug)]
+pub struct Compress {
+    level: u8,
+    bytes_min: usize,
+    by_window: [Option<Box<Deflater>>; WINDOWS],
+    /// Payload that this turn may still compress for few.
+    catch_up_bytes_left: usize,
+    catch_up_bytes: usize,
+    has_passed_over: bool,
+    pub counters: Counters,
+}
+
+const WINDOWS: usize = (*WINDOW_BITS.end() - *WINDOW_BITS.start() + 1) as usize;
+
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// Frames compressed, and those that did not get smaller.
+    pub compressed: u64,
+    pub incompressible: u64,
+    /// Payload of the former, before and after.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    /// Frames for few that were left as they are, since the turn had compressed enough of those.
+    pub passed_over: u64,
+}
+
+impl Compress {
+    pub fn new(config: &Compression) -> Self {
+        Self {
+            level: config.level,
+            bytes_min: config.bytes_min,
+            by_window: Default::default(),
+            catch_up_bytes_left: config.catch_up_bytes,
+            catch_up_bytes: config.catch_up_bytes,
+            has_passed_over: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// To be called once a turn of the shard. `true`: in the last one frames were passed over.
+    pub fn begin_turn(&mut self) -> bool {
+        self.catch_up_bytes_left = self.catch_up_bytes;
+        std::mem::take(&mut self.has_passed_over)
+    }
+
+    /// How a payload goes that is not for a whole class: where many have to be caught up, compressing for
+    /// each of them would keep all others waiting.
+    pub fn for_few(&mut self, payload: &[u8], wire: Wire) -> Wire {
+        if wire.window_bits.is_none() || payload.len() < self.bytes_min {
+            return wire;
+        }
+        if self.catch_up_bytes_left == 0 {
+            self.counters.passed_over += 1;
+            self.has_passed_over = true;
+            return Wire { window_bits: None, ..wire };
+        }
+        self.catch_up_bytes_left = self.catch_up_bytes_left.saturating_sub(payload.len());
+        wire
+    }
+
+    /// Appends a whole frame with this payload as it goes over `wire`.
+    pub fn frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], wire: Wire) {
+        if let Some(bits) = wire.window_bits
+            && payload.len() >= self.bytes_min
+        {
+            let level = self.level;
+            let deflater = self.by_window[usize::from(bits - WINDOW_BITS.start())]
+                .get_or_insert_with(|| Box::new(Deflater::new(level, bits)));
+            if let Some(deflated) = deflater.deflate(payload) {
+                self.counters.compressed += 1;
+                self.counters.bytes_before += payload.len() as u64;
+                self.counters.bytes_after += deflated.len() as u64;
+                out.extend_from_slice(&header(opcode, true, deflated.len()).deflated());
+                out.extend_from_slice(deflated);
+                return;
+            }
+            self.counters.incompressible += 1;
+        }
+        out.extend_from_slice(&header(opcode, true, payload.len()));
+        out.extend_from_slice(payload);
+    }
+}

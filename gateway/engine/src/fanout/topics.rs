@@ -1,0 +1,112 @@
+//! A shard's topic table: the last value of every topic, by number and by name.
+
+use std::{collections::BTreeMap, ops::Bound, rc::Rc, sync::Arc};
+
+use super::{keyed::Keyed, stream::Stream};
+use crate::{
+    policy::Mode,
+    update::{TopicId, Update},
+};
+
+/// A topic and its last update. A tombstone is a topic whose last update is `gone`.
+#[derive(Debug)]
+pub struct Topic {
+    pub name: Arc<str>,
+    /// `None` only between birth and first update, within one batch. Its changes are in `memory`.
+    pub update: Option<Update>,
+    pub memory: Memory,
+    /// Its places in recency lists, one per interned pattern that matches it.
+    pub nodes: Vec<u32>,
+}
+
+/// What is kept of a topic beside its last update.
+#[derive(Debug)]
+pub enum Memory {
+    Latest,
+    /// Shared with frames that are being built: who changes it then changes a copy.
+    Keyed(Rc<Keyed>),
+    Stream(Box<Stream>),
+}
+
+impl Memory {
+    fn new(mode: &Mode) -> Self {
+        match mode {
+            Mode::Latest => Memory::Latest,
+            Mode::Keyed(policy) => Memory::Keyed(Keyed::new(policy).into()),
+            Mode::Stream(policy) => Memory::Stream(Stream::new(policy).into()),
+        }
+    }
+}
+
+impl Memory {
+    /// Bytes of the past, which are kept for those who are behind.
+    pub fn history_bytes(&self) -> usize {
+        match self {
+            Memory::Latest => 0,
+            Memory::Keyed(keyed) => keyed.history_bytes(),
+            Memory::Stream(stream) => stream.history_bytes(),
+        }
+    }
+}
+
+impl Topic {
+    /// Position of the last update; 0 before the first.
+    pub fn version(&self) -> u64 {
+        self.update.as_ref().map_or(0, |update| update.version)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Topics {
+    by_id: Vec<Option<Topic>>,
+    by_name: BTreeMap<Arc<str>, TopicId>,
+}
+
+impl Topics {
+    pub fn insert(&mut self, id: TopicId, name: Arc<str>, mode: &Mode) {
+        let at = id.0 as usize;
+        if at >= self.by_id.len() {
+            self.by_id.resize_with(at + 1, || None);
+        }
+        self.by_name.insert(name.clone(), id);
+        self.by_id[at] = Some(Topic { name, update: None, memory: Memory::new(mode), nodes: Vec::new() });
+    }
+
+    pub fn remove(&mut self, id: TopicId) -> Option<Topic> {
+        let topic = self.by_id.get_mut(id.0 as usize)?.take()?;
+        self.by_name.remove(&topic.name);
+        Some(topic)
+    }
+
+    pub fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.by_id.get(id.0 as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.by_id.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Of all topics.
+    pub fn ids(&self) -> Vec<TopicId> {
+        self.by_name.values().copied().collect()
+    }
+
+    /// Above all ids.
+    pub fn ids_end(&self) -> u32 {
+        self.by_id.len() as u32
+    }
+
+    /// Topics and tombstones.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Topics that a pattern key (see [`super::patterns`]) matches, in order of name.
+    pub fn matching<'a>(&'a self, key: &'a str) -> impl Iterator<Item = TopicId> + 'a {
+        let prefix = key.is_empty() || key.ends_with('.');
+        self.by_name
+            .range::<str, _>((Bound::Included(key), Bound::Unbounded))
+            .take_while(move |(name, _)| if prefix { name.starts_with(key) } else { &***name == key })
+            .map(|(_, id)| *id)
+    }
+}

@@ -1,0 +1,72 @@
+//! What survives the process: all that is numbered, as it is saved and as it is read back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::item::Body;
+
+/// A topic as it is written.
+#[derive(Debug)]
+pub struct Saved {
+    /// `latest`, `keyed` or `stream`.
+    pub mode: &'static str,
+    pub seq: Option<u64>,
+    /// It lacks something until it comes whole.
+    pub has_gap: bool,
+    /// Of a stream: updates that were refused since the last one.
+    pub refused: u64,
+    /// Its last update, of a keyed topic only the head before `table`.
+    pub json: Bytes,
+    /// A JSON object.
+    pub table: Option<Vec<u8>>,
+}
+
+/// All that is written.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub epoch: Arc<str>,
+    pub version: u64,
+    /// A topic that is born starts above it.
+    pub v_floor: u64,
+    pub topics: Vec<Saved>,
+}
+
+/// A topic as it was read.
+#[derive(Debug)]
+pub struct Kept {
+    pub topic: Arc<str>,
+    pub mode: String,
+    pub v: u64,
+    pub ts_us: i64,
+    pub seq: Option<u64>,
+    /// It lacks something until it comes whole.
+    pub has_gap: bool,
+    /// Of a stream: updates that were refused since the last one.
+    pub refused: u64,
+    pub body: Body,
+}
+
+/// All that was read.
+#[derive(Debug)]
+pub struct Restored {
+    /// Of the run that wrote it.
+    pub epoch: String,
+    /// That run ended cleanly and nothing is missing: its epoch may go on.
+    pub is_clean: bool,
+    pub version: u64,
+    pub v_floor: u64,
+    pub topics: Vec<Kept>,
+    /// `None`: all that was written was read.
+    pub damage: Option<Damage>,
+}
+
+/// What of a file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Topics that were written and not read; where no head tells how many there were, [`Damage::places`].
+    pub topics: u64,
+    pub places: u64,
+    /// What is wrong first, and where.
+    pub first: String,
+}

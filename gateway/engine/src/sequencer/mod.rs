@@ -1,0 +1,527 @@
+//! The one place that gives updates their numbers and their order.
+
+pub mod checkpoint;
+pub mod count;
+pub mod deadlines;
+pub mod follow;
+pub mod item;
+pub mod line;
+pub mod seq;
+pub mod table;
+pub mod topics;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{
+    clock::{Clock, Now},
+    inbox::{Bound, Inbox, Message},
+    policy::{Mode, Policies},
+    settings::Limits,
+    update::{Batch, Op},
+};
+use checkpoint::{Checkpoint, Restored};
+pub use follow::{Followed, Following};
+pub use item::{Body, Item, Refused, Why};
+use topics::{Doubter, Group, Row, Topics};
+
+/// Updates of one batch; an atomic group is never divided and may have more.
+const BATCH_UPDATES: usize = 4096;
+
+/// Bytes of their values, after which a batch takes no more.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How often [`Sequencer::publish_due`] is called; by so much it is early, so that it is never late.
+pub const DUE_EARLY: Duration = Duration::from_millis(5);
+
+/// Numbers updates and hands them to every shard at once. Shared by all that publish; all of them
+/// live on the control plane's thread, so its lock is never waited for.
+#[derive(Debug)]
+pub struct Sequencer {
+    inboxes: Vec<Arc<Inbox>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Nothing is numbered any more.
+    frozen: bool,
+    epoch: Arc<str>,
+    topics: Topics,
+    version: u64,
+    clock: Clock,
+    /// The bound that was met when room was looked for last.
+    full: Option<Bound>,
+    counters: Counters,
+    /// Enrolled.
+    sources: u32,
+}
+
+/// What the sequencer counts, as of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Updates numbered, and the batches they went out in.
+    pub updates: u64,
+    pub batches: u64,
+    /// Items refused, and those of them for `[limits] topics_bytes`.
+    pub refused: u64,
+    pub topics_bytes_refused: u64,
+    /// Items left out since their publisher's count was not above the topic's.
+    pub repeats: u64,
+    /// Tombstones dropped since there were more than `[limits] tombstones`.
+    pub tombstones_dropped: u64,
+    /// Publishes that found an inbox full and waited.
+    pub waits: u64,
+    /// Times that those who publish found an inbox at a [`Bound`].
+    pub full: [u64; Bound::ALL.len()],
+    /// Updates of live sources that a newer one replaced because an inbox was full.
+    pub conflated: u64,
+    pub by_topics: topics::Counters,
+    /// Gauges: topics that exist, their bytes, keys of their tables, values held back, tombstones kept, the position.
+    pub topics: usize,
+    pub topics_bytes: usize,
+    pub keys: usize,
+    pub held_back: usize,
+    pub tombstones: usize,
+    pub version: u64,
+}
+
+impl Counters {
+    fn count_refused(&mut self, why: &Why) {
+        self.refused += 1;
+        self.topics_bytes_refused += u64::from(matches!(why, Why::NoRoom { .. }));
+    }
+
+    fn refuse(&mut self, refused: Refused) -> Refused {
+        self.count_refused(&refused.why);
+        refused
+    }
+}
+
+/// How the items of one publish belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// All or nothing, in one version that no frame divides.
+    Atomic,
+    /// Each by itself, in order.
+    Single,
+}
+
+/// Some of a publish went out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Items taken, from the first on. With [`Grouping::Atomic`] all.
+    pub accepted: usize,
+    /// Which of them neither made an update nor confirmed one: older than what their topics hold.
+    pub outdated: Vec<usize>,
+    /// Which of them made no update, and confirmed one.
+    pub confirmed: Vec<usize>,
+    /// The gateway's position after them.
+    pub version: u64,
+}
+
+/// Why nothing of a publish went out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotPublished {
+    #[error("an inbox is full: [limits] inbox_updates, inbox_bytes, inbox_messages")]
+    Full,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Sequencer {
+    /// `start` is the process's, for [`Clock`]. `epoch` as from [`new_epoch`].
+    pub fn new(
+        epoch: Arc<str>,
+        inboxes: Vec<Arc<Inbox>>,
+        limits: &Limits,
+        policies: Policies,
+        start: Instant,
+    ) -> Arc<Self> {
+        let state = State {
+            frozen: false,
+            epoch,
+            topics: Topics::new(limits, policies),
+            version: 0,
+            clock: Clock::new(start),
+            full: None,
+            counters: Counters::default(),
+            sources: 0,
+        };
+        Arc::new(Self { inboxes, state: Mutex::new(state) })
+    }
+
+    /// 16 lower-case hex digits.
+    pub fn epoch(&self) -> Arc<str> {
+        self.state().epoch.clone()
+    }
+
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
+    pub fn now(&self) -> Now {
+        self.state().clock.now()
+    }
+
+    /// Publishes as much as fits one batch, in one step on all shards, or nothing when an inbox is
+    /// full or the first item is refused. A later item that is refused ends the batch before it.
+    pub fn try_publish(&self, items: &[Item], grouping: Grouping) -> Result<Published, NotPublished> {
+        let mut state = self.state();
+        if items.is_empty() {
+            return Ok(Published { version: state.version, ..Published::default() });
+        }
+        if !self.has_room(&mut state) {
+            return Err(NotPublished::Full);
+        }
+        let mut published = Published::default();
+        let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
+        let numbered = match grouping {
+            Grouping::Atomic => {
+                published.accepted = items.len();
+                state.number_group(items, &mut ops)
+            }
+            Grouping::Single => state.number_each(items, &mut published, &mut ops),
+        };
+        self.push(&mut state, ops);
+        numbered?;
+        Ok(Published { version: state.version, ..published })
+    }
+
+    /// Publishes what time alone brings about: values that a deadband held back until now, and the end
+    /// of topics that expire. As much as fits one batch; what finds no room waits for the next call.
+    pub fn publish_due(&self) {
+        let mut state = self.state();
+        if !self.has_room(&mut state) {
+            return;
+        }
+        let ops = state.number_due();
+        self.push(&mut state, ops);
+    }
+
+    /// Takes over what another gateway has numbered, whole and in one step on all shards. Gives what was
+    /// left out of it and why; `None`: an inbox is full, nothing was taken.
+    pub fn try_follow(&self, following: &Following) -> Option<Vec<Why>> {
+        let mut state = self.state();
+        if !self.has_room(&mut state) {
+            return None;
+        }
+        let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
+        let refused = following.apply(&mut state.topics, now_us, &mut ops);
+        for why in &refused {
+            state.counters.count_refused(why);
+        }
+        state.version = following.version;
+        state.count(&ops);
+        let batch = Arc::new(Batch::new(state.version, ops));
+        if let Some(epoch) = &following.epoch {
+            state.epoch = epoch.clone();
+            self.send(batch.version, || Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+        } else {
+            // Also one without updates: it moves the position.
+            self.send(batch.version, || Message::Updates(batch.clone()));
+        }
+        Some(refused)
+    }
+
+    /// Counts when it finds none; who tries again meanwhile counts once.
+    fn has_room(&self, state: &mut State) -> bool {
+        let full = self.inboxes.iter().find_map(|inbox| inbox.full());
+        if let Some(bound) = full.filter(|_| full != state.full) {
+            state.counters.full[bound as usize] += 1;
+        }
+        state.full = full;
+        full.is_none() && !state.frozen
+    }
+
+    /// Takes over what an earlier run has left; before anything else is numbered. Gives the topics
+    /// taken and why others were not.
+    pub fn restore(&self, restored: &Restored) -> (Vec<Arc<str>>, Vec<Why>) {
+        let mut state = self.state();
+        let (mut ops, mut taken, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let now = state.clock.now();
+        for kept in &restored.topics {
+            match state.topics.restore(kept, restored.version, now, &mut ops) {
+                Ok(()) => taken.push(kept.topic.clone()),
+                Err(why) => refused.push(why),
+            }
+        }
+        if restored.damage.as_ref().is_some_and(|damage| damage.topics > 0) {
+            state.topics.lose_names();
+        }
+        state.topics.set_v_floor(restored.v_floor);
+        state.version = restored.version;
+        // What was left out is not told to those who come back with a `since`, and may be born again below
+        // the `v` that they hold: that would be another state in the same epoch.
+        if restored.is_clean && refused.is_empty() {
+            state.epoch = restored.epoch.as_str().into();
+        }
+        let epoch = state.epoch.clone();
+        let batch = Arc::new(Batch::new(state.version, ops));
+        self.send(batch.version, || Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
+        (taken, refused)
+    }
+
+    /// An earlier run has left something that cannot be used: a table that a source's changes begin may lack
+    /// what it had.
+    pub fn lose_names(&self) {
+        self.state().topics.lose_names();
+    }
+
+    /// A gap of these topics or patterns is told by `by`, or is no more: a whole book of a source that comes
+    /// meanwhile is no repeat.
+    pub fn doubt(&self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
+        self.state().topics.doubt(by, topics, is_gap);
+    }
+
+    /// All gaps that `by` has told are no more.
+    pub fn end_doubts(&self, by: Doubter) {
+        self.state().topics.end_doubts(by);
+    }
+
+    /// As long as it stays the same, so does [`Sequencer::checkpoint`].
+    pub fn generation(&self) -> (Arc<str>, u64, u64) {
+        let state = self.state();
+        (state.epoch.clone(), state.version, state.topics.generation())
+    }
+
+    /// All that has to survive the process.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let state = self.state();
+        let (topics, v_floor) = state.topics.save();
+        Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics }
+    }
+
+    /// A number for a source, by which what it brings is told from what others bring.
+    pub fn enroll(&self) -> u32 {
+        let mut state = self.state();
+        state.sources += 1;
+        state.sources
+    }
+
+    /// From here on publishers find no room. What deadbands held back counts as sent, since nobody is
+    /// left to be sent it.
+    pub fn freeze(&self) {
+        let mut state = self.state();
+        state.frozen = true;
+        let now_us = state.clock.now().mono_us;
+        while let Some(item) = state.topics.release() {
+            state.version += 1;
+            let version = state.version;
+            state.topics.apply(&item, None, version, now_us, &mut Vec::new());
+        }
+    }
+
+    /// Changes of topics' states since the last call.
+    pub fn take_events(&self) -> Vec<topics::Event> {
+        self.state().topics.take_events()
+    }
+
+    /// To every shard. The caller has seen that there is room.
+    fn push(&self, state: &mut State, ops: Vec<Op>) {
+        if ops.is_empty() {
+            return;
+        }
+        state.count(&ops);
+        let batch = Arc::new(Batch::new(state.version, ops));
+        self.send(batch.version, || Message::Updates(batch.clone()));
+    }
+
+    /// A message that leads to `position`.
+    fn send(&self, position: u64, message: impl Fn() -> Message) {
+        self.inboxes.iter().for_each(|inbox| inbox.announce(position));
+        for inbox in &self.inboxes {
+            // Room was seen under the lock, and only this place pushes batches.
+            inbox.push(message()).expect("room that was seen stays");
+        }
+    }
+
+    /// The topic's last update as JSON: `{"topic","v","ts","data"}`; `None` where there is no such topic.
+    pub fn get(&self, topic: &str) -> Option<Bytes> {
+        self.state().topics.get(topic)
+    }
+
+    /// The same where it is held as it is shown.
+    pub fn get_held(&self, topic: &str) -> Option<Bytes> {
+        self.state().topics.get_held(topic)
+    }
+
+    /// A name for what [`Sequencer::get`] would give: as long as that stays the same, so does this.
+    pub fn state_of(&self, topic: &str) -> Option<String> {
+        let state = self.state();
+        let version = state.topics.state_of(topic)?;
+        Some(format!("{} {version} {topic}", state.epoch))
+    }
+
+    /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
+        self.state().topics.list(prefix, after, limit)
+    }
+
+    /// Whether there is such a topic.
+    pub fn exists(&self, topic: &str) -> bool {
+        self.state().topics.exists(topic)
+    }
+
+    /// Whether no update of the topic may be left out for a newer one.
+    pub fn each_counts(&self, topic: &str) -> bool {
+        self.state().topics.mode(topic) != &Mode::Latest
+    }
+
+    /// Whether the topic has the item already, by its count.
+    pub fn repeats(&self, item: &Item) -> bool {
+        self.state().topics.repeats(item)
+    }
+
+    /// Adds one to [`Counters::refused`], for an item that did not get as far as being numbered.
+    pub fn count_refused(&self) {
+        self.state().counters.refused += 1;
+    }
+
+    /// Adds one to [`Counters::waits`].
+    pub fn count_wait(&self) {
+        self.state().counters.waits += 1;
+    }
+
+    /// Adds to [`Counters::conflated`].
+    pub fn count_conflated(&self, updates: u64) {
+        self.state().counters.conflated += updates;
+    }
+
+    pub fn counters(&self) -> Counters {
+        let state = self.state();
+        let (topics, tombstones) = state.topics.count();
+        let tombstones_dropped = state.topics.tombstones_dropped();
+        let (keys, held_back, by_topics) =
+            (state.topics.keys(), state.topics.held_back(), state.topics.counters());
+        let version = state.version;
+        Counters {
+            topics,
+            topics_bytes: state.topics.bytes(),
+            keys,
+            held_back,
+            by_topics,
+            tombstones,
+            tombstones_dropped,
+            version,
+            ..state.counters
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("numbering never panics")
+    }
+}
+
+impl State {
+    fn count(&mut self, ops: &[Op]) {
+        self.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
+        self.counters.batches += 1;
+    }
+
+    fn number_group(&mut self, items: &[Item], ops: &mut Vec<Op>) -> Result<(), Refused> {
+        let mut group = Group::of(items.len());
+        let mut admitted = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let changes = self.topics.admit(item, &mut group);
+            admitted.push(changes.map_err(|why| self.counters.refuse(Refused { index, why }))?);
+        }
+        if let Some(refused) = group.refused() {
+            return Err(self.counters.refuse(refused));
+        }
+        let (version, now_us) = (self.version + 1, self.clock.now().mono_us);
+        for (item, changes) in items.iter().zip(admitted) {
+            if self.topics.repeats(item) {
+                self.counters.repeats += 1;
+                self.topics.confirm(item, now_us);
+                continue;
+            }
+            self.version = version;
+            self.topics.apply(item, changes, version, now_us, ops);
+        }
+        Ok(())
+    }
+
+    /// Notes what became of the items.
+    fn number_each(
+        &mut self,
+        items: &[Item],
+        published: &mut Published,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), Refused> {
+        let now_us = self.clock.now().mono_us;
+        let mut accepted = 0;
+        let mut bytes = 0;
+        for item in items.iter().take(BATCH_UPDATES) {
+            if bytes > BATCH_BYTES {
+                break;
+            }
+            bytes += item.body.bytes();
+            match self.topics.admit(item, &mut Group::of(1)) {
+                // What a source repeats is missing nowhere, whatever else is wrong with it.
+                admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
+                    self.counters.repeats += 1;
+                    match self.topics.confirm(item, now_us) {
+                        true => published.confirmed.push(accepted),
+                        false => published.outdated.push(accepted),
+                    }
+                    self.cut_after(item, now_us, ops);
+                    accepted += 1;
+                }
+                Ok(_) if self.topics.hold(item, now_us) => accepted += 1,
+                Ok(changes) => {
+                    self.version += 1;
+                    self.topics.apply(item, changes, self.version, now_us, ops);
+                    accepted += 1;
+                }
+                Err(why) if accepted == 0 => {
+                    if item.feed.is_some() {
+                        self.topics.miss(item, &why, now_us);
+                    }
+                    self.cut_after(item, now_us, ops);
+                    return Err(self.counters.refuse(Refused { index: 0, why }));
+                }
+                // Its turn comes with the next batch, which it is the first of.
+                Err(_) => break,
+            }
+        }
+        published.accepted = accepted;
+        Ok(())
+    }
+
+    /// A message of a source ends with an item that was not applied: what is beyond its depth goes all the same.
+    fn cut_after(&mut self, item: &Item, now_us: u64, ops: &mut Vec<Op>) {
+        if let Some((item, changes)) = self.topics.cut_after(item) {
+            self.version += 1;
+            self.topics.apply(&item, Some(changes), self.version, now_us, ops);
+        }
+    }
+
+    fn number_due(&mut self) -> Vec<Op> {
+        let now = self.clock.now();
+        let due_us = now.mono_us + DUE_EARLY.as_micros() as u64;
+        let mut ops = Vec::new();
+        for _ in 0..BATCH_UPDATES {
+            let Some(mut item) = self.topics.due(due_us) else { break };
+            if item.body.is_gone() {
+                item.due_us = now.wall_us;
+            }
+            self.version += 1;
+            self.topics.apply(&item, None, self.version, now.mono_us, &mut ops);
+        }
+        ops
+    }
+}
+
+/// A new epoch: 16 lower-case hex digits from the system's entropy.
+pub fn new_epoch() -> Arc<str> {
+    // RandomState is seeded by the operating system; hashing twice mixes its two keys.
+    let bits = RandomState::new().hash_one(RandomState::new().hash_one(0u8));
+    format!("{bits:016x}").into()
+}

@@ -1,0 +1,156 @@
+//! Which updates there is room for.
+
+use std::sync::Arc;
+
+use super::{Group, Topic, Topics};
+use crate::{
+    changes::{Base, Changes},
+    policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
+    sequencer::{
+        item::{Body, Item, Refused, Why, check_value},
+        table::{self, Cut, Preview, changes_of},
+    },
+    table::{KEY_BYTES, Table},
+    topic::check_topic,
+};
+
+impl Topics {
+    /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
+    /// topic is keyed.
+    pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
+        if let Body::Unread(why) = &item.body {
+            return Err(Why::Unread { topic: item.topic.clone(), why: why.clone() });
+        }
+        let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
+        let known = self.by_name.get(&*item.topic);
+        let table = known.and_then(|topic| topic.table.as_deref());
+        // The limits hold for what stays.
+        let cut = match &item.body {
+            Body::Changes(changes) if changes.long().is_none() => table::cut(table, changes),
+            _ => None,
+        };
+        let (bytes, cut) = match cut {
+            Some(Cut { changes, bytes }) => (bytes, Some(changes)),
+            None => (item.body.bytes(), None),
+        };
+        let staying = cut.clone().map(Body::Changes);
+        check_value(&item.topic, staying.as_ref().unwrap_or(&item.body), bytes, bytes_max)?;
+        let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
+        if item.body.is_gone() && !lives {
+            return Err(Why::Unknown { topic: item.topic.clone() });
+        }
+        if known.is_none() && !lives {
+            check_topic(&item.topic)?;
+        }
+        if !lives && self.live + group.births.len() >= self.live_max {
+            return Err(Why::TooMany { topic: item.topic.clone(), max: self.live_max });
+        }
+        let changes = match self.mode(&item.topic) {
+            Mode::Keyed(bounds) => {
+                let changes = changes_of(item)?;
+                let staying = cut.as_ref().unwrap_or(&changes);
+                let size = table_after(table, item, staying, bounds, group, self.room())?;
+                self.check_room(known, item, size, group)?;
+                Some(cut.filter(|_| !changes.goes_on).unwrap_or(changes))
+            }
+            _ if matches!(item.body, Body::Changes(_)) => {
+                return Err(Why::NotKeyed { topic: item.topic.clone() });
+            }
+            _ => {
+                self.check_room(known, item, Some(item.body.bytes()), group)?;
+                None
+            }
+        };
+        if !lives {
+            group.births.insert(&item.topic);
+        }
+        group.admitted += 1;
+        Ok(changes.filter(|_| !item.body.is_gone()))
+    }
+
+    /// What is left beyond the depth of a message whose last update of a topic, `item`, was refused or is a
+    /// repeat: its deletion, for which the topic's count does not move; `None`: nothing is.
+    pub fn cut_after(&self, item: &Item) -> Option<(Item, Arc<Changes>)> {
+        let Body::Changes(changes) = &item.body else { return None };
+        let topic = self.by_name.get(&*item.topic).filter(|topic| !topic.gone && !topic.is_restored)?;
+        if changes.goes_on {
+            return None;
+        }
+        let mut none = Changes::new(Base::Held);
+        none.depth.clone_from(&changes.depth);
+        let changes = table::cut(topic.table.as_deref(), &none)?.changes;
+        let (ts_us, body) = (Some(topic.ts_us), Body::Changes(changes.clone()));
+        Some((Item { ts_us, is_counted: true, body, ..item.clone() }, changes))
+    }
+
+    /// Holds what a topic would have, its value or table of `size`, against `[limits] topics_bytes`. What makes
+    /// it smaller always passes. `None`: there is room, however much it is.
+    fn check_room<'a>(
+        &self,
+        known: Option<&Topic>,
+        item: &'a Item,
+        size: Option<usize>,
+        group: &mut Group<'a>,
+    ) -> Result<(), Why> {
+        let Some(size) = size else { return Ok(()) };
+        let size = if item.body.is_gone() { 0 } else { topic_size(&item.topic, size) };
+        let before = group.bytes.get(&*item.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
+        let all = self.bytes() as isize;
+        let after = all + group.added + size as isize - before as isize;
+        let max = self.bytes_max;
+        let is_over = after > max as isize && after > all;
+        let why = || Why::NoRoom { topic: item.topic.clone(), bytes: after as usize, max };
+        if group.is_single {
+            return if is_over { Err(why()) } else { Ok(()) };
+        }
+        group.bytes.insert(&item.topic, size);
+        group.added = after - all;
+        if !is_over {
+            group.over = None;
+        } else if group.over.is_none() {
+            group.over = Some(Refused { index: group.admitted, why: why() });
+        }
+        Ok(())
+    }
+
+    /// Bytes that may be added to all topics.
+    pub(super) fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.bytes())
+    }
+
+    /// All topics with their names, values and tables, and what deadbands hold back.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.deadlines.held_bytes()
+    }
+}
+
+/// Holds what `changes` would leave against the topic's bounds. Gives its size; `None`: it fits whatever
+/// is there already, into `room` too.
+fn table_after<'a>(
+    table: Option<&Table>,
+    item: &'a Item,
+    changes: &Changes,
+    bounds: &Keyed,
+    group: &mut Group<'a>,
+    room: usize,
+) -> Result<Option<usize>, Why> {
+    let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
+    let most = topic_size(&item.topic, table_size(changes.len(), changes.bytes()));
+    let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
+    if fits && most <= room && group.is_single {
+        return Ok(None);
+    }
+    let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
+    preview.enter(table, changes, &item.topic, bounds)?;
+    Ok(Some(table_size(preview.len, preview.bytes)))
+}
+
+/// What a topic counts as, with its value or table of `size`.
+pub fn topic_size(name: &str, size: usize) -> usize {
+    TOPIC_PLACE_BYTES + name.len() + size
+}
+
+/// What a table counts as: its keys and values, and their places.
+pub(super) fn table_size(keys: usize, bytes: usize) -> usize {
+    TABLE_PLACE_BYTES + bytes + keys * KEY_BYTES
+}

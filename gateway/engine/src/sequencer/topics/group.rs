@@ -1,0 +1,41 @@
+//! Items that are published together, all or none of them.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::sequencer::{item::Refused, table::Preview};
+
+/// What earlier items of the same group would do, none of which is applied yet.
+#[derive(Debug, Default)]
+pub struct Group<'a> {
+    /// It has one item only, so that nothing needs to be previewed.
+    pub(super) is_single: bool,
+    /// They are taken over whole, however long each is: its publisher made it of many.
+    pub(super) is_taken_over: bool,
+    /// Topics that they bring to life.
+    pub(super) births: HashSet<&'a str>,
+    pub(super) tables: HashMap<&'a str, Preview>,
+    /// Bytes that topics would have, and what that is more than now.
+    pub(super) bytes: HashMap<&'a str, usize>,
+    pub(super) added: isize,
+    /// The item by which they had more bytes than there is room for, and why it is refused unless those
+    /// after it make room.
+    pub(super) over: Option<Refused>,
+    pub(super) admitted: usize,
+}
+
+impl Group<'_> {
+    /// What all of them together are refused for.
+    pub fn refused(self) -> Option<Refused> {
+        self.over
+    }
+
+    /// Of so many items.
+    pub fn of(items: usize) -> Self {
+        Self { is_single: items == 1, ..Self::default() }
+    }
+
+    /// Of one item that another gateway or an earlier run gives.
+    pub fn taken_over() -> Self {
+        Self { is_single: true, is_taken_over: true, ..Self::default() }
+    }
+}

@@ -1,0 +1,404 @@
+//! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
+
+mod admission;
+mod doubts;
+mod group;
+mod holes;
+mod silence;
+mod taken;
+mod topic;
+
+use std::{collections::BTreeMap, io::Write, ops::Bound, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    count::{Count, Extent},
+    deadlines::Deadlines,
+    item::{Body, Item},
+    table,
+};
+use crate::{
+    changes::Changes,
+    policy::{Mode, Policies},
+    settings::Limits,
+    status::State,
+    update::{Op, TopicId, Update},
+};
+pub use admission::topic_size;
+pub use doubts::Doubter;
+use doubts::Doubts;
+pub use group::Group;
+use topic::{Hole, Lost, Topic};
+
+/// A topic as `GET /topics` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub topic: Arc<str>,
+    pub v: u64,
+    /// Microseconds since the Unix epoch.
+    pub ts: i64,
+    /// It comes from an earlier run and had no update in this one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+}
+
+/// µs, monotonic.
+fn after(now_us: u64, duration: Duration) -> u64 {
+    now_us + duration.as_micros() as u64
+}
+
+/// A topic's state has changed, or it has ended, after which it is live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub topic: Arc<str>,
+    pub state: State,
+    pub reason: String,
+}
+
+/// What topics count beside their updates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Publishers' counts that stepped by more than one, and the updates missing by them.
+    pub gaps: u64,
+    pub skipped: u64,
+    /// Publishers' counts that began anew beside the one that was held.
+    pub anew: u64,
+    /// Updates that a deadband held back, also those that a newer one took the place of.
+    pub held_back: u64,
+    pub expired: u64,
+    /// Changes of topics' states that were not told, since too many came at once.
+    pub events_dropped: u64,
+}
+
+impl Counters {
+    fn count(&mut self, hole: &Hole) {
+        self.gaps += u64::from(hole.skipped > 0);
+        // Each is whatever a publisher claims.
+        self.skipped = self.skipped.saturating_add(hole.skipped);
+        self.anew += u64::from(hole.is_anew);
+    }
+}
+
+/// All topics by name, and the tombstones of those removed lately.
+#[derive(Debug)]
+pub struct Topics {
+    by_name: BTreeMap<Arc<str>, Topic>,
+    live: usize,
+    live_max: usize,
+    /// Removed topics that are still remembered, oldest first.
+    tombstones: BTreeMap<(u64, TopicId), Arc<str>>,
+    tombstones_max: usize,
+    tombstones_dropped: u64,
+    value_bytes_max: usize,
+    policies: Policies,
+    deadlines: Deadlines,
+    events: Vec<Event>,
+    counters: Counters,
+    /// Keys of all tables.
+    keys: usize,
+    /// Those that exist, with their names, values and tables.
+    bytes: usize,
+    bytes_max: usize,
+    /// Tables that do not exist and that were refused, or removed and forgotten: one that is born of a
+    /// change lacks what was before.
+    unborn: BTreeMap<Arc<str>, Lost>,
+    /// There were others, whose names nobody knows.
+    names_are_lost: bool,
+    doubts: Doubts,
+    /// Ids of forgotten topics, to be given out again.
+    free: Vec<TopicId>,
+    ids: u32,
+    /// The highest `v` of any forgotten topic: a topic that is born starts one above, so that no `v` goes back.
+    v_floor: u64,
+    /// Updates that were taken, and those that were refused and left a mark.
+    generation: u64,
+    scratch: Vec<u8>,
+}
+
+impl Topics {
+    pub fn new(limits: &Limits, policies: Policies) -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            live: 0,
+            live_max: limits.topics,
+            tombstones: BTreeMap::new(),
+            tombstones_max: limits.tombstones,
+            tombstones_dropped: 0,
+            value_bytes_max: limits.value_bytes,
+            policies,
+            deadlines: Deadlines::default(),
+            events: Vec::new(),
+            counters: Counters::default(),
+            keys: 0,
+            bytes: 0,
+            bytes_max: limits.topics_bytes,
+            unborn: BTreeMap::new(),
+            names_are_lost: false,
+            doubts: Doubts::default(),
+            free: Vec::new(),
+            ids: 0,
+            v_floor: 0,
+            generation: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
+    /// monotonic.
+    pub fn apply(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
+        self.enter(item, changes, None, version, now_us, ops);
+    }
+
+    /// `v`: given by another gateway, or by an earlier run.
+    fn enter(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        v: Option<u64>,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
+        self.generation += 1;
+        let is_new = !self.by_name.contains_key(&*item.topic);
+        if is_new {
+            self.give_birth(&item.topic, ops);
+        }
+        let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
+        let mut lost = None;
+        match (topic.gone, item.body.is_gone()) {
+            (true, false) => {
+                self.tombstones.remove(&(topic.version, topic.id));
+                self.live += 1;
+                lost = self.unborn.remove(&item.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
+                lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
+                topic.has_gap = false;
+                self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
+            }
+            (false, true) => {
+                self.tombstones.insert((version, topic.id), item.topic.clone());
+                self.live -= 1;
+            }
+            _ => {}
+        }
+        topic.gone = item.body.is_gone();
+        let hole = topic.hole_before(item, v, lost);
+        self.counters.count(&hole);
+        let was = topic.state;
+        let told = topic.change_state(item, hole);
+        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+        }
+        if topic.gone {
+            topic.count = Count::default();
+        }
+        if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
+            self.deadlines.sent(topic.id, band, deadband, item, now_us);
+        }
+        if topic.extent(item) != Extent::Part {
+            topic.settled = self.doubts.last();
+        }
+        topic.is_restored = false;
+        topic.touched_us = now_us;
+        let skipped = topic.advance(v, hole, is_new);
+        topic.version = version;
+        topic.ts_us = item.ts_us.unwrap_or(item.due_us);
+        let keys_before = topic.keys();
+        let changes = topic.apply(changes);
+        self.keys = self.keys + topic.keys() - keys_before;
+        let bytes = topic.size(item);
+        self.bytes = self.bytes + bytes - std::mem::replace(&mut topic.bytes, bytes);
+        topic.json = encode(&mut self.scratch, item, changes.is_some(), topic.v, topic.ts_us);
+        ops.push(Op::Update(Update {
+            topic: topic.id,
+            version,
+            v: topic.v,
+            ts_us: topic.ts_us,
+            due_us: item.due_us,
+            gone: topic.gone,
+            skipped,
+            json: topic.json.clone(),
+            changes,
+        }));
+        // That a topic has ended is always told.
+        if let Some((state, reason)) = told.or(topic.gone.then(|| (State::Live, String::new()))) {
+            self.tell(&item.topic, state, reason);
+        }
+        while self.tombstones.len() > self.tombstones_max {
+            self.forget_oldest(ops);
+        }
+    }
+
+    /// As many changes as there may be topics wait to be told; what is beyond is only counted.
+    fn tell(&mut self, topic: &Arc<str>, state: State, reason: String) {
+        if self.events.len() < self.live_max {
+            self.events.push(Event { topic: topic.clone(), state, reason });
+        } else {
+            self.counters.events_dropped += 1;
+        }
+    }
+
+    /// The topic's last update as JSON; `None` where there is no such topic.
+    pub fn get(&self, name: &str) -> Option<Bytes> {
+        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        let mut json = match &topic.table {
+            None => topic.json.clone(),
+            Some(table) => [&topic.json[..], br#""data":"#, &table::object(table), b"}"].concat().into(),
+        };
+        if topic.is_restored {
+            json = [&json[..json.len() - 1], br#","stale":true}"#].concat().into();
+        }
+        Some(json)
+    }
+
+    /// The same where it is held as it is shown.
+    pub fn get_held(&self, name: &str) -> Option<Bytes> {
+        let topic = self.by_name.get(name).filter(|t| !t.gone && t.table.is_none() && !t.is_restored)?;
+        Some(topic.json.clone())
+    }
+
+    /// What tells two states of a topic that is there apart: its last version, and whether it is restored.
+    pub fn state_of(&self, name: &str) -> Option<String> {
+        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        Some(format!("{}{}", topic.version, if topic.is_restored { " stale" } else { "" }))
+    }
+
+    /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
+        let from = if after >= prefix && !after.is_empty() {
+            Bound::Excluded(after)
+        } else {
+            Bound::Included(prefix)
+        };
+        self.by_name
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .filter(|(_, t)| !t.gone)
+            .take(limit)
+            .map(|(name, t)| Row { topic: name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
+            .collect()
+    }
+
+    /// Changes of topics' states since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// As long as it stays the same, so does what [`Topics::save`] gives.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub fn exists(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|topic| !topic.gone)
+    }
+
+    /// Topics that exist, and tombstones.
+    pub fn count(&self) -> (usize, usize) {
+        (self.live, self.tombstones.len())
+    }
+
+    /// Of a topic, be it there or not.
+    pub fn mode(&self, name: &str) -> &Mode {
+        self.by_name.get(name).map_or_else(|| &*self.policies.of(name).mode, |topic| &topic.policy.mode)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Values that deadbands hold back.
+    pub fn held_back(&self) -> usize {
+        self.deadlines.held()
+    }
+
+    /// Keys of all keyed topics.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Since the start.
+    pub fn tombstones_dropped(&self) -> u64 {
+        self.tombstones_dropped
+    }
+
+    fn give_birth(&mut self, name: &Arc<str>, ops: &mut Vec<Op>) {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.ids += 1;
+            TopicId(self.ids - 1)
+        });
+        // As its own tombstone it comes to life by its first update like any topic that comes back.
+        let policy = self.policies.of(name).clone();
+        let mode = policy.mode.clone();
+        let unborn = Topic {
+            id,
+            v: self.v_floor,
+            version: 0,
+            ts_us: 0,
+            gone: true,
+            json: Bytes::new(),
+            bytes: 0,
+            band: policy.deadband.as_ref().map(|_| Box::default()),
+            policy,
+            table: None,
+            count: Count::default(),
+            has_gap: false,
+            was_whole: false,
+            is_doubted: false,
+            settled: 0,
+            refused: 0,
+            state: State::Live,
+            is_restored: false,
+            touched_us: 0,
+        };
+        self.by_name.insert(name.clone(), unborn);
+        ops.push(Op::Birth { topic: id, name: name.clone(), mode });
+    }
+
+    fn forget_oldest(&mut self, ops: &mut Vec<Op>) {
+        let Some(((_, id), name)) = self.tombstones.pop_first() else { return };
+        if let Some(topic) = self.by_name.remove(&name) {
+            self.v_floor = self.v_floor.max(topic.v);
+            if topic.has_gap {
+                self.lose(name, Lost::Removed);
+            }
+        }
+        self.free.push(id);
+        self.tombstones_dropped += 1;
+        ops.push(Op::Forget { topic: id });
+    }
+}
+
+/// The update as it stands in frames, or its head before `changes`. A topic's characters need no
+/// escaping. The copy is as long as the update: last values live long.
+fn encode(scratch: &mut Vec<u8>, item: &Item, changes: bool, v: u64, ts_us: i64) -> Bytes {
+    scratch.clear();
+    let head = write!(scratch, r#"{{"topic":"{}","v":{v},"ts":{ts_us},"#, item.topic);
+    head.expect("writing to memory does not fail");
+    match &item.body {
+        Body::Gone => scratch.extend_from_slice(br#""gone":true}"#),
+        Body::Data(data) if !changes => {
+            scratch.extend_from_slice(br#""data":"#);
+            scratch.extend_from_slice(data);
+            scratch.push(b'}');
+        }
+        Body::Data(_) | Body::Changes(_) | Body::Unread(_) => {}
+    }
+    let json = Bytes::copy_from_slice(scratch);
+    if scratch.capacity() > SCRATCH_BYTES_MAX {
+        *scratch = Vec::new();
+    }
+    json
+}
+
+/// A rare long update must not keep its memory for good.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,102 @@
+//! What topics do by time alone: hold back, become stale, expire.
+
+use super::{Topics, after};
+use crate::{
+    sequencer::item::{Body, Item},
+    status::State,
+    unit::show_duration,
+};
+
+impl Topics {
+    /// Whether the topic's deadband holds an admitted item back; it keeps it then.
+    pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
+        let room = self.room();
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            return false;
+        };
+        let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
+        let held_one = band.holds_one();
+        if !self.deadlines.hold(topic.id, band, deadband, item, room, now_us) {
+            return false;
+        }
+        if !held_one {
+            band.seq_sent = topic.count.last;
+        }
+        topic.touched_us = now_us;
+        let hole = topic.count(item, None);
+        self.counters.count(&hole);
+        self.counters.held_back += 1;
+        true
+    }
+
+    /// A repeat says that what is held still holds, so the topic is not silent. `false`: it is older than the
+    /// topic's last update and says nothing.
+    pub fn confirm(&mut self, item: &Item, now_us: u64) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+            return false;
+        };
+        if item.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
+            return false;
+        }
+        topic.touched_us = now_us;
+        if topic.state == State::Stale && !topic.is_restored {
+            topic.state = State::Live;
+            if let Some(stale_after) = topic.policy.stale_after {
+                self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+            }
+            self.tell(&item.topic, State::Live, String::new());
+        }
+        true
+    }
+
+    /// A value that is held back, whenever its time would have come.
+    pub fn release(&mut self) -> Option<Item> {
+        self.deadlines.released(u64::MAX)
+    }
+
+    /// The next item that time alone brings about: a value held back until now, or the end of a topic.
+    pub fn due(&mut self, now_us: u64) -> Option<Item> {
+        if let Some(item) = self.deadlines.released(now_us) {
+            return Some(item);
+        }
+        self.look_for_stale(now_us);
+        while let Some((id, name)) = self.deadlines.expiring(now_us) {
+            let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
+                continue;
+            };
+            let Some(expiry) = topic.policy.expiry else { continue };
+            let at_us = topic.touched_us + expiry.as_micros() as u64;
+            if at_us <= now_us {
+                self.counters.expired += 1;
+                return Some(Item::new(name, Body::Gone, 0));
+            }
+            self.deadlines.expire_at(at_us, id, name);
+        }
+        None
+    }
+
+    /// Topics without an update for their `stale_after`.
+    fn look_for_stale(&mut self, now_us: u64) {
+        while let Some((id, name)) = self.deadlines.aging(now_us) {
+            let Some(topic) = self.by_name.get_mut(&name).filter(|topic| topic.id == id && !topic.gone)
+            else {
+                continue;
+            };
+            let Some(stale_after) = topic.policy.stale_after else { continue };
+            let at_us = topic.touched_us + stale_after.as_micros() as u64;
+            if at_us > now_us {
+                self.deadlines.stale_at(at_us, id, name);
+                continue;
+            }
+            if topic.has_gap {
+                // That it is incomplete is told already, and until all of it comes.
+                self.deadlines.stale_at(after(now_us, stale_after), id, name);
+                continue;
+            }
+            // It is looked at again when an update has come.
+            topic.state = State::Stale;
+            let reason = format!("nothing came for {}", show_duration(stale_after));
+            self.tell(&name, State::Stale, reason);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Topics that come from elsewhere with their counts: from another gateway, or from an earlier run.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Deadlines, Group, Lost, Topics};
+use crate::{
+    changes::{Base, Changes},
+    clock::Now,
+    policy::Mode,
+    sequencer::{
+        checkpoint::{Kept, Saved},
+        count::Count,
+        item::{Body, Item, Why},
+        table,
+    },
+    status::State,
+    update::Op,
+};
+
+impl Topics {
+    /// As [`Topics::apply`], with a `v` that another gateway gave.
+    pub fn apply_as(
+        &mut self,
+        item: &Item,
+        changes: Option<Arc<Changes>>,
+        v: u64,
+        version: u64,
+        now_us: u64,
+        ops: &mut Vec<Op>,
+    ) {
+        self.enter(item, changes, Some(v), version, now_us, ops);
+    }
+
+    /// Everything held ends, as if there had never been a topic.
+    pub fn restart(&mut self) {
+        for (name, topic) in std::mem::take(&mut self.by_name) {
+            if topic.state != State::Live {
+                self.tell(&name, State::Live, String::new());
+            }
+        }
+        self.tombstones.clear();
+        self.unborn.clear();
+        self.names_are_lost = false;
+        self.free.clear();
+        self.deadlines = Deadlines::default();
+        (self.live, self.keys, self.bytes, self.ids, self.v_floor) = (0, 0, 0, 0, 0);
+    }
+
+    /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
+    pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
+        let restored = self.try_restore(kept, version, now, ops);
+        if restored.is_err() && matches!(self.mode(&kept.topic), Mode::Keyed(_)) {
+            self.lose(kept.topic.clone(), Lost::Removed);
+        }
+        restored
+    }
+
+    fn try_restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
+        let Kept { topic: name, mode, v, ts_us, seq, has_gap, refused, body } = kept;
+        let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
+        let holds = self.policies.of(name).mode.name();
+        if holds != mode {
+            let (topic, was) = (name.clone(), mode.clone());
+            return Err(Why::OtherMode { topic, was, holds });
+        }
+        let changes = self.admit(&item, &mut Group::taken_over())?;
+        self.apply_as(&item, changes, *v, version, now.mono_us, ops);
+        if let Some(topic) = self.by_name.get_mut(name) {
+            (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
+            (topic.state, topic.is_restored) = (State::Stale, true);
+        }
+        Ok(())
+    }
+
+    /// A topic that is born starts above it.
+    pub fn set_v_floor(&mut self, v_floor: u64) {
+        self.v_floor = v_floor;
+    }
+
+    /// All topics, as they are written to disk, and the `v` that a new one has to start above.
+    pub fn save(&self) -> (Vec<Saved>, u64) {
+        let live = self.by_name.values().filter(|topic| !topic.gone);
+        let saved = live.map(|topic| Saved {
+            mode: topic.policy.mode.name(),
+            // What a deadband holds back is not saved, so its count must not be either.
+            seq: match &topic.band {
+                Some(band) if band.holds_one() => band.seq_sent,
+                _ => topic.count.last,
+            },
+            has_gap: topic.has_gap,
+            refused: topic.refused,
+            json: topic.json.clone(),
+            table: topic.table.as_ref().map(|table| table::object(table)),
+        });
+        let gone = self.by_name.values().filter(|topic| topic.gone).map(|topic| topic.v);
+        (saved.collect(), gone.max().unwrap_or(0).max(self.v_floor))
+    }
+
+    /// Whether the topic has had the update with this `v`.
+    pub fn has(&self, name: &str, v: u64) -> bool {
+        self.by_name.get(name).is_some_and(|topic| topic.v >= v)
+    }
+
+    /// Whether an item changes a table that is not there, or not what it was when the item was made.
+    pub fn lacks_base(&self, item: &Item) -> bool {
+        matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held)
+            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone || topic.has_gap)
+    }
+
+    /// Topics that exist and are not among `names`, with their `v`.
+    pub fn others(&self, names: &HashSet<&str>) -> Vec<(Arc<str>, u64)> {
+        let others = self.by_name.iter().filter(|(name, topic)| !topic.gone && !names.contains(&***name));
+        others.map(|(name, topic)| (name.clone(), topic.v)).collect()
+    }
+}

@@ -1,0 +1,444 @@
+//! A shard: its clients, its fan-out and its deadlines, as events in and commands out.
+//!
+//! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
+//! runs on io_uring ([`pump`]) and in a simulation.
+
+mod addresses;
+mod admission;
+mod ahead;
+mod build;
+mod deadlines;
+mod drain;
+mod fan;
+mod input;
+mod output;
+mod session;
+mod shares;
+mod status;
+mod turns;
+mod wheel;
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use net::{Close, ConnId, Event, Sockets};
+use proto::deflate::{InflateLimits, Inflater};
+
+use crate::{
+    client::{Client, Phase, RateLimit},
+    clock::Now,
+    fanout::{Fanout, NOWHERE},
+    host::Host,
+    inbox::{Inbox, Message},
+    planted::{Bug, planted},
+    settings::{self, Settings},
+    shared::Shared,
+    stats::{Reason, Stats},
+    update::Batch,
+};
+use ahead::Ahead;
+use build::Builds;
+use drain::Drain;
+use fan::Job;
+use shares::Shares;
+use status::Statuses;
+pub use status::Untold;
+use wheel::Wheel;
+
+/// Whom a shard serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Application {
+    /// Subscribers of the fan-out.
+    Broadcast,
+    /// Every message is answered with itself; for conformance suites.
+    Echo,
+}
+
+/// Limits in the units the shard computes with.
+#[derive(Debug, Clone)]
+struct Limits {
+    proto: proto::Limits,
+    inflate: InflateLimits,
+    messages: RateLimit,
+    controls: RateLimit,
+    subscriptions: usize,
+    patterns: usize,
+    pinned_bytes: usize,
+    stall_us: u64,
+    handshake_us: u64,
+    idle_us: u64,
+    ping_us: u64,
+    pong_us: u64,
+}
+
+impl Limits {
+    fn new(limits: &settings::Limits, compression: &settings::Compression) -> Self {
+        let us = |duration: std::time::Duration| duration.as_micros() as u64;
+        Self {
+            proto: proto::Limits {
+                head_bytes: limits.head_bytes,
+                headers: 64,
+                message_bytes: limits.message_bytes,
+            },
+            inflate: InflateLimits { message_bytes: limits.message_bytes, ratio: compression.inflate_ratio },
+            messages: RateLimit::per_s(limits.messages_per_s),
+            controls: RateLimit::per_s(limits.control_per_s),
+            subscriptions: limits.subscriptions,
+            patterns: limits.patterns,
+            pinned_bytes: limits.pinned_bytes,
+            stall_us: us(limits.stall),
+            handshake_us: us(limits.handshake),
+            idle_us: us(limits.idle),
+            ping_us: us(limits.ping),
+            pong_us: us(limits.pong),
+        }
+    }
+}
+
+/// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
+const TURN_UPDATES: usize = 4096;
+const TURN_BYTES: usize = 1 << 20;
+
+pub struct Shard {
+    application: Application,
+    fanout_config: settings::Fanout,
+    limits: Limits,
+    compression: settings::Compression,
+    /// Of each listener, whether its address is of loopback.
+    loopbacks: [bool; 2],
+    /// `[access] hosts`.
+    hosts: Vec<Host>,
+    /// Made when the first compressed message comes.
+    inflater: Option<Box<Inflater>>,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    fanout: Fanout,
+    /// By slot of the ring's table.
+    clients: Vec<Option<Client>>,
+    /// Slots of the ring's table, and how many are taken.
+    slots: usize,
+    taken: usize,
+    /// Connections admitted, and how many the table has room for beside those only being refused.
+    admitted: usize,
+    admitted_max: usize,
+    clients_open: usize,
+    jobs: VecDeque<Job>,
+    builds: Builds,
+    /// Members handed a frame in one run.
+    slice: usize,
+    /// Updates taken in before clients have their turn.
+    turn_updates: usize,
+    wheel: Wheel,
+    drain: Option<Drain>,
+    stop: bool,
+    /// The epoch has changed: every client that is not busy has to be told.
+    restarted: bool,
+    statuses: Statuses,
+    /// Of the tables of `fanout`.
+    shares: Shares,
+    /// `subscribe` ops that wait for a position: see [`session`].
+    ahead: Vec<Ahead>,
+    /// The gateway's numbers come from upstream, and others may be further.
+    chained: bool,
+    /// Position at which classes with interval 0 were last looked at.
+    immediate_at: u64,
+    pinned_checked_us: u64,
+    stats: Stats,
+}
+
+/// Slots of each shard's table of sockets for connections that are only being refused.
+pub const SLOTS_RESERVED: usize = 256;
+
+/// Clients of a shard with a table of so many slots.
+pub fn clients_max(slots: usize) -> usize {
+    slots - SLOTS_RESERVED.min(slots / 4)
+}
+
+impl Shard {
+    /// `index`: which of `shards` it is; `slots`: of its ring's table.
+    pub fn new(
+        settings: &Settings<'_>,
+        application: Application,
+        index: usize,
+        slots: usize,
+        shared: Arc<Shared>,
+        inbox: Arc<Inbox>,
+        now: Now,
+    ) -> Self {
+        let of_all = (index, settings.shards);
+        let fanout = Fanout::new(settings, &shared.epoch, of_all, shared.pinned.clone());
+        Self {
+            application,
+            fanout_config: settings.fanout.clone(),
+            limits: Limits::new(settings.limits, settings.compression),
+            compression: settings.compression.clone(),
+            loopbacks: settings.loopbacks,
+            hosts: settings.hosts.to_vec(),
+            shared,
+            inbox,
+            fanout,
+            clients: Vec::with_capacity(slots),
+            inflater: None,
+            slots,
+            taken: 0,
+            admitted: 0,
+            admitted_max: clients_max(slots),
+            clients_open: 0,
+            jobs: VecDeque::new(),
+            builds: Builds::new(settings.limits),
+            slice: fan::SLICE,
+            turn_updates: TURN_UPDATES,
+            wheel: Wheel::new(slots, now.mono_us),
+            drain: None,
+            stop: false,
+            restarted: false,
+            statuses: Statuses::new(settings),
+            shares: Shares::new(settings.limits),
+            ahead: Vec::new(),
+            chained: settings.is_chained,
+            immediate_at: 0,
+            pinned_checked_us: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// How many updates are taken in before clients have their turn: tests make it small.
+    pub fn set_turn_updates(&mut self, updates: usize) {
+        self.turn_updates = updates;
+    }
+
+    /// How many members are handed a frame in one run: tests with few clients make it small.
+    pub fn set_slice(&mut self, members: usize) {
+        self.slice = members;
+    }
+
+    /// What the ring did so far, for whoever scrapes.
+    pub fn note_ring(&mut self, counters: net::Counters, tls: net::TlsCounters) {
+        (self.stats.ring, self.stats.tls) = (counters, tls);
+    }
+
+    /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
+    fn restart(&mut self, epoch: Arc<str>, batch: &Batch, now: Now) {
+        if !planted(Bug::EpochOutlived) {
+            self.jobs.clear();
+            self.discard_builds(now);
+        }
+        self.fanout.restart(epoch, batch);
+        let held = self.clients.iter_mut().flatten().flat_map(|client| &mut client.subs);
+        held.for_each(|sub| sub.pos = if planted(Bug::EpochCursor) { sub.pos } else { NOWHERE });
+        self.restarted = true;
+    }
+
+    /// Gives everyone the snapshot that begins the new epoch; who is busy gets it next.
+    fn tell_restart(&mut self, net: &mut impl Sockets, now: Now) {
+        for slot in 0..self.clients.len() {
+            if self.clients[slot].as_ref().is_some_and(|client| client.ready() && !client.subs.is_empty()) {
+                self.advance(slot as u32, net, now);
+            }
+        }
+    }
+
+    /// Takes in what the control plane sent. Sends nothing.
+    ///
+    /// `true`: some is left for the next turn, since clients are not to wait for a flood of updates.
+    pub fn take_inbox(&mut self, now: Now) -> bool {
+        self.take_updates(self.turn_updates, TURN_BYTES, now);
+        !self.inbox.is_empty()
+    }
+
+    /// All of it, for whoever may have published what he asks for.
+    fn take_whole_inbox(&mut self, now: Now) {
+        self.take_updates(usize::MAX, usize::MAX, now);
+    }
+
+    fn take_updates(&mut self, mut updates: usize, mut bytes: usize, now: Now) {
+        self.fanout.begin_drain();
+        while updates > 0
+            && bytes > 0
+            && let Some(message) = self.inbox.pop()
+        {
+            if let Message::Updates(batch) = &message {
+                updates = updates.saturating_sub(batch.ops.len());
+                bytes = bytes.saturating_sub(batch.bytes);
+            }
+            match message {
+                Message::Updates(batch) => self.fanout.apply(&batch),
+                Message::Restart { epoch, batch } => self.restart(epoch, &batch, now),
+                Message::Status(change) => self.take_status((*change).clone()),
+                Message::Drain { drain_us } => self.start_drain(drain_us, now),
+                Message::Scrape(answer) => answer(Box::new(self.stats())),
+                Message::Stop => self.stop = true,
+            }
+        }
+    }
+
+    pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
+        match event {
+            Event::Accepted { conn, peer, listener } => {
+                let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
+                self.on_accepted(conn, peer, net, now);
+                if let Some(client) = self.client(conn) {
+                    client.is_loopback = is_loopback;
+                }
+            }
+            Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
+            Event::ReceiveEnded { conn, error: Some(error) }
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                self.on_broken(conn, net, now);
+            }
+            Event::ReceiveEnded { conn, error } => self.on_receive_ended(conn, error.is_some(), net, now),
+            Event::Sent { conn, bytes, done } => self.on_sent(conn, bytes, done, net, now),
+            Event::SendFailed { conn, .. } => {
+                if let Some(client) = self.client(conn) {
+                    client.in_flight = false;
+                    self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+                }
+            }
+            Event::Unsent { conn, bytes } => self.on_unsent(conn, bytes, net, now),
+            Event::Closed { conn } => self.on_closed(conn),
+            Event::AcceptFailed { error } => {
+                self.stats.accept_failures += 1;
+                tracing::warn!(%error, "could not accept a connection");
+            }
+            Event::Connected { .. } => {}
+        }
+    }
+
+    /// Does what is due: deadlines, flushes and one slice of fan-out. `true`: there is more to do.
+    pub fn run(&mut self, net: &mut impl Sockets, now: Now) -> bool {
+        if self.stop {
+            self.reset_all(net);
+            return false;
+        }
+        self.fanout.begin_turn();
+        self.run_deadlines(net, now);
+        self.run_drain(net, now);
+        if std::mem::take(&mut self.restarted) {
+            self.tell_restart(net, now);
+        }
+        self.run_ahead(net, now);
+        self.serve_short(net, now);
+        self.flush_due(now);
+        self.serve_long(net, now);
+        self.run_jobs(net, now);
+        self.check_pinned(net, now);
+        let telling = self.tell_statuses(net, now);
+        telling
+            || !self.jobs.is_empty()
+            || self.builds_more()
+            || self.drain.as_ref().is_some_and(Drain::telling)
+    }
+
+    /// When [`Shard::run`] is next needed without an event. µs, monotonic.
+    pub fn next_us(&self) -> Option<u64> {
+        [
+            self.wheel.next_us(),
+            self.fanout.classes.next_due_us(),
+            self.drain_next_us(),
+            self.ahead_next_us(),
+            self.builds_next_us(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether nothing is left to serve: told to end, and every connection is gone.
+    pub fn finished(&self) -> bool {
+        self.stop && self.taken == 0
+    }
+
+    /// A copy of the counters, gauges as of now.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.fanout.counters;
+        Stats {
+            sockets: self.taken as u64,
+            slots_free: (self.slots - self.taken) as u64,
+            sockets_refused: self.refusing() as u64,
+            connections: self.clients_open as u64,
+            topics: self.fanout.topics_len() as u64,
+            classes: self.fanout.classes.len() as u64,
+            patterns: self.fanout.patterns_len() as u64,
+            subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
+            held_bytes: self.clients.iter().flatten().map(Client::held_bytes).sum(),
+            updates_in: counters.updates_in,
+            updates_framed: counters.updates_framed,
+            frames_built: counters.frames_built,
+            conflated: counters.conflated,
+            classes_refused: counters.classes_refused,
+            patterns_refused: counters.patterns_refused,
+            addresses: self.shares.len() as u64,
+            keys: self.fanout.keys_len() as u64,
+            key_tombstones_dropped: counters.key_tombstones_dropped,
+            stream_dropped: counters.stream_dropped,
+            history_bytes: self.fanout.history_bytes() as u64,
+            histories_dropped: counters.histories_dropped,
+            gaps: counters.gaps,
+            compress: self.fanout.compress.counters.clone(),
+            pinned_bytes: self.fanout.pinned.bytes() as u64,
+            build_clients: self.builds.lines.iter().map(|line| line.clients as u64).sum(),
+            build_classes: self.builds.lines.iter().map(|line| line.classes as u64).sum(),
+            built_bytes: self.fanout.budget.built(),
+            inbox_depth: self.inbox.depth() as u64,
+            inbox_messages: self.inbox.messages() as u64,
+            inbox_bytes: self.inbox.bytes() as u64,
+            version: self.fanout.position(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The client, where `conn` is still the one in its slot.
+    fn client(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.clients.get_mut(conn.slot as usize)?.as_mut().filter(|client| client.id == conn)
+    }
+
+    /// The client in `slot`; call only where one is.
+    fn at(&mut self, slot: u32) -> &mut Client {
+        self.clients[slot as usize].as_mut().expect("a live connection's slot is taken")
+    }
+
+    /// The connection stops being a subscriber, for the first reason given.
+    fn end(&mut self, slot: u32, reason: Reason) {
+        self.leave_lines(slot);
+        while let Some(sub) = self.at(slot).subs.pop() {
+            self.leave_class(slot, sub.class, sub.place, sub.slot);
+        }
+        let client = self.at(slot);
+        if client.dictionary.is_some() {
+            let (address, bytes) = (client.address(), client.dictionary_bytes());
+            client.dictionary = None;
+            self.stats.dictionary_bytes -= bytes as u64;
+            self.shared.dictionaries.release(address, bytes);
+        }
+        let client = self.at(slot);
+        if client.ended.is_none() {
+            client.ended = Some(reason);
+            let open = client.phase == Phase::Open;
+            self.stats.ended(reason);
+            if open {
+                self.clients_open -= 1;
+            }
+        }
+    }
+
+    /// Closes at once, without a word.
+    fn hang_up(&mut self, slot: u32, reason: Reason, how: Close, net: &mut impl Sockets) {
+        self.end(slot, reason);
+        let client = self.at(slot);
+        if client.phase != Phase::Closing {
+            client.phase = Phase::Closing;
+            client.waiting = None;
+            let id = client.id;
+            self.wheel.clear(slot);
+            net.close(id, how);
+        }
+    }
+
+    fn reset_all(&mut self, net: &mut impl Sockets) {
+        for slot in 0..self.clients.len() {
+            if self.clients[slot].is_some() {
+                self.hang_up(slot as u32, Reason::Draining, Close::Reset, net);
+            }
+        }
+    }
+}

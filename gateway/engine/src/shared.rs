@@ -1,0 +1,114 @@
+//! What all threads of the process share: touched once per accept and close, never per frame.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use crate::{
+    address::Address,
+    dictionaries::Dictionaries,
+    settings::{Compression, Settings},
+};
+
+#[derive(Debug)]
+pub struct Shared {
+    /// 16 lower-case hex digits, new at every start; a chained gateway takes over its upstream's later.
+    pub epoch: String,
+    /// Where the page lives, for the redirect from the data listener.
+    pub admin: Option<SocketAddr>,
+    /// And whether it speaks TLS.
+    pub admin_tls: bool,
+    pub connections_max: usize,
+    /// 0: no limit.
+    pub connections_per_ip: usize,
+    pub dictionaries: Dictionaries,
+    /// Bytes of all frames that are alive, over all shards.
+    pub pinned: Arc<AtomicUsize>,
+    draining: AtomicBool,
+    connections: AtomicUsize,
+    per_ip: Mutex<HashMap<Address, usize>>,
+}
+
+/// Why a connection is only let in to be told no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// 503.
+    Full,
+    /// 429.
+    Address,
+}
+
+impl Shared {
+    pub fn new(
+        epoch: String,
+        admin: Option<SocketAddr>,
+        connections_max: usize,
+        settings: &Settings<'_>,
+    ) -> Self {
+        Self {
+            epoch,
+            admin,
+            admin_tls: settings.admin_tls,
+            connections_max,
+            connections_per_ip: settings.limits.connections_per_ip,
+            dictionaries: {
+                let Compression { dictionaries, dictionaries_per_ip, .. } = settings.compression;
+                Dictionaries::new(*dictionaries, *dictionaries_per_ip)
+            },
+            pinned: Arc::default(),
+            draining: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            per_ip: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection in, exactly, over all shards.
+    pub fn admit(&self, address: Address) -> Result<(), Refused> {
+        let room = |n: usize| (n < self.connections_max).then_some(n + 1);
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .map_err(|_| Refused::Full)?;
+        if self.connections_per_ip > 0 {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = per_ip.entry(address).or_default();
+            if *count >= self.connections_per_ip {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                return Err(Refused::Address);
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts an admitted connection out.
+    pub fn release(&self, address: Address) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.connections_per_ip > 0 {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = per_ip.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    per_ip.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// Admitted connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
