@@ -552,6 +552,10 @@ fn contradictions_that_the_file_names_are_refused() {
 const BOOK: &str = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n\
                     [[source.map]]\ntopic = \"x.{/s}\"\nlevels = [{ path = \"/b\", key = \"b\" }, { path = \"/a\", key = \"a\" }]\n";
 
+const DATA: &str = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n\
+                    [[source.map]]\ntopic = \"x.{/s}\"\ndata = \"\"\n";
+const CHAINED: &str = "[[source]]\nkind = \"fanwire\"\nurl = \"ws://127.0.0.1:1/ws\"\n";
+
 #[test]
 fn keys_for_which_a_whole_table_has_no_room_are_refused_by_whatever_limit_it_meets() {
     let keyed = "[[topic]]\npattern = \"x.*\"\nmode = \"keyed\"\n";
@@ -583,6 +587,29 @@ fn keys_for_which_a_whole_table_has_no_room_are_refused_by_whatever_limit_it_mee
             "message_bytes = \"900KiB\": a whole book of keys = 30000, as the [[topic]] \"x.*\" has",
         ),
         (
+            format!("[limits]\nvalue_bytes = \"16B\"\n{keyed}keys = 101"),
+            6,
+            "raise that to \"3232B\", or lower keys to 100",
+        ),
+        (
+            format!("[limits]\nvalue_bytes = \"8MiB\"\n{DATA}{keyed}keys = 200000"),
+            3,
+            "message_bytes = \"4MiB\": a whole book of keys = 200000, as the [[topic]] \"x.*\" has",
+        ),
+        (
+            format!(
+                "[limits]\nvalue_bytes = \"8MiB\"\n{CHAINED}message_bytes = \"1MiB\"\n{keyed}keys = 200000"
+            ),
+            6,
+            "message_bytes = \"1MiB\": a whole book of keys = 200000, as the [[topic]] \"x.*\" has",
+        ),
+        (
+            format!("{BOOK}depth = 5000\n{keyed}table_bytes = \"16KiB\""),
+            4,
+            "depth = 5000 of each side makes 10000 keys, of 32 bytes each 320000B, but table_bytes of the [[topic]] \
+             \"x.*\" is 16KiB: raise that to \"320000B\", or lower depth",
+        ),
+        (
             format!("{BOOK}depth = 6000\n{keyed}"),
             4,
             "depth = 6000 of each side makes 12000 keys, but keys of the [[topic]] \"x.*\" is 10000",
@@ -605,6 +632,12 @@ fn keys_for_which_a_whole_table_has_no_room_are_refused_by_whatever_limit_it_mee
         "[limits]\nvalue_bytes = \"32MiB\"".to_owned(),
         "[limits]\npublish_bytes = \"2KiB\"".to_owned(),
         format!("[limits]\nvalue_bytes = \"8MiB\"\n{keyed}keys = 200000"),
+        format!("[limits]\nvalue_bytes = \"8MiB\"\n{CHAINED}{keyed}keys = 200000"),
+        format!("{CHAINED}message_bytes = \"1MiB\"\n{keyed}"),
+        format!(
+            "[limits]\nvalue_bytes = \"8MiB\"\n{CHAINED}message_bytes = \"1MiB\"\ntopics = [\"y.*\"]\n{keyed}keys = 200000"
+        ),
+        format!("{BOOK}depth = 50\n{keyed}table_bytes = \"1KiB\""),
     ] {
         let config = parse(&text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
         let rendered = config.render(&machine());
@@ -614,6 +647,83 @@ fn keys_for_which_a_whole_table_has_no_room_are_refused_by_whatever_limit_it_mee
             (config.topics, config.limits.value_bytes),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn an_entry_with_gap_takes_no_key_that_a_topic_has() {
+    for key in [
+        "topic = \"a\"",
+        "ts = \"/t\"",
+        "seq = \"/u\"",
+        "seq_first = \"/u\"",
+        "seq_sparse = true",
+        "data = \"\"",
+        "reset = true",
+        "depth = 5",
+        "levels = [{ path = \"/b\", key = \"b\" }]",
+    ] {
+        let source = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\nstale_after = \"0s\"\n";
+        let complaint = refused(&format!("{source}[[source.map]]\ngap = [\"a\"]\n{key}"));
+        let text =
+            "[source.map] an entry with gap makes no topic; leave out all but when, each, gap and reason";
+        assert_eq!(complaint, format!("x.toml:7: {text}"), "{key}");
+    }
+}
+
+#[test]
+fn entries_of_one_book_have_one_depth() {
+    let map = |first: &str, second: &str| {
+        format!(
+            "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\n\
+             [[source.map]]\nwhen = {{ \"/t\" = \"s\" }}\ntopic = \"x.{{/s}}\"\n{first}\n\
+             [[source.map]]\n{second}\n[[topic]]\npattern = \"*\"\nmode = \"keyed\""
+        )
+    };
+    let levels = "levels = [{ path = \"/b\", key = \"b\" }, { path = \"/a\", key = \"a\" }]\ndepth = 5";
+    let other = |depth: &str| format!("topic = \"x.{{/s}}\"\n{}", levels.replace("depth = 5", depth));
+    for (second, has) in [(other("depth = 6"), "depth = 6"), (other(""), "none")] {
+        let complaint = refused(&map(levels, &second));
+        let text = "map: the entry of line 4 brings levels of the same topic and has depth = 5, this one has";
+        assert_eq!(complaint, format!("x.toml:9: [source] {text} {has}: write the same in both"));
+    }
+    let spread = "topic = \"x.{/s}\"\nlevels = [{ path = \"/l\", key = \"last\" }]";
+    for second in [other("depth = 5"), other("depth = 6").replace("x.", "y."), spread.to_owned()] {
+        let text = map(levels, &second);
+        assert!(parse(&text).is_ok(), "{text}: {:?}", parse(&text));
+    }
+}
+
+#[test]
+fn levels_of_topics_that_are_never_keyed_are_refused() {
+    let topics = |topics: &[(&str, &str)]| {
+        let entry = |(pattern, mode): &(&str, &str)| {
+            format!("[[topic]]\npattern = \"{pattern}\"\nmode = \"{mode}\"\n")
+        };
+        format!("{BOOK}{}", topics.iter().map(entry).collect::<String>())
+    };
+    for (entries, because) in [
+        (&[("y.*", "keyed")][..], "no [[topic]] matches it"),
+        (
+            &[("x.*", "latest"), ("*", "keyed")],
+            "the [[topic]] \"x.*\", the first that matches, is \"latest\"",
+        ),
+        (
+            &[("x.a", "stream"), ("*", "stream"), ("x.a", "keyed")],
+            "the [[topic]] \"*\", the first that matches",
+        ),
+    ] {
+        let complaint = refused(&topics(entries));
+        let text = "x.toml:4: [source] map: levels become keys of a keyed topic, which \"x.{/s}\" is not: ";
+        assert!(complaint.starts_with(&format!("{text}{because}")), "{complaint}");
+    }
+    for entries in [
+        &[("x.a", "keyed")][..],
+        &[("x.a", "latest"), ("x.*", "keyed")],
+        &[("x.a", "keyed"), ("x.*", "latest")],
+        &[("x.*.b", "latest"), ("*", "keyed")],
+    ] {
+        assert!(parse(&topics(entries)).is_ok(), "{entries:?}");
     }
 }
 

@@ -61,7 +61,7 @@ pub const TOPIC_PLACE_BYTES: usize = 512;
 pub const TABLE_PLACE_BYTES: usize = 256;
 
 /// A table of so few keys is hardly a book.
-const KEYS_FEW: usize = 100;
+pub const KEYS_FEW: usize = 100;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keyed {
@@ -84,7 +84,12 @@ impl Keyed {
         self.fits_with(LEVEL_BYTES, bytes_max)
     }
 
-    /// The same where each key counts as `key_bytes`.
+    /// Whether `table_bytes` has room for a table of so many keys.
+    pub fn fits_depth(&self, keys: usize) -> bool {
+        Self { keys, ..*self }.fits(self.table_bytes)
+    }
+
+    /// As [`Keyed::fits`] where each key counts as `key_bytes`.
     pub fn fits_with(&self, key_bytes: usize, bytes_max: usize) -> bool {
         self.keys <= KEYS_FEW || self.keys.saturating_mul(key_bytes) <= bytes_max
     }

@@ -445,7 +445,8 @@ fn sources(reader: &mut Reader, dir: &Path, topics: &(Policies, Vec<bool>)) -> (
                                 leave deadband and expiry to its [[topic]]";
                     section.problem(section.line(), text);
                 }
-                sources.extend(fanwire(&mut section, dir).map(|source| Source::Fanwire(source.into())));
+                sources
+                    .extend(fanwire(&mut section, dir, topics).map(|source| Source::Fanwire(source.into())));
             }
             _ => {
                 if kind.line.is_none() {

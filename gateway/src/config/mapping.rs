@@ -192,8 +192,10 @@ fn entry(section: &mut Section) -> Option<Entry> {
             .problem(line, "reason goes with gap; write gap = [\"venue.book.{/symbol}\"], or leave it out");
     }
     if gap.line.is_some() {
-        let others = [topic.line, ts.line, seq.line, data.line, levels_line];
-        return Some(gap::entry(section, gap, reason, (when, each, order.value), others));
+        let texts = [&ts, &seq, &seq_first, &data].map(|named| named.line);
+        let others = [topic.line, seq_sparse.line, levels_line, reset.line, levels_max.line];
+        let others = [&texts[..], &others].concat();
+        return Some(gap::entry(section, gap, reason, (when, each, order.value), &others));
     }
     if topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");

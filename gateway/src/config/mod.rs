@@ -1,6 +1,7 @@
 //! Checked configuration: what the rest of the program runs on.
 
 pub mod access;
+mod books;
 mod check;
 mod compression;
 pub mod freshness;

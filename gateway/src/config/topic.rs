@@ -6,7 +6,8 @@ use super::{
     Limits,
     pointer::Pointer,
     policy::{
-        Behind, Deadband, Glob, HELD_BYTES, KEYS_DEFAULT, Keyed, LEVEL_BYTES, Mode, Policies, Policy, Stream,
+        Behind, Deadband, Glob, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies,
+        Policy, Stream,
     },
     read::{Named, Reader, Section},
     unit::{show_duration, show_size},
@@ -103,7 +104,8 @@ fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
         ("[limits] topics_bytes", limits.topics_bytes, HELD_BYTES),
     ] {
         if !keyed.fits_with(each, max) {
-            let (keys, whole, fits) = (keyed.keys, show_size((keyed.keys * each) as u64), max / each);
+            let (keys, whole) = (keyed.keys, show_size((keyed.keys * each) as u64));
+            let fits = (max / each).max(KEYS_FEW);
             let max = show_size(max as u64);
             let text = format!(
                 "keys = {keys}: a whole table of so many keys, of {each} bytes each, has {whole}, but {limit} \

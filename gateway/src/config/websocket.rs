@@ -9,12 +9,12 @@ use hyper::Uri;
 use toml::de::DeValue;
 
 use super::{
+    books,
     freshness::patterns,
-    mapping::{self, Body, Entry},
-    pointer::Template,
-    policy::{LEVEL_BYTES, Mode, Policies},
+    mapping::{self, Entry},
+    policy::Policies,
     read::Section,
-    unit::{show_duration, show_size},
+    unit::show_duration,
 };
 
 use crate::names::Names;
@@ -128,7 +128,7 @@ pub(super) fn websocket(
     let names = read_names(section);
     let map = mapping::entries(section);
     let link = link(section, dir, "ws://HOST:PORT/PATH", 4 << 20)?;
-    check_books(section, &map, link.message_bytes, topics);
+    books::check(section, &map, link.message_bytes, topics);
     Some(Websocket { link, send, names, map: map.into_iter().map(|(_, entry)| entry).collect() })
 }
 
@@ -153,46 +153,18 @@ pub(super) fn read_names(section: &mut Section) -> Names {
     names.value
 }
 
-/// A book as deep as an entry keeps it has to fit its topic, and a whole one a message.
-fn check_books(
-    section: &mut Section,
-    map: &[(usize, Entry)],
-    message_bytes: usize,
-    (topics, names_keys): &(Policies, Vec<bool>),
-) {
-    let mut told = false;
-    for (line, entry) in map {
-        let Body::Levels { reset, depth, .. } = &entry.body else { continue };
-        let topic = entry.topic.as_ref().map(Template::sample);
-        let Some(at) = topic.and_then(|topic| topics.position(&topic)) else { continue };
-        let Mode::Keyed(keyed) = &*topics.entries[at].mode else { continue };
-        let (keys, pattern) = (keyed.keys, topics.entries[at].pattern.as_str());
-        if let Some(depth) = depth.as_ref().filter(|depth| depth.keys() > keys) {
-            let (levels, needed) = (depth.levels, depth.keys());
-            let text = format!(
-                "map: depth = {levels} of each side makes {needed} keys, but keys of the [[topic]] {pattern:?} is \
-                 {keys}: raise that to {needed}, or lower depth"
-            );
-            section.problem(*line, text);
-        }
-        if *reset && names_keys[at] && !keyed.fits(message_bytes) && !std::mem::replace(&mut told, true) {
-            let (whole, max) = (show_size(keyed.whole_bytes() as u64), show_size(message_bytes as u64));
-            let text = format!(
-                "message_bytes = \"{max}\": a whole book of keys = {keys}, as the [[topic]] {pattern:?} has, of \
-                 {LEVEL_BYTES} bytes each, has {whole}: raise it to \"{whole}\", or lower keys"
-            );
-            section.problem(section.line_of("message_bytes"), text);
-        }
-    }
-}
-
 /// `None`: its problems were told.
-pub(super) fn fanwire(section: &mut Section, dir: &Path) -> Option<Fanwire> {
+pub(super) fn fanwire(
+    section: &mut Section,
+    dir: &Path,
+    policies: &(Policies, Vec<bool>),
+) -> Option<Fanwire> {
     let topics = section.read("topics", vec!["*".to_owned()], patterns).value;
     let interval_ms = section.int("interval_ms", 0, 0..=HOUR).value;
     let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
     // A snapshot has a whole table in one update, and a frame is never shorter than that.
     let link = link(section, dir, "ws://HOST:PORT/ws", 64 << 20)?;
+    books::check_tables(section, &topics, link.message_bytes, policies);
     Some(Fanwire { link, topics, interval_ms, batch_bytes })
 }
 

@@ -48,9 +48,9 @@ pub(super) fn entry(
     gap: Named<Vec<Denied>>,
     reason: Named<Option<Pointer>>,
     (when, each, order): (Vec<(Pointer, Wanted)>, Named<Option<Pointer>>, Order),
-    others: [Option<usize>; 5],
+    others: &[Option<usize>],
 ) -> Entry {
-    if let Some(line) = others.into_iter().flatten().next() {
+    if let Some(line) = others.iter().flatten().min().copied() {
         let text = "an entry with gap makes no topic; leave out all but when, each, gap and reason";
         section.problem(line, text);
     }
