@@ -14,7 +14,6 @@ use super::{
     chunks::{Chunks, id_of, live},
     sequencer::Sequencer,
     source::SourceCounters,
-    topics::Event,
 };
 use crate::{
     clock::Now,
@@ -373,14 +372,13 @@ pub async fn watch(
     loop {
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
-        let events = sequencer.take_events();
-        let ended = |event: &&Event| event.state == State::Live && !sequencer.exists(&event.topic);
-        for event in events.iter().filter(ended) {
-            sources.activities.iter().for_each(|activity| activity.brought().forget(&event.topic));
+        for topic in sequencer.take_ended() {
+            sources.activities.iter().for_each(|activity| activity.brought().forget(&topic));
         }
         for (i, fresh) in freshness.iter().enumerate() {
             look(health, i, fresh, sources, now);
         }
+        let events = sequencer.take_events();
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
             // What finds no room was counted and told.

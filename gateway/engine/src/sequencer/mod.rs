@@ -323,6 +323,14 @@ impl Sequencer {
         self.state().topics.take_events()
     }
 
+    /// Topics that have ended since the last call and are not there again.
+    pub fn take_ended(&self) -> Vec<Arc<str>> {
+        let mut state = self.state();
+        let mut ended = state.topics.take_ended();
+        ended.retain(|topic| !state.topics.exists(topic));
+        ended
+    }
+
     /// To every shard. The caller has seen that there is room.
     fn push(&self, state: &mut State, ops: Vec<Op>) {
         if ops.is_empty() {

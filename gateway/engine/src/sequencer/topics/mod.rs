@@ -49,7 +49,7 @@ fn after(now_us: u64, duration: Duration) -> u64 {
     now_us + duration.as_micros() as u64
 }
 
-/// A topic's state has changed, or it has ended, after which it is live.
+/// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub topic: Arc<str>,
@@ -95,6 +95,8 @@ pub struct Topics {
     policies: Policies,
     deadlines: Deadlines,
     events: Vec<Event>,
+    /// Topics that have ended since they were asked for last, as many as there may be.
+    ended: Vec<Arc<str>>,
     counters: Counters,
     /// Keys of all tables.
     keys: usize,
@@ -130,6 +132,7 @@ impl Topics {
             policies,
             deadlines: Deadlines::default(),
             events: Vec::new(),
+            ended: Vec::new(),
             counters: Counters::default(),
             keys: 0,
             bytes: 0,
@@ -229,8 +232,10 @@ impl Topics {
             json: topic.json.clone(),
             changes,
         }));
-        // That a topic has ended is always told.
-        if let Some((state, reason)) = told.or(topic.gone.then(|| (State::Live, String::new()))) {
+        if topic.gone && self.ended.len() < self.live_max {
+            self.ended.push(item.topic.clone());
+        }
+        if let Some((state, reason)) = told {
             self.tell(&item.topic, state, reason);
         }
         while self.tombstones.len() > self.tombstones_max {
@@ -296,6 +301,11 @@ impl Topics {
     /// As long as it stays the same, so does what [`Topics::save`] gives.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Topics that have ended since the last call; some are there again.
+    pub fn take_ended(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.ended)
     }
 
     pub fn exists(&self, name: &str) -> bool {
