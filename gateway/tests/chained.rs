@@ -441,8 +441,9 @@ fn what_the_upstream_says_of_topics_is_passed_on_and_ends_with_its_connection() 
     let address = upstream::start(|n, mut peer| {
         peer.accept()?;
         peer.hear()?;
-        peer.text(&subscribed(1))?;
-        peer.text(&frame("snapshot", r#""version":5"#, &update("a", 1)))?;
+        // A byte order mark before a message says nothing.
+        peer.text(&format!("\u{feff}{}", subscribed(1)))?;
+        peer.text(&format!("\u{feff}{}", frame("snapshot", r#""version":5"#, &update("a", 1))))?;
         if n == 0 {
             peer.text(
                 r#"{"op":"status","topics":["a"],"state":"stale","since":1,"reason":"the line is down"}"#,

@@ -13,6 +13,7 @@ use crate::{
         seq::check_count,
         sequencer::{Body, Followed, Item},
     },
+    json::skip_byte_order_mark,
 };
 
 /// Any message; fields that its op does not have are absent.
@@ -62,6 +63,7 @@ struct Update<'a> {
 impl<'a> Frame<'a> {
     /// The error says what is wrong with it.
     pub fn parse(message: &'a [u8]) -> Result<Self, String> {
+        let message = skip_byte_order_mark(message);
         let frame: Self =
             serde_json::from_slice(message).map_err(|e| format!("not a message of fanwire.json.v1: {e}"))?;
         frame.version.map_or(Ok(()), |version| check_count("version", 0, version))?;
