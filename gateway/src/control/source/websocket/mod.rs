@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::{
     config::{
         Limits,
+        unit::show_duration,
         websocket::{Link, Websocket},
     },
     control::sequencer::Sequencer,
@@ -26,8 +27,9 @@ use journal::Journal;
 /// How long to wait before an inbox that was full is tried again.
 pub const RETRY: Duration = Duration::from_millis(1);
 
-/// A server that wants to be left alone for longer is asked after this all the same.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// A server that wants to be left alone for longer is asked after this all the same: bans of venues last days,
+/// and none is to silence a source for good.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What takes a connection's messages in. It outlives the connection, as does what waits in it.
 pub trait Intake {
@@ -97,8 +99,17 @@ impl<'a> Reconnecting<'a> {
             pending::<()>().await;
         };
         // It ends by the time alone.
-        let wanted = ended.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
-        let _ = timeout(backoff(self.link, self.failures).max(wanted), waiting).await;
+        let _ = timeout(self.wait(ended.retry_after()), waiting).await;
+    }
+
+    /// Until the next try.
+    fn wait(&self, retry_after: Option<Duration>) -> Duration {
+        let wanted = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        if wanted > self.link.backoff_max {
+            let wait = show_duration(wanted);
+            tracing::warn!(source = self.link.name, "left alone as its server wants: tried again in {wait}");
+        }
+        backoff(self.link, self.failures).max(wanted)
     }
 }
 
@@ -113,9 +124,8 @@ mod tests {
     use super::*;
     use crate::config::websocket::Url;
 
-    #[test]
-    fn waits_double_up_to_the_bound_and_differ() {
-        let link = Link {
+    fn link() -> Link {
+        Link {
             ca: None,
             name: "a".to_owned(),
             url: Url::parse("ws://127.0.0.1:1/").unwrap(),
@@ -124,7 +134,25 @@ mod tests {
             backoff_max: Duration::from_secs(1),
             idle: Duration::from_secs(1),
             message_bytes: 1000,
-        };
+        }
+    }
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_wants_but_not_for_more_than_a_week() {
+        let (link, counters) = (link(), Counters::default());
+        let link = Reconnecting { failures: 1, ..Reconnecting::new(&link, None, &counters) };
+        let (hour, week) = (Duration::from_secs(3600), Duration::from_secs(7 * 24 * 3600));
+        for wanted in [Duration::from_secs(1), hour, 72 * hour, week] {
+            assert_eq!(link.wait(Some(wanted)), wanted);
+        }
+        assert_eq!(link.wait(Some(Duration::MAX)), week);
+        assert!(link.wait(None) <= Duration::from_millis(100));
+        assert!(link.wait(Some(Duration::ZERO)) >= Duration::from_millis(50), "never sooner than otherwise");
+    }
+
+    #[test]
+    fn waits_double_up_to_the_bound_and_differ() {
+        let link = link();
         for (failures, full_ms) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (40, 1000)] {
             let waits: Vec<Duration> = (0..100).map(|_| backoff(&link, failures)).collect();
             let (least, most) = (Duration::from_millis(full_ms / 2), Duration::from_millis(full_ms));
