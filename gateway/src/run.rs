@@ -36,6 +36,8 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] state::NotWritten),
     #[error(transparent)]
+    Lock(#[from] state::NotLocked),
+    #[error(transparent)]
     Shards(#[from] StartError),
     #[error(transparent)]
     Control(#[from] control::Error),
@@ -49,6 +51,8 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let connections_max = config.connections_max(machine);
     let slots = pump::slots(connections_max, machine.slots_max());
     let state = Arc::new(state::Counters::default());
+    // Until the process ends.
+    let _lock = state::lock(&config.state)?;
     let restored = state::load(&config.state, &state)?;
     let admin = control::bind_admin(&config)?;
     let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;

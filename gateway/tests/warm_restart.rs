@@ -445,6 +445,24 @@ fn a_value_that_a_deadband_holds_back_survives_a_clean_end_and_may_be_sent_again
 }
 
 #[test]
+fn two_gateways_do_not_share_a_state() {
+    let directory = directory("shared");
+    let gateway = start(&directory, MODES);
+    publish(&gateway, r#"{"topic":"a","data":1}"#);
+    let state = format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"\"\n[state]\npath = \"{}/state\"\n",
+        directory.display()
+    );
+    let ended = contract::output(&mut command(&state));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("another gateway uses the state") && told.contains("[state] path"), "{told}");
+    gateway.signal("KILL");
+    drop(gateway);
+    assert!(topic(&start(&directory, MODES), "b").is_none(), "one that was killed holds nothing");
+}
+
+#[test]
 fn a_place_that_cannot_be_written_to_ends_the_start_with_what_to_do() {
     let state = "/proc/state";
     let mut command = command(&format!("[server]\ndata = \"127.0.0.1:0\"\n[state]\npath = \"{state}\"\n"));

@@ -65,6 +65,17 @@ pub enum NotWritten {
     NotReadBack { path: String, why: String },
 }
 
+/// Why a state may not be used.
+#[derive(Debug, Error)]
+pub enum NotLocked {
+    #[error("{path}: {error}; give [state] path a name in a directory that can be written to")]
+    Io { path: String, error: io::Error },
+    #[error(
+        "another gateway uses the state {path}: end it, or give each a [state] path of its own; two would write over each other's"
+    )]
+    Taken { path: String },
+}
+
 /// Names the state file that a clean end has left.
 #[derive(Serialize, Deserialize, PartialEq)]
 struct Clean {
@@ -127,6 +138,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
+}
+
+/// Keeps other gateways from the state until what is given is dropped. `None`: there is no state.
+pub fn lock(config: &config::State) -> Result<Option<File>, NotLocked> {
+    let Some(path) = config.path.as_ref() else { return Ok(None) };
+    let shown = path.display().to_string();
+    let locked = private_file::check(path).and_then(|()| private_file::lock(&with_suffix(path, "lock")));
+    match locked {
+        Ok(Some(file)) => Ok(Some(file)),
+        Ok(None) => Err(NotLocked::Taken { path: shown }),
+        Err(error) => Err(NotLocked::Io { path: shown, error }),
+    }
 }
 
 /// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: what of a file cannot

@@ -1,7 +1,7 @@
 //! Files that nobody but the gateway's user reads, and that no symbolic link leads elsewhere.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
@@ -16,6 +16,27 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600).custom_flags(flags(OFlags::NOFOLLOW));
     options.open(path)
+}
+
+/// Locks a file, made with mode 0600 where there is none, until what is given is dropped or the process ends.
+/// `None`: another process has locked it.
+pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
+    check(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags(OFlags::NOFOLLOW));
+    let file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            // Some file systems have no locks.
+            tracing::warn!(
+                "{} cannot be locked ({error}): see that no other gateway uses it",
+                path.display()
+            );
+            Ok(Some(file))
+        }
+    }
 }
 
 /// Opens a file for reading; an error where the name is that of a symbolic link or of something else that is no file.
