@@ -3,6 +3,8 @@
 
 use std::{
     cell::Cell,
+    fs,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +20,7 @@ use gateway::{
         publish::parse_item,
         seq::{Feed, Seq},
         sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
-        state::{self, Damage, Kept, Restored},
+        state::{self, Damage, Ended, Kept, Restored},
         topics::Doubter,
     },
     inbox::{Inbox, Message},
@@ -74,7 +76,15 @@ impl Gateway {
         let kept =
             Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, refused: 0, body };
         let epoch = "0123456789abcdef".to_owned();
-        let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage };
+        let restored = Restored {
+            epoch,
+            is_clean: true,
+            version: 9,
+            v_floor: 0,
+            topics: vec![kept],
+            ended: Ended::default(),
+            damage,
+        };
         gateway.sequencer.restore(&restored);
         gateway.version.set(9);
         gateway
@@ -360,6 +370,17 @@ fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_wh
             gateway.take(&gone());
             gateway.bring(PUBLISHER, "book.a", r#""set":{"y":1}"#);
             assert_eq!(gateway.states(), [], "a publisher may begin with anything");
+            gateway.bring(PUBLISHER, "book.a", r#""set":{"x":1},"del":["y"]"#);
+            assert_eq!(gateway.states(), []);
+            gateway.bring(A, "book.a", r#""set":{"z":1},"seq":6"#);
+            assert_eq!(gateway.states(), [State::Gap], "what a source's changes go on from is not all of it");
+            gateway.bring(A, "book.a", r#""data":{"w":1},"seq":7"#);
+            assert_eq!(gateway.states(), [State::Live]);
+            gateway.take(&gone());
+            gateway.bring(PUBLISHER, "book.a", r#""data":{"y":1}"#);
+            gateway.told();
+            gateway.bring(A, "book.a", r#""set":{"z":1},"seq":8"#);
+            assert_eq!(gateway.states(), [], "a publisher's whole table is all of it");
         }
         // There are tables that never come whole.
         let gateway = Gateway::with_tombstones(tombstones);
@@ -369,6 +390,51 @@ fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_wh
         }
         assert_eq!(gateway.states(), []);
     }
+}
+
+/// Another run that takes over what `gateway` has saved.
+fn run_again(gateway: &Gateway, name: &str) -> Gateway {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.state", std::process::id()));
+    state::write(&gateway.sequencer.checkpoint(), &path, 1 << 24).unwrap();
+    let (restored, _) = state::read(&fs::read(&path).unwrap()[..]).unwrap();
+    fs::remove_file(path).unwrap();
+    let again = Gateway::new();
+    again.sequencer.restore(&restored);
+    again.version.set(restored.version);
+    again
+}
+
+#[test]
+fn a_table_that_was_removed_or_refused_lacks_what_it_had_in_the_runs_after_too() {
+    for tombstones in [100, 0] {
+        let mut gateway = Gateway::with_tombstones(tombstones);
+        for topic in ["book.a", "book.b"] {
+            gateway.bring(A, topic, r#""data":{"w":1},"seq":1"#);
+        }
+        gateway.bring(A, "book.c", r#""set":{"w":1},"seq":1"#);
+        for topic in ["book.a", "book.b", "book.c"] {
+            gateway.take(&Item::new(topic, Body::Gone, 7));
+        }
+        let before = gateway.sequencer.generation();
+        let refused = Item { feed: A, ..item("book.d", r#""data":[]"#) };
+        gateway.sequencer.try_publish(&[refused], Grouping::Single).unwrap_err();
+        assert_ne!(gateway.sequencer.generation(), before, "there is something new to write");
+        for run in 0..2 {
+            gateway = run_again(&gateway, &format!("removed-{tombstones}-{run}"));
+        }
+        for (topic, states) in [("book.b", &[State::Gap][..]), ("book.c", &[]), ("book.d", &[State::Gap])] {
+            assert!(gateway.bring(A, topic, r#""set":{"x":1},"seq":2"#));
+            assert_eq!(gateway.states(), states, "{topic}");
+        }
+        gateway.bring(PUBLISHER, "book.a", r#""set":{"x":1}"#);
+        assert_eq!(gateway.states(), []);
+    }
+    // Where the names were too many, or lost before.
+    let gateway = Gateway::new();
+    gateway.sequencer.lose_names();
+    let again = run_again(&run_again(&gateway, "names-0"), "names-1");
+    assert!(again.bring(A, "book.a", r#""set":{"x":1},"seq":2"#));
+    assert_eq!(again.states(), [State::Gap]);
 }
 
 #[test]
@@ -439,8 +505,15 @@ fn what_a_stream_was_refused_is_told_by_its_next_update_also_after_a_restart() {
         body: Body::Data(Bytes::from_static(b"1")),
     };
     let epoch = "0123456789abcdef".to_owned();
-    let restored =
-        Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics: vec![kept], damage: None };
+    let restored = Restored {
+        epoch,
+        is_clean: true,
+        version: 9,
+        v_floor: 0,
+        topics: vec![kept],
+        ended: Ended::default(),
+        damage: None,
+    };
     gateway.sequencer.restore(&restored);
     gateway.updates();
     gateway.version.set(9);

@@ -17,7 +17,7 @@ use gateway::{
         sequencer::{
             Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
         },
-        state::{Kept, Restored},
+        state::{Ended, Kept, Restored},
     },
     inbox::Inbox,
     status::State,
@@ -240,8 +240,15 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     let sequencer = self::sequencer(MAX + PLACE, 1 << 20);
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];
     let epoch = "0123456789abcdef".to_owned();
-    let (taken, refused) =
-        sequencer.restore(&Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics, damage: None });
+    let (taken, refused) = sequencer.restore(&Restored {
+        epoch,
+        is_clean: true,
+        version: 9,
+        v_floor: 0,
+        topics,
+        ended: Ended::default(),
+        damage: None,
+    });
     assert_eq!((taken.len(), bytes(&sequencer)), (2, 2 * PLACE + 61 + 31));
     assert!(matches!(&refused[..], [Why::NoRoom { topic, .. }] if &**topic == "b"), "{refused:?}");
 }

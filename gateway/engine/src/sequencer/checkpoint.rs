@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::item::Body;
 
@@ -22,6 +23,14 @@ pub struct Saved {
     pub table: Option<Vec<u8>>,
 }
 
+/// Tables that do not exist and of which there was more: born of a source's change they lack it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub names: Vec<Arc<str>>,
+    /// There are others, whose names nobody knows.
+    pub are_more: bool,
+}
+
 /// All that is written.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -30,6 +39,7 @@ pub struct Checkpoint {
     /// A topic that is born starts above it.
     pub v_floor: u64,
     pub topics: Vec<Saved>,
+    pub ended: Ended,
 }
 
 /// A topic as it was read.
@@ -57,6 +67,7 @@ pub struct Restored {
     pub version: u64,
     pub v_floor: u64,
     pub topics: Vec<Kept>,
+    pub ended: Ended,
     /// `None`: all that was written was read.
     pub damage: Option<Damage>,
 }

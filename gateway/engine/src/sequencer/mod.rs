@@ -252,6 +252,7 @@ impl Sequencer {
                 Err(why) => refused.push(why),
             }
         }
+        state.topics.lose_ended(&restored.ended);
         if restored.damage.as_ref().is_some_and(|damage| damage.topics > 0) {
             state.topics.lose_names();
         }
@@ -295,7 +296,8 @@ impl Sequencer {
     pub fn checkpoint(&self) -> Checkpoint {
         let state = self.state();
         let (topics, v_floor) = state.topics.save();
-        Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics }
+        let ended = state.topics.ended();
+        Checkpoint { epoch: state.epoch.clone(), version: state.version, v_floor, topics, ended }
     }
 
     /// A number for a source, by which what it brings is told from what others bring.

@@ -18,7 +18,7 @@ use crate::{
     changes::{Base, Changes},
     control::sequencer::{
         Body,
-        checkpoint::{Checkpoint, Damage, Kept, Restored, Saved},
+        checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved},
         line::{Members, present},
         seq::check_count,
     },
@@ -36,6 +36,8 @@ pub(super) struct Head {
     /// How many there are.
     #[serde(default)]
     pub topics: u64,
+    #[serde(default)]
+    pub ended: Ended,
 }
 
 #[derive(Deserialize)]
@@ -70,13 +72,14 @@ pub(super) fn encode<W: Write>(checkpoint: &Checkpoint, out: W) -> io::Result<(W
 }
 
 fn head(checkpoint: &Checkpoint) -> Head {
-    let Checkpoint { epoch, version, v_floor, topics } = checkpoint;
+    let Checkpoint { epoch, version, v_floor, topics, ended } = checkpoint;
     Head {
         fanwire_state: FORMAT,
         epoch: epoch.to_string(),
         version: *version,
         v_floor: *v_floor,
         topics: topics.len() as u64,
+        ended: ended.clone(),
     }
 }
 
@@ -150,13 +153,14 @@ fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
     }
     let lost = if heads.is_empty() { places } else { missing };
     let damage = (places > 0).then_some(Damage { topics: lost, places, first });
-    let Head { epoch, version, v_floor, .. } = head;
-    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, damage }, reader.crc32()))
+    let Head { epoch, version, v_floor, ended, .. } = head;
+    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage }, reader.crc32()))
 }
 
 /// Stands in where both heads are damaged: the epoch will be a new one, so any position will do.
 fn lost_head(topics: &[Kept]) -> Option<Head> {
-    let head = Head { fanwire_state: FORMAT, epoch: String::new(), version: 1, v_floor: 0, topics: 0 };
+    let (epoch, ended) = (String::new(), Ended::default());
+    let head = Head { fanwire_state: FORMAT, epoch, version: 1, v_floor: 0, topics: 0, ended };
     (!topics.is_empty()).then_some(head)
 }
 

@@ -46,6 +46,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
     if topics.len() as u64 != end.topics {
         return Err(format!("it has {} topics, its end says {}", topics.len(), end.topics));
     }
-    let Head { epoch, version, v_floor, .. } = head;
-    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, damage: None }, crc32))
+    let Head { epoch, version, v_floor, ended, .. } = head;
+    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage: None }, crc32))
 }

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 use super::sequencer::Sequencer;
 use crate::config;
-pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Kept, Restored, Saved};
+pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved};
 pub use format::read;
 
 /// Topics left out that the log names.

@@ -34,6 +34,7 @@ fn checkpoint() -> Checkpoint {
             saved("keyed", Some(9), r#"{"topic":"b","v":2,"ts":6,"#, Some(r#"{"k\"":1,"l":[2]}"#)),
             saved("stream", None, r#"{"topic":"c","v":3,"ts":7,"data":null}"#, None),
         ],
+        ended: Ended { names: vec!["d".into()], are_more: true },
     }
 }
 
@@ -68,6 +69,7 @@ fn what_is_written_is_read_again_and_is_clean_once() {
     let restored = load(&path).unwrap();
     assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
     assert_eq!((&*restored.epoch, &restored.damage), ("0123456789abcdef", &None));
+    assert_eq!(restored.ended, checkpoint().ended);
     let shown: Vec<String> = restored
         .topics
         .iter()
@@ -372,7 +374,15 @@ fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one()
     };
     let topics = vec![kept("whole", 64), kept("deep", 65)];
     let epoch = "0123456789abcdef".to_owned();
-    let restored = Restored { epoch, is_clean: true, version: 9, v_floor: 0, topics, damage: None };
+    let restored = Restored {
+        epoch,
+        is_clean: true,
+        version: 9,
+        v_floor: 0,
+        topics,
+        ended: Ended::default(),
+        damage: None,
+    };
     let sequencer = sequencer(&config);
     let (taken, refused) = sequencer.restore(&restored);
     assert_eq!((taken, refused.len()), (vec!["whole".into()], 1));

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Lost, Topics, after};
 use crate::{
     policy::Mode,
-    sequencer::item::{Item, Why},
+    sequencer::{
+        checkpoint::Ended,
+        item::{Item, Why},
+    },
     status::State,
 };
 
@@ -24,6 +27,7 @@ impl Topics {
 
     /// A table does not exist that did, or should: born of a source's change it will lack what was before.
     pub(super) fn lose(&mut self, name: Arc<str>, lost: Lost) {
+        self.generation += 1;
         match self.unborn.len() < UNBORN_MAX || self.unborn.contains_key(&name) {
             true => drop(self.unborn.insert(name, lost)),
             false => self.names_are_lost = true,
@@ -32,7 +36,25 @@ impl Topics {
 
     /// Topics of an earlier run are lost, and nobody knows their names.
     pub fn lose_names(&mut self) {
+        self.generation += 1;
         self.names_are_lost = true;
+    }
+
+    /// Tables that are to be remembered beyond this run. Of those that a source refused too a source's change
+    /// will tell it.
+    pub fn ended(&self) -> Ended {
+        let removed = self.by_name.iter().filter(|(_, topic)| topic.gone && topic.has_gap);
+        let mut names: Vec<Arc<str>> =
+            removed.map(|(name, _)| name).chain(self.unborn.keys()).cloned().collect();
+        let are_more = self.names_are_lost || names.len() > UNBORN_MAX;
+        names.truncate(UNBORN_MAX);
+        Ended { names, are_more }
+    }
+
+    /// As an earlier run remembered them.
+    pub fn lose_ended(&mut self, ended: &Ended) {
+        ended.names.iter().for_each(|name| self.lose(name.clone(), Lost::Removed));
+        self.names_are_lost |= ended.are_more;
     }
 
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.

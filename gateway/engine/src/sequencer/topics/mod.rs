@@ -177,13 +177,12 @@ impl Topics {
             self.give_birth(&item.topic, ops);
         }
         let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
-        let mut lost = None;
         match (topic.gone, item.body.is_gone()) {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
-                lost = self.unborn.remove(&item.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
-                lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
+                let lost = self.unborn.remove(&item.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
+                topic.lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
                 topic.has_gap = false;
                 self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
             }
@@ -194,7 +193,7 @@ impl Topics {
             _ => {}
         }
         topic.gone = item.body.is_gone();
-        let hole = topic.hole_before(item, v, lost);
+        let hole = topic.hole_before(item, v);
         self.counters.count(&hole);
         let was = topic.state;
         let told = topic.change_state(item, hole);
@@ -362,6 +361,7 @@ impl Topics {
             table: None,
             count: Count::default(),
             has_gap: false,
+            lost: None,
             was_whole: false,
             is_doubted: false,
             settled: 0,

@@ -23,7 +23,7 @@ impl Topics {
             band.seq_sent = topic.count.last;
         }
         topic.touched_us = now_us;
-        let hole = topic.count(item, None);
+        let hole = topic.count(item);
         self.counters.count(&hole);
         self.counters.held_back += 1;
         true

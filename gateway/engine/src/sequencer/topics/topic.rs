@@ -39,6 +39,8 @@ pub(super) struct Topic {
     /// Of a table or a value: it is incomplete or out of date until a whole one comes. Of a table that was
     /// removed: one that a source's changes bring back is.
     pub(super) has_gap: bool,
+    /// Why it lacks what was before, where it was begun anew and no source has gone on from that yet.
+    pub(super) lost: Option<Lost>,
     /// It was whole once, or an earlier run had it.
     pub(super) was_whole: bool,
     /// Others told a gap of it when its count was compared last.
@@ -143,14 +145,14 @@ impl Topic {
     }
 
     /// What is missing before an update. `v`: given by another gateway, or by an earlier run, which tells it.
-    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>, lost: Option<Lost>) -> Hole {
+    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>) -> Hole {
         match v {
             Some(_) => {
-                self.refused = 0;
+                (self.refused, self.lost) = (0, None);
                 Hole::default()
             }
             None if item.is_counted => Hole::default(),
-            None => self.count(item, lost),
+            None => self.count(item),
         }
     }
 
@@ -171,8 +173,8 @@ impl Topic {
         missing
     }
 
-    /// Takes over an update's count; gives what is missing before it. `lost`: what the topic is born without.
-    pub(super) fn count(&mut self, item: &Item, lost: Option<Lost>) -> Hole {
+    /// Takes over an update's count; gives what is missing before it.
+    pub(super) fn count(&mut self, item: &Item) -> Hole {
         let (extent, step, seq_before) = (self.extent(item), self.step(item), self.count.last);
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
         let is_change = is_table && extent == Extent::Part;
@@ -181,8 +183,11 @@ impl Topic {
             Some(_) if self.count.is_restored() && !self.count.is_followed_by(item) => {
                 Some("was restored from an earlier run")
             }
-            _ => lost.filter(|lost| lost.holds_for(item)).map(Lost::reason),
+            _ => self.lost.filter(|lost| lost.holds_for(item)).map(Lost::reason),
         };
+        if unknown.is_some() || !(is_change || item.body.is_gone()) {
+            self.lost = None;
+        }
         self.count.take(item, extent, step);
         let (skipped, is_told) = match step {
             Step::On { skipped } => (skipped, item.seq.is_some_and(|seq| seq.first.is_some())),
@@ -221,7 +226,7 @@ impl Topic {
         let is_change = is_table && self.extent(item) == Extent::Part;
         // A table stays incomplete until all of it comes, also where it was removed meanwhile.
         self.has_gap = match self.gone {
-            true => is_table && (self.has_gap || self.was_whole),
+            true => is_table && (self.has_gap || self.was_whole || self.lost.is_some()),
             false => is_change && (self.has_gap || hole.is_some()),
         };
         self.was_whole |= is_table && !is_change && !self.gone;
