@@ -91,6 +91,34 @@ fn what_is_no_gzip_or_another_encoding_is_refused_with_what_to_send() {
 }
 
 #[test]
+fn an_array_has_a_bound_in_keys_of_whole_tables_and_each_table_by_itself_has_none() {
+    let config = "[limits]\natomic_updates = 30\n[[topic]]\npattern = \"k.*\"\nmode = \"keyed\"\n";
+    let gateway = Gateway::start("shards = 1", config);
+    let members: Vec<String> = (0..20).map(|key| format!("\"{key}\":1")).collect();
+    let whole = |topic| format!("{{\"topic\":\"k.{topic}\",\"data\":{{{}}}}}", members.join(","));
+    let reset = |topic| format!("{{\"topic\":\"k.{topic}\",\"reset\":true}}");
+    let array = |items: [String; 2]| format!("[{}]", items.join(","));
+    let lines = [whole("a"), whole("b")].join("\n");
+    for (headers, body, expected) in [
+        (JSON, array([whole("a"), whole("b")]), 413),
+        (LINES, lines.clone(), 200),
+        (LINES, lines, 200),
+        (JSON, array([reset("a"), reset("b")]), 413),
+        (JSON, format!("[{}]", whole("a")), 413),
+        (JSON, format!("[{}]", reset("a")), 200),
+        (JSON, format!("[{}]", whole("a")), 200),
+    ] {
+        let (status, _, answer) = post(&gateway, "/publish", headers, body.as_bytes());
+        assert_eq!(status, expected, "{answer}");
+        if status == 413 {
+            assert_eq!(answer["accepted"], 0, "{answer}");
+            assert!(answer["index"].is_u64(), "{answer}");
+            assert!(answer["reason"].as_str().unwrap().contains("[limits] atomic_updates = 30"), "{answer}");
+        }
+    }
+}
+
+#[test]
 fn the_limit_holds_for_what_a_body_becomes() {
     let gateway = Gateway::start("", "[limits]\npublish_bytes = \"1MiB\"\nvalue_bytes = \"1MiB\"");
     // A thousand times as long as what is sent, in one member and in very many.

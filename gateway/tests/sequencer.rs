@@ -7,11 +7,19 @@ use std::{
 };
 
 use gateway::{
+<<<<<<< HEAD
     config::{Config, Limits, policy::Policies},
     control::{
         publisher::Publisher,
         sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
     },
+=======
+    config::{
+        Config, Limits,
+        policy::{Glob, Keyed, Mode, Policies, Policy},
+    },
+    control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+>>>>>>> ae9e686 (atomic_updates counts the keys of whole tables and those that they take the place of)
     inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
@@ -318,6 +326,59 @@ async fn a_long_publish_goes_out_in_several_batches_and_an_atomic_one_in_one() {
     assert_eq!(batches(&inboxes[0]).iter().map(|b| b.0).collect::<Vec<_>>(), [4096, 8192, 10_000]);
     assert_eq!(publisher.publish(&items, Grouping::Atomic).await.unwrap(), 10_001);
     assert_eq!(batches(&inboxes[0]).len(), 1);
+}
+
+/// A whole table of so many keys.
+fn table(topic: &str, keys: usize, value: u32) -> Item {
+    let members: Vec<String> = (0..keys).map(|key| format!("\"{key}\":{value}")).collect();
+    item(topic, &format!("{{{}}}", members.join(",")))
+}
+
+fn keyed(limits: &Limits, inbox: &Arc<Inbox>) -> Arc<Sequencer> {
+    let mode = Mode::Keyed(Keyed { keys: 10_000, key_tombstones: 10, table_bytes: 1 << 20 });
+    let policies = Policies::new(vec![Policy::new(Glob::parse("k.*").unwrap(), mode)]);
+    Sequencer::new(new_epoch(), vec![inbox.clone()], limits, policies, Instant::now())
+}
+
+#[tokio::test]
+async fn a_batch_takes_no_more_tables_once_enough_keys_changed() {
+    let inbox = inbox(100_000);
+    let sequencer = keyed(&limits(), &inbox);
+    let tables = |keys, value| (0..8).map(|n| table(&format!("k.{n}"), keys, value)).collect::<Vec<_>>();
+    // 8 tables that are new, others in their place, the same again, and none in theirs: of two thousand keys.
+    for (items, together) in
+        [(tables(2000, 1), 3), (tables(2000, 2), 2), (tables(2000, 2), 2), (tables(0, 0), 3)]
+    {
+        let began = sequencer.counters().version;
+        sequencer.publish(&items, Grouping::Single).await.unwrap();
+        assert_eq!(sequencer.counters().version, began + 8);
+        let updates = |ops: &[Op]| ops.iter().filter(|op| matches!(op, Op::Update(_))).count();
+        for (_, ops) in batches(&inbox) {
+            assert!((1..=together).contains(&updates(&ops)), "{}", updates(&ops));
+        }
+    }
+}
+
+#[test]
+fn a_group_counts_the_keys_of_whole_tables_and_those_that_they_take_the_place_of() {
+    let inbox = inbox(100_000);
+    let sequencer = keyed(&Limits { atomic_updates: 20, ..limits() }, &inbox);
+    let group = |items: &[Item]| match sequencer.try_publish(items, Grouping::Atomic) {
+        Ok(_) => None,
+        Err(NotPublished::Refused(Refused { index, why: Why::TooManyChanges { max: 20 } })) => Some(index),
+        Err(other) => panic!("{other}"),
+    };
+    let (a, b) = (|keys| table("k.a", keys, 1), |keys| table("k.b", keys, 1));
+    assert_eq!(group(&[a(20)]), Some(0));
+    assert_eq!(group(&[a(9), b(10)]), Some(1));
+    assert_eq!(group(&[a(9), b(9)]), None);
+    // What they hold goes, or has to be compared.
+    assert_eq!(group(&[a(1), b(1)]), Some(1));
+    assert_eq!(group(&[a(0), b(0)]), None);
+    assert_eq!(group(&[a(9), a(1)]), Some(1), "those of an item before it count too");
+    assert_eq!(group(&[a(9), gone("k.a")]), None);
+    assert_eq!(group(&[item("x", "1"), item("x", r#"{"a":1,"b":2}"#), b(17)]), None);
+    assert_eq!(sequencer.counters().refused, 4);
 }
 
 #[test]

@@ -85,7 +85,11 @@ impl Way<'_> {
     async fn take(&self, items: &[Item], grouping: Grouping, before: usize) -> Result<(), Rejected> {
         let taken = self.publisher.publish_by(items, grouping, self.deadline).await;
         taken.map(|_| ()).map_err(|Refused { index, why }| {
-            let problem = if why == Why::Late { Problem::NoRoom } else { Problem::Item };
+            let problem = match why {
+                Why::Late => Problem::NoRoom,
+                Why::TooManyChanges { .. } => Problem::TooMany,
+                _ => Problem::Item,
+            };
             let index = before + index;
             let accepted = if grouping == Grouping::Single { index } else { before };
             Rejected { accepted, index, reason: why.to_string(), problem }
@@ -176,19 +180,13 @@ fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Item>, Reject
         let item = item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))?;
         changes += item.changes();
         if changes > max {
-            return Err(Rejected { problem: Problem::TooMany, ..rejected(index, too_many(max)) });
+            let reason = Why::TooManyChanges { max }.to_string();
+            return Err(Rejected { problem: Problem::TooMany, ..rejected(index, reason) });
         }
         items.push(item);
     }
     read.map_err(|e| rejected(items.len(), format!("not a JSON array: {e}")))?;
     Ok(items)
-}
-
-fn too_many(max: usize) -> String {
-    format!(
-        "an array is one step for every client and may have [limits] atomic_updates = {max} updates and changed keys; \
-         send it in parts, or as application/x-ndjson, whose lines stand each for itself"
-    )
 }
 
 /// One update of a body that is nothing else. The error says what is wrong in words for the publisher.

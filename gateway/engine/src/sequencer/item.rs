@@ -45,7 +45,8 @@ impl Item {
         }
     }
 
-    /// What it costs to apply: one for itself and one for each key that it changes.
+    /// What it costs to apply at least: one for itself and one for each key that it names. How much a whole table
+    /// changes its topic knows.
     pub fn changes(&self) -> usize {
         match &self.body {
             Body::Changes(changes) => 1 + changes.len(),
@@ -124,6 +125,12 @@ pub enum Why {
     )]
     TableTooLong { topic: Arc<str>, bytes: usize, max: usize },
     #[error(
+        "an array is one step for every client and may have [limits] atomic_updates = {max} updates and changed \
+         keys; a whole table counts with its keys and those that it takes the place of; send it in parts, or as \
+         application/x-ndjson, whose lines stand each for itself"
+    )]
+    TooManyChanges { max: usize },
+    #[error(
         "topic {topic} would bring all last values to {bytes} bytes, [limits] topics_bytes is {max}: \
          DELETE topics or raise that"
     )]
@@ -153,6 +160,7 @@ impl Why {
             Why::LongKey { .. } => "key",
             Why::TooManyKeys { .. } => "keys",
             Why::TableTooLong { .. } => "table_bytes",
+            Why::TooManyChanges { .. } => "atomic_updates",
             Why::NoRoom { .. } => "topics_bytes",
             Why::Late => "admin_body",
         }

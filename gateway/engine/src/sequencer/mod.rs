@@ -31,8 +31,8 @@ pub use follow::{Followed, Following};
 pub use item::{Body, Item, Refused, Why};
 use topics::{Doubter, Group, Row, Topics};
 
-/// Updates of one batch; an atomic group is never divided and may have more.
-const BATCH_UPDATES: usize = 4096;
+/// Updates and changed keys after which a batch takes no more; an atomic group is never divided and may have more.
+const BATCH_CHANGES: usize = 4096;
 
 /// Bytes of their values, after which a batch takes no more.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -54,6 +54,8 @@ struct State {
     frozen: bool,
     epoch: Arc<str>,
     topics: Topics,
+    /// `[limits] atomic_updates`.
+    group_changes_max: usize,
     version: u64,
     clock: Clock,
     /// The bound that was met when room was looked for last.
@@ -148,6 +150,7 @@ impl Sequencer {
             frozen: false,
             epoch,
             topics: Topics::new(limits, policies),
+            group_changes_max: limits.atomic_updates,
             version: 0,
             clock: Clock::new(start),
             full: None,
@@ -439,7 +442,10 @@ impl State {
         let mut group = Group::of(items.len());
         let mut admitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let changes = self.topics.admit(item, &mut group);
+            let mut changes = self.topics.admit(item, &mut group);
+            if group.changes() > self.group_changes_max {
+                changes = Err(Why::TooManyChanges { max: self.group_changes_max });
+            }
             admitted.push(changes.map_err(|why| self.counters.refuse(Refused { index, why }))?);
         }
         if let Some(refused) = group.refused() {
@@ -467,13 +473,16 @@ impl State {
     ) -> Result<(), Refused> {
         let now_us = self.clock.now().mono_us;
         let mut accepted = 0;
-        let mut bytes = 0;
-        for item in items.iter().take(BATCH_UPDATES) {
-            if bytes > BATCH_BYTES {
+        let (mut changed, mut bytes) = (0, 0);
+        for item in items {
+            if changed >= BATCH_CHANGES || bytes > BATCH_BYTES {
                 break;
             }
+            let mut group = Group::of(1);
+            let admitted = self.topics.admit(item, &mut group);
+            changed += group.changes();
             bytes += item.body.bytes();
-            match self.topics.admit(item, &mut Group::of(1)) {
+            match admitted {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
                 admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
                     self.counters.repeats += 1;
@@ -517,7 +526,9 @@ impl State {
         let now = self.clock.now();
         let due_us = now.mono_us + DUE_EARLY.as_micros() as u64;
         let mut ops = Vec::new();
-        for _ in 0..BATCH_UPDATES {
+        let keys = self.topics.keys();
+        // A table that ends is as much work as it has keys.
+        while ops.len() + keys.saturating_sub(self.topics.keys()) < BATCH_CHANGES {
             let Some(mut item) = self.topics.due(due_us) else { break };
             if item.body.is_gone() {
                 item.due_us = now.wall_us;

@@ -48,6 +48,7 @@ impl Topics {
         let changes = match self.mode(&item.topic) {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(item)?;
+                group.count(&item.topic, table, Some(&changes));
                 let staying = cut.as_ref().unwrap_or(&changes);
                 let size = table_after(table, item, staying, bounds, group, self.room())?;
                 self.check_room(known, item, size, group)?;
@@ -57,6 +58,7 @@ impl Topics {
                 return Err(Why::NotKeyed { topic: item.topic.clone() });
             }
             _ => {
+                group.count(&item.topic, None, None);
                 self.check_room(known, item, Some(item.body.bytes()), group)?;
                 None
             }

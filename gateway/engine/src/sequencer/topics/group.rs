@@ -2,7 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::sequencer::{item::Refused, table::Preview};
+use crate::{
+    changes::{Base, Changes},
+    sequencer::{item::Refused, table::Preview},
+    table::Table,
+};
 
 /// What earlier items of the same group would do, none of which is applied yet.
 #[derive(Debug, Default)]
@@ -21,12 +25,27 @@ pub struct Group<'a> {
     /// after it make room.
     pub(super) over: Option<Refused>,
     pub(super) admitted: usize,
+    /// See [`Group::changes`].
+    changes: usize,
 }
 
 impl Group<'_> {
     /// What all of them together are refused for.
     pub fn refused(self) -> Option<Refused> {
         self.over
+    }
+
+    /// What it costs to apply them, with the one that was refused: one for each, for each key that it names, and
+    /// for each that a whole table takes the place of.
+    pub fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// `table` and `changes` of an item whose topic is keyed, before its table is previewed.
+    pub(super) fn count(&mut self, topic: &str, table: Option<&Table>, changes: Option<&Changes>) {
+        let held = || self.tables.get(topic).map_or(table.map_or(0, Table::len), |preview| preview.len);
+        let replaced = changes.filter(|changes| changes.base != Base::Held).map_or(0, |_| held());
+        self.changes += 1 + changes.map_or(0, Changes::len) + replaced;
     }
 
     /// Of so many items.
