@@ -10,6 +10,7 @@ use std::{
 };
 
 use contract::{Gateway, http};
+use socket2::{Domain, Socket, Type};
 
 const CROWD: usize = 300;
 /// Far below the time after which a client tries to connect again, and what slow readers are given.
@@ -85,4 +86,39 @@ fn what_is_asked_in_reserve_ends_its_connection_and_publishers_keep_theirs() {
     }
     // There is room again.
     gateway.publish("a", "1");
+}
+
+/// From another address than all others have.
+fn connect_from(address: [u8; 4], gateway: &Gateway, said: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&gateway.admin.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    let _ = stream.write_all(said.as_bytes());
+    stream
+}
+
+#[test]
+fn a_crowd_of_one_address_whose_bodies_do_not_come_keeps_nobody_else_from_publishing() {
+    let gateway = Gateway::start("shards = 1", CONFIG);
+    let begin = || connect_from([127, 0, 0, 9], &gateway, PUBLISH);
+    let mut crowd: Vec<TcpStream> = (0..50).map(|_| begin()).collect();
+    let refused_same = || {
+        let request = "GET /topics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut answer = String::new();
+        let _ = connect_from([127, 0, 0, 9], &gateway, request).read_to_string(&mut answer);
+        answer.starts_with("HTTP/1.1 503 ")
+    };
+    while !refused_same() {}
+    // Who has begun to publish goes on.
+    let mut publisher = connect(&gateway, PUBLISH);
+    for held in &mut crowd {
+        gateway.publish("a", "1");
+        assert_eq!(http(&gateway.admin, "GET", "/topics", "", "").status, 200);
+        *held = begin();
+    }
+    publisher.write_all(b"\"topic\":\"0\",\"data\":1}").unwrap();
+    let mut answer = [0; 12];
+    publisher.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }

@@ -79,6 +79,7 @@ fn what_is_no_gzip_or_another_encoding_is_refused_with_what_to_send() {
         let (status, _, answer) = post(&gateway, "/publish", &encoded(JSON, "gzip"), body);
         assert_eq!(status, 400, "{body:x?} {answer}");
         assert!(answer["reason"].as_str().unwrap().contains("gzip"), "{answer}");
+        assert_eq!((&answer["accepted"], &answer["index"]), (&0.into(), &0.into()), "{answer}");
     }
     for encoding in ["br", "deflate", "zstd", "gzip, gzip", "gzip, br", "compress"] {
         for path in ["/publish", "/status"] {
@@ -157,6 +158,44 @@ fn a_body_that_says_it_is_too_long_is_refused_before_it_is_asked_for() {
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(br#"{"topic":"a","data":1}"#).unwrap();
     assert_eq!(answer(stream).0, 200);
+}
+
+#[test]
+fn who_ends_its_side_after_a_request_is_answered_like_any_other() {
+    let gateway = Gateway::start("", "");
+    let (short, long) =
+        (r#"{"topic":"t","data":1}"#, format!(r#"{{"topic":"t","data":"{}"}}"#, "x".repeat(200_000)));
+    let status = r#"{"topics":["a.*"],"state":"stale"}"#;
+    for (request, body) in [
+        ("GET /healthz", ""),
+        ("GET /metrics", ""),
+        ("GET /topics/t", ""),
+        ("POST /publish", short),
+        ("POST /publish", &long),
+        ("POST /status", status),
+    ] {
+        for _ in 0..10 {
+            gateway.publish("t", "0");
+            let mut stream = dial(&gateway.admin);
+            let length = body.len();
+            let head =
+                format!("{request} HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(body.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer}");
+        }
+    }
+    // A part of a body is none.
+    let mut stream = dial(&gateway.admin);
+    let head =
+        format!("POST /publish HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 100\r\n\r\n{short}");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let (status, _, body) = answer(stream);
+    assert_eq!((status, &body["accepted"]), (400, &0.into()), "{body}");
 }
 
 #[test]

@@ -7,19 +7,14 @@ use std::{
 };
 
 use gateway::{
-<<<<<<< HEAD
-    config::{Config, Limits, policy::Policies},
-    control::{
-        publisher::Publisher,
-        sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
-    },
-=======
     config::{
         Config, Limits,
         policy::{Glob, Keyed, Mode, Policies, Policy},
     },
-    control::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
->>>>>>> ae9e686 (atomic_updates counts the keys of whole tables and those that they take the place of)
+    control::{
+        publisher::Publisher,
+        sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    },
     inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
@@ -350,7 +345,7 @@ async fn a_batch_takes_no_more_tables_once_enough_keys_changed() {
         [(tables(2000, 1), 3), (tables(2000, 2), 2), (tables(2000, 2), 2), (tables(0, 0), 3)]
     {
         let began = sequencer.counters().version;
-        sequencer.publish(&items, Grouping::Single).await.unwrap();
+        Publisher::new(sequencer.clone()).publish(&items, Grouping::Single).await.unwrap();
         assert_eq!(sequencer.counters().version, began + 8);
         let updates = |ops: &[Op]| ops.iter().filter(|op| matches!(op, Op::Update(_))).count();
         for (_, ops) in batches(&inbox) {

@@ -51,6 +51,20 @@ pub struct Held<'a> {
     _place: Option<SemaphorePermit<'a>>,
 }
 
+/// Why there is no body.
+#[derive(Debug)]
+pub enum NotRead {
+    /// What came is none: 400, and why.
+    Bad(String),
+    Refused(Response),
+}
+
+impl From<Response> for NotRead {
+    fn from(response: Response) -> Self {
+        NotRead::Refused(response)
+    }
+}
+
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
@@ -88,15 +102,14 @@ impl Bodies {
         self.places.available_permits()
     }
 
-    /// Reads a body of at most `bytes_max`, decoded, and whatever is wrong with it as an answer. `key` is what
-    /// says so.
+    /// Reads a body of at most `bytes_max`, decoded. `key` is what says so.
     pub async fn read(
         &self,
         headers: &HeaderMap,
         body: Body,
         bytes_max: usize,
         key: &str,
-    ) -> Result<Held<'_>, Response> {
+    ) -> Result<Held<'_>, NotRead> {
         let encoding = Encoding::of(headers).map_err(|named| {
             let reason = format!("content encoding {named}: send gzip or none");
             let mut response = closing(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
@@ -109,7 +122,7 @@ impl Bodies {
         };
         // Nothing of it is asked for then, `100 Continue` included.
         if body.size_hint().lower() > bytes_max as u64 {
-            return Err(too_long());
+            return Err(too_long().into());
         }
         let mut place = None;
         let bytes = self.receive(body, bytes_max, &mut place).await?.ok_or_else(too_long)?;
@@ -119,8 +132,8 @@ impl Bodies {
         self.enter(&mut place).await;
         match self.workers.run(move || gunzip(&bytes, bytes_max)).await {
             Ok(Some(bytes)) => Ok(Held { bytes, _place: place }),
-            Ok(None) => Err(too_long()),
-            Err(error) => Err(refuse(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}"))),
+            Ok(None) => Err(too_long().into()),
+            Err(error) => Err(NotRead::Bad(format!("the body is no gzip: {error}"))),
         }
     }
 
@@ -130,7 +143,7 @@ impl Bodies {
         mut body: Body,
         bytes_max: usize,
         place: &mut Option<SemaphorePermit<'a>>,
-    ) -> Result<Option<Bytes>, Response> {
+    ) -> Result<Option<Bytes>, NotRead> {
         let (mut parts, mut step) = (BytesMut::new(), 0);
         let told = body.size_hint().lower() as usize;
         let (mut deadline, mut window) = (Instant::now() + self.time, Window::new());
@@ -138,13 +151,10 @@ impl Bodies {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
             let data = match timeout_at(deadline.min(window.ends()), frame).await {
                 Ok(None) => return Ok(Some(parts.freeze())),
-                // A broken connection: nobody reads the answer.
-                Ok(Some(Err(e))) => {
-                    return Err(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {e}")));
-                }
+                Ok(Some(Err(e))) => return Err(NotRead::Bad(format!("the body broke off: {e}"))),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Err(_) if Instant::now() >= deadline => return Err(self.late()),
-                Err(_) if window.fell_short(self.pace) => return Err(self.slow()),
+                Err(_) if Instant::now() >= deadline => return Err(self.late().into()),
+                Err(_) if window.fell_short(self.pace) => return Err(self.slow().into()),
                 Err(_) => continue,
             };
             window.moved(data.len());

@@ -40,7 +40,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{
     admin::{Admin, Counters},
     paced::{Pace, Paced},
-    places::{Asking, Found, Place, Places, RESERVE},
+    places::{Asking, Place, Places, RESERVE},
 };
 use crate::{config::Limits, tls};
 
@@ -97,6 +97,8 @@ impl Listener {
         let mut http = http1::Builder::new();
         // Its own clock has one time for heads and for idling; and a large answer is sent from where it lies.
         http.header_read_timeout(None).writev(true).max_buf_size(BUFFER_BYTES);
+        // Who has said all that it wants to ask is answered.
+        http.half_close(true);
         http.max_header_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX);
         let connections =
             Connections { http, pace: Pace::new(limits), linger_bytes: 2 * limits.publish_bytes as u64 };
@@ -116,14 +118,10 @@ impl Listener {
         let mut accepted = 0_usize;
         loop {
             let kept = room.clone().acquire_owned().await.expect("nobody closes it");
-            let (stream, _) = axum::serve::Listener::accept(&mut self.inner).await;
-            let (place, found) = self.places.enter();
+            let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
+            let (place, found) = self.places.enter(peer.ip().into());
             let counters = admin.counters.clone();
-            match found {
-                Found::Free => {}
-                Found::Evicted => count(&counters.connections_evicted),
-                Found::Reset => count(&counters.connections_reset),
-            }
+            counters.count(found);
             let (connections, router, place) = (self.connections.clone(), router.clone(), Arc::new(place));
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             tokio::spawn(async move {

@@ -2,7 +2,7 @@
 //! makes room, and a few more for those who ask how the gateway is. Whoever comes gets a place at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -16,6 +16,8 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+
+use crate::address::Address;
 
 /// Places in reserve, once all others are taken by connections that are busy: for one request each. The oldest
 /// makes room, so their number is also how many have to come before a newcomer has lost its place again.
@@ -49,6 +51,7 @@ struct Seats {
 #[derive(Debug)]
 pub struct Seat {
     number: u64,
+    address: Address,
     came: Instant,
     in_reserve: AtomicBool,
     phase: Mutex<Phase>,
@@ -106,11 +109,12 @@ impl Places {
         self.max
     }
 
-    /// A place for a connection that was accepted.
-    pub fn enter(self: &Arc<Self>) -> (Place, Found) {
+    /// A place for a connection that was accepted, from `address`.
+    pub fn enter(self: &Arc<Self>, address: Address) -> (Place, Found) {
         let mut seats = self.seats();
         let now = Instant::now();
-        let has_idle = |seats: &Seats, in_reserve| seats.oldest_idle(in_reserve, self.newest(seats, now));
+        let has_idle =
+            |seats: &Seats, in_reserve| self.oldest_idle(seats, address, in_reserve, self.newest(seats, now));
         let (in_reserve, given, found) = if seats.count(false) < self.max {
             (false, None, Found::Free)
         } else if let Some(idle) = has_idle(&seats, false) {
@@ -127,7 +131,7 @@ impl Places {
         if let Some(number) = given {
             seats.evict(number);
         }
-        (Place { places: self.clone(), seat: seats.take(in_reserve, now) }, found)
+        (Place { places: self.clone(), seat: seats.take(address, in_reserve, now) }, found)
     }
 
     /// Which connections may make room for a newcomer already: by number, and by when they came.
@@ -135,18 +139,41 @@ impl Places {
         (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE)
     }
 
-    fn promote(&self, seat: &Seat) -> bool {
+    /// The idle connection that makes room for one of `address`: of that itself, where it holds half of the places.
+    fn oldest_idle(
+        &self,
+        seats: &Seats,
+        address: Address,
+        in_reserve: bool,
+        newest: (u64, Instant),
+    ) -> Option<u64> {
+        let max = if in_reserve { RESERVE } else { self.max };
+        let held = seats.of(in_reserve).filter(|seat| seat.address == address).count();
+        let is_crowd = 2 * held >= max;
+        seats.oldest_idle(in_reserve, newest, |seat| !is_crowd || seat.address == address)
+    }
+
+    /// `None`: it stays in reserve.
+    fn promote(&self, seat: &Seat, from_busy: bool) -> Option<Found> {
         let mut seats = self.seats();
         if !seat.in_reserve() || !seats.taken.contains_key(&seat.number) {
-            return !seat.in_reserve();
+            return (!seat.in_reserve()).then_some(Found::Free);
         }
+        let mut found = Found::Free;
         if seats.count(false) >= self.max {
-            let Some(idle) = seats.oldest_idle(false, (u64::MAX, Instant::now())) else { return false };
-            seats.evict(idle);
+            let now = Instant::now();
+            let idle = self.oldest_idle(&seats, seat.address, false, (u64::MAX, now));
+            let crowding = || seats.oldest_of_a_crowd(seat.address, now).filter(|_| from_busy);
+            let (number, how) = match idle {
+                Some(idle) => (idle, Found::Evicted),
+                None => (crowding()?, Found::Reset),
+            };
+            seats.evict(number);
+            found = how;
         }
         seat.in_reserve.store(false, Ordering::Relaxed);
         seats.in_reserve -= 1;
-        true
+        Some(found)
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -159,10 +186,15 @@ impl Seats {
         if in_reserve { self.in_reserve } else { self.taken.len() - self.in_reserve }
     }
 
-    fn take(&mut self, in_reserve: bool, now: Instant) -> Arc<Seat> {
+    fn of(&self, in_reserve: bool) -> impl Iterator<Item = &Arc<Seat>> {
+        self.taken.values().filter(move |seat| seat.in_reserve() == in_reserve)
+    }
+
+    fn take(&mut self, address: Address, in_reserve: bool, now: Instant) -> Arc<Seat> {
         self.last += 1;
         let seat = Arc::new(Seat {
             number: self.last,
+            address,
             came: now,
             in_reserve: AtomicBool::new(in_reserve),
             phase: Mutex::new(Phase::Head(now)),
@@ -189,21 +221,37 @@ impl Seats {
     }
 
     /// Among those that are not newer than `newest` by number or time, or were answered.
-    fn oldest_idle(&self, in_reserve: bool, newest: (u64, Instant)) -> Option<u64> {
-        let seats = self.taken.values().filter(|seat| seat.in_reserve() == in_reserve);
+    fn oldest_idle(
+        &self,
+        in_reserve: bool,
+        newest: (u64, Instant),
+        may_go: impl Fn(&Seat) -> bool,
+    ) -> Option<u64> {
+        let seats = self.of(in_reserve).filter(|seat| may_go(seat));
         let idle = seats.filter_map(|seat| Some((seat.idle_since(newest)?, seat.number)));
         idle.min().map(|(_, number)| number)
     }
 
     /// Among the ordinary ones.
     fn oldest_stuck(&self, now: Instant) -> Option<u64> {
-        let seats = self.taken.values().filter(|seat| !seat.in_reserve());
-        let stuck = seats.filter_map(|seat| Some((seat.stuck_since(now)?, seat.number)));
+        let stuck = self.of(false).filter_map(|seat| Some((seat.stuck_since(now)?, seat.number)));
         stuck.min().map(|(_, number)| number)
     }
 
+    /// The one that has been busy for longest, of the address that holds the most ordinary places: one that holds
+    /// more than `newcomer` will with its new one.
+    fn oldest_of_a_crowd(&self, newcomer: Address, now: Instant) -> Option<u64> {
+        let mut held = HashMap::<Address, usize>::new();
+        self.of(false).for_each(|seat| *held.entry(seat.address).or_default() += 1);
+        let own = held.get(&newcomer).copied().unwrap_or_default();
+        let (crowd, count) = held.into_iter().max_by_key(|(address, count)| (*count, *address))?;
+        let busy_since = |seat: &Seat| seat.busy_since.lock().expect(PLAIN).unwrap_or(now);
+        let crowding = self.of(false).filter(|seat| count > own + 1 && seat.address == crowd);
+        crowding.min_by_key(|seat| (busy_since(seat), seat.number)).map(|seat| seat.number)
+    }
+
     fn oldest_in_reserve(&self) -> Option<u64> {
-        self.taken.values().find(|seat| seat.in_reserve()).map(|seat| seat.number)
+        self.of(true).next().map(|seat| seat.number)
     }
 }
 
@@ -272,9 +320,10 @@ impl Place {
         &self.seat
     }
 
-    /// Whether it is none in reserve, or an ordinary one is free by now, which it becomes.
-    pub fn is_ordinary(&self) -> bool {
-        self.places.promote(&self.seat)
+    /// From one in reserve to an ordinary one that is free by now, or kept by who is idle; with `from_busy` also one
+    /// of the address that holds the most, with more than this one's. `None`: it stays in reserve.
+    pub fn promote(&self, from_busy: bool) -> Option<Found> {
+        self.places.promote(&self.seat, from_busy)
     }
 
     pub fn is_in_reserve(&self) -> bool {

@@ -184,7 +184,7 @@ impl Sequencer {
             return Err(NotPublished::Full);
         }
         let mut published = Published::default();
-        let mut ops = Vec::with_capacity(items.len().min(BATCH_UPDATES));
+        let mut ops = Vec::with_capacity(items.len().min(BATCH_CHANGES));
         let numbered = match grouping {
             Grouping::Atomic => {
                 published.accepted = items.len();

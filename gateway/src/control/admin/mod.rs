@@ -29,7 +29,7 @@ use super::{
     metrics::Scraper,
     paced::Pace,
     page::Page,
-    places::Place,
+    places::{Found, Place},
     publisher::Publisher,
     source::SourceCounters,
     state,
@@ -72,7 +72,7 @@ pub struct Admin {
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections reset since all places were busy: they were the oldest in reserve, or too long there, or did not
-    /// catch up with their answers.
+    /// catch up with their answers, or their address held the most.
     pub connections_reset: AtomicU64,
     /// Idle connections closed for a new one.
     pub connections_evicted: AtomicU64,
@@ -97,6 +97,16 @@ pub struct Counters {
     pub answers_slow: AtomicU64,
     /// Requests refused with 503, since `[limits] admin_answer_bytes` were held.
     pub answers_refused: AtomicU64,
+}
+
+impl Counters {
+    pub fn count(&self, found: Found) {
+        match found {
+            Found::Free => {}
+            Found::Evicted => drop(self.connections_evicted.fetch_add(1, Ordering::Relaxed)),
+            Found::Reset => drop(self.connections_reset.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
 }
 
 impl Admin {
@@ -156,7 +166,12 @@ impl Admin {
             return Some(refuse(StatusCode::FORBIDDEN, reason));
         }
         let place = request.extensions().get::<Arc<Place>>()?;
-        if place.is_ordinary() || probes::is_one(request.uri().path()) {
+        let is_probe = probes::is_one(request.uri().path());
+        if let Some(found) = place.promote(!is_probe) {
+            self.counters.count(found);
+            return None;
+        }
+        if is_probe {
             return None;
         }
         self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);

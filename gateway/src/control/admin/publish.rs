@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
+    super::body::NotRead,
     super::publish::{self, Form, Problem, Rejected, Way},
     App, content_type, json, retry_later, wrong_type,
 };
@@ -28,6 +29,10 @@ struct Refusal {
     reason: String,
 }
 
+fn refusal(status: StatusCode, accepted: usize, index: usize, reason: String) -> Response {
+    json(status, &Refusal { code: status.as_u16(), accepted, index, reason })
+}
+
 pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Request) -> Response {
     if let Some(refusal) = admin.refuse_if_chained() {
         return refusal;
@@ -39,7 +44,8 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
     let key = "[limits] publish_bytes";
     let body = match admin.bodies.read(&headers, request.into_body(), limits.publish_bytes, key).await {
         Ok(body) => body,
-        Err(refusal) => return refusal,
+        Err(NotRead::Bad(reason)) => return refusal(StatusCode::BAD_REQUEST, 0, 0, reason),
+        Err(NotRead::Refused(refusal)) => return refusal,
     };
     let way = Way {
         publisher: &admin.watched.publisher,
@@ -55,7 +61,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
                 Problem::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
                 Problem::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             };
-            let refusal = json(status, &Refusal { code: status.as_u16(), accepted, index, reason });
+            let refusal = refusal(status, accepted, index, reason);
             if problem == Problem::NoRoom {
                 admin.counters.publishes_late.fetch_add(1, Ordering::Relaxed);
                 return retry_later(refusal);

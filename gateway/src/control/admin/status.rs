@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    super::{health::Origin, publish::Form, topics::Doubter},
+    super::{body::NotRead, health::Origin, publish::Form, topics::Doubter},
     Admin, App, content_type, json as answer, refuse, wrong_type,
 };
 use crate::{json, status, topic::Pattern};
@@ -42,7 +42,8 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
     let body =
         match admin.bodies.read(&headers, request.into_body(), BYTES_MAX, "the longest of a status").await {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
+            Err(NotRead::Refused(refusal)) => return refusal,
         };
     let bytes = body.bytes.clone();
     let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
