@@ -195,6 +195,57 @@ fn nothing_is_built_that_does_not_fit_what_may_be_pinned_and_small_frames_still_
     assert_eq!(world.end(probe), PeerEnd::Open);
 }
 
+/// While addresses with many connections that read nothing hold all that may be pinned, and ask for more than
+/// will ever be: whoever else asks has his turn when room comes, and not when they are gone.
+fn room_goes_round(addresses: u8) {
+    let mut world = world(|config| {
+        config.limits.pinned_bytes = 1 << 20;
+        config.limits.stall = Duration::from_secs(3600);
+    });
+    let probe = probe(&mut world);
+    let from = |address: u8, port: u16| SocketAddr::from(([10, 9, 0, address], port));
+    for port in 1..=100 / u16::from(addresses) {
+        for address in 1..=addresses {
+            let peer = world.dial_from(from(address, port));
+            world.handshake(peer, "/ws", false);
+            world.settle();
+            world.stall(peer, 0);
+            ask_for_all(&mut world, peer, 100);
+        }
+    }
+    for round in 0..5 {
+        world.advance(300 * MS);
+        let honest = world.dial_from(from(200, round));
+        world.handshake(honest, "/ws", false);
+        world.settle();
+        ask_for_all(&mut world, honest, 100);
+        let before = world.shard.stats();
+        assert!(before.build_clients > 5, "others wait too: {}", before.build_clients);
+        let answered = (0..1000).any(|_| {
+            world.advance(10 * MS);
+            is_answered(&world, &[honest])
+        });
+        assert!(answered, "round {round}: it is never its turn");
+        let reset =
+            world.shard.stats().ended[Reason::Pinned as usize] - before.ended[Reason::Pinned as usize];
+        // One for the turn of each address.
+        assert!(reset <= u64::from(addresses) + 2, "round {round}: {reset} had to go before it was its turn");
+        assert!(world.shard.stats().pinned_bytes <= 1 << 20);
+        world.reset(honest);
+    }
+    assert_eq!(world.end(probe), PeerEnd::Open);
+}
+
+#[test]
+fn one_address_does_not_keep_another_from_the_room_that_comes() {
+    room_goes_round(1);
+}
+
+#[test]
+fn nor_do_several() {
+    room_goes_round(3);
+}
+
 #[test]
 fn an_address_that_has_used_up_its_share_waits_and_nobody_else_does() {
     let mut world = world(|config| {

@@ -23,7 +23,7 @@ pub enum Lane {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     pub lane: Lane,
-    payer: Option<Address>,
+    pub payer: Option<Address>,
     ticket: i64,
 }
 
@@ -93,6 +93,24 @@ impl Line {
         }
         self.queues.entry(payer).or_default().insert(ticket, waiter);
         Place { lane: self.lane, payer, ticket }
+    }
+
+    /// Whoever stands in front of what `payer` waits for has its turn again. Costs as much as were pushed since
+    /// it was popped.
+    pub fn keep_turn(&mut self, payer: Option<Address>) {
+        self.alternate = payer.is_some();
+        let at = self.order.iter().rposition(|address| Some(*address) == payer);
+        if let Some(address) = at.and_then(|at| self.order.remove(at)) {
+            self.order.push_front(address);
+        }
+    }
+
+    /// Ends [`Line::keep_turn`]: the turn is the next one's.
+    pub fn pass_turn(&mut self, payer: Option<Address>) {
+        self.alternate = payer.is_none();
+        if payer.is_some() && self.order.front().copied() == payer {
+            self.order.rotate_left(1);
+        }
     }
 
     /// Leaves before its turn.
@@ -221,6 +239,25 @@ mod tests {
         line.push(client(9), Some(address(1)), true);
         assert_eq!(line.len(), 3);
         assert_eq!(drain(&mut line), [9, 0, 2]);
+    }
+
+    #[test]
+    fn who_keeps_its_turn_is_next_until_it_passes_it_on() {
+        let mut line = Line::new(Lane::Long);
+        for slot in 0..4 {
+            line.push(client(slot), Some(address(1)), false);
+        }
+        line.push(client(10), Some(address(2)), false);
+        line.push(client(20), None, false);
+        for (payer, slot) in [(None, 20), (Some(address(1)), 0), (None, 20), (Some(address(2)), 10)] {
+            for _ in 0..3 {
+                assert_eq!(line.pop(0, |_| None), Some((payer, client(slot))));
+                line.push(client(slot), payer, true);
+                line.keep_turn(payer);
+            }
+            line.pass_turn(payer);
+        }
+        assert_eq!(drain(&mut line), [20, 0, 10, 1, 2, 3]);
     }
 
     #[test]

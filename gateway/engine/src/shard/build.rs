@@ -12,8 +12,9 @@ use crate::{
     clock::Now,
     fanout::{
         ClassId, Due, Flushed, Frame, Long, Made,
-        line::{Lane, Line, Place},
+        line::{Lane, Line, Place, Waiter},
     },
+    planted::{Bug, planted},
     settings,
 };
 
@@ -55,8 +56,10 @@ pub(super) struct Builds {
     pub addresses: Addresses,
     /// Who is served has its turn in the long line.
     pub granted: bool,
-    /// What the first of the long line needs, for which there is no room.
+    /// What whose turn it is in the long line needs, for which there is no room.
     pub need_bytes: Option<usize>,
+    /// Where it stands: it keeps its turn until there is room.
+    pub need_place: Option<Place>,
     /// When it is looked whether there is room by now. µs, monotonic.
     pub room_us: u64,
     /// When it was last told that frames wait. µs, monotonic.
@@ -71,6 +74,7 @@ impl Builds {
             addresses: Addresses::new(limits.build_bytes_per_ip),
             granted: false,
             need_bytes: None,
+            need_place: None,
             room_us: 0,
             told_us: None,
         }
@@ -90,8 +94,28 @@ impl Builds {
         self.need_bytes.is_some()
     }
 
+    /// At the end of a line, or in front of it. Who had its turn and found no room keeps it, or room would
+    /// always be taken by whoever is next when it comes.
+    pub fn enter(&mut self, lane: Lane, waiter: Waiter, payer: Option<Address>, in_front: bool) -> Place {
+        let line = &mut self.lines[lane as usize];
+        let place = line.push(waiter, payer, in_front);
+        if self.granted && self.need_bytes.is_some() && lane == Lane::Long {
+            line.keep_turn(payer);
+            self.need_place = Some(place);
+        }
+        if planted(Bug::WaitForgotten) {
+            line.remove(place);
+        }
+        place
+    }
+
     pub fn leave(&mut self, place: Place) {
-        self.lines[place.lane as usize].remove(place);
+        let line = &mut self.lines[place.lane as usize];
+        line.remove(place);
+        if self.need_place == Some(place) {
+            line.pass_turn(place.payer);
+            (self.need_bytes, self.need_place) = (None, None);
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::{
         ClassId,
         line::{Lane, Waiter},
     },
-    planted::{Bug, planted},
 };
 
 /// How often it is looked whether there is room again.
@@ -70,11 +69,7 @@ impl Shard {
             return;
         }
         let in_front = std::mem::take(&mut waiting.called) || self.builds.granted;
-        let line = &mut self.builds.lines[lane as usize];
-        let place = line.push(Waiter::Client(conn), payer, in_front);
-        if planted(Bug::WaitForgotten) {
-            line.remove(place);
-        }
+        let place = self.builds.enter(lane, Waiter::Client(conn), payer, in_front);
         self.at(slot).waiting().places[lane as usize] = Some(place);
     }
 
@@ -84,11 +79,7 @@ impl Shard {
         self.note_wait(lane, payer, now);
         let number = self.fanout.classes.get(id).number;
         let in_front = self.builds.granted;
-        let line = &mut self.builds.lines[lane as usize];
-        let place = line.push(Waiter::Class(id, number, due_us), payer, in_front);
-        if planted(Bug::WaitForgotten) {
-            line.remove(place);
-        }
+        let place = self.builds.enter(lane, Waiter::Class(id, number, due_us), payer, in_front);
         self.fanout.classes.get_mut(id).waits = Some(place);
     }
 
@@ -165,7 +156,7 @@ impl Shard {
                 self.builds.room_us = now.mono_us + ROOM_US;
                 return;
             }
-            self.builds.need_bytes = None;
+            (self.builds.need_bytes, self.builds.need_place) = (None, None);
             self.builds.granted = true;
             let served = turns > 0 && self.serve_next(Lane::Long, net, now);
             self.builds.granted = false;
