@@ -240,6 +240,45 @@ fn what_is_not_live_follows_an_answer_one_status_at_a_time() {
 }
 
 #[test]
+fn whom_a_change_concerns_is_looked_up_within_the_budget_of_a_turn() {
+    const CLIENTS: usize = 40;
+    let mut config = config();
+    config.fanout.build_bytes = 16 << 10;
+    config.fanout.frame_bytes_max = 4 << 10;
+    let world = World::new(config, 64, 1);
+    let health = Health::new(std::slice::from_ref(&world.inbox), 3, STATUS_BYTES);
+    let mut told = Told { world, health };
+    // Each a class of its own.
+    let peers: Vec<usize> = (0..CLIENTS)
+        .map(|i| {
+            let own = (0..200).map(|k| format!("own{i}.t{k}"));
+            let topics: Vec<String> = own.chain(["a.b".to_owned()]).collect();
+            told.reader(&topics.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+        .collect();
+    let now_us = told.world.now.wall_us;
+    told.health.set(Origin::Publisher, vec!["a.*".into()], State::Stale, "", now_us).unwrap();
+    let (mut turns, mut heard) = (0, 0);
+    while heard < CLIENTS {
+        told.world.turn(1024);
+        peers.iter().for_each(|peer| _ = told.world.read(*peer, usize::MAX));
+        let hear = peers.iter().filter(|peer| !told.seen(**peer).is_empty()).count();
+        assert!(hear - heard <= 2, "{} were told in turn {turns}", hear - heard);
+        (turns, heard) = (turns + 1, hear);
+        assert!(turns < 1000, "{heard} were told");
+    }
+    assert!(told.world.shard.stats().build_waits[0] > 0, "who waited is counted");
+    told.world.settle();
+    peers.iter().for_each(|peer| assert_eq!(told.seen(*peer), ["a.* stale"]));
+    // Who comes later and asks for much is told the same.
+    let late = told.reader(&["nothing"]);
+    let topics: Vec<String> = (0..800).map(|k| format!("a.t{k}")).collect();
+    told.world.subscribe(late, "more", &topics.iter().map(String::as_str).collect::<Vec<_>>(), None);
+    told.world.settle();
+    assert_eq!(told.seen(late), ["a.* stale"]);
+}
+
+#[test]
 fn a_long_status_comes_in_frames_that_are_bounded_each_with_a_share_of_its_topics() {
     let mut config = config();
     config.fanout.frame_bytes_max = 1024;

@@ -40,12 +40,11 @@ pub struct Status {
 }
 
 impl Status {
-    /// As text frames in a row, with those of its topics that have some in common with `patterns`; `None`
-    /// where none has. `all`: what it gives where all have.
-    pub fn frames_for(&self, patterns: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
-        let keys: Vec<&str> = patterns.iter().map(|pattern| key(pattern)).collect();
-        let concerns = |topic: &Arc<str>| keys.iter().any(|pattern| overlap(key(topic), pattern));
-        let topics: Vec<&Arc<str>> = self.topics.iter().filter(|topic| concerns(topic)).collect();
+    /// As text frames in a row, with those of its topics that have some in common with patterns of these
+    /// `keys`, sorted; `None` where none has. `all`: what it gives where all have.
+    pub fn frames_for(&self, keys: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
+        let topics: Vec<&Arc<str>> =
+            self.topics.iter().filter(|topic| overlaps_any(keys, key(topic))).collect();
         if topics.len() == self.topics.len() {
             return Some(all.clone());
         }
@@ -60,11 +59,6 @@ impl Status {
     /// Of its topics and its reason.
     pub fn bytes(&self) -> usize {
         self.topics.iter().map(|topic| topic.len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
-    }
-
-    /// Whether it concerns a subscriber to `pattern`, a key as in [`overlap`].
-    pub fn concerns(&self, pattern: &str) -> bool {
-        self.topics.iter().any(|topic| overlap(key(topic), pattern))
     }
 
     fn encode(&self, topics: &[&Arc<str>], frame_bytes_max: usize) -> Vec<u8> {
@@ -110,10 +104,27 @@ pub fn key(pattern: &str) -> &str {
     pattern.strip_suffix('*').unwrap_or(pattern)
 }
 
+/// Whether the pattern of a key ends with a star.
+pub fn is_wide(key: &str) -> bool {
+    key.is_empty() || key.ends_with('.')
+}
+
 /// Whether two patterns have topics in common; by their keys.
 pub fn overlap(a: &str, b: &str) -> bool {
-    let is_wide = |key: &str| key.is_empty() || key.ends_with('.');
     a == b || is_wide(a) && b.starts_with(a) || is_wide(b) && a.starts_with(b)
+}
+
+/// Keys of the patterns that match all that the one of `key` does: its own, and those of wider ones.
+pub fn covering(key: &str) -> impl Iterator<Item = &str> {
+    let prefixes = key.char_indices().filter(|(_, c)| *c == '.').map(|(i, _)| &key[..=i]);
+    [""].into_iter().chain(prefixes).chain((!is_wide(key)).then_some(key))
+}
+
+/// Whether the pattern of `key` [overlaps](overlap) that of some of `keys`, which are sorted.
+fn overlaps_any(keys: &[&str], key: &str) -> bool {
+    let first = keys.partition_point(|other| *other < key);
+    covering(key).any(|wider| keys.binary_search(&wider).is_ok())
+        || is_wide(key) && keys.get(first).is_some_and(|narrower| narrower.starts_with(key))
 }
 
 /// What a shard is told of one status.
@@ -148,6 +159,12 @@ mod tests {
         ] {
             let (x, y) = (key(a), key(b));
             assert_eq!((overlap(x, y), overlap(y, x)), (expected, expected), "{a} {b}");
+            for (x, y) in [(x, y), (y, x)] {
+                let mut keys = ["a.%41", "a.b.c.d", x, "zz.", "zz"];
+                keys.sort_unstable();
+                let any = keys.iter().any(|key| overlap(key, y));
+                assert_eq!(overlaps_any(&keys, y), any, "{keys:?} {y}");
+            }
         }
     }
 
@@ -162,8 +179,8 @@ mod tests {
             text(status.frames_for(&["a.c", "d.e.f"], 1024, &all).unwrap()),
             r#"{"op":"status","topics":["a.c","d.*"],"state":"stale","since":7,"reason":"a \"b\""}"#
         );
-        assert_eq!(status.frames_for(&["x.*"], 1024, &all), None);
-        let shared = status.frames_for(&["*"], 1024, &all).unwrap();
+        assert_eq!(status.frames_for(&["x."], 1024, &all), None);
+        let shared = status.frames_for(&[""], 1024, &all).unwrap();
         assert_eq!(shared.as_ptr(), all.as_ptr(), "what concerns somebody whole is encoded once");
     }
 

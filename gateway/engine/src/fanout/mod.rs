@@ -339,19 +339,17 @@ impl Fanout {
         self.patterns.len()
     }
 
-    /// Whether `holds` for the key of some pattern of a class.
-    pub fn any_pattern(&self, id: ClassId, holds: impl Fn(&str) -> bool) -> bool {
-        self.classes.get(id).key.patterns.iter().any(|pattern| holds(self.patterns.get(*pattern).key()))
-    }
-
     /// Of their texts, as an answer tells them.
     pub fn patterns_bytes(&self, patterns: &[PatternId]) -> usize {
         patterns.iter().map(|pattern| self.patterns.get(*pattern).key().len() + r#""*","#.len()).sum()
     }
 
-    /// What the topics of a pattern are called or begin with.
-    pub fn pattern_key(&self, id: PatternId) -> &str {
-        self.patterns.get(id).key()
+    /// What the topics of patterns are called or begin with, sorted.
+    pub fn keys_of(&self, patterns: &[&[PatternId]]) -> Vec<&str> {
+        let patterns = patterns.iter().flat_map(|patterns| patterns.iter());
+        let mut keys: Vec<&str> = patterns.map(|pattern| self.patterns.get(*pattern).key()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     pub fn pattern_text(&self, id: PatternId) -> String {

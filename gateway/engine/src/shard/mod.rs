@@ -11,6 +11,7 @@ mod deadlines;
 mod drain;
 mod fan;
 mod input;
+mod named;
 mod output;
 mod session;
 mod shares;

@@ -1,13 +1,18 @@
 //! Tells subscribers the state of their topics: on change, and right after they subscribed.
 
+use std::{collections::HashMap, rc::Rc};
+
 use bytes::Bytes;
 use net::Sockets;
 
-use super::Shard;
+use super::{
+    Shard,
+    named::{Named, Part},
+};
 use crate::{
     client::{Client, Phase},
     clock::Now,
-    fanout::{PatternId, line::Lane},
+    fanout::{ClassId, PatternId, line::Lane},
     settings::Settings,
     status::{Change, Status},
     wire::{self, Encoding},
@@ -19,11 +24,19 @@ const SLICE: usize = 512;
 /// A longer one that is made for one client counts among what is pinned.
 const OWN_BYTES: usize = 4096;
 
+/// Classes of which it is kept what concerns them until the next change.
+const CONCERNS_MAX: usize = 1024;
+/// To look up a pattern takes so many times as long as to look at one entry.
+const PATTERN_COST: usize = 16;
+
 /// What is not live, and what became live lately.
 #[derive(Debug)]
 pub struct Statuses {
     /// In the order of their last change.
     held: Vec<Held>,
+    named: Named,
+    /// Numbers of the changes that concern a class, by its own number.
+    concerns: HashMap<(u64, Part), Rc<[u64]>>,
     /// Changes so far. A client remembers how many it was told of.
     changes: u64,
     max: usize,
@@ -45,26 +58,34 @@ struct Held {
     left: Option<Bytes>,
 }
 
-/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
-/// change and up to another. One is told at a time.
+/// What a client that subscribed to more is still to be told: of these patterns, the statuses up to a
+/// change. One is told at a time.
 #[derive(Debug)]
 pub struct Untold {
     patterns: Box<[PatternId]>,
-    after: u64,
     until: u64,
+    /// Which they are, the next one last, once it was looked up.
+    numbers: Option<Vec<u64>>,
 }
 
 impl Statuses {
     pub fn new(settings: &Settings<'_>) -> Self {
         let (max, bytes_max) = (settings.limits.statuses, settings.limits.status_bytes);
         let frame_bytes_max = settings.fanout.frame_bytes_max;
-        Self { held: Vec::new(), changes: 0, max, bytes_max, frame_bytes_max, walk: None }
+        let (held, named, concerns) = (Vec::new(), Named::default(), HashMap::new());
+        Self { held, named, concerns, changes: 0, max, bytes_max, frame_bytes_max, walk: None }
     }
 
     fn take(&mut self, change: Change) {
         self.changes += 1;
         let known = self.held.iter().position(|held| held.change.id == change.id);
-        let before = known.map(|i| self.held.remove(i).at).unwrap_or(0);
+        let known = known.map(|i| self.held.remove(i));
+        let before = known.as_ref().map_or(0, |known| known.at);
+        if let Some(known) = known {
+            self.named.remove(&known.change, known.at);
+        }
+        self.named.add(&change, self.changes);
+        self.concerns.clear();
         let news = change.news.frames(self.frame_bytes_max);
         let encode = |status: &Status| match *status == change.news {
             true => news.clone(),
@@ -84,21 +105,40 @@ impl Statuses {
             let drops = held.change.left.is_none() && (count > self.max || bytes > self.bytes_max);
             if drops {
                 (count, bytes) = (count - 1, bytes - held.bytes());
+                self.named.remove(&held.change, held.at);
             }
             !drops
         });
     }
 
-    /// The first after one change and up to another.
-    fn between(&self, after: u64, until: u64) -> impl Iterator<Item = &Held> {
-        let first = self.held.partition_point(|held| held.at <= after);
-        self.held[first..].iter().take_while(move |held| held.at <= until)
+    /// The one whose last change has that number.
+    fn find(&self, at: u64) -> Option<&Held> {
+        self.held.binary_search_by_key(&at, |held| held.at).ok().map(|i| &self.held[i])
+    }
+
+    /// Numbers of the changes of which `part` concerns patterns of these `keys`, sorted, and what it took.
+    fn concerning(&self, keys: &[&str], part: Part) -> (Vec<u64>, usize) {
+        if keys.first() == Some(&"") {
+            let has = |held: &&Held| part == Part::Missed || held.left.is_some();
+            return (self.held.iter().filter(has).map(|held| held.at).collect(), self.held.len());
+        }
+        let (numbers, looked_at) = self.named.concerning(keys, part);
+        (numbers, looked_at + keys.len() * PATTERN_COST)
     }
 }
 
 impl Held {
     fn bytes(&self) -> usize {
         self.news.len() + self.missed.len()
+    }
+
+    /// What is not live, of those topics that have some in common with patterns of these `keys`, sorted;
+    /// whether it was made for them alone, and how many topics were looked at.
+    fn left_for(&self, keys: &[&str], frame_bytes_max: usize) -> Option<(Bytes, bool, usize)> {
+        let (left, all) = (self.change.left.as_ref()?, self.left.as_ref()?);
+        let frames = left.frames_for(keys, frame_bytes_max, all)?;
+        let own = frames.as_ptr() != all.as_ptr();
+        Some((frames, own, left.topics.len()))
     }
 }
 
@@ -131,19 +171,31 @@ impl Shard {
 
     /// What was not live when it subscribed to more.
     fn owed_answer(&mut self, slot: u32, now: Now) -> Option<Bytes> {
-        let untold = self.at(slot).waiting.as_mut()?.untold.take()?;
-        let keys: Vec<&str> =
-            untold.patterns.iter().map(|pattern| self.fanout.pattern_key(*pattern)).collect();
-        let max = self.statuses.frame_bytes_max;
-        let next = self.statuses.between(untold.after, untold.until).find_map(|held| {
-            let (left, all) = (held.change.left.as_ref()?, held.left.as_ref()?);
-            let frames = left.frames_for(&keys, max, all)?;
-            Some((held.at, frames.as_ptr() != all.as_ptr(), frames))
+        self.at(slot).waiting.as_ref()?.untold.as_ref()?;
+        if !self.may_look_up(slot, now) {
+            return None;
+        }
+        let mut untold = self.at(slot).waiting().untold.take()?;
+        let (keys, mut cost) = (self.fanout.keys_of(&[&untold.patterns]), untold.patterns.len());
+        let mut numbers = untold.numbers.take().unwrap_or_else(|| {
+            let (mut numbers, looked_at) = self.statuses.concerning(&keys, Part::Left);
+            cost += looked_at;
+            numbers.truncate(numbers.partition_point(|at| *at <= untold.until));
+            numbers.reverse();
+            numbers
         });
-        let (at, own, frames) = next?;
+        let max = self.statuses.frame_bytes_max;
+        let next = std::iter::from_fn(|| numbers.pop()).find_map(|at| {
+            // One that has changed since is told as a change.
+            Some((at, self.statuses.find(at)?.left_for(&keys, max)?))
+        });
+        self.spend_looked_up(slot, cost + next.as_ref().map_or(0, |(_, (.., topics))| *topics), now);
+        let (at, (frames, own, _)) = next?;
         let given = self.give(slot, frames, own, now);
-        let after = if given.is_some() { at } else { untold.after };
-        self.at(slot).waiting().untold = Some(Box::new(Untold { after, ..*untold }));
+        if given.is_none() {
+            numbers.push(at);
+        }
+        self.at(slot).waiting().untold = Some(Box::new(Untold { numbers: Some(numbers), ..*untold }));
         given
     }
 
@@ -152,14 +204,30 @@ impl Shard {
     fn owed_change(&mut self, slot: u32, now: Now) -> Option<Bytes> {
         let changes = self.statuses.changes;
         let client = self.clients[slot as usize].as_ref()?;
-        if client.told == changes {
+        let (told, greeted) = (client.told, client.greeted);
+        if told == changes {
             self.at(slot).greeted = true;
             return None;
         }
-        let next = self
-            .statuses
-            .between(client.told, changes)
-            .find_map(|held| Some((held.at, self.frames_of(held, client)?)));
+        let classes: Vec<ClassId> = client.subs.iter().map(|sub| sub.class).collect();
+        let parts: &[Part] = if greeted { &[Part::Missed] } else { &[Part::Left, Part::Missed] };
+        let mut numbers = Vec::new();
+        for (class, part) in classes.iter().flat_map(|class| parts.iter().map(move |part| (*class, *part))) {
+            let all = self.concerns(slot, class, part, now)?;
+            let is_left = |at: &u64| self.statuses.find(*at).is_some_and(|held| held.left.is_some());
+            let new = &all[all.partition_point(|at| *at <= told)..];
+            numbers.extend(new.iter().filter(|at| greeted || is_left(at) == (part == Part::Left)));
+        }
+        numbers.sort_unstable();
+        if !greeted && !numbers.is_empty() && !self.may_look_up(slot, now) {
+            return None;
+        }
+        let mut cost = 0;
+        let next = numbers.into_iter().find_map(|at| {
+            let (held, client) = (self.statuses.find(at)?, self.clients[slot as usize].as_ref()?);
+            Some((at, self.frames_of(held, client, &mut cost)?))
+        });
+        self.spend_looked_up(slot, cost, now);
         let Some((at, (frames, own))) = next else {
             (self.at(slot).told, self.at(slot).greeted) = (changes, true);
             return None;
@@ -169,32 +237,60 @@ impl Shard {
         Some(given)
     }
 
-    /// What a client has to be told of a change, if anything, and whether it was made for it alone.
-    fn frames_of(&self, held: &Held, client: &Client) -> Option<(Bytes, bool)> {
-        let status = match (&held.change.left, client.greeted) {
-            (Some(left), false) => left,
-            (None, false) if client.told < held.before || held.before == 0 => return None,
-            // It was told of that one while it was greeted.
-            _ => &held.change.missed,
-        };
-        let mut classes = client.subs.iter().map(|sub| sub.class);
-        if !classes.any(|class| self.fanout.any_pattern(class, |key| status.concerns(key))) {
+    /// What a client has to be told of a change that concerns it, if anything, and whether it was made for it
+    /// alone.
+    fn frames_of(&self, held: &Held, client: &Client, cost: &mut usize) -> Option<(Bytes, bool)> {
+        if held.change.left.is_some() && !client.greeted {
+            // Of several topics only those that concern the client.
+            let patterns: Vec<&[PatternId]> =
+                client.subs.iter().map(|sub| &*self.fanout.classes.get(sub.class).key.patterns).collect();
+            let keys = self.fanout.keys_of(&patterns);
+            let (frames, own, topics) = held.left_for(&keys, self.statuses.frame_bytes_max)?;
+            *cost += keys.len() + topics;
+            return Some((frames, own));
+        }
+        let news = client.told >= held.before;
+        if !client.greeted && (!news || held.before == 0) {
+            // It was not told of the one that has ended, unless while it was greeted.
             return None;
         }
-        if client.greeted || held.change.left.is_none() {
-            let news = client.told >= held.before;
-            return Some((if news { held.news.clone() } else { held.missed.clone() }, false));
+        Some((if news { held.news.clone() } else { held.missed.clone() }, false))
+    }
+
+    /// Numbers of the changes that concern a class. `None`: the client that wants them waits for its turn.
+    fn concerns(&mut self, slot: u32, class: ClassId, part: Part, now: Now) -> Option<Rc<[u64]>> {
+        let class = self.fanout.classes.get(class);
+        let (number, patterns) = (class.number, class.key.clone());
+        if let Some(numbers) = self.statuses.concerns.get(&(number, part)) {
+            return Some(numbers.clone());
         }
-        // Of several topics only those that concern the client.
-        let all = held.left.as_ref()?;
-        let mut keys = Vec::new();
-        for sub in &client.subs {
-            let patterns = &self.fanout.classes.get(sub.class).key.patterns;
-            keys.extend(patterns.iter().map(|pattern| self.fanout.pattern_key(*pattern)));
+        if !self.may_look_up(slot, now) {
+            return None;
         }
-        let frames = status.frames_for(&keys, self.statuses.frame_bytes_max, all)?;
-        let own = frames.as_ptr() != all.as_ptr();
-        Some((frames, own))
+        let (numbers, cost) = self.statuses.concerning(&self.fanout.keys_of(&[&patterns.patterns]), part);
+        self.spend_looked_up(slot, cost, now);
+        if self.statuses.concerns.len() >= CONCERNS_MAX {
+            self.statuses.concerns.clear();
+        }
+        let numbers: Rc<[u64]> = numbers.into();
+        self.statuses.concerns.insert((number, part), numbers.clone());
+        Some(numbers)
+    }
+
+    /// Whether patterns may be looked up for a client now; if not, it waits for its turn.
+    fn may_look_up(&mut self, slot: u32, now: Now) -> bool {
+        let payer = self.payer_of(slot);
+        let may = self.may_build(payer, now);
+        if !may {
+            self.wait(slot, Lane::Short, now);
+        }
+        may
+    }
+
+    fn spend_looked_up(&mut self, slot: u32, cost: usize, now: Now) {
+        let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
+        self.fanout.budget.spend_collected(cost);
+        self.charge(payer, before, now);
     }
 
     /// In the client's encoding; `None`: there is no room for what is its `own`, and it waits for some.
@@ -221,6 +317,6 @@ impl Shard {
             return;
         }
         let patterns = self.fanout.pattern_ids(patterns);
-        self.at(slot).waiting().untold = Some(Box::new(Untold { patterns, after: 0, until }));
+        self.at(slot).waiting().untold = Some(Box::new(Untold { patterns, until, numbers: None }));
     }
 }
