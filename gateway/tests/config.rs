@@ -266,6 +266,14 @@ fn bad_values_are_refused_with_what_to_write() {
             "x.toml:3: [limits] classes_per_ip = 51 is above classes = 50: an address could take all of it; write less than 50, or 0 for no limit",
         ),
         (
+            "[limits]\npatterns = 1000\nshard_patterns = 50",
+            "x.toml:2: [limits] patterns = 1000 is above shard_patterns = 50: no connection could have as many; write at most 50, or raise shard_patterns to 1000",
+        ),
+        (
+            "[limits]\nclasses = 4\nsubscriptions = 8",
+            "x.toml:3: [limits] subscriptions = 8 is above classes = 4: no connection could have as many; write at most 4, or raise classes to 8",
+        ),
+        (
             "[compression]\ndictionaries = \"1MiB\"\ndictionaries_per_ip = \"2MiB\"",
             "x.toml:3: [compression] dictionaries_per_ip = \"2MiB\" is above dictionaries = \"1MiB\": an address could take all of it; write at most \"1MiB\", or 0 for no limit",
         ),

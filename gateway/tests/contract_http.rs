@@ -70,7 +70,11 @@ fn head_is_answered_like_get_without_the_body_on_every_route() {
     gateway.publish("a", "1");
     let (data, admin) = (&gateway.data, &gateway.admin);
     let old = UPGRADE.replace("Version: 13", "Version: 8");
+    let (many, long) = ("X: y\r\n".repeat(70), format!("X: {}\r\n", "y".repeat(17_000)));
     for (address, path, headers, status) in [
+        (data, "/ws", &*many, 431),
+        (data, "/healthz", &*long, 431),
+        (data, "/healthz", "X\r\n", 400),
         (data, "/healthz", "", 200),
         (data, "/", "", 307),
         (data, "/ws", "", 400),

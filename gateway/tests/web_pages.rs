@@ -3,7 +3,7 @@
 
 mod contract;
 
-use contract::{Answer, Gateway, http};
+use contract::{Answer, Gateway, UPGRADE, http};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const CLOSE: &str = "Connection: close\r\n";
@@ -67,6 +67,27 @@ fn a_listener_on_loopback_answers_only_to_its_own_names() {
     assert!(answer.starts_with("HTTP/1.0 403 ") || answer.starts_with("HTTP/1.1 403 "), "{answer}");
     let metrics = http(&gateway.admin, "GET", "/metrics", "", "").body;
     assert!(metrics.contains("\nfanwire_admin_pages_refused_total 80\n"), "{metrics}");
+}
+
+#[test]
+fn a_websocket_that_a_proxy_passes_on_is_no_pages_whatever_host_it_names() {
+    let gateway = Gateway::start("", "");
+    let upgrade = UPGRADE.replace("localhost", "evil.example").replace(": Upgrade", ": Upgrade, close");
+    let status = |path: &str, headers: &str| http(&gateway.admin, "GET", path, headers, "").status;
+    for field in
+        ["Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.1", "x-real-ip: 192.0.2.1", "Via: 1.1 p"]
+    {
+        for (path, expected) in [("/ws", 404), ("/", 200), ("/healthz", 200)] {
+            assert_eq!(status(path, &format!("{upgrade}{field}\r\n")), expected, "{path} {field}");
+        }
+        // A page can send these.
+        assert_eq!(status("/ws", &format!("Host: evil.example\r\n{CLOSE}{field}\r\n")), 403, "{field}");
+        let origin = format!("{upgrade}{field}\r\nOrigin: http://other.example\r\n");
+        assert_eq!(status("/ws", &origin), 403, "{field}");
+    }
+    for path in ["/ws", "/", "/healthz"] {
+        assert_eq!(status(path, &upgrade), 403, "{path}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One connection: what is known between two reads, and the step from bytes to an event.
 
 use crate::{
-    Close, Error, Event, HandshakeError, Headers, Received, Request, Response,
+    Close, Error, Event, HandshakeError, Headers, Received, Refusal, Request, Response,
     deflate::{Agreement, Deflated},
     encode::Opcode,
     frame::{Context, Header},
@@ -227,9 +227,11 @@ impl Conn {
                 Received { used, event }
             }
             Err(bad) => {
+                let begun = if let Held::Head(head) = &self.held { &head.bytes[..] } else { input };
+                let refusal = Refusal { is_head: head::is_head(begun), ..bad.into() };
                 self.held = Held::Nothing;
                 self.phase = Phase::Refused;
-                Received { used: input.len(), event: Some(Event::BadRequest(bad.into())) }
+                Received { used: input.len(), event: Some(Event::BadRequest(refusal)) }
             }
         }
     }

@@ -119,6 +119,11 @@ pub(crate) struct Head {
     pub nonce: [u8; 16],
 }
 
+/// Whether a head that is whole or not asks by HEAD.
+pub(crate) fn is_head(head: &[u8]) -> bool {
+    split(head).0.starts_with(b"HEAD ")
+}
+
 impl Head {
     /// Takes what belongs to the head. Returns the bytes used and whether the head is whole now.
     pub fn extend(
@@ -173,7 +178,7 @@ impl From<BadHead> for Refusal {
             BadHead::TooLong(limit) => (431, format!("request head over {limit} bytes")),
             BadHead::TooManyHeaders(limit) => (431, format!("more than {limit} header fields")),
         };
-        Refusal { status, reason }
+        Refusal::new(status, reason)
     }
 }
 

@@ -19,11 +19,14 @@ pub struct Refusal {
     pub status: u16,
     /// For people.
     pub reason: String,
+    /// HEAD was asked: the answer has no body (RFC 9110, 9.3.2).
+    pub is_head: bool,
 }
 
 impl Refusal {
-    fn new(status: u16, reason: impl Into<String>) -> Refusal {
-        Refusal { status, reason: reason.into() }
+    /// Of a request that is none of HEAD.
+    pub fn new(status: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { status, reason: reason.into(), is_head: false }
     }
 }
 

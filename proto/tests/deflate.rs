@@ -340,6 +340,13 @@ fn a_message_that_refers_back_against_the_agreement_is_told_so() {
         Inflater::new().inflate_after(&[], &deflated, INFLATE).map(|inflated| inflated.window.len())
     };
     assert_eq!(read(None), Err(Error::RefersBack));
+    for bytes in [100, 1000, 3000, 10_000, 30_000] {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let text: String = (0..bytes).map(|_| rng.alphanumeric()).collect();
+        let mut sender = Sender::new(15);
+        sender.say(text.as_bytes());
+        assert_eq!(inflate(&sender.say(text.as_bytes())), Err(Error::RefersBack), "{bytes}");
+    }
     // It never said what it refers back to.
     assert_eq!(read(Some(15)), Err(Error::NotDeflate));
     assert_eq!(Error::RefersBack.close_code(), 1007);

@@ -103,7 +103,7 @@ fn read_id(raw: &RawValue) -> Result<String, String> {
     let text = raw.get();
     let number = text.strip_prefix('-').unwrap_or(text);
     // As long as it likes, since it is only given back.
-    let is_integer = number.bytes().all(|b| b.is_ascii_digit()) || whole::parse(text).is_some();
+    let is_integer = number.bytes().all(|b| b.is_ascii_digit()) || whole::is_whole(text);
     if text.starts_with('"') || is_integer {
         Ok(text.to_owned())
     } else {
@@ -329,7 +329,19 @@ mod tests {
     #[test]
     fn ids_are_echoed_as_given() {
         let digits = "7".repeat(100);
-        for id in ["1", "-7", "18446744073709551616", r#""a\u0062c""#, "1.0", "1e2", "1E+2", &digits] {
+        for id in [
+            "1",
+            "-7",
+            "18446744073709551616",
+            r#""a\u0062c""#,
+            "1.0",
+            "1e2",
+            "1E+2",
+            "1e38",
+            "-1.5e308",
+            "1e400",
+            &digits,
+        ] {
             let request = parse(&format!(r#"{{"op":"ping","id":{id}}}"#)).unwrap();
             assert_eq!(request.id.as_deref(), Some(id));
         }

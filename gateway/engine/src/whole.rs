@@ -8,6 +8,26 @@ const DIGITS_MAX: usize = 38;
 /// The number that a JSON number stands for, digit by digit, never through a float; `None`: it is not whole,
 /// no number, or has more than 38 digits.
 pub fn parse(text: &str) -> Option<i128> {
+    let (is_negative, significant, power) = parts(text)?;
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let power = usize::try_from(power).ok()?;
+    if significant.len().saturating_add(power) > DIGITS_MAX {
+        return None;
+    }
+    let number = significant.parse::<i128>().ok()? * 10i128.pow(power as u32);
+    Some(if is_negative { -number } else { number })
+}
+
+/// Whether a JSON number is whole, however large it is.
+pub fn is_whole(text: &str) -> bool {
+    parts(text).is_some_and(|(_, significant, power)| significant.is_empty() || power >= 0)
+}
+
+/// Whether it is negative, its digits without zeros around them, and the power of ten that they are to be
+/// multiplied with.
+fn parts(text: &str) -> Option<(bool, String, i64)> {
     let (is_negative, unsigned) = match text.strip_prefix('-') {
         Some(unsigned) => (true, unsigned),
         None => (false, text),
@@ -23,15 +43,11 @@ pub fn parse(text: &str) -> Option<i128> {
     let significant = digits.trim_end_matches('0');
     let zeros = digits.len() - significant.len();
     let significant = significant.trim_start_matches('0');
-    if significant.is_empty() {
-        return Some(0);
-    }
-    // An exponent beyond 64 bits makes it far too large, or a fraction.
-    let exponent: i64 = exponent.parse().ok()?;
-    let power = exponent.checked_add(zeros as i64)?.checked_sub(after.len() as i64)?;
-    let power = usize::try_from(power).ok().filter(|power| significant.len() + power <= DIGITS_MAX)?;
-    let number = significant.parse::<i128>().ok()? * 10i128.pow(power as u32);
-    Some(if is_negative { -number } else { number })
+    // One beyond 64 bits makes it far too large, or a fraction, whatever the digits are.
+    let beyond = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
+    let exponent = exponent.parse().unwrap_or(beyond);
+    let power = exponent.saturating_add(zeros as i64).saturating_sub(after.len() as i64);
+    Some((is_negative, significant.to_owned(), power))
 }
 
 /// As [`parse`], of a type with bounds.
@@ -77,6 +93,25 @@ mod tests {
         assert_eq!(parse_as::<u64>("18446744073709551615.0"), Some(u64::MAX));
         assert_eq!(parse_as::<u64>("18446744073709551616"), None);
         assert_eq!(parse_as::<u64>("-1.0"), None);
+    }
+
+    #[test]
+    fn a_number_is_whole_however_large_it_is() {
+        for text in [
+            "0",
+            "-1.50e1",
+            "1e38",
+            "1e308",
+            "-1.5E+400",
+            "1e99999999999999999999",
+            "0e-99999999999999999999",
+        ] {
+            assert!(is_whole(text), "{text}");
+        }
+        assert!(is_whole(&"1".repeat(400)));
+        for text in ["1.5", "15e-2", "1e-99999999999999999999", "", "-", "1e", "x", "\"1\""] {
+            assert!(!is_whole(text), "{text}");
+        }
     }
 
     #[test]

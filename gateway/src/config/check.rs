@@ -327,10 +327,16 @@ fn shares(
         );
         section.problem(line, text);
     }
-    // Where only one side of a relation is named, the other side's default follows it. A table may be smaller than
-    // what one connection may have of it: whoever finds it full is told so.
+    if let Some(line) = contradicts(&least, &most) {
+        let (least, most) = (least.value, most.value);
+        let text = format!(
+            "{of_connection} = {least} is above {table} = {most}: no connection could have as many; write at most {most}, or raise {table} to {least}"
+        );
+        section.problem(line, text);
+    }
+    // Where only one side of a relation is named, the other side's default follows it.
     let named = |limit: &Named<u64>| limit.line.map(|_| limit.value).filter(|value| *value > 0);
-    let highest = named(&share).unwrap_or(u64::MAX);
+    let highest = named(&share).unwrap_or(u64::MAX).min(named(&most).unwrap_or(u64::MAX));
     let lowest = named(&least).unwrap_or(0).max(value);
     [least.or(|default| default.min(highest)), most.or(|default| default.max(lowest)), value]
 }

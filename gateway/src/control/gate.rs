@@ -3,13 +3,16 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
 };
 
 use crate::host::Host;
 
 /// Of browsers: how the page that asks is related to what it asks (Fetch Metadata, section 2.3).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// By which a proxy tells for whom it asks.
+const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 /// Which requests are answered.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl Gate {
     /// `Err`: why the request is refused with 403.
     pub fn pass(&self, request: &Request) -> Result<(), String> {
         let asked = asked(request);
-        if self.is_loopback && !asked.as_ref().is_some_and(|host| self.answers(host)) {
+        let is_answered = asked.as_ref().is_some_and(|host| self.answers(host));
+        if self.is_loopback && !is_answered && !is_forwarded_upgrade(request) {
             let host = shown(request.headers(), header::HOST);
             return Err(format!(
                 "Host {host}: this listener is on loopback and answers to localhost, loopback addresses and \
@@ -60,6 +64,17 @@ impl Gate {
     fn answers(&self, host: &Host) -> bool {
         host.is_loopback() || self.hosts.contains(host)
     }
+}
+
+/// Whether a proxy passes a WebSocket on: a page can open one, but give it none of these fields.
+fn is_forwarded_upgrade(request: &Request) -> bool {
+    let headers = request.headers();
+    let is_upgrade = headers.get_all(header::UPGRADE).iter().any(|value| {
+        let named = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        named.into_iter().any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    });
+    let is_upgrade = is_upgrade && request.method() == Method::GET;
+    is_upgrade && FORWARDING.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The one host that a request names: in its only `Host`, and in its target where that is absolute.

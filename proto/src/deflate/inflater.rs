@@ -1,12 +1,15 @@
 //! Decompressing messages.
 
-use flate2::{Decompress, DecompressError, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::TAIL;
 use crate::{Error, Event};
 
 /// This much a message may hold whatever its ratio: short ones hurt nobody.
 const RATIO_FREE_BYTES: usize = 4096;
+
+/// What can be read after this, and not by itself, refers back to earlier messages.
+static ANY_CONTEXT: [u8; 32 << 10] = [0; 32 << 10];
 
 /// A compressed message, whole and as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,32 @@ impl Inflater {
         deflated: &Deflated<'_>,
         limits: InflateLimits,
     ) -> Result<Inflated<'_>, Error> {
+        let read = self.read(dictionary, deflated, limits);
+        if read == Err(Error::NotDeflate)
+            && deflated.context_bits.is_none()
+            && self.read(&ANY_CONTEXT, deflated, limits) != Err(Error::NotDeflate)
+        {
+            return Err(Error::RefersBack);
+        }
+        read?;
+        let all = &self.room[..self.start + self.len];
+        let window_bytes = deflated.context_bits.map_or(0, |bits| 1 << bits);
+        let window = &all[all.len().saturating_sub(window_bytes)..];
+        let out = &all[self.start..];
+        let message = if deflated.is_text {
+            simdutf8::basic::from_utf8(out).map(Event::Text).map_err(|_| Error::NotUtf8)?
+        } else {
+            Event::Binary(out)
+        };
+        Ok(Inflated { message, window })
+    }
+
+    fn read(
+        &mut self,
+        dictionary: &[u8],
+        deflated: &Deflated<'_>,
+        limits: InflateLimits,
+    ) -> Result<(), Error> {
         // What is taken from earlier messages costs next to nothing, once.
         let by_ratio = deflated.bytes.len().saturating_mul(limits.ratio).saturating_add(dictionary.len());
         let by_ratio = by_ratio.max(RATIO_FREE_BYTES);
@@ -93,16 +122,7 @@ impl Inflater {
             // The tail holds nothing: it was read as the rest of a block that is cut.
             return Err(Error::NotDeflate);
         }
-        let all = &self.room[..self.start + self.len];
-        let window_bytes = deflated.context_bits.map_or(0, |bits| 1 << bits);
-        let window = &all[all.len().saturating_sub(window_bytes)..];
-        let out = &all[self.start..];
-        let message = if deflated.is_text {
-            simdutf8::basic::from_utf8(out).map(Event::Text).map_err(|_| Error::NotUtf8)?
-        } else {
-            Event::Binary(out)
-        };
-        Ok(Inflated { message, window })
+        Ok(())
     }
 
     /// Forgets the last message, and has the next one begin after `dictionary`.
@@ -150,7 +170,7 @@ impl Inflater {
                     _ => Error::Bomb { bytes: deflated.bytes.len() as u64, ratio: limits.ratio as u32 },
                 });
             }
-            match status.map_err(|error| not_deflate(&error, deflated))? {
+            match status.map_err(|_| Error::NotDeflate)? {
                 // A block that says it is the last may be followed by more (RFC 7692, 7.2.3.4).
                 Status::StreamEnd if !input.is_empty() => self.decompress.reset(false),
                 Status::StreamEnd => return Ok(()),
@@ -161,14 +181,4 @@ impl Inflater {
             }
         }
     }
-}
-
-/// What zlib says of a reference to before what it has seen.
-const TOO_FAR_BACK: &str = "invalid distance too far back";
-
-fn not_deflate(error: &DecompressError, deflated: &Deflated<'_>) -> Error {
-    if deflated.context_bits.is_none() && error.message() == Some(TOO_FAR_BACK) {
-        return Error::RefersBack;
-    }
-    Error::NotDeflate
 }

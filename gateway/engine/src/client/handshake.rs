@@ -154,11 +154,14 @@ pub fn refusal(refusal: &Refusal) -> Vec<u8> {
     let extra: &[(&str, &str)] = if refusal.status == 429 { &[("Retry-After", RETRY_AFTER_S)] } else { &[] };
     let mut out = Vec::with_capacity(256);
     handshake::refuse(&mut out, refusal.status, &refusal.reason, extra);
+    if refusal.is_head {
+        cut_body(&mut out);
+    }
     out
 }
 
 fn refuse(status: u16, reason: &str) -> Answer {
-    Answer::Http { status, bytes: refusal(&Refusal { status, reason: reason.to_owned() }) }
+    Answer::Http { status, bytes: refusal(&Refusal::new(status, reason)) }
 }
 
 fn refusal_of(status: u16, reason: &str, extra: &[(&str, &str)]) -> Answer {
@@ -175,10 +178,14 @@ fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
 
 fn without_body(mut answer: Answer) -> Answer {
     if let Answer::Http { bytes, .. } = &mut answer {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        bytes.truncate(end.map_or(bytes.len(), |end| end + 4));
+        cut_body(bytes);
     }
     answer
+}
+
+fn cut_body(answer: &mut Vec<u8>) {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    answer.truncate(end.map_or(answer.len(), |end| end + 4));
 }
 
 /// For a loopback peer. A listener on all addresses is reached at the peer's own.
