@@ -122,3 +122,38 @@ fn a_crowd_of_one_address_whose_bodies_do_not_come_keeps_nobody_else_from_publis
     publisher.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
+
+#[test]
+fn who_asks_and_goes_away_costs_nobody_else_the_answer() {
+    let gateway = Gateway::start("shards = 2", "");
+    for path in ["/healthz", "/metrics"] {
+        for _ in 0..30 {
+            for _ in 0..20 {
+                drop(connect(&gateway, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+            }
+            assert_healthy(&gateway);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_holds_all_long_bodies_keeps_no_other_from_sending_one() {
+    let gateway = Gateway::start("shards = 1", "[limits]\nadmin_publishes = 2\n");
+    let long = format!("{{\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(200_000));
+    let head = PUBLISH.replace("22\r\n\r\n{", &format!("{}\r\n\r\n", long.len()));
+    let begun = format!("{head}{}", &long[..long.len() - 1]);
+    let crowd: Vec<TcpStream> = (0..6).map(|_| connect_from([127, 0, 0, 9], &gateway, &begun)).collect();
+    let waited = || {
+        let metrics = http(&gateway.admin, "GET", "/metrics", "", "").body;
+        metrics.contains("\nfanwire_admin_publishes_waited_total 4\n")
+    };
+    while !waited() {}
+    for _ in 0..3 {
+        let mut stream = connect(&gateway, &format!("{head}{long}"));
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    drop(crowd);
+}

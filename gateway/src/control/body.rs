@@ -1,15 +1,17 @@
 //! Bodies of requests: read within bounds of time, rate and bytes, and decoded.
 
 use std::{
+    collections::HashMap,
     future::poll_fn,
     io::Read,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::Duration,
 };
 
 use axum::{
     body::{Body, HttpBody},
+    extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -23,9 +25,13 @@ use tokio::{
 use super::{
     admin::{Counters, closing, refuse},
     paced::{Pace, WINDOW, Window},
+    places::Place,
     workers::Workers,
 };
-use crate::config::{Limits, unit::show_size};
+use crate::{
+    address::Address,
+    config::{Limits, unit::show_size},
+};
 
 /// Shorter bodies need no place: as many as there are connections may be held.
 const SMALL_BYTES: usize = 64 * 1024;
@@ -37,6 +43,9 @@ const STEP_BYTES: usize = 64 * 1024;
 pub struct Bodies {
     /// `[limits] admin_publishes`: longer bodies held at once, each of up to `publish_bytes`.
     places: Semaphore,
+    /// One more for an address that holds none of them.
+    spare: Semaphore,
+    held: Mutex<HashMap<Address, usize>>,
     /// `[limits] admin_body`.
     time: Duration,
     pace: Pace,
@@ -48,7 +57,27 @@ pub struct Bodies {
 #[derive(Debug)]
 pub struct Held<'a> {
     pub bytes: Bytes,
-    _place: Option<SemaphorePermit<'a>>,
+    _permit: Option<Permit<'a>>,
+}
+
+/// A place among the long bodies.
+#[derive(Debug)]
+struct Permit<'a> {
+    bodies: &'a Bodies,
+    address: Address,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let mut held = self.bodies.held();
+        if let Some(count) = held.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// Why there is no body.
@@ -94,7 +123,8 @@ impl Encoding {
 impl Bodies {
     pub fn new(limits: &Limits, pace: Pace, counters: Arc<Counters>) -> Self {
         let (places, time) = (Semaphore::new(limits.admin_publishes), limits.admin_body);
-        Self { places, time, pace, counters, workers: Workers::new() }
+        let (spare, held) = (Semaphore::new(1), Mutex::default());
+        Self { places, spare, held, time, pace, counters, workers: Workers::new() }
     }
 
     /// Places for long bodies that are free.
@@ -102,14 +132,16 @@ impl Bodies {
         self.places.available_permits()
     }
 
-    /// Reads a body of at most `bytes_max`, decoded. `key` is what says so.
+    /// Reads the body of `request`, at most `bytes_max` of it decoded. `key` is what says so.
     pub async fn read(
         &self,
         headers: &HeaderMap,
-        body: Body,
+        request: Request,
         bytes_max: usize,
         key: &str,
     ) -> Result<Held<'_>, NotRead> {
+        let address = request.extensions().get::<Arc<Place>>().map_or(Address::V4([0; 4]), |p| p.address());
+        let body = request.into_body();
         let encoding = Encoding::of(headers).map_err(|named| {
             let reason = format!("content encoding {named}: send gzip or none");
             let mut response = closing(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
@@ -125,13 +157,13 @@ impl Bodies {
             return Err(too_long().into());
         }
         let mut place = None;
-        let bytes = self.receive(body, bytes_max, &mut place).await?.ok_or_else(too_long)?;
+        let bytes = self.receive(body, bytes_max, address, &mut place).await?.ok_or_else(too_long)?;
         if encoding == Encoding::Identity {
-            return Ok(Held { bytes, _place: place });
+            return Ok(Held { bytes, _permit: place });
         }
-        self.enter(&mut place).await;
+        self.enter(address, &mut place).await;
         match self.workers.run(move || gunzip(&bytes, bytes_max)).await {
-            Ok(Some(bytes)) => Ok(Held { bytes, _place: place }),
+            Ok(Some(bytes)) => Ok(Held { bytes, _permit: place }),
             Ok(None) => Err(too_long().into()),
             Err(error) => Err(NotRead::Bad(format!("the body is no gzip: {error}"))),
         }
@@ -142,7 +174,8 @@ impl Bodies {
         &'a self,
         mut body: Body,
         bytes_max: usize,
-        place: &mut Option<SemaphorePermit<'a>>,
+        address: Address,
+        place: &mut Option<Permit<'a>>,
     ) -> Result<Option<Bytes>, NotRead> {
         let (mut parts, mut step) = (BytesMut::new(), 0);
         let told = body.size_hint().lower() as usize;
@@ -163,7 +196,7 @@ impl Bodies {
             }
             if parts.len() + data.len() > SMALL_BYTES && place.is_none() {
                 let since = Instant::now();
-                self.enter(place).await;
+                self.enter(address, place).await;
                 // It was not the sender's time.
                 (deadline, window) = (deadline + since.elapsed(), Window::new());
                 // Growing step by step would copy it several times.
@@ -179,14 +212,25 @@ impl Bodies {
     }
 
     /// A place among the long bodies. Beyond the bound the rest is left unread, which makes its sender wait.
-    async fn enter<'a>(&'a self, place: &mut Option<SemaphorePermit<'a>>) {
+    async fn enter<'a>(&'a self, address: Address, place: &mut Option<Permit<'a>>) {
         if place.is_some() {
             return;
         }
         if self.places_free() == 0 {
             self.counters.publishes_waited.fetch_add(1, Ordering::Relaxed);
         }
-        *place = Some(self.places.acquire().await.expect("nobody closes it"));
+        let holds_some = self.held().contains_key(&address);
+        let permit = tokio::select! {
+            biased;
+            permit = self.places.acquire() => permit,
+            permit = self.spare.acquire(), if !holds_some => permit,
+        };
+        *self.held().entry(address).or_default() += 1;
+        *place = Some(Permit { bodies: self, address, _permit: permit.expect("nobody closes it") });
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Address, usize>> {
+        self.held.lock().expect("counting places never panics")
     }
 
     fn late(&self) -> Response {

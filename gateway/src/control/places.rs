@@ -320,6 +320,11 @@ impl Place {
         &self.seat
     }
 
+    /// Of its connection's peer.
+    pub fn address(&self) -> Address {
+        self.seat.address
+    }
+
     /// From one in reserve to an ordinary one that is free by now, or kept by who is idle; with `from_busy` also one
     /// of the address that holds the most, with more than this one's. `None`: it stays in reserve.
     pub fn promote(&self, from_busy: bool) -> Option<Found> {

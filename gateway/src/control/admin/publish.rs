@@ -42,7 +42,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
     };
     let limits = &admin.limits;
     let key = "[limits] publish_bytes";
-    let body = match admin.bodies.read(&headers, request.into_body(), limits.publish_bytes, key).await {
+    let body = match admin.bodies.read(&headers, request, limits.publish_bytes, key).await {
         Ok(body) => body,
         Err(NotRead::Bad(reason)) => return refusal(StatusCode::BAD_REQUEST, 0, 0, reason),
         Err(NotRead::Refused(refusal)) => return refusal,

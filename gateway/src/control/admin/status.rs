@@ -39,12 +39,11 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
     if Form::of(content_type(&headers)) != Some(Form::Json) {
         return wrong_type(&headers, "application/json");
     }
-    let body =
-        match admin.bodies.read(&headers, request.into_body(), BYTES_MAX, "the longest of a status").await {
-            Ok(body) => body,
-            Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
-            Err(NotRead::Refused(refusal)) => return refusal,
-        };
+    let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a status").await {
+        Ok(body) => body,
+        Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
+        Err(NotRead::Refused(refusal)) => return refusal,
+    };
     let bytes = body.bytes.clone();
     let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
     match parsed.and_then(|(said, state)| apply(&admin, said, state)) {
