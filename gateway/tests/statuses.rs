@@ -270,12 +270,52 @@ fn whom_a_change_concerns_is_looked_up_within_the_budget_of_a_turn() {
     assert!(told.world.shard.stats().build_waits[0] > 0, "who waited is counted");
     told.world.settle();
     peers.iter().for_each(|peer| assert_eq!(told.seen(*peer), ["a.* stale"]));
-    // Who comes later and asks for much is told the same.
-    let late = told.reader(&["nothing"]);
-    let topics: Vec<String> = (0..800).map(|k| format!("a.t{k}")).collect();
-    told.world.subscribe(late, "more", &topics.iter().map(String::as_str).collect::<Vec<_>>(), None);
+}
+
+#[test]
+fn who_subscribes_to_more_is_told_each_of_many_statuses_once_and_what_changes_meanwhile_as_it_is() {
+    const STATUSES: usize = 150;
+    let mut told = Told::new();
+    told.health = Health::new(std::slice::from_ref(&told.world.inbox), 1000, 1 << 20);
+    let peer = told.reader(&["nothing"]);
+    for i in 0..STATUSES {
+        told.publisher(&format!("a.t{i}"), State::Stale);
+        told.publisher(&format!("other.t{i}"), State::Stale);
+    }
+    told.world.stall(peer, 0);
+    let topics: Vec<String> = (0..STATUSES).map(|i| format!("a.t{i}.*")).chain(["a.*".into()]).collect();
+    told.world.subscribe(peer, "more", &topics.iter().map(String::as_str).collect::<Vec<_>>(), None);
     told.world.settle();
-    assert_eq!(told.seen(late), ["a.* stale"]);
+    // It takes no more than the first.
+    let conn = told.world.peers[peer].conn;
+    while told.seen(peer).is_empty() {
+        told.world.net.inner().set_window(conn, 40);
+        told.world.settle();
+        told.world.read(peer, usize::MAX);
+    }
+    told.publisher("a.t149", State::Live);
+    told.publisher("a.t148", State::Gap);
+    (0..64).for_each(|i| told.publisher(&format!("a.t{i}"), State::Live));
+    told.world.resume(peer);
+    told.world.settle();
+    let mut seen = told.seen(peer);
+    assert!(told.world.peers[peer].model.asked.is_empty());
+    let newest = |i: usize| match i {
+        149 | 0..64 => State::Live,
+        148 => State::Gap,
+        _ => State::Stale,
+    };
+    let held: Vec<String> = (0..STATUSES)
+        .filter_map(|i| {
+            let of = format!("a.t{i} ");
+            seen.iter().rev().find(|word| word.starts_with(&of)).cloned()
+        })
+        .collect();
+    let expected: Vec<String> = (0..STATUSES).map(|i| format!("a.t{i} {}", newest(i).name())).collect();
+    assert_eq!(held, expected, "the newest of each");
+    seen.sort();
+    let told_once = seen.windows(2).all(|two| two[0] != two[1]);
+    assert!(told_once && seen.iter().all(|word| word.starts_with("a.")), "{seen:?}");
 }
 
 #[test]

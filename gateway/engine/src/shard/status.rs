@@ -24,8 +24,11 @@ const SLICE: usize = 512;
 /// A longer one that is made for one client counts among what is pinned.
 const OWN_BYTES: usize = 4096;
 
-/// Classes of which it is kept what concerns them until the next change.
-const CONCERNS_MAX: usize = 1024;
+/// Numbers of changes kept until the next change: for classes, and of what a client is still to be told.
+const CONCERNS_MAX: usize = 1 << 20;
+const UNTOLD_MAX: usize = 64;
+/// What a class takes beside its numbers.
+const CLASS_COST: usize = 16;
 /// To look up a pattern takes so many times as long as to look at one entry.
 const PATTERN_COST: usize = 16;
 
@@ -37,6 +40,7 @@ pub struct Statuses {
     named: Named,
     /// Numbers of the changes that concern a class, by its own number.
     concerns: HashMap<(u64, Part), Rc<[u64]>>,
+    concerns_kept: usize,
     /// Changes so far. A client remembers how many it was told of.
     changes: u64,
     max: usize,
@@ -58,14 +62,15 @@ struct Held {
     left: Option<Bytes>,
 }
 
-/// What a client that subscribed to more is still to be told: of these patterns, the statuses up to a
-/// change. One is told at a time.
+/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
+/// change and up to another. One is told at a time.
 #[derive(Debug)]
 pub struct Untold {
     patterns: Box<[PatternId]>,
+    after: u64,
     until: u64,
-    /// Which they are, the next one last, once it was looked up.
-    numbers: Option<Vec<u64>>,
+    /// The first of them that were looked up, the next one last.
+    numbers: Vec<u64>,
 }
 
 impl Statuses {
@@ -73,7 +78,17 @@ impl Statuses {
         let (max, bytes_max) = (settings.limits.statuses, settings.limits.status_bytes);
         let frame_bytes_max = settings.fanout.frame_bytes_max;
         let (held, named, concerns) = (Vec::new(), Named::default(), HashMap::new());
-        Self { held, named, concerns, changes: 0, max, bytes_max, frame_bytes_max, walk: None }
+        Self {
+            held,
+            named,
+            concerns,
+            concerns_kept: 0,
+            changes: 0,
+            max,
+            bytes_max,
+            frame_bytes_max,
+            walk: None,
+        }
     }
 
     fn take(&mut self, change: Change) {
@@ -85,7 +100,7 @@ impl Statuses {
             self.named.remove(&known.change, known.at);
         }
         self.named.add(&change, self.changes);
-        self.concerns.clear();
+        self.drop_concerns();
         let news = change.news.frames(self.frame_bytes_max);
         let encode = |status: &Status| match *status == change.news {
             true => news.clone(),
@@ -95,6 +110,11 @@ impl Statuses {
         self.held.push(Held { at: self.changes, before, change, news, missed, left });
         self.drop_live();
         self.walk = Some(0);
+    }
+
+    fn drop_concerns(&mut self) {
+        self.concerns.clear();
+        self.concerns_kept = 0;
     }
 
     /// Those that became live are kept for who is slow, as long as there is room.
@@ -177,25 +197,36 @@ impl Shard {
         }
         let mut untold = self.at(slot).waiting().untold.take()?;
         let (keys, mut cost) = (self.fanout.keys_of(&[&untold.patterns]), untold.patterns.len());
-        let mut numbers = untold.numbers.take().unwrap_or_else(|| {
-            let (mut numbers, looked_at) = self.statuses.concerning(&keys, Part::Left);
+        let mut numbers = std::mem::take(&mut untold.numbers);
+        let looks_up = numbers.is_empty();
+        if looks_up {
+            let (found, looked_at) = self.statuses.concerning(&keys, Part::Left);
             cost += looked_at;
-            numbers.truncate(numbers.partition_point(|at| *at <= untold.until));
+            let due = found.into_iter().filter(|at| (untold.after + 1..=untold.until).contains(at));
+            numbers.extend(due.take(UNTOLD_MAX));
             numbers.reverse();
-            numbers
-        });
+            untold.after = numbers.first().copied().unwrap_or(untold.until);
+        }
         let max = self.statuses.frame_bytes_max;
         let next = std::iter::from_fn(|| numbers.pop()).find_map(|at| {
             // One that has changed since is told as a change.
             Some((at, self.statuses.find(at)?.left_for(&keys, max)?))
         });
         self.spend_looked_up(slot, cost + next.as_ref().map_or(0, |(_, (.., topics))| *topics), now);
-        let (at, (frames, own, _)) = next?;
+        let Some((at, (frames, own, _))) = next else {
+            if looks_up {
+                return None;
+            }
+            // There may be more than were looked up.
+            self.at(slot).waiting().untold = Some(untold);
+            return self.owed_answer(slot, now);
+        };
         let given = self.give(slot, frames, own, now);
         if given.is_none() {
             numbers.push(at);
         }
-        self.at(slot).waiting().untold = Some(Box::new(Untold { numbers: Some(numbers), ..*untold }));
+        untold.numbers = numbers;
+        self.at(slot).waiting().untold = Some(untold);
         given
     }
 
@@ -269,9 +300,11 @@ impl Shard {
         }
         let (numbers, cost) = self.statuses.concerning(&self.fanout.keys_of(&[&patterns.patterns]), part);
         self.spend_looked_up(slot, cost, now);
-        if self.statuses.concerns.len() >= CONCERNS_MAX {
-            self.statuses.concerns.clear();
+        let kept = numbers.len() + CLASS_COST;
+        if self.statuses.concerns_kept + kept > CONCERNS_MAX {
+            self.statuses.drop_concerns();
         }
+        self.statuses.concerns_kept += kept;
         let numbers: Rc<[u64]> = numbers.into();
         self.statuses.concerns.insert((number, part), numbers.clone());
         Some(numbers)
@@ -317,6 +350,7 @@ impl Shard {
             return;
         }
         let patterns = self.fanout.pattern_ids(patterns);
-        self.at(slot).waiting().untold = Some(Box::new(Untold { patterns, until, numbers: None }));
+        self.at(slot).waiting().untold =
+            Some(Box::new(Untold { patterns, after: 0, until, numbers: Vec::new() }));
     }
 }
