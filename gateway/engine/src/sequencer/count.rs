@@ -10,7 +10,7 @@ pub struct Count {
     /// The source that brought the topic's last update; `None`: a publisher did.
     source: Option<u32>,
     /// By source: the connection that brought the whole of the topic last. As many as bring this topic.
-    wholes: Vec<Feed>,
+    wholes: Box<[Feed]>,
     /// `last` is of an earlier run, and no source has brought an update since.
     is_restored: bool,
 }
@@ -84,9 +84,9 @@ impl Count {
     /// Takes over an update, also one that is a repeat.
     pub fn take(&mut self, item: &Item, extent: Extent, step: Step) {
         let whole_of = item.feed.filter(|_| extent != Extent::Part);
-        if let Some(feed) = whole_of.filter(|feed| feed.connection > 0) {
-            self.wholes.retain(|whole| whole.source != feed.source);
-            self.wholes.push(feed);
+        if let Some(feed) = whole_of.filter(|feed| feed.connection > 0 && !self.wholes.contains(feed)) {
+            let others = self.wholes.iter().filter(|whole| whole.source != feed.source);
+            self.wholes = others.copied().chain([feed]).collect();
         }
         if step == Step::Repeat {
             return;
