@@ -6,7 +6,7 @@ use crate::fanout::compress;
 
 /// Why a connection ended or was refused. One counter each; [`Reason::name`] is the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Reason {
     /// The client closed or went away.
     ClientClosed,
