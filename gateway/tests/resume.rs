@@ -60,14 +60,20 @@ fn a_foreign_epoch_and_a_version_ahead_get_a_snapshot() {
     }
 }
 
-#[test]
-fn a_version_that_another_shard_has_told_already_is_waited_for() {
+/// A client with a version that the shard has not reached, but another one has; and that version.
+fn early() -> (World, usize, u64) {
     let mut world = world(10);
     world.publish("a.x", "1");
     let version = world.publisher.version() + 1;
     world.inbox.announce(version);
     let peer = world.connect();
     world.subscribe_since(peer, "", &["a.*"], None, Some((EPOCH, version)));
+    (world, peer, version)
+}
+
+#[test]
+fn a_version_that_another_shard_has_told_already_is_waited_for() {
+    let (mut world, peer, version) = early();
     assert!(world.peers[peer].texts.is_empty(), "the shard is about to get there");
     assert_eq!(
         first(&mut world, &["a.*"], (EPOCH, version + 1))["op"],
@@ -82,12 +88,7 @@ fn a_version_that_another_shard_has_told_already_is_waited_for() {
 
 #[test]
 fn who_waits_for_a_version_that_does_not_come_gets_a_snapshot_after_two_seconds() {
-    let mut world = world(10);
-    world.publish("a.x", "1");
-    let version = world.publisher.version() + 1;
-    world.inbox.announce(version);
-    let peer = world.connect();
-    world.subscribe_since(peer, "", &["a.*"], None, Some((EPOCH, version)));
+    let (mut world, peer, _) = early();
     world.advance(std::time::Duration::from_millis(1990));
     assert!(world.peers[peer].texts.is_empty());
     world.advance(std::time::Duration::from_millis(20));

@@ -1,6 +1,7 @@
 //! Everything of Fanwire that decides: what an update becomes, who gets which frame, and when.
 //!
-//! Bytes and events come in, bytes and commands go out, time is an argument. What waits is the crate
+//! Bytes and events come in, bytes and commands go out, time is an argument; only the [`sequencer`] still
+//! reads a [`clock`] itself. What waits is the crate
 //! `gateway`, what touches sockets the crate `net`. The [`sequencer`] numbers updates in one place; one
 //! bounded [`inbox`] per shard leads from it to the [`shard`]s, which own the clients.
 #![forbid(unsafe_code)]
