@@ -25,9 +25,9 @@ FEED = '[[source]]\nkind = "synthetic"\nsymbols = 20\nupdates_per_s = 500.0\n'
 TOPICS = 100_000
 # Connections that read nothing, several times [limits] admin_connections and the places in reserve together, and what
 # they ask: some keep their places until they are late with reading, others are answered soon and come back.
-CROWD = 1000
+CROWDS = {"crowd": 300, "flood": 1000}
 ASKED = [b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path * 400 for path in (b"/metrics", b"/healthz")]
-# Of probes beside such a crowd: one that is overtaken by 128 others between its connect and its request loses its place.
+# Of probes beside a flood: one that is overtaken by 128 others between its connect and its request loses its place.
 LOST_MAX = 0.01
 # [limits] atomic_updates.
 GROUP = 10_000
@@ -50,7 +50,7 @@ def shapes():
     values = [{"topic": f"v{n}", "data": "x" * 1_000_000} for n in range(BODY_BYTES // 1_000_100)]
     return {
         "quiet": ("nothing", None, None),
-        "crowd": (f"but {CROWD} connections that ask and read nothing, and come back", None, None),
+        **{name: (f"but {n} connections that ask and read nothing, and come back", None, None) for name, n in CROWDS.items()},
         "array": ("arrays of small updates, more than one may have", array, b"[" + many(b",") + b"]"),
         "lines": ("lines of small updates", lines, many(b"\n")),
         "values": ("arrays of values of 1 MB", array, json.dumps(values).encode()),
@@ -105,8 +105,8 @@ def publish(address, headers, body, answers):
     connection.close()
 
 
-def crowd(address, ends):
-    """Holds CROWD connections; whichever is closed is opened again at once."""
+def crowd(address, connections, ends):
+    """Holds so many connections; whichever is closed is opened again at once."""
     host, port = address.rsplit(":", 1)
     held, closed = {}, select.poll()
 
@@ -122,7 +122,7 @@ def crowd(address, ends):
             # Closed already.
             pass
 
-    for _ in range(CROWD):
+    for _ in range(connections):
         join()
     while time.monotonic() < ends:
         for number, _ in closed.poll(100):
@@ -131,7 +131,7 @@ def crowd(address, ends):
             join()
 
 
-def measure(headers, body, crowded):
+def measure(headers, body, connections):
     """{"healthz": (ms, statuses), "client": (ms, {})}, the publishers' answers so far and the memory at its peak."""
     with Gateway(FEED) as gateway:
         ends = time.monotonic() + 1 + SECONDS
@@ -140,8 +140,9 @@ def measure(headers, body, crowded):
         watchers = [multiprocessing.Process(target=f, args=(at, ends, results), daemon=True) for f, at in watchers]
         for watcher in watchers:
             watcher.start()
-        if crowded:
-            multiprocessing.Process(target=crowd, args=(gateway.admin, ends), daemon=True).start()
+        if connections:
+            arguments = (gateway.admin, connections, ends)
+            multiprocessing.Process(target=crowd, args=arguments, daemon=True).start()
         time.sleep(1)
         for _ in range(BODIES if body else 0):
             arguments = (gateway.admin, headers, body, answers)
@@ -162,7 +163,7 @@ def row(what, times_ms, goal_ms):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["quiet", "crowd", "array", "lines", "values", "groups", "gzip"])
+    parser.add_argument("--shape", choices=["quiet", *CROWDS, "array", "lines", "values", "groups", "gzip"])
     wanted = parser.parse_args().shape
     print(json.dumps(machine.describe()))
     good = True
@@ -170,12 +171,12 @@ def main():
         if wanted not in (None, name):
             continue
         print(f"{name}: {BODIES if body else 0} bodies of {len(body or b'') / (1 << 20):.1f} MiB, {what}", flush=True)
-        got, answers, peak_mib = measure(headers, body, name == "crowd")
+        got, answers, peak_mib = measure(headers, body, CROWDS.get(name, 0))
         times_ms, statuses = got["healthz"]
         good &= row("GET /healthz", times_ms, HEALTHZ_MS_MAX)
         good &= row(f"between frames of a client at {INTERVAL_MS} ms", got["client"][0], GAP_MS_MAX)
         lost = sum(statuses.values()) - statuses.get(200, 0)
-        healthy = lost <= (LOST_MAX * sum(statuses.values()) if name == "crowd" else 0)
+        healthy = lost <= (LOST_MAX * sum(statuses.values()) if name == "flood" else 0)
         good &= healthy
         print(f"  statuses of /healthz {statuses}{'' if healthy else '  MISSED'}, of publishers {answers}; {peak_mib} MiB")
     return 0 if good else 1
