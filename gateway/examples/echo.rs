@@ -7,7 +7,8 @@
 use std::{sync::Arc, time::Instant};
 
 use clap::Parser;
-use gateway::{config::Config, inbox::Inbox, pump, shard::Application, shared::Shared};
+use engine::{inbox::Inbox, shard::Application, shared::Shared};
+use gateway::{config::Config, executor};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,9 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
-    let slots = pump::slots(CONNECTIONS, CONNECTIONS * 2);
+    let slots = executor::slots(CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];
-    let shards = pump::start(&config, Application::Echo, &shared, ends, slots, Instant::now(), None)?;
+    let shards = executor::start(&config, Application::Echo, &shared, ends, slots, Instant::now(), None)?;
     println!("listening data={}", shards.addr);
     shards.join();
     Ok(())

@@ -3,15 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use gateway::{
+use engine::{
     clock::Now,
-    config::{Config, policy::Mode},
     inbox::{Inbox, Message},
     protocol,
     shard::{Application, Shard},
     shared::Shared,
     update::{Batch, Op, TopicId, Update},
 };
+use gateway::config::{Config, policy::Mode};
 use net::{ConnId, Sockets, sim::SimRing};
 use proto::encode::{Opcode, masked_frame};
 

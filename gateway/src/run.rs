@@ -7,21 +7,21 @@ use std::{
     time::Instant,
 };
 
+use engine::{
+    inbox::Inbox,
+    sequencer::{Sequencer, new_epoch},
+    shard::Application,
+    shared::Shared,
+};
 use net::Waker;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
     config::Config,
-    control::{
-        self, Parts,
-        sequencer::{Sequencer, new_epoch},
-        state,
-    },
-    inbox::Inbox,
-    pump::{self, StartError},
-    shard::Application,
-    shared::Shared,
+    control::{self, Parts},
+    executor::{self, StartError},
+    state,
     system::Machine,
     tls,
 };
@@ -49,7 +49,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let config = Arc::new(config);
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
-    let slots = pump::slots(connections_max, machine.slots_max());
+    let slots = executor::slots(connections_max, machine.slots_max());
     let state = Arc::new(state::Counters::default());
     // Until the process ends.
     let _lock = state::lock(&config.state)?;
@@ -73,7 +73,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let tls_server = config.server.tls.as_ref().map(tls::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
-    let shards = pump::start(&config, broadcast, &shared, ends, slots, start, tls_server.as_ref())?;
+    let shards = executor::start(&config, broadcast, &shared, ends, slots, start, tls_server.as_ref())?;
     let (data, tls) = (shards.addr, shards.tls);
     tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
     let (tell, ended) = oneshot::channel();

@@ -2,10 +2,9 @@
 
 use std::{fs, io};
 
+use engine::shard::{self, SLOTS_RESERVED};
 use rlimit::Resource;
 use thiserror::Error;
-
-use crate::shard::{self, SLOTS_RESERVED};
 
 /// A ring's table of sockets has at most this many slots (the kernel's IORING_MAX_FIXED_FILES).
 const SLOTS_MAX: u64 = 1 << 20;

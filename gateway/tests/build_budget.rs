@@ -5,8 +5,10 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use gateway::{config::Config, control::sequencer::Grouping::Single, stats::Reason, wire::Encoding};
+use engine::{sequencer::Grouping::Single, stats::Reason, wire::Encoding};
+use gateway::config::Config;
 use net::sim::PeerEnd;
+
 use support::{World, config, subscriber::AskedOp};
 
 const MS: Duration = Duration::from_millis(1);

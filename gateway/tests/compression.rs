@@ -3,11 +3,13 @@
 
 mod support;
 
-use gateway::{config::Config, shared::Shared, stats::Reason};
+use engine::{shared::Shared, stats::Reason};
+use gateway::config::Config;
 use proto::{
     deflate::{Deflater, OFFER},
     encode::Opcode,
 };
+
 use support::{World, subscriber::AskedOp};
 
 /// Quotes repeat themselves as these do.

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use gateway::{
-    config::{
-        Config,
-        pointer::Pointer,
-        policy::{Deadband, Glob, Mode, Policies, Policy},
-    },
-    control::{
-        sequencer::{Body, Item},
+use engine::{
+    sequencer::{
+        Body, Item,
         topics::{Group, Topics},
     },
     update::{Op, Update},
+};
+use gateway::config::{
+    Config,
+    pointer::Pointer,
+    policy::{Deadband, Glob, Mode, Policies, Policy},
 };
 
 /// Times are in ms.

@@ -5,8 +5,9 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use gateway::inbox::Message;
+use engine::inbox::Message;
 use net::{Sockets, sim::PeerEnd};
+
 use support::{World, config};
 
 const MS: Duration = Duration::from_millis(1);

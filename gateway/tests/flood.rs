@@ -5,10 +5,11 @@ mod support;
 
 use std::time::Duration;
 
-use gateway::{
-    control::sequencer::Grouping::Single,
+use engine::{
     inbox::{Inbox, Message},
+    sequencer::Grouping::Single,
 };
+
 use support::{World, config};
 
 #[test]

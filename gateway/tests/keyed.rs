@@ -6,11 +6,13 @@ mod support;
 
 use std::time::Duration;
 
+use engine::sequencer::Grouping;
 use gateway::{
     config::policy::{Glob, Keyed, Mode, Policies, Policy},
-    control::{publish::parse_item, sequencer::Grouping},
+    intake::publish::parse_item,
 };
 use serde_json::{Value, json};
+
 use support::{EPOCH, World, config};
 
 fn world(key_tombstones: usize) -> World {

@@ -5,8 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use gateway::wire::Encoding;
+use engine::wire::Encoding;
 use proto::{encode::Opcode, msgpack};
+
 use support::World;
 
 fn join(world: &mut World, encoding: Encoding) -> usize {
@@ -77,7 +78,7 @@ fn parts_tables_and_streams_are_packed_too() {
     world.subscribe(packed, "", &["*"], Some(0));
     for n in 0..50 {
         let item = world.item(&format!("t.{n}"), &format!("\"{}\"", "x".repeat(100)));
-        world.publisher.publish(&[item], gateway::control::sequencer::Grouping::Single);
+        world.publisher.publish(&[item], engine::sequencer::Grouping::Single);
     }
     world.settle();
     world.stall(packed, 0);

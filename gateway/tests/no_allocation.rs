@@ -5,14 +5,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use gateway::{
+use engine::{
     clock::Now,
-    config::{Config, policy::Mode},
     inbox::{Inbox, Message},
     shard::{Application, Shard},
     shared::Shared,
     update::{Batch, Op, TopicId, Update},
 };
+use gateway::config::{Config, policy::Mode};
 use net::{Close, ConnId, Event, Sockets};
 
 /// Takes every send and remembers whose it was.

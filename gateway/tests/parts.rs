@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::Value;
+
 use support::{World, config};
 
 const FRAME_BYTES: usize = 1024;
@@ -18,7 +19,7 @@ fn world() -> World {
 }
 
 fn publish_many(world: &mut World, data: &str) {
-    use gateway::control::sequencer::Grouping::Single;
+    use engine::sequencer::Grouping::Single;
     let items: Vec<_> = (0..50).map(|i| world.item(&format!("a.t{i}"), data)).collect();
     assert!(world.publisher.publish(&items, Single));
     world.settle();
@@ -87,7 +88,7 @@ fn an_op_is_answered_after_the_last_part() {
 
 #[test]
 fn an_atomic_publish_is_whole_at_the_last_part() {
-    use gateway::control::sequencer::Grouping::Atomic;
+    use engine::sequencer::Grouping::Atomic;
     let mut world = world();
     let peer = world.connect();
     world.subscribe(peer, "", &["a.*"], None);

@@ -10,7 +10,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use gateway::planted::{Bug, plant};
+use engine::planted::{Bug, plant};
 
 const SEEDS: [u64; 2] = [1, 2];
 const STEPS: u64 = 100_000;

@@ -8,21 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::{
-    config::{Config, Limits, policy::Policies},
-    control::{
-        admin::{Admin, Watched},
-        gate::Gate,
-        health::Health,
-        listener::Listener,
-        page::Page,
-        publisher::Publisher,
-        sequencer::{Sequencer, new_epoch},
-    },
+use engine::{
     inbox::{Inbox, Message},
+    sequencer::{Sequencer, new_epoch},
     shared::Shared,
     stats::Stats,
     update::Op,
+};
+use gateway::{
+    config::{Config, Limits, policy::Policies},
+    health::Health,
+    http::{Admin, Watched, gate::Gate, listener::Listener, page::Page},
+    intake::publisher::Publisher,
 };
 use serde_json::{Value, json};
 use tokio::{

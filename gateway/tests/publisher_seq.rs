@@ -5,11 +5,13 @@ mod support;
 
 use std::time::Duration;
 
+use engine::sequencer::Grouping;
 use gateway::{
     config::policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
-    control::{publish::parse_item, sequencer::Grouping},
+    intake::publish::parse_item,
 };
 use serde_json::{Value, json};
+
 use support::{World, config};
 
 const INTERVAL: Duration = Duration::from_millis(100);

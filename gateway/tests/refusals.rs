@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use gateway::host::Host;
+use engine::host::Host;
 use net::sim::PeerEnd;
 use serde_json::Value;
+
 use support::{World, config};
 
 const UPGRADE: &str = "Host: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
@@ -192,7 +193,7 @@ fn who_is_refused_and_does_not_take_the_answer_is_gone_after_a_second_more() {
 #[test]
 fn who_speaks_no_tls_where_it_is_spoken_hears_why_and_is_gone_after_a_second() {
     let mut world = world();
-    let stray = world.dial_tls(None, "/ws", false, gateway::wire::Encoding::Json);
+    let stray = world.dial_tls(None, "/ws", false, engine::wire::Encoding::Json);
     world.settle();
     assert_eq!(http(&world, stray).0, 400);
     world.advance(Duration::from_millis(900));

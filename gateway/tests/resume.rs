@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::Value;
+
 use support::{EPOCH, World, config};
 
 fn world(tombstones: usize) -> World {
@@ -155,7 +156,7 @@ fn what_was_accepted_before_a_subscribe_is_in_its_snapshot() {
     let peer = world.connect();
     // Accepted, and not yet taken in by the shard.
     let item = world.item("a.x", "1");
-    assert!(world.publisher.publish(&[item], gateway::control::sequencer::Grouping::Single));
+    assert!(world.publisher.publish(&[item], engine::sequencer::Grouping::Single));
     world.subscribe(peer, "", &["a.x"], None);
     assert_eq!(topics(&world.peers[peer].frames("snapshot")[0]), ["a.x"]);
 }

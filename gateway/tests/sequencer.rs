@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::{
+    inbox::{Bound, Inbox, Message},
+    sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    update::{Op, TopicId, Update},
+};
 use gateway::{
     config::{
         Config, Limits,
         policy::{Glob, Keyed, Mode, Policies, Policy},
     },
-    control::{
-        publisher::Publisher,
-        sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
-    },
-    inbox::{Bound, Inbox, Message},
-    update::{Op, TopicId, Update},
+    intake::publisher::Publisher,
 };
 
 fn limits() -> Limits {

@@ -5,11 +5,12 @@ mod support;
 
 use std::net::SocketAddr;
 
-use gateway::{
+use engine::{
     address::Address,
     shared::{Refused, Shared},
 };
 use serde_json::json;
+
 use support::{World, config};
 
 /// Of each address: 100 patterns and 6 subscriptions.

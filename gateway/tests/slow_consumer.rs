@@ -5,8 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use gateway::stats::Reason;
+use engine::stats::Reason;
 use net::sim::PeerEnd;
+
 use support::{World, config};
 
 const MS: Duration = Duration::from_millis(1);

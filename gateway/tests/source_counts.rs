@@ -10,22 +10,24 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::{
+    inbox::{Inbox, Message},
+    sequencer::{
+        Body, Followed, Following, Grouping, Item, Sequencer, new_epoch,
+        seq::{Feed, Seq},
+        topics::Doubter,
+    },
+    status::State,
+    update::{Op, Update},
+};
 use gateway::{
     config::{
         Config, Limits,
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    control::{
-        publish::parse_item,
-        seq::{Feed, Seq},
-        sequencer::{Body, Followed, Following, Grouping, Item, Sequencer, new_epoch},
-        state::{self, Damage, Ended, Kept, Restored},
-        topics::Doubter,
-    },
-    inbox::{Inbox, Message},
-    status::State,
-    update::{Op, Update},
+    intake::publish::parse_item,
+    state::{self, Damage, Ended, Kept, Restored},
 };
 use serde_json::{Value, json};
 

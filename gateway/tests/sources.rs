@@ -10,21 +10,26 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::{
+    inbox::{Inbox, Message},
+    sequencer::{Body, Item, Sequencer, new_epoch},
+    status::State,
+    update::{Op, Update},
+};
 use flate2::{Compression, write::GzEncoder};
 use gateway::{
     config::{
         Config, Limits, Source,
         policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    control::{
-        health::Health,
-        publisher::Publisher,
-        sequencer::{Body, Item, Sequencer, new_epoch},
-        source::{self, SourceCounters, activity::Activity, replay, synthetic, synthetic::Walk},
+    health::Health,
+    intake::publisher::Publisher,
+    source::{
+        self, SourceCounters,
+        activity::Activity,
+        replay,
+        synthetic::{self, Walk},
     },
-    inbox::{Inbox, Message},
-    status::State,
-    update::{Op, Update},
 };
 use serde_json::Value;
 

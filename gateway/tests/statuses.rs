@@ -5,11 +5,9 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::{
-    control::health::{Full, Health, Origin},
-    status::State,
-    wire::Encoding,
-};
+use engine::{status::State, wire::Encoding};
+use gateway::health::{Full, Health, Origin};
+
 use support::{World, config};
 
 const STATUS_BYTES: usize = 20_000;

@@ -2,25 +2,29 @@
 //! always passes.
 #![forbid(unsafe_code)]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use engine::{
+    inbox::Inbox,
+    sequencer::{
+        Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
+        seq::Feed,
+    },
+    status::State,
+};
 use gateway::{
     config::{
         Config, Limits,
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    control::{
-        publish::parse_item,
-        seq::Feed,
-        sequencer::{
-            Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
-        },
-        state::{Ended, Kept, Restored},
-    },
-    inbox::Inbox,
-    status::State,
+    intake::publish::parse_item,
+    state::{Ended, Kept, Restored},
 };
 use serde_json::{Map, Value, json};
 

@@ -8,16 +8,14 @@ use std::{
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use engine::sequencer::{Grouping, Sequencer, new_epoch};
 use gateway::{
     config::{
         Config,
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    control::{
-        publish::parse_item,
-        sequencer::{Grouping, Sequencer, new_epoch},
-    },
+    intake::publish::parse_item,
 };
 
 const TOPICS: u64 = 20_000;

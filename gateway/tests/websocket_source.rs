@@ -14,21 +14,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Gateway, Socket, command, http};
-use gateway::{
-    config::{Config, Limits, Source, policy::Policies},
-    control::{
-        sequencer::{Sequencer, new_epoch},
-        source::{
-            activity::Activity,
-            websocket::{self, counters::Counters},
-        },
-    },
+use engine::{
     inbox::{Inbox, Message},
-    system::Machine,
+    sequencer::{Sequencer, new_epoch},
     update::Op,
 };
+use gateway::{
+    config::{Config, Limits, Source, policy::Policies},
+    source::{
+        activity::Activity,
+        websocket::{self, counters::Counters},
+    },
+    system::Machine,
+};
 use proto::encode::Opcode;
+
+use contract::{Gateway, Socket, command, http};
 use upstream::{Peer, Said};
 
 const WAIT: Duration = Duration::from_secs(10);

@@ -1,7 +1,8 @@
 //! `[access]`: whom listeners answer.
 
+use engine::host::Host;
+
 use super::read::Section;
-use crate::host::Host;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Access {

@@ -1,5 +1,7 @@
 //! What `levels` and whole tables need of their topics and of their source's messages.
 
+use engine::status::{key, overlap};
+
 use super::{
     mapping::{Body, Entry},
     pointer::{Part, Template},
@@ -7,7 +9,6 @@ use super::{
     read::Section,
     unit::show_size,
 };
-use crate::status::{key, overlap};
 
 /// Which topics of a template a pattern matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
+use engine::inbox::MESSAGES;
+
 use super::{
     Config, Fanout, Limits, Server, Source, State,
     access::access,
@@ -15,7 +17,7 @@ use super::{
     unit::{show_duration, show_size},
     websocket::{fanwire, read_names, websocket},
 };
-use crate::{inbox::MESSAGES, system::Machine};
+use crate::system::Machine;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;

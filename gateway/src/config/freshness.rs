@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::topic::Pattern;
 use toml::de::DeValue;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     pointer::{Part, Template},
     read::Section,
 };
-use crate::topic::Pattern;
 
 const HOUR: u64 = 3_600_000;
 /// Patterns of one source.

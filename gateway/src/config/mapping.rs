@@ -5,15 +5,15 @@ mod sides;
 
 use std::sync::Arc;
 
+use engine::{
+    depth::{Best, Depth},
+    whole,
+};
 use toml::de::DeValue;
 
 use super::{
     pointer::{Pointer, Template},
     read::{Named, Section, Table},
-};
-use crate::{
-    depth::{Best, Depth},
-    whole,
 };
 pub use gap::Denied;
 use gap::denied;

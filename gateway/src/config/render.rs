@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use engine::depth::Best;
+
 use super::{
     Compression, Config, Fanout, Limits, Server, Source, State,
     access::Access,
@@ -16,7 +18,6 @@ use super::{
     unit::{show_duration, show_size},
     websocket::{Fanwire, Link, Websocket},
 };
-use crate::depth::Best;
 
 /// `connections`: the limit that holds on this machine.
 pub(super) fn render(config: &Config, connections: usize) -> String {

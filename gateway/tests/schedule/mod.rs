@@ -6,24 +6,21 @@ mod tls;
 
 use std::{cell::Cell, hash::Hasher, time::Duration};
 
-use gateway::{
+use engine::{
     changes::{Base, Changes},
-    config::{
-        Compression, Config,
-        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
-    },
-    control::{
-        seq::Seq,
-        sequencer::{Body, Followed, Following, Grouping, Item},
-    },
+    sequencer::{Body, Followed, Following, Grouping, Item, seq::Seq},
     stats::{BUILD_WAITS, Reason},
     wire::Encoding,
 };
+use gateway::config::{
+    Compression, Config,
+    policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+};
 use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;
-use tls::{Speakers, random_wire};
 
 use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
+use tls::{Speakers, random_wire};
 
 const STEPS_OF_EPISODE: u64 = 2_000;
 const SLOTS: u32 = 48;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gateway::wire::Encoding;
+use engine::wire::Encoding;
 use net::{
     sim::PeerEnd,
     tls::{Counters, Failure},

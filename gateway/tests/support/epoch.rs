@@ -7,11 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway::{
+use engine::{
     changes::{Base, Changes},
-    config::policy::{Behind, Mode},
     update::{Batch, Op, TopicId},
 };
+use gateway::config::policy::{Behind, Mode};
 
 /// One update as it was numbered.
 #[derive(Debug, Clone)]

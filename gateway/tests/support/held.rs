@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use gateway::{
-    config::policy::{Behind, Mode},
-    topic::Pattern,
-};
+use engine::topic::Pattern;
+use gateway::config::policy::{Behind, Mode};
 
 use super::{
     epoch::{Epoch, Sent, Table},

@@ -15,16 +15,15 @@ use std::{
     time::Duration,
 };
 
-use gateway::{
+use engine::{
     clock::Now,
-    config::Config,
-    control::sequencer::{Body, Grouping, Item},
     inbox::{Inbox, Message},
+    sequencer::{Body, Grouping, Item},
     shard::{Application, Shard},
     shared::Shared,
     wire::Encoding,
 };
-use held::Sub;
+use gateway::config::Config;
 use net::{
     ConnId, Events,
     sim::{PeerEnd, SimRing},
@@ -36,6 +35,8 @@ use proto::{
     encode::{Opcode, masked_close, masked_frame},
     msgpack,
 };
+
+use held::Sub;
 use publisher::Publisher;
 use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
 
@@ -272,7 +273,7 @@ impl World {
     /// Publishes what `json` says besides the topic, like `"set":{"k":1}`, and lets it be seen.
     pub fn change(&mut self, topic: &str, json: &str) {
         let line = format!(r#"{{"topic":"{topic}",{json}}}"#);
-        let item = gateway::control::publish::parse_item(&line.into(), self.now.wall_us).unwrap();
+        let item = gateway::intake::publish::parse_item(&line.into(), self.now.wall_us).unwrap();
         assert!(self.publisher.publish(&[item], Grouping::Single), "refused: {json}");
         self.settle();
     }

@@ -6,12 +6,12 @@ use std::{
     time::Instant,
 };
 
-use gateway::{
+use engine::{
     changes::Base,
-    config::{Config, policy::Mode},
-    control::sequencer::{Body, Counters, Followed, Following, Grouping, Item, Sequencer, Why},
     inbox::{Inbox, Message},
+    sequencer::{Body, Counters, Followed, Following, Grouping, Item, Sequencer, Why},
 };
+use gateway::config::{Config, policy::Mode};
 use serde_json::value::RawValue;
 
 use super::epoch::{Epoch, Table, apply};

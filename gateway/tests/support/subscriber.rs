@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use gateway::{config, topic::Pattern, wire::Encoding};
+use engine::{topic::Pattern, wire::Encoding};
+use gateway::config;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

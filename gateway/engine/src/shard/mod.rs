@@ -1,7 +1,7 @@
 //! A shard: its clients, its fan-out and its deadlines, as events in and commands out.
 //!
 //! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
-//! runs on io_uring ([`pump`]) and in a simulation.
+//! runs on io_uring and in a simulation.
 
 mod addresses;
 mod admission;

@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use engine::depth::{Best, Depth};
 use toml::{Spanned, de::DeValue};
 
 use super::{Key, Levels, Named, Pointer, Section};
-use crate::depth::{Best, Depth};
 
 const HINT: &str = "write \"highest\" as of bids, \"lowest\" as of asks, or by side { buy = \"highest\", sell = \"lowest\" }";
 

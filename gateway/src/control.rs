@@ -1,0 +1,247 @@
+//! The control plane: takes updates in, numbers them, answers HTTP, and ends the process in good
+//! order. One tokio thread.
+
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use engine::{
+    inbox::{Inbox, Message},
+    sequencer::{DUE_EARLY, Sequencer},
+    shared::Shared,
+};
+use thiserror::Error;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::Instant,
+};
+
+use crate::{
+    config::Config,
+    health::{self, Health},
+    http::{Admin, Watched, gate::Gate, listener::Listener, page::Page},
+    intake::publisher::Publisher,
+    logs,
+    source::{self, SourceCounters},
+    state, tls,
+};
+
+/// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+const RESET: Duration = Duration::from_secs(2);
+/// How often it is told which log lines were left out.
+const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
+/// Blocking threads: host samples and workers need one each.
+const BLOCKING_THREADS: usize = 5;
+
+/// Why the gateway ended other than by a clean drain.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(
+        "cannot listen on the admin address {address}: {error}; choose another [server] admin, or \"\" for none"
+    )]
+    Admin { address: SocketAddr, error: io::Error },
+    #[error("cannot start the control plane: {0}")]
+    Start(io::Error),
+    #[error("cannot announce the listeners on stdout: {0}")]
+    Announce(io::Error),
+    #[error("the last state is not saved: {0}")]
+    State(#[from] state::NotWritten),
+    #[error("a shard ended by itself")]
+    ShardEnded,
+    #[error("a shard did not end within {RESET:?}")]
+    ShardStuck,
+    #[error("ended at once by a second signal, with {connections} clients left")]
+    Interrupted { connections: usize },
+}
+
+/// What the control plane works on, once every shard listens.
+#[derive(Debug)]
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub sequencer: Arc<Sequencer>,
+    pub shared: Arc<Shared>,
+    pub state: Arc<state::Counters>,
+    /// Topics of an earlier run, stale until an update comes.
+    pub unconfirmed: Vec<Arc<str>>,
+    /// From [`bind_admin`].
+    pub admin: Option<TcpListener>,
+    /// Where subscribers connect.
+    pub data: SocketAddr,
+    /// The same with TLS, and what it shows.
+    pub tls: Option<SocketAddr>,
+    pub tls_server: Option<tls::Server>,
+    /// Told when all shards have ended: `false` where one panicked.
+    pub ended: oneshot::Receiver<bool>,
+}
+
+/// Binds the admin listener, so that its port is known before shards redirect to it.
+pub fn bind_admin(config: &Config) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = config.server.admin else { return Ok(None) };
+    TcpListener::bind(address).map(Some).map_err(|error| Error::Admin { address, error })
+}
+
+/// Whether only this machine reaches the listener.
+fn is_loopback(listener: Option<&TcpListener>) -> bool {
+    let address = listener.and_then(|listener| listener.local_addr().ok());
+    address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+}
+
+/// Runs until a signal has drained the gateway and every shard has ended.
+pub fn run(parts: Parts) -> Result<(), Error> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime =
+        runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Start)?;
+    let outcome = runtime.block_on(serve(parts));
+    // A reader may hang in a file system call; it ends with the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(parts: Parts) -> Result<(), Error> {
+    let Parts { config, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
+    let Parts { admin, mut ended, .. } = parts;
+    // Before the first line: who reads it may send a signal at once.
+    let mut signals = Signals::new().map_err(Error::Start)?;
+    let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
+    let counters = SourceCounters::new(&config.sources);
+    let limits = &config.limits;
+    let publisher = Publisher::new(sequencer.clone());
+    let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
+    health.restored(&unconfirmed, sequencer.now().wall_us);
+    let watched = Watched {
+        publisher: publisher.clone(),
+        shared: shared.clone(),
+        sources: counters.clone(),
+        health: health.clone(),
+        state: state.clone(),
+        tls: tls_server.as_ref().map(tls::Server::counters),
+    };
+    let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::Server::current);
+    // A page that came encrypted may open no other connections.
+    let page = match tls.filter(|_| admin_tls.is_some()) {
+        Some(tls) => Page::new("wss", tls),
+        None => Page::new("ws", data),
+    };
+    let gate = Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone());
+    let routes = Admin::new(watched, page, gate, limits, config.freshness.clone());
+    routes.listening.store(true, Ordering::Relaxed);
+    let admin =
+        admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
+    let shown = match &admin {
+        Some(listener) => listener.local_addr().map_err(Error::Start)?.to_string(),
+        None => "off".to_owned(),
+    };
+    let server = async {
+        match admin {
+            Some(listener) => tokio::select! {
+                never = listener.serve(routes.clone()) => never,
+                never = routes.scraper.keep_recent() => never,
+            },
+            None => std::future::pending().await,
+        }
+    };
+    let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
+    announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
+    source::start(&config, &publisher, &counters, &health);
+    let checkpoints = state::keep(&config.state, &sequencer, &state);
+    let certificates = tls::watch(tls_server, hang_up);
+    let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
+    let deadlines = async {
+        while config.topics.have_deadlines() {
+            tokio::time::sleep(DUE_EARLY).await;
+            sequencer.publish_due();
+        }
+        std::future::pending::<Infallible>().await
+    };
+    let repeats = async {
+        loop {
+            tokio::time::sleep(LEFT_OUT_LOOK).await;
+            logs::tell_left_out();
+        }
+    };
+    let lifetime = async {
+        tokio::select! {
+            () = signals.next() => {}
+            _ = &mut ended => return Err(Error::ShardEnded),
+        }
+        tracing::info!(clients = shared.connections(), drain = ?config.server.drain, "draining");
+        tokio::select! {
+            () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
+            () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
+        }
+        let saved = state::end(&config.state, &sequencer, &state);
+        stop(sequencer.inboxes(), ended).await?;
+        Ok(saved?)
+    };
+    tokio::select! {
+        never = server => match never {},
+        never = deadlines => match never {},
+        never = watch => match never {},
+        never = checkpoints => match never {},
+        never = certificates => match never {},
+        never = repeats => match never {},
+        outcome = lifetime => outcome,
+    }
+}
+
+fn announce(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Returns when nobody is left, or a little after the deadline, when all have been reset.
+async fn drain(shared: &Shared, inboxes: &[Arc<Inbox>], within: Duration) {
+    shared.start_draining();
+    tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
+    let deadline = Instant::now() + within + RESET;
+    while shared.connections() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<(), Error> {
+    let stopped = async {
+        tell(inboxes, || Message::Stop).await;
+        ended.await
+    };
+    match tokio::time::timeout(RESET, stopped).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(_) => Err(Error::ShardEnded),
+        Err(_) => Err(Error::ShardStuck),
+    }
+}
+
+/// Puts a message into every inbox, waiting where one is full.
+async fn tell(inboxes: &[Arc<Inbox>], message: impl Fn() -> Message) {
+    for inbox in inboxes {
+        while inbox.push(message()).is_err() {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! What is known to be stale or incomplete, by source, by topic, and by what publishers say; told to every
+//! shard as it changes.
+
+mod chunks;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use engine::{
+    clock::Now,
+    inbox::{Inbox, Message},
+    sequencer::Sequencer,
+    status::{Change, State, Status, key, overlap},
+};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::source::SourceCounters;
+use crate::{
+    config::{freshness::Freshness, unit::show_duration},
+    health::chunks::{Chunks, id_of, live},
+};
+
+/// How often sources are looked at, and what waits for room is tried again.
+const TICK: Duration = Duration::from_millis(100);
+/// A gap is told for so long at least, also where the next update is whole again.
+const GAP_US: i64 = 1_000_000;
+
+/// Who says it. Each speaks for itself: a publisher's word does not end a source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// By place in the configuration.
+    Source(usize),
+    /// What its venue refuses.
+    Denied(usize),
+    Topic,
+    /// `POST /status`.
+    Publisher,
+    /// The gateway that this one is chained to.
+    Upstream,
+}
+
+/// There is no room for another status.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Full {
+    #[error(
+        "there are {max} statuses that are not live, [limits] statuses: end some with state \"live\" or raise that"
+    )]
+    Count { max: usize },
+    #[error(
+        "statuses that are not live would take {would} bytes, [limits] status_bytes = {max}: end some with state \"live\", name fewer topics, or raise that"
+    )]
+    Bytes { would: usize, max: usize },
+}
+
+/// A status as `GET /status` lists it.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    topics: Vec<Arc<str>>,
+    state: &'static str,
+    since: i64,
+    reason: Arc<str>,
+}
+
+type Topics = Arc<[Arc<str>]>;
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    status: Status,
+    /// It is live again, which is told then. Microseconds since the Unix epoch.
+    ends_us: Option<i64>,
+}
+
+/// All that is not live. Lives on the control plane's thread, so its lock is never waited for.
+#[derive(Debug)]
+pub struct Health {
+    inboxes: Vec<Arc<Inbox>>,
+    max: usize,
+    bytes_max: usize,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    entries: BTreeMap<(Origin, Topics), Entry>,
+    /// By inbox: changes that found no room.
+    waiting: Vec<VecDeque<Arc<Change>>>,
+    /// Topics of an earlier run.
+    restored: Chunks,
+    /// By source: it is back, but not with all topics.
+    returning: BTreeMap<usize, Returning>,
+    /// Of what publishers, topics, sources and upstream say.
+    bytes: usize,
+    counters: Counters,
+}
+
+/// A source that brings something since its connection was made anew.
+#[derive(Debug)]
+struct Returning {
+    /// Of the status that told that it was gone.
+    id: u64,
+    /// Topics that it has not brought again.
+    chunks: Chunks,
+    /// Topics that are not among them and that it has brought: they were told to be gone too.
+    others: Vec<Arc<str>>,
+}
+
+impl Book {
+    /// Of all statuses.
+    fn all_bytes(&self) -> usize {
+        let returning = self.returning.values().map(|returning| returning.chunks.bytes());
+        self.bytes + self.restored.bytes() + returning.sum::<usize>()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    pub changes: u64,
+    pub refused: u64,
+    /// Gauges.
+    pub bytes: u64,
+    pub stale: u64,
+    pub gap: u64,
+    /// Topics of an earlier run without an update.
+    pub restored: u64,
+}
+
+impl Health {
+    /// `max`: `[limits] statuses`; `bytes_max`: `[limits] status_bytes`.
+    pub fn new(inboxes: &[Arc<Inbox>], max: usize, bytes_max: usize) -> Arc<Self> {
+        let book = Book { waiting: inboxes.iter().map(|_| VecDeque::new()).collect(), ..Book::default() };
+        Arc::new(Self { inboxes: inboxes.to_vec(), max, bytes_max, book: Mutex::new(book) })
+    }
+
+    /// Sets the state of `topics`, checked patterns, as `origin` sees it.
+    pub fn set(
+        &self,
+        origin: Origin,
+        mut topics: Vec<Arc<str>>,
+        state: State,
+        reason: &str,
+        now_us: i64,
+    ) -> Result<(), Full> {
+        topics.sort();
+        topics.dedup();
+        let mut book = self.book();
+        let book = &mut *book;
+        let is_source = matches!(origin, Origin::Source(_));
+        let key = (origin, Topics::from(topics));
+        let known = book.entries.get_mut(&key);
+        if state == State::Live {
+            let Some(entry) = known else { return Ok(()) };
+            if entry.status.state == State::Gap && now_us < entry.status.since_us + GAP_US {
+                entry.ends_us = Some(entry.status.since_us + GAP_US);
+                return Ok(());
+            }
+            let Some(entry) = book.entries.remove(&key) else { return Ok(()) };
+            book.bytes -= entry.status.bytes();
+            let live = Status { state, since_us: now_us, reason: reason.into(), ..entry.status };
+            self.tell(book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
+            return Ok(());
+        }
+        let mut status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
+        let (is_new, before) = (known.is_none(), known.map_or(0, |entry| entry.status.bytes()));
+        let others = book.all_bytes() - before;
+        let fits = |bytes: usize| bytes <= before || others + bytes <= self.bytes_max;
+        if !fits(status.bytes()) && is_source {
+            // That a source is dead is told whatever publishers say, if need be without the reason.
+            status.reason = "".into();
+        }
+        if !is_source && (is_new && book.entries.len() >= self.max || !fits(status.bytes())) {
+            return Err(self.refuse(book, is_new, others + status.bytes()));
+        }
+        book.bytes = book.bytes + status.bytes() - before;
+        let id = match book.entries.get_mut(&key) {
+            Some(entry) if entry.status.state == state && state == State::Stale => {
+                // Since when it is stale stays, and another reason alone is not told again.
+                (entry.status.reason, entry.ends_us) = (status.reason, None);
+                return Ok(());
+            }
+            Some(entry) => {
+                (entry.status, entry.ends_us) = (status.clone(), None);
+                entry.id
+            }
+            None => {
+                let id = id_of(&key);
+                book.entries.insert(key, Entry { id, status: status.clone(), ends_us: None });
+                id
+            }
+        };
+        self.tell(book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
+        Ok(())
+    }
+
+    fn refuse(&self, book: &mut Book, is_new: bool, would: usize) -> Full {
+        book.counters.refused += 1;
+        let full = match is_new && book.entries.len() >= self.max {
+            true => Full::Count { max: self.max },
+            false => Full::Bytes { would, max: self.bytes_max },
+        };
+        if book.counters.refused == 1 {
+            tracing::warn!("a state is not told: {full}. More are only counted");
+        }
+        full
+    }
+
+    /// Ends all that `origin` has said.
+    pub fn end_all(&self, origin: Origin, now_us: i64) {
+        let said: Vec<Topics> = {
+            let book = self.book();
+            let keys = book.entries.keys().filter(|(whose, _)| *whose == origin);
+            keys.map(|(_, topics)| topics.clone()).collect()
+        };
+        for topics in said {
+            // Ending one takes no room.
+            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+        }
+    }
+
+    /// What is not live.
+    pub fn list(&self) -> Vec<Row> {
+        let row = |status: &Status| Row {
+            topics: status.topics.to_vec(),
+            state: status.state.name(),
+            since: status.since_us,
+            reason: status.reason.clone(),
+        };
+        let book = self.book();
+        let entries = book.entries.values().map(|entry| row(&entry.status));
+        let chunks = book.returning.values().map(|returning| &returning.chunks).chain([&book.restored]);
+        entries.chain(chunks.flat_map(Chunks::statuses).map(|status| row(&status))).collect()
+    }
+
+    pub fn counters(&self) -> Counters {
+        let book = self.book();
+        let of = |state| book.entries.values().filter(|entry| entry.status.state == state).count() as u64;
+        let restored = book.restored.len() as u64;
+        let bytes = book.all_bytes() as u64;
+        Counters { bytes, stale: of(State::Stale), gap: of(State::Gap), restored, ..book.counters }
+    }
+
+    /// These topics are of an earlier run: stale until [`Health::confirm`]. As many as `[limits] statuses`
+    /// chunks hold are told.
+    pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
+        let mut book = self.book();
+        let reason = "restored from an earlier run, no update since";
+        let room = self.bytes_max.saturating_sub(book.all_bytes());
+        let (chunks, told) = Chunks::new("restored", topics, reason, (self.max, room), now_us);
+        book.counters.refused += chunks.beyond(topics.len()) as u64;
+        book.restored = chunks;
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
+    }
+
+    /// Updates of these topics have come; those that were not restored do not matter.
+    pub fn confirm<'a>(&self, topics: impl Iterator<Item = &'a Arc<str>>, now_us: i64) {
+        let mut book = self.book();
+        let (told, _) = book.restored.confirm(topics, now_us);
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
+    }
+
+    /// Source `i` is gone, with all its `topics`.
+    fn lose(&self, i: usize, topics: Vec<Arc<str>>, reason: &str, now_us: i64) {
+        let returning = self.book().returning.remove(&i);
+        // A source always finds room.
+        let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
+        if let Some(returning) = returning {
+            let mut book = self.book();
+            returning.chunks.end(reason).into_iter().for_each(|change| self.tell(&mut book, change));
+        }
+    }
+
+    /// Source `i` brings something again. Of its `topics`, where it was gone, `left` are still to come, and
+    /// `back` have come since this was called last.
+    fn regain(
+        &self,
+        i: usize,
+        topics: Vec<Arc<str>>,
+        left: impl FnOnce() -> Vec<Arc<str>>,
+        back: &[Arc<str>],
+        now: Now,
+    ) {
+        let now_us = now.wall_us;
+        let mut book = self.book();
+        let key = (Origin::Source(i), Topics::from(topics));
+        let mut begins = false;
+        if let Some(id) = book.entries.get(&key).map(|entry| entry.id) {
+            let left = left();
+            if left.is_empty() {
+                drop(book);
+                // Ending one takes no room.
+                let _ = self.set(key.0, key.1.to_vec(), State::Live, "", now_us);
+                return;
+            }
+            if let Some(entry) = book.entries.remove(&key) {
+                book.bytes -= entry.status.bytes();
+            }
+            let reason = "its source is connected again and has not brought it since";
+            let (chunks, told) = Chunks::new(("source", i), &left, reason, (usize::MAX, usize::MAX), now_us);
+            begins = true;
+            book.returning.insert(i, Returning { id, chunks, others: Vec::new() });
+            told.into_iter().for_each(|change| self.tell(&mut book, change));
+        }
+        let Some(returning) = book.returning.get_mut(&i) else { return };
+        let (mut told, others) = returning.chunks.confirm(back.iter(), now_us);
+        let (id, is_whole) = (returning.id, returning.chunks.is_empty());
+        returning.others.extend(others.iter().cloned());
+        if is_whole {
+            let live = live(&key.1, now_us);
+            told.push(Change { id, news: live.clone(), left: None, missed: live });
+            book.returning.remove(&i);
+        } else if begins || !others.is_empty() {
+            let missed = live(&returning.others, now_us);
+            told.push(Change { id, news: live(&others, now_us), left: None, missed });
+        }
+        told.into_iter().for_each(|change| self.tell(&mut book, change));
+    }
+
+    /// Ends gaps that were told for long enough, and hands on what found no room.
+    fn tick(&self, now_us: i64) {
+        let ended: Vec<(Origin, Topics)> = {
+            let book = self.book();
+            let ended = |entry: &Entry| entry.ends_us.is_some_and(|ends_us| ends_us <= now_us);
+            book.entries.iter().filter(|(_, entry)| ended(entry)).map(|(key, _)| key.clone()).collect()
+        };
+        for (origin, topics) in ended {
+            // Ending one takes no room.
+            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+        }
+        self.send(&mut self.book());
+    }
+
+    fn tell(&self, book: &mut Book, change: Change) {
+        book.counters.changes += 1;
+        let change = Arc::new(change);
+        for waiting in &mut book.waiting {
+            // An older change of the same is told no more, so at most one a status waits. Who then hears
+            // the newer one missed the older.
+            let before = waiting.len();
+            waiting.retain(|older| older.id != change.id);
+            let missed = (waiting.len() < before)
+                .then(|| Arc::new(Change { news: change.missed.clone(), ..(*change).clone() }));
+            waiting.push_back(missed.unwrap_or_else(|| change.clone()));
+        }
+        self.send(book);
+    }
+
+    fn send(&self, book: &mut Book) {
+        for (inbox, waiting) in self.inboxes.iter().zip(&mut book.waiting) {
+            while let Some(change) = waiting.pop_front() {
+                if inbox.push(Message::Status(change.clone())).is_err() {
+                    waiting.push_front(change);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("telling never panics")
+    }
+}
+
+/// Looks after sources and topics for good.
+pub async fn watch(
+    health: &Health,
+    sequencer: &Sequencer,
+    sources: &SourceCounters,
+    freshness: &[Freshness],
+) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let now = sequencer.now();
+        for topic in sequencer.take_ended() {
+            sources.activities.iter().for_each(|activity| activity.brought().forget(&topic));
+        }
+        for (i, fresh) in freshness.iter().enumerate() {
+            look(health, i, fresh, sources, now);
+        }
+        let events = sequencer.take_events();
+        health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
+        for event in events {
+            // What finds no room was counted and told.
+            let _ = health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us);
+        }
+        health.tick(now.wall_us);
+    }
+}
+
+fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
+    let activity = &sources.activities[i];
+    let mut news = activity.brought().take_news();
+    for (topic, why) in news.refused {
+        let (state, reason) = why.map_or((State::Live, String::new()), |why| (State::Gap, why));
+        // What finds no room was counted and told.
+        let _ = health.set(Origin::Denied(i), vec![topic], state, &reason, now.wall_us);
+    }
+    let Some(stale_after) = fresh.stale_after else { return };
+    let name = &activity.name;
+    let topics: Vec<Arc<str>> = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    let reason = match activity.down() {
+        Some(why) => format!("source {name}: {why}"),
+        None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
+            format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
+        }
+        None if activity.has_reported() => {
+            // Its health may be told of some of its topics only.
+            let is_told = |topic: &Arc<str>| topics.iter().any(|told| overlap(key(told), topic));
+            let left = || activity.brought().left().into_iter().filter(is_told).collect::<Vec<_>>();
+            news.back.retain(is_told);
+            if news.is_lost && !left().is_empty() {
+                // It was gone for so short a time that nobody saw it.
+                let reason = format!("source {name}: its connection was made anew");
+                health.lose(i, topics.clone(), &reason, now.wall_us);
+            }
+            health.regain(i, topics.clone(), left, &news.back, now);
+            return;
+        }
+        None => return,
+    };
+    health.lose(i, topics, &reason, now.wall_us);
+}
+
+/// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have
+/// brought nothing yet, and were not silent for twice as long as they may be.
+pub fn warming(sources: &SourceCounters, freshness: &[Freshness], now: Now) -> Vec<String> {
+    let waits = |(i, fresh): (usize, &Freshness)| {
+        let stale_us = fresh.stale_after?.as_micros() as u64;
+        let activity = &sources.activities[i];
+        let waits = !activity.has_reported() && activity.age_us(now.mono_us) <= 2 * stale_us;
+        waits.then(|| activity.name.clone())
+    };
+    freshness.iter().enumerate().filter_map(waits).collect()
+}

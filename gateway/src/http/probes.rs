@@ -1,0 +1,50 @@
+//! How the gateway is: `GET /healthz`, `/readyz`, `/metrics`.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Extension,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{App, refuse};
+use crate::{health, http::places::Place, metrics};
+
+/// Whether a path is one of these, which are answered in reserve too.
+pub(super) fn is_one(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
+pub(super) async fn metrics(State(admin): App, Extension(place): Extension<Arc<Place>>) -> Response {
+    // Who waited in reserve might lose its place before.
+    let scrape = if place.is_in_reserve() { admin.scraper.recent().await } else { admin.scraper.now().await };
+    match metrics::text(&scrape, &admin.watched, &admin.counters, admin.answers.bytes() as u64) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
+    }
+}
+
+pub(super) async fn healthz(State(admin): App) -> Response {
+    let silent = admin.scraper.recent().await.silent();
+    if silent.is_empty() {
+        return "ok".into_response();
+    }
+    refuse(StatusCode::SERVICE_UNAVAILABLE, format!("shards {silent:?} do not answer"))
+}
+
+pub(super) async fn readyz(State(admin): App) -> Response {
+    if admin.watched.shared.draining() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    if !admin.listening.load(Ordering::Relaxed) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
+    }
+    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.publisher.now());
+    if !warming.is_empty() {
+        let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
+    "ok".into_response()
+}

@@ -1,0 +1,80 @@
+//! `GET /status` and `POST /status`: what is not live, and what publishers say of it.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use engine::{json, sequencer::topics::Doubter, status, topic::Pattern};
+use serde::Deserialize;
+
+use super::{Admin, App, content_type, json as answer, refuse, wrong_type};
+use crate::{health::Origin, http::body::NotRead, intake::publish::Form};
+
+/// Of `POST /status`: its body, patterns and reason.
+const BYTES_MAX: usize = 1 << 20;
+const TOPICS_MAX: usize = 1000;
+const REASON_BYTES_MAX: usize = 1000;
+
+pub(super) async fn list(State(admin): App) -> Response {
+    let rows = || serde_json::to_vec(&admin.watched.health.list()).expect("texts are always JSON");
+    let text = admin.answers.share_same("/status", || rows().into()).await;
+    admin.answer(text.map(Some)).expect("there is a list")
+}
+
+/// What a publisher says of its topics.
+#[derive(Deserialize)]
+struct Said {
+    topics: Vec<String>,
+    state: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request) -> Response {
+    if Form::of(content_type(&headers)) != Some(Form::Json) {
+        return wrong_type(&headers, "application/json");
+    }
+    let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a status").await {
+        Ok(body) => body,
+        Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
+        Err(NotRead::Refused(refusal)) => return refusal,
+    };
+    let bytes = body.bytes.clone();
+    let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
+    match parsed.and_then(|(said, state)| apply(&admin, said, state)) {
+        Ok(()) => answer(StatusCode::OK, &serde_json::json!({})),
+        Err(reason) => refuse(StatusCode::BAD_REQUEST, reason),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<(Said, status::State), String> {
+    const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
+    let body = json::skip_byte_order_mark(body);
+    json::check_levels(body, json::LEVELS_MAX + 1)?;
+    let said: Said = serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let state = status::State::parse(&said.state)
+        .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", said.state))?;
+    if !(1..=TOPICS_MAX).contains(&said.topics.len()) {
+        return Err(format!("there are {} topics; 1 to {TOPICS_MAX} may be", said.topics.len()));
+    }
+    for topic in &said.topics {
+        Pattern::parse(topic).map_err(|bad| bad.to_string())?;
+    }
+    if said.reason.len() > REASON_BYTES_MAX {
+        return Err(format!("the reason has {} bytes; the most is {REASON_BYTES_MAX}", said.reason.len()));
+    }
+    Ok((said, state))
+}
+
+fn apply(admin: &Admin, said: Said, state: status::State) -> Result<(), String> {
+    let topics: Vec<Arc<str>> = said.topics.into_iter().map(Arc::from).collect();
+    let now_us = admin.watched.publisher.now().wall_us;
+    let health = &admin.watched.health;
+    let told = health.set(Origin::Publisher, topics.clone(), state, &said.reason, now_us);
+    told.map_err(|full| full.to_string())?;
+    admin.watched.publisher.doubt(Doubter::Publisher, topics, state == status::State::Gap);
+    Ok(())
+}

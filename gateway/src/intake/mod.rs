@@ -1,0 +1,5 @@
+//! Ways in: what a publisher's body says, and the wait until the shards' inboxes have room for it.
+
+pub mod publish;
+pub mod publisher;
+pub mod workers;

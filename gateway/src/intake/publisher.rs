@@ -1,0 +1,105 @@
+//! Waiting for room: whoever publishes more than the inboxes have room for sleeps and tries again.
+
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use engine::sequencer::{Body, Grouping, Item, NotPublished, Published, Refused, Sequencer, Why};
+use tokio::sync::Mutex;
+
+use crate::intake::workers::rest;
+
+/// A publish that took so long lets others have their turn before the next one.
+const LONG: Duration = Duration::from_millis(2);
+
+/// How long a publisher sleeps that found an inbox full.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// The sequencer for those who can wait.
+#[derive(Debug)]
+pub struct Publisher {
+    sequencer: Arc<Sequencer>,
+    /// They are served in the order in which they came.
+    turn: Mutex<()>,
+}
+
+impl Deref for Publisher {
+    type Target = Arc<Sequencer>;
+
+    fn deref(&self) -> &Arc<Sequencer> {
+        &self.sequencer
+    }
+}
+
+impl Publisher {
+    pub fn new(sequencer: Arc<Sequencer>) -> Arc<Self> {
+        Arc::new(Self { sequencer, turn: Mutex::new(()) })
+    }
+
+    /// Publishes all items, waiting for room where an inbox is full. Gives the position after them.
+    pub async fn publish(&self, items: &[Item], grouping: Grouping) -> Result<u64, Refused> {
+        let _turn = self.turn.lock().await;
+        self.publish_in_turn(items, grouping, None).await
+    }
+
+    /// The same until `deadline`, after which there was [no room](Why::Late): one shard that takes nothing keeps
+    /// every publisher waiting.
+    pub async fn publish_by(
+        &self,
+        items: &[Item],
+        grouping: Grouping,
+        deadline: tokio::time::Instant,
+    ) -> Result<u64, Refused> {
+        let turn = tokio::time::timeout_at(deadline, self.turn.lock()).await;
+        let _turn = turn.map_err(|_| Refused { index: 0, why: Why::Late })?;
+        self.publish_in_turn(items, grouping, Some(deadline)).await
+    }
+
+    async fn publish_in_turn(
+        &self,
+        items: &[Item],
+        grouping: Grouping,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<u64, Refused> {
+        let mut done = 0;
+        let mut waited = false;
+        loop {
+            let began = Instant::now();
+            match self.sequencer.try_publish(&items[done..], grouping) {
+                Ok(Published { accepted, version, .. }) => {
+                    done += accepted;
+                    let took = began.elapsed();
+                    // A long publish must not keep the control plane from everything else.
+                    if done < items.len() || took >= LONG {
+                        rest(took).await;
+                    }
+                    if done == items.len() {
+                        return Ok(version);
+                    }
+                }
+                Err(NotPublished::Full) if deadline.is_some_and(|at| tokio::time::Instant::now() >= at) => {
+                    return Err(Refused { index: done, why: Why::Late });
+                }
+                Err(NotPublished::Full) => {
+                    if !waited {
+                        waited = true;
+                        self.sequencer.count_wait();
+                    }
+                    tokio::time::sleep(WAIT).await;
+                }
+                Err(NotPublished::Refused(refused)) => {
+                    return Err(Refused { index: done + refused.index, why: refused.why });
+                }
+            }
+        }
+    }
+
+    /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
+    pub async fn remove(&self, topic: &str, deadline: tokio::time::Instant) -> Result<u64, Why> {
+        let due_us = self.sequencer.now().wall_us;
+        let item = Item::new(topic, Body::Gone, due_us);
+        self.publish_by(&[item], Grouping::Single, deadline).await.map_err(|refused| refused.why)
+    }
+}

@@ -1,0 +1,113 @@
+//! What another gateway sends, read. No IO, no state.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use engine::{
+    changes::{Base, Changes},
+    json::skip_byte_order_mark,
+    sequencer::{
+        Body, Followed, Item,
+        line::{Members, Text, present},
+        seq::check_count,
+    },
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Any message; fields that its op does not have are absent.
+#[derive(Deserialize)]
+pub struct Frame<'a> {
+    #[serde(borrow)]
+    pub op: Cow<'a, str>,
+    pub class: Option<u64>,
+    #[serde(borrow)]
+    pub epoch: Option<Cow<'a, str>>,
+    pub version: Option<u64>,
+    /// Of a batch.
+    pub from: Option<u64>,
+    pub oldest: Option<i64>,
+    #[serde(default)]
+    pub more: bool,
+    #[serde(default, borrow)]
+    updates: Vec<Update<'a>>,
+    /// Of a status, and of what is subscribed.
+    #[serde(default, borrow)]
+    pub topics: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub state: Option<Cow<'a, str>>,
+    /// Of an error or a status.
+    #[serde(borrow)]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Update<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    v: u64,
+    ts: i64,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    gone: bool,
+    #[serde(default)]
+    reset: bool,
+    #[serde(borrow)]
+    set: Option<Members<'a>>,
+    #[serde(borrow)]
+    del: Option<Vec<Text<'a>>>,
+}
+
+impl<'a> Frame<'a> {
+    /// The error says what is wrong with it.
+    pub fn parse(message: &'a [u8]) -> Result<Self, String> {
+        let message = skip_byte_order_mark(message);
+        let frame: Self =
+            serde_json::from_slice(message).map_err(|e| format!("not a message of fanwire.json.v1: {e}"))?;
+        frame.version.map_or(Ok(()), |version| check_count("version", 0, version))?;
+        for update in &frame.updates {
+            check_count("v", 1, update.v).map_err(|bad| format!("topic {}: {bad}", update.topic))?;
+        }
+        Ok(frame)
+    }
+
+    /// Its updates as items, and how many bytes they hold. `due_us`: when it was taken in, µs since the
+    /// Unix epoch.
+    pub fn followed(&self, due_us: i64) -> Result<(Vec<Followed>, usize), String> {
+        let followed: Vec<Followed> =
+            self.updates.iter().map(|update| update.followed(due_us)).collect::<Result<_, _>>()?;
+        let bytes = followed.iter().map(|f| f.item.topic.len() + f.item.body.bytes()).sum();
+        Ok((followed, bytes))
+    }
+}
+
+impl Update<'_> {
+    fn followed(&self, due_us: i64) -> Result<Followed, String> {
+        let body = match self.data {
+            _ if self.gone => Body::Gone,
+            Some(data) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
+            None if self.set.is_some() || self.del.is_some() || self.reset => {
+                Body::Changes(self.changes()?.into())
+            }
+            None => return Err(format!("an update of {} with neither data, set, del nor gone", self.topic)),
+        };
+        let item = Item { ts_us: Some(self.ts), ..Item::new(&*self.topic, body, due_us) };
+        Ok(Followed { item, v: self.v })
+    }
+
+    /// With `reset` the whole table, of which only what differs is news here.
+    fn changes(&self) -> Result<Changes, String> {
+        let mut changes = Changes::new(if self.reset { Base::Whole } else { Base::Held });
+        let (set, del) = (self.set.iter().flat_map(|set| &set.0), self.del.iter().flatten());
+        for (key, value) in set {
+            changes
+                .set(key, value.get().as_bytes())
+                .map_err(|long| format!("topic {}: {long}", self.topic))?;
+        }
+        for Text(key) in del.filter(|_| !self.reset) {
+            changes.del(key).map_err(|long| format!("topic {}: {long}", self.topic))?;
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,141 @@
+//! What one WebSocket source counts.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::source::activity::Activity;
+
+/// Why a message, or an item of one, was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// Not JSON.
+    Json,
+    /// A pointer leads nowhere, or to a value of another kind.
+    Pointer,
+    /// What came of `topic` may name no topic.
+    Topic,
+    /// Where `ts` leads stands no time.
+    Ts,
+    /// The gateway refused the item: a limit, or the topic's mode.
+    Refused,
+    /// It is the venue's word that it will not bring what was asked for.
+    Denied,
+}
+
+impl Bad {
+    pub const ALL: [Bad; 6] = [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused, Bad::Denied];
+
+    /// Its label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bad::Json => "json",
+            Bad::Pointer => "pointer",
+            Bad::Topic => "topic",
+            Bad::Ts => "ts",
+            Bad::Refused => "refused",
+            Bad::Denied => "denied",
+        }
+    }
+}
+
+/// How a connection, or the try to make one, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// No connection came about.
+    Connect,
+    /// No TLS: mostly a certificate that is not accepted.
+    Tls,
+    /// The server answered the handshake with another status than 101.
+    Refused,
+    /// Its answer was none of a WebSocket server.
+    Handshake,
+    /// It broke the protocol, or sent too long a message.
+    Protocol,
+    /// It sent a close frame.
+    Closed,
+    /// The connection was cut without one.
+    Cut,
+    /// Nothing came for too long.
+    Idle,
+    /// What came made no update for too long.
+    Stale,
+}
+
+impl End {
+    pub const ALL: [End; 9] = [
+        End::Connect,
+        End::Tls,
+        End::Refused,
+        End::Handshake,
+        End::Protocol,
+        End::Closed,
+        End::Cut,
+        End::Idle,
+        End::Stale,
+    ];
+
+    /// Its label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Connect => "connect",
+            End::Tls => "tls",
+            End::Refused => "refused",
+            End::Handshake => "handshake",
+            End::Protocol => "protocol",
+            End::Closed => "closed",
+            End::Cut => "cut",
+            End::Idle => "idle",
+            End::Stale => "stale",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub activity: Arc<Activity>,
+    /// Messages received.
+    pub messages: AtomicU64,
+    /// Items that messages became.
+    pub items: AtomicU64,
+    /// Messages to which no entry of `map` applies.
+    pub ignored: AtomicU64,
+    /// By [`Bad`].
+    pub bad: [AtomicU64; Bad::ALL.len()],
+    /// Connects begun.
+    pub connects: AtomicU64,
+    /// Connections established. All but the first are reconnects.
+    pub established: AtomicU64,
+    /// Connects and connections that ended, by [`End`].
+    pub ended: [AtomicU64; End::ALL.len()],
+    /// Times that receiving stopped since an inbox was full.
+    pub waits: AtomicU64,
+    /// Gauge: it is connected.
+    pub connected: AtomicBool,
+}
+
+impl Counters {
+    pub fn new(activity: &Arc<Activity>) -> Self {
+        Self { activity: activity.clone(), ..Self::default() }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.activity.name
+    }
+
+    /// Adds to the count of a kind; gives what it was.
+    pub fn bad(&self, bad: Bad) -> u64 {
+        self.bad[bad as usize].fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn ended(&self, end: End) {
+        self.ended[end as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Adds to a counter.
+pub fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}

@@ -1,0 +1,238 @@
+//! What a state file says: records of JSON, a head, one topic each, and the head once more, so that damage
+//! of either is harmless and a torn end is known as one.
+
+use std::{
+    collections::HashSet,
+    io::{self, BufRead, Write},
+};
+
+use bytes::Bytes;
+use engine::{
+    changes::{Base, Changes},
+    sequencer::{
+        Body,
+        checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved},
+        line::{Members, present},
+        seq::check_count,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    format_1,
+    records::{Found, Reader, Writer},
+};
+
+const FORMAT: u64 = 2;
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The format's number.
+    pub fanwire_state: u64,
+    pub epoch: String,
+    pub version: u64,
+    pub v_floor: u64,
+    /// How many there are.
+    #[serde(default)]
+    pub topics: u64,
+    #[serde(default)]
+    pub ended: Ended,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    mode: &'a str,
+    seq: Option<u64>,
+    #[serde(default)]
+    gap: bool,
+    #[serde(default)]
+    refused: u64,
+    topic: &'a str,
+    v: u64,
+    ts: i64,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    set: Option<Members<'a>>,
+}
+
+/// Gives `out` back, the length in bytes, and the checksum that names it.
+pub(super) fn encode<W: Write>(checkpoint: &Checkpoint, out: W) -> io::Result<(W, u64, u32)> {
+    let head = serde_json::to_vec(&head(checkpoint))?;
+    let mut out = Writer::new(out);
+    out.record(&head)?;
+    let mut json = Vec::new();
+    for topic in &checkpoint.topics {
+        encode_topic(topic, &mut json)?;
+        out.record(&json)?;
+    }
+    out.record(&head)?;
+    Ok(out.end())
+}
+
+fn head(checkpoint: &Checkpoint) -> Head {
+    let Checkpoint { epoch, version, v_floor, topics, ended } = checkpoint;
+    Head {
+        fanwire_state: FORMAT,
+        epoch: epoch.to_string(),
+        version: *version,
+        v_floor: *v_floor,
+        topics: topics.len() as u64,
+        ended: ended.clone(),
+    }
+}
+
+fn encode_topic(topic: &Saved, out: &mut Vec<u8>) -> io::Result<()> {
+    out.clear();
+    write!(out, r#"{{"mode":"{}","#, topic.mode)?;
+    if let Some(seq) = topic.seq {
+        write!(out, r#""seq":{seq},"#)?;
+    }
+    if topic.has_gap {
+        out.extend_from_slice(br#""gap":true,"#);
+    }
+    if topic.refused > 0 {
+        write!(out, r#""refused":{},"#, topic.refused)?;
+    }
+    out.extend_from_slice(&topic.json[1..]);
+    if let Some(table) = &topic.table {
+        out.extend_from_slice(br#""set":"#);
+        out.extend_from_slice(table);
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// Reads what a state file says, and the checksum that names it. What is damaged is left out; the error says
+/// why nothing can be used.
+pub fn read(mut input: impl BufRead) -> Result<(Restored, u32), String> {
+    if input.fill_buf().map_err(|e| e.to_string())?.first() == Some(&b'{') {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        // One of records may have a first byte that only looks like that of the format before.
+        return format_1::parse(&bytes).or_else(|why| read_records(&bytes[..]).map_err(|_| why));
+    }
+    read_records(input)
+}
+
+fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
+    let mut reader = Reader::new(input);
+    let (mut heads, mut topics, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut places, mut first) = (0, String::new());
+    while let Some(found) = reader.next() {
+        let damage = match found {
+            Found::Record(json, at) => match record(json)? {
+                Ok(Record::Head(head)) => {
+                    heads.push(head);
+                    continue;
+                }
+                Ok(Record::Topic(kept)) if seen.insert(kept.topic.clone()) => {
+                    topics.push(kept);
+                    continue;
+                }
+                Ok(Record::Topic(kept)) => format!("byte {at}: topic {} is there twice", kept.topic),
+                Err(why) => format!("byte {at}: {why}"),
+            },
+            Found::Damage(at) => format!("byte {at}: no record begins here, or its checksum is another"),
+        };
+        if places == 0 {
+            first = damage;
+        }
+        places += 1;
+    }
+    let Some(head) = heads.first().cloned().or_else(|| lost_head(&topics)) else {
+        return Err("it holds nothing of a state: it is another file, or damaged throughout".to_owned());
+    };
+    if places == 0 && heads.len() < 2 {
+        (places, first) = (1, "its first or its last record is missing: it was cut off".to_owned());
+    }
+    let missing = head.topics.saturating_sub(topics.len() as u64);
+    if places == 0 && missing > 0 {
+        (places, first) = (1, "records are missing as a whole".to_owned());
+    }
+    let lost = if heads.is_empty() { places } else { missing };
+    let damage = (places > 0).then_some(Damage { topics: lost, places, first });
+    let Head { epoch, version, v_floor, ended, .. } = head;
+    Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage }, reader.crc32()))
+}
+
+/// Stands in where both heads are damaged: the epoch will be a new one, so any position will do.
+fn lost_head(topics: &[Kept]) -> Option<Head> {
+    let (epoch, ended) = (String::new(), Ended::default());
+    let head = Head { fanwire_state: FORMAT, epoch, version: 1, v_floor: 0, topics: 0, ended };
+    (!topics.is_empty()).then_some(head)
+}
+
+enum Record {
+    Head(Head),
+    Topic(Kept),
+}
+
+/// What an intact record says. The outer error: the file is of a format that is not read.
+fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
+    if !json.starts_with(br#"{"fanwire_state":"#) {
+        return Ok(kept(json).map(Record::Topic));
+    }
+    let head: Head = match serde_json::from_slice(json) {
+        Ok(head) => head,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    if head.fanwire_state != FORMAT {
+        let found = head.fanwire_state;
+        return Err(format!(
+            "it has format {found}, this gateway reads 1 and {FORMAT}: use the version that wrote it"
+        ));
+    }
+    Ok(check_head(&head).map(|()| Record::Head(head)))
+}
+
+pub(super) fn check_head(head: &Head) -> Result<(), String> {
+    let Head { epoch, version, v_floor, .. } = head;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if epoch.len() != 16 || !epoch.bytes().all(hex) {
+        return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
+    }
+    check_count("version", 0, *version)?;
+    check_count("v_floor", 0, *v_floor)
+}
+
+/// A topic.
+pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
+    let line: Line = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    check_count("v", 1, line.v)?;
+    check_count("seq", 0, line.seq.unwrap_or(0))?;
+    check_count("refused", 0, line.refused)?;
+    let body = match (line.data, line.set) {
+        (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
+        (None, Some(set)) => {
+            let mut changes = Changes::new(Base::Whole);
+            for (key, value) in &set.0 {
+                changes.set(key, value.get().as_bytes()).map_err(|long| long.to_string())?;
+            }
+            Body::Changes(changes.into())
+        }
+        _ => return Err("a topic has data or set".to_owned()),
+    };
+    let Line { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
+    Ok(Kept { topic: line.topic.into(), mode: line.mode.to_owned(), v, ts_us, seq, has_gap, refused, body })
+}
+
+/// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.
+pub(super) fn verify(input: impl BufRead, topics: usize, crc32: u32) -> Result<(), String> {
+    let (mut heads, mut kept) = (0, 0);
+    let mut reader = Reader::new(input);
+    while let Some(found) = reader.next() {
+        match found {
+            Found::Record(json, at) => match record(json)?.map_err(|why| format!("byte {at}: {why}"))? {
+                Record::Head(_) => heads += 1,
+                Record::Topic(_) => kept += 1,
+            },
+            Found::Damage(at) => return Err(format!("byte {at}: no record begins here")),
+        }
+    }
+    if (heads, kept, reader.crc32()) != (2, topics, crc32) {
+        return Err(format!("{kept} of {topics} topics, checksum {:08x}, not {crc32:08x}", reader.crc32()));
+    }
+    Ok(())
+}
