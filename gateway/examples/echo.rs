@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use clap::Parser;
-use engine::{inbox::Inbox, shard::Application, shared::Shared};
+use engine::shard::{Application, inbox::Inbox, shared::Shared};
 use gateway::{config::Config, executor};
 
 #[global_allocator]

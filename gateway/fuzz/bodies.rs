@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use engine::{
     clock::Now,
-    inbox::{Inbox, Message},
     protocol,
-    shard::{Application, Shard},
-    shared::Shared,
+    shard::{
+        Application, Shard,
+        inbox::{Inbox, Message},
+        shared::Shared,
+    },
     update::{Batch, Op, TopicId, Update},
 };
 use gateway::config::{Config, policy::Mode};

@@ -10,9 +10,11 @@ use std::{
 };
 
 use engine::{
-    inbox::{Inbox, Message},
     sequencer::{DUE_EARLY, Sequencer},
-    shared::Shared,
+    shard::{
+        inbox::{Inbox, Message},
+        shared::Shared,
+    },
 };
 use thiserror::Error;
 use tokio::{

@@ -8,10 +8,8 @@ use std::{
 };
 
 use engine::{
-    inbox::Inbox,
     sequencer::{Sequencer, new_epoch},
-    shard::Application,
-    shared::Shared,
+    shard::{Application, inbox::Inbox, shared::Shared},
 };
 use net::Waker;
 use thiserror::Error;

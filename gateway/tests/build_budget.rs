@@ -5,7 +5,7 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use engine::{sequencer::Grouping::Single, stats::Reason, wire::Encoding};
+use engine::{protocol::encoding::Encoding, sequencer::Grouping::Single, shard::stats::Reason};
 use gateway::config::Config;
 use net::sim::PeerEnd;
 

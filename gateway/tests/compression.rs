@@ -3,7 +3,7 @@
 
 mod support;
 
-use engine::{shared::Shared, stats::Reason};
+use engine::shard::{shared::Shared, stats::Reason};
 use gateway::config::Config;
 use proto::{
     deflate::{Deflater, OFFER},

@@ -6,7 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use engine::stats::Reason;
+use engine::shard::stats::Reason;
 use proto::encode::Opcode;
 
 use support::{World, config, deflate_on, subscriber::AskedOp};
@@ -24,7 +24,7 @@ fn world(dictionaries: usize, dictionaries_per_ip: usize) -> World {
 fn join(world: &mut World, ip: [u8; 4]) -> usize {
     world.keep_context = true;
     let peer = world.dial_from(SocketAddr::from((ip, 1)));
-    world.speak(peer, "/ws", true, engine::wire::Encoding::Json);
+    world.speak(peer, "/ws", true, engine::protocol::encoding::Encoding::Json);
     world.settle();
     assert!(world.peers[peer].open);
     peer

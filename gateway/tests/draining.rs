@@ -5,7 +5,7 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use engine::inbox::Message;
+use engine::shard::inbox::Message;
 use net::{Sockets, sim::PeerEnd};
 
 use support::{World, config};

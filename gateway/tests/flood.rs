@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use engine::{
-    inbox::{Inbox, Message},
     sequencer::Grouping::Single,
+    shard::inbox::{Inbox, Message},
 };
 
 use support::{World, config};

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use engine::wire::Encoding;
+use engine::protocol::encoding::Encoding;
 use proto::{encode::Opcode, msgpack};
 
 use support::World;

@@ -7,9 +7,11 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use engine::{
     clock::Now,
-    inbox::{Inbox, Message},
-    shard::{Application, Shard},
-    shared::Shared,
+    shard::{
+        Application, Shard,
+        inbox::{Inbox, Message},
+        shared::Shared,
+    },
     update::{Batch, Op, TopicId, Update},
 };
 use gateway::config::{Config, policy::Mode};

@@ -9,10 +9,12 @@ use std::{
 };
 
 use engine::{
-    inbox::{Inbox, Message},
     sequencer::{Sequencer, new_epoch},
-    shared::Shared,
-    stats::Stats,
+    shard::{
+        inbox::{Inbox, Message},
+        shared::Shared,
+        stats::Stats,
+    },
     update::Op,
 };
 use gateway::{

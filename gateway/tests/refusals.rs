@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use engine::host::Host;
+use engine::http::host::Host;
 use net::sim::PeerEnd;
 use serde_json::Value;
 
@@ -193,7 +193,7 @@ fn who_is_refused_and_does_not_take_the_answer_is_gone_after_a_second_more() {
 #[test]
 fn who_speaks_no_tls_where_it_is_spoken_hears_why_and_is_gone_after_a_second() {
     let mut world = world();
-    let stray = world.dial_tls(None, "/ws", false, engine::wire::Encoding::Json);
+    let stray = world.dial_tls(None, "/ws", false, engine::protocol::encoding::Encoding::Json);
     world.settle();
     assert_eq!(http(&world, stray).0, 400);
     world.advance(Duration::from_millis(900));

@@ -7,8 +7,8 @@ use std::{
 };
 
 use engine::{
-    inbox::{Bound, Inbox, Message},
     sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    shard::inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
 use gateway::{

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use engine::{
     address::Address,
-    shared::{Refused, Shared},
+    shard::shared::{Refused, Shared},
 };
 use serde_json::json;
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use engine::stats::Reason;
+use engine::shard::stats::Reason;
 use net::sim::PeerEnd;
 
 use support::{World, config};

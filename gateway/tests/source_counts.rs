@@ -11,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    inbox::{Inbox, Message},
+    protocol::status::State,
     sequencer::{
         Body, Followed, Following, Grouping, Item, Sequencer, new_epoch,
         seq::{Feed, Seq},
         topics::Doubter,
     },
-    status::State,
+    shard::inbox::{Inbox, Message},
     update::{Op, Update},
 };
 use gateway::{

@@ -11,9 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    inbox::{Inbox, Message},
+    protocol::status::State,
     sequencer::{Body, Item, Sequencer, new_epoch},
-    status::State,
+    shard::inbox::{Inbox, Message},
     update::{Op, Update},
 };
 use flate2::{Compression, write::GzEncoder};

@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{status::State, wire::Encoding};
+use engine::protocol::{encoding::Encoding, status::State};
 use gateway::health::{Full, Health, Origin};
 
 use support::{World, config};

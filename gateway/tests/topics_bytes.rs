@@ -10,12 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    inbox::Inbox,
+    protocol::status::State,
     sequencer::{
         Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
         seq::Feed,
     },
-    status::State,
+    shard::inbox::Inbox,
 };
 use gateway::{
     config::{

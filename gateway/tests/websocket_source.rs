@@ -15,8 +15,8 @@ use std::{
 };
 
 use engine::{
-    inbox::{Inbox, Message},
     sequencer::{Sequencer, new_epoch},
+    shard::inbox::{Inbox, Message},
     update::Op,
 };
 use gateway::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::http::host::Host;
 
 /// What a shard is told when it starts.
 #[derive(Debug, Clone, Copy)]

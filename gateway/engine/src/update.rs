@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{changes::Changes, policy::Mode};
+use crate::topic::{changes::Changes, policy::Mode};
 
 /// A topic's number, the same on every shard. Given out by the sequencer; used again only after
 /// [`Op::Forget`].
@@ -37,7 +37,7 @@ pub struct Update {
     /// The update as it stands in a frame: `{"topic":…,"v":…,"ts":…,"data":…}` or `{…,"gone":true}`.
     /// With `changes` only its head: `{"topic":…,"v":…,"ts":…,`.
     pub json: Bytes,
-    /// Of a keyed topic, unless it is gone. Never [`crate::changes::Base::Whole`]: only what differs crosses.
+    /// Of a keyed topic, unless it is gone. Never [`crate::topic::changes::Base::Whole`]: only what differs crosses.
     pub changes: Option<Arc<Changes>>,
 }
 

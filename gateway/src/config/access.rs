@@ -1,6 +1,6 @@
 //! `[access]`: whom listeners answer.
 
-use engine::host::Host;
+use engine::http::host::Host;
 
 use super::read::Section;
 

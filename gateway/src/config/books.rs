@@ -1,6 +1,6 @@
 //! What `levels` and whole tables need of their topics and of their source's messages.
 
-use engine::status::{key, overlap};
+use engine::protocol::status::{key, overlap};
 
 use super::{
     mapping::{Body, Entry},

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
-use engine::inbox::MESSAGES;
+use engine::shard::inbox::MESSAGES;
 
 use super::{
     Config, Fanout, Limits, Server, Source, State,

@@ -6,8 +6,8 @@ mod sides;
 use std::sync::Arc;
 
 use engine::{
-    depth::{Best, Depth},
-    whole,
+    json::whole,
+    topic::depth::{Best, Depth},
 };
 use toml::de::DeValue;
 

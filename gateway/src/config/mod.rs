@@ -23,8 +23,9 @@ use std::{
 use thiserror::Error;
 
 pub use engine::{
-    pointer, policy,
+    json::pointer,
     settings::{Compression, Fanout, Limits, Settings},
+    topic::policy,
     unit,
 };
 

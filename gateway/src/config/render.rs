@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use engine::depth::Best;
+use engine::topic::depth::Best;
 
 use super::{
     Compression, Config, Fanout, Limits, Server, Source, State,

@@ -12,9 +12,7 @@ use std::{
 
 use engine::{
     clock::Clock,
-    inbox::Inbox,
-    shard::{Application, SLOTS_RESERVED, Shard},
-    shared::Shared,
+    shard::{Application, SLOTS_RESERVED, Shard, inbox::Inbox, shared::Shared},
 };
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use net::{

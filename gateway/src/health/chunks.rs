@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use engine::status::{Change, State, Status, TOPIC_BYTES};
+use engine::protocol::status::{Change, State, Status, TOPIC_BYTES};
 
 /// Topics that stand in one status.
 const CHUNK: usize = 1000;

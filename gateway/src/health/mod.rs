@@ -11,9 +11,9 @@ use std::{
 
 use engine::{
     clock::Now,
-    inbox::{Inbox, Message},
+    protocol::status::{Change, State, Status, key, overlap},
     sequencer::Sequencer,
-    status::{Change, State, Status, key, overlap},
+    shard::inbox::{Inbox, Message},
 };
 use serde::Serialize;
 use thiserror::Error;

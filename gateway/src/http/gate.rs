@@ -5,7 +5,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
 };
-use engine::host::Host;
+use engine::http::host::Host;
 
 /// Of browsers: how the page that asks is related to what it asks (Fetch Metadata, section 2.3).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -26,7 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use engine::shared::Shared;
+use engine::shard::shared::Shared;
 use serde::Serialize;
 
 use super::{health::Health, metrics::Scraper, source::SourceCounters, state};

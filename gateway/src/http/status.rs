@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use engine::{json, sequencer::topics::Doubter, status, topic::Pattern};
+use engine::{json, protocol::status, sequencer::topics::Doubter, topic::Pattern};
 use serde::Deserialize;
 
 use super::{Admin, App, content_type, json as answer, refuse, wrong_type};

@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use engine::{query, sequencer::Why, whole};
+use engine::{http::query, json::whole, sequencer::Why};
 use tokio::time::Instant;
 
 use super::{App, busy, refuse};

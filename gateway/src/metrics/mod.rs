@@ -15,9 +15,11 @@ use std::{
 use bytes::Bytes;
 use engine::{
     fanout::compress,
-    inbox::Bound,
     sequencer::Counters,
-    stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
+    shard::{
+        inbox::Bound,
+        stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
+    },
 };
 use net::TlsFailure;
 use prometheus_client::{

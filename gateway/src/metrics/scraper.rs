@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engine::{
+use engine::shard::{
     inbox::{Inbox, Message},
     stats::Stats,
 };
@@ -135,7 +135,7 @@ mod tests {
     };
 
     use crate::metrics::scraper::*;
-    use engine::inbox::Answer;
+    use engine::shard::inbox::Answer;
 
     fn shard() -> (Arc<Inbox>, Arc<Scraper>) {
         let inbox = Inbox::new(10, usize::MAX, net::Waker::unconnected());

@@ -7,8 +7,8 @@ use std::{
 };
 
 use engine::{
-    changes::Base,
     sequencer::{Body, Item, seq::Seq},
+    topic::changes::Base,
 };
 
 /// Topics that a venue's refusals name at once. More are only counted.

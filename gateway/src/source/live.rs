@@ -182,8 +182,8 @@ mod tests {
     use crate::config::Config;
     use crate::source::live::*;
     use engine::{
-        inbox::{Inbox, Message},
         sequencer::{new_epoch, seq::Seq},
+        shard::inbox::{Inbox, Message},
         update::Op,
     };
 

@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    changes::{Base, Changes},
     sequencer::{
         Body,
         checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved},
         line::{Members, present},
         seq::check_count,
     },
+    topic::changes::{Base, Changes},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! Warm restart: topics, tables and counts on disk, so that a gateway that was killed comes back with
 //! what it had, and one that ended cleanly goes on in its epoch.
 //!
-//! The file (see [`mod@format`]) is written beside, read back and renamed, so that what stands at `path` is
+//! The file (see `format.rs`) is written beside, read back and renamed, so that what stands at `path` is
 //! always whole and can be restored. What a disk does to it later costs the topics that it does it to. Only
 //! a drain leaves `path.clean` beside it, which names the file by its checksum and is removed before
 //! anything new is numbered: an epoch is continued once.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Instant};
 
 use bytes::Bytes;
 use engine::{
-    changes::Base,
     sequencer::{Body, Grouping, new_epoch},
+    topic::changes::Base,
 };
 use fastrand::Rng;
 use serde_json::value::RawValue;

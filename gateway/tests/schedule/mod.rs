@@ -7,10 +7,10 @@ mod tls;
 use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use engine::{
-    changes::{Base, Changes},
+    protocol::encoding::Encoding,
     sequencer::{Body, Followed, Following, Grouping, Item, seq::Seq},
-    stats::{BUILD_WAITS, Reason},
-    wire::Encoding,
+    shard::stats::{BUILD_WAITS, Reason},
+    topic::changes::{Base, Changes},
 };
 use gateway::config::{
     Compression, Config,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use engine::wire::Encoding;
+use engine::protocol::encoding::Encoding;
 use net::{
     sim::PeerEnd,
     tls::{Counters, Failure},

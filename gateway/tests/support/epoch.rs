@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    changes::{Base, Changes},
+    topic::changes::{Base, Changes},
     update::{Batch, Op, TopicId},
 };
 use gateway::config::policy::{Behind, Mode};

@@ -17,11 +17,13 @@ use std::{
 
 use engine::{
     clock::Now,
-    inbox::{Inbox, Message},
+    protocol::encoding::Encoding,
     sequencer::{Body, Grouping, Item},
-    shard::{Application, Shard},
-    shared::Shared,
-    wire::Encoding,
+    shard::{
+        Application, Shard,
+        inbox::{Inbox, Message},
+        shared::Shared,
+    },
 };
 use gateway::config::Config;
 use net::{

@@ -7,9 +7,9 @@ use std::{
 };
 
 use engine::{
-    changes::Base,
-    inbox::{Inbox, Message},
     sequencer::{Body, Counters, Followed, Following, Grouping, Item, Sequencer, Why},
+    shard::inbox::{Inbox, Message},
+    topic::changes::Base,
 };
 use gateway::config::{Config, policy::Mode};
 use serde_json::value::RawValue;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use engine::{topic::Pattern, wire::Encoding};
+use engine::{protocol::encoding::Encoding, topic::Pattern};
 use gateway::config;
 use serde::Deserialize;
 use serde_json::value::RawValue;

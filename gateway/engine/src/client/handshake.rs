@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use proto::{Refusal, Request, deflate::Agreement, handshake};
 
 use crate::{
-    host::Host,
-    protocol::{self, Subscribe},
-    query,
+    http::{host::Host, query},
+    protocol::{
+        self, Subscribe,
+        encoding::{Encoding, Wire},
+    },
     settings::Compression,
-    shared::Refused,
-    wire::{Encoding, Wire},
+    shard::shared::Refused,
 };
 
 /// Seconds a client over a limit is asked to wait.

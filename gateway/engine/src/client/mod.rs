@@ -1,5 +1,6 @@
 //! One connection: what a shard remembers of a client. Small, since there are very many.
 
+pub mod dictionaries;
 mod dictionary;
 pub mod handshake;
 mod rate;
@@ -16,11 +17,8 @@ pub use rate::{ErrorWindow, Rate, RateLimit};
 use crate::{
     address::Address,
     fanout::{ClassId, line::Place},
-    protocol::Op,
-    shard::Untold,
-    shared::Refused,
-    stats::Reason,
-    wire::Wire,
+    protocol::{Op, encoding::Wire},
+    shard::{Untold, shared::Refused, stats::Reason},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +129,7 @@ pub struct Client {
     pub wire: Wire,
     /// It came to a listener that only this machine reaches.
     pub is_loopback: bool,
-    /// Counted in [`crate::shared::Shared`].
+    /// Counted in [`crate::shard::shared::Shared`].
     pub admitted: bool,
     /// To be told no.
     pub refused: Option<Refused>,

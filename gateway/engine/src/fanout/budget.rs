@@ -1,7 +1,7 @@
 //! What a turn of a shard may build, and how much of it frames take.
 
 use super::Pinned;
-use crate::wire::{Encoding, Wire};
+use crate::protocol::encoding::{Encoding, Wire};
 
 /// How many times as long it takes to make MessagePack of JSON as to copy it, and to compress it.
 const MSGPACK_COST: usize = 4;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{line::Place, patterns::PatternId};
-use crate::wire::Wire;
+use crate::protocol::encoding::Wire;
 
 /// Number of a class in its shard's table; used again. What clients see is [`Class::number`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

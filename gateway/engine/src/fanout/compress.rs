@@ -5,7 +5,7 @@ use proto::{
     encode::{Opcode, header},
 };
 
-use crate::{settings::Compression, wire::Wire};
+use crate::{protocol::encoding::Wire, settings::Compression};
 
 /// The compressors of a shard, one for each window that clients ask for, made when it is first used.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use proto::{
 use super::{budget::Budget, compress::Compress};
 use crate::{
     planted::{Bug, planted},
-    wire::{Encoding, Wire},
+    protocol::encoding::{Encoding, Wire},
 };
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.

@@ -1,10 +1,12 @@
 //! A keyed topic on a shard: its table, and from which position on its changes can be told one by one.
 
 use crate::{
-    changes::{Base, Change, Changes},
     planted::{Bug, planted},
-    policy,
-    table::{KEY_BYTES, Table},
+    topic::{
+        changes::{Base, Change, Changes},
+        policy,
+        table::{KEY_BYTES, Table},
+    },
 };
 
 #[derive(Debug, Clone)]

@@ -38,10 +38,10 @@ pub use patterns::PatternId;
 use crate::planted::{Bug, planted};
 use crate::{
     clock::Now,
-    policy::{Behind, Mode},
+    protocol::encoding::Wire,
     settings::Settings,
+    topic::policy::{Behind, Mode},
     update::{Batch, Op, TopicId, Update},
-    wire::Wire,
 };
 use patterns::Patterns;
 use topics::{Memory, Topic, Topics};

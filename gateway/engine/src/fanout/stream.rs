@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     planted::{Bug, planted},
-    policy::{self, Behind},
+    topic::policy::{self, Behind},
     update::Update,
 };
 

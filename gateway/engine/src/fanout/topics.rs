@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound, rc::Rc, sync::Arc};
 
 use super::{keyed::Keyed, stream::Stream};
 use crate::{
-    policy::Mode,
+    topic::policy::Mode,
     update::{TopicId, Update},
 };
 

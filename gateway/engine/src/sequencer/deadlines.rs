@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     json::Node,
-    policy::{Deadband, Policy},
+    topic::policy::{Deadband, Policy},
     update::TopicId,
 };
 

@@ -7,9 +7,11 @@ use thiserror::Error;
 
 use super::seq::{Feed, Seq};
 use crate::{
-    changes::{Changes, LongKey},
     json,
-    topic::BadTopic,
+    topic::{
+        BadTopic,
+        changes::{Changes, LongKey},
+    },
 };
 
 /// An update on its way in, not yet numbered.
@@ -137,7 +139,7 @@ pub enum Why {
     NoRoom { topic: Arc<str>, bytes: usize, max: usize },
 }
 
-/// Item `index` of a publish was refused. With [`super::sequencer::Grouping::Single`] all before it were published, else none.
+/// Item `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("item {index}: {why}")]
 pub struct Refused {

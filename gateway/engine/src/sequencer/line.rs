@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::seq::SEQ_MAX;
 use crate::{
-    changes::{Base, Changes},
-    whole,
+    json::whole,
+    topic::changes::{Base, Changes},
 };
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.

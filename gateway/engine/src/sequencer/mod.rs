@@ -21,9 +21,9 @@ use thiserror::Error;
 
 use crate::{
     clock::{Clock, Now},
-    inbox::{Bound, Inbox, Message},
-    policy::{Mode, Policies},
     settings::Limits,
+    shard::inbox::{Bound, Inbox, Message},
+    topic::policy::{Mode, Policies},
     update::{Batch, Op},
 };
 use checkpoint::{Checkpoint, Restored};

@@ -22,7 +22,7 @@ pub struct Seq {
 /// A connection of a source, which brings updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feed {
-    /// From [`super::sequencer::Sequencer::enroll`].
+    /// From [`super::Sequencer::enroll`].
     pub source: u32,
     /// Rises with each connection of the source, from 1. 0: it connects to nothing.
     pub connection: u32,

@@ -9,7 +9,7 @@ use super::{
     item::{Body, Item, Why},
     line::Members,
 };
-use crate::{
+use crate::topic::{
     changes::{Base, Change, Changes},
     policy::Keyed,
     table::Table,
@@ -182,7 +182,7 @@ pub fn object(table: &Table) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::depth::{Best, Depth};
+    use crate::topic::depth::{Best, Depth};
 
     fn item(body: Body) -> Item {
         Item::new("t", body, 0)

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 use net::{Close, ConnId, Sockets};
 
 use super::Shard;
-use crate::{client::Client, clock::Now, shared::Refused, stats::Reason};
+use crate::{
+    client::Client,
+    clock::Now,
+    shard::{shared::Refused, stats::Reason},
+};
 
 impl Shard {
     pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, net: &mut impl Sockets, now: Now) {

@@ -8,7 +8,7 @@ use super::Shard;
 use crate::{
     clock::Now,
     protocol::{self, Op, Since, Subscribe},
-    stats::Reason,
+    shard::stats::Reason,
 };
 
 const WAIT_US: u64 = 2_000_000;

@@ -9,7 +9,7 @@ use super::{Shard, output::LINGER_US};
 use crate::{
     client::{Phase, PingState},
     clock::Now,
-    stats::Reason,
+    shard::stats::Reason,
 };
 
 /// An empty, unmasked ping frame (RFC 6455, 5.5.2).

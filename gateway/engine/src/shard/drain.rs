@@ -8,7 +8,7 @@ use crate::{
     clock::Now,
     fanout::line::Lane,
     protocol,
-    stats::Reason,
+    shard::stats::Reason,
 };
 
 /// Clients told in one slice.

@@ -8,7 +8,7 @@ use crate::{
     clock::Now,
     fanout::{ClassId, Flush, NOWHERE},
     planted::{Bug, planted},
-    stats::Reason,
+    shard::stats::Reason,
 };
 
 /// Members handed a frame before the shard looks at its sockets again.

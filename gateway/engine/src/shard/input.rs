@@ -11,13 +11,12 @@ use super::{Application, Shard};
 use crate::{
     client::{
         Dictionary, Phase,
+        dictionaries::Full,
         handshake::{self, Answer, Situation},
     },
     clock::Now,
-    dictionaries::Full,
-    protocol::Subscribe,
-    stats::Reason,
-    wire::Encoding,
+    protocol::{Subscribe, encoding::Encoding},
+    shard::stats::Reason,
 };
 
 /// Input discarded after a refusal or a close frame before the connection is cut.

@@ -10,11 +10,14 @@ mod build;
 mod deadlines;
 mod drain;
 mod fan;
+pub mod inbox;
 mod input;
 mod named;
 mod output;
 mod session;
+pub mod shared;
 mod shares;
+pub mod stats;
 mod status;
 mod turns;
 mod wheel;
@@ -28,12 +31,14 @@ use crate::{
     client::{Client, Phase, RateLimit},
     clock::Now,
     fanout::{Fanout, NOWHERE},
-    host::Host,
-    inbox::{Inbox, Message},
+    http::host::Host,
     planted::{Bug, planted},
     settings::{self, Settings},
-    shared::Shared,
-    stats::{Reason, Stats},
+    shard::{
+        inbox::{Inbox, Message},
+        shared::Shared,
+        stats::{Reason, Stats},
+    },
     update::Batch,
 };
 use ahead::Ahead;

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::status::{Change, covering, is_wide};
+use crate::protocol::status::{Change, covering, is_wide};
 
 /// Which topics of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ fn entries(change: &Change, at: u64) -> impl Iterator<Item = (Arc<str>, u64, Par
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{State, Status, key, overlap};
+    use crate::protocol::status::{State, Status, key, overlap};
 
     fn status(topics: &[&str]) -> Status {
         let topics = topics.iter().map(|topic| Arc::from(*topic)).collect();

@@ -12,7 +12,7 @@ use crate::{
     client::{Phase, PingState, Sub},
     clock::Now,
     fanout::{Long, NOWHERE, line::Lane},
-    stats::Reason,
+    shard::stats::Reason,
 };
 
 /// How long input is discarded after a half-close.

@@ -17,9 +17,11 @@ use crate::{
     clock::Now,
     fanout::{ClassId, Frame, Long, PatternId, line::Lane},
     planted::{Bug, planted},
-    protocol::{self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed},
-    stats::Reason,
-    wire::{self, Encoding},
+    protocol::{
+        self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed,
+        encoding::{self, Encoding},
+    },
+    shard::stats::Reason,
 };
 
 /// A longer answer counts among what is pinned.
@@ -90,7 +92,7 @@ impl Shard {
         self.stats.frames_out += 1;
         let frames = match self.at(slot).wire.encoding {
             Encoding::Json => frames,
-            Encoding::Msgpack => wire::packed(&frames),
+            Encoding::Msgpack => encoding::packed(&frames),
         };
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };

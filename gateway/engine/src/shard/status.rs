@@ -13,9 +13,11 @@ use crate::{
     client::{Client, Phase},
     clock::Now,
     fanout::{ClassId, PatternId, line::Lane},
+    protocol::{
+        encoding::{self, Encoding},
+        status::{Change, Status},
+    },
     settings::Settings,
-    status::{Change, Status},
-    wire::{self, Encoding},
 };
 
 /// Clients looked at before the shard looks at its sockets again.
@@ -337,7 +339,7 @@ impl Shard {
             self.wait(slot, Lane::Long, now);
             return None;
         }
-        let frames = if is_packed { wire::packed(&frames) } else { frames.into() };
+        let frames = if is_packed { encoding::packed(&frames) } else { frames.into() };
         Some(self.fanout.pinned.hold(frames))
     }
 

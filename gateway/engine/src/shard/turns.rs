@@ -20,7 +20,7 @@ const TELL_US: u64 = 60_000_000;
 /// A class with more members is nobody's own.
 const PRIVATE_MEMBERS_MAX: usize = 8;
 
-/// Why something could not be built at once; index into [`crate::stats::Stats::build_waits`].
+/// Why something could not be built at once; index into [`crate::shard::stats::Stats::build_waits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 enum Why {

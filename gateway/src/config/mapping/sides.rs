@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use engine::depth::{Best, Depth};
+use engine::topic::depth::{Best, Depth};
 use toml::{Spanned, de::DeValue};
 
 use super::{Key, Levels, Named, Pointer, Section};

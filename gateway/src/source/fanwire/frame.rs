@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use engine::{
-    changes::{Base, Changes},
     json::skip_byte_order_mark,
     sequencer::{
         Body, Followed, Item,
         line::{Members, Text, present},
         seq::check_count,
     },
+    topic::changes::{Base, Changes},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -9,8 +9,8 @@ mod frame;
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use engine::{
+    protocol::status::State,
     sequencer::{Following, Sequencer},
-    status::State,
     topic::Pattern,
 };
 

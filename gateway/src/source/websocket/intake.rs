@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    changes::{Base, Changes},
     sequencer::{Body, Item, Sequencer, Why, seq::Feed, topics::Doubter},
+    topic::changes::{Base, Changes},
 };
 
 use super::{

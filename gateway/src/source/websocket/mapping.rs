@@ -7,12 +7,9 @@ use std::{
 };
 
 use engine::{
-    decimal::Decimal,
-    depth::Depth,
-    json::{Node, skip_byte_order_mark},
+    json::{Node, decimal::Decimal, skip_byte_order_mark, whole},
     sequencer::seq::{SEQ_MAX, Seq},
-    topic::{Pattern, check_topic},
-    whole,
+    topic::{Pattern, check_topic, depth::Depth},
 };
 use thiserror::Error;
 

@@ -1,6 +1,6 @@
 //! Times as venues write them.
 
-use engine::{decimal::Decimal, json::Node};
+use engine::json::{Node, decimal::Decimal};
 use toml::value::{Datetime, Offset};
 
 /// Microseconds since the Unix epoch: of an RFC 3339 text, or of a number (also within quotes)

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::{Group, Topic, Topics};
 use crate::{
-    changes::{Base, Changes},
-    policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
     sequencer::{
         item::{Body, Item, Refused, Why, check_value},
         table::{self, Cut, Preview, changes_of},
     },
-    table::{KEY_BYTES, Table},
-    topic::check_topic,
+    topic::{
+        changes::{Base, Changes},
+        check_topic,
+        policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
+        table::{KEY_BYTES, Table},
+    },
 };
 
 impl Topics {

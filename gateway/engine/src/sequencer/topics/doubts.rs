@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Topics;
-use crate::status::key;
+use crate::protocol::status::key;
 
 /// Who tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    changes::{Base, Changes},
     sequencer::{item::Refused, table::Preview},
-    table::Table,
+    topic::{
+        changes::{Base, Changes},
+        table::Table,
+    },
 };
 
 /// What earlier items of the same group would do, none of which is applied yet.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{Lost, Topics, after};
 use crate::{
-    policy::Mode,
+    protocol::status::State,
     sequencer::{
         checkpoint::Ended,
         item::{Item, Why},
     },
-    status::State,
+    topic::policy::Mode,
 };
 
 /// Names of tables that are remembered while they do not exist.

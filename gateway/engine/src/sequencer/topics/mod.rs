@@ -20,10 +20,12 @@ use super::{
     table,
 };
 use crate::{
-    changes::Changes,
-    policy::{Mode, Policies},
+    protocol::status::State,
     settings::Limits,
-    status::State,
+    topic::{
+        changes::Changes,
+        policy::{Mode, Policies},
+    },
     update::{Op, TopicId, Update},
 };
 pub use admission::topic_size;

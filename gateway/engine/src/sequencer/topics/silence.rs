@@ -2,8 +2,8 @@
 
 use super::{Topics, after};
 use crate::{
+    protocol::status::State,
     sequencer::item::{Body, Item},
-    status::State,
     unit::show_duration,
 };
 

@@ -4,16 +4,18 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{Deadlines, Group, Lost, Topics};
 use crate::{
-    changes::{Base, Changes},
     clock::Now,
-    policy::Mode,
+    protocol::status::State,
     sequencer::{
         checkpoint::{Kept, Saved},
         count::Count,
         item::{Body, Item, Why},
         table,
     },
-    status::State,
+    topic::{
+        changes::{Base, Changes},
+        policy::Mode,
+    },
     update::Op,
 };
 

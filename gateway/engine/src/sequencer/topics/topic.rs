@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use super::admission::{table_size, topic_size};
 use crate::{
-    changes::{Base, Changes},
     planted::{Bug, planted},
-    policy::{Mode, Policy},
+    protocol::status::State,
     sequencer::{
         count::{Count, Extent, Step},
         deadlines::Band,
@@ -16,8 +15,11 @@ use crate::{
         seq::SEQ_MAX,
         table,
     },
-    status::State,
-    table::Table,
+    topic::{
+        changes::{Base, Changes},
+        policy::{Mode, Policy},
+        table::Table,
+    },
     update::TopicId,
 };
 

@@ -125,7 +125,7 @@ impl fmt::Debug for Template {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::json::pointer::*;
 
     #[test]
     fn pointers_follow_rfc_6901() {

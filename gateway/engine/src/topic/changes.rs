@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use thiserror::Error;
 
-use crate::depth::Depth;
+use crate::topic::depth::Depth;
 
 /// Bytes of a key before it is escaped.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -142,7 +142,7 @@ pub fn write_key(out: &mut Vec<u8>, key: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::topic::changes::*;
 
     #[test]
     fn changes_come_back_as_they_went_in_and_keys_are_json() {

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::pointer::Pointer;
-use crate::table::KEY_BYTES;
+use crate::{json::pointer::Pointer, topic::table::KEY_BYTES};
 
 /// `[[topic]]` entries in order; the first that matches a topic holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,7 +198,7 @@ impl Glob {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::topic::policy::*;
 
     #[test]
     fn a_star_is_one_segment_and_at_the_end_one_or_more() {

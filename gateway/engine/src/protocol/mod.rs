@@ -1,13 +1,19 @@
 //! The JSON messages of `fanwire.json.v1` other than batches: what clients ask and what they are
 //! answered. No IO.
 
+pub mod encoding;
+pub mod status;
+
 use std::io::Write;
 
 use proto::encode::{self, Opcode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{json, topic::Pattern, whole};
+use crate::{
+    json::{self, whole},
+    topic::Pattern,
+};
 
 /// `error.code` of a request that is refused.
 pub const BAD_REQUEST: u16 = 4000;

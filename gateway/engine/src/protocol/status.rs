@@ -142,7 +142,7 @@ pub struct Change {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::protocol::status::*;
 
     #[test]
     fn patterns_overlap_where_a_topic_may_match_both() {

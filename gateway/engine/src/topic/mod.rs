@@ -1,5 +1,10 @@
 //! Topics and the patterns that select them (the contract, section 3).
 
+pub mod changes;
+pub mod depth;
+pub mod policy;
+pub mod table;
+
 use std::fmt;
 
 use thiserror::Error;

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     address::Address,
-    dictionaries::Dictionaries,
+    client::dictionaries::Dictionaries,
     settings::{Compression, Settings},
 };
 

@@ -122,7 +122,7 @@ fn parse_exponent(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::json::decimal::*;
 
     fn decimal(text: &str) -> Decimal<'_> {
         Decimal::parse(text).unwrap_or_else(|| panic!("{text}"))

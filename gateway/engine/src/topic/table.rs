@@ -371,7 +371,7 @@ fn value<'a>(text: &'a [u8], entry: &Entry) -> &'a [u8] {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
+    use crate::topic::table::*;
 
     /// Key → version and value; no value: its tombstone.
     type Model = BTreeMap<String, (u64, Option<String>)>;

@@ -1,6 +1,10 @@
 //! JSON as it comes from outside: how deep it may be, and a message that is read level by level, only where
 //! pointers lead, and keeps how each value was written.
 
+pub mod decimal;
+pub mod pointer;
+pub mod whole;
+
 use std::{borrow::Cow, cell::OnceCell, fmt};
 
 use serde::{
@@ -171,7 +175,7 @@ impl<'de> Visitor<'de> for ChildrenVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pointer::Pointer;
+    use crate::json::pointer::Pointer;
 
     #[test]
     fn pointers_lead_to_values_as_they_were_written() {

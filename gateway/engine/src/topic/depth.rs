@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{changes::write_key, decimal::Decimal};
+use crate::{json::decimal::Decimal, topic::changes::write_key};
 
 /// Where a side's best price is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::topic::depth::*;
 
     fn beyond(levels: usize, sides: &[(&str, Best)], keys: &[&str]) -> Vec<String> {
         let depth = Depth::new(levels, sides.iter().copied());

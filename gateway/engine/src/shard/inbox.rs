@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::{settings::Limits, stats::Stats, status::Change, update::Batch};
+use crate::{protocol::status::Change, settings::Limits, shard::stats::Stats, update::Batch};
 
 /// What the control plane tells a shard.
 pub enum Message {

@@ -27,7 +27,7 @@ pub fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::http::query::*;
 
     #[test]
     fn escapes_are_decoded_and_broken_ones_told() {

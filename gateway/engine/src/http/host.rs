@@ -74,7 +74,7 @@ impl fmt::Display for Host {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::http::host::*;
 
     #[test]
     fn what_leads_to_this_machine_is_known_in_every_spelling() {

@@ -105,7 +105,7 @@ impl Dictionaries {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::client::dictionaries::*;
 
     const A: Address = Address::V4([192, 0, 2, 1]);
     const B: Address = Address::V4([192, 0, 2, 2]);

@@ -68,7 +68,7 @@ pub fn refusal(name: &str, raw: &RawValue, wanted: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::json::whole::*;
 
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
