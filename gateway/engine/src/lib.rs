@@ -11,6 +11,7 @@ pub mod client;
 pub mod clock;
 pub mod fanout;
 pub mod http;
+pub mod invariant;
 pub mod json;
 pub mod planted;
 pub mod protocol;
