@@ -3,23 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod compare;
+mod exit;
 mod host;
-mod http;
 mod judge;
-mod progress;
-mod publish;
+mod measure;
 mod report;
 mod run;
-mod sample;
 mod search;
-mod shared;
-mod stamp;
-mod tally;
-mod timeline;
-mod tls;
-mod url;
-mod watchlists;
+mod server;
 mod worker;
 
 use std::{
@@ -31,15 +22,16 @@ use std::{
 };
 
 use args::{Args, Flags, parse_with_scenario};
-use report::Report;
-use run::Results;
+use exit::{EXPECTATION_FAILED, FAILED, usage};
+use report::{
+    compare,
+    figures::{self, Report},
+    hgrm, html, summary,
+};
+use run::{build::build, results::Results};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const EXPECTATION_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     // A huge page is resident whole as soon as a byte of it is used. Where the kernel refuses, the
@@ -52,7 +44,7 @@ fn main() -> ExitCode {
         Some("compare") => compare::main(&rest()),
         Some("search") => search::main(&rest()),
         Some("scenarios") => print(args::scenario::show(arguments.get(2).map(String::as_str))),
-        Some("schema") => print(Ok(report::schema())),
+        Some("schema") => print(Ok(figures::schema())),
         _ => load(&arguments),
     }
 }
@@ -65,11 +57,6 @@ fn print(text: Result<String, String>) -> ExitCode {
         }
         Err(message) => usage(&message),
     }
-}
-
-fn usage(message: &str) -> ExitCode {
-    eprintln!("loadgen: {message}");
-    USAGE.into()
 }
 
 fn load(arguments: &[String]) -> ExitCode {
@@ -95,10 +82,10 @@ fn load(arguments: &[String]) -> ExitCode {
 
 /// Writes and prints the report; gives the exit code.
 fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
-    let report = report::build(results, &args.expect);
+    let report = build(results, &args.expect);
     let examples = results.settled.examples.iter().chain(&results.compared.examples);
     examples.for_each(|example| eprintln!("loadgen: {example}"));
-    eprint!("{}", report::summary::text(&report));
+    eprint!("{}", summary::text(&report));
     // First of all: a file that cannot be written must not cost the figures. A reader that has gone
     // does not want them.
     let _ = writeln!(io::stdout(), "{}", report.without_series().to_json());
@@ -106,10 +93,10 @@ fn conclude(args: &Args, results: &Results) -> Result<u8, String> {
         write(path, &format!("{:#}\n", report.to_json()))?;
     }
     if let Some(path) = &args.html {
-        write(path, &report::html::page(&report))?;
+        write(path, &html::page(&report))?;
     }
     if let Some(path) = &args.hgrm {
-        report::hgrm::write(path, &results.tally)
+        hgrm::write(path, &results.tally)
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     }
     established(&report)?;

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind, parser::ValueSource};
+use clap::Parser;
 
-use super::{duration, scenario};
+use super::duration;
 
 /// Loads a Fanwire gateway (or any WebSocket server) and checks every promise it can see.
 ///
@@ -38,10 +38,10 @@ pub struct Flags {
     #[arg(long)]
     pub seed: Option<u64>,
     /// How long to measure once all connections are established: 30s, 500ms, 2m, 1h
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
     /// Spreads the connects evenly over this time; without it they go as fast as they can
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration::parse)]
     pub ramp: Option<Duration>,
     /// Spreads the connects evenly at so many a second, in place of --ramp
     #[arg(long, value_name = "PER_S", conflicts_with = "ramp")]
@@ -88,11 +88,11 @@ pub struct Flags {
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub stall: f64,
     /// How long those stop; then they read on
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration::parse)]
     pub stall_for: Option<Duration>,
     /// Slow and stalled readers begin to be so one after the other over this time of the window,
     /// not all as it begins
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration::parse)]
     pub stagger: Option<Duration>,
     /// So many connections a second leave and are replaced by new ones
     #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
@@ -138,7 +138,7 @@ pub struct Flags {
     pub send: Vec<String>,
     /// Every connection repeats what --send says so often, for servers that answer: 100ms, 1s.
     /// {now_us} is then the time at which it was due
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration::parse)]
     pub send_every: Option<Duration>,
     /// Any other server: where a message carries its send time. json:PATH (a number since the
     /// epoch in s, ms, us or ns; what stands before the first { or [ is skipped), bin8:mono (first
@@ -169,26 +169,4 @@ pub enum ClockOffset {
     Off,
     /// Also on this host.
     Probe,
-}
-
-/// `arguments` begin with the program's name. What `--scenario` names sets what they do not.
-/// A mistake on the command line is clap's error, one in a scenario names the file and line.
-pub fn parse_with_scenario<T: CommandFactory + FromArgMatches>(
-    arguments: &[String],
-) -> Result<T, clap::Error> {
-    let command = T::command();
-    // What the command line leaves out the scenario may say: only its own words are checked here.
-    let lenient = command.clone().mut_args(|argument| argument.required(false));
-    let matches = lenient.try_get_matches_from(arguments)?;
-    let name = matches.get_one::<String>("scenario");
-    let Some(name) = name else { return T::from_arg_matches(&command.try_get_matches_from(arguments)?) };
-    let wrong = |why: String| T::command().error(ErrorKind::InvalidValue, why);
-    let given = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
-    let more =
-        scenario::read(name).and_then(|scenario| scenario.flags(&T::command(), given)).map_err(wrong)?;
-    let all = arguments.iter().cloned().chain(more);
-    let place = |error: clap::Error| {
-        wrong(format!("scenario {name}: {}", error.to_string().trim_start_matches("error: ").trim_end()))
-    };
-    T::from_arg_matches(&command.try_get_matches_from(all).map_err(place)?)
 }

@@ -2,12 +2,19 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use crate::{judge::topic, report::expect::Expect, stamp::Stamp, tls::Tls, url::Url};
+use crate::{
+    judge::topic,
+    measure::stamp::Stamp,
+    report::expect::Expect,
+    server::{tls::Tls, url::Url},
+};
 
-pub use flags::{ClockOffset, Flags, parse_with_scenario};
+pub use flags::{ClockOffset, Flags};
 use interests::patterns;
 pub use interests::{Interests, Popularity};
+pub use scenario::parse_with_scenario;
 
+mod duration;
 mod flags;
 mod interests;
 pub mod scenario;
@@ -299,21 +306,6 @@ fn at_least_one(flag: &str, value: usize) -> Result<(), String> {
     if value > 0 { Ok(()) } else { Err(format!("{flag} 0: write 1 or more")) }
 }
 
-/// `500ms`, `30s`, `2m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{text:?}: write a number with its unit, for example 30s, 500ms or 2m")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?}: {number:?} is not a number"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| format!("{text:?}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,12 +367,5 @@ mod tests {
             let refusal = check(flags).expect_err(named);
             assert!(refusal.contains(named), "{refusal}");
         }
-    }
-
-    #[test]
-    fn durations_carry_their_unit() {
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(duration("30").is_err() && duration("s").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use clap::ArgAction;
+use clap::{ArgAction, CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 use toml::{Spanned, Value};
 
 /// Loads that come with the program, simplest first.
@@ -28,6 +28,27 @@ pub struct Scenario {
     name: String,
     text: String,
     table: BTreeMap<String, Spanned<Value>>,
+}
+
+/// `arguments` begin with the program's name. What `--scenario` names sets what they do not.
+/// A mistake on the command line is clap's error, one in a scenario names the file and line.
+pub fn parse_with_scenario<T: CommandFactory + FromArgMatches>(
+    arguments: &[String],
+) -> Result<T, clap::Error> {
+    let command = T::command();
+    // What the command line leaves out the scenario may say: only its own words are checked here.
+    let lenient = command.clone().mut_args(|argument| argument.required(false));
+    let matches = lenient.try_get_matches_from(arguments)?;
+    let name = matches.get_one::<String>("scenario");
+    let Some(name) = name else { return T::from_arg_matches(&command.try_get_matches_from(arguments)?) };
+    let wrong = |why: String| T::command().error(ErrorKind::InvalidValue, why);
+    let given = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
+    let more = read(name).and_then(|scenario| scenario.flags(&T::command(), given)).map_err(wrong)?;
+    let all = arguments.iter().cloned().chain(more);
+    let place = |error: clap::Error| {
+        wrong(format!("scenario {name}: {}", error.to_string().trim_start_matches("error: ").trim_end()))
+    };
+    T::from_arg_matches(&command.try_get_matches_from(all).map_err(place)?)
 }
 
 /// A named load, or a file: whatever has a `/` or a `.` in it.
@@ -120,7 +141,7 @@ fn text(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Flags, parse_with_scenario};
+    use crate::args::{Args, flags::Flags};
 
     fn parse(scenario: &str, flags: &[&str]) -> Result<Flags, String> {
         let path = std::env::temp_dir().join(format!("loadgen-scenario-{}.toml", fastrand::u64(..)));
@@ -163,7 +184,7 @@ mod tests {
         for (name, _) in NAMED {
             let words = ["loadgen", "--scenario", name, "--url", "ws://127.0.0.1:9001/ws"].map(str::to_owned);
             let flags = parse_with_scenario::<Flags>(&words).unwrap();
-            crate::args::Args::check(flags).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Args::check(flags).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(show(Some(name)).unwrap().contains("description"), "{name}");
         }
         assert_eq!(show(None).unwrap().lines().count(), NAMED.len());

@@ -21,7 +21,7 @@ pub struct Need {
 
 /// What this host has. What cannot be read does not limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct HostLimits {
     /// Hard limit on open files of a process, and so of a ring's table.
     pub nofile: u64,
     pub cpus: u64,
@@ -44,7 +44,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-impl Limits {
+impl HostLimits {
     /// Reads them, and raises the soft limit on open files to the hard one.
     pub fn of_this_host() -> Result<Self, String> {
         let nofile = rlimit::increase_nofile_limit(u64::MAX)
@@ -145,7 +145,7 @@ fn numbers(path: &str) -> Vec<u64> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: HostLimits = HostLimits {
         nofile: 20_000,
         cpus: 2,
         ports: (32_768, 60_999),
@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_the_host_lacks_is_told_with_numbers() {
-        let small = Limits { files_left: 150_000, memory_available_bytes: 1 << 29, somaxconn: 128, ..LIMITS };
+        let small =
+            HostLimits { files_left: 150_000, memory_available_bytes: 1 << 29, somaxconn: 128, ..LIMITS };
         let warnings = small.plan(&NEED).unwrap().warnings;
         for told in ["fs.file-max", "512 MiB are available", "somaxconn is 128"] {
             assert!(warnings.iter().any(|warning| warning.contains(told)), "{told}: {warnings:?}");
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn this_host_has_limits() {
-        let limits = Limits::of_this_host().unwrap();
+        let limits = HostLimits::of_this_host().unwrap();
         assert!(limits.nofile > 100 && limits.cpus > 0 && limits.ports.0 < limits.ports.1, "{limits:?}");
     }
 }

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::url::Url;
+use crate::server::{metrics, url::Url};
 use cores::Core;
 use process::{Switches, Usage};
 
-pub mod clock;
 pub mod cores;
 pub mod limits;
 pub mod machine;
-pub mod metrics;
 pub mod process;
 pub mod sockets;
 

@@ -3,9 +3,13 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
-use crate::judge::topic::{self, Patterns};
+use super::{
+    table::KeyBudget,
+    topic::{self, Patterns},
+};
 
 /// A row of a client never grows beyond this many words (8 bytes each).
 pub const WORDS_MAX: usize = 1 << 20;
@@ -38,6 +42,7 @@ pub struct Catalog {
     group_numbers: HashMap<u32, u32>,
     /// The gateway's life that `highest` speaks of.
     epoch: u64,
+    key_budget: Arc<KeyBudget>,
 }
 
 /// The newest value of a topic that anyone received; `v` 0: none.
@@ -68,8 +73,9 @@ pub struct Place {
 }
 
 impl Catalog {
-    /// `stream`: patterns of topics in which every update counts.
-    pub fn new(patterns: &[String], stream: &[String]) -> Self {
+    /// `stream`: patterns of topics in which every update counts; `key_budget`: of all the tables that
+    /// clients hold of its topics.
+    pub fn new(patterns: &[String], stream: &[String], key_budget: Arc<KeyBudget>) -> Self {
         Self {
             patterns: Patterns::new(patterns),
             stream: Patterns::new(stream),
@@ -79,6 +85,7 @@ impl Catalog {
             groups: Vec::new(),
             group_numbers: HashMap::new(),
             epoch: 0,
+            key_budget,
         }
     }
 
@@ -150,6 +157,10 @@ impl Catalog {
 
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    pub fn key_budget(&self) -> &Arc<KeyBudget> {
+        &self.key_budget
     }
 
     /// Topics with their words and the newest that was seen of them so far.

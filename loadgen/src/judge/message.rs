@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::judge::{
+use super::{
     catalog::{Catalog, KEYED, fingerprint},
     table::{self, Delta, Members, Text},
 };
@@ -15,7 +15,7 @@ use crate::judge::{
 pub enum Message {
     Subscribed(Rc<Subscribed>),
     /// A batch, a snapshot, or a part of either.
-    Frame(Rc<Frame>),
+    Frame(Rc<UpdateFrame>),
     Error {
         code: i64,
         reason: Rc<str>,
@@ -42,7 +42,7 @@ pub struct Subscribed {
 
 /// A batch or a snapshot, or a part.
 #[derive(Debug, Default)]
-pub struct Frame {
+pub struct UpdateFrame {
     pub snapshot: bool,
     pub class: u64,
     /// Snapshots have none; 0 there.
@@ -81,7 +81,7 @@ pub struct Update {
     delta: u32,
 }
 
-impl Frame {
+impl UpdateFrame {
     /// What an update of it does to a table; `None`: it is not of a keyed topic.
     pub fn delta(&self, update: &Update) -> Option<&Delta> {
         self.deltas.get((update.delta as usize).checked_sub(1)?)
@@ -166,7 +166,7 @@ fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Messa
         }
         "batch" | "snapshot" => {
             let snapshot = wire.op == "snapshot";
-            let mut frame = Frame {
+            let mut frame = UpdateFrame {
                 snapshot,
                 class: need("class", wire.class)?,
                 from: if snapshot { 0 } else { need("from", wire.from)? },
@@ -174,7 +174,7 @@ fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Messa
                 oldest: wire.oldest,
                 more: wire.more,
                 epoch: wire.epoch.as_deref().map(parse_epoch).transpose()?,
-                ..Frame::default()
+                ..UpdateFrame::default()
             };
             if let Some(epoch) = frame.epoch {
                 catalog.entered(epoch);
@@ -202,7 +202,7 @@ fn frame_epoch(own: Option<&str>, clients: u64) -> Result<u64, String> {
     own.map_or(Ok(clients), parse_epoch)
 }
 
-fn fill(frame: &mut Frame, updates: Vec<WireUpdate<'_>>, catalog: &mut Catalog, epoch: u64) {
+fn fill(frame: &mut UpdateFrame, updates: Vec<WireUpdate<'_>>, catalog: &mut Catalog, epoch: u64) {
     if frame.from > frame.version {
         frame.flaws.push("batch whose from is above its version");
     }
@@ -254,53 +254,4 @@ fn parse_epoch(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|_| lower_hex)
         .ok_or_else(|| format!("epoch {text:?} is not 16 lower-case hex digits"))
-}
-
-/// Messages parsed lately. Clients of one class receive identical bytes, mostly in one go.
-#[derive(Debug)]
-pub struct Cache {
-    entries: Vec<Option<Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// Which catalog the message was parsed for.
-    group: u16,
-    bytes: Box<[u8]>,
-    message: Message,
-}
-
-/// With frames of the usual 256 KiB at most 16 MiB a thread.
-const ENTRIES: usize = 64;
-/// Class, position and the first topic lie there.
-const FINGERPRINT_BYTES: usize = 160;
-
-impl Cache {
-    pub fn new() -> Self {
-        Self { entries: std::iter::repeat_with(|| None).take(ENTRIES).collect() }
-    }
-
-    /// `text` parsed, from the cache where the same bytes came lately to a client of the same `group`.
-    pub fn parse(&mut self, text: &[u8], group: u16, catalog: &mut Catalog, epoch: u64) -> Message {
-        let entry = &mut self.entries[entry_of(text, group) % ENTRIES];
-        if let Some(known) = entry
-            && known.group == group
-            && *known.bytes == *text
-        {
-            return known.message.clone();
-        }
-        let message = parse(text, catalog, epoch);
-        *entry = Some(Entry { group, bytes: text.into(), message: message.clone() });
-        message
-    }
-}
-
-/// FNV-1a over the head, the length and the group; equality is decided by the bytes.
-fn entry_of(text: &[u8], group: u16) -> usize {
-    let seed = 0xcbf2_9ce4_8422_2325 ^ (text.len() as u64) << 16 ^ u64::from(group);
-    let hash = text
-        .iter()
-        .take(FINGERPRINT_BYTES)
-        .fold(seed, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (hash >> 32) as usize
 }

@@ -8,19 +8,11 @@
 //! snapshot. It is wrong where another client holds that topic at a position that is not below that
 //! snapshot's: batches are complete, so the topic existed there.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
-
-use crate::{
-    http::{self, Http},
-    judge::topic::Patterns,
-    url::Url,
-    watchlists::Watchlists,
-    worker::{Final, Known, Outcome},
+use super::{
+    holdings::{Final, Holdings, Known},
+    topic::Patterns,
 };
 
 /// Losses told on stderr, the first ones.
@@ -47,42 +39,15 @@ struct Truth {
     in_gateway: bool,
 }
 
-/// `topic` and `v` of all topics of the gateway, in topic order.
-pub fn topics(admin: &Url) -> io::Result<BTreeMap<String, u64>> {
-    #[derive(Deserialize)]
-    struct Item {
-        topic: String,
-        v: u64,
-    }
-    let mut http = Http::connect(admin)?;
-    let mut topics: BTreeMap<String, u64> = BTreeMap::new();
-    loop {
-        let after = topics
-            .last_key_value()
-            .map_or(String::new(), |(last, _)| format!("&after={}", http::encode(last)));
-        let answer = http.get(&format!("/topics?limit=1000{after}"))?;
-        if answer.status != 200 {
-            return Err(io::Error::other(format!("GET /topics answered {}", answer.status)));
-        }
-        let page: Vec<Item> = serde_json::from_slice(&answer.body)?;
-        let (before, whole) = (topics.len(), page.len() < 1000);
-        topics.extend(page.into_iter().map(|item| (item.topic, item.v)));
-        // A page that brings nothing new would be asked for again and again.
-        if whole || topics.len() == before {
-            return Ok(topics);
-        }
-    }
-}
-
 /// The life of the gateway that most clients know: after a restart some may still be on their way.
-pub fn present_epoch(outcomes: &[Outcome]) -> Option<u64> {
-    let epochs = epochs(outcomes);
+pub fn present_epoch(holdings: &[Holdings]) -> Option<u64> {
+    let epochs = epochs(holdings);
     epochs.iter().max_by_key(|(_, clients)| **clients).map(|(epoch, _)| *epoch)
 }
 
 /// Clients by the life that they know.
-fn epochs(outcomes: &[Outcome]) -> BTreeMap<u64, u64> {
-    let clients = outcomes.iter().flat_map(|outcome| &outcome.clients);
+fn epochs(holdings: &[Holdings]) -> BTreeMap<u64, u64> {
+    let clients = holdings.iter().flat_map(|thread| &thread.clients);
     clients.fold(BTreeMap::new(), |mut counts, client| {
         *counts.entry(client.epoch).or_default() += 1;
         counts
@@ -90,29 +55,26 @@ fn epochs(outcomes: &[Outcome]) -> BTreeMap<u64, u64> {
 }
 
 /// Compares all clients with each other and with `gateway`: its topics as the window ended, and
-/// still there now. `groups` are the lists of patterns; with `watchlists` everyone holds topics of
-/// its own out of the only one.
+/// still there now. `groups` are the lists of patterns; with `own` everyone holds topics of its own
+/// out of the only one: those at the places that it gives for a client's number.
 pub fn settle(
-    outcomes: &[Outcome],
+    holdings: &[Holdings],
     groups: &[Vec<String>],
-    watchlists: Option<&Watchlists>,
+    own: Option<&dyn Fn(usize) -> Vec<u32>>,
     gateway: Option<&BTreeMap<String, u64>>,
 ) -> Settled {
     let mut settled = Settled::default();
-    let (present, epochs) = (present_epoch(outcomes), epochs(outcomes));
+    let (present, epochs) = (present_epoch(holdings), epochs(holdings));
     for (group, patterns) in groups.iter().enumerate() {
         for &epoch in epochs.keys() {
             let gateway = gateway.filter(|_| Some(epoch) == present);
-            let mut truths = Truths::new(outcomes, group, patterns, epoch, gateway);
-            truths.find_holders(outcomes, group, epoch);
+            let mut truths = Truths::new(holdings, group, patterns, epoch, gateway);
+            truths.find_holders(holdings, group, epoch);
             truths.check(
-                outcomes,
+                holdings,
                 group,
                 epoch,
-                &|index| {
-                    watchlists
-                        .map(|lists| lists.of(index).iter().map(|at| &*patterns[*at as usize]).collect())
-                },
+                &|index| own.map(|places| places(index).iter().map(|at| &*patterns[*at as usize]).collect()),
                 &mut settled,
             );
         }
@@ -128,7 +90,7 @@ struct Truths<'a> {
 
 impl<'a> Truths<'a> {
     fn new(
-        outcomes: &'a [Outcome],
+        holdings: &'a [Holdings],
         group: usize,
         patterns: &[String],
         epoch: u64,
@@ -139,8 +101,7 @@ impl<'a> Truths<'a> {
         for (topic, &v) in gateway.into_iter().flatten().filter(|(topic, _)| patterns.matches(topic)) {
             *all.of(topic) = Truth { v, holder: None, in_gateway: true };
         }
-        for known in
-            outcomes.iter().map(|outcome| &outcome.at_end[group]).filter(|known| known.epoch == epoch)
+        for known in holdings.iter().map(|thread| &thread.at_end[group]).filter(|known| known.epoch == epoch)
         {
             for (topic, _, highest) in known.topics.iter().filter(|(_, _, highest)| highest.v > 0) {
                 let truth = all.of(topic);
@@ -159,11 +120,11 @@ impl<'a> Truths<'a> {
         &mut self.truths[at].1
     }
 
-    fn find_holders(&mut self, outcomes: &[Outcome], group: usize, epoch: u64) {
-        for outcome in outcomes {
+    fn find_holders(&mut self, holdings: &[Holdings], group: usize, epoch: u64) {
+        for thread in holdings {
             let words: HashMap<u32, usize> =
-                self.words(&outcome.at_last[group]).map(|(at, word)| (word, at)).collect();
-            for client in clients(outcome, group, epoch) {
+                self.words(&thread.at_last[group]).map(|(at, word)| (word, at)).collect();
+            for client in clients(thread, group, epoch) {
                 for (word, v, _) in client.held.entries().filter(|(_, _, gone)| !gone) {
                     let Some(at) = words.get(&word) else { continue };
                     let truth = &mut self.truths[*at].1;
@@ -178,16 +139,16 @@ impl<'a> Truths<'a> {
     /// `own`: the topics of a client by its number, where it has some of its own.
     fn check(
         &self,
-        outcomes: &[Outcome],
+        holdings: &[Holdings],
         group: usize,
         epoch: u64,
         own: &dyn Fn(usize) -> Option<Vec<&'a str>>,
         settled: &mut Settled,
     ) {
-        for outcome in outcomes {
+        for thread in holdings {
             let mut words = vec![None; self.truths.len()];
-            self.words(&outcome.at_last[group]).for_each(|(at, word)| words[at] = Some(word));
-            for client in clients(outcome, group, epoch) {
+            self.words(&thread.at_last[group]).for_each(|(at, word)| words[at] = Some(word));
+            for client in clients(thread, group, epoch) {
                 settled.clients += 1;
                 let mut check = |at: usize| {
                     let (topic, truth) = self.truths[at];
@@ -227,17 +188,14 @@ fn check_value(client: &Final, topic: &str, word: Option<u32>, truth: Truth, set
     }
 }
 
-fn clients(outcome: &Outcome, group: usize, epoch: u64) -> impl Iterator<Item = &Final> {
-    outcome.clients.iter().filter(move |client| usize::from(client.group) == group && client.epoch == epoch)
+fn clients(thread: &Holdings, group: usize, epoch: u64) -> impl Iterator<Item = &Final> {
+    thread.clients.iter().filter(move |client| usize::from(client.group) == group && client.epoch == epoch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        judge::{catalog::Highest, row::Row},
-        tally::Tally,
-    };
+    use crate::judge::{catalog::Highest, row::Row};
 
     fn client(position: u64, snapshot_at: u64, held: &[u64]) -> Final {
         Final {
@@ -252,83 +210,83 @@ mod tests {
     }
 
     /// Topics a (word 0) and b (word 1) with the highest `v` at the window's end.
-    fn outcome(highest: [u64; 2], clients: Vec<Final>) -> Outcome {
+    fn thread(highest: [u64; 2], clients: Vec<Final>) -> Holdings {
         let highest = |at: usize| Highest { v: highest[at], value: 0 };
         let topics = vec![("a".to_owned(), 0, highest(0)), ("b".to_owned(), 1, highest(1))];
         let known = || vec![Known { epoch: 1, topics: topics.clone() }];
-        Outcome { tally: Tally::default(), clients, at_end: known(), at_last: known() }
+        Holdings { clients, at_end: known(), at_last: known() }
     }
 
-    fn lost(outcomes: &[Outcome], gateway: Option<&[(&str, u64)]>) -> u64 {
+    fn lost(holdings: &[Holdings], gateway: Option<&[(&str, u64)]>) -> u64 {
         let gateway: Option<BTreeMap<String, u64>> =
             gateway.map(|topics| topics.iter().map(|(topic, v)| ((*topic).to_owned(), *v)).collect());
-        settle(outcomes, &[vec!["*".into()]], None, gateway.as_ref()).lost
+        settle(holdings, &[vec!["*".into()]], None, gateway.as_ref()).lost
     }
 
     #[test]
     fn newer_than_known_at_the_end_is_right_and_older_is_lost() {
-        let outcomes = [
-            outcome([5, 2], vec![client(90, 10, &[5, 2]), client(95, 10, &[7, 2])]),
-            outcome([4, 2], vec![client(90, 10, &[4, 2])]),
+        let holdings = [
+            thread([5, 2], vec![client(90, 10, &[5, 2]), client(95, 10, &[7, 2])]),
+            thread([4, 2], vec![client(90, 10, &[4, 2])]),
         ];
-        assert_eq!(lost(&outcomes, None), 1);
+        assert_eq!(lost(&holdings, None), 1);
     }
 
     #[test]
     fn a_value_that_only_the_gateway_knows_is_lost_by_everyone() {
-        let outcomes = [outcome([5, 2], vec![client(90, 10, &[5, 2]), client(90, 10, &[5, 2])])];
-        assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 3)])), 2);
-        assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 2), ("c", 1)])), 2);
-        assert_eq!(lost(&outcomes, Some(&[("a", 5), ("b", 2)])), 0);
+        let holdings = [thread([5, 2], vec![client(90, 10, &[5, 2]), client(90, 10, &[5, 2])])];
+        assert_eq!(lost(&holdings, Some(&[("a", 5), ("b", 3)])), 2);
+        assert_eq!(lost(&holdings, Some(&[("a", 5), ("b", 2), ("c", 1)])), 2);
+        assert_eq!(lost(&holdings, Some(&[("a", 5), ("b", 2)])), 0);
     }
 
     #[test]
     fn a_topic_born_as_the_window_ends_is_held_by_who_was_told_of_it_after() {
-        let mut outcome = outcome([5, 2], vec![client(90, 10, &[5, 2, 1]), client(90, 10, &[5, 2])]);
+        let mut thread = thread([5, 2], vec![client(90, 10, &[5, 2, 1]), client(90, 10, &[5, 2])]);
         let highest = Highest { v: 1, value: 0 };
-        outcome.at_last[0].topics.push(("c".to_owned(), 2, highest));
-        assert_eq!(lost(&[outcome], Some(&[("a", 5), ("b", 2), ("c", 1)])), 1, "by one of them");
+        thread.at_last[0].topics.push(("c".to_owned(), 2, highest));
+        assert_eq!(lost(&[thread], Some(&[("a", 5), ("b", 2), ("c", 1)])), 1, "by one of them");
     }
 
     #[test]
     fn lacking_a_topic_is_right_only_after_it_was_removed() {
         let holder = client(90, 10, &[5, 2]);
         let joined_later = client(120, 100, &[5, 0]);
-        assert_eq!(lost(&[outcome([5, 2], vec![holder, joined_later])], None), 0);
+        assert_eq!(lost(&[thread([5, 2], vec![holder, joined_later])], None), 0);
         let holder = client(120, 10, &[5, 2]);
         let joined_before = client(120, 100, &[5, 0]);
-        assert_eq!(lost(&[outcome([5, 2], vec![holder, joined_before])], None), 1);
+        assert_eq!(lost(&[thread([5, 2], vec![holder, joined_before])], None), 1);
     }
 
     #[test]
     fn a_missed_removal_is_lost() {
         let gone = 3 | 1 << 63;
-        let outcomes = [outcome([5, 3], vec![client(90, 10, &[5, gone]), client(90, 10, &[5, 2])])];
-        assert_eq!(lost(&outcomes, None), 1);
+        let holdings = [thread([5, 3], vec![client(90, 10, &[5, gone]), client(90, 10, &[5, 2])])];
+        assert_eq!(lost(&holdings, None), 1);
     }
 
     #[test]
     fn another_life_of_the_gateway_is_judged_by_itself() {
-        let mut old = outcome([500, 200], vec![client(90, 10, &[500, 200])]);
+        let mut old = thread([500, 200], vec![client(90, 10, &[500, 200])]);
         old.at_end[0].epoch = 7;
         old.clients[0].epoch = 7;
-        let new = outcome([1, 1], vec![client(3, 1, &[1, 1]), client(3, 1, &[1, 1])]);
+        let new = thread([1, 1], vec![client(3, 1, &[1, 1]), client(3, 1, &[1, 1])]);
         assert_eq!(lost(&[old, new], Some(&[("a", 1), ("b", 1)])), 0);
     }
 
     #[test]
     fn topics_of_ones_own_are_judged_and_no_others() {
         let pool = ["a".to_owned(), "b".into()];
-        let lists = Watchlists::even(7, 2, 1);
+        let own = |index: usize| vec![index as u32 % 2];
         let holder = |index: usize, v: u64| {
             let mut held = Row::Sparse(Vec::new());
-            held.set(lists.of(index)[0], v, false);
+            held.set(own(index)[0], v, false);
             Final { index, held, ..client(90, 10, &[]) }
         };
-        let b = (0..64).find(|index| lists.of(*index) == [1]).unwrap();
+        let b = 3;
         let settle = |clients, gateway: &BTreeMap<String, u64>| {
-            let outcomes = [outcome([5, 2], clients)];
-            let settled = settle(&outcomes, &[pool.to_vec()], Some(&lists), Some(gateway));
+            let holdings = [thread([5, 2], clients)];
+            let settled = settle(&holdings, &[pool.to_vec()], Some(&own), Some(gateway));
             (settled.clients, settled.values, settled.lost)
         };
         let gateway = BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 2)]);

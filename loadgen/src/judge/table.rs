@@ -9,7 +9,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use serde::{
@@ -18,15 +21,29 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Keys of all tables of the process. Beyond, tables are not judged, and the report says so.
+/// Keys that all tables of a run may have together. Beyond, tables are not judged, and the report says so.
 pub const KEYS_MAX: u64 = 50_000_000;
 
-static KEYS: AtomicU64 = AtomicU64::new(0);
-static OVER: AtomicBool = AtomicBool::new(false);
+/// How many keys the tables of a run have, over all its threads.
+#[derive(Debug, Default)]
+pub struct KeyBudget {
+    keys: AtomicU64,
+    overrun: AtomicBool,
+}
 
-/// Whether there were more than [`KEYS_MAX`] keys.
-pub fn were_too_many() -> bool {
-    OVER.load(Relaxed)
+impl KeyBudget {
+    /// Whether there were more than [`KEYS_MAX`] keys at any time.
+    pub fn is_overrun(&self) -> bool {
+        self.overrun.load(Relaxed)
+    }
+
+    /// A table had `before` keys and has `after` now.
+    fn changed(&self, before: usize, after: usize) {
+        let grown = (after as u64).wrapping_sub(before as u64);
+        if self.keys.fetch_add(grown, Relaxed).wrapping_add(grown) > KEYS_MAX {
+            self.overrun.store(true, Relaxed);
+        }
+    }
 }
 
 /// What an update does to a table.
@@ -38,9 +55,12 @@ pub struct Delta {
     pub del: Vec<u64>,
 }
 
-/// By the words of the client's catalog.
-#[derive(Debug, Default)]
-pub struct Tables(BTreeMap<u32, Table>);
+/// A client's tables, by the words of its catalog.
+#[derive(Debug)]
+pub struct Tables {
+    by_word: BTreeMap<u32, Table>,
+    budget: Arc<KeyBudget>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -49,11 +69,15 @@ struct Table {
 }
 
 impl Tables {
+    pub fn new(budget: Arc<KeyBudget>) -> Self {
+        Self { by_word: BTreeMap::new(), budget }
+    }
+
     pub fn apply(&mut self, word: u32, delta: &Delta) {
-        if were_too_many() {
-            return self.0.clear();
+        if self.budget.is_overrun() {
+            return self.by_word.clear();
         }
-        let table = self.0.entry(word).or_default();
+        let table = self.by_word.entry(word).or_default();
         let before = table.keys.len();
         if delta.reset {
             (table.keys, table.sum) = (HashMap::new(), 0);
@@ -69,27 +93,24 @@ impl Tables {
             }
             table.sum = table.sum.wrapping_add(mix(*key, *value));
         }
-        let grown = (table.keys.len() as u64).wrapping_sub(before as u64);
-        if KEYS.fetch_add(grown, Relaxed).wrapping_add(grown) > KEYS_MAX {
-            OVER.store(true, Relaxed);
-        }
+        self.budget.changed(before, table.keys.len());
     }
 
     pub fn remove(&mut self, word: u32) {
-        if let Some(table) = self.0.remove(&word) {
-            KEYS.fetch_sub(table.keys.len() as u64, Relaxed);
+        if let Some(table) = self.by_word.remove(&word) {
+            self.budget.changed(table.keys.len(), 0);
         }
     }
 
     pub fn clear(&mut self) {
-        while let Some((&word, _)) = self.0.first_key_value() {
+        while let Some((&word, _)) = self.by_word.first_key_value() {
             self.remove(word);
         }
     }
 
     /// Words with their tables' sums.
     pub fn sums(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.0.iter().map(|(word, table)| (*word, table.sum))
+        self.by_word.iter().map(|(word, table)| (*word, table.sum))
     }
 }
 
@@ -164,7 +185,7 @@ mod tests {
     }
 
     fn sum(deltas: &[(bool, &str, &[&str])]) -> u64 {
-        let mut tables = Tables::default();
+        let mut tables = Tables::new(Arc::default());
         for (reset, set, del) in deltas {
             let del = del.iter().map(|text| key(text)).collect();
             tables.apply(3, &Delta { reset: *reset, set: members(set).0, del });

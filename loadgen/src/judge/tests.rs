@@ -1,7 +1,15 @@
 //! Literal frames against every rule.
 
-use super::*;
-use crate::judge::message::{Message, parse};
+use std::sync::Arc;
+
+use super::{
+    catalog::Catalog,
+    faults::Faults,
+    message::{Message, parse},
+    row::Row,
+    subscription::{Applied, Subscription},
+    table::Members,
+};
 
 const EPOCH: &str = "8f0c2a77d1e94b02";
 
@@ -17,7 +25,7 @@ struct Court {
 impl Court {
     fn new() -> Self {
         Self {
-            catalog: Catalog::new(&["*".to_owned()], &["trade.*".to_owned()]),
+            catalog: Catalog::new(&["*".to_owned()], &["trade.*".to_owned()], Arc::default()),
             subscription: Subscription::default(),
             faults: Faults::default(),
             conflated: 0,
@@ -67,7 +75,7 @@ impl Court {
 
     fn v(&mut self, topic: &str) -> Option<(u64, bool)> {
         let word = self.catalog.place(topic).unwrap().word;
-        self.subscription.held.get(word)
+        self.subscription.held().get(word)
     }
 }
 
@@ -388,7 +396,7 @@ fn what_a_frame_says_must_be_true() {
         ["a topic twice in one snapshot"]
     );
     let mut court = Court::new();
-    court.catalog = Catalog::new(&["a".to_owned()], &[]);
+    court.catalog = Catalog::new(&["a".to_owned()], &[], Arc::default());
     court.subscribed(10);
     court.take(&snapshot(10, &update("b", 1)));
     assert!(court.faults.violations.contains_key("update of a topic that was not subscribed"));
@@ -413,7 +421,7 @@ fn topics_of_ones_own_are_judged_like_all_topics() {
     let mut court = Court::new();
     // The catalog knows many; this client holds three of them, out of the order of their words.
     let many: Vec<String> = (0..100).map(|n| format!("s{n:02}")).collect();
-    court.catalog = Catalog::new(&many, &["s99".to_owned()]);
+    court.catalog = Catalog::new(&many, &["s99".to_owned()], Arc::default());
     court.catalog.number(&many);
     court.subscription = Subscription::of_few();
     court.subscribed(10);
@@ -447,7 +455,7 @@ fn tables_are_held_key_by_key_over_snapshots_batches_resets_and_repeats() {
     court.take(&batch(10, 12, &book(5, r#""set":{"b":3,"c":4},"del":["a"]"#)));
     // A repeat after an overlap changes nothing.
     court.take(&batch(9, 13, &book(5, r#""set":{"b":9}"#)));
-    let sum = |json: &str| serde_json::from_str::<table::Members>(json).unwrap().sum();
+    let sum = |json: &str| serde_json::from_str::<Members>(json).unwrap().sum();
     let tables = court.subscription.tables();
     assert_eq!((tables[0].1, tables[0].2), (5, sum(r#"{"c":4,"b":3}"#)));
     court.take(&batch(13, 14, &book(6, r#""reset":true,"set":{"z":1}"#)));

@@ -5,28 +5,16 @@
 //! that received it (see [`fingerprint`]). A topic that moved on between the last frame and the
 //! gateway's answer cannot be compared with it.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    io,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     catalog::{Highest, KEYED, fingerprint},
+    holdings::Holdings,
     table::Members,
 };
-use crate::{
-    http::{self, Http},
-    url::Url,
-    worker::Outcome,
-};
 
-/// Topics that the gateway is asked for, evenly chosen.
-const ASKED_MAX: usize = 4096;
-/// Requests sent before their answers are read.
-const PIPELINED_MAX: usize = 64;
 /// Differences told on stderr, the first ones.
 const EXAMPLES_MAX: usize = 5;
 
@@ -44,46 +32,30 @@ pub struct Compared {
 
 /// What the gateway has of a topic.
 #[derive(Debug, Clone, Copy)]
-pub struct Fetched {
+pub struct GatewayValue {
     pub highest: Highest,
     /// The sum of its members, where it is an object.
     pub table: Option<u64>,
 }
 
-/// What the gateway has of `topics` now. Some may be gone meanwhile.
-pub fn fetch(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, Fetched>> {
-    #[derive(Deserialize)]
-    struct Item<'a> {
-        v: u64,
-        #[serde(borrow)]
-        data: &'a RawValue,
-    }
-    let step = topics.len().div_ceil(ASKED_MAX).max(1);
-    let asked: Vec<&str> = topics.iter().copied().step_by(step).collect();
-    let mut http = Http::connect(admin)?;
-    let mut values = HashMap::new();
-    for some in asked.chunks(PIPELINED_MAX) {
-        let mut requests = Vec::new();
-        some.iter().for_each(|topic| http.ask(&mut requests, &format!("/topics/{}", http::encode(topic))));
-        http.send(&requests)?;
-        for topic in some {
-            let answer = http.answer()?;
-            if answer.status == 200 {
-                let item: Item<'_> = serde_json::from_slice(&answer.body)?;
-                let highest = Highest { v: item.v, value: fingerprint(Some(item.data.get())) };
-                let table = serde_json::from_str(item.data.get()).ok().map(|members: Members| members.sum());
-                values.insert((*topic).to_owned(), Fetched { highest, table });
-            }
+impl GatewayValue {
+    pub fn new(v: u64, data: &RawValue) -> Self {
+        Self {
+            highest: Highest { v, value: fingerprint(Some(data.get())) },
+            table: serde_json::from_str(data.get()).ok().map(|members: Members| members.sum()),
         }
     }
-    Ok(values)
 }
 
-/// Compares what the threads of `outcomes` saw in `epoch` with each other and with `gateway`.
-pub fn compare(outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<String, Fetched>) -> Compared {
+/// Compares what the threads of `holdings` saw in `epoch` with each other and with `gateway`.
+pub fn compare(
+    holdings: &[Holdings],
+    epoch: Option<u64>,
+    gateway: &HashMap<String, GatewayValue>,
+) -> Compared {
     let mut compared = Compared::default();
     let mut seen: HashMap<&str, Highest> = HashMap::new();
-    let catalogs = outcomes.iter().flat_map(|outcome| &outcome.at_last);
+    let catalogs = holdings.iter().flat_map(|thread| &thread.at_last);
     for known in catalogs.filter(|known| Some(known.epoch) == epoch) {
         for (topic, _, highest) in known.topics.iter().filter(|(_, _, highest)| highest.v > 0) {
             match seen.entry(topic) {
@@ -103,26 +75,26 @@ pub fn compare(outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<Strin
             compared.count(topic, *ours, theirs.highest, "the gateway");
         }
     }
-    compared.tables(outcomes, epoch, gateway);
+    compared.tables(holdings, epoch, gateway);
     compared
 }
 
 impl Compared {
     /// Tables of the same topic at the same `v` hold the same, at every client and at the gateway.
-    fn tables(&mut self, outcomes: &[Outcome], epoch: Option<u64>, gateway: &HashMap<String, Fetched>) {
+    fn tables(&mut self, holdings: &[Holdings], epoch: Option<u64>, gateway: &HashMap<String, GatewayValue>) {
         let mut sums: HashMap<(&str, u64), (u64, &str)> = HashMap::new();
         for (topic, fetched) in gateway {
             if let Some(sum) = fetched.table {
                 sums.insert((topic, fetched.highest.v), (sum, "the gateway"));
             }
         }
-        for outcome in outcomes {
-            let names: Vec<HashMap<u32, &str>> = outcome
+        for thread in holdings {
+            let names: Vec<HashMap<u32, &str>> = thread
                 .at_last
                 .iter()
                 .map(|known| known.topics.iter().map(|(topic, word, _)| (*word, &**topic)).collect())
                 .collect();
-            for client in outcome.clients.iter().filter(|client| Some(client.epoch) == epoch) {
+            for client in thread.clients.iter().filter(|client| Some(client.epoch) == epoch) {
                 for (word, v, sum) in &client.tables {
                     let Some(topic) = names[usize::from(client.group)].get(word) else { continue };
                     let (other, whose) = match sums.entry((topic, *v)) {
@@ -153,35 +125,34 @@ impl Compared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        judge::row::Row,
-        tally::Tally,
-        worker::{Final, Known},
+    use crate::judge::{
+        holdings::{Final, Known},
+        row::Row,
     };
 
-    fn outcome(topic: &str, v: u64, data: &str) -> Outcome {
+    fn thread(topic: &str, v: u64, data: &str) -> Holdings {
         let highest = Highest { v, value: fingerprint(Some(data)) };
         let known = Known { epoch: 7, topics: vec![(topic.to_owned(), 0, highest)] };
-        Outcome { tally: Tally::default(), clients: Vec::new(), at_end: Vec::new(), at_last: vec![known] }
+        Holdings { at_last: vec![known], ..Holdings::default() }
     }
 
-    fn gateway(v: u64, data: &str) -> HashMap<String, Fetched> {
+    fn gateway(v: u64, data: &str) -> HashMap<String, GatewayValue> {
         let highest = Highest { v, value: fingerprint(Some(data)) };
-        HashMap::from([("a".to_owned(), Fetched { highest, table: None })])
+        HashMap::from([("a".to_owned(), GatewayValue { highest, table: None })])
     }
 
     #[test]
     fn the_same_v_must_be_the_same_value_everywhere() {
-        let outcomes = [outcome("a", 5, "1"), outcome("a", 5, "2")];
-        assert_eq!(compare(&outcomes, Some(7), &HashMap::new()).differ, 1);
-        let outcomes = [outcome("a", 5, "1"), outcome("a", 4, "2"), outcome("b", 5, "2")];
-        assert_eq!(compare(&outcomes, Some(7), &HashMap::new()), Compared::default());
+        let holdings = [thread("a", 5, "1"), thread("a", 5, "2")];
+        assert_eq!(compare(&holdings, Some(7), &HashMap::new()).differ, 1);
+        let holdings = [thread("a", 5, "1"), thread("a", 4, "2"), thread("b", 5, "2")];
+        assert_eq!(compare(&holdings, Some(7), &HashMap::new()), Compared::default());
     }
 
     #[test]
     fn the_gateway_is_compared_where_nothing_moved_on() {
-        let outcomes = [outcome("a", 5, "1")];
-        let compare = |gateway| compare(&outcomes, Some(7), &gateway);
+        let holdings = [thread("a", 5, "1")];
+        let compare = |gateway| compare(&holdings, Some(7), &gateway);
         assert_eq!((compare(gateway(5, "1")).differ, compare(gateway(5, "1")).with_gateway), (0, 1));
         assert_eq!((compare(gateway(5, "1.0")).differ, compare(gateway(5, "1.0")).with_gateway), (1, 1));
         assert_eq!((compare(gateway(6, "2")).differ, compare(gateway(6, "2")).with_gateway), (0, 0));
@@ -198,11 +169,11 @@ mod tests {
             held: Row::default(),
             tables: vec![(0, v, sum)],
         };
-        let mut outcome = outcome("a", 5, "1");
-        outcome.at_last[0].topics[0].2.value = KEYED;
-        let mut compared = |clients, gateway: HashMap<String, Fetched>| {
-            outcome.clients = clients;
-            let compared = compare(std::slice::from_ref(&outcome), Some(7), &gateway);
+        let mut thread = thread("a", 5, "1");
+        thread.at_last[0].topics[0].2.value = KEYED;
+        let mut compared = |clients, gateway: HashMap<String, GatewayValue>| {
+            thread.clients = clients;
+            let compared = compare(std::slice::from_ref(&thread), Some(7), &gateway);
             (compared.tables, compared.differ)
         };
         assert_eq!(compared(vec![client(5, 1), client(5, 1), client(4, 9)], HashMap::new()), (1, 0));
@@ -220,7 +191,7 @@ mod tests {
 
     #[test]
     fn another_life_of_the_gateway_is_not_compared() {
-        let outcomes = [outcome("a", 5, "1"), outcome("a", 5, "2")];
-        assert_eq!(compare(&outcomes, Some(8), &gateway(5, "3")), Compared::default());
+        let holdings = [thread("a", 5, "1"), thread("a", 5, "2")];
+        assert_eq!(compare(&holdings, Some(8), &gateway(5, "3")), Compared::default());
     }
 }

@@ -1,12 +1,8 @@
 //! `--expect`: `KEY OP NUMBER[UNIT]` against the report.
 
-use std::fmt;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::report;
+use super::figures::{self, Outcome, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
@@ -42,27 +38,6 @@ pub struct Expect {
     bound: f64,
 }
 
-/// How an expectation came out.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Outcome {
-    pub expect: String,
-    /// `None` where the report has no figure there (no samples, or a server on another host).
-    pub value: Option<f64>,
-    /// In the figure's own unit.
-    pub bound: f64,
-    pub holds: bool,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.holds { "holds" } else { "does not hold" };
-        match self.value {
-            Some(value) => write!(f, "{} {verdict} (is {value})", self.expect),
-            None => write!(f, "{} {verdict} (the report has no figure there)", self.expect),
-        }
-    }
-}
-
 impl Expect {
     /// Refuses unknown keys and units at once, not after the run.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -72,8 +47,8 @@ impl Expect {
             .find_map(|(at, _)| OPS.iter().find(|(s, _)| text[at..].starts_with(s)).map(|found| (at, *found)))
             .ok_or_else(|| refuse("no < <= > >= == or != in it, write for example updates.lost==0".into()))?;
         let (key, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
-        let path = resolve(key, &report::Report::default().to_json()).ok_or_else(|| {
-            refuse(format!("the report has no figure {key:?}; figures are {}", report::figures().join(", ")))
+        let path = resolve(key, &Report::default().to_json()).ok_or_else(|| {
+            refuse(format!("the report has no figure {key:?}; figures are {}", figures::names().join(", ")))
         })?;
         let split = bound.find(|c: char| c.is_ascii_alphabetic() || c == '%').unwrap_or(bound.len());
         let (number, unit) = bound.split_at(split);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::tally::Tally;
+use crate::measure::tally::Tally;
 
 /// Writes `visible` to `path`, and what else has samples beside it: `NAME.arrival.hgrm`,
 /// `NAME.handshake.hgrm`. Without a sample of `visible` there is an error and no file.

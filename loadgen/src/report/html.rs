@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Kinds, Moment, Quantiles, Report,
+    figures::{Kinds, Moment, Quantiles, Report},
     plot::{self, Axes, Line, short},
 };
 

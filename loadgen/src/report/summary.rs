@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use console::style;
 
-use super::{Kinds, Report};
+use super::figures::{Kinds, Report};
 
 /// Several lines, each ended.
 pub fn text(report: &Report) -> String {

@@ -1,7 +1,6 @@
 //! What makes a report doubtful, each with a remedy.
 
-use super::Report;
-use crate::judge::table;
+use super::figures::Report;
 
 /// A thread that is busier has no room left for bursts.
 const THREAD_PERCENT_MAX: f64 = 85.0;
@@ -10,27 +9,37 @@ const HOST_PERCENT_MAX: f64 = 95.0;
 /// Turns of the loop up to here cannot hide anything that matters.
 const TURN_MS_MIN: f64 = 20.0;
 
-/// `unanswered`: why the final values were not compared with the gateway's.
-pub fn of(report: &Report, metrics_error: Option<&str>, unanswered: Option<&str>) -> Vec<String> {
+/// What the figures themselves do not say.
+#[derive(Debug, Default)]
+pub struct Doubts<'a> {
+    /// Why the server's metrics are missing.
+    pub metrics_error: Option<&'a str>,
+    /// Why the final values were not compared with the gateway's.
+    pub unanswered: Option<&'a str>,
+    /// Tables were not compared, as they had more keys together than this.
+    pub keys_max: Option<u64>,
+}
+
+/// A sentence for each doubt.
+pub fn of(report: &Report, doubts: &Doubts<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     bottleneck(report, &mut warnings);
     clocks(report, &mut warnings);
-    if let Some(error) = metrics_error {
+    if let Some(error) = doubts.metrics_error {
         warnings.push(format!(
             "GET /metrics failed ({error}), so server.metrics is empty; is --admin the admin listener?"
         ));
     }
-    if let Some(error) = unanswered {
+    if let Some(error) = doubts.unanswered {
         warnings.push(format!(
             "the final values were compared among clients only ({error}); was the gateway gone at the end, \
              or is --admin not its admin listener?"
         ));
     }
-    if table::were_too_many() {
+    if let Some(keys_max) = doubts.keys_max {
         warnings.push(format!(
-            "tables of keyed topics were not compared: together they have more than {} keys; \
-             take fewer connections or topics",
-            table::KEYS_MAX
+            "tables of keyed topics were not compared: together they have more than {keys_max} keys; \
+             take fewer connections or topics"
         ));
     }
     if report.run.interrupted {
@@ -99,7 +108,7 @@ mod tests {
         report.visible_ms.p99 = Some(110.0);
         report.host.cpu_percent = vec![99.0, 97.0];
         report.server.pid = Some(1);
-        let warnings = of(&report, None, None);
+        let warnings = of(&report, &Doubts::default());
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         assert!(warnings[0].contains("97 %") && warnings[0].contains("--threads"));
     }
@@ -110,6 +119,6 @@ mod tests {
         report.loadgen.thread_percent_max = Some(20.0);
         report.loadgen.turn_ms.p99 = Some(3.0);
         report.visible_ms.p99 = Some(10.0);
-        assert!(of(&report, None, None).is_empty());
+        assert!(of(&report, &Doubts::default()).is_empty());
     }
 }

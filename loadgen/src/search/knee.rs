@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{SearchFlags, Vary, bisection::Found, step::Step};
+use super::{
+    bisection::Found,
+    flags::{SearchFlags, Vary},
+    step::Step,
+};
 use crate::report::{
     html,
     plot::{Axes, Line, short},
@@ -160,7 +164,7 @@ fn figure(step: &Step, at: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Report, expect::Outcome};
+    use crate::report::figures::{Outcome, Report};
 
     fn step(value: u32, ms: f64) -> Step {
         let holds = ms < 250.0;

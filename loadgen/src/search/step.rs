@@ -11,12 +11,12 @@ use std::{
 
 use serde::Serialize;
 
-use super::{SearchFlags, Vary};
+use super::flags::{SearchFlags, Vary};
 use crate::{
     args::{Args, Flags},
-    host::metrics,
-    report::{self, Report},
-    run,
+    report::figures::Report,
+    run::{self, build::build},
+    server::{metrics, url::Url},
 };
 
 /// A step that fails is run so often in all.
@@ -73,7 +73,7 @@ impl Steps {
         let ran = Args::check(flags).and_then(|args| {
             let args = Arc::new(args);
             let results = run::run(&args, &self.interrupted)?;
-            Ok(report::build(&results, &args.expect).without_series())
+            Ok(build(&results, &args.expect).without_series())
         });
         match ran {
             Err(why) => (step.holds, step.reason) = (false, Some(why)),
@@ -87,7 +87,7 @@ impl Steps {
 
     /// The next step begins with a server that has nothing left of this one.
     fn wait_until_free(&self) {
-        let admin = self.load.admin.as_deref().and_then(|admin| crate::url::Url::parse(admin, "http").ok());
+        let admin = self.load.admin.as_deref().and_then(|admin| Url::parse(admin, "http").ok());
         let ends = Instant::now() + FREE_MAX;
         while let Some(admin) = &admin
             && Instant::now() < ends
@@ -122,7 +122,7 @@ fn shortfall(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::expect::Outcome;
+    use crate::report::figures::Outcome;
 
     #[test]
     fn a_run_falls_short_by_connections_or_by_an_expectation() {

@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 
 use net::ConnId;
-use proto::{Conn, Event, Limits, encode, handshake, msgpack};
+use proto::{Conn, Event, encode, handshake, msgpack};
 
-use super::reader::{Context, Evenness, Reader};
+use super::{
+    manner::Manner,
+    reader::{Context, Evenness, Reader},
+    wire::{LIMITS, key},
+};
 use crate::{
     args::{Args, Raws},
-    judge::Subscription,
-    url::Url,
+    judge::subscription::Subscription,
+    server::url::Url,
 };
-
-/// The gateway's parts are far smaller; other servers may send what they like.
-pub const LIMITS: Limits = Limits { head_bytes: 16 << 10, headers: 64, message_bytes: 64 << 20 };
 
 /// What may wait for a server that does not read before texts are left out.
 const OUTBOX_BYTES: usize = 64 << 10;
@@ -31,14 +32,6 @@ pub enum Phase {
     Ready,
     /// A close frame was sent or answered.
     Closing,
-}
-
-/// How a connection reads within the window, from its moment on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    Full,
-    Slow,
-    Stalled,
 }
 
 /// Why a connection is being ended by us, and what follows.
@@ -311,10 +304,6 @@ fn say(outbox: &mut Vec<u8>, raw: &Raws, now_us: u64) {
         let text = text.replace("{now_us}", &now_us.to_string());
         encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
     }
-}
-
-pub fn key() -> [u8; 4] {
-    fastrand::u32(..).to_ne_bytes()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     is_ready,
     reader::Context,
 };
-use crate::stamp::Arrival;
+use crate::measure::arrival::Arrival;
 
 impl Worker {
     pub(super) fn harvest(&mut self) {

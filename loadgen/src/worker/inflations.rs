@@ -8,27 +8,28 @@ use proto::{
     msgpack,
 };
 
+use super::wire;
+
 /// Whatever a server makes of its own messages is its own affair.
-const LIMITS: InflateLimits =
-    InflateLimits { message_bytes: super::client::LIMITS.message_bytes, ratio: 1100 };
+const LIMITS: InflateLimits = InflateLimits { message_bytes: wire::LIMITS.message_bytes, ratio: 1100 };
 const ENTRIES: usize = 64;
 
 /// Messages decompressed lately.
 #[derive(Debug)]
 pub struct Inflations {
     inflater: Inflater,
-    inflated: [Option<Entry>; ENTRIES],
-    unpacked: [Option<Entry>; ENTRIES],
+    inflated: [Option<KeptMessage>; ENTRIES],
+    unpacked: [Option<KeptMessage>; ENTRIES],
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KeptMessage {
     is_text: bool,
     bytes: Box<[u8]>,
     message: Rc<[u8]>,
 }
 
-impl Entry {
+impl KeptMessage {
     fn is(&self, is_text: bool, bytes: &[u8]) -> bool {
         self.is_text == is_text && *self.bytes == *bytes
     }
@@ -51,7 +52,7 @@ impl Inflations {
             Event::Binary(bytes) => bytes.into(),
             other => unreachable!("{other:?} is no message"),
         };
-        let kept = Entry { is_text: deflated.is_text, bytes: deflated.bytes.into(), message };
+        let kept = KeptMessage { is_text: deflated.is_text, bytes: deflated.bytes.into(), message };
         Ok(entry.insert(kept).message.clone())
     }
 
@@ -63,7 +64,7 @@ impl Inflations {
         }
         let mut json = Vec::with_capacity(packed.len() * 5 / 4);
         msgpack::to_json(packed, &mut json)?;
-        let kept = Entry { is_text: false, bytes: packed.into(), message: json.into() };
+        let kept = KeptMessage { is_text: false, bytes: packed.into(), message: json.into() };
         Ok(entry.insert(kept).message.clone())
     }
 }

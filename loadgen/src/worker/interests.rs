@@ -1,6 +1,12 @@
 //! What the connections of a thread subscribe to, and the catalogs that their topics are numbered in.
 
-use crate::{args::Args, judge::catalog::Catalog, watchlists::Watchlists};
+use std::sync::Arc;
+
+use super::watchlists::Watchlists;
+use crate::{
+    args::Args,
+    judge::{catalog::Catalog, table::KeyBudget},
+};
 
 /// Lists of patterns, one catalog each.
 #[derive(Debug)]
@@ -19,12 +25,12 @@ struct Own {
 }
 
 impl Interests {
-    pub fn new(args: &Args) -> Self {
-        let mut catalogs: Vec<Catalog> =
-            args.groups.iter().map(|patterns| Catalog::new(patterns, &args.stream)).collect();
+    pub fn new(args: &Args, key_budget: &Arc<KeyBudget>) -> Self {
+        let catalog = |patterns: &[String]| Catalog::new(patterns, &args.stream, key_budget.clone());
+        let mut catalogs: Vec<Catalog> = args.groups.iter().map(|patterns| catalog(patterns)).collect();
         if catalogs.is_empty() {
             // Other protocols have no topics.
-            catalogs.push(Catalog::new(&[], &args.stream));
+            catalogs.push(catalog(&[]));
         }
         let own =
             Watchlists::new(args).map(|lists| Own { words: catalogs[0].number(&args.groups[0]), lists });
@@ -69,7 +75,7 @@ mod tests {
     #[test]
     fn a_connection_has_the_topics_that_it_asks_for_and_no_others() {
         let args = args("random:20");
-        let mut interests = Interests::new(&args);
+        let mut interests = Interests::new(&args, &Arc::default());
         for index in 0..50 {
             let mine = interests.topics(&args, index, 0);
             let has: Vec<&str> = args.groups[0]
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn a_shared_list_is_asked_for_as_it_stands() {
         let args = args("classes:2");
-        let interests = Interests::new(&args);
+        let interests = Interests::new(&args, &Arc::default());
         assert!(!interests.are_own() && interests.has(1, &[3]));
         assert_eq!(interests.topics(&args, 1, 1), args.groups[1]);
     }

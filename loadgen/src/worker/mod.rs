@@ -16,31 +16,35 @@ use net::{
 use crate::{
     args::{self, Args},
     judge::{
-        Subscription,
-        catalog::{Catalog, Highest},
-        message::Cache,
-        row::Row,
+        cache::MessageCache,
+        holdings::{Final, Holdings, Known},
+        subscription::Subscription,
     },
-    shared::Shared,
-    tally::{Second, Tally},
+    measure::tally::{Second, Tally},
 };
-
-use client::{Client, Manner, Phase};
-use hostile::Foe;
+use client::{Client, Phase};
+use foe::Foe;
 use inflations::Inflations;
 use interests::Interests;
+use manner::Manner;
 use rate::Rate;
+use shared::Shared;
 
 mod client;
 mod events;
+mod foe;
 mod hostile;
 mod inflations;
 mod interests;
+mod manner;
 mod pace;
 mod rate;
 mod reader;
 mod schedule;
+pub mod shared;
 pub mod source;
+pub mod watchlists;
+mod wire;
 
 /// What the peer may take to answer a close.
 const CLOSE_US: u64 = 2_000_000;
@@ -49,6 +53,7 @@ const BACKOFF_US: (u64, u64) = (100_000, 10_000_000);
 /// Receive buffers of all rings together.
 const RECV_BUFFERS: usize = 4096;
 const RECV_BUFFER_BYTES: u32 = 4096;
+
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -68,39 +73,6 @@ enum Due {
     Foe,
 }
 
-/// What a thread hands over at the end.
-#[derive(Debug)]
-pub struct Outcome {
-    pub tally: Tally,
-    pub clients: Vec<Final>,
-    /// Per list of patterns, as the window ended and when the last frame had come.
-    pub at_end: Vec<Known>,
-    pub at_last: Vec<Known>,
-}
-
-/// What a live connection held at the end.
-#[derive(Debug)]
-pub struct Final {
-    /// Its number among all connections.
-    pub index: usize,
-    pub group: u16,
-    pub epoch: u64,
-    pub position: u64,
-    pub snapshot_at: u64,
-    /// By the words of its catalog.
-    pub held: Row,
-    /// Of keyed topics: word, `v` and sum of the table.
-    pub tables: Vec<(u32, u64, u64)>,
-}
-
-/// A list of patterns and what was seen of it.
-#[derive(Debug)]
-pub struct Known {
-    pub epoch: u64,
-    /// Topic, its word, the newest of it.
-    pub topics: Vec<(String, u32, Highest)>,
-}
-
 /// Its share of the connections.
 pub struct Worker {
     args: Arc<Args>,
@@ -114,7 +86,7 @@ pub struct Worker {
     interests: Interests,
     at_end: Option<Vec<Known>>,
     inflations: Inflations,
-    cache: Cache,
+    cache: MessageCache,
     tally: Tally,
     second: Second,
     timers: BinaryHeap<Reverse<(u64, u32, u32, Due)>>,
@@ -140,7 +112,7 @@ impl Worker {
     pub fn new(args: Arc<Args>, shared: Arc<Shared>, thread: usize, threads: usize) -> Result<Self, String> {
         let clients: Vec<Client> =
             (thread..args.connections as usize).step_by(threads).map(|index| client(&args, index)).collect();
-        let foes = hostile::foes(&args, thread, threads);
+        let foes = foe::foes(&args, thread, threads);
         // With more threads than connections, rates are shared by the threads that have one.
         let loaded = threads.min(args.connections as usize);
         let rate = |per_s: f64| Rate::new(if thread < loaded { per_s } else { 0.0 }, thread, loaded);
@@ -160,11 +132,11 @@ impl Worker {
         Ok(Self {
             ring: Tls::new(ring, None, all),
             by_slot: vec![0; slots as usize],
-            interests: Interests::new(&args),
+            interests: Interests::new(&args, &shared.key_budget),
             clients,
             at_end: None,
             inflations: Inflations::new(),
-            cache: Cache::new(),
+            cache: MessageCache::new(),
             tally: Tally::default(),
             second: Second::default(),
             timers: BinaryHeap::new(),
@@ -186,8 +158,8 @@ impl Worker {
         })
     }
 
-    /// Runs until the end that the others agree on.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    /// Runs until the end that the others agree on: what was counted, and what its connections hold.
+    pub fn run(mut self) -> Result<(Tally, Holdings), String> {
         let failed = |error: io::Error| format!("the ring failed: {error}");
         fastrand::seed(self.args.seed.wrapping_add(self.thread as u64));
         loop {
@@ -207,16 +179,10 @@ impl Worker {
         let at_end = self.at_end.take().unwrap_or_else(|| self.known());
         let (thread, threads) = (self.thread, self.threads);
         let clients = self.clients.into_iter().zip(finals).enumerate();
-        let clients = clients.filter(|(_, (_, live))| *live).map(|(index, (client, _))| Final {
-            index: thread + index * threads,
-            group: client.group,
-            epoch: client.subscription.epoch(),
-            position: client.subscription.position(),
-            snapshot_at: client.subscription.snapshot_at(),
-            tables: client.subscription.tables(),
-            held: client.subscription.into_held(),
+        let clients = clients.filter(|(_, (_, live))| *live).map(|(index, (client, _))| {
+            Final::new(thread + index * threads, client.group, client.subscription)
         });
-        Ok(Outcome { tally: self.tally, clients: clients.collect(), at_end, at_last })
+        Ok((self.tally, Holdings { clients: clients.collect(), at_end, at_last }))
     }
 
     /// The window ends: what was seen by now must be everywhere soon, so everyone reads at full speed.
@@ -239,14 +205,7 @@ impl Worker {
     }
 
     fn known(&self) -> Vec<Known> {
-        let known = |catalog: &Catalog| Known {
-            epoch: catalog.epoch(),
-            topics: catalog
-                .topics()
-                .map(|(topic, word, highest)| (topic.to_owned(), word, highest))
-                .collect(),
-        };
-        self.interests.catalogs.iter().map(known).collect()
+        self.interests.catalogs.iter().map(Known::of).collect()
     }
 
     fn flush(&mut self, index: u32) {
@@ -285,7 +244,7 @@ fn is_ready(args: &Args, client: &Client) -> bool {
 
 /// The connection numbered `index`.
 fn client(args: &Args, index: usize) -> Client {
-    let (manner, _) = pace::manner(args, index);
+    let (manner, _) = manner::of(args, index);
     let group = (index % args.groups.len().max(1)) as u16;
     let few = matches!(args.interests, args::Interests::Own { .. });
     let subscription = if few { Subscription::of_few() } else { Subscription::default() };

@@ -2,16 +2,19 @@
 
 use std::rc::Rc;
 
-use super::{client::Manner, inflations::Inflations, interests::Interests};
+use super::{inflations::Inflations, interests::Interests, manner::Manner};
 use crate::{
     args::Args,
     judge::{
-        Applied, Subscription,
+        cache::MessageCache,
         catalog::NOT_SUBSCRIBED,
-        message::{Cache, Frame, Message},
+        message::{Message, UpdateFrame},
+        subscription::{Applied, Subscription},
     },
-    stamp::Arrival,
-    tally::{Second, Tally},
+    measure::{
+        arrival::Arrival,
+        tally::{Second, Tally},
+    },
 };
 
 /// How evenly frames with updates come to one connection within the window.
@@ -46,7 +49,7 @@ pub struct Context<'a> {
     pub args: &'a Args,
     pub interests: &'a mut Interests,
     pub inflations: &'a mut Inflations,
-    pub cache: &'a mut Cache,
+    pub cache: &'a mut MessageCache,
     pub tally: &'a mut Tally,
     pub second: &'a mut Second,
     pub arrival: Arrival,
@@ -121,7 +124,7 @@ impl Reader<'_> {
         false
     }
 
-    fn frame(&mut self, frame: &Rc<Frame>, bytes: usize, context: &mut Context<'_>) -> bool {
+    fn frame(&mut self, frame: &Rc<UpdateFrame>, bytes: usize, context: &mut Context<'_>) -> bool {
         if context.interests.are_own() {
             self.check_own(frame, context);
         }
@@ -165,7 +168,7 @@ impl Reader<'_> {
 impl Reader<'_> {
     /// Where everyone has topics of its own, the catalog knows those of all. The list is drawn again
     /// only for topics that are not held yet.
-    fn check_own(&self, frame: &Frame, context: &mut Context<'_>) {
+    fn check_own(&self, frame: &UpdateFrame, context: &mut Context<'_>) {
         let held = self.subscription.held();
         let new = frame.updates.iter().map(|update| update.word).filter(|word| held.get(*word).is_none());
         let new: Vec<u32> = new.collect();

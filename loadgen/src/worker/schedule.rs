@@ -6,12 +6,13 @@ use net::{Close, ConnId, Sockets};
 
 use super::{
     BACKOFF_US, CLOSE_US, Due, Worker,
-    client::{Leave, Manner, Phase},
+    client::{Leave, Phase},
     is_ready,
+    manner::Manner,
     rate::Rate,
     source,
 };
-use crate::{shared, tls::Tls};
+use crate::{measure::arrival::wall_us, server::tls::Tls};
 
 /// Connects under way at once, so that the listener's backlog is not overrun.
 const CONNECTING_MAX: usize = 256;
@@ -133,7 +134,7 @@ impl Worker {
         if client.phase != Phase::Open {
             return;
         }
-        if !client.say_again(raw, shared::wall_us() - (now_us - due_us)) {
+        if !client.say_again(raw, wall_us() - (now_us - due_us)) {
             self.tally.errors.add("by us: a --send left out, the server does not read", 1);
         }
         self.flush(index);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::url::Url;
+use super::url::Url;
 
 /// For connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);

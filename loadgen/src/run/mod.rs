@@ -1,4 +1,9 @@
-//! A run from the first connect to the report.
+//! A run from the first connect to its results.
+
+pub mod build;
+mod progress;
+pub mod results;
+mod timeline;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,68 +20,39 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
     args::{Args, ClockOffset},
+    exit::FAILED,
     host::{
         Sight,
-        clock::{self, Offset},
-        limits::{Limits, Need},
+        limits::{HostLimits, Need},
         process,
     },
     judge::{
+        holdings::Holdings,
         settle::{self, Settled},
         topic::Patterns,
-        values::{self, Compared},
+        values::{self, GatewayValue},
     },
-    progress::{Progress, Stage},
-    publish::{Published, Publishers},
-    report::Moment,
-    shared::{self, Shared},
-    tally::Tally,
-    timeline::Timeline,
-    watchlists::Watchlists,
-    worker::{Outcome, Worker, source},
+    measure::{arrival::wall_us, tally::Tally},
+    server::{
+        clock::{self, Offset},
+        publish::Publishers,
+        topics,
+    },
+    worker::{Worker, shared::Shared, source, watchlists::Watchlists},
 };
+use progress::{Progress, Stage};
+use results::Results;
+use timeline::Timeline;
 
 /// What final values may take to arrive, plus whatever the interval exceeds one second by.
 const GRACE_US: u64 = 2_000_000;
 const TICK: Duration = Duration::from_millis(5);
 
-/// All that a run brought.
-#[derive(Debug, Default)]
-pub struct Results {
-    pub url: String,
-    /// Seconds since the Unix epoch.
-    pub began_at: u64,
-    pub interrupted: bool,
-    pub seed: u64,
-    pub requested: u64,
-    /// permessage-deflate was offered.
-    pub deflate: bool,
-    pub tally: Tally,
-    /// From the start to the last established connection.
-    pub setup_seconds: f64,
-    /// Length of the measured window.
-    pub window_seconds: f64,
-    pub settled: Settled,
-    pub compared: Compared,
-    /// Why the final values were not compared with the gateway's.
-    pub unanswered: Option<String>,
-    pub published: Option<Published>,
-    /// Both ends of the window.
-    pub begin: Sight,
-    pub end: Sight,
-    pub server_rss_bytes_max: Option<u64>,
-    pub clock: Option<Offset>,
-    pub moments: Vec<Moment>,
-    pub threads: usize,
-    /// Of our own memory what no file backs, as the window began.
-    pub anonymous_bytes: Option<u64>,
-}
-
 /// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
 pub fn interruptions() -> Result<Arc<AtomicBool>, String> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(crate::FAILED), flag.clone())
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(FAILED), flag.clone())
             .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
             .map_err(|error| format!("signals cannot be handled: {error}"))?;
     }
@@ -97,7 +73,7 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
         workers: workers(args, &shared, threads)?,
         progress: Progress::new(),
         timeline: Timeline::new(args.server_pid, args.url.addr),
-        began_at: shared::wall_us() / 1_000_000,
+        began_at: wall_us() / 1_000_000,
         interrupted: interrupted.clone(),
         clock,
         unanswered: None,
@@ -124,10 +100,13 @@ fn clock_offset(args: &Args) -> Result<Option<Offset>, String> {
     Ok(clock::estimate(&probes))
 }
 
+/// What a worker brings is counts, and what its connections hold.
+type WorkerHandle = JoinHandle<Result<(Tally, Holdings), String>>;
+
 struct Run {
     args: Arc<Args>,
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<Result<Outcome, String>>>,
+    workers: Vec<WorkerHandle>,
     progress: Progress,
     timeline: Timeline,
     /// Seconds since the Unix epoch.
@@ -165,11 +144,11 @@ impl Run {
         self.wait(Stage::Settle, false, || (shared.now_us() - settle_us, stop_us - settle_us))?;
         let settled_gateway = gateway.and_then(|before| self.asked(|run| run.still_there(before)));
         let values = self.asked(|run| run.values(settled_gateway.as_ref())).unwrap_or_default();
-        let outcomes = self.join()?;
-        let watchlists = Watchlists::new(&self.args);
-        let settled =
-            settle::settle(&outcomes, &self.args.groups, watchlists.as_ref(), settled_gateway.as_ref());
-        let compared = values::compare(&outcomes, settle::present_epoch(&outcomes), &values);
+        let (tallies, holdings): (Vec<_>, Vec<_>) = self.join()?.into_iter().unzip();
+        let own = Watchlists::new(&self.args).map(|lists| move |index| lists.of(index));
+        let own = own.as_ref().map(|own| own as &dyn Fn(usize) -> Vec<u32>);
+        let settled = settle::settle(&holdings, &self.args.groups, own, settled_gateway.as_ref());
+        let compared = values::compare(&holdings, settle::present_epoch(&holdings), &values);
         Ok(Results {
             seed: self.args.seed,
             requested,
@@ -177,12 +156,13 @@ impl Run {
             url: self.args.url.text(),
             began_at: self.began_at,
             interrupted: self.interrupted.load(Relaxed),
-            tally: sum(&outcomes, &settled),
+            tally: sum(&tallies, &settled),
             setup_seconds: shared.established_us.load(Relaxed) as f64 / 1e6,
             window_seconds: (end_us - begin_us) as f64 / 1e6,
             settled,
             compared,
             unanswered: self.unanswered,
+            tables_overrun: shared.key_budget.is_overrun(),
             published,
             begin,
             end,
@@ -236,19 +216,19 @@ impl Run {
     /// The gateway's topics.
     fn gateway(&self) -> Result<BTreeMap<String, u64>, String> {
         let Some(admin) = &self.args.admin else { return Ok(BTreeMap::new()) };
-        settle::topics(admin).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
+        topics::list(admin).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
     }
 
     /// What the gateway has of its `topics` that somebody subscribed to.
     fn values(
         &self,
         topics: Option<&BTreeMap<String, u64>>,
-    ) -> Result<HashMap<String, values::Fetched>, String> {
+    ) -> Result<HashMap<String, GatewayValue>, String> {
         let Some((admin, topics)) = self.args.admin.as_ref().zip(topics) else { return Ok(HashMap::new()) };
         let patterns: Vec<Patterns> = self.args.groups.iter().map(|group| Patterns::new(group)).collect();
         let wanted = |topic: &&str| patterns.iter().any(|patterns| patterns.matches(topic));
         let topics: Vec<&str> = topics.keys().map(String::as_str).filter(wanted).collect();
-        values::fetch(admin, &topics).map_err(|error| format!("GET /topics/… of {}: {error}", admin.host))
+        topics::values(admin, &topics).map_err(|error| format!("GET /topics/… of {}: {error}", admin.host))
     }
 
     /// A topic that was removed since is nobody's loss.
@@ -258,15 +238,15 @@ impl Run {
         Ok(before)
     }
 
-    fn join(&mut self) -> Result<Vec<Outcome>, String> {
+    fn join(&mut self) -> Result<Vec<(Tally, Holdings)>, String> {
         let join = |worker: JoinHandle<_>| worker.join().map_err(|_| "a worker panicked".to_owned())?;
         self.workers.drain(..).map(join).collect()
     }
 }
 
-fn sum(outcomes: &[Outcome], settled: &Settled) -> Tally {
+fn sum(tallies: &[Tally], settled: &Settled) -> Tally {
     let mut tally = Tally::default();
-    outcomes.iter().for_each(|outcome| tally.merge(&outcome.tally));
+    tallies.iter().for_each(|thread| tally.merge(thread));
     tally.faults.lost += settled.lost;
     tally
 }
@@ -280,7 +260,7 @@ fn threads(args: &Args) -> Result<usize, String> {
         source_addresses: source::addresses(args, connections) as u64,
         server_here: clock::is_here(args.url.addr.ip()),
     };
-    let plan = Limits::of_this_host()?.plan(&need)?;
+    let plan = HostLimits::of_this_host()?.plan(&need)?;
     eprintln!("loadgen: {}", plan.room);
     plan.warnings.iter().for_each(|warning| eprintln!("loadgen: {warning}"));
     Ok(plan.threads as usize)
@@ -292,11 +272,7 @@ fn publishers(args: &Args) -> Result<Option<Publishers>, String> {
 }
 
 /// Starts the workers; an error when one of them cannot have its ring.
-fn workers(
-    args: &Arc<Args>,
-    shared: &Arc<Shared>,
-    threads: usize,
-) -> Result<Vec<JoinHandle<Result<Outcome, String>>>, String> {
+fn workers(args: &Arc<Args>, shared: &Arc<Shared>, threads: usize) -> Result<Vec<WorkerHandle>, String> {
     let (ready, started) = mpsc::channel();
     let spawn = |index| {
         let (args, shared, ready) = (args.clone(), shared.clone(), ready.clone());

@@ -8,9 +8,9 @@ use std::{
 
 use crate::{
     host::process::{self, Usage},
-    report::Moment,
-    shared::Shared,
-    tally::Second,
+    measure::tally::Second,
+    report::figures::Moment,
+    worker::shared::Shared,
 };
 
 const STEP: Duration = Duration::from_secs(1);

@@ -10,7 +10,10 @@ use clap::Parser;
 use console::style;
 use serde_json::Value;
 
-use crate::{EXPECTATION_FAILED, USAGE, report::Report};
+use crate::{
+    exit::{EXPECTATION_FAILED, USAGE},
+    report::figures::Report,
+};
 
 /// Compares two reports of loadgen.
 ///
@@ -76,7 +79,7 @@ struct Row {
 pub fn main(arguments: &[String]) -> ExitCode {
     let flags = Flags::parse_from(arguments);
     if !(0.0..=1_000_000.0).contains(&flags.threshold) {
-        return crate::usage(&format!("--threshold {}: write 0 to 1000000 percent", flags.threshold));
+        return crate::exit::usage(&format!("--threshold {}: write 0 to 1000000 percent", flags.threshold));
     }
     match (read(&flags.a), read(&flags.b)) {
         (Ok(a), Ok(b)) => {
@@ -186,7 +189,7 @@ mod tests {
     fn another_machine_or_load_is_told() {
         let report = |machine: &str| {
             let report = Report {
-                run: crate::report::Run { machine: machine.into(), ..Default::default() },
+                run: crate::report::figures::Run { machine: machine.into(), ..Default::default() },
                 ..Default::default()
             };
             report.to_json()
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_figure_is_one_of_the_report() {
-        let figures = crate::report::figures();
+        let figures = crate::report::figures::names();
         for (name, ..) in FIGURES {
             assert!(figures.iter().any(|figure| figure == name), "{name}");
         }

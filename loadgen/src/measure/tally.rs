@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{judge::Faults, sample::Latency};
+use crate::{judge::faults::Faults, measure::latency::Latency};
 
 /// Distinct texts kept per kind of count; further ones are summed under one name.
 const KINDS_MAX: usize = 64;

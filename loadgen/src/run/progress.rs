@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::report::{Moment, plot::short};
+use crate::report::{figures::Moment, plot::short};
 
 /// Seconds that a sparkline shows.
 const SPARK_S: usize = 30;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use crate::{http::Http, url::Url};
+use super::{http::Http, url::Url};
 
 /// Lines kept of a scrape.
 const SAMPLES_MAX: usize = 500;

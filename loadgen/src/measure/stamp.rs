@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::arrival::Arrival;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// `--stamp`.
@@ -15,15 +16,6 @@ pub enum Stamp {
     /// The first 8 bytes, little-endian: nanoseconds of the sender's `CLOCK_MONOTONIC`, which both
     /// ends share on one host.
     Bin8Mono,
-}
-
-/// Both clocks at one arrival.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival {
-    /// µs since the Unix epoch.
-    pub wall_us: u64,
-    /// ns of `CLOCK_MONOTONIC`.
-    pub mono_ns: u64,
 }
 
 impl Stamp {

@@ -2,13 +2,16 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
-use crate::{stamp::Arrival, tally::Second};
+use crate::{
+    judge::table::KeyBudget,
+    measure::{arrival::Arrival, tally::Second},
+};
 
 /// No such moment yet.
 pub const NEVER: u64 = u64::MAX;
@@ -35,6 +38,8 @@ pub struct Shared {
     pub interval_ms: AtomicU64,
     /// The server's clock minus ours, µs.
     offset_us: i64,
+    /// Of the tables that connections hold.
+    pub key_budget: Arc<KeyBudget>,
     /// One per thread, emptied by the progress line.
     pub seconds: Vec<Mutex<Second>>,
 }
@@ -53,6 +58,7 @@ impl Shared {
             stop_us: AtomicU64::new(NEVER),
             interval_ms: AtomicU64::new(0),
             offset_us,
+            key_budget: Arc::default(),
             seconds: std::iter::repeat_with(Mutex::default).take(threads).collect(),
         }
     }
@@ -61,19 +67,12 @@ impl Shared {
         self.origin.elapsed().as_micros() as u64
     }
 
-    /// The clocks that send times are compared with, the wall clock as the server has it.
+    /// An arrival now, the wall clock as the server has it.
     pub fn arrival(&self) -> Arrival {
-        let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let mono_ns = mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64;
-        Arrival { wall_us: wall_us().saturating_add_signed(self.offset_us), mono_ns }
+        Arrival::now(self.offset_us)
     }
 
     pub fn is_measured(&self, now_us: u64) -> bool {
         (self.begin_us.load(Relaxed)..self.end_us.load(Relaxed)).contains(&now_us)
     }
-}
-
-/// µs since the Unix epoch.
-pub fn wall_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http::Http, sample::Latency, shared, tally::Kinds, url::Url};
+use super::{http::Http, url::Url};
+use crate::measure::{arrival::wall_us, latency::Latency, tally::Kinds};
 
 /// Groups of one publisher, written in turn.
 const GROUPS: u64 = 8;
@@ -57,7 +58,7 @@ impl Publishers {
     pub fn start(admin: &Url, per_s: f64, publishers: u32) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
         // Above whatever an earlier run has left in the topics.
-        let base = shared::wall_us();
+        let base = wall_us();
         let start = |number: u32| {
             let http =
                 Http::connect(admin).map_err(|error| format!("--publish through {}: {error}", admin.host))?;

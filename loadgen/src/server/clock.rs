@@ -13,7 +13,8 @@ use proto::{Conn, Event, Limits, encode, handshake};
 use rustls::{ClientConnection, StreamOwned};
 use serde::Deserialize;
 
-use crate::{shared, tls::Tls, url::Url};
+use super::{tls::Tls, url::Url};
+use crate::measure::arrival::wall_us;
 
 const PROBES: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -75,7 +76,7 @@ fn probe_over(mut stream: impl Read + Write, url: &Url) -> io::Result<Vec<Probe>
         if bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let answered_us = shared::wall_us();
+        let answered_us = wall_us();
         let (mut at, mut ask) = (0, false);
         while at < bytes {
             let received = conn.receive(&mut buffer[at..bytes], &LIMITS);
@@ -103,7 +104,7 @@ fn probe_over(mut stream: impl Read + Write, url: &Url) -> io::Result<Vec<Probe>
         if ask {
             out.clear();
             encode::masked_frame(&mut out, encode::Opcode::Text, br#"{"op":"ping"}"#, [7, 1, 9, 4]);
-            sent_us = shared::wall_us();
+            sent_us = wall_us();
             stream.write_all(&out)?;
         }
     }

@@ -1,20 +1,33 @@
 //! A report made of what the threads counted.
 
-use super::{
-    Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Pings, Publish, Report,
-    Restart, Run, Server, Setup, Slow, Updates, Window, expect::Expect, warnings,
-};
+use super::results::Results;
 use crate::{
-    host::{cores, machine, metrics, process::Usage},
-    run::Results,
-    tally::Tally,
+    host::{cores, machine, process::Usage},
+    judge::table::KEYS_MAX,
+    measure::{
+        latency::Latency,
+        tally::{self, Tally},
+    },
+    report::{
+        expect::Expect,
+        figures::{
+            Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Pings, Publish,
+            Quantiles, Report, Restart, Run, Server, Setup, Slow, Updates, Window,
+        },
+        warnings::{self, Doubts},
+    },
+    server::metrics,
 };
 
 /// The report, with what became of `expect`.
 pub fn build(results: &Results, expect: &[Expect]) -> Report {
     let mut report = figures(results);
-    report.warnings =
-        warnings::of(&report, results.end.metrics_error.as_deref(), results.unanswered.as_deref());
+    let doubts = Doubts {
+        metrics_error: results.end.metrics_error.as_deref(),
+        unanswered: results.unanswered.as_deref(),
+        keys_max: results.tables_overrun.then_some(KEYS_MAX),
+    };
+    report.warnings = warnings::of(&report, &doubts);
     let Connections { established, deflating, .. } = report.connections;
     if results.deflate && deflating < established {
         report.warnings.push(format!(
@@ -55,8 +68,8 @@ fn figures(results: &Results) -> Report {
         setup: Setup {
             seconds: results.setup_seconds,
             per_s: per_s(tally.established, results.setup_seconds),
-            handshake_ms: tally.handshake.report(),
-            snapshot_ms: tally.snapshot.report(),
+            handshake_ms: quantiles(&tally.handshake),
+            snapshot_ms: quantiles(&tally.snapshot),
         },
         window: Window { seconds: window, threads: results.threads as u64, interval_ms: tally.interval_ms },
         frames: Frames {
@@ -67,10 +80,10 @@ fn figures(results: &Results) -> Report {
         updates: updates(tally, window),
         clients: clients(tally, window),
         bytes: Bytes { payload: tally.payload_bytes, wire: tally.wire_bytes },
-        visible_ms: tally.visible.report(),
-        arrival_ms: tally.arrival.report(),
+        visible_ms: quantiles(&tally.visible),
+        arrival_ms: quantiles(&tally.arrival),
         negative: Negative { visible: tally.visible_negative, arrival: tally.arrival_negative },
-        slow: Slow { visible_ms: tally.slow_visible.report() },
+        slow: Slow { visible_ms: quantiles(&tally.slow_visible) },
         r#final: Final {
             clients: results.settled.clients,
             values: results.settled.values,
@@ -85,13 +98,13 @@ fn figures(results: &Results) -> Report {
             unanswered: published.unanswered,
             unsent: published.unsent,
             per_s: per_s(published.accepted, published.seconds),
-            answered_ms: published.answered.report(),
+            answered_ms: quantiles(&published.answered),
         },
         pings: Pings {
             sent: tally.pings.sent,
             answered: tally.pings.answered,
             unanswered: tally.pings.sent.saturating_sub(tally.pings.answered),
-            answered_ms: tally.pings.age.report(),
+            answered_ms: quantiles(&tally.pings.age),
         },
         hostile: tally.hostile.iter().map(|(kind, ends)| ((*kind).to_owned(), kinds(ends))).collect(),
         restart: Restart {
@@ -149,8 +162,19 @@ fn updates(tally: &Tally, window_seconds: f64) -> Updates {
     }
 }
 
-fn kinds(kinds: &crate::tally::Kinds) -> Kinds {
+fn kinds(kinds: &tally::Kinds) -> Kinds {
     kinds.0.clone()
+}
+
+/// In ms, each null without samples.
+fn quantiles(latency: &Latency) -> Quantiles {
+    Quantiles {
+        p50: latency.quantile_ms(0.5),
+        p90: latency.quantile_ms(0.9),
+        p99: latency.quantile_ms(0.99),
+        p999: latency.quantile_ms(0.999),
+        max: latency.max_ms(),
+    }
 }
 
 fn per_s(count: u64, seconds: f64) -> f64 {
@@ -190,7 +214,7 @@ fn own(results: &Results) -> Own {
         thread_percent_max: busiest_s
             .filter(|_| results.window_seconds > 0.0)
             .map(|busy_s| busy_s / results.window_seconds * 100.0),
-        turn_ms: results.tally.turn.report(),
+        turn_ms: quantiles(&results.tally.turn),
     }
 }
 

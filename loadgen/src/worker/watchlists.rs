@@ -30,11 +30,6 @@ impl Watchlists {
         Some(Self { seed: args.seed, pool, topics, weights })
     }
 
-    #[cfg(test)]
-    pub fn even(seed: u64, pool: usize, topics: usize) -> Self {
-        Self { seed, pool, topics, weights: Vec::new() }
-    }
-
     /// The list of connection `index`: places in the pool, rising, each once. Always the same.
     pub fn of(&self, index: usize) -> Vec<u32> {
         let mut rng = Rng::with_seed(self.seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));

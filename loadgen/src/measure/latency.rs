@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Quantiles;
-
 /// Longer ones count as this.
 const LONGEST_US: u64 = 600_000_000;
 
@@ -86,17 +84,6 @@ impl Latency {
     pub fn is_empty(&self) -> bool {
         self.us.is_empty()
     }
-
-    /// `{p50, p90, p99, p999, max}` in ms, each null without samples.
-    pub fn report(&self) -> Quantiles {
-        Quantiles {
-            p50: self.quantile_ms(0.5),
-            p90: self.quantile_ms(0.9),
-            p99: self.quantile_ms(0.99),
-            p999: self.quantile_ms(0.999),
-            max: self.max_ms(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -117,6 +104,6 @@ mod tests {
 
     #[test]
     fn without_samples_there_is_no_figure() {
-        assert_eq!(Latency::default().report().p99, None);
+        assert_eq!(Latency::default().quantile_ms(0.99), None);
     }
 }

@@ -12,7 +12,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use crate::url::Url;
+use super::url::Url;
 
 /// For all connections of a run.
 #[derive(Clone)]

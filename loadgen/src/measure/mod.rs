@@ -1,0 +1,6 @@
+//! What is measured, thread by thread: ages, latencies and counts.
+
+pub mod arrival;
+pub mod latency;
+pub mod stamp;
+pub mod tally;

@@ -1,0 +1,9 @@
+//! The server under test, as everything but the load itself talks to it.
+
+pub mod clock;
+pub mod http;
+pub mod metrics;
+pub mod publish;
+pub mod tls;
+pub mod topics;
+pub mod url;
