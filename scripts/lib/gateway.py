@@ -1,12 +1,13 @@
-"""A gateway process and its admin listener, for the checks and benchmarks written in Python."""
+"""A gateway process and its admin listener."""
 
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+
+import process
 
 
 class Gateway:
@@ -21,14 +22,9 @@ class Gateway:
         path = os.path.join(self.directory.name, "gateway.toml")
         with open(path, "w") as file:
             file.write(f'[server]\ndata = "{data}"\nadmin = "{admin}"\n{server}\n{config}\n')
-        command = [*prefix, binary, "--config", path]
-        environment = {"RUST_LOG": "warn", **os.environ}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        line = self.process.stdout.readline()
-        words = dict(word.split("=", 1) for word in line.split()[1:])
-        if not line.startswith("listening ") or "data" not in words:
-            self.process.kill()
-            raise RuntimeError(f"the gateway's first line is {line!r}, its exit code {self.process.wait()}")
+        self.process = process.start(*prefix, binary, "--config", path, env={"RUST_LOG": "warn", **os.environ})
+        words = process.listening(self.process)
+        self.pid = self.process.pid
         self.data, self.admin = words["data"], words["admin"]
         self.url = f"ws://{self.data}/ws"
         # Where [server] tls is set.
@@ -38,10 +34,7 @@ class Gateway:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        process.end(self.process)
         self.directory.cleanup()
 
     def terminate(self):
@@ -76,3 +69,13 @@ class Gateway:
             topics |= {topic["topic"]: topic["v"] for topic in page}
             after = page[-1]["topic"]
         return topics
+
+
+def replay(path, speed=1, repeat=True):
+    """The configuration of a source that replays a feed file."""
+    repeats = str(repeat).lower()
+    return f'[[source]]\nkind = "replay"\npath = "{os.path.abspath(path)}"\nspeed = {speed}\nrepeat = {repeats}\n'
+
+
+def synthetic(symbols, updates_per_s):
+    return f'[[source]]\nkind = "synthetic"\nsymbols = {symbols}\nupdates_per_s = {float(updates_per_s)}\n'

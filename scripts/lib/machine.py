@@ -1,12 +1,13 @@
-"""What a figure was measured on."""
+"""The machine that a figure is measured on, and what the kernel knows of a process."""
 
 import datetime
 import os
+import pathlib
 import platform
 import resource
 import subprocess
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def describe():
@@ -34,3 +35,24 @@ def commit():
     if head.returncode:
         return "unknown"
     return head.stdout.strip() + ("+" if git("status", "--porcelain", "--untracked-files=no").stdout else "")
+
+
+def pinned(cpu: int) -> list[str]:
+    """Words before a command that keep it on one CPU, where there are two."""
+    return ["taskset", "-c", str(cpu)] if len(os.sched_getaffinity(0)) > 1 else []
+
+
+def memory_bytes(pid: int, name: str) -> int:
+    """A row of the process's status: VmRSS, VmHWM (its peak) or RssAnon (without pages of files)."""
+    return int(field(f"/proc/{pid}/status", name).split()[0]) * 1024
+
+
+def resident_mib(pid: int) -> float:
+    return memory_bytes(pid, "VmRSS") / 2**20
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU time that the process has taken, in user space and in the kernel."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

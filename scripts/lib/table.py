@@ -1,0 +1,108 @@
+"""Every check and benchmark, one row each; and the steps of scripts/test, in order."""
+
+import os
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """`scripts/KIND NAME` runs `run` of the module KIND.NAME (checks/, benches/). `needs` are names that `tools.need`
+    knows; `profile` is that of its programs where PROFILE names none."""
+
+    name: str
+    shows: str
+    minutes: float
+    needs: tuple[str, ...] = ()
+    profile: str = "release"
+    # Fit for any machine, busy ones too: the others want one of two cores or more to themselves.
+    quick: bool = False
+
+
+class Step(NamedTuple):
+    """A step of scripts/test, ended where it takes longer than `minutes_max`."""
+
+    name: str
+    command: list[str]
+    minutes_max: float
+    environment: dict[str, str] = {}
+
+
+LOADED = ("gateway", "loadgen")
+ALL_CLIENTS = (*LOADED, "python", "node", "curl", "openssl", "java", "netty", "mojolicious", "chromium")
+
+CHECKS = [
+    Entry("planted", "the simulation's model finds every bug planted in the gateway", 3, quick=True),
+    Entry("conformance", "Autobahn's cases end as the committed baseline says", 2, ("python", "echo"), "dev", True),
+    Entry("clients", "real clients of many makers are served, the live page and the report are drawn", 3,
+          ALL_CLIENTS, "dev", True),
+    Entry("replay", "a replayed feed reaches 1,000 clients; its last values are held byte for byte", 4,
+          (*LOADED, "python"), quick=True),
+    Entry("exact", "independent clients hold every book, trade and value under conflation", 2,
+          ("gateway", "python"), quick=True),
+    Entry("any-server", "loadgen measures servers of other protocols", 1, LOADED, quick=True),
+    Entry("simulate", "a whole shard keeps the contract under new random schedules", 8),
+    Entry("fuzz", "no input breaks a parser: 60 s a target", 8, ("cargo-fuzz",)),
+    Entry("exact-load", "1,000 clients hold everything exactly; what slow ones cost the others", 5, LOADED),
+    Entry("slow", "two slow clients beside 1,000: what the others see of it, what the slow ones get", 1, LOADED),
+    Entry("storm", "1,000 connections that ask for everything and do not read: memory, others' latency", 3, LOADED),
+    Entry("admin", "/healthz and clients beside large publishes and crowds on the admin listener", 2, LOADED),
+]
+
+BENCHES = [
+    Entry("fanout", "CPU per delivered frame ÷ a bare epoll-and-send() loop's", 3, ("gateway", "floor", "receiver")),
+    Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
+    Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),
+    Entry("wire", "compression, MessagePack and TLS: CPU, bytes, memory; beside uWebSockets and nchan", 45,
+          (*LOADED, "deflate", "openssl")),
+    Entry("pair", "CPU per frame and memory of this build ÷ another's", 25, (*LOADED, "openssl")),
+    Entry("loadgen", "CPU per received frame, loadgen ÷ a bare epoll reader", 5, (*LOADED, "receiver")),
+    Entry("agreement", "loadgen and an independent receiver measure the same", 8, (*LOADED, "python")),
+    Entry("capacity", "100,000 clients on two cores: set-up, memory, fan-out, crash", 20, LOADED),
+]
+
+KINDS = {"check": CHECKS, "bench": BENCHES}
+MODULES = {"check": "checks", "bench": "benches"}
+DEV = {"PROFILE": "dev"}
+
+
+def check(name, *words):
+    return ["scripts/check", name, *words]
+
+
+def steps():
+    """What every contribution passes, in the order in which it fails fastest."""
+    return [
+        Step("format", ["cargo", "fmt", "--all", "--check"], 1),
+        Step("clippy", "cargo clippy --workspace --all-targets --locked -- -D warnings".split(), 20),
+        # Unit and integration tests, the simulation and the fuzz seeds.
+        Step("tests", "cargo test --workspace --locked --no-fail-fast".split(), 25),
+        # The simulation's model finds every bug planted in the gateway, and so earns its trust.
+        Step("planted", check("planted"), 15),
+        Step("conformance", check("conformance"), 15),
+        Step("clients", check("clients"), 15),
+        Step("replay", check("replay", "--seconds", "1", "--clients", "200"), 10, DEV),
+        Step("exact", check("exact"), 10, DEV),
+        Step("chained", check("exact", "--chained", "2"), 10, DEV),
+        Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),
+    ]
+
+
+def long_steps(feeds, before):
+    """What `--all` adds, with recorded feeds and another build of the gateway where there are some."""
+    feeds, quotes = [os.path.abspath(feed) for feed in feeds], [os.path.abspath(feed) for feed in feeds[:1]]
+    added = [
+        Step("all-cases", check("conformance", "--all"), 30),
+        Step("simulate", check("simulate"), 30),
+        Step("fuzz", check("fuzz"), 30),
+        Step("any", check("any-server"), 10),
+        Step("replayed", check("replay"), 20),
+        Step("recorded", check("exact", *feeds), 15),
+        Step("recorded-2", check("exact", "--chained", "2", *feeds), 15),
+        Step("exact-load", check("exact-load", *feeds), 40),
+        *(Step(name, check(name), 20) for name in ("slow", "storm", "admin")),
+    ]
+    benches = {"wire": (quotes, 120), "pair": ([before, *quotes], 60), "capacity": ([], 60), "agreement": ([], 20)}
+    for entry in BENCHES:
+        words, minutes_max = benches.get(entry.name, ([], 20))
+        if entry.name != "pair" or before:
+            added.append(Step(entry.name, ["scripts/bench", entry.name, *words], minutes_max))
+    return added

@@ -1,0 +1,171 @@
+"""What the checks need: found, or installed with a word about it. Everything but system packages lands under target/,
+so `cargo clean` removes it."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from machine import ROOT
+
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+TOOLS = TARGET / "tools"
+VENV_PYTHON = TOOLS / "venv" / "bin" / "python"
+CLIENTS = ROOT / "gateway" / "tests" / "clients"
+# uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
+UWS = "@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0"
+# Programs of this repository: the variable that names one that is built already.
+PROGRAMS = {
+    "gateway": "GATEWAY_BIN",
+    "loadgen": "LOADGEN_BIN",
+    "echo": "ECHO_BIN",
+    "floor": "FLOOR_BIN",
+    "receiver": "RECEIVER_BIN",
+    "deflate": "DEFLATE_BIN",
+}
+
+
+class Missing(RuntimeError):
+    """Something that could not be installed here."""
+
+
+def say(what):
+    print(f"==> {what}", file=sys.stderr, flush=True)
+
+
+def call(*command, **options):
+    """Runs a command that says what it does on stderr."""
+    try:
+        subprocess.run([str(word) for word in command], check=True, stdout=sys.stderr, **options)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing(str(error)) from error
+
+
+def packages(*names):
+    """Installs Debian packages."""
+    say(f"installing {' '.join(names)} with apt-get")
+    if not shutil.which("apt-get"):
+        raise Missing(f"no apt-get here: install {' '.join(names)} yourself and run this again")
+    command = [*([] if os.geteuid() == 0 else ["sudo"]), "apt-get"]
+    try:
+        call(*command, "install", "-y", *names)
+    except Missing:
+        call(*command, "update")
+        call(*command, "install", "-y", *names)
+
+
+def command(name, *package):
+    """What installs the package of a command that is not there."""
+    return lambda: shutil.which(name) or packages(*(package or (name,)))
+
+
+def pinned(directory, pins, install):
+    """Installs into a new directory unless it was made with the same pins."""
+    marker = directory / "pins"
+    if marker.exists() and marker.read_text() == pins:
+        return
+    say(f"installing {' '.join(pins.split())} into {directory}")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    install()
+    marker.write_text(pins)
+
+
+def python():
+    """The packages of gateway/tests/clients/requirements.txt, for VENV_PYTHON."""
+    requirements = CLIENTS / "requirements.txt"
+
+    def install():
+        # Debian's python3 comes without the module that gives a venv its pip.
+        if subprocess.run(["python3", "-c", "import ensurepip"], capture_output=True).returncode:
+            packages("python3-venv")
+        call("python3", "-m", "venv", TOOLS / "venv")
+        call(VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+
+    pinned(TOOLS / "venv", requirements.read_text(), install)
+
+
+def npm(name, pins, *words):
+    """Packages of npm under TOOLS/NAME, which NODE_PATH then names."""
+    directory = TOOLS / name
+
+    def install():
+        command("node", "nodejs")()
+        command("npm")()
+        if not words:
+            (directory / "package.json").write_text(pins)
+        call("npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *words, cwd=directory)
+
+    pinned(directory, pins, install)
+    paths = [str(directory / "node_modules"), *filter(None, os.environ.get("NODE_PATH", "").split(":"))]
+    os.environ["NODE_PATH"] = ":".join(dict.fromkeys(paths))
+
+
+def netty():
+    if not os.path.exists("/usr/share/java/netty-codec-http.jar"):
+        packages("libnetty-java")
+
+
+def mojolicious():
+    if subprocess.run(["perl", "-MMojolicious", "-e", "1"], capture_output=True).returncode:
+        packages("libmojolicious-perl")
+
+
+def chromium():
+    command("chromium")()
+    os.environ["CHROMIUM"] = shutil.which("chromium")
+
+
+def nchan():
+    if not os.path.exists("/usr/lib/nginx/modules/ngx_nchan_module.so") or not shutil.which("nginx"):
+        packages("nginx", "libnginx-mod-nchan")
+
+
+def cargo_fuzz():
+    if subprocess.run(["cargo", "fuzz", "--version"], capture_output=True).returncode:
+        say("installing cargo-fuzz")
+        call("cargo", "install", "--locked", "cargo-fuzz")
+
+
+INSTALLS = {
+    "python": python,
+    "node": lambda: npm("node", (CLIENTS / "package.json").read_text()),
+    "uws": lambda: npm("uws", UWS, "--omit=optional", "--ignore-scripts", UWS),
+    "curl": command("curl"),
+    "openssl": command("openssl"),
+    "java": command("javac", "default-jdk-headless"),
+    "netty": netty,
+    "mojolicious": mojolicious,
+    "chromium": chromium,
+    "nchan": nchan,
+    "nats": command("nats-server"),
+    "cargo-fuzz": cargo_fuzz,
+}
+
+
+def need(*names):
+    """Finds, installs or builds what is named: keys of INSTALLS and PROGRAMS."""
+    for name in names:
+        if name in INSTALLS:
+            INSTALLS[name]()
+    build([name for name in names if name in PROGRAMS])
+
+
+def build(names):
+    """Builds the programs that no variable names, with the profile of PROFILE, release or dev, and sets the variables.
+
+    The whole workspace at once: what is asked for does not change the features of what all share, so nothing is built
+    twice, and of the dev profile nothing that `cargo test --workspace` has built before."""
+    missing = [name for name in names if not os.environ.get(PROGRAMS[name])]
+    if not missing:
+        return
+    profile = os.environ.get("PROFILE", "release")
+    words = ["cargo", "build", "--locked", "--profile", profile]
+    # Examples bring what tests need along, which a release that is measured has not.
+    call(*words, "--workspace", "--bins", *(["--examples"] if profile == "dev" else []), cwd=ROOT)
+    if "echo" in missing and profile != "dev":
+        call(*words, "--package", "gateway", "--example", "echo", cwd=ROOT)
+    directory = TARGET / ("debug" if profile == "dev" else profile)
+    for name in missing:
+        os.environ[PROGRAMS[name]] = str(directory / ("examples/echo" if name == "echo" else name))
