@@ -28,7 +28,7 @@ use report::{
     figures::{self, Report},
     hgrm, html, summary,
 };
-use run::{build::build, results::Results};
+use run::{report::build, results::Results};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

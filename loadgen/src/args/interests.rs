@@ -14,7 +14,7 @@ const DIGITS_MAX: usize = 20;
 
 /// `--interests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interests {
+pub enum InterestKind {
     /// A whole list of `--topics`, lists in turn.
     One,
     /// One of so many equal shares.
@@ -31,7 +31,7 @@ pub enum Popularity {
     Zipf,
 }
 
-impl Interests {
+impl InterestKind {
     /// `one`, `classes:K`, `random:K` or `zipf:K`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("--interests {text}: write one, classes:K, random:K or zipf:K");
@@ -138,16 +138,16 @@ mod tests {
     #[test]
     fn classes_are_equal_shares_of_all_topics() {
         let groups =
-            Interests::parse("classes:3").unwrap().groups(vec![patterns("t{0..6}").unwrap()]).unwrap();
+            InterestKind::parse("classes:3").unwrap().groups(vec![patterns("t{0..6}").unwrap()]).unwrap();
         assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 3]);
         assert_eq!(groups.concat(), patterns("t{0..6}").unwrap());
-        assert!(Interests::Classes(8).groups(groups).unwrap_err().contains("only 7"));
+        assert!(InterestKind::Classes(8).groups(groups).unwrap_err().contains("only 7"));
     }
 
     #[test]
     fn topics_of_ones_own_are_chosen_of_single_topics() {
-        let own = Interests::parse("zipf:2").unwrap();
-        assert_eq!(own, Interests::Own { topics: 2, popularity: Popularity::Zipf });
+        let own = InterestKind::parse("zipf:2").unwrap();
+        assert_eq!(own, InterestKind::Own { topics: 2, popularity: Popularity::Zipf });
         assert_eq!(own.groups(vec![vec!["a".into()], vec!["b".into()]]).unwrap(), [["a", "b"]]);
         assert!(own.groups(vec![vec!["a".into(), "b.*".into()]]).unwrap_err().contains("b.*"));
         assert!(own.groups(vec![vec!["a".into()]]).unwrap_err().contains("2 topics"));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn more_topics_to_choose_from_than_can_be_numbered_are_refused() {
-        let own = Interests::Own { topics: 1, popularity: Popularity::Even };
+        let own = InterestKind::Own { topics: 1, popularity: Popularity::Even };
         let pool = vec!["a".to_owned(); POOL_MAX + 1];
         assert!(own.groups(vec![pool]).unwrap_err().contains("smaller range"));
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn other_kinds_are_refused() {
         for bad in ["two", "one:1", "classes", "random:0", "zipf:x", ""] {
-            let refused = Interests::parse(bad);
+            let refused = InterestKind::parse(bad);
             assert!(refused.is_err() || bad == "classes", "{bad}");
         }
     }

@@ -11,7 +11,7 @@ use crate::{
 
 pub use flags::{ClockOffset, Flags};
 use interests::patterns;
-pub use interests::{Interests, Popularity};
+pub use interests::{InterestKind, Popularity};
 pub use scenario::parse_with_scenario;
 
 mod duration;
@@ -27,7 +27,7 @@ pub struct Args {
     /// Lists of patterns, taken round robin; a single one to choose from where everyone has topics
     /// of their own; empty in raw mode.
     pub groups: Vec<Vec<String>>,
-    pub interests: Interests,
+    pub interests: InterestKind,
     pub seed: u64,
     pub duration: Duration,
     pub ramp: Duration,
@@ -112,38 +112,10 @@ impl Args {
     pub fn check(raw: Flags) -> Result<Self, String> {
         let url =
             raw.url.as_deref().ok_or("--url is missing: write for example --url ws://127.0.0.1:9001/ws")?;
-        at_least_one("--connections", raw.connections as usize)?;
-        at_least_one("--threads", raw.threads.unwrap_or(1))?;
-        at_least_one("--publishers", raw.publishers as usize)?;
-        at_most("--threads", raw.threads.unwrap_or(1))?;
-        at_most("--publishers", raw.publishers as usize)?;
-        at_least_one("--slow-bytes-per-s", raw.slow_bytes_per_s as usize)?;
-        for (flag, value) in [("--slow", raw.slow), ("--stall", raw.stall), ("--hostile", raw.hostile)] {
-            percent(flag, value)?;
-        }
-        if raw.slow + raw.stall > 100.0 {
-            let (slow, stall) = (raw.slow, raw.stall);
-            return Err(format!("--slow {slow} and --stall {stall} are more than all connections"));
-        }
-        if raw.duration.is_zero() || raw.duration > DURATION_MAX {
-            return Err(format!("--duration {:?}: write more than 0 and at most 1000h", raw.duration));
-        }
-        if raw.stall == 0.0 && raw.stall_for.is_some() {
-            return Err("--stall-for needs the --stall PERCENT that it ends".into());
-        }
-        for (flag, rate) in [
-            ("--churn", raw.churn),
-            ("--since-reconnects", raw.since_reconnects),
-            ("--publish", raw.publish),
-            ("--pings", raw.pings),
-        ] {
-            if !(0.0..=1_000_000.0).contains(&rate) {
-                return Err(format!("{flag} {rate}: write a rate a second from 0 to 1000000"));
-            }
-        }
+        ranges(&raw)?;
         let url = Url::parse(url, "ws")?;
         let raws = raw_mode(&raw)?;
-        let interests = Interests::parse(&raw.interests)?;
+        let interests = InterestKind::parse(&raw.interests)?;
         Ok(Self {
             tls: tls(&raw, &url)?,
             url,
@@ -190,6 +162,40 @@ impl Args {
     }
 }
 
+/// Figures that are out of their range, or contradict each other.
+fn ranges(raw: &Flags) -> Result<(), String> {
+    at_least_one("--connections", raw.connections as usize)?;
+    at_least_one("--threads", raw.threads.unwrap_or(1))?;
+    at_least_one("--publishers", raw.publishers as usize)?;
+    at_most("--threads", raw.threads.unwrap_or(1))?;
+    at_most("--publishers", raw.publishers as usize)?;
+    at_least_one("--slow-bytes-per-s", raw.slow_bytes_per_s as usize)?;
+    for (flag, value) in [("--slow", raw.slow), ("--stall", raw.stall), ("--hostile", raw.hostile)] {
+        percent(flag, value)?;
+    }
+    if raw.slow + raw.stall > 100.0 {
+        let (slow, stall) = (raw.slow, raw.stall);
+        return Err(format!("--slow {slow} and --stall {stall} are more than all connections"));
+    }
+    if raw.duration.is_zero() || raw.duration > DURATION_MAX {
+        return Err(format!("--duration {:?}: write more than 0 and at most 1000h", raw.duration));
+    }
+    if raw.stall == 0.0 && raw.stall_for.is_some() {
+        return Err("--stall-for needs the --stall PERCENT that it ends".into());
+    }
+    for (flag, rate) in [
+        ("--churn", raw.churn),
+        ("--since-reconnects", raw.since_reconnects),
+        ("--publish", raw.publish),
+        ("--pings", raw.pings),
+    ] {
+        if !(0.0..=1_000_000.0).contains(&rate) {
+            return Err(format!("{flag} {rate}: write a rate a second from 0 to 1000000"));
+        }
+    }
+    Ok(())
+}
+
 /// How a `wss` URL is spoken to.
 fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
     if url.is_tls {
@@ -206,7 +212,7 @@ fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
 }
 
 /// The lists of patterns that connections subscribe to.
-fn groups(raw: &Flags, other_protocol: bool, interests: Interests) -> Result<Vec<Vec<String>>, String> {
+fn groups(raw: &Flags, other_protocol: bool, interests: InterestKind) -> Result<Vec<Vec<String>>, String> {
     let lists = raw.topics.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?;
     if other_protocol {
         return Ok(Vec::new());
@@ -222,7 +228,7 @@ fn groups(raw: &Flags, other_protocol: bool, interests: Interests) -> Result<Vec
         if raw.admin.is_none() {
             return Err("--publish needs --admin http://HOST:PORT to publish through".into());
         }
-        if matches!(interests, Interests::Own { .. }) {
+        if matches!(interests, InterestKind::Own { .. }) {
             return Err("--publish goes with --interests one or classes:K, whose lists get loadgen.*".into());
         }
         for group in &mut groups {

@@ -9,7 +9,7 @@ use super::{
 /// One thread's share.
 #[derive(Debug, Default)]
 pub struct Holdings {
-    pub clients: Vec<Final>,
+    pub clients: Vec<ClientHoldings>,
     /// Per list of patterns, as the window ended and when the last frame had come.
     pub at_end: Vec<Known>,
     pub at_last: Vec<Known>,
@@ -17,7 +17,7 @@ pub struct Holdings {
 
 /// What a live connection held at the end.
 #[derive(Debug)]
-pub struct Final {
+pub struct ClientHoldings {
     /// Its number among all connections.
     pub index: usize,
     pub group: u16,
@@ -30,7 +30,7 @@ pub struct Final {
     pub tables: Vec<(u32, u64, u64)>,
 }
 
-impl Final {
+impl ClientHoldings {
     /// Of connection `index`, which took list `group`.
     pub fn new(index: usize, group: u16, subscription: Subscription) -> Self {
         Self {

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    holdings::{Final, Holdings, Known},
+    holdings::{ClientHoldings, Holdings, Known},
     topic::Patterns,
 };
 
@@ -170,7 +170,7 @@ impl<'a> Truths<'a> {
     }
 }
 
-fn check_value(client: &Final, topic: &str, word: Option<u32>, truth: Truth, settled: &mut Settled) {
+fn check_value(client: &ClientHoldings, topic: &str, word: Option<u32>, truth: Truth, settled: &mut Settled) {
     settled.values += 1;
     let v = word.and_then(|word| client.held.get(word)).map(|(v, _)| v);
     let lost = match v {
@@ -188,7 +188,7 @@ fn check_value(client: &Final, topic: &str, word: Option<u32>, truth: Truth, set
     }
 }
 
-fn clients(thread: &Holdings, group: usize, epoch: u64) -> impl Iterator<Item = &Final> {
+fn clients(thread: &Holdings, group: usize, epoch: u64) -> impl Iterator<Item = &ClientHoldings> {
     thread.clients.iter().filter(move |client| usize::from(client.group) == group && client.epoch == epoch)
 }
 
@@ -197,8 +197,8 @@ mod tests {
     use super::*;
     use crate::judge::{catalog::Highest, row::Row};
 
-    fn client(position: u64, snapshot_at: u64, held: &[u64]) -> Final {
-        Final {
+    fn client(position: u64, snapshot_at: u64, held: &[u64]) -> ClientHoldings {
+        ClientHoldings {
             index: 0,
             group: 0,
             epoch: 1,
@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// Topics a (word 0) and b (word 1) with the highest `v` at the window's end.
-    fn thread(highest: [u64; 2], clients: Vec<Final>) -> Holdings {
+    fn thread(highest: [u64; 2], clients: Vec<ClientHoldings>) -> Holdings {
         let highest = |at: usize| Highest { v: highest[at], value: 0 };
         let topics = vec![("a".to_owned(), 0, highest(0)), ("b".to_owned(), 1, highest(1))];
         let known = || vec![Known { epoch: 1, topics: topics.clone() }];
@@ -281,7 +281,7 @@ mod tests {
         let holder = |index: usize, v: u64| {
             let mut held = Row::Sparse(Vec::new());
             held.set(own(index)[0], v, false);
-            Final { index, held, ..client(90, 10, &[]) }
+            ClientHoldings { index, held, ..client(90, 10, &[]) }
         };
         let b = 3;
         let settle = |clients, gateway: &BTreeMap<String, u64>| {
@@ -292,7 +292,7 @@ mod tests {
         let gateway = BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 2)]);
         assert_eq!(settle(vec![holder(b, 2)], &gateway), (1, 1, 0), "a is not its topic");
         assert_eq!(settle(vec![holder(b, 1)], &gateway), (1, 1, 1), "b at v 1 is older than 2");
-        let nothing = Final { held: Row::Sparse(Vec::new()), ..holder(b, 2) };
+        let nothing = ClientHoldings { held: Row::Sparse(Vec::new()), ..holder(b, 2) };
         assert_eq!(settle(vec![nothing], &gateway), (1, 1, 1), "b is in the gateway");
     }
 }

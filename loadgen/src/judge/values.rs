@@ -126,7 +126,7 @@ impl Compared {
 mod tests {
     use super::*;
     use crate::judge::{
-        holdings::{Final, Known},
+        holdings::{ClientHoldings, Known},
         row::Row,
     };
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn tables_at_the_same_v_must_be_the_same_everywhere() {
-        let client = |v, sum| Final {
+        let client = |v, sum| ClientHoldings {
             index: 0,
             group: 0,
             epoch: 7,

@@ -1,7 +1,7 @@
 //! A run from the first connect to its results.
 
-pub mod build;
 mod progress;
+pub mod report;
 pub mod results;
 mod timeline;
 

@@ -15,7 +15,7 @@ use super::flags::{SearchFlags, Vary};
 use crate::{
     args::{Args, Flags},
     report::figures::Report,
-    run::{self, build::build},
+    run::{self, report::build},
     server::{metrics, url::Url},
 };
 

@@ -7,7 +7,7 @@ use proto::{Conn, Event, encode, handshake, msgpack};
 
 use super::{
     manner::Manner,
-    reader::{Context, Evenness, Reader},
+    reader::{Context, FramePace, Reader},
     wire::{LIMITS, key},
 };
 use crate::{
@@ -81,7 +81,7 @@ pub struct Client {
     pub attempt: u32,
     /// µs since the run's origin: when the last connect was meant to start.
     pub intended_us: u64,
-    pub evenness: Evenness,
+    pub pace: FramePace,
     /// Bytes to send once no send is in flight.
     pub outbox: Vec<u8>,
     pub subscription: Subscription,
@@ -109,7 +109,7 @@ impl Client {
             group,
             attempt: 0,
             intended_us: 0,
-            evenness: Evenness::default(),
+            pace: FramePace::default(),
             outbox: Vec::new(),
             subscription,
             proto: Conn::client([0; 16]),
@@ -231,22 +231,14 @@ impl Client {
                 }
                 Event::Text(_) | Event::Binary(_) | Event::Deflated(_) if self.phase == Phase::Closing => {}
                 Event::Text(_) | Event::Binary(_) | Event::Deflated(_) => {
-                    let inflated;
-                    let (is_text, message) = match event {
-                        Event::Deflated(deflated) => match context.inflations.inflate(&deflated) {
-                            Ok(message) => {
-                                inflated = message;
-                                (deflated.is_text, &*inflated)
-                            }
-                            Err(error) => return self.fail(error, context),
-                        },
-                        Event::Text(text) => (true, text.as_bytes()),
-                        Event::Binary(bytes) => (false, bytes),
-                        _ => unreachable!("one of these three"),
+                    let mut inflated = None;
+                    let (is_text, message) = match context.inflations.open(event, &mut inflated) {
+                        Ok(opened) => opened,
+                        Err(error) => return self.fail(error, context),
                     };
-                    let Self { subscription, index, manner, group, evenness, after_ms, .. } = self;
+                    let Self { subscription, index, manner, group, pace, after_ms, .. } = self;
                     let (index, manner, group) = (*index, *manner, *group);
-                    let mut reader = Reader { subscription, evenness, after_ms, index, manner, group };
+                    let mut reader = Reader { subscription, pace, after_ms, index, manner, group };
                     let whole = reader.message(is_text, message, context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
@@ -259,16 +251,12 @@ impl Client {
                     }
                 }
                 Event::Close(close) => {
-                    let code = close.map_or(1005, |close| close.code);
+                    let (code, reason) = close.map_or((1005, ""), |close| (close.code, close.reason));
                     if self.leave == Leave::No {
-                        let reason = close.map_or("", |close| close.reason);
-                        let comma = if reason.is_empty() { "" } else { " " };
-                        context.tally.closes.add(&format!("{code}{comma}{reason}"), 1);
+                        let space = if reason.is_empty() { "" } else { " " };
+                        context.tally.closes.add(&format!("{code}{space}{reason}"), 1);
                     }
-                    self.barred = (4500..5000).contains(&code);
-                    if self.phase != Phase::Closing {
-                        self.close(if code == 1005 { 1000 } else { code });
-                    }
+                    self.closed_by_server(code);
                     return false;
                 }
                 Event::Refused { status, reason, body, .. } => {
@@ -289,6 +277,14 @@ impl Client {
 }
 
 impl Client {
+    /// The server's close frame came; 1005: without a code.
+    fn closed_by_server(&mut self, code: u16) {
+        self.barred = (4500..5000).contains(&code);
+        if self.phase != Phase::Closing {
+            self.close(if code == 1005 { 1000 } else { code });
+        }
+    }
+
     /// The server broke the protocol.
     fn fail(&mut self, error: proto::Error, context: &mut Context<'_>) -> bool {
         context.tally.faults.violation("a server that breaks RFC 6455");

@@ -134,7 +134,7 @@ impl Worker {
             self.tally.restart.back(now_us);
         }
         client.tries = 0;
-        client.evenness.from_us = now_us;
+        client.pace.from_us = now_us;
         if let Some(begin_us) = self.window_us {
             self.plan_to_hold_back(index, begin_us);
         }

@@ -41,6 +41,20 @@ impl Inflations {
         Self { inflater: Inflater::new(), inflated: empty(), unpacked: empty() }
     }
 
+    /// Whether a message event is text, and its bytes, which lie in `inflated` where it came compressed.
+    pub fn open<'a>(
+        &mut self,
+        event: Event<'a>,
+        inflated: &'a mut Option<Rc<[u8]>>,
+    ) -> Result<(bool, &'a [u8]), Error> {
+        Ok(match event {
+            Event::Deflated(deflated) => (deflated.is_text, inflated.insert(self.inflate(&deflated)?)),
+            Event::Text(text) => (true, text.as_bytes()),
+            Event::Binary(bytes) => (false, bytes),
+            other => unreachable!("{other:?} is no message"),
+        })
+    }
+
     /// The message; of text it was checked that it is UTF-8.
     pub fn inflate(&mut self, deflated: &Deflated<'_>) -> Result<Rc<[u8]>, Error> {
         let entry = &mut self.inflated[place(deflated.bytes)];

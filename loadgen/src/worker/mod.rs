@@ -17,7 +17,7 @@ use crate::{
     args::{self, Args},
     judge::{
         cache::MessageCache,
-        holdings::{Final, Holdings, Known},
+        holdings::{ClientHoldings, Holdings, Known},
         subscription::Subscription,
     },
     measure::tally::{Second, Tally},
@@ -37,11 +37,11 @@ mod hostile;
 mod inflations;
 mod interests;
 mod manner;
-mod pace;
 mod rate;
 mod reader;
 mod schedule;
 pub mod shared;
+mod slow;
 pub mod source;
 pub mod watchlists;
 mod wire;
@@ -180,7 +180,7 @@ impl Worker {
         let (thread, threads) = (self.thread, self.threads);
         let clients = self.clients.into_iter().zip(finals).enumerate();
         let clients = clients.filter(|(_, (_, live))| *live).map(|(index, (client, _))| {
-            Final::new(thread + index * threads, client.group, client.subscription)
+            ClientHoldings::new(thread + index * threads, client.group, client.subscription)
         });
         Ok((self.tally, Holdings { clients: clients.collect(), at_end, at_last }))
     }
@@ -193,10 +193,10 @@ impl Worker {
             let client = &mut self.clients[index];
             if client.manner == Manner::Full
                 && is_ready(&self.args, client)
-                && client.evenness.from_us <= begin_us
+                && client.pace.from_us <= begin_us
             {
-                let even = &mut client.evenness;
-                self.tally.evenness.add(even.frames, even.gap(end_us, begin_us));
+                let pace = &mut client.pace;
+                self.tally.evenness.add(pace.frames, pace.gap(end_us, begin_us));
             }
             if let Some(conn) = client.conn.filter(|_| client.held_back) {
                 self.release(index as u32, conn);
@@ -246,7 +246,7 @@ fn is_ready(args: &Args, client: &Client) -> bool {
 fn client(args: &Args, index: usize) -> Client {
     let (manner, _) = manner::of(args, index);
     let group = (index % args.groups.len().max(1)) as u16;
-    let few = matches!(args.interests, args::Interests::Own { .. });
+    let few = matches!(args.interests, args::InterestKind::Own { .. });
     let subscription = if few { Subscription::of_few() } else { Subscription::default() };
     Client::new(index as u32, group, manner, subscription)
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// How evenly frames with updates come to one connection within the window.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Evenness {
+pub struct FramePace {
     /// µs since the run's origin: ready since then.
     pub from_us: u64,
     /// The same of the last frame; before the window's begin: none yet.
@@ -28,7 +28,7 @@ pub struct Evenness {
     pub frames: u32,
 }
 
-impl Evenness {
+impl FramePace {
     fn frame(&mut self, now_us: u64, begin_us: u64) {
         self.frames = self.frames.saturating_add(1);
         self.gap(now_us, begin_us);
@@ -63,7 +63,7 @@ pub struct Context<'a> {
 /// What of a client a message concerns; the text itself is still borrowed from its protocol state.
 pub struct Reader<'a> {
     pub subscription: &'a mut Subscription,
-    pub evenness: &'a mut Evenness,
+    pub pace: &'a mut FramePace,
     pub after_ms: &'a mut u32,
     /// Its number among all connections.
     pub index: u32,
@@ -75,7 +75,7 @@ impl Reader<'_> {
     /// Handles a message. `true`: a batch or snapshot is whole now.
     pub fn message(&mut self, is_text: bool, message: &[u8], context: &mut Context<'_>) -> bool {
         if context.args.raw.is_some() {
-            count_raw(message, self.manner, self.evenness, context);
+            count_raw(message, self.manner, self.pace, context);
             return false;
         }
         if is_text == context.args.msgpack {
@@ -154,7 +154,7 @@ impl Reader<'_> {
         {
             if sampled {
                 context.tally.visible_negative += u64::from(oldest > arrival_us);
-                self.evenness.frame(context.now_us, context.begin_us);
+                self.pace.frame(context.now_us, context.begin_us);
             }
             sample(arrival_us.saturating_sub(oldest), self.manner, context);
         }
@@ -178,10 +178,10 @@ impl Reader<'_> {
     }
 }
 
-fn count_raw(payload: &[u8], manner: Manner, evenness: &mut Evenness, context: &mut Context<'_>) {
+fn count_raw(payload: &[u8], manner: Manner, pace: &mut FramePace, context: &mut Context<'_>) {
     count(payload.len(), 0, context);
     if context.measured {
-        evenness.frame(context.now_us, context.begin_us);
+        pace.frame(context.now_us, context.begin_us);
     }
     let stamp = context.args.raw.as_ref().map(|raw| &raw.stamp);
     if let Some(us) = stamp.and_then(|stamp| stamp.age_us(payload, context.arrival)) {

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::args::{Args, Interests, Popularity};
+use crate::args::{Args, InterestKind, Popularity};
 
 /// Draws that may hit what was drawn before, for each topic wanted, until the rest is filled in order.
 const DRAWS_PER_TOPIC: usize = 64;
@@ -21,7 +21,7 @@ pub struct Watchlists {
 impl Watchlists {
     /// `None` where connections share lists.
     pub fn new(args: &Args) -> Option<Self> {
-        let Interests::Own { topics, popularity } = args.interests else { return None };
+        let InterestKind::Own { topics, popularity } = args.interests else { return None };
         let pool = args.groups.first()?.len();
         let weights = match popularity {
             Popularity::Even => Vec::new(),

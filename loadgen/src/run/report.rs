@@ -43,28 +43,9 @@ pub fn build(results: &Results, expect: &[Expect]) -> Report {
 fn figures(results: &Results) -> Report {
     let tally = &results.tally;
     let window = results.window_seconds;
-    let published = results.published.clone().unwrap_or_default();
     Report {
-        run: Run {
-            version: env!("CARGO_PKG_VERSION").into(),
-            began_at: results.began_at,
-            url: results.url.clone(),
-            flags: std::env::args().skip(1).collect(),
-            seed: results.seed,
-            machine: machine::describe(),
-            interrupted: results.interrupted,
-        },
-        connections: Connections {
-            requested: results.requested,
-            established: tally.established,
-            failed: tally.failed,
-            closed: tally.closed,
-            left: tally.left,
-            returned: tally.returned,
-            deflating: tally.deflating,
-            retries: tally.retries,
-            resumed_by_snapshot: tally.resumed_by_snapshot,
-        },
+        run: run(results),
+        connections: connections(results),
         setup: Setup {
             seconds: results.setup_seconds,
             per_s: per_s(tally.established, results.setup_seconds),
@@ -92,14 +73,7 @@ fn figures(results: &Results) -> Report {
             gateway_values: results.compared.with_gateway,
             tables: results.compared.tables,
         },
-        publish: Publish {
-            accepted: published.accepted,
-            refused: published.refused,
-            unanswered: published.unanswered,
-            unsent: published.unsent,
-            per_s: per_s(published.accepted, published.seconds),
-            answered_ms: quantiles(&published.answered),
-        },
+        publish: publish(results),
         pings: Pings {
             sent: tally.pings.sent,
             answered: tally.pings.answered,
@@ -129,9 +103,48 @@ fn figures(results: &Results) -> Report {
         violations: tally.faults.violations.iter().map(|(what, count)| ((*what).into(), *count)).collect(),
         failures: kinds(&tally.failures),
         closes: kinds(&tally.closes),
-        errors: kinds(&tally.errors).into_iter().chain(kinds(&published.errors)).collect(),
+        errors: errors(results),
         notices: kinds(&tally.notices),
         ..Report::default()
+    }
+}
+
+fn run(results: &Results) -> Run {
+    Run {
+        version: env!("CARGO_PKG_VERSION").into(),
+        began_at: results.began_at,
+        url: results.url.clone(),
+        flags: std::env::args().skip(1).collect(),
+        seed: results.seed,
+        machine: machine::describe(),
+        interrupted: results.interrupted,
+    }
+}
+
+fn connections(results: &Results) -> Connections {
+    let tally = &results.tally;
+    Connections {
+        requested: results.requested,
+        established: tally.established,
+        failed: tally.failed,
+        closed: tally.closed,
+        left: tally.left,
+        returned: tally.returned,
+        deflating: tally.deflating,
+        retries: tally.retries,
+        resumed_by_snapshot: tally.resumed_by_snapshot,
+    }
+}
+
+fn publish(results: &Results) -> Publish {
+    let published = results.published.clone().unwrap_or_default();
+    Publish {
+        accepted: published.accepted,
+        refused: published.refused,
+        unanswered: published.unanswered,
+        unsent: published.unsent,
+        per_s: per_s(published.accepted, published.seconds),
+        answered_ms: quantiles(&published.answered),
     }
 }
 
@@ -175,6 +188,12 @@ fn quantiles(latency: &Latency) -> Quantiles {
         p999: latency.quantile_ms(0.999),
         max: latency.max_ms(),
     }
+}
+
+/// Of subscribers and publishers.
+fn errors(results: &Results) -> Kinds {
+    let published = results.published.iter().flat_map(|published| kinds(&published.errors));
+    kinds(&results.tally.errors).into_iter().chain(published).collect()
 }
 
 fn per_s(count: u64, seconds: f64) -> f64 {
