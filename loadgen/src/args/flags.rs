@@ -6,167 +6,191 @@ use clap::Parser;
 
 use super::duration;
 
-/// Loads a Fanwire gateway (or any WebSocket server) and checks every promise it can see.
+/// Loads a Fanwire gateway, or any WebSocket server, and checks every promise that a client can see.
 ///
-/// `loadgen search` finds the capacity at which an expectation still holds, `loadgen compare` the
-/// ratios of two reports, `loadgen scenarios` lists named loads, `loadgen schema` describes the report.
+/// Further commands: `loadgen search` finds the capacity at
+/// which every --expect still holds, `loadgen compare` prints the ratios of two reports, `loadgen
+/// scenarios` lists the named loads, `loadgen schema` prints the report's JSON schema.
 ///
-/// Exit codes: 0 done, 1 run-time failure, 2 bad usage, 3 an --expect does not hold.
+/// Times are a number with its unit: 500ms, 30s, 2m, 1h. Exit codes: 0 done, 1 run-time failure, 2 bad
+/// usage, 3 an --expect does not hold.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Flags {
-    /// Where to connect, for example ws://127.0.0.1:9001/ws
+    /// The WebSocket endpoint to connect to, ws:// or wss://. Example: ws://127.0.0.1:9001/ws
     #[arg(long)]
     pub url: Option<String>,
-    /// A load by its name (see loadgen scenarios), or a TOML file whose keys are these flags. What
-    /// stands on the command line holds before what stands there
+    /// A named load (`loadgen scenarios` lists them) or a TOML file whose keys are these flags, with _
+    /// for -. A flag on the command line replaces the key of the same name. Default: none
     #[arg(long, value_name = "NAME|FILE")]
     pub scenario: Option<String>,
-    /// How many connections to hold, for example 9000
-    #[arg(long, default_value_t = 1)]
+    /// Number of connections to hold. Example: 9000
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub connections: u32,
-    /// Patterns to subscribe, comma separated: --topics 'tick.*,host.cpu'. {00..99} stands for each
-    /// number: 'tick.S{0000..1999}'. Repeated for mixed interests: connections take the lists round robin
+    /// Topics and patterns to subscribe to, comma separated. Example: 'tick.*,host.cpu'. A range in
+    /// braces stands for each of its numbers, with as many digits as the first: 'tick.S{0000..1999}' is
+    /// 2,000 topics. The flag may be repeated: connection 1 takes the first list, connection 2 the
+    /// second, and so on round robin. Required, unless --send or --stamp is given
     #[arg(long, value_name = "P1,P2")]
     pub topics: Vec<String>,
-    /// What a connection takes of --topics: all of it (one); one of K equal shares (classes:K); its own
-    /// K at random (random:K); its own K, the first ones more often, as in Zipf's law (zipf:K). Each
-    /// such list is a class of the gateway: [limits] classes bounds them
+    /// The part of --topics that one connection subscribes to. one: all of it. classes:K: one of K
+    /// equal parts, in turn. random:K: K topics of its own, all equally likely. zipf:K: K topics of its
+    /// own, the n-th topic in proportion to 1/n. Example: with --topics 'tick.S{0000..1999}', zipf:20
+    /// gives every connection its own 20 of 2,000 topics. Each different list is a class in the
+    /// gateway, whose number [limits] classes bounds
     #[arg(long, value_name = "KIND", default_value = "one")]
     pub interests: String,
-    /// Of all that is random: interests, back-off, who leaves. Without it one is drawn and reported
-    #[arg(long)]
+    /// Seed of everything random: interests, back-off, which connections leave. Default: drawn at
+    /// random; the report names it
+    #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// How long to measure once all connections are established: 30s, 500ms, 2m, 1h
-    #[arg(long, default_value = "10s", value_parser = duration::parse)]
+    /// Length of the measured window, which begins once all connections are established. Examples: 30s,
+    /// 500ms, 2m, 1h
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
-    /// Spreads the connects evenly over this time; without it they go as fast as they can
-    #[arg(long, value_parser = duration::parse)]
+    /// Time over which the first connects are spread evenly. Example: 10s. Default: all connects start
+    /// as fast as they can, 256 at once per thread
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub ramp: Option<Duration>,
-    /// Spreads the connects evenly at so many a second, in place of --ramp
+    /// First connects a second, spread evenly, in place of --ramp. Example: 5000. Default: as for
+    /// --ramp
     #[arg(long, value_name = "PER_S", conflicts_with = "ramp")]
     pub rate: Option<f64>,
-    /// A first connect that comes to nothing is tried so many times again, after a back-off from
-    /// 100 ms to 10 s with full jitter
+    /// Number of times that a failed first connect is tried again. Before each, the connection waits a
+    /// random time, up to 100 ms at first, then up to twice as long each time, at most 10 s
     #[arg(long, value_name = "TIMES", default_value_t = 0)]
     pub retry: u32,
-    /// Connections that the server cuts come back with `since`, after the same back-off or what the
-    /// server asked for
+    /// Connections that the server cuts come back and resume with `since`. They wait as long as the
+    /// server's notice asks, else as for --retry. Default: they stay away
     #[arg(long)]
     pub reconnect: bool,
-    /// Interval to ask for; without it the server's own holds
-    #[arg(long)]
+    /// Interval to ask the gateway for, in ms. Default: the gateway's own
+    #[arg(long, value_name = "MS")]
     pub interval_ms: Option<u32>,
-    /// Offer permessage-deflate (without context takeover). What compressed messages held is counted as
-    /// bytes.payload, what came over the wire as bytes.wire
+    /// Connections offer permessage-deflate, without context takeover. The report counts inflated
+    /// messages in bytes.payload and received bytes in bytes.wire. Default: no compression
     #[arg(long)]
     pub deflate: bool,
-    /// Speak fanwire.msgpack.v1 in place of fanwire.json.v1. bytes.payload is what was packed
+    /// Connections speak fanwire.msgpack.v1; bytes.payload counts messages as they were packed.
+    /// Default: fanwire.json.v1
     #[arg(long)]
     pub msgpack: bool,
-    /// For wss://: trust what this PEM file signs, in place of what the host trusts
+    /// Certificate authorities to trust for wss://, as a PEM file. Default: those that the host trusts
     #[arg(long, value_name = "FILE.pem")]
     pub ca: Option<PathBuf>,
-    /// For wss://: take any certificate
+    /// For wss://: any certificate is accepted, unverified. Default: certificates are verified
     #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
-    /// For wss://: connections take up a TLS session of an earlier one, as browsers do that come back;
-    /// without it each makes a full handshake
+    /// For wss://: later connections resume a TLS session of an earlier one, as a returning browser
+    /// does. Default: every connection makes a full handshake
     #[arg(long)]
     pub tls_resume: bool,
-    /// The admin listener, for --publish, the check of final values and the server's own metrics:
-    /// http://127.0.0.1:9002
-    #[arg(long)]
+    /// The gateway's admin listener. --publish needs it; the check of final values and server.metrics
+    /// use it. Example: http://127.0.0.1:9002. Default: none
+    #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
-    /// So many percent of the connections read slowly; their latencies are reported apart
+    /// Share of the connections that read slowly, in percent. The report has their latencies apart
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub slow: f64,
-    /// How fast slow readers read
+    /// Speed at which a slow connection reads, in bytes a second
     #[arg(long, value_name = "BYTES", default_value_t = 16_000)]
     pub slow_bytes_per_s: u64,
-    /// So many percent stop reading, until the end or for --stall-for
+    /// Share of the connections that stop reading, in percent: until the window's end, or for
+    /// --stall-for
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub stall: f64,
-    /// How long those stop; then they read on
-    #[arg(long, value_parser = duration::parse)]
+    /// Time after which a stalled connection reads on. Example: 10s. Default: the window's end
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub stall_for: Option<Duration>,
-    /// Slow and stalled readers begin to be so one after the other over this time of the window,
-    /// not all as it begins
-    #[arg(long, value_parser = duration::parse)]
+    /// Time over which slow and stalled connections begin to be so, one after the other. Example: 10s.
+    /// Default: all of them as the window begins
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub stagger: Option<Duration>,
-    /// So many connections a second leave and are replaced by new ones
+    /// Connections a second that leave for good; a new one replaces each
     #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
     pub churn: f64,
-    /// So many connections a second are cut and come back with `since`; nothing may be lost
+    /// Connections a second that loadgen cuts and that come back with `since`; nothing may be lost
     #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
     pub since_reconnects: f64,
-    /// Publishes so many atomic groups a second over loadgen.g<N>.<M> through --admin, subscribes
-    /// to them and checks that no group is ever seen torn
-    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    /// Atomic groups a second that loadgen publishes through --admin. A group is 4 topics,
+    /// loadgen.g<N>.0 to .3, that get one number in one request. Connections subscribe to loadgen.*
+    /// beside --topics; a connection that sees different numbers in a group counts it in updates.torn
+    #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
     pub publish: f64,
-    /// Connections that the groups are published over
+    /// Connections that --publish publishes over
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub publishers: u32,
-    /// Sends so many WebSocket pings a second, over all connections in turn, and waits for the pongs
+    /// WebSocket pings a second, over all connections in turn. A pong's latency counts from when its
+    /// ping was due
     #[arg(long, value_name = "PER_S", default_value_t = 0.0)]
     pub pings: f64,
-    /// So many more connections, in percent, that misbehave from the window's begin to the run's end
+    /// Connections that misbehave, in percent of --connections and beside them, from the window's begin
+    /// to the run's end. ws:// only. Example: 10 adds 100 to 1,000
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub hostile: f64,
-    /// How: half-open, slow-handshake, garbage, oversized, in equal shares of those that are named
+    /// Ways to misbehave, comma separated, in equal shares. half-open: connects and says nothing.
+    /// slow-handshake: one byte of the request a second. garbage: random bytes before or after the
+    /// handshake. oversized: a frame that announces 1 GiB
     #[arg(long, value_name = "K1,K2", default_value = "half-open,slow-handshake,garbage,oversized")]
     pub hostile_kinds: String,
-    /// Topics in mode "stream", comma separated: a step above 1 + gap is a loss there
+    /// Topics in mode "stream", comma separated patterns. There every update counts: a step of `v`
+    /// above 1 + `gap` is lost, where elsewhere it is conflation. Example: 'trade.*'. Default: none
     #[arg(long, value_name = "P1,P2")]
     pub stream: Vec<String>,
-    /// Writes the JSON report to this file
+    /// File for the report as JSON. Default: none; stdout's last line is the report without its series
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Writes the report with its plots as one HTML page
+    /// File for the report with its plots as one HTML page. Default: none
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Writes percentile distributions for HdrHistogram plotters: FILE of visible, and arrival and
-    /// handshake beside it
+    /// File for the percentile distribution of visible_ms, as HdrHistogram plotters read it; those of
+    /// arrival and handshake lie beside it. Example: run.hgrm, run.arrival.hgrm, run.handshake.hgrm.
+    /// Default: none
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,
-    /// Must hold in the report, else exit code 3: 'visible.p99<250ms', 'updates.lost==0'. Repeatable
+    /// Condition on a figure of the report; where it does not hold the exit code is 3. May be repeated.
+    /// FIGURE OP NUMBER[UNIT] with <, <=, >, >=, == or !=; the figure may lack its unit. Examples:
+    /// 'visible.p99<250ms' (visible_ms.p99), 'updates.lost==0', 'server.rss<1GiB'
     #[arg(long, value_name = "EXPR")]
     pub expect: Vec<String>,
-    /// Any other server: sends this text after the handshake in place of the subscribe message;
-    /// {now_us} in it stands for µs since the epoch. Repeatable
+    /// For any other server: text to send after the handshake, in place of the subscribe message.
+    /// {now_us} in it becomes the time, in µs since the Unix epoch. May be repeated
     #[arg(long, value_name = "TEXT")]
     pub send: Vec<String>,
-    /// Every connection repeats what --send says so often, for servers that answer: 100ms, 1s.
-    /// {now_us} is then the time at which it was due
-    #[arg(long, value_parser = duration::parse)]
+    /// Time between repetitions of --send on every connection, at least 1ms; {now_us} is then the time
+    /// at which the text was due. Examples: 100ms, 1s. Default: --send is sent once
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub send_every: Option<Duration>,
-    /// Any other server: where a message carries its send time. json:PATH (a number since the
-    /// epoch in s, ms, us or ns; what stands before the first { or [ is skipped), bin8:mono (first
-    /// 8 bytes, little-endian ns of CLOCK_MONOTONIC), none
+    /// For any other server: where a message carries its send time. json:PATH: a number since the Unix
+    /// epoch in s, ms, us or ns (its size tells which); text before the first { or [ is skipped.
+    /// Example: json:data.0.ts. bin8:mono: the first 8 bytes, little-endian ns of CLOCK_MONOTONIC.
+    /// none: nowhere. Default: none
     #[arg(long)]
     pub stamp: Option<String>,
-    /// Threads, each with a ring of its own; default: one per allowed CPU, more where the limit on
-    /// open files demands it
-    #[arg(long)]
+    /// Threads, each with an io_uring of its own, 1 to 256. Default: one for each allowed CPU, more
+    /// where the limit on open files demands it
+    #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Source addresses, comma separated; default: 127.0.x.y with 1,000 connections each for a
-    /// loopback target, else the system's choice
+    /// Local addresses to connect from, comma separated. Default: 127.0.x.y, 1,000 connections each,
+    /// for a loopback target; else the system's choice
     #[arg(long, value_name = "IP1,IP2", alias = "source-ips")]
     pub source_ip: Vec<String>,
-    /// Whether to estimate how far the server's clock is from ours and correct by it: auto does so
-    /// where the server is on another host
+    /// Whether loadgen estimates the server's clock minus its own and corrects latencies by it
     #[arg(long, value_enum, default_value_t = ClockOffset::Auto)]
     pub clock_offset: ClockOffset,
-    /// The server's process, for server.*; default: whoever listens on the port, where it runs on this host
-    #[arg(long)]
+    /// Process id of the server, for the figures server.*. Default: the process on this host that
+    /// listens on the port of --url
+    #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
 }
 
 /// `--clock-offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ClockOffset {
+    /// Where the server is on another host, unless --send or --stamp is given
     Auto,
+    /// Never
     Off,
-    /// Also on this host.
+    /// Always, also on this host
     Probe,
 }

@@ -15,17 +15,21 @@ use crate::{
     report::figures::Report,
 };
 
-/// Compares two reports of loadgen.
+/// Compares two reports of loadgen, figure by figure, and prints their ratios.
 ///
-/// Exit codes: 0 nothing is worse than the threshold allows, 2 bad usage, 3 something is.
+/// A figure is worse where it moved in its bad direction by more than --threshold, and by more than
+/// the noise that it has anyway: 1 ms for visible_ms.p50, nothing for updates.lost, so that one lost
+/// update after none is worse. A figure that only A has is worse too.
+///
+/// Exit codes: 0 no figure is worse, 2 bad usage, 3 some are.
 #[derive(Debug, Parser)]
-#[command(name = "loadgen compare", version)]
+#[command(name = "loadgen compare", bin_name = "loadgen compare", version)]
 struct Flags {
-    /// The earlier report
+    /// The earlier report, a file that --report wrote
     a: PathBuf,
-    /// The later one
+    /// The later report
     b: PathBuf,
-    /// How much worse a figure may be, in percent
+    /// How much worse than in A a figure may be, in percent of A's
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
     threshold: f64,
 }

@@ -6,25 +6,28 @@ use crate::args::{Args, Flags};
 
 /// Finds the most connections, or the highest rate, at which every --expect holds.
 ///
-/// Doubles from --from until a step fails or --to is reached, then halves the distance until it is
-/// within --tolerance. Each step is a run of its own with the flags of loadgen, and holds when all
-/// its expectations do and all its connections were established. A step that fails is run once
-/// more and fails only if it does so again.
+/// The search doubles the value from --from on until a step fails or --to is reached. Then it halves
+/// the distance between the highest value that held and the lowest that failed until that is within
+/// --tolerance. Example: --from 1000 --to 50000 tries 1000, 2000, 4000 … and, if 8000 is the first to
+/// fail, goes on between 4000 and 8000.
+///
+/// A step is a run of its own with the flags of loadgen. It holds when all its --expect do and all its
+/// connections were established. A step that fails is run once more, and fails only if it does so again.
 ///
 /// Exit codes: 0 found (also where even --to holds), 1 run-time failure, 2 bad usage, 3 not even --from holds.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "loadgen search", version)]
+#[command(name = "loadgen search", bin_name = "loadgen search", version)]
 pub struct SearchFlags {
-    /// What is varied
+    /// The figure that is varied
     #[arg(long, value_enum, default_value_t = Vary::Connections)]
     pub vary: Vary,
-    /// The first value, which should hold
-    #[arg(long)]
+    /// The first value, which should hold, 1 or more
+    #[arg(long, value_name = "N")]
     pub from: u32,
-    /// The last value
-    #[arg(long)]
+    /// The last value; the search ends there if it holds
+    #[arg(long, value_name = "N")]
     pub to: u32,
-    /// How near the highest that holds and the lowest that fails must come, in percent
+    /// How near the highest value that holds and the lowest that fails must come, in percent, 0.1 to 100
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
     pub tolerance: f64,
     #[command(flatten)]
@@ -34,10 +37,11 @@ pub struct SearchFlags {
 /// `--vary`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Vary {
+    /// Number of connections, --connections
     Connections,
-    /// Connects a second, --rate
+    /// First connects a second, --rate
     Rate,
-    /// Groups a second, --publish
+    /// Atomic groups a second, --publish
     Publish,
     /// Connections replaced a second, --churn
     Churn,
