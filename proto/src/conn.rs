@@ -1,7 +1,7 @@
 //! One connection: what is known between two reads, and the step from bytes to an event.
 
 use crate::{
-    Close, Error, Event, HandshakeError, Headers, Received, Refusal, Request, Response,
+    Close, Error, Event, HandshakeError, Headers, Limits, Received, Refusal, Request, Response,
     deflate::{Agreement, Deflated},
     encode::Opcode,
     frame::{Context, Header},
@@ -9,17 +9,6 @@ use crate::{
     mask,
     reassembly::{Reassembly, Whole},
 };
-
-/// What a peer may make us hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest HTTP head, in bytes.
-    pub head_bytes: usize,
-    /// Most header fields in it; values above 256 mean 256.
-    pub headers: usize,
-    /// Longest message over all its fragments, and so the longest frame, in bytes.
-    pub message_bytes: usize,
-}
 
 /// Where a connection stands (RFC 6455, 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -51,18 +51,22 @@ mod fields;
 mod frame;
 pub mod handshake;
 mod head;
+mod limits;
 // The one place where intrinsics are called.
 #[allow(unsafe_code)]
 pub mod mask;
 mod message;
 pub mod msgpack;
 mod reassembly;
+mod refusal;
 mod request;
 mod response;
 
 pub use close::Close;
-pub use conn::{Conn, Limits, State};
+pub use conn::{Conn, State};
 pub use error::{Error, HandshakeError};
 pub use event::{Event, Received};
-pub use request::{Refusal, Request, Upgrade};
+pub use limits::Limits;
+pub use refusal::Refusal;
+pub use request::{Request, Upgrade};
 pub use response::{Headers, Response};

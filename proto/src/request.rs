@@ -1,6 +1,6 @@
 //! A client's opening request: RFC 6455, 4.2.1.
 
-use crate::{deflate::Agreement, fields::Fields, head};
+use crate::{Refusal, deflate::Agreement, fields::Fields, head};
 
 /// A whole, well-formed HTTP/1 request head.
 #[derive(Debug, Clone, Copy)]
@@ -9,25 +9,6 @@ pub struct Request<'a> {
     target: &'a str,
     minor: u8,
     fields: Fields<'a>,
-}
-
-/// Why a request is not answered with a 101, as an HTTP answer
-/// (see [`handshake::refuse`](crate::handshake::refuse)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// 400, 405, 426 or 431.
-    pub status: u16,
-    /// For people.
-    pub reason: String,
-    /// HEAD was asked: the answer has no body (RFC 9110, 9.3.2).
-    pub is_head: bool,
-}
-
-impl Refusal {
-    /// Of a request that is none of HEAD.
-    pub fn new(status: u16, reason: impl Into<String>) -> Refusal {
-        Refusal { status, reason: reason.into(), is_head: false }
-    }
 }
 
 impl<'a> Request<'a> {

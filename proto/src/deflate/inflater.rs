@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::TAIL;
+use super::{Deflated, TAIL};
 use crate::{Error, Event};
 
 /// This much a message may hold whatever its ratio: short ones hurt nobody.
@@ -10,17 +10,6 @@ const RATIO_FREE_BYTES: usize = 4096;
 
 /// What can be read after this, and not by itself, refers back to earlier messages.
 static ANY_CONTEXT: [u8; 32 << 10] = [0; 32 << 10];
-
-/// A compressed message, whole and as it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deflated<'a> {
-    /// It is text, which is checked when it is decompressed.
-    pub is_text: bool,
-    /// Without the tail that RFC 7692, 7.2.1 takes off.
-    pub bytes: &'a [u8],
-    /// The sender's window as a power of two, where the message may refer back to earlier ones (7.1.1).
-    pub context_bits: Option<u8>,
-}
 
 /// What a compressed message has become.
 #[derive(Debug)]

@@ -16,12 +16,14 @@
 //! ```
 
 mod agreement;
+mod deflated;
 mod deflater;
 mod inflater;
 
 pub use agreement::{Agreement, OFFER};
+pub use deflated::Deflated;
 pub use deflater::Deflater;
-pub use inflater::{Deflated, InflateLimits, Inflated, Inflater};
+pub use inflater::{InflateLimits, Inflated, Inflater};
 
 /// What every message ends with and none is sent with (RFC 7692, 7.2.1): an empty stored block.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

@@ -6,8 +6,11 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod portable;
+mod tier;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+pub use tier::Tier;
 
 /// Below it the call of a tier costs more than it saves (measured: about even at 256 bytes).
 const VECTOR_BYTES_MIN: usize = 256;
@@ -42,9 +45,6 @@ fn apply_long(bytes: &mut [u8], key: [u8; 4]) {
 fn apply_long(bytes: &mut [u8], key: [u8; 4]) {
     portable::apply(bytes, key);
 }
-
-/// A way of masking: `bytes`, and the key that meets `bytes[0]`.
-pub type Tier = fn(&mut [u8], [u8; 4]);
 
 /// The tiers that this machine can run, by name, the portable one first. For tests and benches.
 pub fn tiers() -> Vec<(&'static str, Tier)> {
