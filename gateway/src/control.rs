@@ -26,9 +26,10 @@ use tokio::{
 use crate::{
     config::Config,
     health::{self, Health},
-    http::{Admin, Watched, gate::Gate, listener::Listener, page::Page},
+    http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
     intake::publisher::Publisher,
     logs,
+    metrics::watched::Watched,
     source::{self, SourceCounters},
     state, tls,
 };

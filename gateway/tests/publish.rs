@@ -20,8 +20,9 @@ use engine::{
 use gateway::{
     config::{Config, Limits, policy::Policies},
     health::Health,
-    http::{Admin, Watched, gate::Gate, listener::Listener, page::Page},
+    http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
     intake::publisher::Publisher,
+    metrics::watched::Watched,
 };
 use serde_json::{Value, json};
 use tokio::{

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::read::{Named, Reader};
+use crate::tls::files::Files;
 
 /// The listener that speaks TLS.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,13 +16,6 @@ pub struct Tls {
     pub certificates: Vec<Files>,
     /// Clients have to show a certificate that one of these has signed.
     pub client_ca: Option<PathBuf>,
-}
-
-/// A chain and its key, as PEM.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Files {
-    pub cert: PathBuf,
-    pub key: PathBuf,
 }
 
 /// The keys of `[server]`, as they were named.

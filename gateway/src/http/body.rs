@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     config::{Limits, unit::show_size},
-    http::{Counters, closing, refuse},
+    http::{
+        counters::Counters,
+        reply::{closing, refuse},
+    },
     intake::workers::Workers,
 };
 

@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    http::{Admin, Counters},
+    http::{admin::Admin, counters::Counters, routes},
     tls,
 };
 
@@ -114,7 +114,7 @@ impl Listener {
     }
 
     pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
-        let router = admin.router();
+        let router = routes::router(&admin);
         // Who came gets to ask before the next ones may take its place, and who made room is gone by then.
         let accepts = self.places.max().min(ACCEPTS);
         let room = Arc::new(Semaphore::new(self.places.max() + RESERVE + accepts));

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::places::{Phase, Place};
-use crate::{config::Limits, http::Counters};
+use crate::{config::Limits, http::counters::Counters};
 
 /// Bytes have to come at a least rate over each stretch of so long.
 pub const WINDOW: Duration = Duration::from_secs(5);

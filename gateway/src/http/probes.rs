@@ -9,13 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{App, refuse};
+use super::{admin::App, reply::refuse};
 use crate::{health, http::places::Place, metrics};
-
-/// Whether a path is one of these, which are answered in reserve too.
-pub(super) fn is_one(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/metrics")
-}
 
 pub(super) async fn metrics(State(admin): App, Extension(place): Extension<Arc<Place>>) -> Response {
     // Who waited in reserve might lose its place before.

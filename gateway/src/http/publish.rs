@@ -10,7 +10,10 @@ use axum::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{App, content_type, json, retry_later, wrong_type};
+use super::{
+    admin::App,
+    reply::{content_type, json, retry_later, wrong_type},
+};
 use crate::{
     http::body::NotRead,
     intake::publish::{self, Form, Problem, Rejected, Way},

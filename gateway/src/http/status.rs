@@ -10,7 +10,10 @@ use axum::{
 use engine::{json, protocol::status, sequencer::topics::Doubter, topic::Pattern};
 use serde::Deserialize;
 
-use super::{Admin, App, content_type, json as answer, refuse, wrong_type};
+use super::{
+    admin::{Admin, App},
+    reply::{content_type, json as answer, refuse, wrong_type},
+};
 use crate::{health::Origin, http::body::NotRead, intake::publish::Form};
 
 /// Of `POST /status`: its body, patterns and reason.

@@ -10,7 +10,10 @@ use axum::{
 use engine::{http::query, json::whole, sequencer::Why};
 use tokio::time::Instant;
 
-use super::{App, busy, refuse};
+use super::{
+    admin::App,
+    reply::{busy, refuse},
+};
 
 /// Topics of one answer of `GET /topics`.
 const ROWS_MAX: usize = 1000;

@@ -1,21 +1,16 @@
 //! Logs on stderr. Whatever texts from outside stand in a line, it stays one line of bounded length, and what
 //! repeats is told a few times and counted.
 
+mod format;
 mod limit;
 mod line;
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
+pub use format::Format;
 pub use limit::{left_out, tell_all_left_out, tell_left_out};
 use line::Lines;
 pub use line::escape as one_line;
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-}
 
 /// Writes what `RUST_LOG` asks for, else from `info` up. An unreadable `RUST_LOG` is the error's text.
 pub fn start(format: Format) -> Result<(), String> {

@@ -3,6 +3,7 @@
 mod out;
 mod process;
 mod scraper;
+pub mod watched;
 
 use std::{
     fmt,
@@ -38,9 +39,9 @@ use super::{
     state,
 };
 use crate::{
-    http::{self, Watched},
+    http::counters::Counters as Admin,
     logs,
-    metrics::process::Process,
+    metrics::{process::Process, watched::Watched},
     tls,
 };
 use out::Out;
@@ -53,7 +54,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub fn text(
     scrape: &Scrape,
     watched: &Watched,
-    admin: &Arc<http::Counters>,
+    admin: &Arc<Admin>,
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
@@ -88,7 +89,7 @@ struct Snapshot {
     health: health::Counters,
     state: Arc<state::Counters>,
     tls: Option<Arc<tls::Counters>>,
-    admin: Arc<http::Counters>,
+    admin: Arc<Admin>,
     /// Now.
     mono_us: u64,
     process: Option<Process>,

@@ -15,8 +15,8 @@ use x509_parser::{
     prelude::FromDer,
 };
 
+use super::files::Files;
 use super::{provider, read_chain, read_pem, told};
-use crate::config::tls::Files;
 
 #[derive(Debug)]
 pub struct Certificate {

@@ -1,6 +1,7 @@
 //! TLS as the gateway speaks it: its certificates, read again while it runs, and whom it trusts.
 
 mod certificate;
+pub mod files;
 mod server;
 
 use std::{fs, path::Path, sync::Arc};

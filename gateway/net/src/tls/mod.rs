@@ -36,17 +36,6 @@ pub struct Limits {
     pub sealed_bytes: usize,
 }
 
-fn failure_of(error: &rustls::Error) -> Failure {
-    use rustls::{Error, InvalidMessage};
-    match error {
-        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
-        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
-        Error::AlertReceived(_) => Failure::Alert,
-        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
-        _ => Failure::Malformed,
-    }
-}
-
 /// Sockets of which some speak TLS.
 #[derive(Debug)]
 pub struct Tls<S> {

@@ -5,6 +5,8 @@ use rustls::{
     unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
+use super::Failure;
+
 /// What a record has beside its plaintext, in any cipher suite.
 pub(super) const RECORD_EXTRA_BYTES: usize = 64;
 
@@ -123,5 +125,17 @@ fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u
             Ok(written) => return out.truncate(held + written),
             Err(needed) => room = needed,
         }
+    }
+}
+
+/// What a failure counts as.
+pub(super) fn failure_of(error: &Error) -> Failure {
+    use rustls::InvalidMessage;
+    match error {
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
+        Error::AlertReceived(_) => Failure::Alert,
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
+        _ => Failure::Malformed,
     }
 }

@@ -9,8 +9,8 @@ use rustls::{
 };
 
 use super::{
-    Failure, METHOD_BYTES, failure_of,
-    outcome::{Outcome, RECORD_EXTRA_BYTES, Traffic, handle, seal},
+    Failure, METHOD_BYTES,
+    outcome::{Outcome, RECORD_EXTRA_BYTES, Traffic, failure_of, handle, seal},
 };
 
 /// RFC 8446, 5.1: of plaintext in a record.

@@ -1,0 +1,19 @@
+//! What is watched.
+
+use std::sync::Arc;
+
+use engine::shard::shared::Shared;
+
+use crate::{health::Health, intake::publisher::Publisher, source::SourceCounters, state, tls};
+
+/// What the gateway is made of, for whoever asks how it is.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub publisher: Arc<Publisher>,
+    pub shared: Arc<Shared>,
+    pub sources: Arc<SourceCounters>,
+    pub health: Arc<Health>,
+    pub state: Arc<state::Counters>,
+    /// Where there is a TLS listener.
+    pub tls: Option<Arc<tls::Counters>>,
+}
