@@ -1,4 +1,6 @@
-"""A subscriber on the `websockets` package that checks every promise a frame makes about itself."""
+"""The independent client, on the `websockets` package: it checks every promise that a frame makes about itself.
+
+It judges exactness, so it shares no code with loadgen nor with `client`."""
 
 import asyncio
 import json
@@ -36,18 +38,23 @@ class Subscription:
             return
         updates = [update for part in self.parts for update in part["updates"]]
         self.parts = []
-        names = [update["topic"] for update in updates]
-        assert len(names) == len(set(names)), f"a latest topic appears twice in one {frame['op']}: {names}"
         if frame["op"] == "batch":
             assert frame["from"] <= self.version, f"lost: from {frame['from']} is above position {self.version}"
             assert frame["from"] <= frame["version"], f"from is above version: {frame}"
         else:
             assert not any(update.get("gone") for update in updates), f"a removed topic in a snapshot: {frame}"
+        self.version = max(self.version, frame["version"])
+        self.take(frame["op"], updates)
+
+    def take(self, op, updates):
+        """Holds the newest of the updates of a whole snapshot or batch, of `latest` topics all of them."""
+        names = [update["topic"] for update in updates]
+        assert len(names) == len(set(names)), f"a latest topic appears twice in one {op}: {names}"
+        if op == "snapshot":
             # What was asked for and is absent does not exist.
             for topic in [name for name in self.held if any(matches(asked, name) for asked in self.asked)]:
                 if topic not in names:
                     del self.held[topic]
-        self.version = max(self.version, frame["version"])
         for update in updates:
             if topic_v(self.held.get(update["topic"])) < update["v"]:
                 self.held[update["topic"]] = update
@@ -87,9 +94,9 @@ class Subscriber:
     async def send(self, **op):
         await self.socket.send(json.dumps(op))
 
-    async def next(self):
+    async def next(self, wait_s=WAIT_S):
         """The next frame, parsed and applied."""
-        payload = await asyncio.wait_for(self.socket.recv(), WAIT_S)
+        payload = await asyncio.wait_for(self.socket.recv(), wait_s)
         assert isinstance(payload, str), f"a binary frame came: {payload[:80]!r}"
         self.payload = payload
         frame = json.loads(payload)

@@ -64,28 +64,28 @@ class Truth:
 
     def wrong(self, client):
         """What a client holds otherwise, in words."""
-        if behind := [topic for topic, v in self.counts.items() if client.wants(topic) and client.v.get(topic, 0) < v]:
+        if behind := [topic for topic, v in self.counts.items() if client.wants(topic) and client.kept.v.get(topic, 0) < v]:
             # Of one that is not there yet nothing can be said; Python reads some MB/s for all clients together.
             yield f"{client.name}: {len(behind)} topics are not at their end {SETTLE_S} s after it; try fewer --clients"
             return
         for topic, book in self.books.items():
-            if client.wants(topic) and (held := client.books.get(topic)) != book:
+            if client.wants(topic) and (held := client.kept.books.get(topic)) != book:
                 keys = [key for key in {*book, *(held or {})} if (held or {}).get(key) != book.get(key)]
                 yield f"{client.name}: {topic} differs in {len(keys)} of {len(book)} levels, {keys[:3]}"
         for topic, value in self.last.items():
-            if client.wants(topic) and client.last.get(topic) != value:
-                yield f"{client.name}: {topic} is {client.last.get(topic)}, not {value}"
+            if client.wants(topic) and client.kept.last.get(topic) != value:
+                yield f"{client.name}: {topic} is {client.kept.last.get(topic)}, not {value}"
         for topic, trades in self.trades.items():
             if not client.wants(topic):
                 continue
-            held = client.trades.get(topic, [])
+            held = client.kept.trades.get(topic, [])
             if [data for _, data in held] != [trades[v - 1] for v, _ in held]:
                 yield f"{client.name}: trades of {topic} are not the file's"
-            elif not client.told.get(topic) and len(held) != len(trades):
+            elif not client.kept.told.get(topic) and len(held) != len(trades):
                 yield f"{client.name}: {len(held)} of {len(trades)} trades of {topic}, and no gap was told"
-            elif len(held) + client.told.get(topic, 0) < len(trades):
+            elif len(held) + client.kept.told.get(topic, 0) < len(trades):
                 yield f"{client.name}: {len(trades) - len(held)} trades of {topic} missing, fewer were told"
-        yield from client.wrong
+        yield from client.kept.wrong
 
 
 def prepared(path, directory, truth, passes, lead_us):
@@ -158,10 +158,10 @@ def check(args, feeds):
             wrong += [what for each in [gateway, *chained] for what in served(each, truth)]
             resident = resident_mib(gateway.pid)
     resumed = sum(client.resumed for client in clients)
-    told = sum(sum(client.told.values()) for client in clients)
+    told = sum(sum(client.kept.told.values()) for client in clients)
     print(
         f"speed {args.speed:g}, {args.passes} passes, shards {args.shards}, chained {args.chained}: {len(clients)} clients took"
-        f" {sum(client.frames for client in clients):,} frames, resumed {resumed} times ({sum(c.snapshots for c in clients)}"
+        f" {sum(client.kept.frames for client in clients):,} frames, resumed {resumed} times ({sum(c.kept.snapshots for c in clients)}"
         f" by snapshot), were closed with 4004 {sum(c.lapsed for c in clients)} times, told of {told} missing trades;"
         f" {len(truth.books)} books of {sum(map(len, truth.books.values()))} levels,"
         f" {sum(map(len, truth.trades.values())):,} trades, {len(truth.last)} last values each; gateway {resident:.0f} MiB",

@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 import socket
 
-from websockets.asyncio.client import connect
+from subscriber import Subscriber, Subscription, matches
 from websockets.exceptions import ConnectionClosed
 
 SLOW_BYTES_PER_S = 16 * 1024
@@ -16,17 +15,68 @@ SINCE_S = 1
 LAPSED = 4004
 
 
+class Kept(Subscription):
+    """`books` {topic: {key: value}}, `trades` {topic: [(v, data)]}, `told` {topic: trades said to be missing}, `last`
+    {topic: data}, `v` of each topic; `wrong`: promises broken."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.books, self.trades, self.told, self.last, self.v, self.wrong = {}, {}, {}, {}, {}, []
+        self.frames = self.snapshots = 0
+        # Whether this is a later connection, in which a snapshot is what the positions should have spared.
+        self.resuming = False
+
+    def apply(self, frame):
+        self.frames += 1
+        super().apply(frame)
+
+    def take(self, op, updates):
+        if op == "snapshot":
+            self.snapshots += self.resuming
+            # It replaces books and values; trades that were counted stay counted.
+            self.books, self.last = {}, {}
+            self.v = {topic: v for topic, v in self.v.items() if ".trade." in topic}
+        names = set()
+        for update in updates:
+            topic, v = update["topic"], update["v"]
+            held = self.v.get(topic, 0)
+            if v <= held:
+                continue
+            self.v[topic] = v
+            if "set" in update or "del" in update or update.get("reset"):
+                book = self.books.setdefault(topic, {})
+                if update.get("reset"):
+                    book.clear()
+                for key in update.get("del", []):
+                    book.pop(key, None)
+                book.update(update.get("set", {}))
+            elif ".trade." in topic:
+                self.trade(topic, v, held, update, op)
+            elif topic in names:
+                self.wrong.append(f"{self.name}: {topic} twice in a {op}")
+            else:
+                names.add(topic)
+                self.last[topic] = update["data"]
+
+    def trade(self, topic, v, held, update, op):
+        missing = v - held - 1
+        if missing > update.get("gap", 0) and not (op == "snapshot" and not self.trades.get(topic)):
+            self.wrong.append(f"{self.name}: {topic} steps from {held} to {v}, gap {update.get('gap')}")
+        if missing:
+            self.told[topic] = self.told.get(topic, 0) + missing
+        self.trades.setdefault(topic, []).append((v, update["data"]))
+
+
 class Client:
     """`habit`: steady, slow (16 KB/s), stall (nothing for seconds, again and again) or since (reconnects
-    every second). `books` {topic: {key: value}}, `trades` {topic: [(v, data)]},
-    `told` {topic: trades said to be missing}, `last` {topic: data}; `wrong`: promises broken."""
+    every second)."""
 
     def __init__(self, name, habit, interval_ms, patterns, seed):
         self.name, self.habit, self.interval_ms, self.patterns = name, habit, interval_ms, patterns
         self.random = random.Random(seed)
-        self.books, self.trades, self.told, self.last, self.v = {}, {}, {}, {}, {}
-        self.epoch, self.version, self.parts, self.wrong = None, 0, [], []
-        self.frames = self.resumed = self.snapshots = self.lapsed = 0
+        self.kept, self.since = Kept(name), None
+        self.resumed = self.lapsed = 0
         self.hurrying = asyncio.Event()
 
     def hurry(self):
@@ -34,42 +84,43 @@ class Client:
         self.hurrying.set()
 
     def is_at(self, counts):
-        return all(self.v.get(topic, 0) >= v for topic, v in counts.items() if self.wants(topic))
+        return all(self.kept.v.get(topic, 0) >= v for topic, v in counts.items() if self.wants(topic))
 
     def wants(self, topic):
-        return any(pattern in ("*", topic) or topic.startswith(pattern[:-1]) for pattern in self.patterns)
+        return any(matches(pattern, topic) for pattern in self.patterns)
 
     async def run(self, addresses):
         """Connects to the first of `addresses`, one that reconnects to the next each time."""
         for attempt in itertools.count():
             address = addresses[attempt % len(addresses)]
             url = f"ws://{address}/ws?topics={','.join(self.patterns)}&interval_ms={self.interval_ms}"
-            if self.epoch is not None:
-                url += f"&since={self.epoch}:{self.version}"
+            if self.since:
+                url += f"&since={self.since}"
                 self.resumed += 1
-            options = {"compression": None, "max_size": None, "ping_interval": None, "proxy": None}
-            async with self.wire(address) as wire, connect(url, sock=wire, **options) as connection:
+            self.kept.parts, self.kept.resuming = [], attempt > 0
+            async with self.wire(address) as wire, await Subscriber.connect(url, sock=wire, ping_interval=None) as client:
+                client.subscriptions[""] = self.kept
                 try:
-                    await self.read(connection, attempt > 0)
+                    await self.read(client)
                 except ConnectionClosed as closed:
                     code = closed.rcvd.code if closed.rcvd else None
                     if code != LAPSED:
                         raise RuntimeError(f"{self.name} was closed with {code}") from closed
                     self.lapsed += 1
-            self.parts = []
+                if client.epoch:
+                    self.since = client.since()
 
-    async def read(self, connection, resuming):
+    async def read(self, client):
         loop = asyncio.get_running_loop()
         leave = loop.time() + SINCE_S
         while True:
-            if self.habit == "since" and not self.hurrying.is_set():
-                try:
-                    payload = await asyncio.wait_for(connection.recv(), max(0.0, leave - loop.time()))
-                except TimeoutError:
-                    return
-            else:
-                payload = await connection.recv()
-            self.take(json.loads(payload), resuming)
+            leaves = self.habit == "since" and not self.hurrying.is_set()
+            try:
+                frame = await client.next(max(0.0, leave - loop.time()) if leaves else None)
+            except TimeoutError:
+                return
+            if frame["op"] in ("error", "notice"):
+                self.kept.wrong.append(f"{self.name}: {frame}")
 
     @contextlib.asynccontextmanager
     async def wire(self, address):
@@ -113,63 +164,6 @@ class Client:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.hurrying.wait(), seconds)
-
-    def take(self, frame, resuming):
-        match frame["op"]:
-            case "subscribed":
-                self.epoch = frame["epoch"]
-            case "snapshot" | "batch":
-                self.frames += 1
-                self.parts.append(frame)
-                if not frame.get("more"):
-                    self.apply(resuming)
-            case "error" | "notice":
-                self.wrong.append(f"{self.name}: {frame}")
-
-    def apply(self, resuming):
-        last = self.parts[-1]
-        updates = [update for part in self.parts for update in part["updates"]]
-        self.parts = []
-        if last["op"] == "snapshot":
-            self.snapshots += resuming
-            self.forget()
-        elif last["from"] > self.version:
-            self.wrong.append(f"{self.name}: a batch from {last['from']}, held is {self.version}")
-        self.version = max(self.version, last["version"])
-        names = set()
-        for update in updates:
-            topic, v = update["topic"], update["v"]
-            held = self.v.get(topic, 0)
-            if v <= held:
-                continue
-            self.v[topic] = v
-            if "set" in update or "del" in update or update.get("reset"):
-                book = self.books.setdefault(topic, {})
-                if update.get("reset"):
-                    book.clear()
-                for key in update.get("del", []):
-                    book.pop(key, None)
-                book.update(update.get("set", {}))
-            elif ".trade." in topic:
-                self.trade(topic, v, held, update, last["op"])
-            elif topic in names:
-                self.wrong.append(f"{self.name}: {topic} twice in a {last['op']}")
-            else:
-                names.add(topic)
-                self.last[topic] = update["data"]
-
-    def trade(self, topic, v, held, update, op):
-        missing = v - held - 1
-        if missing > update.get("gap", 0) and not (op == "snapshot" and not self.trades.get(topic)):
-            self.wrong.append(f"{self.name}: {topic} steps from {held} to {v}, gap {update.get('gap')}")
-        if missing:
-            self.told[topic] = self.told.get(topic, 0) + missing
-        self.trades.setdefault(topic, []).append((v, update["data"]))
-
-    def forget(self):
-        """A snapshot replaces books and values; trades that were counted stay counted."""
-        self.books, self.last = {}, {}
-        self.v = {topic: v for topic, v in self.v.items() if ".trade." in topic}
 
 
 async def pump(source, sink):
