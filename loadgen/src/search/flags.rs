@@ -21,10 +21,10 @@ pub struct SearchFlags {
     /// The figure that is varied
     #[arg(long, value_enum, default_value_t = Vary::Connections)]
     pub vary: Vary,
-    /// The first value, which should hold, 1 or more
+    /// The first value, which should hold, 1 or more. Required
     #[arg(long, value_name = "N")]
     pub from: u32,
-    /// The last value; the search ends there if it holds
+    /// The last value; the search ends there if it holds. Required
     #[arg(long, value_name = "N")]
     pub to: u32,
     /// How near the highest value that holds and the lowest that fails must come, in percent, 0.1 to 100
