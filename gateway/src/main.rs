@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use gateway::{
-    config::Config,
+    config::{self, Config},
     logs::{self, Format},
     system::{self, Machine},
 };
@@ -28,6 +28,9 @@ struct Args {
     /// Check the configuration, print what would hold, and end
     #[arg(long)]
     check: bool,
+    /// Print every configuration key with its default, its range and what it decides, and end
+    #[arg(long)]
+    print_reference: bool,
     /// How logs on stderr look; RUST_LOG chooses which
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
@@ -61,6 +64,10 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), Failure> {
+    if args.print_reference {
+        print!("{}", config::reference());
+        return Ok(());
+    }
     // Whoever asks for certificates to be read again before they were read must not end the process.
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).map_err(Failure::run_time)?;
     let machine = Machine::this().map_err(Failure::run_time)?;

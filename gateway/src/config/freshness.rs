@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use engine::topic::Pattern;
-use toml::de::DeValue;
+use engine::{keys, topic::Pattern};
 
 use super::{
     Source,
@@ -24,24 +23,51 @@ pub struct Freshness {
     pub topics: Vec<String>,
 }
 
-/// Of a source whose other keys are read.
-pub(super) fn freshness(section: &mut Section, source: &Source) -> Freshness {
-    let default_ms = if source.link().is_some() { 30_000 } else { 0 };
-    let stale_after = section.duration("stale_after", default_ms, 0..=24 * HOUR);
-    let is_stale_after = Some(stale_after.value).filter(|after| !after.is_zero());
+keys! {
+    /// of any kind.
+    pub(super) struct FreshnessKeys in "source" {
+        /// A source that brought nothing for so long that made an update or confirmed one is stale: who subscribed to
+        /// its topics is told, and a connection is made anew. 0: never. Default: 30s of kinds "websocket" and
+        /// "fanwire", else never.
+        stale_after: Option<Duration> = duration_found(0..=24 * HOUR), example("\"30s\"");
+        /// Patterns of the topics that its health is the health of. Default: of those that it publishes. Of kind
+        /// "fanwire": of those that it takes over, by default all.
+        topics: Option<Vec<String>> = texts_found(PATTERNS), example("[\"coinbase.*\"]");
+    }
+}
+
+impl From<&Freshness> for FreshnessKeys {
+    fn from(fresh: &Freshness) -> Self {
+        let topics = Some(fresh.topics.clone()).filter(|topics| !topics.is_empty());
+        Self { stale_after: Some(fresh.stale_after.unwrap_or_default()), topics }
+    }
+}
+
+/// What to write where there is no list of patterns.
+const PATTERNS: &str = "write a list of patterns, like [\"coinbase.*\"]";
+
+/// What is read of every source.
+pub(super) fn read(section: &mut Section) -> FreshnessKeys {
+    let mut keys: FreshnessKeys = section.keys();
+    keys.topics = section.convert("topics", keys.topics, patterns);
+    keys
+}
+
+/// Of a source and its keys.
+pub(super) fn freshness(section: &mut Section, keys: FreshnessKeys, source: &Source) -> Freshness {
+    let default = if source.link().is_some() { Duration::from_secs(30) } else { Duration::ZERO };
+    let stale_after = Some(keys.stale_after.unwrap_or(default)).filter(|after| !after.is_zero());
     let topics = match source {
         // Its `topics` are what it takes over.
         Source::Fanwire(source) => source.topics.clone(),
-        _ => {
-            let named = section.read("topics", Vec::new(), patterns);
-            if named.line.is_some() { named.value } else { topics_of(source) }
-        }
+        _ => keys.topics.unwrap_or_else(|| topics_of(source)),
     };
-    if let (Some(line), Some(_), true) = (stale_after.line, is_stale_after, topics.is_empty()) {
+    let line = section.named("stale_after", ()).line;
+    if let (Some(line), Some(_), true) = (line, stale_after, topics.is_empty()) {
         let text = "stale_after needs to know of which topics it is told; write topics = [\"coinbase.*\"]";
         section.problem(line, text);
     }
-    Freshness { stale_after: is_stale_after, topics }
+    Freshness { stale_after, topics }
 }
 
 /// Patterns of what a source publishes; empty where that is not known.
@@ -75,16 +101,12 @@ fn pattern_of(template: &Template) -> String {
 }
 
 /// A list of patterns, checked.
-pub(super) fn patterns(value: DeValue<'_>) -> Result<Vec<String>, String> {
-    const HINT: &str = "write a list of patterns, like [\"coinbase.*\"]";
-    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
-    let text = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
-    let patterns: Vec<String> = array.iter().map(text).collect::<Option<_>>().ok_or(HINT)?;
+fn patterns(patterns: Vec<String>) -> Result<Vec<String>, String> {
     if !(1..=TOPICS_MAX).contains(&patterns.len()) {
-        return Err(format!("there are {} patterns, 1 to {TOPICS_MAX} may be; {HINT}", patterns.len()));
+        return Err(format!("there are {} patterns, 1 to {TOPICS_MAX} may be; {PATTERNS}", patterns.len()));
     }
     match patterns.iter().find_map(|pattern| Pattern::parse(pattern).err().map(|bad| (pattern, bad))) {
-        Some((pattern, bad)) => Err(format!("{pattern:?}: {bad}; {HINT}")),
+        Some((pattern, bad)) => Err(format!("{pattern:?}: {bad}; {PATTERNS}")),
         None => Ok(patterns),
     }
 }

@@ -172,7 +172,7 @@ fn entry(section: &mut Section) -> Option<Entry> {
     let seq_sparse = section.flag("seq_sparse", false);
     let tables = section.sections("levels", "source.map.levels");
     let reset = section.flag("reset", false);
-    let levels_max = section.int("depth", 0, 1..=DEPTH_MAX);
+    let levels_max = section.count("depth", 1..=DEPTH_MAX);
 
     let levels_line = tables.first().map(Table::line);
     let lists: Vec<Levels> = tables

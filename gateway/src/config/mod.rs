@@ -4,24 +4,26 @@ pub mod access;
 mod books;
 mod check;
 mod compression;
+mod fanout;
 pub mod freshness;
+mod limits;
 pub mod mapping;
 mod read;
+mod reference;
 mod render;
-pub mod tls;
+mod server;
+mod source;
+mod state;
+mod tls;
 mod topic;
+mod value;
 pub mod websocket;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path};
 
 use thiserror::Error;
 
+use engine::settings::{Field, Key, Keys, Kind, Value};
 pub use engine::{
     json::pointer,
     settings::{Compression, Fanout, Limits, Settings},
@@ -29,12 +31,14 @@ pub use engine::{
     unit,
 };
 
-use crate::{names::Names, system::Machine};
+use crate::system::Machine;
 use access::Access;
 use freshness::Freshness;
 use policy::Policies;
-use tls::Tls;
-use websocket::{Fanwire, Link, Websocket};
+pub use reference::reference;
+pub use server::{Server, Tls};
+pub use source::Source;
+pub use state::State;
 
 /// What runs without `--config`.
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -55,49 +59,6 @@ pub struct Config {
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
     pub state: State,
-}
-
-/// What survives the process.
-#[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    /// `None`: nothing does.
-    pub path: Option<PathBuf>,
-    pub checkpoint: Duration,
-    pub state_bytes: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Server {
-    pub data: SocketAddr,
-    /// `None`: no admin listener.
-    pub admin: Option<SocketAddr>,
-    pub tls: Option<Tls>,
-    /// The admin listener speaks TLS too, with the same certificates.
-    pub admin_tls: bool,
-    pub shards: usize,
-    /// CPUs to pin shards to, round robin. Never empty.
-    pub cpus: Vec<usize>,
-    pub drain: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    Replay { path: PathBuf, speed: f64, repeat: bool },
-    Synthetic { symbols: usize, updates_per_s: f64, seed: u64 },
-    Host { interval: Duration, names: Names },
-    Websocket(Arc<Websocket>),
-    Fanwire(Arc<Fanwire>),
-}
-
-impl Source {
-    /// Of one that connects to a server.
-    pub fn link(&self) -> Option<&Link> {
-        match self {
-            Source::Websocket(source) => Some(&source.link),
-            Source::Fanwire(source) => Some(&source.link),
-            Source::Replay { .. } | Source::Synthetic { .. } | Source::Host { .. } => None,
-        }
-    }
 }
 
 /// Why a configuration was refused: each problem with its line and what to write instead.

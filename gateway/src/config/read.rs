@@ -1,13 +1,13 @@
 //! Reads a TOML document key by key and collects everything that is wrong with it, line by line.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::unit::{parse_duration, parse_size, show_duration, show_size};
+use super::{Field, Keys, Kind, Value, value};
 
 /// A value and where the file names it; no line: it is the default.
 #[derive(Debug, Clone)]
@@ -21,7 +21,26 @@ impl<T> Named<T> {
     pub fn or(self, default: impl FnOnce(T) -> T) -> T {
         if self.line.is_some() { self.value } else { default(self.value) }
     }
+
+    /// Another value of the same place.
+    pub fn map<U>(&self, value: U) -> Named<U> {
+        Named { value, line: self.line }
+    }
 }
+
+/// Where the file names both and the lower one is the higher: the line of the lower one.
+pub(super) fn contradicts<T: PartialOrd>(lower: &Named<T>, higher: &Named<T>) -> Option<usize> {
+    let line = higher.line.and(lower.line)?;
+    (lower.value > higher.value).then_some(line)
+}
+
+/// A field of keys that were read, with where the file names it: `named!(section, keys.field)`.
+macro_rules! named {
+    ($section:expr, $keys:ident.$field:ident) => {
+        $section.named(stringify!($field), $keys.$field.clone())
+    };
+}
+pub(super) use named;
 
 /// Something wrong, and what to write instead.
 #[derive(Debug)]
@@ -61,7 +80,7 @@ impl<'a> Reader<'a> {
             Some(value) => self.table(name, value),
             None => Table::default(),
         };
-        Section { reader: self, name, table, lines: Vec::new() }
+        Section { reader: self, name, table, written: Vec::new() }
     }
 
     /// The tables `[[name]]`.
@@ -82,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn open(&mut self, name: &'static str, table: Table<'a>) -> Section<'_, 'a> {
-        Section { reader: self, name, table, lines: Vec::new() }
+        Section { reader: self, name, table, written: Vec::new() }
     }
 
     pub fn problem(&mut self, line: usize, text: String) {
@@ -156,8 +175,15 @@ pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
     name: &'static str,
     table: Table<'a>,
-    /// Keys that were read, and where the file names them.
-    lines: Vec<(&'static str, usize)>,
+    /// Keys that were read and that the file names.
+    written: Vec<Written>,
+}
+
+struct Written {
+    key: &'static str,
+    line: usize,
+    /// Of its value.
+    excerpt: String,
 }
 
 impl<'a> Section<'_, 'a> {
@@ -171,15 +197,12 @@ impl<'a> Section<'_, 'a> {
         self.reader.known.push((self.name, key));
         let Some(value) = self.table.keys.remove(key) else { return Named { value: default, line: None } };
         let line = self.reader.line(&value);
-        self.lines.push((key, line));
-        let written = excerpt(&self.reader.text[value.span()]);
-        match convert(value.into_inner()) {
-            Ok(value) => Named { value, line: Some(line) },
-            Err(instead) => {
-                self.reader.problem(line, format!("[{}] {key} = {written}: {instead}", self.name));
-                Named { value: default, line: Some(line) }
-            }
-        }
+        self.written.push(Written { key, line, excerpt: excerpt(&self.reader.text[value.span()]) });
+        let value = convert(value.into_inner()).unwrap_or_else(|instead| {
+            self.refuse(key, &instead);
+            default
+        });
+        Named { value, line: Some(line) }
     }
 
     /// The tables of the list `key`, which errors call `name`.
@@ -194,107 +217,51 @@ impl<'a> Section<'_, 'a> {
         self.reader.open(name, table)
     }
 
-    pub fn int(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> Named<u64> {
-        self.read(key, default, |value| in_range(to_int(&value)?, range, |n| n.to_string()))
+    /// The keys of a declaration.
+    pub fn keys<T: Keys>(&mut self) -> T {
+        T::from_values(|key| self.value(key.name, &key.kind).value)
     }
 
-    pub fn ints(&mut self, key: &'static str, default: Vec<u64>) -> Named<Vec<u64>> {
-        self.read(key, default, |value| match value {
-            DeValue::Array(array) => array.iter().map(|value| to_int(value.get_ref())).collect(),
-            _ => Err("write a list of whole numbers, like [0, 1]".to_owned()),
-        })
+    fn value(&mut self, key: &'static str, kind: &Kind) -> Named<Value> {
+        self.read(key, kind.default(), |value| value::read(kind, value))
     }
 
-    pub fn size(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> Named<u64> {
-        self.read(key, default, |value| {
-            let bytes = match &value {
-                DeValue::String(text) => parse_size(text)?,
-                _ => to_int(&value).map_err(|_| "write a size, like \"64KiB\"".to_owned())?,
-            };
-            in_range(bytes, range, |bytes| format!("\"{}\"", show_size(bytes)))
-        })
-    }
-
-    /// `range` in milliseconds.
-    pub fn duration(
-        &mut self,
-        key: &'static str,
-        default_ms: u64,
-        range: RangeInclusive<u64>,
-    ) -> Named<Duration> {
-        self.read(key, Duration::from_millis(default_ms), |value| {
-            let duration = match &value {
-                DeValue::String(text) => parse_duration(text)?,
-                DeValue::Integer(number) => parse_duration(number.as_str())?,
-                _ => return Err("write a duration, like \"5s\"".to_owned()),
-            };
-            let show = |ms| format!("\"{}\"", show_duration(Duration::from_millis(ms)));
-            let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            in_range(ms, range, show).map(Duration::from_millis)
-        })
-    }
-
-    pub fn number(&mut self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> Named<f64> {
-        self.read(key, default, |value| {
-            let number = match &value {
-                DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
-                DeValue::Integer(integer) => integer.as_str().parse::<f64>().ok(),
-                _ => None,
-            };
-            match number.filter(|n| n.is_finite()) {
-                Some(number) => in_range(number, range, |n| n.to_string()),
-                None => Err("write a number".to_owned()),
-            }
-        })
+    /// A whole number, of a key that has no default.
+    pub fn count(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Named<Option<u64>> {
+        let named = self.value(key, &Kind::count_found(range));
+        named.map(Field::from_value(named.value.clone()))
     }
 
     pub fn flag(&mut self, key: &'static str, default: bool) -> Named<bool> {
-        self.read(key, default, |value| match value {
-            DeValue::Boolean(flag) => Ok(flag),
-            _ => Err("write true or false".to_owned()),
-        })
+        let named = self.value(key, &Kind::flag(default));
+        named.map(Field::from_value(named.value.clone()))
     }
 
-    pub fn text(&mut self, key: &'static str, default: &str) -> Named<String> {
-        self.read(key, default.to_owned(), |value| match value {
-            DeValue::String(text) => Ok(text.into_owned()),
-            _ => Err("write text in quotes".to_owned()),
-        })
+    /// `value` of a key that was read, with where the file names it.
+    pub fn named<T>(&self, key: &'static str, value: T) -> Named<T> {
+        debug_assert!(self.reader.known.contains(&(self.name, key)), "{key} was not read");
+        let written = self.written.iter().find(|written| written.key == key);
+        Named { value, line: written.map(|written| written.line) }
     }
 
-    pub fn texts(&mut self, key: &'static str, default: &[&str]) -> Named<Vec<String>> {
-        let default = default.iter().map(|text| (*text).to_owned()).collect();
-        let text = |value: Spanned<DeValue<'a>>| match value.into_inner() {
-            DeValue::String(text) if !text.is_empty() => Ok(text.into_owned()),
-            _ => Err(()),
-        };
-        self.read(key, default, |value| {
-            match value {
-                DeValue::Array(array) => array.into_iter().map(text).collect::<Result<_, ()>>().ok(),
-                _ => None,
-            }
-            .ok_or_else(|| "write a list of texts, like [\"a\", \"b\"]".to_owned())
-        })
+    /// Converts a value that was read, whose error says what to write instead. `None`: the file does not name it, or
+    /// its problem was told.
+    pub fn convert<V, T>(
+        &mut self,
+        key: &str,
+        value: Option<V>,
+        convert: impl FnOnce(V) -> Result<T, String>,
+    ) -> Option<T> {
+        convert(value?).map_err(|instead| self.refuse(key, &instead)).ok()
     }
 
-    pub fn address(&mut self, key: &'static str, default: &str) -> Named<Option<SocketAddr>> {
-        let default = default.parse().ok();
-        self.read(key, default, |value| match value {
-            DeValue::String(text) if text.is_empty() => Ok(None),
-            DeValue::String(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| "write an address and a port, like \"127.0.0.1:9001\"".to_owned()),
-            _ => Err("write an address and a port in quotes".to_owned()),
-        })
-    }
-
-    /// A key of a later version: only `idle` is taken, which asks for nothing.
-    pub fn unavailable(&mut self, key: &'static str, idle: &str) {
-        self.read(key, (), |value| match value {
-            DeValue::String(text) if text == idle => Ok(()),
-            _ => Err("not available in this version; leave it out".to_owned()),
-        });
+    /// Says what to write instead of the value of a key that the file names.
+    pub fn refuse(&mut self, key: &str, instead: &str) {
+        let written = self.written.iter().find(|written| written.key == key);
+        if let Some(Written { line, excerpt, .. }) = written {
+            let text = format!("[{}] {key} = {excerpt}: {instead}", self.name);
+            self.reader.problem(*line, text);
+        }
     }
 
     pub fn problem(&mut self, line: usize, text: impl Display) {
@@ -307,8 +274,8 @@ impl<'a> Section<'_, 'a> {
     }
 
     /// Where a key that was read stands; where the file does not name it, where the table begins.
-    pub fn line_of(&self, key: &str) -> usize {
-        self.lines.iter().find(|(read, _)| *read == key).map_or(self.table.line, |(_, line)| *line)
+    pub fn line_of(&self, key: &'static str) -> usize {
+        self.named(key, ()).line.unwrap_or(self.table.line)
     }
 
     /// What is left of the table are keys that nobody asked for.
@@ -318,26 +285,6 @@ impl<'a> Section<'_, 'a> {
             self.reader.unknown.push((self.name, key.into_inner().into_owned(), line));
         }
     }
-}
-
-pub(super) fn to_int(value: &DeValue<'_>) -> Result<u64, String> {
-    let number = match value {
-        DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
-        _ => None,
-    };
-    // TOML readers agree on integers up to 2^63 - 1 only.
-    number.filter(|n| *n <= i64::MAX as u64).ok_or_else(|| "write a whole number, 0 or more".to_owned())
-}
-
-fn in_range<T: PartialOrd + Copy>(
-    value: T,
-    range: RangeInclusive<T>,
-    show: impl Fn(T) -> String,
-) -> Result<T, String> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(format!("out of range; write {} to {}", show(*range.start()), show(*range.end())))
 }
 
 fn one_of<'k>(names: impl Iterator<Item = &'k str>) -> String {

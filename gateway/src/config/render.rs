@@ -1,37 +1,43 @@
 //! The effective configuration as TOML.
 
-use std::{
-    fmt::{Display, Write},
-    path::Path,
-    time::Duration,
-};
+use std::fmt::{Display, Write};
 
 use engine::topic::depth::Best;
 
 use super::{
-    Compression, Config, Fanout, Limits, Server, Source, State,
-    access::Access,
-    freshness::Freshness,
+    Config, Keys, Limits, Source,
+    access::AccessKeys,
+    freshness::{Freshness, FreshnessKeys},
     mapping::{Body, Entry, Key, Levels, Wanted},
     pointer::Pointer,
-    policy::{Behind, HELD_BYTES, KEYS_DEFAULT, LEVEL_BYTES, Mode, Policy},
-    unit::{show_duration, show_size},
-    websocket::{Fanwire, Link, Websocket},
+    policy::{HELD_BYTES, KEYS_DEFAULT, LEVEL_BYTES, Mode, Policy},
+    server::ServerKeys,
+    source::{HostKeys, ReplayKeys, SyntheticKeys},
+    state::StateKeys,
+    tls::CertificateKeys,
+    topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
+    value::{self, json, list},
+    websocket::{FanwireKeys, Link, LinkKeys, WebsocketKeys},
 };
 
 /// `connections`: the limit that holds on this machine.
 pub(super) fn render(config: &Config, connections: usize) -> String {
     let mut text = Text(String::new());
-    server(&mut text, &config.server);
-    fanout(&mut text, &config.fanout);
+    text.section("[server]");
+    let has_tls = config.server.tls.is_some();
+    text.keys_where(&ServerKeys::from(&config.server), |key| has_tls || !key.contains("tls"));
+    text.section("[fanout]");
+    text.keys(&config.fanout);
     limits(&mut text, &config.limits, connections, config.state.state_bytes);
-    compression(&mut text, &config.compression);
-    access(&mut text, &config.access);
-    state(&mut text, &config.state);
+    text.section("[compression]");
+    text.keys(&config.compression);
+    text.section("[access]");
+    text.keys(&AccessKeys::from(&config.access));
+    text.section("[state]");
+    text.keys(&StateKeys::from(&config.state));
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {
         text.section("[[certificate]]");
-        text.quoted("cert", files.cert.display());
-        text.quoted("key", files.key.display());
+        text.keys(&CertificateKeys::from(files));
     }
     for (source, fresh) in config.sources.iter().zip(&config.freshness) {
         self::source(&mut text, source, fresh);
@@ -42,170 +48,50 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     text.0
 }
 
-fn server(text: &mut Text, server: &Server) {
-    text.section("[server]");
-    text.quoted("data", server.data);
-    text.quoted("admin", server.admin.map_or(String::new(), |address| address.to_string()));
-    if let Some(tls) = &server.tls {
-        text.quoted("tls", tls.address);
-        text.quoted("tls_cert", tls.certificates[0].cert.display());
-        text.quoted("tls_key", tls.certificates[0].key.display());
-        text.plain("admin_tls", server.admin_tls);
-        text.quoted("tls_client_ca", tls.client_ca.as_deref().unwrap_or(Path::new("")).display());
-    }
-    text.plain("shards", server.shards);
-    text.plain("cpus", format_args!("{:?}", server.cpus));
-    text.duration("drain", server.drain);
-}
-
-fn fanout(text: &mut Text, fanout: &Fanout) {
-    let menu: Vec<u128> = fanout.interval_menu.iter().map(Duration::as_millis).collect();
-    text.section("[fanout]");
-    text.plain("interval_ms", fanout.interval.as_millis());
-    text.plain("interval_ms_min", fanout.interval_min.as_millis());
-    text.plain("interval_ms_menu", format_args!("{menu:?}"));
-    text.size("frame_bytes_max", fanout.frame_bytes_max);
-    text.size("build_bytes", fanout.build_bytes);
-    text.duration("heartbeat", fanout.heartbeat);
-}
-
 fn limits(text: &mut Text, limits: &Limits, connections: usize, state_bytes: u64) {
-    text.section("[limits]");
-    text.plain("connections", connections);
-    // More than all are no more than all.
-    text.plain("connections_per_ip", limits.connections_per_ip.min(connections));
-    text.size("message_bytes", limits.message_bytes);
-    text.plain("messages_per_s", limits.messages_per_s);
-    text.plain("control_per_s", limits.control_per_s);
-    text.plain("subscriptions", limits.subscriptions);
-    text.plain("patterns", limits.patterns);
-    text.plain("topics", limits.topics);
-    text.size("publish_bytes", limits.publish_bytes);
-    text.duration("stall", limits.stall);
-    text.size("pinned_bytes", limits.pinned_bytes);
-    text.duration("handshake", limits.handshake);
-    text.duration("idle", limits.idle);
-    text.duration("ping", limits.ping);
-    text.duration("pong", limits.pong);
-    text.plain("tombstones", limits.tombstones);
-    text.plain("inbox_updates", limits.inbox_updates);
-    text.size("inbox_bytes", limits.inbox_bytes);
-    text.plain("inbox_messages", limits.inbox_messages);
-    text.size("value_bytes", limits.value_bytes);
+    let effective = Limits {
+        connections: Some(connections),
+        // More than all are no more than all.
+        connections_per_ip: limits.connections_per_ip.min(connections),
+        ..limits.clone()
+    };
     // A default above a state_bytes that is named is taken only where it is not named.
-    if limits.topics_bytes as u64 <= state_bytes {
-        text.size("topics_bytes", limits.topics_bytes);
-    }
-    text.size("history_bytes", limits.history_bytes);
-    text.plain("classes", limits.classes);
-    text.plain("shard_patterns", limits.shard_patterns);
-    text.plain("patterns_per_ip", limits.patterns_per_ip);
-    text.plain("classes_per_ip", limits.classes_per_ip);
-    text.plain("admin_connections", limits.admin_connections);
-    text.plain("admin_publishes", limits.admin_publishes);
-    text.duration("admin_body", limits.admin_body);
-    text.duration("admin_idle", limits.admin_idle);
-    text.size("admin_bytes_per_s", limits.admin_bytes_per_s);
-    text.size("admin_answer_bytes", limits.admin_answer_bytes);
-    text.plain("atomic_updates", limits.atomic_updates);
-    text.plain("handshakes_per_turn", limits.handshakes_per_turn);
-    text.size("sealed_bytes", limits.sealed_bytes);
-    text.plain("statuses", limits.statuses);
-    text.size("status_bytes", limits.status_bytes);
-    text.size("build_bytes_per_ip", limits.build_bytes_per_ip);
-}
-
-fn compression(text: &mut Text, compression: &Compression) {
-    text.section("[compression]");
-    text.plain("enabled", compression.enabled);
-    text.plain("level", compression.level);
-    text.plain("window_bits", compression.window_bits);
-    text.size("bytes_min", compression.bytes_min);
-    text.size("catch_up_bytes", compression.catch_up_bytes);
-    text.plain("inflate_ratio", compression.inflate_ratio);
-    text.size("dictionaries", compression.dictionaries);
-    text.size("dictionaries_per_ip", compression.dictionaries_per_ip);
-    let agents = compression.user_agents_off.iter().cloned().map(toml::Value::String).collect();
-    text.plain("user_agents_off", toml::Value::Array(agents));
-}
-
-fn access(text: &mut Text, access: &Access) {
-    text.section("[access]");
-    text.plain("hosts", list(access.hosts.iter().map(|host| json(&host.to_string()))));
+    let is_told = limits.topics_bytes as u64 <= state_bytes;
+    text.section("[limits]");
+    text.keys_where(&effective, |key| is_told || key != "topics_bytes");
 }
 
 fn source(text: &mut Text, source: &Source, fresh: &Freshness) {
     text.section("[[source]]");
+    text.quoted("kind", source.kind());
     match source {
         Source::Replay { path, speed, repeat } => {
-            text.quoted("kind", "replay");
-            text.quoted("path", path.display());
-            text.plain("speed", format_args!("{speed:?}"));
-            text.plain("repeat", repeat);
-            freshness(text, fresh);
+            text.keys(&ReplayKeys { path: path.clone(), speed: *speed, repeat: *repeat });
         }
         Source::Synthetic { symbols, updates_per_s, seed } => {
-            text.quoted("kind", "synthetic");
-            text.plain("symbols", symbols);
-            text.plain("updates_per_s", format_args!("{updates_per_s:?}"));
-            text.plain("seed", seed);
-            freshness(text, fresh);
+            let (symbols, updates_per_s, seed) = (*symbols, *updates_per_s, *seed);
+            text.keys(&SyntheticKeys { symbols, updates_per_s, seed });
         }
-        Source::Host { interval, names } => {
-            text.quoted("kind", "host");
-            text.duration("interval", *interval);
-            text.quoted("names", names.name());
-            freshness(text, fresh);
+        Source::Host { interval, names } => text.keys(&HostKeys { interval: *interval, names: *names }),
+        Source::Websocket(source) => {
+            link(text, &source.link);
+            text.keys(&WebsocketKeys { send: source.send.clone(), names: source.names });
         }
-        Source::Websocket(source) => websocket(text, source, fresh),
-        Source::Fanwire(source) => fanwire(text, source, fresh),
+        Source::Fanwire(source) => link(text, &source.link),
     }
-}
-
-fn state(text: &mut Text, state: &State) {
-    text.section("[state]");
-    text.quoted("path", state.path.as_ref().map_or(String::new(), |path| path.display().to_string()));
-    text.duration("checkpoint", state.checkpoint);
-    text.size("state_bytes", state.state_bytes as usize);
-}
-
-fn freshness(text: &mut Text, fresh: &Freshness) {
-    text.duration("stale_after", fresh.stale_after.unwrap_or_default());
-    if !fresh.topics.is_empty() {
-        text.plain("topics", list(fresh.topics.iter().map(|pattern| json(pattern))));
+    text.keys(&FreshnessKeys::from(fresh));
+    match source {
+        Source::Websocket(source) => source.map.iter().for_each(|entry| self::entry(text, entry)),
+        Source::Fanwire(source) => {
+            let (interval_ms, batch_bytes) = (source.interval_ms, source.batch_bytes);
+            text.keys(&FanwireKeys { interval_ms, batch_bytes });
+        }
+        Source::Replay { .. } | Source::Synthetic { .. } | Source::Host { .. } => {}
     }
-}
-
-fn websocket(text: &mut Text, source: &Websocket, fresh: &Freshness) {
-    text.quoted("kind", "websocket");
-    link(text, &source.link);
-    text.plain("send", list(source.send.iter().map(|text| json(text))));
-    text.quoted("names", source.names.name());
-    freshness(text, fresh);
-    for entry in &source.map {
-        self::entry(text, entry);
-    }
-}
-
-fn fanwire(text: &mut Text, source: &Fanwire, fresh: &Freshness) {
-    text.quoted("kind", "fanwire");
-    link(text, &source.link);
-    freshness(text, fresh);
-    text.plain("interval_ms", source.interval_ms);
-    text.size("batch_bytes", source.batch_bytes);
 }
 
 fn link(text: &mut Text, link: &Link) {
-    text.quoted("name", &link.name);
-    text.quoted("url", &link.url.text);
-    if let Some(ca) = &link.ca {
-        text.quoted("ca", ca.display());
-    }
-    text.quoted("host", &link.host);
-    text.duration("backoff_min", link.backoff_min);
-    text.duration("backoff_max", link.backoff_max);
-    text.duration("idle", link.idle);
-    text.size("message_bytes", link.message_bytes);
+    text.keys_where(&LinkKeys::from(link), |key| link.ca.is_some() || key != "ca");
 }
 
 fn entry(text: &mut Text, entry: &Entry) {
@@ -290,49 +176,26 @@ fn room_of(config: &Config, policy: &Policy) -> usize {
 /// `room`: as of [`room_of`].
 fn policy(text: &mut Text, policy: &Policy, room: usize) {
     text.section("[[topic]]");
-    text.quoted("pattern", policy.pattern.as_str());
+    let pattern = Some(policy.pattern.as_str().to_owned());
+    text.keys(&TopicKeys { pattern, mode: policy.mode.name().to_owned() });
     match &*policy.mode {
         Mode::Latest => {
-            text.quoted("mode", "latest");
-            text.plain("deadband", policy.deadband.as_ref().map_or(0.0, |deadband| deadband.by));
-            if let Some(deadband) = &policy.deadband {
-                text.plain("deadband_at", json(deadband.at.as_str()));
-                text.duration("deadband_max", deadband.max);
-            }
+            let keys = DeadbandKeys::from(policy.deadband.as_ref());
+            text.keys_where(&keys, |key| policy.deadband.is_some() || key == "deadband");
         }
         Mode::Keyed(keyed) => {
-            text.quoted("mode", "keyed");
             // A default that does not fit other limits is taken only where it is not named.
-            if keyed.keys != KEYS_DEFAULT || keyed.fits(room.min(keyed.table_bytes)) {
-                text.plain("keys", keyed.keys);
-            }
-            text.plain("key_tombstones", keyed.key_tombstones);
-            text.size("table_bytes", keyed.table_bytes);
+            let is_told = keyed.keys != KEYS_DEFAULT || keyed.fits(room.min(keyed.table_bytes));
+            text.keys_where(&KeyedKeys::from(keyed), |key| is_told || key != "keys");
         }
-        Mode::Stream(stream) => {
-            text.quoted("mode", "stream");
-            text.plain("history", stream.history);
-            text.plain("ring_updates", stream.ring_updates);
-            text.size("ring_bytes", stream.ring_bytes);
-            text.duration("ring_age", stream.ring_age.unwrap_or_default());
-            text.quoted("behind", if stream.behind == Behind::Gap { "gap" } else { "close" });
-        }
+        Mode::Stream(stream) => text.keys(&StreamKeys::from(stream)),
     }
-    text.duration("stale_after", policy.stale_after.unwrap_or_default());
-    text.duration("expiry", policy.expiry.unwrap_or_default());
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+    let [stale_after, expiry] = [policy.stale_after, policy.expiry].map(Option::unwrap_or_default);
+    text.keys(&SilenceKeys { stale_after, expiry });
 }
 
 fn table(pairs: impl Iterator<Item = String>) -> String {
     format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
-}
-
-/// A JSON string is a TOML string too, on one line and also as a key; only DEL has to be escaped besides.
-fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 struct Text(String);
@@ -343,6 +206,22 @@ impl Text {
         writeln!(self.0, "{gap}{name}").expect("writing to memory does not fail");
     }
 
+    fn keys<T: Keys>(&mut self, keys: &T) {
+        self.keys_where(keys, |_| true);
+    }
+
+    /// Those that `is_told` says of. A secret's value is left out.
+    fn keys_where<T: Keys>(&mut self, keys: &T, is_told: impl Fn(&str) -> bool) {
+        let values = T::KEYS.iter().zip(keys.values());
+        for (key, value) in values.filter(|(key, _)| is_told(key.name)) {
+            match value::write(&key.kind, &value) {
+                Some(_) if key.is_secret => self.plain(&format!("# {}", key.name), "(secret)"),
+                Some(written) => self.plain(key.name, written),
+                None => {}
+            }
+        }
+    }
+
     fn plain(&mut self, key: &str, value: impl Display) {
         writeln!(self.0, "{key} = {value}").expect("writing to memory does not fail");
     }
@@ -350,12 +229,28 @@ impl Text {
     fn quoted(&mut self, key: &str, value: impl Display) {
         self.plain(key, toml::Value::String(value.to_string()));
     }
+}
 
-    fn size(&mut self, key: &str, bytes: usize) {
-        self.quoted(key, show_size(bytes as u64));
+#[cfg(test)]
+mod tests {
+    use engine::keys;
+
+    use super::*;
+
+    keys! {
+        /// Of nobody.
+        struct Login in "login" {
+            /// Who.
+            name: String = text_or("me");
+            /// How it is proven.
+            password: Option<String> = text(), secret;
+        }
     }
 
-    fn duration(&mut self, key: &str, duration: Duration) {
-        self.quoted(key, show_duration(duration));
+    #[test]
+    fn a_secret_is_printed_nowhere() {
+        let mut text = Text(String::new());
+        text.keys(&Login { name: "a".to_owned(), password: Some("hush".to_owned()) });
+        assert_eq!(text.0, "name = \"a\"\n# password = (secret)\n");
     }
 }

@@ -1,35 +1,56 @@
 //! `[server] tls…` and `[[certificate]]`.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
-use super::read::{Named, Reader};
+use engine::keys;
+
+use super::{
+    read::{Named, Reader, Section, named},
+    server::{ServerKeys, Tls},
+};
 use crate::tls::files::Files;
 
-/// The listener that speaks TLS.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tls {
-    pub address: SocketAddr,
-    /// The first is for clients that name no host, or one that none of them is for. Never empty.
-    pub certificates: Vec<Files>,
-    /// Clients have to show a certificate that one of these has signed.
-    pub client_ca: Option<PathBuf>,
+keys! {
+    /// One certificate more, for the host names that it holds; as many as there are.
+    pub(super) struct CertificateKeys in "certificate" {
+        /// PEM: the certificate and those that sign it.
+        cert: String = text_or(""), example("\"other.pem\""), reloaded;
+        /// PEM: its private key.
+        key: String = text_or(""), example("\"other-key.pem\""), reloaded;
+    }
+}
+
+impl From<&Files> for CertificateKeys {
+    fn from(files: &Files) -> Self {
+        let [cert, key] = [&files.cert, &files.key].map(|path| path.display().to_string());
+        Self { cert, key }
+    }
 }
 
 /// The keys of `[server]`, as they were named.
-pub(super) struct Keys {
-    pub address: Named<Option<SocketAddr>>,
-    pub cert: Named<String>,
-    pub key: Named<String>,
-    pub client_ca: Named<String>,
-    pub admin: Named<bool>,
+pub(super) struct Given {
+    address: Named<Option<SocketAddr>>,
+    cert: Named<String>,
+    key: Named<String>,
+    client_ca: Named<String>,
+    admin: Named<bool>,
+}
+
+impl Given {
+    pub fn new(section: &Section, keys: ServerKeys) -> Self {
+        Self {
+            address: named!(section, keys.tls),
+            cert: named!(section, keys.tls_cert),
+            key: named!(section, keys.tls_key),
+            client_ca: named!(section, keys.tls_client_ca),
+            admin: named!(section, keys.admin_tls),
+        }
+    }
 }
 
 /// Paths are relative to `dir`. Whatever is named is read once, so that a mistake is told before the start.
-pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
-    let Keys { address, cert, key, client_ca, admin } = keys;
+pub(super) fn tls(reader: &mut Reader, given: Given, dir: &Path) -> Option<Tls> {
+    let Given { address, cert, key, client_ca, admin } = given;
     if let (Some(line), true, None) = (admin.line, admin.value, address.value) {
         reader
             .problem(line, "[server] admin_tls needs tls, whose certificates it shows; name both".to_owned());
@@ -45,15 +66,15 @@ pub(super) fn tls(reader: &mut Reader, keys: Keys, dir: &Path) -> Option<Tls> {
     for table in reader.sections("certificate") {
         let line = table.line();
         let mut section = reader.open("certificate", table);
-        let (cert, key) = (section.text("cert", ""), section.text("key", ""));
-        if cert.value.is_empty() || key.value.is_empty() {
+        let CertificateKeys { cert, key } = section.keys();
+        if cert.is_empty() || key.is_empty() {
             section.problem(line, "needs cert and key; name two PEM files");
         }
-        if certificates.iter().any(|(_, files)| files.cert == file(&cert.value)) {
+        if certificates.iter().any(|(_, files)| files.cert == file(&cert)) {
             section.problem(line, "names a cert that is named already; once is enough");
         }
         section.finish();
-        certificates.push((Some(line), Files { cert: file(&cert.value), key: file(&key.value) }));
+        certificates.push((Some(line), Files { cert: file(&cert), key: file(&key) }));
     }
     let Some(address_given) = address.value else {
         if let Some(line) = certificates.iter().find_map(|(line, _)| *line).or(client_ca.line) {

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use engine::keys;
+
 use super::{
-    Limits,
+    Key, Keys, Limits,
     pointer::Pointer,
     policy::{
         Behind, Deadband, Glob, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies,
         Policy, Stream,
     },
-    read::{Named, Reader, Section},
+    read::{Named, Reader, Section, named},
     unit::{show_duration, show_size},
 };
 
@@ -22,6 +24,93 @@ const MIB: u64 = 1 << 20;
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Entries of one gateway: each is looked at when a topic is born.
 const ENTRIES_MAX: usize = 1000;
+
+keys! {
+    /// What an update of a topic is to those before it. The first entry whose pattern matches a topic holds.
+    pub(super) struct TopicKeys in "topic" {
+        /// In a pattern `*` is one segment, at the end one or more. A topic that no entry matches is "latest".
+        pattern: Option<String> = text(), example("\"*.book.*\"");
+        /// "latest": an update replaces those before it. "keyed": it changes keys of a table. "stream": each counts.
+        mode: String = choice("latest", &["latest", "stream", "keyed"]);
+    }
+}
+
+keys! {
+    /// of mode = "latest".
+    pub(super) struct DeadbandKeys in "topic" {
+        /// An update passes when its number moved by more than this from what went out. 0: each passes.
+        deadband: f64 = number(0.0, 0.0..=1e15);
+        /// JSON pointer to the number in `data`. Default: `data` is the number.
+        deadband_at: String = text_or(""), example("\"/price\"");
+        /// Or when so long has passed; the newest one held back goes out then. Below `stale_after` and `expiry`.
+        deadband_max: Duration = duration(1_000, DEADLINE_MS_MIN..=HOUR_MS);
+    }
+}
+
+keys! {
+    /// of mode = "keyed".
+    pub(super) struct KeyedKeys in "topic" {
+        /// Keys of a topic. An update that would make more is refused. A whole table, of 32 bytes a key, has to fit
+        /// `value_bytes`, `table_bytes` and the `message_bytes` of its source, where more than 100 are named.
+        keys: usize = count(KEYS_DEFAULT as u64, 1..=10_000_000);
+        /// Deleted keys of a topic that the gateway remembers. A client that was away for longer gets the whole table.
+        key_tombstones: usize = count(1_000, 0..=10_000_000);
+        /// Bytes of the keys and values of a topic. An update that could make more is refused.
+        table_bytes: usize = size(16 * MIB, 1024..=TABLE_BYTES_MAX);
+    }
+}
+
+keys! {
+    /// of mode = "stream".
+    pub(super) struct StreamKeys in "topic" {
+        /// Updates of a topic in a snapshot. At most `ring_updates`.
+        history: usize = count(1, 1..=1_000_000);
+        /// Updates of a topic that are kept for clients that are behind.
+        ring_updates: usize = count(1_000, 1..=10_000_000);
+        /// Their bytes. At most `history_bytes`.
+        ring_bytes: usize = size(MIB, 1..=TABLE_BYTES_MAX);
+        /// Their age. Older ones are dropped when a newer one comes. 0: any age.
+        ring_age: Duration = duration(0, 0..=24 * HOUR_MS);
+        /// A client that is further behind: "gap": is told how much is missing. "close": is closed with 4004.
+        behind: String = choice("gap", &["gap", "close"]);
+    }
+}
+
+keys! {
+    /// of any mode.
+    pub(super) struct SilenceKeys in "topic" {
+        /// A topic without an update for so long is told to be stale; at least 10ms. 0: never.
+        stale_after: Duration = duration(0, 0..=30 * DAY_MS);
+        /// A topic without an update for so long is gone; at least 10ms, above `stale_after`. 0: never.
+        expiry: Duration = duration(0, 0..=30 * DAY_MS);
+    }
+}
+
+impl From<Option<&Deadband>> for DeadbandKeys {
+    fn from(deadband: Option<&Deadband>) -> Self {
+        match deadband {
+            Some(Deadband { by, at, max }) => {
+                Self { deadband: *by, deadband_at: at.as_str().to_owned(), deadband_max: *max }
+            }
+            None => Self::defaults(),
+        }
+    }
+}
+
+impl From<&Keyed> for KeyedKeys {
+    fn from(keyed: &Keyed) -> Self {
+        let Keyed { keys, key_tombstones, table_bytes } = *keyed;
+        Self { keys, key_tombstones, table_bytes }
+    }
+}
+
+impl From<&Stream> for StreamKeys {
+    fn from(stream: &Stream) -> Self {
+        let Stream { history, ring_updates, ring_bytes, ring_age, behind } = *stream;
+        let behind = if behind == Behind::Gap { "gap" } else { "close" }.to_owned();
+        Self { history, ring_updates, ring_bytes, ring_age: ring_age.unwrap_or_default(), behind }
+    }
+}
 
 /// Also of each entry whether the file names its `keys`.
 pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<bool>) {
@@ -41,57 +130,39 @@ pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<b
 }
 
 fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
-    let text = section.text("pattern", "");
-    let line = text.line.unwrap_or(section.line());
-    let pattern = Glob::parse(&text.value).map_err(|bad| {
-        let pattern = &text.value;
-        section.problem(line, format!("pattern = {pattern:?}: {bad}; write a glob like \"*.trade.*\""));
+    let keys: TopicKeys = section.keys();
+    let (text, mode) = (keys.pattern.unwrap_or_default(), keys.mode.as_str());
+    let pattern = Glob::parse(&text).map_err(|bad| {
+        let problem = format!("pattern = {text:?}: {bad}; write a glob like \"*.trade.*\"");
+        section.problem(section.line_of("pattern"), problem);
     });
-    let name = section.read("mode", "latest", |value| match value.as_str() {
-        Some("latest") => Ok("latest"),
-        Some("stream") => Ok("stream"),
-        Some("keyed") => Ok("keyed"),
-        _ => Err("write \"latest\", \"stream\" or \"keyed\"".to_owned()),
-    });
-    let (keyed, keyed_lines) = keyed(section);
-    let names_keys = keyed_lines.iter().any(|(key, line)| *key == "keys" && line.is_some());
-    if names_keys && name.value == "keyed" {
-        check_room(section, &keyed, limits);
-    }
-    let table_line = keyed_lines.iter().find(|(key, _)| *key == "table_bytes").and_then(|(_, line)| *line);
-    if let (Some(line), true) = (table_line, keyed.table_bytes > limits.topics_bytes) {
-        let [table, topics] = [keyed.table_bytes, limits.topics_bytes].map(|bytes| show_size(bytes as u64));
-        let text = format!(
-            "table_bytes = \"{table}\" is above [limits] topics_bytes = \"{topics}\", which is of all topics: raise \
-             that to \"{table}\", or lower this"
-        );
-        section.problem(line, text);
-    }
-    let (stream, stream_lines) = stream(section, limits);
-    let (deadband, deadband_lines) = deadband(section);
-    let stale_after = stale_after(section, deadband.as_ref());
-    let expiry = expiry(section, deadband.as_ref(), stale_after);
-    let mut foreign = |lines: Vec<(&str, Option<usize>)>, mode: &str| {
-        for (key, line) in lines {
-            if let (Some(line), true) = (line, name.value != mode) {
-                let held = name.value;
-                section.problem(
-                    line,
-                    format!("{key} is for mode = \"{mode}\", this entry is \"{held}\"; leave it out"),
-                );
-            }
-        }
-    };
-    foreign(keyed_lines, "keyed");
-    foreign(stream_lines, "stream");
-    foreign(deadband_lines, "latest");
-    let mode = match name.value {
+    let keyed = keyed(section, limits, mode);
+    let names_keys = named!(section, keyed.keys).line.is_some();
+    let stream = stream(section, limits);
+    let deadband = deadband(section);
+    let silence: SilenceKeys = section.keys();
+    let stale_after = stale_after(section, &silence, deadband.as_ref());
+    let expiry = expiry(section, &silence, deadband.as_ref(), stale_after);
+    check_foreign(section, KeyedKeys::KEYS, "keyed", mode);
+    check_foreign(section, StreamKeys::KEYS, "stream", mode);
+    check_foreign(section, DeadbandKeys::KEYS, "latest", mode);
+    let mode = match mode {
         "keyed" => Mode::Keyed(keyed),
         "stream" => Mode::Stream(stream),
         _ => Mode::Latest,
     };
     let policy = Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, stale_after, expiry };
     Some((policy, names_keys))
+}
+
+/// Keys that are for `mode` only stand in no entry of another.
+fn check_foreign(section: &mut Section, keys: &[Key], mode: &str, held: &str) {
+    for key in keys.iter().map(|key| key.name) {
+        if let (Some(line), true) = (section.named(key, ()).line, held != mode) {
+            let text = format!("{key} is for mode = \"{mode}\", this entry is \"{held}\"; leave it out");
+            section.problem(line, text);
+        }
+    }
 }
 
 /// A whole table of as many keys as there may be has to fit one update, the topic, what may wait for a
@@ -116,28 +187,29 @@ fn check_room(section: &mut Section, keyed: &Keyed, limits: &Limits) {
     }
 }
 
-/// Each key with its line, where the file names it.
-type Lines = Vec<(&'static str, Option<usize>)>;
-
-fn keyed(section: &mut Section) -> (Keyed, Lines) {
-    let keys = section.int("keys", KEYS_DEFAULT as u64, 1..=10_000_000);
-    let key_tombstones = section.int("key_tombstones", 1_000, 0..=10_000_000);
-    let table_bytes = section.size("table_bytes", 16 * MIB, 1024..=TABLE_BYTES_MAX);
-    let lines =
-        vec![("keys", keys.line), ("key_tombstones", key_tombstones.line), ("table_bytes", table_bytes.line)];
-    let keyed = Keyed {
-        keys: keys.value as usize,
-        key_tombstones: key_tombstones.value as usize,
-        table_bytes: table_bytes.value as usize,
-    };
-    (keyed, lines)
+fn keyed(section: &mut Section, limits: &Limits, mode: &str) -> Keyed {
+    let KeyedKeys { keys, key_tombstones, table_bytes } = section.keys();
+    let keyed = Keyed { keys, key_tombstones, table_bytes };
+    if named!(section, keyed.keys).line.is_some() && mode == "keyed" {
+        check_room(section, &keyed, limits);
+    }
+    if let (Some(line), true) =
+        (named!(section, keyed.table_bytes).line, keyed.table_bytes > limits.topics_bytes)
+    {
+        let [table, topics] = [keyed.table_bytes, limits.topics_bytes].map(|bytes| show_size(bytes as u64));
+        let text = format!(
+            "table_bytes = \"{table}\" is above [limits] topics_bytes = \"{topics}\", which is of all topics: raise \
+             that to \"{table}\", or lower this"
+        );
+        section.problem(line, text);
+    }
+    keyed
 }
 
 /// None where it is 0.
-fn deadband(section: &mut Section) -> (Option<Deadband>, Lines) {
-    let by = section.number("deadband", 0.0, 0.0..=1e15);
-    let at = section.text("deadband_at", "");
-    let max = section.duration("deadband_max", 1_000, DEADLINE_MS_MIN..=HOUR_MS);
+fn deadband(section: &mut Section) -> Option<Deadband> {
+    let keys: DeadbandKeys = section.keys();
+    let (at, max) = (named!(section, keys.deadband_at), named!(section, keys.deadband_max));
     let pointer = Pointer::parse(&at.value).and_then(|pointer| match pointer.whole {
         true => Err(format!("{:?}: there is only one message; leave out the ^", at.value)),
         false => Ok(pointer),
@@ -145,31 +217,30 @@ fn deadband(section: &mut Section) -> (Option<Deadband>, Lines) {
     if let (Err(bad), Some(line)) = (&pointer, at.line) {
         section.problem(line, format!("deadband_at: {bad}"));
     }
-    if let (Some(line), true) = (at.line.or(max.line), by.value == 0.0) {
+    if let (Some(line), true) = (at.line.or(max.line), keys.deadband == 0.0) {
         section.problem(
             line,
             "there is no deadband to go with it; write by how much a number is to move, like deadband = 0.01",
         );
     }
-    let deadband = pointer.ok().filter(|_| by.value > 0.0);
-    let deadband = deadband.map(|at| Deadband { by: by.value, at, max: max.value });
-    (deadband, vec![("deadband", by.line), ("deadband_at", at.line), ("deadband_max", max.line)])
+    let at = pointer.ok().filter(|_| keys.deadband > 0.0)?;
+    Some(Deadband { by: keys.deadband, at, max: max.value })
 }
 
 /// None where it is 0.
-fn stale_after(section: &mut Section, deadband: Option<&Deadband>) -> Option<Duration> {
-    let stale_after = section.duration("stale_after", 0, 0..=30 * DAY_MS);
-    check_deadline(section, "stale_after", &stale_after, deadband);
-    Some(stale_after.value).filter(|after| !after.is_zero())
+fn stale_after(section: &mut Section, keys: &SilenceKeys, deadband: Option<&Deadband>) -> Option<Duration> {
+    check_deadline(section, "stale_after", &named!(section, keys.stale_after), deadband);
+    Some(keys.stale_after).filter(|after| !after.is_zero())
 }
 
 /// None where it is 0.
 fn expiry(
     section: &mut Section,
+    keys: &SilenceKeys,
     deadband: Option<&Deadband>,
     stale_after: Option<Duration>,
 ) -> Option<Duration> {
-    let expiry = section.duration("expiry", 0, 0..=30 * DAY_MS);
+    let expiry = named!(section, keys.expiry);
     check_deadline(section, "expiry", &expiry, deadband);
     if let (Some(line), Some(after)) = (expiry.line, stale_after)
         && !expiry.value.is_zero()
@@ -204,25 +275,18 @@ fn check_deadline(section: &mut Section, key: &str, deadline: &Named<Duration>, 
     }
 }
 
-fn stream(section: &mut Section, limits: &Limits) -> (Stream, Lines) {
-    let history = section.int("history", 1, 1..=1_000_000);
-    let ring_updates = section.int("ring_updates", 1_000, 1..=10_000_000);
-    let ring_bytes = section.size("ring_bytes", MIB, 1..=TABLE_BYTES_MAX);
-    let history_bytes = limits.history_bytes as u64;
-    if let (Some(line), true) = (ring_bytes.line, ring_bytes.value > history_bytes) {
-        let [ring, history] = [ring_bytes.value, history_bytes].map(show_size);
+fn stream(section: &mut Section, limits: &Limits) -> Stream {
+    let keys: StreamKeys = section.keys();
+    let (history, ring_updates) = (named!(section, keys.history), named!(section, keys.ring_updates));
+    let ring_bytes = named!(section, keys.ring_bytes);
+    if let (Some(line), true) = (ring_bytes.line, ring_bytes.value > limits.history_bytes) {
+        let [ring, history] = [ring_bytes.value, limits.history_bytes].map(|bytes| show_size(bytes as u64));
         let text = format!(
             "ring_bytes = \"{ring}\" is above [limits] history_bytes = \"{history}\", which is of all topics: \
              write at most \"{history}\", or raise that to \"{ring}\""
         );
         section.problem(line, text);
     }
-    let ring_age: Named<Duration> = section.duration("ring_age", 0, 0..=24 * HOUR_MS);
-    let behind = section.read("behind", Behind::Gap, |value| match value.as_str() {
-        Some("gap") => Ok(Behind::Gap),
-        Some("close") => Ok(Behind::Close),
-        _ => Err("write \"gap\" or \"close\"".to_owned()),
-    });
     if let (Some(line), true) = (history.line.or(ring_updates.line), history.value > ring_updates.value) {
         let (history, ring) = (history.value, ring_updates.value);
         section.problem(
@@ -232,19 +296,11 @@ fn stream(section: &mut Section, limits: &Limits) -> (Stream, Lines) {
             ),
         );
     }
-    let lines = vec![
-        ("history", history.line),
-        ("ring_updates", ring_updates.line),
-        ("ring_bytes", ring_bytes.line),
-        ("ring_age", ring_age.line),
-        ("behind", behind.line),
-    ];
-    let stream = Stream {
-        history: history.value as usize,
-        ring_updates: ring_updates.value as usize,
-        ring_bytes: ring_bytes.or(|default| default.min(history_bytes)) as usize,
-        ring_age: Some(ring_age.value).filter(|age| !age.is_zero()),
-        behind: behind.value,
-    };
-    (stream, lines)
+    Stream {
+        history: keys.history,
+        ring_updates: keys.ring_updates,
+        ring_bytes: ring_bytes.or(|default| default.min(limits.history_bytes)),
+        ring_age: Some(keys.ring_age).filter(|age| !age.is_zero()),
+        behind: if keys.behind == "close" { Behind::Close } else { Behind::Gap },
+    }
 }

@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
+use engine::keys;
 use hyper::Uri;
-use toml::de::DeValue;
 
 use super::{
     books,
-    freshness::patterns,
+    freshness::FreshnessKeys,
     mapping::{self, Entry},
     policy::Policies,
-    read::Section,
+    read::{Section, named},
     unit::show_duration,
 };
 
@@ -25,6 +25,55 @@ const HOUR: u64 = 3_600 * SECOND;
 const SEND_MAX: usize = 256;
 const SEND_BYTES_MAX: usize = 1 << 20;
 const NAME_BYTES_MAX: usize = 64;
+
+const HOST: &str = "write HOST or HOST:PORT";
+const NAME: &str = "write 1 to 64 bytes of text";
+
+keys! {
+    /// of kind = "websocket" or "fanwire": a server that the gateway connects to, again and again.
+    pub(super) struct LinkKeys in "source" {
+        /// What logs and metrics call the source, 1 to 64 bytes. No two have the same. Default: HOST:PORT of `url`.
+        name: Option<String> = text_like(NAME), example("\"coinbase\"");
+        /// Where to connect, `ws://` or `wss://`.
+        url: Option<String> = text(), example("\"wss://ws-feed.exchange.coinbase.com\"");
+        /// PEM: who is trusted for a wss:// url. Default: those that this host trusts.
+        ca: String = text_or(""), example("\"ca.pem\"");
+        /// The `Host` header. Default: HOST:PORT of `url`.
+        host: Option<String> = text_like(HOST), example("\"ws-feed.exchange.coinbase.com\"");
+        /// How long to wait before the first new try, and twice as long after each that came to nothing. Of every wait
+        /// up to half is left out at random.
+        backoff_min: Duration = duration(500, 1..=HOUR);
+        /// The longest wait before a new try.
+        backoff_max: Duration = duration(30 * SECOND, 1..=HOUR);
+        /// A connection that brought nothing for so long is pinged, and given up after as long again.
+        idle: Duration = duration(30 * SECOND, 100..=HOUR);
+        /// Bytes of a message. A longer one ends the connection with 1009. Default: 4MiB of kind "websocket", 64MiB of
+        /// kind "fanwire".
+        message_bytes: Option<usize> = size_found(128..=1 << 30), example("\"16MiB\"");
+    }
+}
+
+keys! {
+    /// of kind = "websocket": a venue's feed. Its `[[source.map]]` say what becomes of a message; coinbase.toml explains
+    /// them.
+    pub(super) struct WebsocketKeys in "source" {
+        /// Texts sent in order after each connect, at most 256 of 1 MiB together.
+        send: Vec<String> = texts(&[], "write a list of texts, like ['{\"op\":\"subscribe\"}']");
+        /// What becomes of bytes that no topic may hold, of what pointers in `topic` lead to. "encode": `@x` and two
+        /// hexadecimal digits. "replace": `_`.
+        names: Names = choice("encode", &["encode", "replace"]);
+    }
+}
+
+keys! {
+    /// of kind = "fanwire": another gateway, whose topics, counts and positions are taken over.
+    pub(super) struct FanwireKeys in "source" {
+        /// Milliseconds of the interval to ask for. 0: each update is sent at once.
+        interval_ms: u64 = count(0, 0..=HOUR);
+        /// Bytes of a batch or a snapshot that comes in parts.
+        batch_bytes: usize = size(256 << 20, 1024..=64 << 30);
+    }
+}
 
 /// A feed that is fetched by connecting to its server.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,8 +173,8 @@ pub(super) fn websocket(
     dir: &Path,
     topics: &(Policies, Vec<bool>),
 ) -> Option<Websocket> {
-    let send = section.read("send", Vec::new(), texts).value;
-    let names = read_names(section);
+    let WebsocketKeys { send, names } = section.keys();
+    let send = section.convert("send", Some(send), check_send).unwrap_or_default();
     let map = mapping::entries(section);
     let link = link(section, dir, "ws://HOST:PORT/PATH", 4 << 20)?;
     books::check(section, &map, link.message_bytes, topics);
@@ -146,22 +195,15 @@ fn percent_encoded(text: &str, at: usize) -> String {
     encoded
 }
 
-/// Of a source that makes names of topics.
-pub(super) fn read_names(section: &mut Section) -> Names {
-    let names =
-        section.read("names", Names::Encode, |value| Names::parse(value.as_str().unwrap_or_default()));
-    names.value
-}
-
 /// `None`: its problems were told.
 pub(super) fn fanwire(
     section: &mut Section,
     dir: &Path,
     policies: &(Policies, Vec<bool>),
+    freshness: &FreshnessKeys,
 ) -> Option<Fanwire> {
-    let topics = section.read("topics", vec!["*".to_owned()], patterns).value;
-    let interval_ms = section.int("interval_ms", 0, 0..=HOUR).value;
-    let batch_bytes = section.size("batch_bytes", 256 << 20, 1024..=64 << 30).value as usize;
+    let topics = freshness.topics.clone().unwrap_or_else(|| vec!["*".to_owned()]);
+    let FanwireKeys { interval_ms, batch_bytes } = section.keys();
     // A snapshot has a whole table in one update, and a frame is never shorter than that.
     let link = link(section, dir, "ws://HOST:PORT/ws", 64 << 20)?;
     books::check_tables(section, &topics, link.message_bytes, policies);
@@ -169,62 +211,58 @@ pub(super) fn fanwire(
 }
 
 /// `example` of a url; `bytes`: the default of message_bytes. `None`: its problems were told.
-fn link(section: &mut Section, dir: &Path, example: &str, bytes: u64) -> Option<Link> {
-    let url = section.read("url", None, |value| match value {
-        DeValue::String(text) => Url::parse(&text).map(Some),
-        _ => Err("write text in quotes".to_owned()),
-    });
-    let host = section.read("host", None, |value| {
-        match value.as_str().map(|host| (host, Url::parse(&format!("ws://{host}/")))) {
-            Some((host, Ok(url))) if url.host == host && url.target == "/" => Ok(Some(url.host)),
-            Some((_, Err(bad))) if bad.contains("punycode") => Err(bad),
-            _ => Err("write HOST or HOST:PORT".to_owned()),
-        }
-    });
-    let name = section.read("name", None, |value| match value.as_str() {
-        Some(name) if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) => {
-            Ok(Some(name.to_owned()))
-        }
-        _ => Err(format!("write 1 to {NAME_BYTES_MAX} bytes of text")),
-    });
-    let ca = section.text("ca", "");
-    let min = section.duration("backoff_min", 500, 1..=HOUR);
-    let max = section.duration("backoff_max", 30 * SECOND, 1..=HOUR);
-    let idle = section.duration("idle", 30 * SECOND, 100..=HOUR).value;
-    let message_bytes = section.size("message_bytes", bytes, 128..=1 << 30).value as usize;
-
-    if url.line.is_none() {
+fn link(section: &mut Section, dir: &Path, example: &str, bytes: usize) -> Option<Link> {
+    let keys: LinkKeys = section.keys();
+    if section.named("url", ()).line.is_none() {
         section.problem(section.line(), format!("url is missing; write url = \"{example}\""));
     }
+    let url = section.convert("url", keys.url, |url| Url::parse(&url));
+    let host = section.convert("host", keys.host, check_host);
+    let name = section.convert("name", keys.name, check_name);
+    let (min, max) = (named!(section, keys.backoff_min), named!(section, keys.backoff_max));
     if let (Some(line), Some(_), true) = (min.line, max.line, min.value > max.value) {
         let (min, max) = (show_duration(min.value), show_duration(max.value));
         let text =
             format!("backoff_min = \"{min}\" is above backoff_max = \"{max}\"; write at most \"{max}\"");
         section.problem(line, text);
     }
-    let url = url.value?;
-    let ca_file = (!ca.value.is_empty()).then(|| dir.join(&ca.value));
-    if let (Some(line), Some(file)) = (ca.line, &ca_file) {
+    let url = url?;
+    let ca = (!keys.ca.is_empty()).then(|| dir.join(&keys.ca));
+    if let (Some(line), Some(file)) = (section.named("ca", ()).line, &ca) {
         if !url.is_tls {
             section.problem(line, "ca goes with a wss:// url");
         } else if let Err(error) = crate::tls::read_ca(file) {
             section.problem(line, error);
         }
     }
-    let name = name.value.unwrap_or_else(|| url.address.clone());
-    let host = host.value.unwrap_or_else(|| url.host.clone());
     // Where only one of the two is named, the other's default follows it.
     let (least, most) = (min.value, max.value);
-    let (backoff_min, backoff_max) =
-        (min.or(|default| default.min(most)), max.or(|default| default.max(least)));
-    Some(Link { name, url, ca: ca_file, host, backoff_min, backoff_max, idle, message_bytes })
+    Some(Link {
+        name: name.unwrap_or_else(|| url.address.clone()),
+        host: host.unwrap_or_else(|| url.host.clone()),
+        url,
+        ca,
+        backoff_min: min.or(|default| default.min(most)),
+        backoff_max: max.or(|default| default.max(least)),
+        idle: keys.idle,
+        message_bytes: keys.message_bytes.unwrap_or(bytes),
+    })
 }
 
-fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {
-    const HINT: &str = "write a list of texts, like ['{\"op\":\"subscribe\"}']";
-    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
-    let text = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
-    let texts: Vec<String> = array.iter().map(text).collect::<Option<_>>().ok_or(HINT)?;
+fn check_host(host: String) -> Result<String, String> {
+    match Url::parse(&format!("ws://{host}/")) {
+        Ok(url) if url.host == host && url.target == "/" => Ok(url.host),
+        Err(bad) if bad.contains("punycode") => Err(bad),
+        _ => Err(HOST.to_owned()),
+    }
+}
+
+fn check_name(name: String) -> Result<String, String> {
+    let is_good = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
+    if is_good { Ok(name) } else { Err(NAME.to_owned()) }
+}
+
+fn check_send(texts: Vec<String>) -> Result<Vec<String>, String> {
     let bytes: usize = texts.iter().map(String::len).sum();
     if texts.len() > SEND_MAX || bytes > SEND_BYTES_MAX {
         let count = texts.len();
@@ -233,6 +271,21 @@ fn texts(value: DeValue<'_>) -> Result<Vec<String>, String> {
         ));
     }
     Ok(texts)
+}
+
+impl From<&Link> for LinkKeys {
+    fn from(link: &Link) -> Self {
+        Self {
+            name: Some(link.name.clone()),
+            url: Some(link.url.text.clone()),
+            ca: link.ca.as_ref().map_or(String::new(), |ca| ca.display().to_string()),
+            host: Some(link.host.clone()),
+            backoff_min: link.backoff_min,
+            backoff_max: link.backoff_max,
+            idle: link.idle,
+            message_bytes: Some(link.message_bytes),
+        }
+    }
 }
 
 #[cfg(test)]

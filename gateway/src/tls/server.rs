@@ -24,7 +24,7 @@ use rustls::{
 use tokio::{signal::unix::Signal, sync};
 
 use super::{Certificate, provider, read_ca};
-use crate::config::tls::Tls;
+use crate::config::Tls;
 
 /// How often files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(5);

@@ -10,7 +10,12 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::{protocol::status::Change, settings::Limits, shard::stats::Stats, update::Batch};
+use crate::{
+    protocol::status::Change,
+    settings::{INBOX_MESSAGES, Limits},
+    shard::stats::Stats,
+    update::Batch,
+};
 
 /// What the control plane tells a shard.
 pub enum Message {
@@ -47,9 +52,6 @@ impl fmt::Debug for Message {
         }
     }
 }
-
-/// `[limits] inbox_messages` where the configuration does not name it.
-pub const MESSAGES: usize = 4096;
 
 /// Questions of an inbox: those who ask do it one after the other, and may give up waiting.
 const QUESTIONS_MAX: usize = 4;
@@ -96,9 +98,9 @@ impl Inbox {
         Self::with(limits.inbox_updates, limits.inbox_bytes, limits.inbox_messages, waker)
     }
 
-    /// With room for [`MESSAGES`].
+    /// With room for [`INBOX_MESSAGES`].
     pub fn new(updates_max: usize, bytes_max: usize, waker: net::Waker) -> Arc<Self> {
-        Self::with(updates_max, bytes_max, MESSAGES, waker)
+        Self::with(updates_max, bytes_max, INBOX_MESSAGES as usize, waker)
     }
 
     fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: net::Waker) -> Arc<Self> {

@@ -59,6 +59,9 @@ pub enum Application {
     Echo,
 }
 
+/// Of a request head; PROTOCOL.md says so, and that a longer one is refused with 431.
+const HEAD_BYTES: usize = 16 << 10;
+
 /// Limits in the units the shard computes with.
 #[derive(Debug, Clone)]
 struct Limits {
@@ -80,11 +83,7 @@ impl Limits {
     fn new(limits: &settings::Limits, compression: &settings::Compression) -> Self {
         let us = |duration: std::time::Duration| duration.as_micros() as u64;
         Self {
-            proto: proto::Limits {
-                head_bytes: limits.head_bytes,
-                headers: 64,
-                message_bytes: limits.message_bytes,
-            },
+            proto: proto::Limits { head_bytes: HEAD_BYTES, headers: 64, message_bytes: limits.message_bytes },
             inflate: InflateLimits { message_bytes: limits.message_bytes, ratio: compression.inflate_ratio },
             messages: RateLimit::per_s(limits.messages_per_s),
             controls: RateLimit::per_s(limits.control_per_s),

@@ -71,8 +71,8 @@ fn told_by(name: &str) -> Option<Best> {
 }
 
 /// `None`: there is none, or its problems were told.
-pub fn depth(section: &mut Section, levels: &Named<u64>, lists: &[Levels]) -> Option<Arc<Depth>> {
-    let line = levels.line.filter(|_| levels.value > 0)?;
+pub fn depth(section: &mut Section, levels: &Named<Option<u64>>, lists: &[Levels]) -> Option<Arc<Depth>> {
+    let (line, levels) = (levels.line?, levels.value?);
     if lists.is_empty() {
         section.problem(
             line,
@@ -95,7 +95,7 @@ pub fn depth(section: &mut Section, levels: &Named<u64>, lists: &[Levels]) -> Op
             None => sides.push((prefix, best)),
         }
     }
-    Some(Arc::new(Depth::new(levels.value as usize, sides.into_iter())))
+    Some(Arc::new(Depth::new(levels as usize, sides.into_iter())))
 }
 
 #[cfg(test)]
