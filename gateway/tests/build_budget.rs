@@ -5,7 +5,7 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use engine::{protocol::encoding::Encoding, sequencer::Grouping::Single, shard::stats::Reason};
+use engine::{client::CloseReason, protocol::encoding::Encoding, sequencer::Grouping::Single};
 use gateway::config::Config;
 use net::sim::PeerEnd;
 
@@ -193,7 +193,7 @@ fn nothing_is_built_that_does_not_fit_what_may_be_pinned_and_small_frames_still_
     assert!(is_answered(&world, &[honest]), "who reads is answered in the end");
     let stats = world.shard.stats();
     assert!(stats.build_waits[2] > 0, "{:?}", stats.build_waits);
-    assert!(stats.ended[Reason::Pinned as usize] > 0, "who takes nothing makes room");
+    assert!(stats.ended[CloseReason::Pinned as usize] > 0, "who takes nothing makes room");
     assert_eq!(world.end(probe), PeerEnd::Open);
 }
 
@@ -228,8 +228,8 @@ fn room_goes_round(addresses: u8) {
             is_answered(&world, &[honest])
         });
         assert!(answered, "round {round}: it is never its turn");
-        let reset =
-            world.shard.stats().ended[Reason::Pinned as usize] - before.ended[Reason::Pinned as usize];
+        let reset = world.shard.stats().ended[CloseReason::Pinned as usize]
+            - before.ended[CloseReason::Pinned as usize];
         // One for the turn of each address.
         assert!(reset <= u64::from(addresses) + 2, "round {round}: {reset} had to go before it was its turn");
         assert!(world.shard.stats().pinned_bytes <= 1 << 20);

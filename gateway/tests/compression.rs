@@ -3,7 +3,7 @@
 
 mod support;
 
-use engine::shard::{shared::Shared, stats::Reason};
+use engine::{client::CloseReason, shard::shared::Shared};
 use gateway::config::Config;
 use proto::{
     deflate::{Deflater, OFFER},
@@ -184,8 +184,13 @@ fn bombs_and_garbage_close_only_who_sent_them() {
     assert_eq!(close(&deflated(&[b'x'; 100]), Opcode::Binary, true).0, 1003);
     assert_eq!(close(&deflated(&[b'x'; 100]), Opcode::Text, false).0, 1002, "it was not agreed");
     let ended = world.shard.stats().ended;
-    let counts =
-        [Reason::Bomb, Reason::TooBig, Reason::NotDeflate, Reason::InvalidUtf8, Reason::UnsupportedData];
+    let counts = [
+        CloseReason::Bomb,
+        CloseReason::TooBig,
+        CloseReason::NotDeflate,
+        CloseReason::InvalidUtf8,
+        CloseReason::UnsupportedData,
+    ];
     assert_eq!(counts.map(|reason| ended[reason as usize]), [1; 5]);
     world.publish("a", "1");
     assert_eq!(world.peers[other].frames("batch").len(), 1);

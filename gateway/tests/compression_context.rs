@@ -6,7 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use engine::shard::stats::Reason;
+use engine::client::CloseReason;
 use proto::encode::Opcode;
 
 use support::{World, config, deflate_on, subscriber::AskedOp};
@@ -120,7 +120,7 @@ fn a_client_that_asked_for_no_context_and_goes_on_with_it_is_told_so() {
     let (code, reason) = world.peers[peer].close.clone().expect("the second one cannot be read");
     assert!(code == 1007 && reason.contains("client_no_context_takeover was agreed"), "{code} {reason}");
     assert_eq!(world.peers[peer].frames("pong").len(), 1);
-    assert_eq!(world.shard.stats().ended[Reason::NotDeflate as usize], 1);
+    assert_eq!(world.shard.stats().ended[CloseReason::NotDeflate as usize], 1);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn at_nine_tenths_who_would_need_room_is_not_compressed_and_beyond_is_closed() {
     let (code, reason) = world.peers[first].close.clone().unwrap();
     assert!(code == 1013 && reason.contains("[compression] dictionaries"), "{code} {reason}");
     let stats = world.shard.stats();
-    assert_eq!(stats.ended[Reason::Dictionaries as usize], 1);
+    assert_eq!(stats.ended[CloseReason::Dictionaries as usize], 1);
     // Its room is free at once, and others are untouched.
     assert!(stats.dictionary_bytes < held / 2 + 200, "{}", stats.dictionary_bytes);
     say(&mut world, second, 120);

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use engine::shard::stats::Reason;
+use engine::client::CloseReason;
 use net::sim::PeerEnd;
 
 use support::{World, config};
@@ -57,7 +57,7 @@ fn a_client_without_progress_is_reset_after_stall() {
     assert_eq!(world.end(slow), PeerEnd::Open);
     world.advance(200 * MS);
     assert_eq!((world.end(slow), world.peers[slow].slot_freed), (PeerEnd::Reset, true));
-    assert_eq!(world.shard.stats().ended[Reason::Stalled as usize], 1);
+    assert_eq!(world.shard.stats().ended[CloseReason::Stalled as usize], 1);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn over_the_pinned_limit_the_most_behind_is_reset_and_only_until_it_is_kept() {
     assert_eq!(ends, [Reset, Reset, Open, Open, Open]);
     assert_eq!(world.end(quick), Open);
     assert!(world.shard.stats().pinned_bytes <= 70_000);
-    assert_eq!(world.shard.stats().ended[Reason::Pinned as usize], 2);
+    assert_eq!(world.shard.stats().ended[CloseReason::Pinned as usize], 2);
 }
 
 #[test]

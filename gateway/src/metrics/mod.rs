@@ -15,11 +15,12 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
+    client::CloseReason,
     fanout::compress,
     sequencer::Counters,
     shard::{
         inbox::Bound,
-        stats::{BUILD_WAITS, REFUSAL_STATUSES, Reason, Stats},
+        stats::{BUILD_WAITS, REFUSAL_STATUSES, Stats},
     },
 };
 use net::TlsFailure;
@@ -285,7 +286,7 @@ impl Snapshot {
             "Connections no listener could take",
             self.sum(|s| s.accept_failures),
         )?;
-        let ended = Reason::ALL.map(|reason| (reason.name(), self.sum(|s| s.ended[reason as usize])));
+        let ended = CloseReason::ALL.map(|reason| (reason.label(), self.sum(|s| s.ended[reason as usize])));
         out.counters("fanwire_ended", "Connections that ended", "reason", ended)?;
         let refused = REFUSAL_STATUSES.iter().enumerate();
         let refused = refused.map(|(i, status)| (status.to_string(), self.sum(|s| s.refused[i])));

@@ -7,9 +7,10 @@ mod tls;
 use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use engine::{
+    client::CloseReason,
     protocol::encoding::Encoding,
     sequencer::{Body, Followed, Following, Grouping, Item, seq::Seq},
-    shard::stats::{BUILD_WAITS, Reason},
+    shard::stats::BUILD_WAITS,
     topic::changes::{Base, Changes},
 };
 use gateway::config::{
@@ -612,7 +613,7 @@ impl Simulation {
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
         self.tally.gaps += stats.gaps;
         self.tally.declined += stats.compression_declined;
-        self.tally.roomless += stats.ended[Reason::Dictionaries as usize];
+        self.tally.roomless += stats.ended[CloseReason::Dictionaries as usize];
         self.tally.inflated += stats.inflated;
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");

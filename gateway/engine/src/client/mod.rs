@@ -1,5 +1,6 @@
 //! One connection: what a shard remembers of a client. Small, since there are very many.
 
+pub mod close;
 pub mod dictionaries;
 mod dictionary;
 pub mod handshake;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use net::ConnId;
 use proto::encode::{self, Opcode};
 
+pub use close::CloseReason;
 pub use dictionary::Dictionary;
 pub use rate::{ErrorWindow, Rate, RateLimit};
 
@@ -18,7 +20,7 @@ use crate::{
     address::Address,
     fanout::{ClassId, line::Place},
     protocol::{Op, encoding::Wire},
-    shard::{Untold, shared::Refused, stats::Reason},
+    shard::{Untold, shared::Refused},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +141,7 @@ pub struct Client {
     pub peer_done: bool,
     pub ping: PingState,
     /// Why it ended, once known; counted once.
-    pub ended: Option<Reason>,
+    pub ended: Option<CloseReason>,
     pub subs: Vec<Sub>,
     pub waiting: Option<Box<Waiting>>,
     pub dictionary: Option<Box<Dictionary>>,

@@ -6,9 +6,9 @@ use net::{Close, ConnId, Sockets};
 
 use super::Shard;
 use crate::{
-    client::Client,
+    client::{Client, CloseReason},
     clock::Now,
-    shard::{shared::Refused, stats::Reason},
+    shard::shared::Refused,
 };
 
 impl Shard {
@@ -36,7 +36,7 @@ impl Shard {
         self.taken += 1;
         if reset {
             self.stats.refused_reset += 1;
-            return self.hang_up(conn.slot, Reason::Refused, Close::Reset, net);
+            return self.hang_up(conn.slot, CloseReason::Refused, Close::Reset, net);
         }
         let due_us = self.handshake_due_us(conn.slot);
         self.wheel.set(conn.slot, due_us);
@@ -56,7 +56,7 @@ impl Shard {
         if self.client(conn).is_none() {
             return;
         }
-        self.end(conn.slot, Reason::SocketError);
+        self.end(conn.slot, CloseReason::SocketError);
         self.wheel.clear(conn.slot);
         self.taken -= 1;
         if let Some(client) = self.clients[conn.slot as usize].take()

@@ -6,9 +6,9 @@ use net::{ConnId, Sockets};
 
 use super::Shard;
 use crate::{
+    client::CloseReason,
     clock::Now,
     protocol::{self, Op, Since, Subscribe},
-    shard::stats::Reason,
 };
 
 const WAIT_US: u64 = 2_000_000;
@@ -67,7 +67,7 @@ impl Shard {
             self.at(slot).waiting().ahead = false;
             if is_behind {
                 self.at(slot).queue_message(protocol::behind());
-                self.close(slot, 1013, "behind the position of since", Reason::Ahead, now);
+                self.close(slot, CloseReason::Ahead, now);
             } else {
                 self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);
             }

@@ -7,9 +7,8 @@ use net::{Close, ConnId, Sockets};
 
 use super::{Shard, output::LINGER_US};
 use crate::{
-    client::{Phase, PingState},
+    client::{CloseReason, Phase, PingState},
     clock::Now,
-    shard::stats::Reason,
 };
 
 /// An empty, unmasked ping frame (RFC 6455, 5.5.2).
@@ -36,16 +35,16 @@ impl Shard {
     fn check_deadlines(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
         let (limits, client) = (self.limits.clone(), self.at(slot));
         let (why, how, at_us) = match client.phase {
-            Phase::Handshake => (Reason::HandshakeTimeout, Close::Orderly, self.handshake_due_us(slot)),
-            Phase::Leaving if client.ended == Some(Reason::Refused) => {
-                (Reason::Refused, Close::Reset, client.since_us + REFUSED_US.min(limits.stall_us))
+            Phase::Handshake => (CloseReason::HandshakeTimeout, Close::Orderly, self.handshake_due_us(slot)),
+            Phase::Leaving if client.ended == Some(CloseReason::Refused) => {
+                (CloseReason::Refused, Close::Reset, client.since_us + REFUSED_US.min(limits.stall_us))
             }
             Phase::Open | Phase::Leaving if client.in_flight => {
-                (Reason::Stalled, Close::Reset, client.progress_us + limits.stall_us)
+                (CloseReason::Stalled, Close::Reset, client.progress_us + limits.stall_us)
             }
             Phase::Open => return self.check_open(slot, net, now),
-            Phase::Leaving => (Reason::Stalled, Close::Reset, client.since_us + limits.stall_us),
-            Phase::Lingering => (Reason::ClientClosed, Close::Orderly, client.since_us + LINGER_US),
+            Phase::Leaving => (CloseReason::Stalled, Close::Reset, client.since_us + limits.stall_us),
+            Phase::Lingering => (CloseReason::ClientClosed, Close::Orderly, client.since_us + LINGER_US),
             Phase::Closing => return None,
         };
         if now.mono_us < at_us {
@@ -81,7 +80,7 @@ impl Shard {
         }
         let idle_at_us = if client.subs.is_empty() { client.since_us + limits.idle_us } else { u64::MAX };
         if now.mono_us >= idle_at_us {
-            self.close(slot, 4000, "no subscription", Reason::Idle, now);
+            self.close(slot, CloseReason::Idle, now);
             self.advance(slot, net, now);
             return None;
         }
@@ -123,7 +122,7 @@ impl Shard {
                 client.ping = PingState::Waiting { since_us: now.mono_us, unsent: Some(bytes) };
             }
             Some(_) => {
-                self.close(conn.slot, 4001, "no answer to a ping", Reason::PingTimeout, now);
+                self.close(conn.slot, CloseReason::PingTimeout, now);
                 self.advance(conn.slot, net, now);
             }
         }

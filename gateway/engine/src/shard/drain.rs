@@ -4,11 +4,10 @@ use net::Sockets;
 
 use super::{Shard, build::Work, deadlines::DRAIN_CHECK_US};
 use crate::{
-    client::{Phase, Sub},
+    client::{CloseReason, Phase, Sub},
     clock::Now,
     fanout::line::Lane,
     protocol,
-    shard::stats::Reason,
 };
 
 /// Clients told in one slice.
@@ -130,7 +129,7 @@ impl Shard {
                 return Some(now.mono_us + DRAIN_CHECK_US);
             }
         }
-        self.close(slot, 1001, "the gateway is shutting down", Reason::Draining, now);
+        self.close(slot, CloseReason::Draining, now);
         self.advance(slot, net, now);
         None
     }

@@ -4,11 +4,10 @@ use net::{Close, Sockets};
 
 use super::Shard;
 use crate::{
-    client::Phase,
+    client::{CloseReason, Phase},
     clock::Now,
     fanout::{ClassId, Flush, NOWHERE},
     planted::{Bug, planted},
-    shard::stats::Reason,
 };
 
 /// Members handed a frame before the shard looks at its sockets again.
@@ -202,7 +201,7 @@ impl Shard {
             .collect();
         slow.sort_unstable();
         for (_, _, slot) in slow.iter().take(slow.len().div_ceil(8)) {
-            self.hang_up(*slot, Reason::Pinned, Close::Reset, net);
+            self.hang_up(*slot, CloseReason::Pinned, Close::Reset, net);
         }
     }
 }

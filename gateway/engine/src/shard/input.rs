@@ -10,13 +10,12 @@ use proto::{
 use super::{Application, Shard};
 use crate::{
     client::{
-        Dictionary, Phase,
+        CloseReason, Dictionary, Phase,
         dictionaries::Full,
         handshake::{self, Answer, Situation},
     },
     clock::Now,
     protocol::{Subscribe, encoding::Encoding},
-    shard::stats::Reason,
 };
 
 /// Input discarded after a refusal or a close frame before the connection is cut.
@@ -49,7 +48,7 @@ impl Shard {
         let client = self.at(slot);
         client.discarded = client.discarded.saturating_add(bytes as u32);
         if client.discarded > DISCARD_BYTES_MAX {
-            self.hang_up(slot, Reason::SocketError, Close::Orderly, net);
+            self.hang_up(slot, CloseReason::SocketError, Close::Orderly, net);
         }
     }
 
@@ -112,10 +111,10 @@ impl Shard {
                 self.refuse(slot, refusal.status, handshake::refusal(&refusal), now);
             }
             Event::Text(_) | Event::Binary(_) | Event::Deflated(_) if !self.allow_message(slot, now) => {
-                self.close(slot, 4429, "too many messages per second", Reason::Rate, now);
+                self.close_saying(slot, CloseReason::Rate, "too many messages per second", now);
             }
             Event::Ping(_) | Event::Pong(_) if !self.allow_control(slot, now) => {
-                self.close(slot, 4429, "too many control frames per second", Reason::Rate, now);
+                self.close_saying(slot, CloseReason::Rate, "too many control frames per second", now);
             }
             Event::Text(_) | Event::Binary(_) => self.on_text_or_binary(slot, event, now),
             Event::Deflated(message) => self.on_deflated(slot, &message, now),
@@ -123,7 +122,7 @@ impl Shard {
             Event::Pong(_) => {}
             Event::Close(close) => {
                 let code = close.map_or(1000, |close| close.code);
-                self.close(slot, code, "", Reason::ClientClosed, now);
+                self.close_with(slot, code, CloseReason::ClientClosed, "", now);
             }
             Event::Fail(error) => self.fail(slot, &error, now),
             // Events of the client role.
@@ -144,7 +143,7 @@ impl Shard {
             (Application::Broadcast, _) => {
                 let kind = if encoding == Encoding::Json { "binary" } else { "text" };
                 let reason = format!("{kind} frames are not part of {}", encoding.subprotocol());
-                self.close(slot, 1003, &reason, Reason::UnsupportedData, now);
+                self.close_saying(slot, CloseReason::UnsupportedData, &reason, now);
             }
             (Application::Echo, Event::Text(text)) => self.echo(slot, Opcode::Text, text.as_bytes()),
             (Application::Echo, Event::Binary(bytes)) => self.echo(slot, Opcode::Binary, bytes),
@@ -161,7 +160,7 @@ impl Shard {
                 self.stats.inflated += 1;
                 match self.keep(slot, inflated.window) {
                     Ok(()) => self.on_text_or_binary(slot, inflated.message, now),
-                    Err(full) => self.close(slot, 1013, &full.to_string(), Reason::Dictionaries, now),
+                    Err(full) => self.close_saying(slot, CloseReason::Dictionaries, &full.to_string(), now),
                 }
             }
             Err(error) => self.fail(slot, &error, now),
@@ -185,16 +184,7 @@ impl Shard {
 
     /// The client broke a rule of the protocol.
     fn fail(&mut self, slot: u32, error: &proto::Error, now: Now) {
-        let reason = match error {
-            proto::Error::NotDeflate | proto::Error::RefersBack => Reason::NotDeflate,
-            proto::Error::Bomb { .. } => Reason::Bomb,
-            other => match other.close_code() {
-                1007 => Reason::InvalidUtf8,
-                1009 => Reason::TooBig,
-                _ => Reason::ProtocolError,
-            },
-        };
-        self.close(slot, error.close_code(), &error.to_string(), reason, now);
+        self.close_saying(slot, error.into(), &error.to_string(), now);
     }
 
     fn allow_message(&mut self, slot: u32, now: Now) -> bool {
@@ -236,7 +226,7 @@ impl Shard {
             Answer::Http { status: status @ 400.., bytes } => self.refuse(slot, status, bytes, now),
             Answer::Http { bytes, .. } => {
                 self.at(slot).queue(bytes);
-                self.leave(slot, Reason::ClientClosed, now);
+                self.leave(slot, CloseReason::ClientClosed, now);
             }
             Answer::Upgrade { head, wire, deflate, declined, subscribe } => {
                 self.stats.compression_declined += u64::from(declined);

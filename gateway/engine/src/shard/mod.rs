@@ -28,7 +28,7 @@ use net::{Close, ConnId, Event, Sockets};
 use proto::deflate::{InflateLimits, Inflater};
 
 use crate::{
-    client::{Client, Phase, RateLimit},
+    client::{Client, CloseReason, Phase, RateLimit},
     clock::Now,
     fanout::{Fanout, NOWHERE},
     http::host::Host,
@@ -37,7 +37,7 @@ use crate::{
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
-        stats::{Reason, Stats},
+        stats::Stats,
     },
     update::Batch,
 };
@@ -296,7 +296,7 @@ impl Shard {
             Event::SendFailed { conn, .. } => {
                 if let Some(client) = self.client(conn) {
                     client.in_flight = false;
-                    self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+                    self.hang_up(conn.slot, CloseReason::SocketError, Close::Orderly, net);
                 }
             }
             Event::Unsent { conn, bytes } => self.on_unsent(conn, bytes, net, now),
@@ -403,7 +403,7 @@ impl Shard {
     }
 
     /// The connection stops being a subscriber, for the first reason given.
-    fn end(&mut self, slot: u32, reason: Reason) {
+    fn end(&mut self, slot: u32, reason: CloseReason) {
         self.leave_lines(slot);
         while let Some(sub) = self.at(slot).subs.pop() {
             self.leave_class(slot, sub.class, sub.place, sub.slot);
@@ -427,7 +427,7 @@ impl Shard {
     }
 
     /// Closes at once, without a word.
-    fn hang_up(&mut self, slot: u32, reason: Reason, how: Close, net: &mut impl Sockets) {
+    fn hang_up(&mut self, slot: u32, reason: CloseReason, how: Close, net: &mut impl Sockets) {
         self.end(slot, reason);
         let client = self.at(slot);
         if client.phase != Phase::Closing {
@@ -442,7 +442,7 @@ impl Shard {
     fn reset_all(&mut self, net: &mut impl Sockets) {
         for slot in 0..self.clients.len() {
             if self.clients[slot].is_some() {
-                self.hang_up(slot as u32, Reason::Draining, Close::Reset, net);
+                self.hang_up(slot as u32, CloseReason::Draining, Close::Reset, net);
             }
         }
     }

@@ -9,10 +9,9 @@ use super::{
     deadlines::REFUSED_US,
 };
 use crate::{
-    client::{Phase, PingState, Sub},
+    client::{CloseReason, Phase, PingState, Sub},
     clock::Now,
     fanout::{Long, NOWHERE, line::Lane},
-    shard::stats::Reason,
 };
 
 /// How long input is discarded after a half-close.
@@ -92,7 +91,7 @@ impl Shard {
                         net.resume_receive(client.id);
                     }
                     if client.peer_done && !client.is_kept_waiting() {
-                        return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
+                        return self.hang_up(slot, CloseReason::ClientClosed, Close::Orderly, net);
                     }
                     // First, or a client that is always behind on its values never hears that they are stale.
                     let answers = client.is_kept_waiting();
@@ -161,7 +160,7 @@ impl Shard {
         let Some(sub) = self.at(slot).sub_in_slot(sub_slot) else { return false };
         let (class, pos) = (sub.class, sub.pos);
         let Some(lapse) = self.fanout.lapse(class, pos) else { return false };
-        self.close(slot, 4004, &lapse.to_string(), Reason::Behind, now);
+        self.close_saying(slot, CloseReason::Behind, &lapse.to_string(), now);
         true
     }
 
@@ -187,26 +186,38 @@ impl Shard {
     }
 
     /// Queues a close frame; the connection ends when it was sent.
-    pub(super) fn close(&mut self, slot: u32, code: u16, reason: &str, why: Reason, now: Now) {
+    pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Now) {
+        self.close_saying(slot, reason, reason.text(), now);
+    }
+
+    /// The same with a text made for the case.
+    pub(super) fn close_saying(&mut self, slot: u32, reason: CloseReason, text: &str, now: Now) {
+        let code = reason.code().expect("a close frame has a code");
+        self.close_with(slot, code, reason, text, now);
+    }
+
+    /// The same with the client's own code.
+    pub(super) fn close_with(&mut self, slot: u32, code: u16, reason: CloseReason, text: &str, now: Now) {
         if self.at(slot).phase != Phase::Open {
             return;
         }
-        let mut frame = Vec::with_capacity(4 + reason.len());
-        proto::encode::close(&mut frame, code, reason);
+        let mut frame = Vec::with_capacity(4 + text.len());
+        proto::encode::close(&mut frame, code, text);
         self.at(slot).queue(frame);
-        self.leave(slot, why, now);
+        self.leave(slot, reason, now);
     }
 
     pub(super) fn refuse(&mut self, slot: u32, status: u16, answer: Vec<u8>, now: Now) {
         self.stats.refused(status);
         self.at(slot).queue(answer);
-        self.leave(slot, Reason::Refused, now);
+        self.leave(slot, CloseReason::Refused, now);
     }
 
     /// What is queued is the last thing sent; input is discarded from here on.
-    pub(super) fn leave(&mut self, slot: u32, why: Reason, now: Now) {
+    pub(super) fn leave(&mut self, slot: u32, why: CloseReason, now: Now) {
         self.end(slot, why);
-        let longest_us = if why == Reason::Refused { REFUSED_US } else { u64::MAX }.min(self.limits.stall_us);
+        let longest_us =
+            if why == CloseReason::Refused { REFUSED_US } else { u64::MAX }.min(self.limits.stall_us);
         let client = self.at(slot);
         client.phase = Phase::Leaving;
         client.since_us = now.mono_us;
@@ -224,7 +235,7 @@ impl Shard {
     fn half_close(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
         let client = self.at(slot);
         if client.peer_done {
-            return self.hang_up(slot, Reason::ClientClosed, Close::Orderly, net);
+            return self.hang_up(slot, CloseReason::ClientClosed, Close::Orderly, net);
         }
         net.shutdown(client.id);
         self.linger(slot, net, now);
@@ -235,9 +246,9 @@ impl Shard {
     pub(super) fn on_broken(&mut self, conn: ConnId, net: &mut impl Sockets, now: Now) {
         let Some(client) = self.client(conn) else { return };
         if matches!(client.phase, Phase::Lingering | Phase::Closing) {
-            return self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+            return self.hang_up(conn.slot, CloseReason::SocketError, Close::Orderly, net);
         }
-        self.end(conn.slot, Reason::SocketError);
+        self.end(conn.slot, CloseReason::SocketError);
         let client = self.at(conn.slot);
         client.waiting = None;
         self.linger(conn.slot, net, now);
@@ -259,11 +270,11 @@ impl Shard {
         let Some(client) = self.client(conn) else { return };
         client.peer_done = true;
         if failed {
-            return self.hang_up(conn.slot, Reason::SocketError, Close::Orderly, net);
+            return self.hang_up(conn.slot, CloseReason::SocketError, Close::Orderly, net);
         }
         match client.phase {
             Phase::Handshake | Phase::Lingering => {
-                self.hang_up(conn.slot, Reason::ClientClosed, Close::Orderly, net);
+                self.hang_up(conn.slot, CloseReason::ClientClosed, Close::Orderly, net);
             }
             // What is queued, or a close frame held, still goes out.
             Phase::Open | Phase::Leaving => self.advance(conn.slot, net, now),

@@ -13,7 +13,7 @@ use super::{
     shares::Share,
 };
 use crate::{
-    client::{Asked, Sub},
+    client::{Asked, CloseReason, Sub},
     clock::Now,
     fanout::{ClassId, Frame, Long, PatternId, line::Lane},
     planted::{Bug, planted},
@@ -21,7 +21,6 @@ use crate::{
         self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed,
         encoding::{self, Encoding},
     },
-    shard::stats::Reason,
 };
 
 /// A longer answer counts among what is pinned.
@@ -104,7 +103,7 @@ impl Shard {
         self.answer(slot, protocol::error(id, BAD_REQUEST, reason));
         let errors = self.at(slot).errors.get_or_insert_default();
         if errors.note(now.mono_us) {
-            self.close(slot, 4506, "too many malformed messages", Reason::Malformed, now);
+            self.close(slot, CloseReason::Malformed, now);
         }
     }
 

@@ -2,99 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::fanout::compress;
-
-/// Why a connection ended or was refused. One counter each; [`Reason::name`] is the metric's label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Reason {
-    /// The client closed or went away.
-    ClientClosed,
-    /// The client's socket failed (reset, broken pipe).
-    SocketError,
-    /// 1001 while draining.
-    Draining,
-    /// 1002, 1003, 1007, 1009.
-    ProtocolError,
-    UnsupportedData,
-    InvalidUtf8,
-    TooBig,
-    /// 1007 and 1009, of compressed messages.
-    NotDeflate,
-    Bomb,
-    /// 1013 and resets of clients without progress.
-    Stalled,
-    /// Reset because frames held for slow clients exceeded `pinned_bytes`.
-    Pinned,
-    /// 4000.
-    Idle,
-    /// 4001.
-    PingTimeout,
-    /// 4004.
-    Behind,
-    /// 1013, there was no room for what its next compressed message may refer back to.
-    Dictionaries,
-    /// 1013, its `since` was ahead of the gateway.
-    Ahead,
-    /// 4429.
-    Rate,
-    /// 4506.
-    Malformed,
-    /// No complete request head within `handshake`.
-    HandshakeTimeout,
-    /// Refused with an HTTP status.
-    Refused,
-}
-
-impl Reason {
-    pub const ALL: [Reason; 20] = [
-        Reason::ClientClosed,
-        Reason::SocketError,
-        Reason::Draining,
-        Reason::ProtocolError,
-        Reason::UnsupportedData,
-        Reason::InvalidUtf8,
-        Reason::TooBig,
-        Reason::NotDeflate,
-        Reason::Bomb,
-        Reason::Stalled,
-        Reason::Pinned,
-        Reason::Idle,
-        Reason::PingTimeout,
-        Reason::Behind,
-        Reason::Dictionaries,
-        Reason::Ahead,
-        Reason::Rate,
-        Reason::Malformed,
-        Reason::HandshakeTimeout,
-        Reason::Refused,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::ClientClosed => "client_closed",
-            Reason::SocketError => "socket_error",
-            Reason::Draining => "draining",
-            Reason::ProtocolError => "protocol_error",
-            Reason::UnsupportedData => "unsupported_data",
-            Reason::InvalidUtf8 => "invalid_utf8",
-            Reason::TooBig => "too_big",
-            Reason::NotDeflate => "not_deflate",
-            Reason::Bomb => "bomb",
-            Reason::Stalled => "stalled",
-            Reason::Pinned => "pinned_bytes",
-            Reason::Idle => "idle",
-            Reason::PingTimeout => "ping_timeout",
-            Reason::Behind => "behind",
-            Reason::Dictionaries => "dictionaries",
-            Reason::Ahead => "ahead",
-            Reason::Rate => "rate",
-            Reason::Malformed => "malformed",
-            Reason::HandshakeTimeout => "handshake_timeout",
-            Reason::Refused => "refused",
-        }
-    }
-}
+use crate::{client::CloseReason, fanout::compress};
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
 pub const REFUSAL_STATUSES: [u16; 9] = [400, 403, 404, 405, 426, 429, 431, 500, 503];
@@ -121,8 +29,8 @@ pub struct Stats {
     pub connections: u64,
     /// Handshakes that ended in 101.
     pub accepted: u64,
-    /// Connections ended, by [`Reason`].
-    pub ended: [u64; Reason::ALL.len()],
+    /// Connections ended, by [`CloseReason`].
+    pub ended: [u64; CloseReason::ALL.len()],
     /// Refusals, by [`REFUSAL_STATUSES`].
     pub refused: [u64; REFUSAL_STATUSES.len()],
     /// Connections the listener could not take (the table was full).
@@ -217,7 +125,7 @@ impl Default for Stats {
             receive_pauses: 0,
             connections: 0,
             accepted: 0,
-            ended: [0; Reason::ALL.len()],
+            ended: [0; CloseReason::ALL.len()],
             refused: [0; REFUSAL_STATUSES.len()],
             accept_failures: 0,
             topics: 0,
@@ -269,7 +177,7 @@ impl Default for Stats {
 }
 
 impl Stats {
-    pub fn ended(&mut self, reason: Reason) {
+    pub fn ended(&mut self, reason: CloseReason) {
         self.ended[reason as usize] += 1;
     }
 

@@ -1,0 +1,254 @@
+//! Why connections end: each reason and each close code (RFC 6455, section 7.4) in one table.
+
+use CloseReason as Why;
+use Used::{ByClients, ByGateway, NotOnWire};
+
+/// Why a connection ended or was refused. Each has a row in [`TABLE`] and a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The client closed or went away.
+    ClientClosed,
+    /// The client's socket failed (reset, broken pipe).
+    SocketError,
+    /// The gateway shuts down.
+    Draining,
+    /// The client broke a rule of framing.
+    ProtocolError,
+    /// A message of the other kind than was agreed.
+    UnsupportedData,
+    /// Text that is not UTF-8.
+    InvalidUtf8,
+    /// A message over `message_bytes`.
+    TooBig,
+    /// A compressed message that is no DEFLATE, or refers back where it was agreed that none does.
+    NotDeflate,
+    /// A compressed message that becomes too many times its size.
+    Bomb,
+    /// Nothing of a send was taken for `stall`.
+    Stalled,
+    /// Frames held for slow clients exceeded `pinned_bytes`.
+    Pinned,
+    /// No subscription for `idle`.
+    Idle,
+    /// No answer to a ping for `pong`.
+    PingTimeout,
+    /// Further behind on a `stream` topic than is kept.
+    Behind,
+    /// No room for what its next compressed message may refer back to.
+    Dictionaries,
+    /// Its `since` was ahead of the gateway, which did not get there in time.
+    Ahead,
+    /// Over a rate.
+    Rate,
+    /// Too many malformed messages.
+    Malformed,
+    /// No complete request head within `handshake`.
+    HandshakeTimeout,
+    /// Refused with an HTTP status.
+    Refused,
+}
+
+/// Who says a close code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Used {
+    /// The gateway, and clients as they like.
+    ByGateway,
+    /// Clients alone; the gateway answers with the same code (section 5.5.1).
+    ByClients,
+    /// Nobody: a client that says it breaks the protocol.
+    NotOnWire,
+}
+
+/// A close code, or a way to end without one.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Of the close frame; `None`: the connection ends without one.
+    pub code: Option<u16>,
+    /// Who says it.
+    pub used: Used,
+    /// Why a connection ended; `None`: the gateway has no reason to say this code.
+    pub reason: Option<CloseReason>,
+    /// Of the close frame; empty: it is made for the case.
+    pub text: &'static str,
+    /// Of `reason` as a label of metrics.
+    pub label: &'static str,
+    /// Whether a client that is told so does well to connect again.
+    pub reconnect: bool,
+}
+
+/// Reasons in the order of [`CloseReason`], then the codes that the gateway has no reason to say.
+pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
+    of(Some(1000), ByGateway, Why::ClientClosed, "", "client_closed", true),
+    of(None, NotOnWire, Why::SocketError, "", "socket_error", true),
+    of(Some(1001), ByGateway, Why::Draining, "the gateway is shutting down", "draining", true),
+    of(Some(1002), ByGateway, Why::ProtocolError, "", "protocol_error", false),
+    of(Some(1003), ByGateway, Why::UnsupportedData, "", "unsupported_data", false),
+    of(Some(1007), ByGateway, Why::InvalidUtf8, "", "invalid_utf8", false),
+    of(Some(1009), ByGateway, Why::TooBig, "", "too_big", false),
+    of(Some(1007), ByGateway, Why::NotDeflate, "", "not_deflate", false),
+    of(Some(1009), ByGateway, Why::Bomb, "", "bomb", false),
+    of(None, NotOnWire, Why::Stalled, "", "stalled", true),
+    of(None, NotOnWire, Why::Pinned, "", "pinned_bytes", true),
+    of(Some(4000), ByGateway, Why::Idle, "no subscription", "idle", true),
+    of(Some(4001), ByGateway, Why::PingTimeout, "no answer to a ping", "ping_timeout", true),
+    of(Some(4004), ByGateway, Why::Behind, "", "behind", true),
+    of(Some(1013), ByGateway, Why::Dictionaries, "", "dictionaries", true),
+    of(Some(1013), ByGateway, Why::Ahead, "behind the position of since", "ahead", true),
+    of(Some(4429), ByGateway, Why::Rate, "", "rate", true),
+    of(Some(4506), ByGateway, Why::Malformed, "too many malformed messages", "malformed", false),
+    of(None, NotOnWire, Why::HandshakeTimeout, "", "handshake_timeout", true),
+    of(None, NotOnWire, Why::Refused, "", "refused", true),
+    // Reserved.
+    code(1004, NotOnWire),
+    // A close frame without a code, an end without a close frame.
+    code(1005, NotOnWire),
+    code(1006, NotOnWire),
+    // Policy.
+    code(1008, ByClients),
+    // An extension that was not agreed.
+    code(1010, ByClients),
+    // An internal error, a restart.
+    code(1011, ByClients),
+    code(1012, ByClients),
+    // A gateway of the client's that found nobody.
+    code(1014, ByClients),
+    // A TLS handshake that failed.
+    code(1015, NotOnWire),
+];
+
+const fn of(
+    code: Option<u16>,
+    used: Used,
+    reason: CloseReason,
+    text: &'static str,
+    label: &'static str,
+    reconnect: bool,
+) -> Row {
+    Row { code, used, reason: Some(reason), text, label, reconnect }
+}
+
+const fn code(code: u16, used: Used) -> Row {
+    Row { code: Some(code), used, reason: None, text: "", label: "", reconnect: true }
+}
+
+impl CloseReason {
+    /// In the order of [`TABLE`].
+    pub const ALL: [CloseReason; 20] = [
+        Why::ClientClosed,
+        Why::SocketError,
+        Why::Draining,
+        Why::ProtocolError,
+        Why::UnsupportedData,
+        Why::InvalidUtf8,
+        Why::TooBig,
+        Why::NotDeflate,
+        Why::Bomb,
+        Why::Stalled,
+        Why::Pinned,
+        Why::Idle,
+        Why::PingTimeout,
+        Why::Behind,
+        Why::Dictionaries,
+        Why::Ahead,
+        Why::Rate,
+        Why::Malformed,
+        Why::HandshakeTimeout,
+        Why::Refused,
+    ];
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// As a label of metrics.
+    pub fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    /// What a close frame says; `None`: the connection ends without one.
+    pub fn code(self) -> Option<u16> {
+        self.row().code
+    }
+
+    /// Beside the code, where it is always the same.
+    pub fn text(self) -> &'static str {
+        self.row().text
+    }
+}
+
+impl From<&proto::Error> for CloseReason {
+    fn from(error: &proto::Error) -> Self {
+        match error {
+            proto::Error::NotDeflate | proto::Error::RefersBack => Why::NotDeflate,
+            proto::Error::Bomb { .. } => Why::Bomb,
+            proto::Error::NotUtf8 => Why::InvalidUtf8,
+            proto::Error::MessageTooBig { .. } => Why::TooBig,
+            _ => Why::ProtocolError,
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<CloseReason>() == 1 && size_of::<Option<CloseReason>>() == 1);
+    let mut i = 0;
+    while i < CloseReason::ALL.len() {
+        assert!(CloseReason::ALL[i] as usize == i);
+        assert!(matches!(TABLE[i].reason, Some(reason) if reason as usize == i));
+        i += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_rfc_has_a_row_and_one_meaning() {
+        for code in 1000..=1015 {
+            let rows: Vec<&Row> = TABLE.iter().filter(|row| row.code == Some(code)).collect();
+            assert!(!rows.is_empty(), "{code} is missing");
+            let same = |row: &&Row| (row.used, row.reconnect) == (rows[0].used, rows[0].reconnect);
+            assert!(rows.iter().all(same), "{code} means two things: {rows:?}");
+        }
+        // Codes that must not be in a close frame (RFC 6455, section 7.4.1).
+        let not_on_wire = TABLE.iter().filter(|row| row.used == NotOnWire).filter_map(|row| row.code);
+        assert_eq!(not_on_wire.collect::<Vec<_>>(), [1004, 1005, 1006, 1015]);
+    }
+
+    #[test]
+    fn the_codes_of_the_gateway_itself_tell_whether_reconnecting_helps() {
+        for row in TABLE.iter().filter(|row| row.code.is_some_and(|code| code >= 4000)) {
+            assert_eq!(row.reconnect, row.code < Some(4500), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_one_for_each_reason_and_texts_fit_a_close_frame() {
+        let labels: HashSet<&str> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(labels.len(), CloseReason::ALL.len());
+        assert!(!labels.contains(""));
+        for row in &TABLE {
+            assert_eq!(row.reason.is_none(), row.label.is_empty(), "{row:?}");
+            assert!(row.text.len() <= 123, "{row:?}");
+            assert!(row.text.is_empty() || row.code.is_some(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_rule_closes_with_the_code_of_its_error() {
+        for error in [
+            proto::Error::NotDeflate,
+            proto::Error::RefersBack,
+            proto::Error::Bomb { bytes: 1, ratio: 1 },
+            proto::Error::NotUtf8,
+            proto::Error::MessageTooBig { bytes: 2, limit: 1 },
+            proto::Error::Unmasked,
+            proto::Error::CloseTooShort,
+        ] {
+            assert_eq!(CloseReason::from(&error).code(), Some(error.close_code()), "{error}");
+        }
+    }
+}
