@@ -211,4 +211,20 @@ mod tests {
             assert_ne!(members(other).sum(), whole, "{other}");
         }
     }
+
+    #[test]
+    fn beyond_the_budget_no_table_of_the_run_is_held_and_the_next_run_begins_anew() {
+        let budget = Arc::new(KeyBudget::default());
+        let delta = Delta { set: members(r#"{"a":1}"#).0, ..Delta::default() };
+        let mut tables = Tables::new(budget.clone());
+        tables.apply(3, &delta);
+        budget.changed(0, KEYS_MAX as usize);
+        assert!(budget.is_overrun());
+        budget.changed(KEYS_MAX as usize, 0);
+        tables.apply(3, &delta);
+        assert!(budget.is_overrun() && tables.sums().next().is_none(), "what was missed is missing for good");
+        let mut next = Tables::new(Arc::default());
+        next.apply(3, &delta);
+        assert!(next.sums().next().is_some() && !next.budget.is_overrun());
+    }
 }
