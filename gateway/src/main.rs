@@ -18,20 +18,41 @@ use gateway::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Updates come in, the newest values go out to very many WebSocket clients.
+const EXAMPLES: &str = "\
+Examples:
+  gateway                                   the demo; its page is at http://127.0.0.1:9002/
+  gateway --check --config gateway.toml     what this file amounts to
+  gateway --config gateway.toml             runs it
+  RUST_LOG=debug gateway --log-format json  with more to read
+
+Once every shard listens, the first line on stdout says where:
+  listening data=127.0.0.1:9001 admin=127.0.0.1:9002
+
+Signals:
+  SIGTERM, SIGINT  sends every client away within [server] drain, then ends; a second one ends at once
+  SIGHUP           reads certificates again
+
+Exit codes:
+  0  it ended cleanly, or --check found nothing wrong
+  1  it failed while it ran, or this machine lacks what it needs
+  2  wrong arguments, or a configuration that cannot be";
+
+/// Takes updates in and sends the newest value of every topic to very many WebSocket clients.
+///
+/// Without arguments it runs a demo: figures of this machine and a made-up ticker.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// Configuration file; without one a demo runs
+    /// Runs this configuration instead of the demo
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Check the configuration, print what would hold, and end
+    /// Checks the configuration, prints what it amounts to as TOML, and ends
     #[arg(long)]
     check: bool,
-    /// Print every configuration key with its default, its range and what it decides, and end
+    /// Prints every configuration key with its default, its range and what it decides, and ends
     #[arg(long)]
     print_reference: bool,
-    /// How logs on stderr look; RUST_LOG chooses which
+    /// Writes logs on stderr in this form; RUST_LOG chooses what is logged
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
 }
