@@ -10,7 +10,7 @@ use super::{
     limits::limits,
     read::{Problem, Reader, named},
     server::server,
-    source::sources,
+    sources::sources,
     state::state,
     tls::{self, tls},
     topic::policies,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use engine::{keys, topic::Pattern};
 
 use super::{
-    Source,
     pointer::{Part, Template},
     read::Section,
+    source::Source,
 };
 
 const HOUR: u64 = 3_600_000;

@@ -7,19 +7,21 @@ mod compression;
 mod fanout;
 pub mod freshness;
 mod limits;
+mod load;
 pub mod mapping;
 mod read;
 mod reference;
 mod render;
 mod server;
 mod source;
+mod sources;
 mod state;
 mod tls;
 mod topic;
 mod value;
 pub mod websocket;
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use thiserror::Error;
 
@@ -39,9 +41,6 @@ pub use reference::reference;
 pub use server::{Server, Tls};
 pub use source::Source;
 pub use state::State;
-
-/// What runs without `--config`.
-const DEMO: &str = include_str!("../../../configs/demo.toml");
 
 /// Clients of a process that names no limit, where the shards' tables hold as many.
 const CONNECTIONS_DEFAULT: usize = 100_000;
@@ -67,29 +66,6 @@ pub struct Config {
 pub struct Refused(pub Vec<String>);
 
 impl Config {
-    /// The built-in demo: host metrics and a synthetic ticker. For this machine.
-    ///
-    /// # Panics
-    /// Where /proc or the resource limits cannot be read; [`Machine::this`] tells why.
-    pub fn embedded_demo() -> Self {
-        let machine = Machine::this().expect("Machine::this tells why");
-        Self::parse(DEMO, "demo", Path::new(""), &machine).expect("a test loads it")
-    }
-
-    /// Reads and checks a file.
-    pub fn load(path: &Path, machine: &Machine) -> Result<Self, Refused> {
-        let text = fs::read_to_string(path)
-            .map_err(|e| Refused(vec![format!("cannot read the configuration {}: {e}", path.display())]))?;
-        Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), machine)
-    }
-
-    /// Checks a configuration. `name` stands in errors; paths in it are relative to `dir`.
-    pub fn parse(text: &str, name: &str, dir: &Path, machine: &Machine) -> Result<Self, Refused> {
-        check::check(text, dir, machine).map_err(|problems| {
-            Refused(problems.into_iter().map(|p| format!("{name}:{}: {}", p.line, p.text)).collect())
-        })
-    }
-
     /// Clients of the process, over all shards: `[limits] connections` or its default on this machine.
     pub fn connections_max(&self, machine: &Machine) -> usize {
         let default = || machine.clients_max(self.server.shards).min(CONNECTIONS_DEFAULT);
@@ -116,10 +92,5 @@ impl Config {
     /// Whether counts and positions come from another gateway.
     pub fn is_chained(&self) -> bool {
         self.sources.iter().any(|source| matches!(source, Source::Fanwire(_)))
-    }
-
-    /// The effective configuration as TOML that [`Config::parse`] takes.
-    pub fn render(&self, machine: &Machine) -> String {
-        render::render(self, self.connections_max(machine))
     }
 }

@@ -10,7 +10,6 @@ use hyper::Uri;
 
 use super::{
     books,
-    freshness::FreshnessKeys,
     mapping::{self, Entry},
     policy::Policies,
     read::{Section, named},
@@ -195,14 +194,14 @@ fn percent_encoded(text: &str, at: usize) -> String {
     encoded
 }
 
-/// `None`: its problems were told.
+/// `named`: its `topics`. `None`: its problems were told.
 pub(super) fn fanwire(
     section: &mut Section,
     dir: &Path,
     policies: &(Policies, Vec<bool>),
-    freshness: &FreshnessKeys,
+    named: Option<Vec<String>>,
 ) -> Option<Fanwire> {
-    let topics = freshness.topics.clone().unwrap_or_else(|| vec!["*".to_owned()]);
+    let topics = named.unwrap_or_else(|| vec!["*".to_owned()]);
     let FanwireKeys { interval_ms, batch_bytes } = section.keys();
     // A snapshot has a whole table in one update, and a frame is never shorter than that.
     let link = link(section, dir, "ws://HOST:PORT/ws", 64 << 20)?;

@@ -2,33 +2,14 @@
 
 use toml::de::DeValue;
 
-use super::{Body, Entry, LIST_MAX, Named, Order, Pointer, Section, Template, Wanted, check_carets};
-
-/// A topic that will not come, or everything below it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Denied {
-    /// `None`: all topics.
-    pub topic: Option<Template>,
-    /// `.*` stands behind it.
-    pub below: bool,
-}
-
-impl Denied {
-    /// `kraken.book.{/symbol}`, `kraken.*` or `*`. The error says what to write instead.
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self { topic: None, below: true });
-        }
-        let (topic, below) = text.strip_suffix(".*").map_or((text, false), |topic| (topic, true));
-        Ok(Self { topic: Some(Template::parse(topic)?), below })
-    }
-
-    /// As it was written.
-    pub fn text(&self) -> String {
-        let topic = self.topic.as_ref().map(Template::as_str);
-        topic.map_or("*".to_owned(), |topic| format!("{topic}{}", if self.below { ".*" } else { "" }))
-    }
-}
+use super::{
+    super::{
+        pointer::{Pointer, Template},
+        read::{Named, Section},
+    },
+    Body, Denied, Entry, LIST_MAX, Order, Wanted,
+    pointers::check_carets,
+};
 
 /// A list of topics or patterns, checked.
 pub(super) fn denied(value: DeValue<'_>) -> Result<Vec<Denied>, String> {

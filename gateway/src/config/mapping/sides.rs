@@ -5,7 +5,13 @@ use std::{borrow::Cow, sync::Arc};
 use engine::topic::depth::{Best, Depth};
 use toml::{Spanned, de::DeValue};
 
-use super::{Key, Levels, Named, Pointer, Section};
+use super::{
+    super::{
+        pointer::Pointer,
+        read::{Named, Section},
+    },
+    Key, Levels,
+};
 
 const HINT: &str = "write \"highest\" as of bids, \"lowest\" as of asks, or by side { buy = \"highest\", sell = \"lowest\" }";
 

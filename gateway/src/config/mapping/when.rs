@@ -1,0 +1,43 @@
+//! `when`: which messages an entry is for.
+
+use engine::json::whole;
+use toml::de::DeValue;
+
+use super::{super::pointer::Pointer, LIST_MAX, Wanted};
+
+pub fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
+    const HINT: &str = "write pointers and what stands there, like { \"/type\" = \"ticker\" }";
+    let DeValue::Table(table) = value else { return Err(HINT.to_owned()) };
+    if table.len() > LIST_MAX {
+        return Err(format!("{} pointers; the most is {LIST_MAX}", table.len()));
+    }
+    let wanted = |(pointer, value): (toml::Spanned<_>, toml::Spanned<_>)| {
+        let pointer: std::borrow::Cow<'_, str> = pointer.into_inner();
+        let pointer = Pointer::parse(&pointer)?;
+        if pointer.whole {
+            return Err(format!("{pointer:?}: `when` begins at the message anyway; leave out the ^"));
+        }
+        let wanted = match value.into_inner() {
+            DeValue::String(text) if text == "*" => Wanted::Present,
+            DeValue::String(text) => Wanted::Text(text.into_owned()),
+            DeValue::Boolean(flag) => Wanted::Flag(flag),
+            value => Wanted::Whole(wanted_number(&value).ok_or_else(|| {
+                format!("{pointer:?}: write text, a whole number, true, false, or \"*\" for anything")
+            })?),
+        };
+        Ok((pointer, wanted))
+    };
+    table.into_iter().map(wanted).collect()
+}
+
+/// `None`: it is not whole.
+fn wanted_number(value: &DeValue<'_>) -> Option<i128> {
+    match value {
+        // TOML readers agree on 64 bits only.
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(i128::from)
+        }
+        DeValue::Float(float) => whole::parse(float.as_str()),
+        _ => None,
+    }
+}
