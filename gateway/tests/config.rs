@@ -502,7 +502,7 @@ fn a_topics_policy_is_taken_whole_and_printed_again() {
         matches!(&*config.topics.of("x.book.y").mode, Mode::Keyed(k) if k.keys == 7 && k.key_tombstones == 3)
     );
     assert!(
-        matches!(&*config.topics.of("x.trade.y").mode, Mode::Stream(s) if s.history == 2 && s.ring_updates == 5)
+        matches!(&*config.topics.of("x.trade.y").mode, Mode::Stream(s) if s.snapshot_updates == 2 && s.history_updates == 5)
     );
     assert_eq!(*config.topics.of("x.quote.y").mode, Mode::Latest);
     let again = parse(&config.render(&machine())).unwrap();

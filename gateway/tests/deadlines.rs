@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::{
     sequencer::{
-        Body, Item,
+        Body, Publication,
         topics::{Group, Topics},
     },
     update::{Op, Update},
@@ -32,7 +32,7 @@ impl Numbering {
     /// `None`: it is held back.
     fn publish(&mut self, topic: &str, data: &str, ms: u64) -> Option<Update> {
         let body = Body::Data(data.to_owned().into());
-        let item = Item::new(topic, body, ms as i64 * 1000);
+        let item = Publication::new(topic, body, ms as i64 * 1000);
         self.topics.admit(&item, &mut Group::of(1)).unwrap();
         if self.topics.hold(&item, ms * 1000) { None } else { Some(self.apply(&item, ms)) }
     }
@@ -45,7 +45,7 @@ impl Numbering {
         updates
     }
 
-    fn apply(&mut self, item: &Item, ms: u64) -> Update {
+    fn apply(&mut self, item: &Publication, ms: u64) -> Update {
         self.version += 1;
         let mut ops = Vec::new();
         self.topics.apply(item, None, self.version, ms * 1000, &mut ops);
@@ -133,7 +133,7 @@ fn an_atomic_publish_is_not_held_back_and_ends_what_was() {
     numbering.publish("a", r#"{"p":1}"#, 0);
     assert!(numbering.publish("a", r#"{"p":1.1}"#, 1).is_none());
     let body = Body::Data(r#"{"p":1.2}"#.into());
-    let member = Item::new("a", body, 0);
+    let member = Publication::new("a", body, 0);
     assert_eq!(data(&numbering.apply(&member, 2)), 1.2);
     assert!(numbering.due(10_000).is_empty());
 }

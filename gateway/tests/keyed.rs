@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::sequencer::Grouping;
 use gateway::{
     config::policy::{Glob, Keyed, Mode, Policies, Policy},
-    intake::publish::parse_item,
+    intake::publish::parse_publication,
 };
 use serde_json::{Value, json};
 
@@ -133,7 +133,7 @@ fn bounds_refuse_all_of_a_group_and_say_what_to_raise() {
     let mut world = world(10);
     world.change("book.a", r#""set":{"a":0,"b":0,"c":0}"#);
     let item = |json: &str| {
-        parse_item(&format!(r#"{{"topic":"book.a",{json}}}"#).into(), world.now.wall_us).unwrap()
+        parse_publication(&format!(r#"{{"topic":"book.a",{json}}}"#).into(), world.now.wall_us).unwrap()
     };
     let (more, less) = (item(r#""set":{"d":1,"e":1}"#), item(r#""del":["a"]"#));
     let version = world.publisher.version();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::sequencer::Grouping;
 use gateway::{
     config::policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
-    intake::publish::parse_item,
+    intake::publish::parse_publication,
 };
 use serde_json::{Value, json};
 
@@ -19,8 +19,13 @@ const INTERVAL: Duration = Duration::from_millis(100);
 fn world() -> World {
     let mut config = config();
     config.fanout.interval = INTERVAL;
-    let stream =
-        Stream { history: 3, ring_updates: 4, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let stream = Stream {
+        snapshot_updates: 3,
+        history_updates: 4,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     let keyed = Keyed { keys: 4, key_tombstones: 4, table_bytes: 1 << 20 };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     config.topics =
@@ -106,7 +111,8 @@ fn of_an_atomic_publish_that_repeats_in_part_the_rest_is_taken_whole() {
     let peer = reader(&mut world);
     let items = |pairs: &[(&str, u64)]| {
         let item = |(topic, seq): &(&str, u64)| {
-            parse_item(&format!(r#"{{"topic":"{topic}","data":{seq},"seq":{seq}}}"#).into(), 7).unwrap()
+            parse_publication(&format!(r#"{{"topic":"{topic}","data":{seq},"seq":{seq}}}"#).into(), 7)
+                .unwrap()
         };
         pairs.iter().map(item).collect::<Vec<_>>()
     };
@@ -123,7 +129,7 @@ fn of_an_atomic_publish_that_repeats_in_part_the_rest_is_taken_whole() {
 fn a_count_that_is_none_is_refused_by_name() {
     for seq in ["-1", "1.5", "\"7\"", "9007199254740992", "[]"] {
         let line = format!(r#"{{"topic":"a","data":1,"seq":{seq}}}"#);
-        let reason = parse_item(&line.into(), 0).unwrap_err();
+        let reason = parse_publication(&line.into(), 0).unwrap_err();
         assert!(reason.starts_with(&format!("seq = {seq}: write a whole number from 0 to")), "{reason}");
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch},
+    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, Why, new_epoch},
     shard::inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
@@ -31,13 +31,13 @@ fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
     Sequencer::new(new_epoch(), inboxes.to_vec(), limits, Policies::default(), Instant::now())
 }
 
-fn item(topic: &str, data: &str) -> Item {
+fn item(topic: &str, data: &str) -> Publication {
     let body = Body::Data(data.to_owned().into());
-    Item::new(topic, body, 7)
+    Publication::new(topic, body, 7)
 }
 
-fn gone(topic: &str) -> Item {
-    Item { body: Body::Gone, ..item(topic, "") }
+fn gone(topic: &str) -> Publication {
+    Publication { body: Body::Gone, ..item(topic, "") }
 }
 
 fn batches(inbox: &Inbox) -> Vec<(u64, Vec<Op>)> {
@@ -99,7 +99,7 @@ fn what_one_shard_has_got_was_announced_to_all_before() {
 fn the_publishers_time_is_the_updates_time_and_due_stays() {
     let inboxes = [inbox(100)];
     let sequencer = sequencer(&limits(), &inboxes);
-    sequencer.try_publish(&[Item { ts_us: Some(5), ..item("t", "1") }], Grouping::Single).unwrap();
+    sequencer.try_publish(&[Publication { ts_us: Some(5), ..item("t", "1") }], Grouping::Single).unwrap();
     let (_, ops) = batches(&inboxes[0]).remove(0);
     let Op::Update(update) = &ops[1] else { panic!("a birth, then its update: {ops:?}") };
     assert_eq!((update.ts_us, update.due_us), (5, 7));
@@ -235,7 +235,7 @@ fn the_bytes_that_wait_for_a_shard_are_bounded_and_an_empty_inbox_takes_any_batc
     assert!((1000..1500).contains(&inboxes[0].bytes()), "{}", inboxes[0].bytes());
     assert_eq!(updates(&inboxes[0]).len(), 3);
     assert_eq!((inboxes[0].depth(), inboxes[0].bytes()), (0, 0));
-    let group: Vec<Item> = (0..9).map(long).collect();
+    let group: Vec<Publication> = (0..9).map(long).collect();
     sequencer.try_publish(&group, Grouping::Atomic).unwrap();
     assert_eq!(sequencer.try_publish(&[item("a", "1")], Grouping::Single), Err(NotPublished::Full));
 }
@@ -245,8 +245,8 @@ fn each_bound_of_an_inbox_is_a_key_and_it_is_counted_how_often_it_was_met() {
     let limits = Limits { inbox_updates: 10, inbox_bytes: 1000, inbox_messages: 8, ..limits() };
     let inboxes = [Inbox::of(&limits, net::Waker::unconnected())];
     let sequencer = sequencer(&limits, &inboxes);
-    let group = |n: usize| -> Vec<Item> { (0..n).map(|n| item(&format!("t{n}"), "1")).collect() };
-    let fill = |items: &[Item]| {
+    let group = |n: usize| -> Vec<Publication> { (0..n).map(|n| item(&format!("t{n}"), "1")).collect() };
+    let fill = |items: &[Publication]| {
         let mut batches = 0;
         while sequencer.try_publish(items, Grouping::Atomic).is_ok() {
             batches += 1;
@@ -316,7 +316,7 @@ async fn publish_waits_for_room_and_keeps_the_order_of_those_who_wait() {
 async fn a_long_publish_goes_out_in_several_batches_and_an_atomic_one_in_one() {
     let inboxes = [inbox(100_000)];
     let publisher = Publisher::new(sequencer(&limits(), &inboxes));
-    let items: Vec<Item> = (0..10_000).map(|i| item(&format!("t{}", i % 10), "1")).collect();
+    let items: Vec<Publication> = (0..10_000).map(|i| item(&format!("t{}", i % 10), "1")).collect();
     assert_eq!(publisher.publish(&items, Grouping::Single).await.unwrap(), 10_000);
     assert_eq!(batches(&inboxes[0]).iter().map(|b| b.0).collect::<Vec<_>>(), [4096, 8192, 10_000]);
     assert_eq!(publisher.publish(&items, Grouping::Atomic).await.unwrap(), 10_001);
@@ -324,7 +324,7 @@ async fn a_long_publish_goes_out_in_several_batches_and_an_atomic_one_in_one() {
 }
 
 /// A whole table of so many keys.
-fn table(topic: &str, keys: usize, value: u32) -> Item {
+fn table(topic: &str, keys: usize, value: u32) -> Publication {
     let members: Vec<String> = (0..keys).map(|key| format!("\"{key}\":{value}")).collect();
     item(topic, &format!("{{{}}}", members.join(",")))
 }
@@ -358,7 +358,7 @@ async fn a_batch_takes_no_more_tables_once_enough_keys_changed() {
 fn a_group_counts_the_keys_of_whole_tables_and_those_that_they_take_the_place_of() {
     let inbox = inbox(100_000);
     let sequencer = keyed(&Limits { atomic_updates: 20, ..limits() }, &inbox);
-    let group = |items: &[Item]| match sequencer.try_publish(items, Grouping::Atomic) {
+    let group = |items: &[Publication]| match sequencer.try_publish(items, Grouping::Atomic) {
         Ok(_) => None,
         Err(NotPublished::Refused(Refused { index, why: Why::TooManyChanges { max: 20 } })) => Some(index),
         Err(other) => panic!("{other}"),

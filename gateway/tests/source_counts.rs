@@ -13,7 +13,7 @@ use bytes::Bytes;
 use engine::{
     protocol::status::State,
     sequencer::{
-        Body, Followed, Following, Grouping, Item, Sequencer, new_epoch,
+        Body, Grouping, Publication, Sequencer, UpstreamBatch, UpstreamUpdate, new_epoch,
         seq::{Feed, Seq},
         topics::Doubter,
     },
@@ -26,8 +26,8 @@ use gateway::{
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_item,
-    state::{self, Damage, Ended, Kept, Restored},
+    intake::publish::parse_publication,
+    state::{self, Damage, Ended, Restored, RestoredTopic},
 };
 use serde_json::{Value, json};
 
@@ -50,8 +50,13 @@ impl Gateway {
     fn with_tombstones(tombstones: usize) -> Self {
         let inbox = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
         let keyed = Keyed { keys: 100, key_tombstones: 10, table_bytes: 1 << 20 };
-        let stream =
-            Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+        let stream = Stream {
+            snapshot_updates: 1,
+            history_updates: 10,
+            history_bytes: 1 << 20,
+            history_age: None,
+            behind: Behind::Gap,
+        };
         let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
         let policies = vec![policy("book.*", Mode::Keyed(keyed)), policy("trade.*", Mode::Stream(stream))];
         let at = Pointer::parse("").unwrap();
@@ -75,8 +80,16 @@ impl Gateway {
     fn restored_damaged(topic: &str, body: Body, seq: u64, has_gap: bool, damage: Option<Damage>) -> Self {
         let gateway = Self::new();
         let mode = gateway.mode(topic).to_owned();
-        let kept =
-            Kept { topic: topic.into(), mode, v: 7, ts_us: 0, seq: Some(seq), has_gap, refused: 0, body };
+        let kept = RestoredTopic {
+            topic: topic.into(),
+            mode,
+            v: 7,
+            ts_us: 0,
+            seq: Some(seq),
+            has_gap,
+            refused: 0,
+            body,
+        };
         let epoch = "0123456789abcdef".to_owned();
         let restored = Restored {
             epoch,
@@ -100,7 +113,7 @@ impl Gateway {
         }
     }
 
-    fn take(&self, item: &Item) -> bool {
+    fn take(&self, item: &Publication) -> bool {
         self.sequencer.try_publish(std::slice::from_ref(item), Grouping::Single).unwrap();
         let version = self.sequencer.counters().version;
         self.version.replace(version) < version
@@ -108,14 +121,14 @@ impl Gateway {
 
     /// Whether an update was numbered; `fields` as a publisher writes them.
     fn bring(&self, feed: Option<Feed>, topic: &str, fields: &str) -> bool {
-        self.take(&Item { feed, ..item(topic, fields) })
+        self.take(&Publication { feed, ..item(topic, fields) })
     }
 
     /// The same with the count that it goes on from.
     fn bring_after(&self, feed: Option<Feed>, topic: &str, first: u64, fields: &str) -> bool {
         let item = item(topic, fields);
         let seq = item.seq.map(|seq| Seq { first: Some(first), ..seq });
-        self.take(&Item { feed, seq, ..item })
+        self.take(&Publication { feed, seq, ..item })
     }
 
     fn data(&self, topic: &str) -> Value {
@@ -125,7 +138,7 @@ impl Gateway {
 
     /// States told since the last call.
     fn told(&self) -> Vec<(State, String)> {
-        self.sequencer.take_events().into_iter().map(|event| (event.state, event.reason)).collect()
+        self.sequencer.take_state_changes().into_iter().map(|event| (event.state, event.reason)).collect()
     }
 
     fn states(&self) -> Vec<State> {
@@ -144,8 +157,8 @@ impl Gateway {
     }
 }
 
-fn item(topic: &str, fields: &str) -> Item {
-    parse_item(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
+fn item(topic: &str, fields: &str) -> Publication {
+    parse_publication(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
 }
 
 #[test]
@@ -280,7 +293,7 @@ fn by_http_a_count_begins_anew_where_the_publisher_says_so() {
         assert_eq!(gateway.states(), [], "{topic}");
         assert_eq!(gateway.updates().last().unwrap().v, 6, "nothing is missing");
     }
-    let bad = parse_item(&Bytes::from_static(br#"{"topic":"a","data":1,"seq":1,"seq_reset":1}"#), 7);
+    let bad = parse_publication(&Bytes::from_static(br#"{"topic":"a","data":1,"seq":1,"seq_reset":1}"#), 7);
     assert!(bad.unwrap_err().contains("expected a boolean"));
 }
 
@@ -336,7 +349,7 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
     ] {
         let gateway = Gateway::restored("book.a", book(), 100);
         let change = item("book.a", r#""set":{"x":1}"#);
-        assert!(gateway.take(&Item { feed: A, seq, ..change }), "{seq:?}");
+        assert!(gateway.take(&Publication { feed: A, seq, ..change }), "{seq:?}");
         assert_eq!(gateway.states(), [state], "{seq:?}");
         if state == State::Gap {
             assert!(gateway.bring(A, "book.a", r#""data":{"w":1},"seq":151"#));
@@ -347,7 +360,7 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
 
 #[test]
 fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_what_it_had() {
-    let gone = || Item::new("book.a", Body::Gone, 7);
+    let gone = || Publication::new("book.a", Body::Gone, 7);
     for tombstones in [100, 0] {
         for (feed, before) in [
             (A, vec![r#""data":{"w":1},"seq":1"#]),
@@ -415,10 +428,10 @@ fn a_table_that_was_removed_or_refused_lacks_what_it_had_in_the_runs_after_too()
         }
         gateway.bring(A, "book.c", r#""set":{"w":1},"seq":1"#);
         for topic in ["book.a", "book.b", "book.c"] {
-            gateway.take(&Item::new(topic, Body::Gone, 7));
+            gateway.take(&Publication::new(topic, Body::Gone, 7));
         }
         let before = gateway.sequencer.generation();
-        let refused = Item { feed: A, ..item("book.d", r#""data":[]"#) };
+        let refused = Publication { feed: A, ..item("book.d", r#""data":[]"#) };
         gateway.sequencer.try_publish(&[refused], Grouping::Single).unwrap_err();
         assert_ne!(gateway.sequencer.generation(), before, "there is something new to write");
         for run in 0..2 {
@@ -463,7 +476,7 @@ fn after_a_loss_of_names_or_where_a_topic_is_left_out_a_sources_change_begins_wi
     // So many names are not remembered.
     let gateway = Gateway::new();
     for n in 0..10_001 {
-        let item = Item { feed: A, ..item(&format!("book.r{n}"), r#""data":[]"#) };
+        let item = Publication { feed: A, ..item(&format!("book.r{n}"), r#""data":[]"#) };
         gateway.sequencer.try_publish(&[item], Grouping::Single).unwrap_err();
     }
     for topic in ["book.r0", "book.r10000"] {
@@ -490,13 +503,13 @@ fn what_a_stream_was_refused_is_told_by_its_next_update_also_after_a_restart() {
     let first = Gateway::new();
     assert!(first.bring(A, "trade.a", r#""data":1"#));
     for _ in 0..2 {
-        let long = Item { feed: A, ..item("trade.a", &format!(r#""data":"{}""#, "x".repeat(100))) };
+        let long = Publication { feed: A, ..item("trade.a", &format!(r#""data":"{}""#, "x".repeat(100))) };
         first.sequencer.try_publish(&[long], Grouping::Single).unwrap_err();
     }
     let saved = first.sequencer.checkpoint().topics;
     assert_eq!(saved[0].refused, 2);
     let gateway = Gateway::new();
-    let kept = Kept {
+    let kept = RestoredTopic {
         topic: "trade.a".into(),
         mode: "stream".to_owned(),
         v: 1,
@@ -558,11 +571,11 @@ fn no_hole_that_a_venue_claims_brings_v_to_its_end() {
     }
     assert!(v > 100 << 32, "holes count: {v}");
     let half = 1 << 52;
-    let following = |v| Following {
+    let following = |v| UpstreamBatch {
         epoch: None,
         is_whole: false,
         version: 5000,
-        updates: vec![Followed { item: item(topic, r#""data":1"#), v }],
+        updates: vec![UpstreamUpdate { publication: item(topic, r#""data":1"#), v }],
     };
     gateway.sequencer.try_follow(&following(half - 10)).unwrap();
     gateway.updates();
@@ -598,7 +611,7 @@ fn holes_that_publishers_claim_without_end_are_counted_to_the_highest_number_and
     }
     let gateway = Gateway::new();
     assert!(gateway.bring(A, "quote.a", r#""data":1,"seq":1"#));
-    assert!(gateway.take(&Item { feed: A, seq: Some(seq), ..item("quote.a", r#""data":3"#) }));
+    assert!(gateway.take(&Publication { feed: A, seq: Some(seq), ..item("quote.a", r#""data":3"#) }));
     assert_eq!(gateway.states(), [State::Gap]);
 }
 
@@ -620,7 +633,7 @@ fn of_a_stream_v_counts_what_was_lost_and_what_was_refused_each_once() {
                 0 => lost += 1,
                 1 => {
                     refused += 1;
-                    let item = Item { feed: A, ..item("trade.a", &format!("{long}{count}")) };
+                    let item = Publication { feed: A, ..item("trade.a", &format!("{long}{count}")) };
                     gateway.sequencer.try_publish(&[item], Grouping::Single).unwrap_err();
                 }
                 _ => {
@@ -726,7 +739,8 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
             let first = seq.map(|seq| if rng.bool() { seq } else { model.last.unwrap_or(rng.u64(..12)) });
             let is_whole = rng.u8(..3) == 0;
             let fields = if is_whole { r#""reset":true"# } else { r#""set":{"a":1}"# };
-            let item = Item { feed, seq: seq.map(|last| Seq { first, last }), ..item("book.a", fields) };
+            let item =
+                Publication { feed, seq: seq.map(|last| Seq { first, last }), ..item("book.a", fields) };
             let held = model.last;
             let expected = model.takes(seq, first, is_whole, feed);
             assert_eq!(gateway.take(&item), expected, "{item:?} after {held:?}");

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use engine::{
     protocol::status::State,
-    sequencer::{Body, Item, Sequencer, new_epoch},
+    sequencer::{Body, Publication, Sequencer, new_epoch},
     shard::inbox::{Inbox, Message},
     update::{Op, Update},
 };
@@ -222,8 +222,13 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     let keyed = Keyed { keys: 10, key_tombstones: 10, table_bytes: 10_000 };
-    let stream =
-        Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let stream = Stream {
+        snapshot_updates: 1,
+        history_updates: 10,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     let policies = vec![policy("k.*", Mode::Keyed(keyed)), policy("s.*", Mode::Stream(stream))];
     let sequencer =
         Sequencer::new(new_epoch(), vec![inbox.clone()], &limits(), Policies::new(policies), Instant::now());
@@ -243,7 +248,7 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     let updates = updates(&inbox);
     let skipped: Vec<u32> = updates.iter().map(|update| update.skipped).collect();
     assert_eq!((skipped, sequencer.counters().refused), (vec![0, 0, 0, 2, 0], 4));
-    let gaps = sequencer.take_events().into_iter().filter(|event| event.state == State::Gap);
+    let gaps = sequencer.take_state_changes().into_iter().filter(|event| event.state == State::Gap);
     let gaps: Vec<String> = gaps.map(|event| event.topic.to_string()).collect();
     assert_eq!(gaps, ["k.a", "s.a", "k.b", "s.a"]);
 }
@@ -333,7 +338,7 @@ async fn a_full_inbox_conflates_the_ticker_to_the_newest_and_counts_it() {
     assert!(newest[0].ts_us - newest[0].due_us > 50_000, "the wait is not hidden: {:?}", newest[0]);
 }
 
-fn data(item: &Item) -> Bytes {
+fn data(item: &Publication) -> Bytes {
     let Body::Data(data) = &item.body else { panic!("{item:?}") };
     data.clone()
 }

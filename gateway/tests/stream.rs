@@ -12,10 +12,11 @@ use support::{EPOCH, World, config};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-fn world(ring_updates: usize, behind: Behind) -> World {
+fn world(history_updates: usize, behind: Behind) -> World {
     let mut config = config();
     config.fanout.interval = INTERVAL;
-    let mode = Stream { history: 2, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind };
+    let mode =
+        Stream { snapshot_updates: 2, history_updates, history_bytes: 1 << 20, history_age: None, behind };
     config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     World::new(config, 64, 1)
 }
@@ -139,8 +140,13 @@ fn what_is_kept_of_the_past_has_a_bound_over_all_topics_and_what_is_not_kept_is_
     let mut config = config();
     config.fanout.interval = INTERVAL;
     config.limits.history_bytes = 2000;
-    let mode =
-        Stream { history: 2, ring_updates: 100, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let mode = Stream {
+        snapshot_updates: 2,
+        history_updates: 100,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     let mut world = World::new(config, 64, 1);
     world.publish("x.trade.b", "0");
@@ -163,8 +169,13 @@ fn streams_that_fell_silent_make_room_for_those_that_go_on() {
     let mut config = config();
     config.fanout.interval = INTERVAL;
     config.limits.history_bytes = 20_000;
-    let mode =
-        Stream { history: 2, ring_updates: 50, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let mode = Stream {
+        snapshot_updates: 2,
+        history_updates: 50,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     let mut world = World::new(config, 64, 1);
     for n in 0..50 {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use engine::{
     protocol::status::State,
     sequencer::{
-        Body, Followed, Following, Grouping, Item, NotPublished, Refused, Sequencer, Why, new_epoch,
-        seq::Feed,
+        Body, Grouping, NotPublished, Publication, Refused, Sequencer, UpstreamBatch, UpstreamUpdate, Why,
+        new_epoch, seq::Feed,
     },
     shard::inbox::Inbox,
 };
@@ -23,8 +23,8 @@ use gateway::{
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_item,
-    state::{Ended, Kept, Restored},
+    intake::publish::parse_publication,
+    state::{Ended, Restored, RestoredTopic},
 };
 use serde_json::{Map, Value, json};
 
@@ -36,8 +36,13 @@ const KEY_BYTES: usize = 40;
 
 fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
     let inbox = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
-    let stream =
-        Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let stream = Stream {
+        snapshot_updates: 1,
+        history_updates: 10,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     let at = Pointer::parse("").unwrap();
     let deadband = Some(Deadband { by: 1e9, at, max: Duration::from_secs(3600) });
@@ -50,19 +55,19 @@ fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
     Sequencer::new(new_epoch(), vec![inbox], &limits, Policies::new(policies), Instant::now())
 }
 
-fn item(topic: &str, fields: &str) -> Item {
-    parse_item(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
+fn item(topic: &str, fields: &str) -> Publication {
+    parse_publication(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
 }
 
-fn value(topic: &str, bytes: usize) -> Item {
-    Item::new(topic, Body::Data("1".repeat(bytes).into()), 7)
+fn value(topic: &str, bytes: usize) -> Publication {
+    Publication::new(topic, Body::Data("1".repeat(bytes).into()), 7)
 }
 
-fn gone(topic: &str) -> Item {
-    Item::new(topic, Body::Gone, 7)
+fn gone(topic: &str) -> Publication {
+    Publication::new(topic, Body::Gone, 7)
 }
 
-fn single(sequencer: &Sequencer, item: Item) -> Result<(), Why> {
+fn single(sequencer: &Sequencer, item: Publication) -> Result<(), Why> {
     match sequencer.try_publish(&[item], Grouping::Single) {
         Ok(_) => Ok(()),
         Err(NotPublished::Refused(refused)) => Err(refused.why),
@@ -70,7 +75,7 @@ fn single(sequencer: &Sequencer, item: Item) -> Result<(), Why> {
     }
 }
 
-fn group(sequencer: &Sequencer, items: &[Item]) -> Result<(), Refused> {
+fn group(sequencer: &Sequencer, items: &[Publication]) -> Result<(), Refused> {
     match sequencer.try_publish(items, Grouping::Atomic) {
         Ok(_) => Ok(()),
         Err(NotPublished::Refused(refused)) => Err(refused),
@@ -205,10 +210,10 @@ fn a_value_that_a_deadband_would_hold_back_goes_out_where_there_is_no_room_for_t
 fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     const MAX: usize = PLACE + 100;
     let sequencer = sequencer(MAX, 1 << 20);
-    let followed = |item: Item, v| Followed { item, v };
+    let followed = |publication: Publication, v| UpstreamUpdate { publication, v };
     let follow = |epoch: Option<&str>, version, updates| {
         let is_whole = epoch.is_some();
-        let following = Following { epoch: epoch.map(Arc::from), is_whole, version, updates };
+        let following = UpstreamBatch { epoch: epoch.map(Arc::from), is_whole, version, updates };
         sequencer.try_follow(&following).unwrap()
     };
     let refused =
@@ -217,20 +222,20 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     assert_eq!((bytes(&sequencer), sequencer.counters().topics_bytes_refused), (PLACE + 50, 1));
     // An update of a topic that is held is a hole.
     assert_eq!(follow(None, 6, vec![followed(value("a", 100), 2)]).len(), 1);
-    let events = sequencer.take_events();
+    let events = sequencer.take_state_changes();
     assert_eq!((events.len(), &*events[0].topic, events[0].state), (1, "a", State::Gap));
     assert!(events[0].reason.contains("[limits] topics_bytes is 612"));
     follow(None, 7, vec![followed(value("a", 60), 3)]);
-    assert_eq!(sequencer.take_events()[0].state, State::Live);
+    assert_eq!(sequencer.take_state_changes()[0].state, State::Live);
     // What a snapshot ends makes room for what it brings.
     let whole =
-        Following { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };
+        UpstreamBatch { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };
     assert_eq!(sequencer.try_follow(&whole).unwrap(), []);
     assert_eq!(bytes(&sequencer), PLACE + 91);
     follow(Some("1123456789abcdef"), 1, vec![]);
     assert_eq!(bytes(&sequencer), 0);
 
-    let kept = |topic: &str, bytes: usize| Kept {
+    let kept = |topic: &str, bytes: usize| RestoredTopic {
         topic: topic.into(),
         mode: "latest".to_owned(),
         v: 1,
@@ -312,11 +317,11 @@ fn random_line(rng: &mut fastrand::Rng, model: &Model) -> Value {
     }
 }
 
-fn item_of(line: &Value) -> Item {
+fn item_of(line: &Value) -> Publication {
     if line["gone"] == true {
         return gone(line["topic"].as_str().unwrap());
     }
-    parse_item(&Bytes::from(line.to_string()), 7).unwrap()
+    parse_publication(&Bytes::from(line.to_string()), 7).unwrap()
 }
 
 #[test]
@@ -337,9 +342,10 @@ fn whatever_is_published_the_bound_holds_exactly_and_the_gauge_is_right() {
                 apply(&mut after, &line);
                 lines.push(line);
             }
-            let items: Vec<Item> = lines.iter().map(item_of).collect();
+            let items: Vec<Publication> = lines.iter().map(item_of).collect();
             let feed = Some(Feed { source: 1, connection: 0 }).filter(|_| rng.bool() && !atomic);
-            let items: Vec<Item> = items.into_iter().map(|item| Item { feed, ..item }).collect();
+            let items: Vec<Publication> =
+                items.into_iter().map(|item| Publication { feed, ..item }).collect();
             let (before, size) = (model_bytes(&model), model_bytes(&after));
             let fits = size <= MAX.max(before);
             let grouping = if atomic { Grouping::Atomic } else { Grouping::Single };

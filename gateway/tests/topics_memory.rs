@@ -15,14 +15,19 @@ use gateway::{
         pointer::Pointer,
         policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_item,
+    intake::publish::parse_publication,
 };
 
 const TOPICS: u64 = 20_000;
 
 fn sequencer() -> Arc<Sequencer> {
-    let stream =
-        Stream { history: 1, ring_updates: 10, ring_bytes: 1 << 20, ring_age: None, behind: Behind::Gap };
+    let stream = Stream {
+        snapshot_updates: 1,
+        history_updates: 10,
+        history_bytes: 1 << 20,
+        history_age: None,
+        behind: Behind::Gap,
+    };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     let hour = Duration::from_secs(3600);
     let deadband = Deadband { by: 1e9, at: Pointer::parse("").unwrap(), max: hour };
@@ -36,7 +41,7 @@ fn sequencer() -> Arc<Sequencer> {
 }
 
 fn publish(sequencer: &Sequencer, json: String) {
-    let item = parse_item(&Bytes::from(json), 7).unwrap();
+    let item = parse_publication(&Bytes::from(json), 7).unwrap();
     sequencer.try_publish(&[item], Grouping::Single).unwrap();
 }
 

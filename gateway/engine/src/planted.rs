@@ -73,7 +73,7 @@ bugs! {
     RecencyStays,
     /// Who stood before a reset is told only what came after it.
     EmptyForgotten,
-    /// Updates dropped from a ring are not told.
+    /// Updates dropped from a history are not told.
     GapUntold,
     /// A gap is told as one less than it is.
     GapTooLow,

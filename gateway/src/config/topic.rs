@@ -106,9 +106,16 @@ impl From<&Keyed> for KeyedKeys {
 
 impl From<&Stream> for StreamKeys {
     fn from(stream: &Stream) -> Self {
-        let Stream { history, ring_updates, ring_bytes, ring_age, behind } = *stream;
+        let Stream { snapshot_updates, history_updates, history_bytes, history_age, behind } = *stream;
+        let ring_age = history_age.unwrap_or_default();
         let behind = if behind == Behind::Gap { "gap" } else { "close" }.to_owned();
-        Self { history, ring_updates, ring_bytes, ring_age: ring_age.unwrap_or_default(), behind }
+        Self {
+            history: snapshot_updates,
+            ring_updates: history_updates,
+            ring_bytes: history_bytes,
+            ring_age,
+            behind,
+        }
     }
 }
 
@@ -297,10 +304,10 @@ fn stream(section: &mut Section, limits: &Limits) -> Stream {
         );
     }
     Stream {
-        history: keys.history,
-        ring_updates: keys.ring_updates,
-        ring_bytes: ring_bytes.or(|default| default.min(limits.history_bytes)),
-        ring_age: Some(keys.ring_age).filter(|age| !age.is_zero()),
+        snapshot_updates: keys.history,
+        history_updates: keys.ring_updates,
+        history_bytes: ring_bytes.or(|default| default.min(limits.history_bytes)),
+        history_age: Some(keys.ring_age).filter(|age| !age.is_zero()),
         behind: if keys.behind == "close" { Behind::Close } else { Behind::Gap },
     }
 }

@@ -58,7 +58,7 @@ pub enum Full {
 
 /// A status as `GET /status` lists it.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct StatusRow {
     topics: Vec<Arc<str>>,
     state: &'static str,
     since: i64,
@@ -68,7 +68,7 @@ pub struct Row {
 type Topics = Arc<[Arc<str>]>;
 
 #[derive(Debug)]
-struct Entry {
+struct StatusEntry {
     id: u64,
     status: Status,
     /// It is live again, which is told then. Microseconds since the Unix epoch.
@@ -86,7 +86,7 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct Book {
-    entries: BTreeMap<(Origin, Topics), Entry>,
+    entries: BTreeMap<(Origin, Topics), StatusEntry>,
     /// By inbox: changes that found no room.
     waiting: Vec<VecDeque<Arc<Change>>>,
     /// Topics of an earlier run.
@@ -188,7 +188,7 @@ impl Health {
             }
             None => {
                 let id = id_of(&key);
-                book.entries.insert(key, Entry { id, status: status.clone(), ends_us: None });
+                book.entries.insert(key, StatusEntry { id, status: status.clone(), ends_us: None });
                 id
             }
         };
@@ -222,8 +222,8 @@ impl Health {
     }
 
     /// What is not live.
-    pub fn list(&self) -> Vec<Row> {
-        let row = |status: &Status| Row {
+    pub fn list(&self) -> Vec<StatusRow> {
+        let row = |status: &Status| StatusRow {
             topics: status.topics.to_vec(),
             state: status.state.name(),
             since: status.since_us,
@@ -323,7 +323,7 @@ impl Health {
     fn tick(&self, now_us: i64) {
         let ended: Vec<(Origin, Topics)> = {
             let book = self.book();
-            let ended = |entry: &Entry| entry.ends_us.is_some_and(|ends_us| ends_us <= now_us);
+            let ended = |entry: &StatusEntry| entry.ends_us.is_some_and(|ends_us| ends_us <= now_us);
             book.entries.iter().filter(|(_, entry)| ended(entry)).map(|(key, _)| key.clone()).collect()
         };
         for (origin, topics) in ended {
@@ -380,7 +380,7 @@ pub async fn watch(
         for (i, fresh) in freshness.iter().enumerate() {
             look(health, i, fresh, sources, now);
         }
-        let events = sequencer.take_events();
+        let events = sequencer.take_state_changes();
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
             // What finds no room was counted and told.

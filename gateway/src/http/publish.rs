@@ -60,7 +60,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         Ok(accepted) => json(StatusCode::OK, &Accepted { accepted }),
         Err(Rejected { accepted, index, reason, problem }) => {
             let status = match problem {
-                Problem::Item => StatusCode::BAD_REQUEST,
+                Problem::Publication => StatusCode::BAD_REQUEST,
                 Problem::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
                 Problem::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use engine::{
     json,
     sequencer::{
-        Body, Grouping, Item, Refused, Why,
-        line::{Line, Value},
+        Body, Grouping, Publication, Refused, Why,
+        publication_json::{PublicationJson, Value},
         seq::Seq,
     },
 };
@@ -54,7 +54,7 @@ impl Form {
 pub struct Rejected {
     /// Items published before the bad one.
     pub accepted: usize,
-    /// Of the bad item, from 0; blank lines are not counted.
+    /// Of the bad publication, from 0; blank lines are not counted.
     pub index: usize,
     pub reason: String,
     pub problem: Problem,
@@ -63,8 +63,8 @@ pub struct Rejected {
 /// What a body is rejected for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// An item of it.
-    Item,
+    /// A publication of it.
+    Publication,
     /// An array is longer than `[limits] atomic_updates`.
     TooMany,
     /// An inbox had no room in time.
@@ -83,13 +83,18 @@ pub struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn take(&self, items: &[Item], grouping: Grouping, before: usize) -> Result<(), Rejected> {
-        let taken = self.publisher.publish_by(items, grouping, self.deadline).await;
+    async fn take(
+        &self,
+        publications: &[Publication],
+        grouping: Grouping,
+        before: usize,
+    ) -> Result<(), Rejected> {
+        let taken = self.publisher.publish_by(publications, grouping, self.deadline).await;
         taken.map(|_| ()).map_err(|Refused { index, why }| {
             let problem = match why {
                 Why::Late => Problem::NoRoom,
                 Why::TooManyChanges { .. } => Problem::TooMany,
-                _ => Problem::Item,
+                _ => Problem::Publication,
             };
             let index = before + index;
             let accepted = if grouping == Grouping::Single { index } else { before };
@@ -98,7 +103,7 @@ impl Way<'_> {
     }
 }
 
-/// Publishes a body, waiting for room where an inbox is full. Gives the number of items.
+/// Publishes a body, waiting for room where an inbox is full. Gives the number of publications.
 pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, Rejected> {
     let due_us = way.publisher.now().wall_us;
     match form {
@@ -107,17 +112,17 @@ pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, R
             let body = &body.slice_ref(json::skip_byte_order_mark(body));
             let (whole, max) = (body.clone(), way.atomic_updates);
             let parsed = way.workers.run_sized(body.len(), move || parse_json(&whole, due_us, max)).await;
-            let items = parsed.inspect_err(|_| way.publisher.count_refused())?;
+            let publications = parsed.inspect_err(|_| way.publisher.count_refused())?;
             let grouping = if is_array(body) { Grouping::Atomic } else { Grouping::Single };
-            way.take(&items, grouping, 0).await?;
-            Ok(items.len())
+            way.take(&publications, grouping, 0).await?;
+            Ok(publications.len())
         }
     }
 }
 
 /// Items of some lines.
 struct Lines {
-    items: Vec<Item>,
+    publications: Vec<Publication>,
     /// Bytes of the body that they and blank ones took.
     used: usize,
     /// Why the line after them is none.
@@ -130,19 +135,19 @@ async fn publish_lines(way: &Way<'_>, body: &Bytes, due_us: i64) -> Result<usize
         let rest = body.slice(at..);
         let lines = way.workers.run_sized(rest.len(), move || parse_lines(&rest, due_us)).await;
         at += lines.used;
-        way.take(&lines.items, Grouping::Single, accepted).await?;
-        accepted += lines.items.len();
+        way.take(&lines.publications, Grouping::Single, accepted).await?;
+        accepted += lines.publications.len();
         if let Some(reason) = lines.bad {
             way.publisher.count_refused();
-            return Err(Rejected { accepted, index: accepted, reason, problem: Problem::Item });
+            return Err(Rejected { accepted, index: accepted, reason, problem: Problem::Publication });
         }
     }
     Ok(accepted)
 }
 
 fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
-    let mut lines = Lines { items: Vec::new(), used: 0, bad: None };
-    while lines.used < body.len() && lines.items.len() < LINES && lines.used < LINES_BYTES {
+    let mut lines = Lines { publications: Vec::new(), used: 0, bad: None };
+    while lines.used < body.len() && lines.publications.len() < LINES && lines.used < LINES_BYTES {
         let rest = &body[lines.used..];
         let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         lines.used = (lines.used + end + 1).min(body.len());
@@ -151,8 +156,8 @@ fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match item(body, line, due_us) {
-            Ok(item) => lines.items.push(item),
+        match publication(body, line, due_us) {
+            Ok(publication) => lines.publications.push(publication),
             Err(reason) => {
                 lines.bad = Some(reason);
                 break;
@@ -167,36 +172,37 @@ fn is_array(body: &[u8]) -> bool {
 }
 
 /// `max`: updates and changed keys of an array.
-fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Item>, Rejected> {
-    let rejected = |index, reason| Rejected { accepted: 0, index, reason, problem: Problem::Item };
+fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Publication>, Rejected> {
+    let rejected = |index, reason| Rejected { accepted: 0, index, reason, problem: Problem::Publication };
     if !is_array(body) {
-        return Ok(vec![parse_item(body, due_us).map_err(|reason| rejected(0, reason))?]);
+        return Ok(vec![parse_publication(body, due_us).map_err(|reason| rejected(0, reason))?]);
     }
     // Each element is checked as it is read, so that an error of the array knows its index too.
     let mut members = Members { max, read: Vec::new() };
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = (&mut members).deserialize(&mut json).and_then(|()| json.end());
-    let (mut items, mut changes) = (Vec::with_capacity(members.read.len().min(max)), 0);
+    let (mut publications, mut changes) = (Vec::with_capacity(members.read.len().min(max)), 0);
     for (index, member) in members.read.iter().enumerate() {
-        let item = item(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))?;
-        changes += item.changes();
+        let publication =
+            publication(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))?;
+        changes += publication.changes();
         if changes > max {
             let reason = Why::TooManyChanges { max }.to_string();
             return Err(Rejected { problem: Problem::TooMany, ..rejected(index, reason) });
         }
-        items.push(item);
+        publications.push(publication);
     }
-    read.map_err(|e| rejected(items.len(), format!("not a JSON array: {e}")))?;
-    Ok(items)
+    read.map_err(|e| rejected(publications.len(), format!("not a JSON array: {e}")))?;
+    Ok(publications)
 }
 
 /// One update of a body that is nothing else. The error says what is wrong in words for the publisher.
-pub fn parse_item(body: &Bytes, due_us: i64) -> Result<Item, String> {
-    item(body, body, due_us)
+pub fn parse_publication(body: &Bytes, due_us: i64) -> Result<Publication, String> {
+    publication(body, body, due_us)
 }
 
-fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
-    let line = Line::parse(json)?;
+fn publication(body: &Bytes, json: &[u8], due_us: i64) -> Result<Publication, String> {
+    let line = PublicationJson::parse(json)?;
     if let Some(ts_us) = line.ts_us {
         check_ts(ts_us, due_us)?;
     }
@@ -205,7 +211,7 @@ fn item(body: &Bytes, json: &[u8], due_us: i64) -> Result<Item, String> {
         Value::Changes(changes) => Body::Changes(changes.into()),
     };
     let (seq, seq_reset) = (line.seq.map(Seq::one), line.seq_reset);
-    Ok(Item { seq, seq_reset, ts_us: line.ts_us, ..Item::new(&*line.topic, body, due_us) })
+    Ok(Publication { seq, seq_reset, ts_us: line.ts_us, ..Publication::new(&*line.topic, body, due_us) })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

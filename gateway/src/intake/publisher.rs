@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::sequencer::{Body, Grouping, Item, NotPublished, Published, Refused, Sequencer, Why};
+use engine::sequencer::{Body, Grouping, NotPublished, Publication, Published, Refused, Sequencer, Why};
 use tokio::sync::Mutex;
 
 use crate::intake::workers::rest;
@@ -38,28 +38,28 @@ impl Publisher {
         Arc::new(Self { sequencer, turn: Mutex::new(()) })
     }
 
-    /// Publishes all items, waiting for room where an inbox is full. Gives the position after them.
-    pub async fn publish(&self, items: &[Item], grouping: Grouping) -> Result<u64, Refused> {
+    /// Publishes all publications, waiting for room where an inbox is full. Gives the position after them.
+    pub async fn publish(&self, publications: &[Publication], grouping: Grouping) -> Result<u64, Refused> {
         let _turn = self.turn.lock().await;
-        self.publish_in_turn(items, grouping, None).await
+        self.publish_in_turn(publications, grouping, None).await
     }
 
     /// The same until `deadline`, after which there was [no room](Why::Late): one shard that takes nothing keeps
     /// every publisher waiting.
     pub async fn publish_by(
         &self,
-        items: &[Item],
+        publications: &[Publication],
         grouping: Grouping,
         deadline: tokio::time::Instant,
     ) -> Result<u64, Refused> {
         let turn = tokio::time::timeout_at(deadline, self.turn.lock()).await;
         let _turn = turn.map_err(|_| Refused { index: 0, why: Why::Late })?;
-        self.publish_in_turn(items, grouping, Some(deadline)).await
+        self.publish_in_turn(publications, grouping, Some(deadline)).await
     }
 
     async fn publish_in_turn(
         &self,
-        items: &[Item],
+        publications: &[Publication],
         grouping: Grouping,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<u64, Refused> {
@@ -67,15 +67,15 @@ impl Publisher {
         let mut waited = false;
         loop {
             let began = Instant::now();
-            match self.sequencer.try_publish(&items[done..], grouping) {
+            match self.sequencer.try_publish(&publications[done..], grouping) {
                 Ok(Published { accepted, version, .. }) => {
                     done += accepted;
                     let took = began.elapsed();
                     // A long publish must not keep the control plane from everything else.
-                    if done < items.len() || took >= LONG {
+                    if done < publications.len() || took >= LONG {
                         rest(took).await;
                     }
-                    if done == items.len() {
+                    if done == publications.len() {
                         return Ok(version);
                     }
                 }
@@ -99,7 +99,7 @@ impl Publisher {
     /// Removes a topic: its `gone` takes the next `v`. Gives the position after it.
     pub async fn remove(&self, topic: &str, deadline: tokio::time::Instant) -> Result<u64, Why> {
         let due_us = self.sequencer.now().wall_us;
-        let item = Item::new(topic, Body::Gone, due_us);
-        self.publish_by(&[item], Grouping::Single, deadline).await.map_err(|refused| refused.why)
+        let publication = Publication::new(topic, Body::Gone, due_us);
+        self.publish_by(&[publication], Grouping::Single, deadline).await.map_err(|refused| refused.why)
     }
 }

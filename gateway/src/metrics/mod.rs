@@ -207,7 +207,7 @@ impl Snapshot {
             out.counters(name, help, "source", sources.iter().map(|s| (s.name(), load(of(s)))))
         };
         each("fanwire_source_messages", "Messages received from the source's server", |s| &s.messages)?;
-        each("fanwire_source_items", "Items that messages became", |s| &s.items)?;
+        each("fanwire_source_items", "Items that messages became", |s| &s.publications)?;
         each("fanwire_source_ignored", "Messages that no [[source.map]] applies to", |s| &s.ignored)?;
         each("fanwire_source_connects", "Connects begun", |s| &s.connects)?;
         each("fanwire_source_waits", "Times that receiving stopped as an inbox was full", |s| &s.waits)?;

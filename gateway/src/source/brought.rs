@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Item, seq::Seq},
+    sequencer::{Body, Publication, seq::Seq},
     topic::changes::Base,
 };
 
@@ -48,9 +48,9 @@ pub enum Portion {
 }
 
 impl Portion {
-    pub fn of(item: &Item) -> Self {
-        match &item.body {
-            Body::Changes(changes) if changes.base == Base::Held => match item.seq {
+    pub fn of(publication: &Publication) -> Self {
+        match &publication.body {
+            Body::Changes(changes) if changes.base == Base::Held => match publication.seq {
                 Some(Seq { first: Some(_), .. }) => Portion::Counted,
                 _ => Portion::Change,
             },

@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, Why, seq::Feed},
+    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, Why, seq::Feed},
     topic::check_topic,
 };
 use serde_json::{Value, json};
@@ -45,14 +45,14 @@ pub async fn run(
         });
         let (returned, sample) = sampled.await.map_err(|e| format!("sampling failed: {e}"))?;
         host = returned;
-        let items: Vec<Item> = sample?
+        let publications: Vec<Publication> = sample?
             .into_iter()
             .map(|(topic, value)| {
                 let body = Body::Data(value.to_string().into());
-                Item { feed: Some(feed), ts_us: Some(due_us), ..Item::new(topic, body, due_us) }
+                Publication { feed: Some(feed), ts_us: Some(due_us), ..Publication::new(topic, body, due_us) }
             })
             .collect();
-        for why in publish(sequencer, &items, Instant::now() + interval).await {
+        for why in publish(sequencer, &publications, Instant::now() + interval).await {
             refusals.tell(&activity.name, &why, sequencer);
         }
         activity.touch(sequencer.now().mono_us);
@@ -60,10 +60,10 @@ pub async fn run(
 }
 
 /// Gives why some were left out.
-async fn publish(sequencer: &Sequencer, items: &[Item], until: Instant) -> Vec<Why> {
+async fn publish(sequencer: &Sequencer, publications: &[Publication], until: Instant) -> Vec<Why> {
     let (mut done, mut refused) = (0, Vec::new());
-    while done < items.len() {
-        match sequencer.try_publish(&items[done..], Grouping::Single) {
+    while done < publications.len() {
+        match sequencer.try_publish(&publications[done..], Grouping::Single) {
             Ok(published) => done += published.accepted,
             Err(NotPublished::Refused(Refused { index, why })) => {
                 done += index + 1;
@@ -71,7 +71,7 @@ async fn publish(sequencer: &Sequencer, items: &[Item], until: Instant) -> Vec<W
             }
             Err(NotPublished::Full) if Instant::now() < until => tokio::time::sleep(RETRY).await,
             Err(NotPublished::Full) => {
-                sequencer.count_conflated((items.len() - done) as u64);
+                sequencer.count_conflated((publications.len() - done) as u64);
                 return refused;
             }
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use engine::sequencer::{Body, Grouping, Item, NotPublished, Refused, Sequencer, seq::Feed};
+use engine::sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, seq::Feed};
 
 use super::brought::Portion;
 
@@ -15,11 +15,11 @@ const CHUNK: usize = 4096;
 /// While an inbox is full only the newest update of each topic is kept, and every one where each counts.
 #[derive(Debug, Default)]
 pub struct Live {
-    fresh: Vec<(Item, Counts)>,
-    newest: HashMap<Arc<str>, Item>,
+    fresh: Vec<(Publication, Counts)>,
+    newest: HashMap<Arc<str>, Publication>,
     /// Topics of `newest`, in the order in which they began to wait.
     waiting: VecDeque<Arc<str>>,
-    every: VecDeque<Item>,
+    every: VecDeque<Publication>,
     /// Of the data in `newest` and `every`.
     bytes: usize,
 }
@@ -53,9 +53,9 @@ pub struct Bring {
 }
 
 impl Live {
-    /// All items of a topic are pushed with the same `counts`, or their order is lost.
-    pub fn push(&mut self, item: Item, counts: Counts) {
-        self.fresh.push((item, counts));
+    /// All publications of a topic are pushed with the same `counts`, or their order is lost.
+    pub fn push(&mut self, publication: Publication, counts: Counts) {
+        self.fresh.push((publication, counts));
     }
 
     /// Publishes in order as far as there is room, and keeps the rest.
@@ -63,14 +63,14 @@ impl Live {
         let mut outcome = Outcome::default();
         self.publish_waiting(sequencer, &mut outcome);
         let fresh = std::mem::take(&mut self.fresh);
-        let (fresh, counts): (Vec<Item>, Vec<Counts>) = fresh.into_iter().unzip();
+        let (fresh, counts): (Vec<Publication>, Vec<Counts>) = fresh.into_iter().unzip();
         let done = if self.is_idle() { publish_some(sequencer, &fresh, &mut outcome) } else { 0 };
-        for (item, counts) in fresh.into_iter().zip(counts).skip(done) {
+        for (publication, counts) in fresh.into_iter().zip(counts).skip(done) {
             match counts {
-                Counts::Newest => outcome.conflated += u64::from(self.keep_newest(item, sequencer)),
+                Counts::Newest => outcome.conflated += u64::from(self.keep_newest(publication, sequencer)),
                 Counts::Every => {
-                    self.bytes += item.body.bytes();
-                    self.every.push_back(item);
+                    self.bytes += publication.body.bytes();
+                    self.every.push_back(publication);
                 }
             }
         }
@@ -99,19 +99,20 @@ impl Live {
 
     fn publish_waiting(&mut self, sequencer: &Sequencer, outcome: &mut Outcome) {
         while !self.every.is_empty() {
-            let chunk: Vec<Item> = self.every.iter().take(CHUNK).cloned().collect();
+            let chunk: Vec<Publication> = self.every.iter().take(CHUNK).cloned().collect();
             let done = publish_some(sequencer, &chunk, outcome);
-            self.bytes -= self.every.drain(..done).map(|item| item.body.bytes()).sum::<usize>();
+            self.bytes -= self.every.drain(..done).map(|publication| publication.body.bytes()).sum::<usize>();
             if done < chunk.len() {
                 return;
             }
         }
         while !self.waiting.is_empty() {
             let topics = self.waiting.iter().take(CHUNK);
-            let chunk: Vec<Item> = topics.filter_map(|topic| self.newest.get(topic).cloned()).collect();
+            let chunk: Vec<Publication> =
+                topics.filter_map(|topic| self.newest.get(topic).cloned()).collect();
             let done = publish_some(sequencer, &chunk, outcome);
             for topic in self.waiting.drain(..done) {
-                self.bytes -= self.newest.remove(&topic).map_or(0, |item| item.body.bytes());
+                self.bytes -= self.newest.remove(&topic).map_or(0, |publication| publication.body.bytes());
             }
             if done < chunk.len() {
                 return;
@@ -121,46 +122,46 @@ impl Live {
 
     /// `true`: of it and an older one one was left out. It takes over the older one's due time, so that no
     /// wait is hidden.
-    fn keep_newest(&mut self, mut item: Item, sequencer: &Sequencer) -> bool {
-        if matches!(item.body, Body::Unread(_)) {
+    fn keep_newest(&mut self, mut publication: Publication, sequencer: &Sequencer) -> bool {
+        if matches!(publication.body, Body::Unread(_)) {
             // A newer one makes up for it; the one that waits must not go for it.
             return true;
         }
-        if let Some(held) = self.newest.get_mut(&item.topic) {
-            if let (Some(older), Some(seq)) = (held.seq, item.seq) {
+        if let Some(held) = self.newest.get_mut(&publication.topic) {
+            if let (Some(older), Some(seq)) = (held.seq, publication.seq) {
                 if seq.last > older.last || seq.continues(older.last) {
-                    item.seq = Some(seq.in_place_of(older));
-                } else if seq.last == older.last && item.feed == held.feed {
+                    publication.seq = Some(seq.in_place_of(older));
+                } else if seq.last == older.last && publication.feed == held.feed {
                     return true;
                 } else {
                     // The source has begun to count anew; unless the one that waits is no news itself.
-                    item.seq_reset = !sequencer.repeats(held);
+                    publication.seq_reset = !sequencer.repeats(held);
                 }
             }
-            item.seq_reset |= held.seq_reset;
-            self.bytes = self.bytes + item.body.bytes() - held.body.bytes();
-            *held = Item { due_us: held.due_us, ..item };
+            publication.seq_reset |= held.seq_reset;
+            self.bytes = self.bytes + publication.body.bytes() - held.body.bytes();
+            *held = Publication { due_us: held.due_us, ..publication };
             return true;
         }
-        self.bytes += item.body.bytes();
-        self.waiting.push_back(item.topic.clone());
-        self.newest.insert(item.topic.clone(), item);
+        self.bytes += publication.body.bytes();
+        self.waiting.push_back(publication.topic.clone());
+        self.newest.insert(publication.topic.clone(), publication);
         false
     }
 }
 
-/// How many of `items`, from the first on, are settled: published or refused. The others found no room.
-fn publish_some(sequencer: &Sequencer, items: &[Item], outcome: &mut Outcome) -> usize {
+/// How many of `publications`, from the first on, are settled: published or refused. The others found no room.
+fn publish_some(sequencer: &Sequencer, publications: &[Publication], outcome: &mut Outcome) -> usize {
     let mut done = 0;
-    while done < items.len() {
-        match sequencer.try_publish(&items[done..], Grouping::Single) {
+    while done < publications.len() {
+        match sequencer.try_publish(&publications[done..], Grouping::Single) {
             Ok(published) => {
-                let taken = items[done..done + published.accepted].iter().enumerate();
+                let taken = publications[done..done + published.accepted].iter().enumerate();
                 let brought = taken.filter(|(i, _)| published.outdated.binary_search(i).is_err());
-                outcome.brought.extend(brought.map(|(i, item)| Bring {
-                    topic: item.topic.clone(),
-                    feed: item.feed,
-                    portion: Portion::of(item),
+                outcome.brought.extend(brought.map(|(i, publication)| Bring {
+                    topic: publication.topic.clone(),
+                    feed: publication.feed,
+                    portion: Portion::of(publication),
                     is_news: published.confirmed.binary_search(&i).is_err(),
                 }));
                 done += published.accepted;
@@ -195,9 +196,9 @@ mod tests {
         (Sequencer::new(new_epoch(), inboxes, &config.limits, config.topics, Instant::now()), inbox)
     }
 
-    fn item(topic: &str, n: u64) -> Item {
+    fn publication(topic: &str, n: u64) -> Publication {
         let body = Body::Data(n.to_string().into());
-        Item::new(topic, body, n as i64)
+        Publication::new(topic, body, n as i64)
     }
 
     /// Values and due times, as `7@5`.
@@ -217,11 +218,11 @@ mod tests {
     fn while_there_is_no_room_the_newest_waits_and_says_since_when() {
         let (sequencer, inbox) = sequencer();
         let mut live = Live::default();
-        live.push(item("a", 1), Counts::Newest);
+        live.push(publication("a", 1), Counts::Newest);
         assert_eq!((live.publish(&sequencer).conflated, live.is_idle()), (0, true));
         for n in 2..=5 {
-            live.push(item("a", n), Counts::Newest);
-            live.push(item("b", n), Counts::Newest);
+            live.push(publication("a", n), Counts::Newest);
+            live.push(publication("b", n), Counts::Newest);
         }
         assert_eq!((live.publish(&sequencer).conflated, live.len(), live.bytes()), (6, 2, 2));
         assert_eq!(taken(&inbox), ["1@1"]);
@@ -236,14 +237,14 @@ mod tests {
     fn where_every_update_counts_all_wait_in_their_order() {
         let (sequencer, inbox) = sequencer();
         let mut live = Live::default();
-        live.push(item("t", 0), Counts::Every);
+        live.push(publication("t", 0), Counts::Every);
         live.publish(&sequencer);
         for n in 1..=3 {
-            live.push(item("t", n), Counts::Every);
+            live.push(publication("t", n), Counts::Every);
         }
         assert_eq!((live.publish(&sequencer).conflated, live.every_waits(), live.bytes()), (0, true, 3));
         assert_eq!(taken(&inbox), ["0@0"]);
-        live.push(item("t", 4), Counts::Every);
+        live.push(publication("t", 4), Counts::Every);
         live.publish(&sequencer);
         assert_eq!((taken(&inbox), live.len()), (vec!["1@1".into(), "2@2".into(), "3@3".into()], 1));
         live.publish(&sequencer);
@@ -255,9 +256,9 @@ mod tests {
         let (sequencer, inbox) = sequencer();
         let mut live = Live::default();
         for (topic, n) in [("bad topic", 1), ("a", 2), ("b..", 3), ("b", 4), ("", 5)] {
-            live.push(item(topic, n), Counts::Newest);
+            live.push(publication(topic, n), Counts::Newest);
         }
-        // A batch ends before an item that is refused, so the rest waits for room.
+        // A batch ends before a publication that is refused, so the rest waits for room.
         let mut refused = 0;
         let mut seen = Vec::new();
         while seen.len() < 2 {
@@ -268,22 +269,22 @@ mod tests {
         assert_eq!((seen, refused, live.is_idle()), (vec!["2@2".into(), "4@4".into()], 3, true));
     }
 
-    fn counted(source: u32, connection: u32, seq: u64) -> Item {
+    fn counted(source: u32, connection: u32, seq: u64) -> Publication {
         let feed = Some(Feed { source, connection });
-        Item { seq: Some(Seq::one(seq)), feed, ..item("a", seq) }
+        Publication { seq: Some(Seq::one(seq)), feed, ..publication("a", seq) }
     }
 
     /// What is published of `waits`, which found no room, after `held`.
-    fn published_of(held: &[Item], waits: &[Item]) -> Vec<String> {
+    fn published_of(held: &[Publication], waits: &[Publication]) -> Vec<String> {
         let (sequencer, inbox) = sequencer();
         let mut live = Live::default();
-        for item in held {
-            sequencer.try_publish(std::slice::from_ref(item), Grouping::Single).unwrap();
+        for publication in held {
+            sequencer.try_publish(std::slice::from_ref(publication), Grouping::Single).unwrap();
             taken(&inbox);
         }
-        live.push(item("b", 0), Counts::Newest);
+        live.push(publication("b", 0), Counts::Newest);
         live.publish(&sequencer);
-        waits.iter().for_each(|item| live.push(item.clone(), Counts::Newest));
+        waits.iter().for_each(|publication| live.push(publication.clone(), Counts::Newest));
         live.publish(&sequencer);
         assert_eq!(taken(&inbox), ["0@0"]);
         live.publish(&sequencer);

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use engine::{
     json,
     sequencer::{
-        Body, Grouping, Item, Refused,
-        line::{Line, Value},
+        Body, Grouping, Publication, Refused,
+        publication_json::{PublicationJson, Value},
         seq::Feed,
     },
     topic::check_topic,
@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(1);
 const PASS_US_MIN: u64 = 1_000;
 
 #[derive(Debug)]
-struct Entry {
+struct FeedLine {
     at_us: u64,
     topic: Arc<str>,
     body: Body,
@@ -43,7 +43,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum Chunk {
-    Entries(Vec<Entry>),
+    Lines(Vec<FeedLine>),
     /// The end of the file; it begins again where it repeats.
     End {
         last_at_us: u64,
@@ -73,7 +73,7 @@ pub async fn run(
     let mut player = Player { publisher, activity, feed, refusals, speed, pass_mono_us };
     while let Some(chunk) = chunks.recv().await {
         match chunk {
-            Chunk::Entries(entries) => player.play(&entries).await,
+            Chunk::Lines(lines) => player.play(&lines).await,
             Chunk::End { last_at_us } => player.end_pass(last_at_us),
             Chunk::Bad(error) => return Err(error),
         }
@@ -92,27 +92,28 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    async fn play(&mut self, entries: &[Entry]) {
+    async fn play(&mut self, lines: &[FeedLine]) {
         let mut played = 0;
-        while played < entries.len() {
+        while played < lines.len() {
             let now = self.publisher.now();
-            let due = |entry: &Entry| self.due_mono_us(entry, now.mono_us);
-            let ready = entries[played..].partition_point(|entry| due(entry) <= now.mono_us);
+            let due = |line: &FeedLine| self.due_mono_us(line, now.mono_us);
+            let ready = lines[played..].partition_point(|line| due(line) <= now.mono_us);
             if ready == 0 {
-                let wait = Duration::from_micros(due(&entries[played]) - now.mono_us);
+                let wait = Duration::from_micros(due(&lines[played]) - now.mono_us);
                 tokio::time::sleep(wait.max(TICK)).await;
                 continue;
             }
             let feed = Some(self.feed);
-            let item = |entry: &Entry| {
-                let due_us = now.wall_us - now.mono_us as i64 + due(entry) as i64;
-                let (topic, body) = (entry.topic.clone(), entry.body.clone());
-                Item { feed, ts_us: Some(due_us), ..Item::new(topic, body, due_us) }
+            let publication = |line: &FeedLine| {
+                let due_us = now.wall_us - now.mono_us as i64 + due(line) as i64;
+                let (topic, body) = (line.topic.clone(), line.body.clone());
+                Publication { feed, ts_us: Some(due_us), ..Publication::new(topic, body, due_us) }
             };
-            let items: Vec<Item> = entries[played..played + ready].iter().map(item).collect();
+            let publications: Vec<Publication> =
+                lines[played..played + ready].iter().map(publication).collect();
             let mut done = 0;
             while let Err(Refused { index, why }) =
-                self.publisher.publish(&items[done..], Grouping::Single).await
+                self.publisher.publish(&publications[done..], Grouping::Single).await
             {
                 done += index + 1;
                 self.refusals.tell(&self.activity.name, &why, self.publisher);
@@ -122,8 +123,8 @@ impl Player<'_> {
         }
     }
 
-    fn due_mono_us(&self, entry: &Entry, now_us: u64) -> u64 {
-        if self.speed == 0.0 { now_us } else { (self.pass_mono_us + entry.at_us as f64 / self.speed) as u64 }
+    fn due_mono_us(&self, line: &FeedLine, now_us: u64) -> u64 {
+        if self.speed == 0.0 { now_us } else { (self.pass_mono_us + line.at_us as f64 / self.speed) as u64 }
     }
 
     fn end_pass(&mut self, last_at_us: u64) {
@@ -172,16 +173,16 @@ impl FeedFile {
             // Files that were joined have marks within.
             let text = json::skip_byte_order_mark(&line);
             if !text.trim_ascii().is_empty() {
-                let entry =
+                let parsed =
                     self.parse(text, last_at_us).map_err(|reason| format!("{name}:{number}: {reason}"))?;
-                last_at_us = entry.at_us;
+                last_at_us = parsed.at_us;
                 any = true;
                 chunk_bytes += line.len();
-                chunk.push(entry);
+                chunk.push(parsed);
             }
             if (read == 0 && !chunk.is_empty()) || chunk.len() == CHUNK_LINES || chunk_bytes >= CHUNK_BYTES {
                 chunk_bytes = 0;
-                if out.blocking_send(Chunk::Entries(std::mem::take(&mut chunk))).is_err() {
+                if out.blocking_send(Chunk::Lines(std::mem::take(&mut chunk))).is_err() {
                     return Ok(false);
                 }
             }
@@ -200,8 +201,8 @@ impl FeedFile {
         Ok(if packed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
     }
 
-    fn parse(&self, json: &[u8], last_at_us: u64) -> Result<Entry, String> {
-        let line = Line::parse(json)?;
+    fn parse(&self, json: &[u8], last_at_us: u64) -> Result<FeedLine, String> {
+        let line = PublicationJson::parse(json)?;
         let at_us = line.at_us.ok_or("at_us is missing: microseconds from the start of the file")?;
         if at_us < last_at_us {
             return Err(format!(
@@ -213,6 +214,6 @@ impl FeedFile {
             Value::Data(data) => Body::Data(Bytes::copy_from_slice(data.as_bytes())),
             Value::Changes(changes) => Body::Changes(changes.into()),
         };
-        Ok(Entry { at_us, topic: line.topic.as_ref().into(), body })
+        Ok(FeedLine { at_us, topic: line.topic.as_ref().into(), body })
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use engine::{
     clock::Now,
-    sequencer::{Body, Item, Sequencer, seq::Feed},
+    sequencer::{Body, Publication, Sequencer, seq::Feed},
 };
 use tokio::time::MissedTickBehavior;
 
@@ -34,7 +34,7 @@ pub async fn run(
     let feed = Some(Feed { source: sequencer.enroll(), connection: 0 });
     let start = sequencer.now();
     for symbol in 0..symbols {
-        live.push(Item { feed, ..walk.step(symbol, start.wall_us) }, Counts::Newest);
+        live.push(Publication { feed, ..walk.step(symbol, start.wall_us) }, Counts::Newest);
     }
     let mut made = 0u64;
     let mut ticks = tokio::time::interval(TICK);
@@ -53,7 +53,7 @@ pub async fn run(
                 made += 1;
                 let due_mono_us = start.mono_us as f64 + made as f64 * 1e6 / updates_per_s;
                 let due_us = now.wall_us - now.mono_us as i64 + due_mono_us as i64;
-                live.push(Item { feed, ..walk.next(due_us) }, Counts::Newest);
+                live.push(Publication { feed, ..walk.next(due_us) }, Counts::Newest);
             }
             if slice > 0 || made == 0 {
                 activity.touch(now.mono_us);
@@ -106,13 +106,13 @@ impl Walk {
     }
 
     /// The next update of a random symbol.
-    pub fn next(&mut self, due_us: i64) -> Item {
+    pub fn next(&mut self, due_us: i64) -> Publication {
         let symbol = self.random.usize(0..self.symbols.len());
         self.step(symbol, due_us)
     }
 
     /// The next update of one symbol: `{"bid","ask","last","size","n"}`.
-    pub fn step(&mut self, symbol: usize, due_us: i64) -> Item {
+    pub fn step(&mut self, symbol: usize, due_us: i64) -> Publication {
         let Symbol { topic, price, n } = &mut self.symbols[symbol];
         *price = (*price + self.random.i64(-5..=5)).max(100);
         *n += 1;
@@ -127,6 +127,6 @@ impl Walk {
         );
         json.expect("writing to memory does not fail");
         let data = Bytes::copy_from_slice(self.scratch.as_bytes());
-        Item { ts_us: Some(due_us), ..Item::new(topic.clone(), Body::Data(data), due_us) }
+        Publication { ts_us: Some(due_us), ..Publication::new(topic.clone(), Body::Data(data), due_us) }
     }
 }

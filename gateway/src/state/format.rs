@@ -8,10 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
+    json::members::{Members, present},
     sequencer::{
         Body,
-        checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved},
-        line::{Members, present},
+        checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic},
         seq::check_count,
     },
     topic::changes::{Base, Changes},
@@ -41,7 +41,7 @@ pub(super) struct Head {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct TopicRecord<'a> {
     mode: &'a str,
     seq: Option<u64>,
     #[serde(default)]
@@ -83,7 +83,7 @@ fn head(checkpoint: &Checkpoint) -> Head {
     }
 }
 
-fn encode_topic(topic: &Saved, out: &mut Vec<u8>) -> io::Result<()> {
+fn encode_topic(topic: &SavedTopic, out: &mut Vec<u8>) -> io::Result<()> {
     out.clear();
     write!(out, r#"{{"mode":"{}","#, topic.mode)?;
     if let Some(seq) = topic.seq {
@@ -158,7 +158,7 @@ fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
 }
 
 /// Stands in where both heads are damaged: the epoch will be a new one, so any position will do.
-fn lost_head(topics: &[Kept]) -> Option<Head> {
+fn lost_head(topics: &[RestoredTopic]) -> Option<Head> {
     let (epoch, ended) = (String::new(), Ended::default());
     let head = Head { fanwire_state: FORMAT, epoch, version: 1, v_floor: 0, topics: 0, ended };
     (!topics.is_empty()).then_some(head)
@@ -166,13 +166,13 @@ fn lost_head(topics: &[Kept]) -> Option<Head> {
 
 enum Record {
     Head(Head),
-    Topic(Kept),
+    Topic(RestoredTopic),
 }
 
 /// What an intact record says. The outer error: the file is of a format that is not read.
 fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
     if !json.starts_with(br#"{"fanwire_state":"#) {
-        return Ok(kept(json).map(Record::Topic));
+        return Ok(restored_topic(json).map(Record::Topic));
     }
     let head: Head = match serde_json::from_slice(json) {
         Ok(head) => head,
@@ -198,8 +198,8 @@ pub(super) fn check_head(head: &Head) -> Result<(), String> {
 }
 
 /// A topic.
-pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
-    let line: Line = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+pub(super) fn restored_topic(json: &[u8]) -> Result<RestoredTopic, String> {
+    let line: TopicRecord = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     check_count("v", 1, line.v)?;
     check_count("seq", 0, line.seq.unwrap_or(0))?;
     check_count("refused", 0, line.refused)?;
@@ -214,8 +214,17 @@ pub(super) fn kept(json: &[u8]) -> Result<Kept, String> {
         }
         _ => return Err("a topic has data or set".to_owned()),
     };
-    let Line { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
-    Ok(Kept { topic: line.topic.into(), mode: line.mode.to_owned(), v, ts_us, seq, has_gap, refused, body })
+    let TopicRecord { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
+    Ok(RestoredTopic {
+        topic: line.topic.into(),
+        mode: line.mode.to_owned(),
+        v,
+        ts_us,
+        seq,
+        has_gap,
+        refused,
+        body,
+    })
 }
 
 /// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Kept, Restored,
-    format::{Head, check_head, kept},
+    Restored, RestoredTopic,
+    format::{Head, check_head, restored_topic},
 };
 
 const FORMAT: u64 = 1;
@@ -37,9 +37,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
     }
     check_head(&head)?;
     let topic = |text: Result<&RawValue, serde_json::Error>| {
-        text.map_err(|e| e.to_string()).and_then(|text| kept(text.get().as_bytes()))
+        text.map_err(|e| e.to_string()).and_then(|text| restored_topic(text.get().as_bytes()))
     };
-    let topics: Vec<Kept> = texts
+    let topics: Vec<RestoredTopic> = texts
         .enumerate()
         .map(|(i, text)| topic(text).map_err(|e| format!("topic {}: {e}", i + 1)))
         .collect::<Result<_, _>>()?;

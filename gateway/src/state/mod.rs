@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config;
-pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Ended, Kept, Restored, Saved};
+pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic};
 pub use format::read;
 
 /// Topics left out that the log names.

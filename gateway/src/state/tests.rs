@@ -11,10 +11,10 @@ use fastrand::Rng;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::{config::Config, intake::publish::parse_item};
+use crate::{config::Config, intake::publish::parse_publication};
 
 fn checkpoint() -> Checkpoint {
-    let saved = |mode, seq, json: &str, table: Option<&str>| Saved {
+    let saved = |mode, seq, json: &str, table: Option<&str>| SavedTopic {
         mode,
         seq,
         has_gap: seq.is_some(),
@@ -232,8 +232,14 @@ fn a_record_that_could_not_be_restored_is_found_before_it_takes_the_place_of_one
         [r#"{"topic":"d","v":1,"ts":5,"data":}"#, "{\"topic\":\"d\",\"v\":1,\"ts\":5,\"data\":\"\x1e\"}"]
     {
         let mut broken = checkpoint();
-        broken.topics[1] =
-            Saved { mode: "latest", seq: None, has_gap: false, refused: 0, json: json.into(), table: None };
+        broken.topics[1] = SavedTopic {
+            mode: "latest",
+            seq: None,
+            has_gap: false,
+            refused: 0,
+            json: json.into(),
+            table: None,
+        };
         let error = write(&broken, &path, 1 << 20).unwrap_err();
         assert!(matches!(error, NotWritten::NotReadBack { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
@@ -359,7 +365,7 @@ fn sequencer(config: &Config) -> Arc<Sequencer> {
 #[test]
 fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one() {
     let config = Config::embedded_demo();
-    let kept = |topic: &str, levels: usize| Kept {
+    let kept = |topic: &str, levels: usize| RestoredTopic {
         topic: topic.into(),
         mode: "latest".to_owned(),
         v: 1,
@@ -411,7 +417,8 @@ fn whatever_is_passed_on_comes_back_byte_for_byte() {
                 json.value(4)
             }
             json.1 += "}";
-            let item = parse_item(&json.1.clone().into(), 7).unwrap_or_else(|e| panic!("{e}: {:?}", json.1));
+            let item =
+                parse_publication(&json.1.clone().into(), 7).unwrap_or_else(|e| panic!("{e}: {:?}", json.1));
             first.try_publish(&[item], Grouping::Single).unwrap();
         }
         write(&first.checkpoint(), &path, 1 << 30).unwrap();

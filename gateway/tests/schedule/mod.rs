@@ -9,7 +9,7 @@ use std::{cell::Cell, hash::Hasher, time::Duration};
 use engine::{
     client::CloseReason,
     protocol::encoding::Encoding,
-    sequencer::{Body, Followed, Following, Grouping, Item, seq::Seq},
+    sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     shard::stats::BUILD_WAITS,
     topic::changes::{Base, Changes},
 };
@@ -176,8 +176,14 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
         Mode::Keyed(Keyed { keys: KEYS - 2, key_tombstones: rng.usize(..5), table_bytes: 1 << 20 })
     };
     let stream = |rng: &mut fastrand::Rng, behind, longest| {
-        let (history, ring_updates) = (rng.usize(1..4), rng.usize(4..longest));
-        Mode::Stream(Stream { history, ring_updates, ring_bytes: 1 << 20, ring_age: None, behind })
+        let (snapshot_updates, history_updates) = (rng.usize(1..4), rng.usize(4..longest));
+        Mode::Stream(Stream {
+            snapshot_updates,
+            history_updates,
+            history_bytes: 1 << 20,
+            history_age: None,
+            behind,
+        })
     };
     let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
     Policies::new(vec![
@@ -267,11 +273,11 @@ impl Simulation {
     fn publish(&mut self) {
         let count = self.rng.usize(1..6);
         let grouping = if self.rng.u8(..4) == 0 { Grouping::Atomic } else { Grouping::Single };
-        let mut items: Vec<Item> = (0..count).map(|_| self.item()).collect();
+        let mut items: Vec<Publication> = (0..count).map(|_| self.item()).collect();
         if self.rng.u8(..6) == 0 {
             let topic = self.rng.choice(&self.topics).unwrap();
             if self.world.publisher.current().lives(topic) {
-                items.push(Item { body: Body::Gone, ..self.world.item(topic, "") });
+                items.push(Publication { body: Body::Gone, ..self.world.item(topic, "") });
             }
         }
         self.world.publisher.publish(&items, grouping);
@@ -290,10 +296,10 @@ impl Simulation {
         let epoch = restart.then(|| format!("{:016x}", self.rng.u64(..)).into());
         let publisher = &self.world.publisher;
         let version = if restart { self.rng.u64(1..3000) } else { publisher.version() + self.rng.u64(1..4) };
-        let mut updates: Vec<Followed> = Vec::new();
+        let mut updates: Vec<UpstreamUpdate> = Vec::new();
         let count = self.rng.usize(..if restart { 30 } else { 6 });
         for mut item in (0..count).map(|_| self.item()).collect::<Vec<_>>() {
-            let of_topic = updates.iter().filter(|followed| followed.item.topic == item.topic);
+            let of_topic = updates.iter().filter(|followed| followed.publication.topic == item.topic);
             let held = self.world.publisher.current().topic(&item.topic).filter(|_| !restart);
             let newest = held.and_then(|topic| topic.entries.last());
             let (mut v, mut lives) = newest.map_or((0, false), |entry| (entry.v, !entry.gone));
@@ -309,13 +315,13 @@ impl Simulation {
             {
                 continue;
             }
-            updates.push(Followed { item, v: v + self.rng.choice([1, 1, 1, 4]).unwrap() });
+            updates.push(UpstreamUpdate { publication: item, v: v + self.rng.choice([1, 1, 1, 4]).unwrap() });
         }
-        let following = Following { epoch, is_whole: restart, version, updates };
+        let following = UpstreamBatch { epoch, is_whole: restart, version, updates };
         self.tally.followed += u64::from(self.world.publisher.follow(&following));
     }
 
-    fn item(&mut self) -> Item {
+    fn item(&mut self) -> Publication {
         let pad = "x".repeat(self.rng.usize(..120));
         let topic = self.rng.choice(&self.topics).unwrap();
         if topic.starts_with("k.") {
@@ -335,7 +341,7 @@ impl Simulation {
     }
 
     /// Changes of a few keys, now and then from an empty table or as a whole object.
-    fn keyed_item(&mut self, topic: &str) -> Item {
+    fn keyed_item(&mut self, topic: &str) -> Publication {
         let item = self.world.item(topic, "{}");
         let count = self.rng.usize(..5);
         let keys = self.rng.choose_multiple(0..KEYS, count);
@@ -343,7 +349,7 @@ impl Simulation {
         if self.rng.u8(..10) == 0 {
             let members = keys.iter().map(|key| format!(r#""k{key}":{}"#, value(&mut self.rng)));
             let object = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-            return Item { body: Body::Data(object.into()), ..item };
+            return Publication { body: Body::Data(object.into()), ..item };
         }
         let reset = self.rng.u8(..30) == 0;
         let mut changes = Changes::new(if reset { Base::Empty } else { Base::Held });
@@ -353,7 +359,7 @@ impl Simulation {
                 _ => changes.set(&format!("k{key}"), value(&mut self.rng).as_bytes()).unwrap(),
             }
         }
-        Item { body: Body::Changes(changes.into()), ..item }
+        Publication { body: Body::Changes(changes.into()), ..item }
     }
 
     fn act(&mut self, peer: usize) {

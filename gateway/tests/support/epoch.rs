@@ -179,7 +179,7 @@ impl Epoch {
     pub fn overran(&self, matches: impl Fn(usize) -> bool, version: u64, closing: bool) -> bool {
         self.topics.iter().enumerate().any(|(at, topic)| match &*topic.mode {
             Mode::Stream(stream) if matches(at) && (!closing || stream.behind == Behind::Close) => {
-                let kept = if self.is_forgetful { 1 } else { stream.ring_updates };
+                let kept = if self.is_forgetful { 1 } else { stream.history_updates };
                 topic.entries.len() - topic.after(version) > kept
             }
             _ => false,

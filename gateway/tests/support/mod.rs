@@ -18,7 +18,7 @@ use std::{
 use engine::{
     clock::Now,
     protocol::encoding::Encoding,
-    sequencer::{Body, Grouping, Item},
+    sequencer::{Body, Grouping, Publication},
     shard::{
         Application, Shard,
         inbox::{Inbox, Message},
@@ -260,9 +260,9 @@ impl World {
 
     // Publishing.
 
-    pub fn item(&self, topic: &str, data: &str) -> Item {
+    pub fn item(&self, topic: &str, data: &str) -> Publication {
         let due_us = self.now.wall_us;
-        Item::new(topic, Body::Data(data.to_owned().into()), due_us)
+        Publication::new(topic, Body::Data(data.to_owned().into()), due_us)
     }
 
     /// Publishes one update and lets it be seen.
@@ -275,13 +275,13 @@ impl World {
     /// Publishes what `json` says besides the topic, like `"set":{"k":1}`, and lets it be seen.
     pub fn change(&mut self, topic: &str, json: &str) {
         let line = format!(r#"{{"topic":"{topic}",{json}}}"#);
-        let item = gateway::intake::publish::parse_item(&line.into(), self.now.wall_us).unwrap();
+        let item = gateway::intake::publish::parse_publication(&line.into(), self.now.wall_us).unwrap();
         assert!(self.publisher.publish(&[item], Grouping::Single), "refused: {json}");
         self.settle();
     }
 
     pub fn remove(&mut self, topic: &str) {
-        let item = Item { body: Body::Gone, ..self.item(topic, "") };
+        let item = Publication { body: Body::Gone, ..self.item(topic, "") };
         assert!(self.publisher.publish(&[item], Grouping::Single), "{topic} does not exist");
         self.settle();
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Counters, Followed, Following, Grouping, Item, Sequencer, Why},
+    sequencer::{Body, Counters, Grouping, Publication, Sequencer, UpstreamBatch, UpstreamUpdate, Why},
     shard::inbox::{Inbox, Message},
     topic::changes::Base,
 };
@@ -50,7 +50,7 @@ impl Publisher {
     }
 
     /// Publishes; `false`: refused, or the inbox is full.
-    pub fn publish(&mut self, items: &[Item], grouping: Grouping) -> bool {
+    pub fn publish(&mut self, items: &[Publication], grouping: Grouping) -> bool {
         let taken = self.sequencer.try_publish(items, grouping);
         let accepted = taken.as_ref().map_or(0, |published| published.accepted);
         self.note(items[..accepted].iter());
@@ -58,7 +58,7 @@ impl Publisher {
     }
 
     /// Takes over what another gateway has numbered; `false`: the inbox is full.
-    pub fn follow(&mut self, following: &Following) -> bool {
+    pub fn follow(&mut self, following: &UpstreamBatch) -> bool {
         let Some(refused) = self.sequencer.try_follow(following) else { return false };
         if following.epoch.is_some() {
             self.truth.clear();
@@ -74,20 +74,20 @@ impl Publisher {
                 other => panic!("{other} of {following:?}"),
             })
             .collect();
-        for Followed { item, .. } in &following.updates {
+        for UpstreamUpdate { publication: item, .. } in &following.updates {
             if left_out.contains(&&*item.topic) {
                 self.holes.insert(item.topic.clone());
             } else if !matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held) {
                 self.holes.remove(&item.topic);
             }
         }
-        let items = following.updates.iter().map(|followed| &followed.item);
+        let items = following.updates.iter().map(|update| &update.publication);
         self.note(items.filter(|item| !left_out.contains(&&*item.topic)));
         true
     }
 
     /// Remembers what was numbered of these items, and that it is what they say.
-    fn note<'a>(&mut self, items: impl Iterator<Item = &'a Item> + Clone) {
+    fn note<'a>(&mut self, items: impl Iterator<Item = &'a Publication> + Clone) {
         items.clone().for_each(|item| self.note_item(item));
         while let Some(message) = self.tap.pop() {
             match message {
@@ -109,7 +109,7 @@ impl Publisher {
         }
     }
 
-    fn note_item(&mut self, item: &Item) {
+    fn note_item(&mut self, item: &Publication) {
         let table = self.truth.entry(item.topic.clone()).or_default();
         match &item.body {
             Body::Gone => table.clear(),

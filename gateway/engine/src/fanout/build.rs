@@ -386,7 +386,7 @@ impl Fanout {
     }
 
     /// Fills `scratch` with the updates newer than `from` in version order: of each topic the last, of a
-    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' history. Gives their bytes,
+    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' latest. Gives their bytes,
     /// without what keyed topics hold; `None`: they are more than `bytes_max`.
     fn collect(&mut self, patterns: &[PatternId], from: Option<u64>, bytes_max: usize) -> Option<usize> {
         self.scratch.clear();
@@ -406,7 +406,7 @@ impl Fanout {
                 }
                 match &topic.memory {
                     Memory::Stream(stream) => {
-                        let places = from.map_or_else(|| stream.history(), |from| stream.after(from));
+                        let places = from.map_or_else(|| stream.snapshot(), |from| stream.after(from));
                         for at in places {
                             let update = stream.get(at);
                             bytes += update.json.len() + 1;
@@ -446,7 +446,7 @@ fn bytes_of(topic: &Topic, since: Option<u64>) -> usize {
         Memory::Latest => head,
         Memory::Keyed(keyed) => head + keyed.bytes_after(since),
         Memory::Stream(stream) => {
-            let places = since.map_or_else(|| stream.history(), |since| stream.after(since));
+            let places = since.map_or_else(|| stream.snapshot(), |since| stream.after(since));
             places.map(|at| stream.get(at).json.len() + 1).sum()
         }
     }

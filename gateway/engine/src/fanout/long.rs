@@ -45,7 +45,7 @@ pub struct Long {
 /// How many updates before this one a reader at `from` lacks, to be told with it.
 pub(super) fn missing(topic: &Topic, update: &Update, at: u32, from: Option<u64>) -> u64 {
     let Memory::Stream(stream) = &topic.memory else { return 0 };
-    // What the ring dropped can only be missing before the first that is kept.
+    // What the history dropped can only be missing before the first that is kept.
     let from = from.filter(|_| at == 0);
     from.map_or(0, |from| stream.missing(from)).max(update.skipped.into())
 }

@@ -151,7 +151,7 @@ impl fmt::Display for Lapse {
 struct Pick {
     version: u64,
     topic: TopicId,
-    /// Place in the topic's ring, where it is a stream.
+    /// Place in the history of a stream.
     at: u32,
 }
 
@@ -172,7 +172,7 @@ pub struct Counters {
     pub conflated: u64,
     pub classes_refused: u64,
     pub patterns_refused: u64,
-    /// Tombstones of keys dropped, and updates dropped from streams' rings.
+    /// Tombstones of keys dropped, and updates dropped from histories of streams.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
     /// Times that a topic gave all of them back, since there were `[limits] history_bytes`.

@@ -39,14 +39,14 @@ impl Stream {
         if self.updates.is_empty() {
             self.v_unborn = update.v - 1;
         }
-        let age_us = self.policy.ring_age.map_or(i64::MAX, |age| age.as_micros() as i64);
+        let age_us = self.policy.history_age.map_or(i64::MAX, |age| age.as_micros() as i64);
         let too_old_us = update.due_us.saturating_sub(age_us);
         self.bytes += update.json.len();
         self.updates.push_back(update);
         let mut dropped = 0;
         while self.updates.len() > 1
-            && (self.updates.len() > self.policy.ring_updates
-                || self.bytes > self.policy.ring_bytes
+            && (self.updates.len() > self.policy.history_updates
+                || self.bytes > self.policy.history_bytes
                 || self.updates[0].due_us < too_old_us)
         {
             self.drop_oldest();
@@ -94,13 +94,13 @@ impl Stream {
     }
 
     /// Places of the updates of a snapshot, in order: the last few since the topic was last gone.
-    pub fn history(&self) -> std::ops::Range<u32> {
+    pub fn snapshot(&self) -> std::ops::Range<u32> {
         let end = self.updates.len();
         let alive = self.updates.iter().rposition(|update| update.gone).map_or(0, |gone| gone + 1);
-        (end.saturating_sub(self.policy.history).max(alive) as u32)..end as u32
+        (end.saturating_sub(self.policy.snapshot_updates).max(alive) as u32)..end as u32
     }
 
-    /// Whether the ring reaches back to `from`.
+    /// Whether the history reaches back to `from`.
     pub fn reaches(&self, from: u64) -> bool {
         self.dropped.back().is_none_or(|(version, _)| *version <= from)
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::item::Body;
+use super::publication::Body;
 
 /// A topic as it is written.
 #[derive(Debug)]
-pub struct Saved {
+pub struct SavedTopic {
     /// `latest`, `keyed` or `stream`.
     pub mode: &'static str,
     pub seq: Option<u64>,
@@ -38,13 +38,13 @@ pub struct Checkpoint {
     pub version: u64,
     /// A topic that is born starts above it.
     pub v_floor: u64,
-    pub topics: Vec<Saved>,
+    pub topics: Vec<SavedTopic>,
     pub ended: Ended,
 }
 
 /// A topic as it was read.
 #[derive(Debug)]
-pub struct Kept {
+pub struct RestoredTopic {
     pub topic: Arc<str>,
     pub mode: String,
     pub v: u64,
@@ -66,7 +66,7 @@ pub struct Restored {
     pub is_clean: bool,
     pub version: u64,
     pub v_floor: u64,
-    pub topics: Vec<Kept>,
+    pub topics: Vec<RestoredTopic>,
     pub ended: Ended,
     /// `None`: all that was written was read.
     pub damage: Option<Damage>,

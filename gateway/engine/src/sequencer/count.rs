@@ -1,6 +1,6 @@
 //! What a topic knows of its publishers' count: which update is a repeat, and where a count begins anew.
 
-use super::{item::Item, seq::Feed};
+use super::{publication::Publication, seq::Feed};
 
 /// A topic's count, and who brought what it counts.
 #[derive(Debug, Default)]
@@ -44,13 +44,15 @@ impl Count {
     }
 
     /// What an update is to it. `has_gap`: what the topic holds is incomplete.
-    pub fn step(&self, item: &Item, extent: Extent, has_gap: bool) -> Step {
-        let (Some(seq), Some(held), false) = (item.seq, self.last, item.seq_reset) else { return Step::Anew };
+    pub fn step(&self, publication: &Publication, extent: Extent, has_gap: bool) -> Step {
+        let (Some(seq), Some(held), false) = (publication.seq, self.last, publication.seq_reset) else {
+            return Step::Anew;
+        };
         if seq.last > held || seq.continues(held) {
             let skipped = if extent == Extent::Table { 0 } else { seq.skipped(Some(held)) };
             return Step::On { skipped };
         }
-        match item.feed {
+        match publication.feed {
             Some(_) if self.is_restored => Step::Anew,
             Some(feed) if self.is_begun_by(feed, seq.last < held, extent, has_gap) => Step::Anew,
             _ => Step::Repeat,
@@ -76,14 +78,14 @@ impl Count {
 
     /// Whether nothing can be missing between the last one and an update, also where its source has counted
     /// elsewhere meanwhile.
-    pub fn is_followed_by(&self, item: &Item) -> bool {
-        let (Some(seq), Some(held)) = (item.seq, self.last) else { return false };
+    pub fn is_followed_by(&self, publication: &Publication) -> bool {
+        let (Some(seq), Some(held)) = (publication.seq, self.last) else { return false };
         seq.first == Some(held + 1) || seq.continues(held)
     }
 
     /// Takes over an update, also one that is a repeat.
-    pub fn take(&mut self, item: &Item, extent: Extent, step: Step) {
-        let whole_of = item.feed.filter(|_| extent != Extent::Part);
+    pub fn take(&mut self, publication: &Publication, extent: Extent, step: Step) {
+        let whole_of = publication.feed.filter(|_| extent != Extent::Part);
         if let Some(feed) = whole_of.filter(|feed| feed.connection > 0 && !self.wholes.contains(feed)) {
             let others = self.wholes.iter().filter(|whole| whole.source != feed.source);
             self.wholes = others.copied().chain([feed]).collect();
@@ -91,9 +93,9 @@ impl Count {
         if step == Step::Repeat {
             return;
         }
-        self.source = item.feed.map(|feed| feed.source);
-        self.is_restored &= item.feed.is_none();
-        let is_forgotten = item.seq_reset || whole_of.is_some();
-        self.last = item.seq.map(|seq| seq.last).or(self.last.filter(|_| !is_forgotten));
+        self.source = publication.feed.map(|feed| feed.source);
+        self.is_restored &= publication.feed.is_none();
+        let is_forgotten = publication.seq_reset || whole_of.is_some();
+        self.last = publication.seq.map(|seq| seq.last).or(self.last.filter(|_| !is_forgotten));
     }
 }

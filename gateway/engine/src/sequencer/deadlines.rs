@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    item::{Body, Item},
+    publication::{Body, Publication},
     topics::topic_size,
 };
 use crate::{
@@ -20,7 +20,7 @@ type Key = (u64, TopicId);
 /// At most one value is held back a topic, and one expiry and one age are looked at.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    held: BTreeMap<Key, Item>,
+    held: BTreeMap<Key, Publication>,
     held_bytes: usize,
     expiries: BTreeMap<Key, Arc<str>>,
     ages: BTreeMap<Key, Arc<str>>,
@@ -60,35 +60,46 @@ impl Deadlines {
         id: TopicId,
         band: &mut Band,
         deadband: &Deadband,
-        item: &Item,
+        publication: &Publication,
         room: usize,
         now_us: u64,
     ) -> bool {
-        let Some(until_us) = band.holds(number(item, deadband), deadband, now_us) else { return false };
+        let Some(until_us) = band.holds(number(publication, deadband), deadband, now_us) else {
+            return false;
+        };
         let older = self.held.get(&(until_us, id));
-        let (due_us, bytes_before) = older.map_or((item.due_us, 0), |held| (held.due_us, held_size(held)));
-        let bytes = held_size(item);
+        let (due_us, bytes_before) =
+            older.map_or((publication.due_us, 0), |held| (held.due_us, held_size(held)));
+        let bytes = held_size(publication);
         if bytes > bytes_before + room {
             return false;
         }
         // Its own copy: what it came in with, maybe a long publish, must not wait with it.
-        let body = match &item.body {
+        let body = match &publication.body {
             Body::Data(data) => Body::Data(Bytes::copy_from_slice(data)),
             body => body.clone(),
         };
-        self.held.insert((until_us, id), Item { due_us, is_counted: true, body, ..item.clone() });
+        self.held
+            .insert((until_us, id), Publication { due_us, is_counted: true, body, ..publication.clone() });
         self.held_bytes = self.held_bytes + bytes - bytes_before;
         band.held_until_us = Some(until_us);
         true
     }
 
     /// An update goes out: nothing older is held back any more.
-    pub fn sent(&mut self, id: TopicId, band: &mut Band, deadband: &Deadband, item: &Item, now_us: u64) {
+    pub fn sent(
+        &mut self,
+        id: TopicId,
+        band: &mut Band,
+        deadband: &Deadband,
+        publication: &Publication,
+        now_us: u64,
+    ) {
         if let Some(until_us) = band.held_until_us {
             let held = self.held.remove(&(until_us, id));
             self.held_bytes -= held.map_or(0, |held| held_size(&held));
         }
-        *band = Band { sent: number(item, deadband), sent_us: now_us, ..Band::default() };
+        *band = Band { sent: number(publication, deadband), sent_us: now_us, ..Band::default() };
     }
 
     /// A topic comes to life.
@@ -107,10 +118,10 @@ impl Deadlines {
     }
 
     /// A held-back value whose time has come.
-    pub fn released(&mut self, now_us: u64) -> Option<Item> {
-        let (_, item) = due(&mut self.held, now_us)?;
-        self.held_bytes -= held_size(&item);
-        Some(item)
+    pub fn released(&mut self, now_us: u64) -> Option<Publication> {
+        let (_, publication) = due(&mut self.held, now_us)?;
+        self.held_bytes -= held_size(&publication);
+        Some(publication)
     }
 
     /// A topic to be looked at: it expires unless there was an update since it was entered.
@@ -139,8 +150,8 @@ impl Deadlines {
 }
 
 /// What a value counts as while it is held back.
-fn held_size(item: &Item) -> usize {
-    topic_size(&item.topic, item.body.bytes())
+fn held_size(publication: &Publication) -> usize {
+    topic_size(&publication.topic, publication.body.bytes())
 }
 
 fn due<T>(queue: &mut BTreeMap<Key, T>, now_us: u64) -> Option<(TopicId, T)> {
@@ -150,8 +161,8 @@ fn due<T>(queue: &mut BTreeMap<Key, T>, now_us: u64) -> Option<(TopicId, T)> {
 }
 
 /// The number a deadband looks at.
-fn number(item: &Item, deadband: &Deadband) -> Option<f64> {
-    let Body::Data(data) = &item.body else { return None };
+fn number(publication: &Publication, deadband: &Deadband) -> Option<f64> {
+    let Body::Data(data) = &publication.body else { return None };
     let node = Node::parse(data).ok()?;
     node.find(&deadband.at.steps)?.scalar()?.parse::<f64>().ok().filter(|number| number.is_finite())
 }

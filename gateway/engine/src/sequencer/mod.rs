@@ -3,12 +3,12 @@
 pub mod checkpoint;
 pub mod count;
 pub mod deadlines;
-pub mod follow;
-pub mod item;
-pub mod line;
+pub mod publication;
+pub mod publication_json;
 pub mod seq;
 pub mod table;
 pub mod topics;
+pub mod upstream;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -27,9 +27,9 @@ use crate::{
     update::{Batch, Op},
 };
 use checkpoint::{Checkpoint, Restored};
-pub use follow::{Followed, Following};
-pub use item::{Body, Item, Refused, Why};
-use topics::{Doubter, Group, Row, Topics};
+pub use publication::{Body, Publication, Refused, Why};
+use topics::{Doubter, Group, TopicRow, Topics};
+pub use upstream::{UpstreamBatch, UpstreamUpdate};
 
 /// Updates and changed keys after which a batch takes no more; an atomic group is never divided and may have more.
 const BATCH_CHANGES: usize = 4096;
@@ -45,11 +45,11 @@ pub const DUE_EARLY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Sequencer {
     inboxes: Vec<Arc<Inbox>>,
-    state: Mutex<State>,
+    state: Mutex<Numbering>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Numbering {
     /// Nothing is numbered any more.
     frozen: bool,
     epoch: Arc<str>,
@@ -106,7 +106,7 @@ impl Counters {
     }
 }
 
-/// How the items of one publish belong together.
+/// How the publications of one call belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
     /// All or nothing, in one version that no frame divides.
@@ -146,7 +146,7 @@ impl Sequencer {
         policies: Policies,
         start: Instant,
     ) -> Arc<Self> {
-        let state = State {
+        let state = Numbering {
             frozen: false,
             epoch,
             topics: Topics::new(limits, policies),
@@ -174,23 +174,27 @@ impl Sequencer {
     }
 
     /// Publishes as much as fits one batch, in one step on all shards, or nothing when an inbox is
-    /// full or the first item is refused. A later item that is refused ends the batch before it.
-    pub fn try_publish(&self, items: &[Item], grouping: Grouping) -> Result<Published, NotPublished> {
+    /// full or the first publication is refused. A later publication that is refused ends the batch before it.
+    pub fn try_publish(
+        &self,
+        publications: &[Publication],
+        grouping: Grouping,
+    ) -> Result<Published, NotPublished> {
         let mut state = self.state();
-        if items.is_empty() {
+        if publications.is_empty() {
             return Ok(Published { version: state.version, ..Published::default() });
         }
         if !self.has_room(&mut state) {
             return Err(NotPublished::Full);
         }
         let mut published = Published::default();
-        let mut ops = Vec::with_capacity(items.len().min(BATCH_CHANGES));
+        let mut ops = Vec::with_capacity(publications.len().min(BATCH_CHANGES));
         let numbered = match grouping {
             Grouping::Atomic => {
-                published.accepted = items.len();
-                state.number_group(items, &mut ops)
+                published.accepted = publications.len();
+                state.number_group(publications, &mut ops)
             }
-            Grouping::Single => state.number_each(items, &mut published, &mut ops),
+            Grouping::Single => state.number_each(publications, &mut published, &mut ops),
         };
         self.push(&mut state, ops);
         numbered?;
@@ -210,20 +214,20 @@ impl Sequencer {
 
     /// Takes over what another gateway has numbered, whole and in one step on all shards. Gives what was
     /// left out of it and why; `None`: an inbox is full, nothing was taken.
-    pub fn try_follow(&self, following: &Following) -> Option<Vec<Why>> {
+    pub fn try_follow(&self, upstream: &UpstreamBatch) -> Option<Vec<Why>> {
         let mut state = self.state();
         if !self.has_room(&mut state) {
             return None;
         }
         let (mut ops, now_us) = (Vec::new(), state.clock.now().mono_us);
-        let refused = following.apply(&mut state.topics, now_us, &mut ops);
+        let refused = upstream.apply(&mut state.topics, now_us, &mut ops);
         for why in &refused {
             state.counters.count_refused(why);
         }
-        state.version = following.version;
+        state.version = upstream.version;
         state.count(&ops);
         let batch = Arc::new(Batch::new(state.version, ops));
-        if let Some(epoch) = &following.epoch {
+        if let Some(epoch) = &upstream.epoch {
             state.epoch = epoch.clone();
             self.send(batch.version, || Message::Restart { epoch: epoch.clone(), batch: batch.clone() });
         } else {
@@ -234,7 +238,7 @@ impl Sequencer {
     }
 
     /// Counts when it finds none; who tries again meanwhile counts once.
-    fn has_room(&self, state: &mut State) -> bool {
+    fn has_room(&self, state: &mut Numbering) -> bool {
         let full = self.inboxes.iter().find_map(|inbox| inbox.full());
         if let Some(bound) = full.filter(|_| full != state.full) {
             state.counters.full[bound as usize] += 1;
@@ -316,16 +320,16 @@ impl Sequencer {
         let mut state = self.state();
         state.frozen = true;
         let now_us = state.clock.now().mono_us;
-        while let Some(item) = state.topics.release() {
+        while let Some(publication) = state.topics.release() {
             state.version += 1;
             let version = state.version;
-            state.topics.apply(&item, None, version, now_us, &mut Vec::new());
+            state.topics.apply(&publication, None, version, now_us, &mut Vec::new());
         }
     }
 
     /// Changes of topics' states since the last call.
-    pub fn take_events(&self) -> Vec<topics::Event> {
-        self.state().topics.take_events()
+    pub fn take_state_changes(&self) -> Vec<topics::StateChange> {
+        self.state().topics.take_state_changes()
     }
 
     /// Topics that have ended since the last call and are not there again.
@@ -337,7 +341,7 @@ impl Sequencer {
     }
 
     /// To every shard. The caller has seen that there is room.
-    fn push(&self, state: &mut State, ops: Vec<Op>) {
+    fn push(&self, state: &mut Numbering, ops: Vec<Op>) {
         if ops.is_empty() {
             return;
         }
@@ -373,7 +377,7 @@ impl Sequencer {
     }
 
     /// At most `limit` topics in order, whose names begin with `prefix` and come after `after`.
-    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<TopicRow> {
         self.state().topics.list(prefix, after, limit)
     }
 
@@ -387,12 +391,12 @@ impl Sequencer {
         self.state().topics.mode(topic) != &Mode::Latest
     }
 
-    /// Whether the topic has the item already, by its count.
-    pub fn repeats(&self, item: &Item) -> bool {
-        self.state().topics.repeats(item)
+    /// Whether the topic has the publication already, by its count.
+    pub fn repeats(&self, publication: &Publication) -> bool {
+        self.state().topics.repeats(publication)
     }
 
-    /// Adds one to [`Counters::refused`], for an item that did not get as far as being numbered.
+    /// Adds one to [`Counters::refused`], for a publication that did not get as far as being numbered.
     pub fn count_refused(&self) {
         self.state().counters.refused += 1;
     }
@@ -427,22 +431,22 @@ impl Sequencer {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Numbering> {
         self.state.lock().expect("numbering never panics")
     }
 }
 
-impl State {
+impl Numbering {
     fn count(&mut self, ops: &[Op]) {
         self.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
         self.counters.batches += 1;
     }
 
-    fn number_group(&mut self, items: &[Item], ops: &mut Vec<Op>) -> Result<(), Refused> {
-        let mut group = Group::of(items.len());
-        let mut admitted = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let mut changes = self.topics.admit(item, &mut group);
+    fn number_group(&mut self, publications: &[Publication], ops: &mut Vec<Op>) -> Result<(), Refused> {
+        let mut group = Group::of(publications.len());
+        let mut admitted = Vec::with_capacity(publications.len());
+        for (index, publication) in publications.iter().enumerate() {
+            let mut changes = self.topics.admit(publication, &mut group);
             if group.changes() > self.group_changes_max {
                 changes = Err(Why::TooManyChanges { max: self.group_changes_max });
             }
@@ -452,58 +456,61 @@ impl State {
             return Err(self.counters.refuse(refused));
         }
         let (version, now_us) = (self.version + 1, self.clock.now().mono_us);
-        for (item, changes) in items.iter().zip(admitted) {
-            if self.topics.repeats(item) {
+        for (publication, changes) in publications.iter().zip(admitted) {
+            if self.topics.repeats(publication) {
                 self.counters.repeats += 1;
-                self.topics.confirm(item, now_us);
+                self.topics.confirm(publication, now_us);
                 continue;
             }
             self.version = version;
-            self.topics.apply(item, changes, version, now_us, ops);
+            self.topics.apply(publication, changes, version, now_us, ops);
         }
         Ok(())
     }
 
-    /// Notes what became of the items.
+    /// Notes what became of the publications.
     fn number_each(
         &mut self,
-        items: &[Item],
+        publications: &[Publication],
         published: &mut Published,
         ops: &mut Vec<Op>,
     ) -> Result<(), Refused> {
         let now_us = self.clock.now().mono_us;
         let mut accepted = 0;
         let (mut changed, mut bytes) = (0, 0);
-        for item in items {
+        for publication in publications {
             if changed >= BATCH_CHANGES || bytes > BATCH_BYTES {
                 break;
             }
             let mut group = Group::of(1);
-            let admitted = self.topics.admit(item, &mut group);
+            let admitted = self.topics.admit(publication, &mut group);
             changed += group.changes();
-            bytes += item.body.bytes();
+            bytes += publication.body.bytes();
             match admitted {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
-                admitted if (admitted.is_ok() || item.feed.is_some()) && self.topics.repeats(item) => {
+                admitted
+                    if (admitted.is_ok() || publication.feed.is_some())
+                        && self.topics.repeats(publication) =>
+                {
                     self.counters.repeats += 1;
-                    match self.topics.confirm(item, now_us) {
+                    match self.topics.confirm(publication, now_us) {
                         true => published.confirmed.push(accepted),
                         false => published.outdated.push(accepted),
                     }
-                    self.cut_after(item, now_us, ops);
+                    self.cut_after(publication, now_us, ops);
                     accepted += 1;
                 }
-                Ok(_) if self.topics.hold(item, now_us) => accepted += 1,
+                Ok(_) if self.topics.hold(publication, now_us) => accepted += 1,
                 Ok(changes) => {
                     self.version += 1;
-                    self.topics.apply(item, changes, self.version, now_us, ops);
+                    self.topics.apply(publication, changes, self.version, now_us, ops);
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {
-                    if item.feed.is_some() {
-                        self.topics.miss(item, &why, now_us);
+                    if publication.feed.is_some() {
+                        self.topics.miss(publication, &why, now_us);
                     }
-                    self.cut_after(item, now_us, ops);
+                    self.cut_after(publication, now_us, ops);
                     return Err(self.counters.refuse(Refused { index: 0, why }));
                 }
                 // Its turn comes with the next batch, which it is the first of.
@@ -514,11 +521,11 @@ impl State {
         Ok(())
     }
 
-    /// A message of a source ends with an item that was not applied: what is beyond its depth goes all the same.
-    fn cut_after(&mut self, item: &Item, now_us: u64, ops: &mut Vec<Op>) {
-        if let Some((item, changes)) = self.topics.cut_after(item) {
+    /// A message of a source ends with a publication that was not applied: what is beyond its depth goes all the same.
+    fn cut_after(&mut self, publication: &Publication, now_us: u64, ops: &mut Vec<Op>) {
+        if let Some((publication, changes)) = self.topics.cut_after(publication) {
             self.version += 1;
-            self.topics.apply(&item, Some(changes), self.version, now_us, ops);
+            self.topics.apply(&publication, Some(changes), self.version, now_us, ops);
         }
     }
 
@@ -529,12 +536,12 @@ impl State {
         let keys = self.topics.keys();
         // A table that ends is as much work as it has keys.
         while ops.len() + keys.saturating_sub(self.topics.keys()) < BATCH_CHANGES {
-            let Some(mut item) = self.topics.due(due_us) else { break };
-            if item.body.is_gone() {
-                item.due_us = now.wall_us;
+            let Some(mut publication) = self.topics.due(due_us) else { break };
+            if publication.body.is_gone() {
+                publication.due_us = now.wall_us;
             }
             self.version += 1;
-            self.topics.apply(&item, None, self.version, now.mono_us, &mut ops);
+            self.topics.apply(&publication, None, self.version, now.mono_us, &mut ops);
         }
         ops
     }

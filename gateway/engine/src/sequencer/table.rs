@@ -5,27 +5,27 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    item::{Body, Item, Why},
-    line::Members,
-};
-use crate::topic::{
-    changes::{Base, Change, Changes},
-    policy::Keyed,
-    table::Table,
+use super::publication::{Body, Publication, Why};
+use crate::{
+    json::members::Members,
+    topic::{
+        changes::{Base, Change, Changes},
+        policy::Keyed,
+        table::Table,
+    },
 };
 
-/// What an item of a keyed topic changes; checked for its form, not yet for the topic's bounds.
-pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
-    match &item.body {
+/// What a publication of a keyed topic changes; checked for its form, not yet for the topic's bounds.
+pub fn changes_of(publication: &Publication) -> Result<Arc<Changes>, Why> {
+    match &publication.body {
         Body::Changes(changes) => match changes.long() {
-            Some(long) => Err(Why::LongKey { topic: item.topic.clone(), long: long.clone() }),
+            Some(long) => Err(Why::LongKey { topic: publication.topic.clone(), long: long.clone() }),
             None => Ok(changes.clone()),
         },
         Body::Gone => Ok(Arc::new(Changes::new(Base::Empty))),
-        Body::Unread(why) => Err(Why::Unread { topic: item.topic.clone(), why: why.clone() }),
+        Body::Unread(why) => Err(Why::Unread { topic: publication.topic.clone(), why: why.clone() }),
         Body::Data(data) => {
-            let topic = || item.topic.clone();
+            let topic = || publication.topic.clone();
             let members: Members = serde_json::from_slice(data)
                 .map_err(|e| Why::NotAnObject { topic: topic(), error: e.to_string() })?;
             let mut changes = Changes::new(Base::Whole);
@@ -39,7 +39,7 @@ pub fn changes_of(item: &Item) -> Result<Arc<Changes>, Why> {
     }
 }
 
-/// What a table would be after items of a group that are not applied yet.
+/// What a table would be after publications of a group that are not applied yet.
 #[derive(Debug, Default)]
 pub struct Preview {
     /// The table as it is does not count any more.
@@ -56,7 +56,7 @@ impl Preview {
         Self { len, bytes, ..Self::default() }
     }
 
-    /// Enters an item's changes and holds the result against the topic's bounds, which what makes a table
+    /// Enters a publication's changes and holds the result against the topic's bounds, which what makes a table
     /// smaller always keeps.
     pub fn enter(
         &mut self,
@@ -184,12 +184,12 @@ mod tests {
     use super::*;
     use crate::topic::depth::{Best, Depth};
 
-    fn item(body: Body) -> Item {
-        Item::new("t", body, 0)
+    fn publication(body: Body) -> Publication {
+        Publication::new("t", body, 0)
     }
 
     fn whole(json: &str) -> Arc<Changes> {
-        changes_of(&item(Body::Data(json.to_owned().into()))).unwrap()
+        changes_of(&publication(Body::Data(json.to_owned().into()))).unwrap()
     }
 
     fn shown(changes: &Changes) -> Vec<String> {
@@ -269,8 +269,8 @@ mod tests {
         let mut preview = Preview::of(Some(&table));
         let mut enter = |json: &str| {
             let line = format!(r#"{{"topic":"t",{json}}}"#);
-            let super::super::line::Value::Changes(changes) =
-                super::super::line::Line::parse(line.as_bytes()).unwrap().value
+            let super::super::publication_json::Value::Changes(changes) =
+                super::super::publication_json::PublicationJson::parse(line.as_bytes()).unwrap().value
             else {
                 panic!("{json}")
             };

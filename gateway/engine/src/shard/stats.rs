@@ -70,7 +70,7 @@ pub struct Stats {
     pub shares_refused: u64,
     /// Gauge: keys of keyed topics.
     pub keys: u64,
-    /// Tombstones of keys dropped, and updates dropped from streams' rings.
+    /// Tombstones of keys dropped, and updates dropped from histories of streams.
     pub key_tombstones_dropped: u64,
     pub stream_dropped: u64,
     /// Gauge: bytes of older updates and deleted keys; and times that a topic gave its own back, since there were

@@ -96,17 +96,17 @@ impl Keyed {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stream {
-    /// Updates of a topic in a snapshot.
-    pub history: usize,
-    /// Updates of a topic that are kept for those who are behind, and their bytes.
-    pub ring_updates: usize,
-    pub ring_bytes: usize,
-    /// How old they may be when a newer one comes; `None`: any age.
-    pub ring_age: Option<Duration>,
+    /// Updates of a topic in a snapshot (`history`).
+    pub snapshot_updates: usize,
+    /// Updates of a topic that are kept for those who are behind, and their bytes (`ring_updates`, `ring_bytes`).
+    pub history_updates: usize,
+    pub history_bytes: usize,
+    /// How old they may be when a newer one comes (`ring_age`); `None`: any age.
+    pub history_age: Option<Duration>,
     pub behind: Behind,
 }
 
-/// What a subscriber gets who is further behind than a stream's ring reaches.
+/// What a subscriber gets who is further behind than a stream's history reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behind {
     /// The number of updates missed.

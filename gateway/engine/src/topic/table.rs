@@ -21,7 +21,7 @@ const FREE_MIN: usize = 64;
 pub const KEY_BYTES: usize = 40;
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct KeyEntry {
     version: u64,
     /// Of `"key":value` in the text.
     start: u32,
@@ -50,7 +50,7 @@ pub struct Table {
     garbage_bytes: usize,
     /// Of deleted keys.
     dead_bytes: usize,
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
     free: Vec<u32>,
     index: HashTable<u32>,
     lists: [List; 2],
@@ -108,7 +108,7 @@ impl Table {
         }
         self.compact_if_worth_it();
         let start = self.append(key, Some(value));
-        let new = Entry {
+        let new = KeyEntry {
             version,
             start,
             value_bytes: value.len() as u32,
@@ -196,7 +196,7 @@ impl Table {
                 let value = (list == LIVE).then(|| value(&self.text, entry));
                 let start = new.append(key, value);
                 new.dead_bytes += dead_bytes(entry);
-                new.insert(key, Entry { start, ..*entry });
+                new.insert(key, KeyEntry { start, ..*entry });
                 at = entry.newer;
             }
         }
@@ -231,11 +231,11 @@ impl Table {
         self.walk(LIVE).map(|entry| key(&self.text, entry))
     }
 
-    fn after(&self, list: usize, from: u64) -> impl Iterator<Item = &Entry> {
+    fn after(&self, list: usize, from: u64) -> impl Iterator<Item = &KeyEntry> {
         self.walk(list).take_while(move |entry| entry.version > from)
     }
 
-    fn walk(&self, list: usize) -> impl Iterator<Item = &Entry> {
+    fn walk(&self, list: usize) -> impl Iterator<Item = &KeyEntry> {
         let mut at = self.lists[list].newest;
         std::iter::from_fn(move || {
             let entry = self.entries.get(at as usize)?;
@@ -250,7 +250,7 @@ impl Table {
         self.index.find(hash, same).copied()
     }
 
-    fn insert(&mut self, key_text: &[u8], entry: Entry) {
+    fn insert(&mut self, key_text: &[u8], entry: KeyEntry) {
         let at = match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -311,7 +311,7 @@ impl Table {
     }
 
     /// The list of an entry, by its state.
-    fn list_of(entry: &Entry) -> usize {
+    fn list_of(entry: &KeyEntry) -> usize {
         if entry.value_bytes == DELETED { DEAD } else { LIVE }
     }
 
@@ -349,21 +349,21 @@ fn grow<T>(items: &mut Vec<T>, more: usize) {
     }
 }
 
-fn text_bytes(entry: &Entry) -> usize {
+fn text_bytes(entry: &KeyEntry) -> usize {
     let value_bytes = if entry.value_bytes == DELETED { 0 } else { entry.value_bytes as usize + 1 };
     entry.key_bytes as usize + value_bytes
 }
 
 /// Of a deleted key.
-fn dead_bytes(entry: &Entry) -> usize {
+fn dead_bytes(entry: &KeyEntry) -> usize {
     if entry.value_bytes == DELETED { entry.key_bytes as usize } else { 0 }
 }
 
-fn key<'a>(text: &'a [u8], entry: &Entry) -> &'a [u8] {
+fn key<'a>(text: &'a [u8], entry: &KeyEntry) -> &'a [u8] {
     &text[entry.start as usize..][..entry.key_bytes.into()]
 }
 
-fn value<'a>(text: &'a [u8], entry: &Entry) -> &'a [u8] {
+fn value<'a>(text: &'a [u8], entry: &KeyEntry) -> &'a [u8] {
     &text[entry.start as usize + usize::from(entry.key_bytes) + 1..][..entry.value_bytes as usize]
 }
 

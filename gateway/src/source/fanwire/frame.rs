@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use engine::{
-    json::skip_byte_order_mark,
-    sequencer::{
-        Body, Followed, Item,
-        line::{Members, Text, present},
-        seq::check_count,
+    json::{
+        members::{Members, Text, present},
+        skip_byte_order_mark,
     },
+    sequencer::{Body, Publication, UpstreamUpdate, seq::check_count},
     topic::changes::{Base, Changes},
 };
 use serde::Deserialize;
@@ -17,7 +16,7 @@ use serde_json::value::RawValue;
 
 /// Any message; fields that its op does not have are absent.
 #[derive(Deserialize)]
-pub struct Frame<'a> {
+pub struct UpstreamFrame<'a> {
     #[serde(borrow)]
     pub op: Cow<'a, str>,
     pub class: Option<u64>,
@@ -30,7 +29,7 @@ pub struct Frame<'a> {
     #[serde(default)]
     pub more: bool,
     #[serde(default, borrow)]
-    updates: Vec<Update<'a>>,
+    updates: Vec<FrameUpdate<'a>>,
     /// Of a status, and of what is subscribed.
     #[serde(default, borrow)]
     pub topics: Vec<Cow<'a, str>>,
@@ -42,7 +41,7 @@ pub struct Frame<'a> {
 }
 
 #[derive(Deserialize)]
-struct Update<'a> {
+struct FrameUpdate<'a> {
     #[serde(borrow)]
     topic: Cow<'a, str>,
     v: u64,
@@ -59,7 +58,7 @@ struct Update<'a> {
     del: Option<Vec<Text<'a>>>,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> UpstreamFrame<'a> {
     /// The error says what is wrong with it.
     pub fn parse(message: &'a [u8]) -> Result<Self, String> {
         let message = skip_byte_order_mark(message);
@@ -72,18 +71,18 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
-    /// Its updates as items, and how many bytes they hold. `due_us`: when it was taken in, µs since the
+    /// Its updates as publications, and how many bytes they hold. `due_us`: when it was taken in, µs since the
     /// Unix epoch.
-    pub fn followed(&self, due_us: i64) -> Result<(Vec<Followed>, usize), String> {
-        let followed: Vec<Followed> =
-            self.updates.iter().map(|update| update.followed(due_us)).collect::<Result<_, _>>()?;
-        let bytes = followed.iter().map(|f| f.item.topic.len() + f.item.body.bytes()).sum();
-        Ok((followed, bytes))
+    pub fn upstream_updates(&self, due_us: i64) -> Result<(Vec<UpstreamUpdate>, usize), String> {
+        let updates: Vec<UpstreamUpdate> =
+            self.updates.iter().map(|update| update.upstream_update(due_us)).collect::<Result<_, _>>()?;
+        let bytes = updates.iter().map(|f| f.publication.topic.len() + f.publication.body.bytes()).sum();
+        Ok((updates, bytes))
     }
 }
 
-impl Update<'_> {
-    fn followed(&self, due_us: i64) -> Result<Followed, String> {
+impl FrameUpdate<'_> {
+    fn upstream_update(&self, due_us: i64) -> Result<UpstreamUpdate, String> {
         let body = match self.data {
             _ if self.gone => Body::Gone,
             Some(data) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
@@ -92,8 +91,9 @@ impl Update<'_> {
             }
             None => return Err(format!("an update of {} with neither data, set, del nor gone", self.topic)),
         };
-        let item = Item { ts_us: Some(self.ts), ..Item::new(&*self.topic, body, due_us) };
-        Ok(Followed { item, v: self.v })
+        let publication =
+            Publication { ts_us: Some(self.ts), ..Publication::new(&*self.topic, body, due_us) };
+        Ok(UpstreamUpdate { publication, v: self.v })
     }
 
     /// With `reset` the whole table, of which only what differs is news here.

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use engine::{
     protocol::status::State,
-    sequencer::{Following, Sequencer},
+    sequencer::{Sequencer, UpstreamBatch},
     topic::Pattern,
 };
 
@@ -25,7 +25,7 @@ use crate::{
     config::websocket::Fanwire,
     health::{Health, Origin},
 };
-use frame::Frame;
+use frame::UpstreamFrame;
 
 /// Whole batches that wait for room before receiving stops.
 const WAITING_MAX: usize = 16;
@@ -62,10 +62,10 @@ struct Chain<'a> {
     /// Of the present connection's subscription.
     class: Option<u64>,
     /// Parts of a batch that has not ended.
-    parts: Following,
+    parts: UpstreamBatch,
     parts_bytes: usize,
     /// Whole batches that found no room.
-    waiting: VecDeque<Following>,
+    waiting: VecDeque<UpstreamBatch>,
     refusals: Refusals,
     /// A batch came whole since the last publish, if only to say that nothing is missing.
     is_fresh: bool,
@@ -88,7 +88,7 @@ impl<'a> Chain<'a> {
             begins: true,
             has_holes: false,
             class: None,
-            parts: Following::default(),
+            parts: UpstreamBatch::default(),
             parts_bytes: 0,
             waiting: VecDeque::new(),
             refusals: Refusals::default(),
@@ -113,10 +113,10 @@ impl<'a> Chain<'a> {
     }
 
     fn drop_parts(&mut self) {
-        (self.parts, self.parts_bytes) = (Following::default(), 0);
+        (self.parts, self.parts_bytes) = (UpstreamBatch::default(), 0);
     }
 
-    fn on_subscribed(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+    fn on_subscribed(&mut self, frame: &UpstreamFrame<'_>) -> Result<(), String> {
         self.class = Some(frame.class.ok_or("subscribed without class")?);
         self.drop_parts();
         self.enter(frame.epoch.as_deref().ok_or("subscribed without epoch")?)
@@ -133,7 +133,7 @@ impl<'a> Chain<'a> {
     }
 
     /// What the upstream says of topics is passed on.
-    fn on_status(&self, frame: &Frame<'_>, now_us: i64) -> Result<(), String> {
+    fn on_status(&self, frame: &UpstreamFrame<'_>, now_us: i64) -> Result<(), String> {
         let name = frame.state.as_deref().unwrap_or_default();
         let state = State::parse(name).ok_or_else(|| format!("a status with state {name:?}"))?;
         for topic in &frame.topics {
@@ -150,7 +150,7 @@ impl<'a> Chain<'a> {
     }
 
     /// A snapshot or a batch, or a part of one.
-    fn on_updates(&mut self, frame: &Frame<'_>, due_us: i64) -> Result<(), String> {
+    fn on_updates(&mut self, frame: &UpstreamFrame<'_>, due_us: i64) -> Result<(), String> {
         if self.class.is_none() || frame.class != self.class {
             return Ok(());
         }
@@ -168,14 +168,14 @@ impl<'a> Chain<'a> {
             Some(from) if from > version => return Err(format!("a batch from {from} back to {version}")),
             Some(_) => {}
         }
-        let (updates, bytes) = frame.followed(due_us)?;
+        let (updates, bytes) = frame.upstream_updates(due_us)?;
         self.parts_bytes += bytes;
         if self.parts_bytes > self.source.batch_bytes {
             let max = self.source.batch_bytes;
             self.drop_parts();
             return Err(format!("a batch in parts holds more than batch_bytes = {max} bytes; raise that"));
         }
-        add(&self.counters.items, updates.len() as u64);
+        add(&self.counters.publications, updates.len() as u64);
         self.parts.updates.extend(updates);
         if !frame.more {
             self.end_batch(version, is_snapshot, frame.oldest);
@@ -185,22 +185,24 @@ impl<'a> Chain<'a> {
 
     /// The last part is there.
     fn end_batch(&mut self, version: u64, is_snapshot: bool, oldest_us: Option<i64>) {
-        let mut following = std::mem::take(&mut self.parts);
+        let mut upstream = std::mem::take(&mut self.parts);
         self.parts_bytes = 0;
         self.is_fresh = true;
-        if !is_snapshot && !self.begins && version <= self.version && following.updates.is_empty() {
+        if !is_snapshot && !self.begins && version <= self.version && upstream.updates.is_empty() {
             return;
         }
         self.version = self.version.max(version);
         if let Some(oldest_us) = oldest_us {
-            let since = |item: &mut engine::sequencer::Item| item.due_us = item.due_us.min(oldest_us);
-            following.updates.iter_mut().for_each(|followed| since(&mut followed.item));
+            let since = |publication: &mut engine::sequencer::Publication| {
+                publication.due_us = publication.due_us.min(oldest_us)
+            };
+            upstream.updates.iter_mut().for_each(|update| since(&mut update.publication));
         }
         let begins = std::mem::take(&mut self.begins);
-        following.epoch = self.epoch.clone().filter(|_| begins);
-        following.is_whole = is_snapshot || begins;
-        following.version = self.version;
-        self.waiting.push_back(following);
+        upstream.epoch = self.epoch.clone().filter(|_| begins);
+        upstream.is_whole = is_snapshot || begins;
+        upstream.version = self.version;
+        self.waiting.push_back(upstream);
     }
 }
 
@@ -208,7 +210,7 @@ impl Intake for Chain<'_> {
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
-        let frame = Frame::parse(message).inspect_err(|_| {
+        let frame = UpstreamFrame::parse(message).inspect_err(|_| {
             self.counters.bad(Bad::Json);
         })?;
         match &*frame.op {
@@ -224,8 +226,8 @@ impl Intake for Chain<'_> {
     }
 
     fn publish(&mut self) -> bool {
-        while let Some(following) = self.waiting.front() {
-            let Some(refused) = self.sequencer.try_follow(following) else { break };
+        while let Some(upstream) = self.waiting.front() {
+            let Some(refused) = self.sequencer.try_follow(upstream) else { break };
             self.waiting.pop_front();
             for why in refused {
                 self.has_holes = true;

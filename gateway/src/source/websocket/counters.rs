@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::source::activity::Activity;
 
-/// Why a message, or an item of one, was not published.
+/// Why a message, or a publication of one, was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bad {
     /// Not JSON.
@@ -18,7 +18,7 @@ pub enum Bad {
     Topic,
     /// Where `ts` leads stands no time.
     Ts,
-    /// The gateway refused the item: a limit, or the topic's mode.
+    /// The gateway refused the publication: a limit, or the topic's mode.
     Refused,
     /// It is the venue's word that it will not bring what was asked for.
     Denied,
@@ -97,8 +97,8 @@ pub struct Counters {
     pub activity: Arc<Activity>,
     /// Messages received.
     pub messages: AtomicU64,
-    /// Items that messages became.
-    pub items: AtomicU64,
+    /// Publications that messages became.
+    pub publications: AtomicU64,
     /// Messages to which no entry of `map` applies.
     pub ignored: AtomicU64,
     /// By [`Bad`].

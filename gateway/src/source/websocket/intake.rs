@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    sequencer::{Body, Item, Sequencer, Why, seq::Feed, topics::Doubter},
+    sequencer::{Body, Publication, Sequencer, Why, seq::Feed, topics::Doubter},
     topic::changes::{Base, Changes},
 };
 
 use super::{
     Intake,
     counters::{Bad, Counters, add},
-    mapping::{Fault, Mapped, Odd, Said, Value, map},
+    mapping::{Fault, MappedPublication, MappedValue, Odd, Said, map},
 };
 use crate::{
     config::{Limits, websocket::Websocket},
@@ -24,7 +24,7 @@ use crate::{
 /// What a log quotes of a bad message.
 const QUOTED_CHARS: usize = 200;
 
-/// Makes items of messages by the source's map.
+/// Makes publications of messages by the source's map.
 pub struct Mapping<'a> {
     sequencer: &'a Sequencer,
     source: &'a Websocket,
@@ -90,16 +90,16 @@ impl<'a> Mapping<'a> {
         Doubter::Source(self.feed.source)
     }
 
-    fn push(&mut self, item: Item) {
-        let each = self.sequencer.each_counts(&item.topic);
-        self.live.push(item, if each { Counts::Every } else { Counts::Newest });
+    fn push(&mut self, publication: Publication) {
+        let each = self.sequencer.each_counts(&publication.topic);
+        self.live.push(publication, if each { Counts::Every } else { Counts::Newest });
     }
 
     fn hear(&mut self, said: Result<Said<'_>, Odd<'_>>, due_us: i64) {
         match said {
             Ok(Said::Update(mapped)) => {
-                add(&self.counters.items, 1);
-                self.push(item(mapped, self.feed, due_us));
+                add(&self.counters.publications, 1);
+                self.push(publication(mapped, self.feed, due_us));
             }
             Ok(Said::Denied { topics, why }) => {
                 self.bad(Bad::Denied, &format!("{}: {why}", topics.join(", ")));
@@ -118,7 +118,7 @@ impl<'a> Mapping<'a> {
                 // Its topic lacks it now.
                 if let Some(topic) = odd.topic {
                     let lost = Body::Unread(odd.fault.to_string().into());
-                    self.push(Item { feed: Some(self.feed), ..Item::new(topic, lost, due_us) });
+                    self.push(Publication { feed: Some(self.feed), ..Publication::new(topic, lost, due_us) });
                 }
             }
         }
@@ -211,11 +211,11 @@ fn kind(fault: &Fault) -> Bad {
     }
 }
 
-fn item(mapped: Mapped<'_>, feed: Feed, due_us: i64) -> Item {
-    let Mapped { topic, ts_us, seq, value } = mapped;
+fn publication(mapped: MappedPublication<'_>, feed: Feed, due_us: i64) -> Publication {
+    let MappedPublication { topic, ts_us, seq, value } = mapped;
     let body = match value {
-        Value::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
-        Value::Levels { reset, changes: levels, depth, goes_on } => {
+        MappedValue::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
+        MappedValue::Levels { reset, changes: levels, depth, goes_on } => {
             let base = if reset { Base::Empty } else { Base::Held };
             let mut changes = Changes::new(base);
             (changes.depth, changes.goes_on) = (depth, goes_on);
@@ -230,5 +230,5 @@ fn item(mapped: Mapped<'_>, feed: Feed, due_us: i64) -> Item {
             Body::Changes(changes.into())
         }
     };
-    Item { seq, feed: Some(feed), ts_us, ..Item::new(topic, body, due_us) }
+    Publication { seq, feed: Some(feed), ts_us, ..Publication::new(topic, body, due_us) }
 }

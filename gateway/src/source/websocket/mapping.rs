@@ -1,4 +1,4 @@
-//! What a message becomes: bytes in, items out. No IO, no clock.
+//! What a message becomes: bytes in, publications out. No IO, no clock.
 
 use std::{
     borrow::Cow,
@@ -24,19 +24,19 @@ use crate::{
 
 /// What one message, or one element of its `each`, becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mapped<'a> {
+pub struct MappedPublication<'a> {
     pub topic: String,
     /// The venue's time. Microseconds since the Unix epoch.
     pub ts_us: Option<i64>,
     /// The venue's own count.
     pub seq: Option<Seq>,
-    pub value: Value<'a>,
+    pub value: MappedValue<'a>,
 }
 
 /// What one message, or one element of its `each`, says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    Update(Mapped<'a>),
+    Update(MappedPublication<'a>),
     /// The venue will not bring these topics or patterns.
     Denied {
         topics: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Odd<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum MappedValue<'a> {
     /// JSON as it stood in the message.
     Data(&'a str),
     /// Keys with their new value as it stood in the message; `None`: the key is deleted. `reset`: they
@@ -109,8 +109,8 @@ pub fn map<'a>(
 fn mark_last(said: &mut [Result<Said<'_>, Odd<'_>>]) {
     let mut seen = HashSet::new();
     for said in said.iter_mut().rev() {
-        if let Ok(Said::Update(Mapped { topic, value, .. })) = said
-            && let Value::Levels { depth: Some(_), goes_on, .. } = value
+        if let Ok(Said::Update(MappedPublication { topic, value, .. })) = said
+            && let MappedValue::Levels { depth: Some(_), goes_on, .. } = value
         {
             *goes_on = !seen.insert(&*topic);
         }
@@ -157,7 +157,7 @@ fn said<'a>(entry: &Entry, scope: Scope<'_, 'a>) -> Result<Said<'a>, Odd<'a>> {
     }
     let template = entry.topic.as_ref().expect("an entry without gap makes a topic");
     let topic = topic(template, scope).map_err(odd(None))?;
-    item(entry, topic.clone(), scope).map(Said::Update).map_err(odd(Some(topic)))
+    publication(entry, topic.clone(), scope).map(Said::Update).map_err(odd(Some(topic)))
 }
 
 /// The reason is as long as one can be read.
@@ -185,7 +185,11 @@ fn denied<'a>(topics: &[Denied], reason: Option<&Pointer>, scope: Scope<'_, 'a>)
     Ok(Said::Denied { topics, why })
 }
 
-fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped<'a>, Fault> {
+fn publication<'a>(
+    entry: &Entry,
+    topic: String,
+    scope: Scope<'_, 'a>,
+) -> Result<MappedPublication<'a>, Fault> {
     let ts_us = match &entry.ts {
         None => None,
         Some(pointer) => {
@@ -197,7 +201,7 @@ fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped
     };
     let seq = entry.seq.as_ref().map(|pointer| seq(entry, pointer, scope)).transpose()?;
     let value = match &entry.body {
-        Body::Data(pointer) => Value::Data(scope.find(pointer, "a value")?.text()),
+        Body::Data(pointer) => MappedValue::Data(scope.find(pointer, "a value")?.text()),
         Body::Levels { lists, reset, depth } => {
             let mut changes = BTreeMap::new();
             for list in lists {
@@ -206,11 +210,11 @@ fn item<'a>(entry: &Entry, topic: String, scope: Scope<'_, 'a>) -> Result<Mapped
             if *reset {
                 changes.retain(|_, size| size.is_some());
             }
-            Value::Levels { reset: *reset, changes, depth: depth.clone(), goes_on: false }
+            MappedValue::Levels { reset: *reset, changes, depth: depth.clone(), goes_on: false }
         }
-        Body::Gap { .. } => unreachable!("it makes no item"),
+        Body::Gap { .. } => unreachable!("it makes no publication"),
     };
-    Ok(Mapped { topic, ts_us, seq, value })
+    Ok(MappedPublication { topic, ts_us, seq, value })
 }
 
 fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault> {

@@ -89,13 +89,20 @@ fn no_damage_brings_back_a_topic_changed_or_costs_one_that_it_does_not_touch() {
             let mut json = Json(&mut rng, String::new());
             json.value(3);
             let text = format!("{{\"topic\":\"t{n}\",\"v\":1,\"ts\":5,\"data\":{}}}", json.1.trim());
-            Saved { mode: "latest", seq: None, has_gap: false, refused: 0, json: text.into(), table: None }
+            SavedTopic {
+                mode: "latest",
+                seq: None,
+                has_gap: false,
+                refused: 0,
+                json: text.into(),
+                table: None,
+            }
         })
         .collect();
     let path = file("arbitrary-damage");
     write(&checkpoint, &path, 1 << 30).unwrap();
     let whole = fs::read(&path).unwrap();
-    let data = |kept: &Kept| match &kept.body {
+    let data = |kept: &RestoredTopic| match &kept.body {
         Body::Data(data) => data.clone(),
         _ => panic!("{kept:?}"),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Group, Topic, Topics};
 use crate::{
     sequencer::{
-        item::{Body, Item, Refused, Why, check_value},
+        publication::{Body, Publication, Refused, Why, check_value},
         table::{self, Cut, Preview, changes_of},
     },
     topic::{
@@ -17,66 +17,71 @@ use crate::{
 };
 
 impl Topics {
-    /// Whether `item` may be applied, after those of its `group` before it; with what it changes where its
+    /// Whether `publication` may be applied, after those of its `group` before it; with what it changes where its
     /// topic is keyed.
-    pub fn admit<'a>(&self, item: &'a Item, group: &mut Group<'a>) -> Result<Option<Arc<Changes>>, Why> {
-        if let Body::Unread(why) = &item.body {
-            return Err(Why::Unread { topic: item.topic.clone(), why: why.clone() });
+    pub fn admit<'a>(
+        &self,
+        publication: &'a Publication,
+        group: &mut Group<'a>,
+    ) -> Result<Option<Arc<Changes>>, Why> {
+        if let Body::Unread(why) = &publication.body {
+            return Err(Why::Unread { topic: publication.topic.clone(), why: why.clone() });
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
-        let known = self.by_name.get(&*item.topic);
+        let known = self.by_name.get(&*publication.topic);
         let table = known.and_then(|topic| topic.table.as_deref());
         // The limits hold for what stays.
-        let cut = match &item.body {
+        let cut = match &publication.body {
             Body::Changes(changes) if changes.long().is_none() => table::cut(table, changes),
             _ => None,
         };
         let (bytes, cut) = match cut {
             Some(Cut { changes, bytes }) => (bytes, Some(changes)),
-            None => (item.body.bytes(), None),
+            None => (publication.body.bytes(), None),
         };
         let staying = cut.clone().map(Body::Changes);
-        check_value(&item.topic, staying.as_ref().unwrap_or(&item.body), bytes, bytes_max)?;
-        let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*item.topic);
-        if item.body.is_gone() && !lives {
-            return Err(Why::Unknown { topic: item.topic.clone() });
+        check_value(&publication.topic, staying.as_ref().unwrap_or(&publication.body), bytes, bytes_max)?;
+        let lives = known.is_some_and(|t| !t.gone) || group.births.contains(&*publication.topic);
+        if publication.body.is_gone() && !lives {
+            return Err(Why::Unknown { topic: publication.topic.clone() });
         }
         if known.is_none() && !lives {
-            check_topic(&item.topic)?;
+            check_topic(&publication.topic)?;
         }
         if !lives && self.live + group.births.len() >= self.live_max {
-            return Err(Why::TooMany { topic: item.topic.clone(), max: self.live_max });
+            return Err(Why::TooMany { topic: publication.topic.clone(), max: self.live_max });
         }
-        let changes = match self.mode(&item.topic) {
+        let changes = match self.mode(&publication.topic) {
             Mode::Keyed(bounds) => {
-                let changes = changes_of(item)?;
-                group.count(&item.topic, table, Some(&changes));
+                let changes = changes_of(publication)?;
+                group.count(&publication.topic, table, Some(&changes));
                 let staying = cut.as_ref().unwrap_or(&changes);
-                let size = table_after(table, item, staying, bounds, group, self.room())?;
-                self.check_room(known, item, size, group)?;
+                let size = table_after(table, publication, staying, bounds, group, self.room())?;
+                self.check_room(known, publication, size, group)?;
                 Some(cut.filter(|_| !changes.goes_on).unwrap_or(changes))
             }
-            _ if matches!(item.body, Body::Changes(_)) => {
-                return Err(Why::NotKeyed { topic: item.topic.clone() });
+            _ if matches!(publication.body, Body::Changes(_)) => {
+                return Err(Why::NotKeyed { topic: publication.topic.clone() });
             }
             _ => {
-                group.count(&item.topic, None, None);
-                self.check_room(known, item, Some(item.body.bytes()), group)?;
+                group.count(&publication.topic, None, None);
+                self.check_room(known, publication, Some(publication.body.bytes()), group)?;
                 None
             }
         };
         if !lives {
-            group.births.insert(&item.topic);
+            group.births.insert(&publication.topic);
         }
         group.admitted += 1;
-        Ok(changes.filter(|_| !item.body.is_gone()))
+        Ok(changes.filter(|_| !publication.body.is_gone()))
     }
 
-    /// What is left beyond the depth of a message whose last update of a topic, `item`, was refused or is a
+    /// What is left beyond the depth of a message whose last update of a topic, `publication`, was refused or is a
     /// repeat: its deletion, for which the topic's count does not move; `None`: nothing is.
-    pub fn cut_after(&self, item: &Item) -> Option<(Item, Arc<Changes>)> {
-        let Body::Changes(changes) = &item.body else { return None };
-        let topic = self.by_name.get(&*item.topic).filter(|topic| !topic.gone && !topic.is_restored)?;
+    pub fn cut_after(&self, publication: &Publication) -> Option<(Publication, Arc<Changes>)> {
+        let Body::Changes(changes) = &publication.body else { return None };
+        let topic =
+            self.by_name.get(&*publication.topic).filter(|topic| !topic.gone && !topic.is_restored)?;
         if changes.goes_on {
             return None;
         }
@@ -84,7 +89,7 @@ impl Topics {
         none.depth.clone_from(&changes.depth);
         let changes = table::cut(topic.table.as_deref(), &none)?.changes;
         let (ts_us, body) = (Some(topic.ts_us), Body::Changes(changes.clone()));
-        Some((Item { ts_us, is_counted: true, body, ..item.clone() }, changes))
+        Some((Publication { ts_us, is_counted: true, body, ..publication.clone() }, changes))
     }
 
     /// Holds what a topic would have, its value or table of `size`, against `[limits] topics_bytes`. What makes
@@ -92,22 +97,23 @@ impl Topics {
     fn check_room<'a>(
         &self,
         known: Option<&Topic>,
-        item: &'a Item,
+        publication: &'a Publication,
         size: Option<usize>,
         group: &mut Group<'a>,
     ) -> Result<(), Why> {
         let Some(size) = size else { return Ok(()) };
-        let size = if item.body.is_gone() { 0 } else { topic_size(&item.topic, size) };
-        let before = group.bytes.get(&*item.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
+        let size = if publication.body.is_gone() { 0 } else { topic_size(&publication.topic, size) };
+        let before =
+            group.bytes.get(&*publication.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
         let all = self.bytes() as isize;
         let after = all + group.added + size as isize - before as isize;
         let max = self.bytes_max;
         let is_over = after > max as isize && after > all;
-        let why = || Why::NoRoom { topic: item.topic.clone(), bytes: after as usize, max };
+        let why = || Why::NoRoom { topic: publication.topic.clone(), bytes: after as usize, max };
         if group.is_single {
             return if is_over { Err(why()) } else { Ok(()) };
         }
-        group.bytes.insert(&item.topic, size);
+        group.bytes.insert(&publication.topic, size);
         group.added = after - all;
         if !is_over {
             group.over = None;
@@ -132,20 +138,20 @@ impl Topics {
 /// is there already, into `room` too.
 fn table_after<'a>(
     table: Option<&Table>,
-    item: &'a Item,
+    publication: &'a Publication,
     changes: &Changes,
     bounds: &Keyed,
     group: &mut Group<'a>,
     room: usize,
 ) -> Result<Option<usize>, Why> {
     let (keys, bytes) = table.map_or((0, 0), |table| (table.len(), table.bytes()));
-    let most = topic_size(&item.topic, table_size(changes.len(), changes.bytes()));
+    let most = topic_size(&publication.topic, table_size(changes.len(), changes.bytes()));
     let fits = keys + changes.len() <= bounds.keys && bytes + changes.bytes() <= bounds.table_bytes;
     if fits && most <= room && group.is_single {
         return Ok(None);
     }
-    let preview = group.tables.entry(&item.topic).or_insert_with(|| Preview::of(table));
-    preview.enter(table, changes, &item.topic, bounds)?;
+    let preview = group.tables.entry(&publication.topic).or_insert_with(|| Preview::of(table));
+    preview.enter(table, changes, &publication.topic, bounds)?;
     Ok(Some(table_size(preview.len, preview.bytes)))
 }
 

@@ -3,17 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    sequencer::{item::Refused, table::Preview},
+    sequencer::{publication::Refused, table::Preview},
     topic::{
         changes::{Base, Changes},
         table::Table,
     },
 };
 
-/// What earlier items of the same group would do, none of which is applied yet.
+/// What earlier publications of the same group would do, none of which is applied yet.
 #[derive(Debug, Default)]
 pub struct Group<'a> {
-    /// It has one item only, so that nothing needs to be previewed.
+    /// It has one publication only, so that nothing needs to be previewed.
     pub(super) is_single: bool,
     /// They are taken over whole, however long each is: its publisher made it of many.
     pub(super) is_taken_over: bool,
@@ -23,7 +23,7 @@ pub struct Group<'a> {
     /// Bytes that topics would have, and what that is more than now.
     pub(super) bytes: HashMap<&'a str, usize>,
     pub(super) added: isize,
-    /// The item by which they had more bytes than there is room for, and why it is refused unless those
+    /// The publication by which they had more bytes than there is room for, and why it is refused unless those
     /// after it make room.
     pub(super) over: Option<Refused>,
     pub(super) admitted: usize,
@@ -43,19 +43,19 @@ impl Group<'_> {
         self.changes
     }
 
-    /// `table` and `changes` of an item whose topic is keyed, before its table is previewed.
+    /// `table` and `changes` of a publication whose topic is keyed, before its table is previewed.
     pub(super) fn count(&mut self, topic: &str, table: Option<&Table>, changes: Option<&Changes>) {
         let held = || self.tables.get(topic).map_or(table.map_or(0, Table::len), |preview| preview.len);
         let replaced = changes.filter(|changes| changes.base != Base::Held).map_or(0, |_| held());
         self.changes += 1 + changes.map_or(0, Changes::len) + replaced;
     }
 
-    /// Of so many items.
-    pub fn of(items: usize) -> Self {
-        Self { is_single: items == 1, ..Self::default() }
+    /// Of so many publications.
+    pub fn of(publications: usize) -> Self {
+        Self { is_single: publications == 1, ..Self::default() }
     }
 
-    /// Of one item that another gateway or an earlier run gives.
+    /// Of one publication that another gateway or an earlier run gives.
     pub fn taken_over() -> Self {
         Self { is_single: true, is_taken_over: true, ..Self::default() }
     }

@@ -7,7 +7,7 @@ use crate::{
     protocol::status::State,
     sequencer::{
         checkpoint::Ended,
-        item::{Item, Why},
+        publication::{Publication, Why},
     },
     topic::policy::Mode,
 };
@@ -17,12 +17,13 @@ const UNBORN_MAX: usize = 10_000;
 
 impl Topics {
     /// Whether the publisher's count says that the topic has it already.
-    pub fn repeats(&mut self, item: &Item) -> bool {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|_| item.seq.is_some()) else {
+    pub fn repeats(&mut self, publication: &Publication) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|_| publication.seq.is_some())
+        else {
             return false;
         };
-        topic.is_doubted = self.doubts.of(&item.topic).is_some_and(|number| number > topic.settled);
-        topic.repeats(item)
+        topic.is_doubted = self.doubts.of(&publication.topic).is_some_and(|number| number > topic.settled);
+        topic.repeats(publication)
     }
 
     /// A table does not exist that did, or should: born of a source's change it will lack what was before.
@@ -58,11 +59,11 @@ impl Topics {
     }
 
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
-    pub fn miss(&mut self, item: &Item, why: &Why, now_us: u64) {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+    pub fn miss(&mut self, publication: &Publication, why: &Why, now_us: u64) {
+        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
             let may_be_born = !matches!(why, Why::BadTopic(_));
-            if may_be_born && matches!(self.mode(&item.topic), Mode::Keyed(_)) {
-                self.lose(item.topic.clone(), Lost::Refused);
+            if may_be_born && matches!(self.mode(&publication.topic), Mode::Keyed(_)) {
+                self.lose(publication.topic.clone(), Lost::Refused);
             }
             return;
         };
@@ -70,10 +71,10 @@ impl Topics {
         let was = topic.state;
         let is_news = topic.miss();
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
         }
         if is_news {
-            self.tell(&item.topic, State::Gap, why.to_string());
+            self.tell(&publication.topic, State::Gap, why.to_string());
         }
     }
 }

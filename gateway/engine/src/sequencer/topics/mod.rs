@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{
     count::{Count, Extent},
     deadlines::Deadlines,
-    item::{Body, Item},
+    publication::{Body, Publication},
     table,
 };
 use crate::{
@@ -36,7 +36,7 @@ use topic::{Hole, Lost, Topic};
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct TopicRow {
     pub topic: Arc<str>,
     pub v: u64,
     /// Microseconds since the Unix epoch.
@@ -53,7 +53,7 @@ fn after(now_us: u64, duration: Duration) -> u64 {
 
 /// A topic's state has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct StateChange {
     pub topic: Arc<str>,
     pub state: State,
     pub reason: String,
@@ -71,7 +71,7 @@ pub struct Counters {
     pub held_back: u64,
     pub expired: u64,
     /// Changes of topics' states that were not told, since too many came at once.
-    pub events_dropped: u64,
+    pub state_changes_dropped: u64,
 }
 
 impl Counters {
@@ -96,7 +96,7 @@ pub struct Topics {
     value_bytes_max: usize,
     policies: Policies,
     deadlines: Deadlines,
-    events: Vec<Event>,
+    state_changes: Vec<StateChange>,
     /// Topics that have ended since they were asked for last, as many as there may be.
     ended: Vec<Arc<str>>,
     counters: Counters,
@@ -133,7 +133,7 @@ impl Topics {
             value_bytes_max: limits.value_bytes,
             policies,
             deadlines: Deadlines::default(),
-            events: Vec::new(),
+            state_changes: Vec::new(),
             ended: Vec::new(),
             counters: Counters::default(),
             keys: 0,
@@ -150,23 +150,23 @@ impl Topics {
         }
     }
 
-    /// Numbers an admitted item and appends what the shards have to do. `changes`: as admitted. `now_us`:
+    /// Numbers an admitted publication and appends what the shards have to do. `changes`: as admitted. `now_us`:
     /// monotonic.
     pub fn apply(
         &mut self,
-        item: &Item,
+        publication: &Publication,
         changes: Option<Arc<Changes>>,
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        self.enter(item, changes, None, version, now_us, ops);
+        self.enter(publication, changes, None, version, now_us, ops);
     }
 
     /// `v`: given by another gateway, or by an earlier run.
     fn enter(
         &mut self,
-        item: &Item,
+        publication: &Publication,
         changes: Option<Arc<Changes>>,
         v: Option<u64>,
         version: u64,
@@ -174,70 +174,71 @@ impl Topics {
         ops: &mut Vec<Op>,
     ) {
         self.generation += 1;
-        let is_new = !self.by_name.contains_key(&*item.topic);
+        let is_new = !self.by_name.contains_key(&*publication.topic);
         if is_new {
-            self.give_birth(&item.topic, ops);
+            self.give_birth(&publication.topic, ops);
         }
-        let topic = self.by_name.get_mut(&*item.topic).expect("it was born above at the latest");
-        match (topic.gone, item.body.is_gone()) {
+        let topic = self.by_name.get_mut(&*publication.topic).expect("it was born above at the latest");
+        match (topic.gone, publication.body.is_gone()) {
             (true, false) => {
                 self.tombstones.remove(&(topic.version, topic.id));
                 self.live += 1;
-                let lost = self.unborn.remove(&item.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
+                let lost =
+                    self.unborn.remove(&publication.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
                 topic.lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
                 topic.has_gap = false;
-                self.deadlines.begin(topic.id, &item.topic, &topic.policy, now_us);
+                self.deadlines.begin(topic.id, &publication.topic, &topic.policy, now_us);
             }
             (false, true) => {
-                self.tombstones.insert((version, topic.id), item.topic.clone());
+                self.tombstones.insert((version, topic.id), publication.topic.clone());
                 self.live -= 1;
             }
             _ => {}
         }
-        topic.gone = item.body.is_gone();
-        let hole = topic.hole_before(item, v);
+        topic.gone = publication.body.is_gone();
+        let hole = topic.hole_before(publication, v);
         self.counters.count(&hole);
         let was = topic.state;
-        let told = topic.change_state(item, hole);
+        let told = topic.change_state(publication, hole);
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-            self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+            self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
         }
         if topic.gone {
             topic.count = Count::default();
         }
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
-            self.deadlines.sent(topic.id, band, deadband, item, now_us);
+            self.deadlines.sent(topic.id, band, deadband, publication, now_us);
         }
-        if topic.extent(item) != Extent::Part {
+        if topic.extent(publication) != Extent::Part {
             topic.settled = self.doubts.last();
         }
         topic.is_restored = false;
         topic.touched_us = now_us;
         let skipped = topic.advance(v, hole, is_new);
         topic.version = version;
-        topic.ts_us = item.ts_us.unwrap_or(item.due_us);
+        topic.ts_us = publication.ts_us.unwrap_or(publication.due_us);
         let keys_before = topic.keys();
         let changes = topic.apply(changes);
         self.keys = self.keys + topic.keys() - keys_before;
-        let bytes = topic.size(item);
+        let bytes = topic.size(publication);
         self.bytes = self.bytes + bytes - std::mem::replace(&mut topic.bytes, bytes);
-        topic.json = encode(&mut self.scratch, item, changes.is_some(), topic.v, topic.ts_us);
+        topic.json = encode(&mut self.scratch, publication, changes.is_some(), topic.v, topic.ts_us);
         ops.push(Op::Update(Update {
             topic: topic.id,
             version,
             v: topic.v,
             ts_us: topic.ts_us,
-            due_us: item.due_us,
+            due_us: publication.due_us,
             gone: topic.gone,
             skipped,
             json: topic.json.clone(),
             changes,
         }));
         if topic.gone && self.ended.len() < self.live_max {
-            self.ended.push(item.topic.clone());
+            self.ended.push(publication.topic.clone());
         }
         if let Some((state, reason)) = told {
-            self.tell(&item.topic, state, reason);
+            self.tell(&publication.topic, state, reason);
         }
         while self.tombstones.len() > self.tombstones_max {
             self.forget_oldest(ops);
@@ -246,10 +247,10 @@ impl Topics {
 
     /// As many changes as there may be topics wait to be told; what is beyond is only counted.
     fn tell(&mut self, topic: &Arc<str>, state: State, reason: String) {
-        if self.events.len() < self.live_max {
-            self.events.push(Event { topic: topic.clone(), state, reason });
+        if self.state_changes.len() < self.live_max {
+            self.state_changes.push(StateChange { topic: topic.clone(), state, reason });
         } else {
-            self.counters.events_dropped += 1;
+            self.counters.state_changes_dropped += 1;
         }
     }
 
@@ -279,7 +280,7 @@ impl Topics {
     }
 
     /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
-    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<Row> {
+    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<TopicRow> {
         let from = if after >= prefix && !after.is_empty() {
             Bound::Excluded(after)
         } else {
@@ -290,13 +291,13 @@ impl Topics {
             .take_while(|(name, _)| name.starts_with(prefix))
             .filter(|(_, t)| !t.gone)
             .take(limit)
-            .map(|(name, t)| Row { topic: name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
+            .map(|(name, t)| TopicRow { topic: name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
             .collect()
     }
 
     /// Changes of topics' states since the last call.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    pub fn take_state_changes(&mut self) -> Vec<StateChange> {
+        std::mem::take(&mut self.state_changes)
     }
 
     /// As long as it stays the same, so does what [`Topics::save`] gives.
@@ -392,11 +393,11 @@ impl Topics {
 
 /// The update as it stands in frames, or its head before `changes`. A topic's characters need no
 /// escaping. The copy is as long as the update: last values live long.
-fn encode(scratch: &mut Vec<u8>, item: &Item, changes: bool, v: u64, ts_us: i64) -> Bytes {
+fn encode(scratch: &mut Vec<u8>, publication: &Publication, changes: bool, v: u64, ts_us: i64) -> Bytes {
     scratch.clear();
-    let head = write!(scratch, r#"{{"topic":"{}","v":{v},"ts":{ts_us},"#, item.topic);
+    let head = write!(scratch, r#"{{"topic":"{}","v":{v},"ts":{ts_us},"#, publication.topic);
     head.expect("writing to memory does not fail");
-    match &item.body {
+    match &publication.body {
         Body::Gone => scratch.extend_from_slice(br#""gone":true}"#),
         Body::Data(data) if !changes => {
             scratch.extend_from_slice(br#""data":"#);

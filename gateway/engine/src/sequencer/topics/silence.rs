@@ -3,27 +3,27 @@
 use super::{Topics, after};
 use crate::{
     protocol::status::State,
-    sequencer::item::{Body, Item},
+    sequencer::publication::{Body, Publication},
     unit::show_duration,
 };
 
 impl Topics {
-    /// Whether the topic's deadband holds an admitted item back; it keeps it then.
-    pub fn hold(&mut self, item: &Item, now_us: u64) -> bool {
+    /// Whether the topic's deadband holds an admitted publication back; it keeps it then.
+    pub fn hold(&mut self, publication: &Publication, now_us: u64) -> bool {
         let room = self.room();
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
             return false;
         };
         let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
         let held_one = band.holds_one();
-        if !self.deadlines.hold(topic.id, band, deadband, item, room, now_us) {
+        if !self.deadlines.hold(topic.id, band, deadband, publication, room, now_us) {
             return false;
         }
         if !held_one {
             band.seq_sent = topic.count.last;
         }
         topic.touched_us = now_us;
-        let hole = topic.count(item);
+        let hole = topic.count(publication);
         self.counters.count(&hole);
         self.counters.held_back += 1;
         true
@@ -31,33 +31,33 @@ impl Topics {
 
     /// A repeat says that what is held still holds, so the topic is not silent. `false`: it is older than the
     /// topic's last update and says nothing.
-    pub fn confirm(&mut self, item: &Item, now_us: u64) -> bool {
-        let Some(topic) = self.by_name.get_mut(&*item.topic).filter(|topic| !topic.gone) else {
+    pub fn confirm(&mut self, publication: &Publication, now_us: u64) -> bool {
+        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
             return false;
         };
-        if item.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
+        if publication.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
             return false;
         }
         topic.touched_us = now_us;
         if topic.state == State::Stale && !topic.is_restored {
             topic.state = State::Live;
             if let Some(stale_after) = topic.policy.stale_after {
-                self.deadlines.stale_at(after(now_us, stale_after), topic.id, item.topic.clone());
+                self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
             }
-            self.tell(&item.topic, State::Live, String::new());
+            self.tell(&publication.topic, State::Live, String::new());
         }
         true
     }
 
     /// A value that is held back, whenever its time would have come.
-    pub fn release(&mut self) -> Option<Item> {
+    pub fn release(&mut self) -> Option<Publication> {
         self.deadlines.released(u64::MAX)
     }
 
-    /// The next item that time alone brings about: a value held back until now, or the end of a topic.
-    pub fn due(&mut self, now_us: u64) -> Option<Item> {
-        if let Some(item) = self.deadlines.released(now_us) {
-            return Some(item);
+    /// The next publication that time alone brings about: a value held back until now, or the end of a topic.
+    pub fn due(&mut self, now_us: u64) -> Option<Publication> {
+        if let Some(publication) = self.deadlines.released(now_us) {
+            return Some(publication);
         }
         self.look_for_stale(now_us);
         while let Some((id, name)) = self.deadlines.expiring(now_us) {
@@ -68,7 +68,7 @@ impl Topics {
             let at_us = topic.touched_us + expiry.as_micros() as u64;
             if at_us <= now_us {
                 self.counters.expired += 1;
-                return Some(Item::new(name, Body::Gone, 0));
+                return Some(Publication::new(name, Body::Gone, 0));
             }
             self.deadlines.expire_at(at_us, id, name);
         }

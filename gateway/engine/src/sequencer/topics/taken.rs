@@ -7,9 +7,9 @@ use crate::{
     clock::Now,
     protocol::status::State,
     sequencer::{
-        checkpoint::{Kept, Saved},
+        checkpoint::{RestoredTopic, SavedTopic},
         count::Count,
-        item::{Body, Item, Why},
+        publication::{Body, Publication, Why},
         table,
     },
     topic::{
@@ -23,14 +23,14 @@ impl Topics {
     /// As [`Topics::apply`], with a `v` that another gateway gave.
     pub fn apply_as(
         &mut self,
-        item: &Item,
+        publication: &Publication,
         changes: Option<Arc<Changes>>,
         v: u64,
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        self.enter(item, changes, Some(v), version, now_us, ops);
+        self.enter(publication, changes, Some(v), version, now_us, ops);
     }
 
     /// Everything held ends, as if there had never been a topic.
@@ -49,7 +49,13 @@ impl Topics {
     }
 
     /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
-    pub fn restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
+    pub fn restore(
+        &mut self,
+        kept: &RestoredTopic,
+        version: u64,
+        now: Now,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), Why> {
         let restored = self.try_restore(kept, version, now, ops);
         if restored.is_err() && matches!(self.mode(&kept.topic), Mode::Keyed(_)) {
             self.lose(kept.topic.clone(), Lost::Removed);
@@ -57,16 +63,23 @@ impl Topics {
         restored
     }
 
-    fn try_restore(&mut self, kept: &Kept, version: u64, now: Now, ops: &mut Vec<Op>) -> Result<(), Why> {
-        let Kept { topic: name, mode, v, ts_us, seq, has_gap, refused, body } = kept;
-        let item = Item { ts_us: Some(*ts_us), ..Item::new(name.clone(), body.clone(), now.wall_us) };
+    fn try_restore(
+        &mut self,
+        kept: &RestoredTopic,
+        version: u64,
+        now: Now,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), Why> {
+        let RestoredTopic { topic: name, mode, v, ts_us, seq, has_gap, refused, body } = kept;
+        let publication =
+            Publication { ts_us: Some(*ts_us), ..Publication::new(name.clone(), body.clone(), now.wall_us) };
         let holds = self.policies.of(name).mode.name();
         if holds != mode {
             let (topic, was) = (name.clone(), mode.clone());
             return Err(Why::OtherMode { topic, was, holds });
         }
-        let changes = self.admit(&item, &mut Group::taken_over())?;
-        self.apply_as(&item, changes, *v, version, now.mono_us, ops);
+        let changes = self.admit(&publication, &mut Group::taken_over())?;
+        self.apply_as(&publication, changes, *v, version, now.mono_us, ops);
         if let Some(topic) = self.by_name.get_mut(name) {
             (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
             (topic.state, topic.is_restored) = (State::Stale, true);
@@ -80,9 +93,9 @@ impl Topics {
     }
 
     /// All topics, as they are written to disk, and the `v` that a new one has to start above.
-    pub fn save(&self) -> (Vec<Saved>, u64) {
+    pub fn save(&self) -> (Vec<SavedTopic>, u64) {
         let live = self.by_name.values().filter(|topic| !topic.gone);
-        let saved = live.map(|topic| Saved {
+        let saved = live.map(|topic| SavedTopic {
             mode: topic.policy.mode.name(),
             // What a deadband holds back is not saved, so its count must not be either.
             seq: match &topic.band {
@@ -103,10 +116,10 @@ impl Topics {
         self.by_name.get(name).is_some_and(|topic| topic.v >= v)
     }
 
-    /// Whether an item changes a table that is not there, or not what it was when the item was made.
-    pub fn lacks_base(&self, item: &Item) -> bool {
-        matches!(&item.body, Body::Changes(changes) if changes.base == Base::Held)
-            && self.by_name.get(&*item.topic).is_none_or(|topic| topic.gone || topic.has_gap)
+    /// Whether a publication changes a table that is not there, or not what it was when the publication was made.
+    pub fn lacks_base(&self, publication: &Publication) -> bool {
+        matches!(&publication.body, Body::Changes(changes) if changes.base == Base::Held)
+            && self.by_name.get(&*publication.topic).is_none_or(|topic| topic.gone || topic.has_gap)
     }
 
     /// Topics that exist and are not among `names`, with their `v`.

@@ -11,7 +11,7 @@ use crate::{
     sequencer::{
         count::{Count, Extent, Step},
         deadlines::Band,
-        item::{Body, Item},
+        publication::{Body, Publication},
         seq::SEQ_MAX,
         table,
     },
@@ -80,8 +80,8 @@ impl Lost {
     }
 
     /// Whether it is so for an update. What was removed a publisher may begin anew with changes.
-    fn holds_for(self, item: &Item) -> bool {
-        self == Lost::Refused || item.feed.is_some()
+    fn holds_for(self, publication: &Publication) -> bool {
+        self == Lost::Refused || publication.feed.is_some()
     }
 }
 
@@ -109,8 +109,8 @@ impl Hole {
         self.updates() > 0 || self.unknown.is_some()
     }
 
-    fn reason(&self, item: &Item) -> String {
-        match (self, item.seq, self.seq_before) {
+    fn reason(&self, publication: &Publication) -> String {
+        match (self, publication.seq, self.seq_before) {
             (Hole { skipped: skipped @ 1.., .. }, Some(seq), Some(before)) => {
                 format!("seq stepped from {before} to {}: {skipped} updates are missing", seq.last)
             }
@@ -122,8 +122,8 @@ impl Hole {
 }
 
 impl Topic {
-    pub(super) fn extent(&self, item: &Item) -> Extent {
-        match (&*self.policy.mode, &item.body) {
+    pub(super) fn extent(&self, publication: &Publication) -> Extent {
+        match (&*self.policy.mode, &publication.body) {
             (Mode::Latest, _) => Extent::Value,
             (Mode::Stream(_), _) => Extent::Part,
             (Mode::Keyed(_), Body::Changes(changes)) if changes.base == Base::Held => Extent::Part,
@@ -131,30 +131,30 @@ impl Topic {
         }
     }
 
-    fn step(&self, item: &Item) -> Step {
+    fn step(&self, publication: &Publication) -> Step {
         // That of a stream, or of a value by its count, ends with the next update whatever it is.
         let has_gap = self.has_gap || self.state == State::Gap || self.is_doubted;
-        self.count.step(item, self.extent(item), has_gap)
+        self.count.step(publication, self.extent(publication), has_gap)
     }
 
     /// Whether the topic has an update already, by its count. It is noted that it came.
-    pub(super) fn repeats(&mut self, item: &Item) -> bool {
-        let repeats = self.step(item) == Step::Repeat;
+    pub(super) fn repeats(&mut self, publication: &Publication) -> bool {
+        let repeats = self.step(publication) == Step::Repeat;
         if repeats {
-            self.count.take(item, self.extent(item), Step::Repeat);
+            self.count.take(publication, self.extent(publication), Step::Repeat);
         }
         repeats
     }
 
     /// What is missing before an update. `v`: given by another gateway, or by an earlier run, which tells it.
-    pub(super) fn hole_before(&mut self, item: &Item, v: Option<u64>) -> Hole {
+    pub(super) fn hole_before(&mut self, publication: &Publication, v: Option<u64>) -> Hole {
         match v {
             Some(_) => {
                 (self.refused, self.lost) = (0, None);
                 Hole::default()
             }
-            None if item.is_counted => Hole::default(),
-            None => self.count(item),
+            None if publication.is_counted => Hole::default(),
+            None => self.count(publication),
         }
     }
 
@@ -176,27 +176,27 @@ impl Topic {
     }
 
     /// Takes over an update's count; gives what is missing before it.
-    pub(super) fn count(&mut self, item: &Item) -> Hole {
-        let (extent, step, seq_before) = (self.extent(item), self.step(item), self.count.last);
+    pub(super) fn count(&mut self, publication: &Publication) -> Hole {
+        let (extent, step, seq_before) = (self.extent(publication), self.step(publication), self.count.last);
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
         let is_change = is_table && extent == Extent::Part;
-        let unknown = match item.feed {
+        let unknown = match publication.feed {
             _ if !is_change => None,
-            Some(_) if self.count.is_restored() && !self.count.is_followed_by(item) => {
+            Some(_) if self.count.is_restored() && !self.count.is_followed_by(publication) => {
                 Some("was restored from an earlier run")
             }
-            _ => self.lost.filter(|lost| lost.holds_for(item)).map(Lost::reason),
+            _ => self.lost.filter(|lost| lost.holds_for(publication)).map(Lost::reason),
         };
-        if unknown.is_some() || !(is_change || item.body.is_gone()) {
+        if unknown.is_some() || !(is_change || publication.body.is_gone()) {
             self.lost = None;
         }
-        self.count.take(item, extent, step);
+        self.count.take(publication, extent, step);
         let (skipped, is_told) = match step {
-            Step::On { skipped } => (skipped, item.seq.is_some_and(|seq| seq.first.is_some())),
+            Step::On { skipped } => (skipped, publication.seq.is_some_and(|seq| seq.first.is_some())),
             Step::Anew | Step::Repeat => (0, false),
         };
         let refused = std::mem::take(&mut self.refused);
-        let is_anew = step == Step::Anew && seq_before.is_some() && item.seq.is_some();
+        let is_anew = step == Step::Anew && seq_before.is_some() && publication.seq.is_some();
         Hole { skipped, seq_before, refused: if is_told { 0 } else { refused }, unknown, is_anew }
     }
 
@@ -204,13 +204,13 @@ impl Topic {
         self.table.as_ref().map_or(0, |table| table.len())
     }
 
-    /// What it counts as after `item` was applied.
-    pub(super) fn size(&self, item: &Item) -> usize {
+    /// What it counts as after `publication` was applied.
+    pub(super) fn size(&self, publication: &Publication) -> usize {
         let value = match &self.table {
             Some(table) => table_size(table.len(), table.bytes()),
-            None => item.body.bytes(),
+            None => publication.body.bytes(),
         };
-        if self.gone { 0 } else { topic_size(&item.topic, value) }
+        if self.gone { 0 } else { topic_size(&publication.topic, value) }
     }
 
     /// Changes its table, or ends it; gives what the shards have to change.
@@ -223,9 +223,9 @@ impl Topic {
     }
 
     /// Its state after an update; gives what is to be told, if anything.
-    pub(super) fn change_state(&mut self, item: &Item, hole: Hole) -> Option<(State, String)> {
+    pub(super) fn change_state(&mut self, publication: &Publication, hole: Hole) -> Option<(State, String)> {
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
-        let is_change = is_table && self.extent(item) == Extent::Part;
+        let is_change = is_table && self.extent(publication) == Extent::Part;
         // A table stays incomplete until all of it comes, also where it was removed meanwhile.
         self.has_gap = match self.gone {
             true => is_table && (self.has_gap || self.was_whole || self.lost.is_some()),
@@ -240,7 +240,7 @@ impl Topic {
             return None;
         }
         self.state = state;
-        Some((state, hole.reason(item)))
+        Some((state, hole.reason(publication)))
     }
 
     /// An update that a source brought was refused; gives whether that is to be told.

@@ -38,7 +38,7 @@ const KRAKEN: &str = r#"
         ]
     "#;
 
-fn mapped<'a>(entries: &str, message: &'a str) -> Vec<Mapped<'a>> {
+fn mapped<'a>(entries: &str, message: &'a str) -> Vec<MappedPublication<'a>> {
     let said = map(&parse(entries), Names::Encode, message.as_bytes()).unwrap().unwrap();
     let update = |said| match said {
         Ok(Said::Update(mapped)) => mapped,
@@ -54,29 +54,29 @@ fn fault(entries: &str, message: &str) -> Fault {
     }
 }
 
-fn changes<'a>(mapped: &Mapped<'a>) -> Vec<(String, Option<&'a str>)> {
-    let Value::Levels { changes, .. } = &mapped.value else { panic!("{mapped:?}") };
+fn changes<'a>(mapped: &MappedPublication<'a>) -> Vec<(String, Option<&'a str>)> {
+    let MappedValue::Levels { changes, .. } = &mapped.value else { panic!("{mapped:?}") };
     changes.clone().into_iter().collect()
 }
 
 #[test]
 fn a_message_becomes_data_byte_for_byte() {
     let message = r#"{ "type":"ticker","sequence":42, "product_id":"SKL-USD","price":"0.010","time":"2023-11-14T22:13:20.5Z"}"#;
-    let expected = Mapped {
+    let expected = MappedPublication {
         topic: "coinbase.ticker.SKL-USD".to_owned(),
         ts_us: Some(1_700_000_000_500_000),
         seq: Some(Seq::one(42)),
-        value: Value::Data(message),
+        value: MappedValue::Data(message),
     };
     assert_eq!(mapped(COINBASE, message), [expected]);
-    assert_eq!(mapped(COINBASE, &format!("\u{feff}{message}"))[0].value, Value::Data(message));
+    assert_eq!(mapped(COINBASE, &format!("\u{feff}{message}"))[0].value, MappedValue::Data(message));
 }
 
 #[test]
 fn levels_become_keys_as_the_venue_wrote_them_and_zero_sizes_deletions() {
     let snapshot = r#"{"type":"snapshot","product_id":"A-B","bids":[["10.10","1.50"],["10.00","0.0"]],"asks":[["10.20","3"]]}"#;
     let table = mapped(COINBASE, snapshot);
-    assert!(matches!(table[0].value, Value::Levels { reset: true, .. }));
+    assert!(matches!(table[0].value, MappedValue::Levels { reset: true, .. }));
     assert_eq!(
         changes(&table[0]),
         [("a10.20".to_owned(), Some("\"3\"")), ("b10.10".to_owned(), Some("\"1.50\""))]
@@ -86,7 +86,7 @@ fn levels_become_keys_as_the_venue_wrote_them_and_zero_sizes_deletions() {
     let update = r#"{"type":"l2update","product_id":"A-B","time":1700000000000,
             "changes":[["buy","10.10","0.00000000"],["sell","10.20","4"],["sell","10.30","0"],["sell","10.20","5e-9"]]}"#;
     let update = mapped(COINBASE, update);
-    assert!(matches!(update[0].value, Value::Levels { reset: false, .. }));
+    assert!(matches!(update[0].value, MappedValue::Levels { reset: false, .. }));
     let expected = [("a10.20", Some("\"5e-9\"")), ("a10.30", None), ("b10.10", None)];
     assert_eq!(changes(&update[0]), expected.map(|(key, size)| (key.to_owned(), size)));
 }
@@ -97,7 +97,7 @@ fn each_element_becomes_an_item_and_levels_may_be_objects_of_numbers() {
     let tickers = mapped(KRAKEN, tickers);
     let topics: Vec<&str> = tickers.iter().map(|item| &*item.topic).collect();
     assert_eq!(topics, ["kraken.ticker.A/B", "kraken.ticker.C@x20D"]);
-    assert_eq!(tickers[0].value, Value::Data(r#"{"symbol":"A/B","last":1.0}"#));
+    assert_eq!(tickers[0].value, MappedValue::Data(r#"{"symbol":"A/B","last":1.0}"#));
 
     let book = r#"{"channel":"book","type":"update","data":[{"symbol":"A/B","timestamp":"1970-01-01T00:00:01Z",
             "bids":[{"price":0.5660,"qty":1.50}],"asks":[{"price":0.5670,"qty":0},{"price":0.5680,"qty":0.00e0}]}]}"#;
@@ -198,8 +198,8 @@ fn no_message_makes_an_item_that_is_none() {
             let Said::Update(item) = item else { panic!("seed {seed}: {item:?}") };
             assert!(check_topic(&item.topic).is_ok(), "seed {seed}: {item:?}");
             let values = match item.value {
-                Value::Data(data) => vec![data],
-                Value::Levels { changes, .. } => changes.into_values().flatten().collect(),
+                MappedValue::Data(data) => vec![data],
+                MappedValue::Levels { changes, .. } => changes.into_values().flatten().collect(),
             };
             let json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
             assert!(values.into_iter().all(json), "seed {seed}");

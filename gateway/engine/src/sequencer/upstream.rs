@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    item::{Body, Item, Why},
+    publication::{Body, Publication, Why},
     seq::SEQ_MAX,
     topics::{Group, Topics},
 };
@@ -11,23 +11,23 @@ use crate::update::Op;
 
 /// A whole batch or snapshot of another gateway.
 #[derive(Debug, Default)]
-pub struct Following {
+pub struct UpstreamBatch {
     /// It begins that epoch; what was held before ends.
     pub epoch: Option<Arc<str>>,
     /// It is all there is: a topic that is not in it does not exist.
     pub is_whole: bool,
     pub version: u64,
-    pub updates: Vec<Followed>,
+    pub updates: Vec<UpstreamUpdate>,
 }
 
 /// An update with its `v`.
 #[derive(Debug)]
-pub struct Followed {
-    pub item: Item,
+pub struct UpstreamUpdate {
+    pub publication: Publication,
     pub v: u64,
 }
 
-impl Following {
+impl UpstreamBatch {
     /// Applies it, at its version; appends what the shards have to do. Gives what was left out and why:
     /// a topic that this gateway's limits or modes have no room for is missing here, the others are not.
     pub fn apply(&self, topics: &mut Topics, now_us: u64, ops: &mut Vec<Op>) -> Vec<Why> {
@@ -36,26 +36,26 @@ impl Following {
         }
         if self.is_whole {
             // First, since it makes room for the others.
-            let named: HashSet<&str> = self.updates.iter().map(|followed| &*followed.item.topic).collect();
+            let named: HashSet<&str> = self.updates.iter().map(|update| &*update.publication.topic).collect();
             for (topic, v) in topics.others(&named) {
-                let item = Item::new(topic, Body::Gone, self.due_us());
-                topics.apply_as(&item, None, (v + 1).min(SEQ_MAX), self.version, now_us, ops);
+                let publication = Publication::new(topic, Body::Gone, self.due_us());
+                topics.apply_as(&publication, None, (v + 1).min(SEQ_MAX), self.version, now_us, ops);
             }
         }
         let mut refused = Vec::new();
-        for Followed { item, v } in &self.updates {
-            if topics.has(&item.topic, *v) {
+        for UpstreamUpdate { publication, v } in &self.updates {
+            if topics.has(&publication.topic, *v) {
                 continue;
             }
-            match topics.admit(item, &mut Group::taken_over()) {
-                Ok(_) if topics.lacks_base(item) => {
-                    refused.push(Why::NotHeld { topic: item.topic.clone() });
+            match topics.admit(publication, &mut Group::taken_over()) {
+                Ok(_) if topics.lacks_base(publication) => {
+                    refused.push(Why::NotHeld { topic: publication.topic.clone() });
                 }
-                Ok(changes) => topics.apply_as(item, changes, *v, self.version, now_us, ops),
+                Ok(changes) => topics.apply_as(publication, changes, *v, self.version, now_us, ops),
                 // It was left out earlier, or removed twice.
                 Err(Why::Unknown { .. }) => {}
                 Err(why) => {
-                    topics.miss(item, &why, now_us);
+                    topics.miss(publication, &why, now_us);
                     refused.push(why);
                 }
             }
@@ -64,6 +64,6 @@ impl Following {
     }
 
     fn due_us(&self) -> i64 {
-        self.updates.first().map_or(0, |followed| followed.item.due_us)
+        self.updates.first().map_or(0, |update| update.publication.due_us)
     }
 }

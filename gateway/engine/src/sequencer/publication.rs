@@ -16,7 +16,7 @@ use crate::{
 
 /// An update on its way in, not yet numbered.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub struct Publication {
     pub topic: Arc<str>,
     pub body: Body,
     pub seq: Option<Seq>,
@@ -32,7 +32,7 @@ pub struct Item {
     pub due_us: i64,
 }
 
-impl Item {
+impl Publication {
     /// Without a count and a time of its own.
     pub fn new(topic: impl Into<Arc<str>>, body: Body, due_us: i64) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Body {
     }
 }
 
-/// Why an item was refused.
+/// Why a publication was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Why {
     #[error(transparent)]
@@ -139,7 +139,7 @@ pub enum Why {
     NoRoom { topic: Arc<str>, bytes: usize, max: usize },
 }
 
-/// Item `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else none.
+/// Publication `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("item {index}: {why}")]
 pub struct Refused {

@@ -1,22 +1,22 @@
-//! One update as publishers and feed files write it: a JSON object.
+//! A publication as publishers and feed files write it: a JSON object.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, collections::HashSet};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::seq::SEQ_MAX;
 use crate::{
-    json::whole,
+    json::{
+        members::{Members, Text, present},
+        whole,
+    },
     topic::changes::{Base, Changes},
 };
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct PublicationJson<'a> {
     pub topic: Cow<'a, str>,
     pub value: Value<'a>,
     /// The publisher's own count of the topic's updates, and whether it begins anew.
@@ -57,11 +57,7 @@ struct Raw<'a> {
     reset: Option<bool>,
 }
 
-/// serde borrows a text only where it is told to.
-#[derive(Deserialize)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
-
-impl<'a> Line<'a> {
+impl<'a> PublicationJson<'a> {
     /// The error says what is wrong in words for the publisher.
     pub fn parse(json: &'a [u8]) -> Result<Self, String> {
         // serde would take an array for an object's fields in order.
@@ -116,36 +112,4 @@ fn changes(
     // It is refused in its turn, after what came before it.
     write().unwrap_or_else(|long| changes.refuse(long));
     Ok(changes)
-}
-
-/// An object's members in order, values byte for byte.
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-
-        impl<'de> Visitor<'de> for Read {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of keys and values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Read)
-    }
-}
-
-/// `null` is a value; only an absent field is none.
-pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
