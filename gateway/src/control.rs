@@ -78,7 +78,7 @@ pub struct Parts {
     pub data: SocketAddr,
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
-    pub tls_server: Option<tls::Server>,
+    pub tls_server: Option<tls::server::Server>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -123,9 +123,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         sources: counters.clone(),
         health: health.clone(),
         state: state.clone(),
-        tls: tls_server.as_ref().map(tls::Server::counters),
+        tls: tls_server.as_ref().map(tls::server::Server::counters),
     };
-    let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::Server::current);
+    let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
     let page = match tls.filter(|_| admin_tls.is_some()) {
         Some(tls) => Page::new("wss", tls),
@@ -153,7 +153,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
     source::start(&config, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
-    let certificates = tls::watch(tls_server, hang_up);
+    let certificates = tls::server::watch(tls_server, hang_up);
     let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {

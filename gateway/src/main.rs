@@ -97,7 +97,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         None => Config::embedded_demo(),
     };
     if args.check {
-        for warning in config.server.tls.iter().flat_map(gateway::tls::warnings) {
+        for warning in config.server.tls.iter().flat_map(gateway::tls::server::warnings) {
             eprintln!("gateway: warning: {}", logs::one_line(&warning));
         }
         print!("{}", config.render(&machine));

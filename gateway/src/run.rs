@@ -68,7 +68,8 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let epoch = sequencer.epoch().to_string();
     let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config.settings()));
 
-    let tls_server = config.server.tls.as_ref().map(tls::Server::load).transpose().map_err(Error::Tls)?;
+    let tls_server =
+        config.server.tls.as_ref().map(tls::server::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
     let shards = executor::start(&config, broadcast, &shared, ends, slots, start, tls_server.as_ref())?;

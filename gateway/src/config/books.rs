@@ -4,9 +4,9 @@ use engine::protocol::status::{key, overlap};
 
 use super::{
     mapping::{Body, Entry},
-    pointer::{Part, Template},
     policy::{Glob, Keyed, LEVEL_BYTES, Mode, Policies},
     read::Section,
+    template::{Part, Template},
     unit::show_size,
 };
 

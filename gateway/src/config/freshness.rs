@@ -5,9 +5,9 @@ use std::time::Duration;
 use engine::{keys, topic::Pattern};
 
 use super::{
-    pointer::{Part, Template},
     read::Section,
     source::Source,
+    template::{Part, Template},
 };
 
 const HOUR: u64 = 3_600_000;

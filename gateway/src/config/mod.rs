@@ -29,7 +29,7 @@ use engine::settings::{Field, Key, Keys, Kind, Value};
 pub use engine::{
     json::pointer,
     settings::{Compression, Fanout, Limits, Settings},
-    topic::policy,
+    topic::{policy, template},
     unit,
 };
 

@@ -92,11 +92,11 @@ pub(super) fn tls(reader: &mut Reader, given: Given, dir: &Path) -> Option<Tls> 
     let client_file = (!client_ca.value.is_empty()).then(|| file(&client_ca.value));
     if reader.problems.is_empty() {
         for (line, files) in &certificates {
-            if let Err(error) = crate::tls::Certificate::read(files) {
+            if let Err(error) = crate::tls::certificate::Certificate::read(files) {
                 reader.problem(line.unwrap_or(0), error);
             }
         }
-        if let Some(Err(error)) = client_file.as_deref().map(crate::tls::read_ca) {
+        if let Some(Err(error)) = client_file.as_deref().map(crate::tls::pem::read_ca) {
             reader.problem(client_ca.line.unwrap_or(0), error);
         }
     }

@@ -230,7 +230,7 @@ fn link(section: &mut Section, dir: &Path, example: &str, bytes: usize) -> Optio
     if let (Some(line), Some(file)) = (section.named("ca", ()).line, &ca) {
         if !url.is_tls {
             section.problem(line, "ca goes with a wss:// url");
-        } else if let Err(error) = crate::tls::read_ca(file) {
+        } else if let Err(error) = crate::tls::pem::read_ca(file) {
             section.problem(line, error);
         }
     }

@@ -25,7 +25,7 @@ use thiserror::Error;
 
 use crate::{
     config::Config,
-    tls::{Current, Server},
+    tls::server::{Current, Server},
 };
 
 /// Events handled before deadlines and fan-out have their turn again.

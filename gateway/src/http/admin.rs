@@ -87,7 +87,7 @@ impl Admin {
         let place = request.extensions().get::<Arc<Place>>()?;
         let is_asked = is_probe(request.uri().path());
         if let Some(found) = place.promote(!is_asked) {
-            self.counters.count(found);
+            found.count(&self.counters);
             return None;
         }
         if is_asked {

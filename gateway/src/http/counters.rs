@@ -1,8 +1,6 @@
 //! What the admin listener counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::places::Found;
+use std::sync::atomic::AtomicU64;
 
 /// What had to wait or was cut off on the admin listener.
 #[derive(Debug, Default)]
@@ -33,14 +31,4 @@ pub struct Counters {
     pub answers_slow: AtomicU64,
     /// Requests refused with 503, since `[limits] admin_answer_bytes` were held.
     pub answers_refused: AtomicU64,
-}
-
-impl Counters {
-    pub fn count(&self, found: Found) {
-        match found {
-            Found::Free => {}
-            Found::Evicted => drop(self.connections_evicted.fetch_add(1, Ordering::Relaxed)),
-            Found::Reset => drop(self.connections_reset.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
 }

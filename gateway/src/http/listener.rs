@@ -68,7 +68,7 @@ const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
 pub struct Listener {
     inner: TcpListener,
-    tls: Option<tls::Current>,
+    tls: Option<tls::server::Current>,
     places: Arc<Places>,
     connections: Connections,
 }
@@ -87,7 +87,7 @@ impl Listener {
     pub fn new(
         listener: std::net::TcpListener,
         limits: &Limits,
-        tls: Option<tls::Current>,
+        tls: Option<tls::server::Current>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         // Inherited by each connection: whoever does not read its answer is reset, and the answers to
@@ -124,7 +124,7 @@ impl Listener {
             let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
             let (place, found) = self.places.enter(peer.ip().into());
             let counters = admin.counters.clone();
-            counters.count(found);
+            found.count(&counters);
             let (connections, router, place) = (self.connections.clone(), router.clone(), Arc::new(place));
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             tokio::spawn(async move {

@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::counters::Counters;
+
 /// Places in reserve, once all others are taken by connections that are busy: for one request each. The oldest
 /// makes room, so their number is also how many have to come before a newcomer has lost its place again.
 pub const RESERVE: usize = 128;
@@ -97,6 +99,16 @@ pub enum Found {
     Evicted,
     /// A busy one was reset for it.
     Reset,
+}
+
+impl Found {
+    pub fn count(self, counters: &Counters) {
+        match self {
+            Found::Free => {}
+            Found::Evicted => drop(counters.connections_evicted.fetch_add(1, Ordering::Relaxed)),
+            Found::Reset => drop(counters.connections_reset.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
 }
 
 impl Places {

@@ -89,7 +89,7 @@ struct Snapshot {
     sources: Arc<SourceCounters>,
     health: health::Counters,
     state: Arc<state::Counters>,
-    tls: Option<Arc<tls::Counters>>,
+    tls: Option<Arc<tls::server::Counters>>,
     admin: Arc<Admin>,
     /// Now.
     mono_us: u64,

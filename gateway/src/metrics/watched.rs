@@ -15,5 +15,5 @@ pub struct Watched {
     pub health: Arc<Health>,
     pub state: Arc<state::Counters>,
     /// Where there is a TLS listener.
-    pub tls: Option<Arc<tls::Counters>>,
+    pub tls: Option<Arc<tls::server::Counters>>,
 }

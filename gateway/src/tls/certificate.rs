@@ -15,8 +15,11 @@ use x509_parser::{
     prelude::FromDer,
 };
 
-use super::files::Files;
-use super::{provider, read_chain, read_pem, told};
+use super::{
+    files::Files,
+    pem::{read_chain, read_pem, told},
+    provider::provider,
+};
 
 #[derive(Debug)]
 pub struct Certificate {

@@ -23,7 +23,7 @@ use rustls::{
 };
 use tokio::{signal::unix::Signal, sync};
 
-use super::{Certificate, provider, read_ca};
+use super::{certificate::Certificate, pem::read_ca, provider::provider};
 use crate::config::Tls;
 
 /// How often files are looked at for changes.

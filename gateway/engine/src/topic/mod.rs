@@ -4,6 +4,7 @@ pub mod changes;
 pub mod depth;
 pub mod policy;
 pub mod table;
+pub mod template;
 
 use std::fmt;
 

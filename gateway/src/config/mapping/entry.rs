@@ -6,8 +6,9 @@ use engine::topic::depth::Depth;
 
 use super::{
     super::{
-        pointer::{Pointer, Template},
+        pointer::Pointer,
         read::{Named, Section, Table},
+        template::Template,
     },
     Body, Entry, Levels, Order,
     gap::{self, denied},

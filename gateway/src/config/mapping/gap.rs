@@ -4,8 +4,9 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        pointer::{Pointer, Template},
+        pointer::Pointer,
         read::{Named, Section},
+        template::Template,
     },
     Body, Denied, Entry, LIST_MAX, Order, Wanted,
     pointers::check_carets,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use engine::topic::depth::{Best, Depth};
 
-use super::pointer::{Pointer, Template};
+use super::{pointer::Pointer, template::Template};
 pub(super) use entry::entries;
 #[cfg(test)]
 pub use entry::parse;

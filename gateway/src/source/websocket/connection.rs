@@ -157,7 +157,7 @@ fn late(link: &Link, stale_after: Option<Duration>) -> Ended {
 }
 
 async fn secure(link: &Link, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
-    let connector = TlsConnector::from(tls::client(link.ca.as_deref())?);
+    let connector = TlsConnector::from(tls::client::client(link.ca.as_deref())?);
     let host = link.url.address.rsplit_once(':').map_or(&*link.url.address, |(host, _)| host);
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
     connector.connect(name, stream).await.map_err(|error| error.to_string())

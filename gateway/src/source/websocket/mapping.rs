@@ -17,7 +17,8 @@ use super::stamp::stamp_us;
 use crate::{
     config::{
         mapping::{Body, Denied, Entry, Key, Levels, Order, Wanted},
-        pointer::{Part, Pointer, Template},
+        pointer::Pointer,
+        template::{Part, Template},
     },
     names::{Names, Piece},
 };
