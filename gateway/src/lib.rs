@@ -1,6 +1,6 @@
 //! Fanwire: updates come in, the newest values go out to very many WebSocket clients.
 //!
-//! Two planes (see the README's picture). The *control plane* ([`control`]) runs on one tokio thread:
+//! Two planes (DESIGN.md draws them). The *control plane* ([`control`]) runs on one tokio thread:
 //! it takes updates in, the crate `engine` numbers them in one place, and it answers HTTP. The *data plane*
 //! ([`executor`]) runs one pinned glommio executor per shard, each with its own io_uring; it owns the clients.
 //! Between them lies one bounded inbox per shard.
