@@ -34,7 +34,11 @@ def run(step):
     print(f"\n==> {step.name}: {shlex.join(step.command)}", flush=True)
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     environment = {**os.environ, **step.environment}
-    running = subprocess.Popen(step.command, cwd=ROOT, env=environment, start_new_session=True, **options)
+    try:
+        running = subprocess.Popen(step.command, cwd=ROOT, env=environment, start_new_session=True, **options)
+    except OSError as error:
+        print(error, flush=True)
+        return False
     late = threading.Event()
 
     def end_late():
