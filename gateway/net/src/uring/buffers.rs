@@ -81,11 +81,13 @@ impl Pool {
             id < self.buffers && len <= self.buffer_bytes,
             "the kernel named buffer {id} with {len} bytes"
         );
+        assert!(self.lent.get() < self.buffers, "the kernel named a buffer, and all {} are lent", self.buffers);
         self.lent.set(self.lent.get() + 1);
         PooledBuf { pool: self.clone(), id, len }
     }
 
     fn give_back(&self, id: u16) {
+        assert!(self.lent.get() > 0, "buffer {id} is given back twice");
         self.lent.set(self.lent.get() - 1);
         self.offer(id);
         if self.starved.replace(false) {

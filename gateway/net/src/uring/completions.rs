@@ -65,6 +65,7 @@ impl Ring {
         let conn = self.slots.id(tag.index);
         assert!(tag.fits(conn.generation), "a completion came for {tag:?} after {conn:?} took its slot");
         let slot = &mut self.slots[conn.slot];
+        assert!(slot.in_flight > 0, "{tag:?} completed, and {conn:?} has no operation in flight");
         slot.in_flight -= u16::from(!more);
         let closing = slot.state == State::Closing;
         let bytes = buffer.map(|id| {
@@ -80,6 +81,7 @@ impl Ring {
             Op::Send => self.sent(conn, result),
             Op::Cancel => self.cancelled(conn, result),
             Op::Unsent => {
+                assert!(slot.querying, "{conn:?} got an answer to no query");
                 slot.querying = false;
                 match result {
                     Ok(bytes) => Some(Event::Unsent { conn, bytes }),
@@ -132,6 +134,7 @@ impl Ring {
         more: bool,
     ) -> Option<Event> {
         let slot = &mut self.slots[conn.slot];
+        debug_assert!(slot.receiving && !slot.ended, "{conn:?} received, and receives not: {slot:?}");
         if !more {
             slot.receiving = false;
             slot.cancelling = false;
@@ -142,7 +145,8 @@ impl Ring {
                 if !more {
                     self.receive_again(conn);
                 }
-                return bytes.map(|bytes| Event::Received { conn, bytes });
+                let bytes = bytes.expect("the kernel names the buffer of what it received");
+                return Some(Event::Received { conn, bytes });
             }
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => {
@@ -182,6 +186,7 @@ impl Ring {
 
     fn sent(&mut self, conn: ConnId, result: io::Result<u32>) -> Option<Event> {
         let slot = &mut self.slots[conn.slot];
+        assert!(slot.sending, "a send of {conn:?} completed, and none is in flight");
         let failure = match result {
             Ok(count) if count > 0 || slot.bytes.is_empty() => {
                 slot.bytes.advance(count as usize);

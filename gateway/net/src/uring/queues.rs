@@ -122,6 +122,7 @@ impl Queues {
     pub(super) fn pop(&mut self) -> Option<cqueue::Entry> {
         let completion = self.uring.completion().next()?;
         if !cqueue::more(completion.flags()) {
+            assert!(self.in_flight > 0, "a completion came, and no operation is in flight");
             self.in_flight -= 1;
         }
         Some(completion)

@@ -102,13 +102,14 @@ impl Slots {
             }
             None => return None,
         };
+        assert_eq!(self[slot].state, State::Free, "slot {slot} is reserved twice");
         self[slot].state = State::Reserved;
         Some(slot)
     }
 
     /// A reserved slot becomes a connection.
     pub(super) fn occupy(&mut self, slot: u32, state: State) -> ConnId {
-        debug_assert_eq!(self[slot].state, State::Reserved);
+        assert_eq!(self[slot].state, State::Reserved, "slot {slot} is occupied without a reservation");
         self.open += 1;
         self[slot].state = state;
         ConnId { slot, generation: self[slot].generation }
@@ -116,7 +117,7 @@ impl Slots {
 
     /// A reserved slot is not needed.
     pub(super) fn release(&mut self, slot: u32) {
-        debug_assert_eq!(self[slot].state, State::Reserved);
+        assert_eq!(self[slot].state, State::Reserved, "slot {slot} is released without a reservation");
         self[slot].state = State::Free;
         self.free.push(slot);
     }
@@ -124,7 +125,8 @@ impl Slots {
     /// A connection is gone. Its [`ConnId`] means nobody from now on.
     pub(super) fn vacate(&mut self, slot: u32) {
         let vacated = &mut self[slot];
-        debug_assert_eq!((vacated.state, vacated.in_flight), (State::Closing, 0));
+        // The kernel would write into the next user's slot.
+        assert_eq!((vacated.state, vacated.in_flight), (State::Closing, 0), "slot {slot} is vacated in use");
         *vacated = Slot { generation: vacated.generation.wrapping_add(1), ..Slot::new() };
         self.open -= 1;
         self.free.push(slot);

@@ -5,15 +5,14 @@
 //! connection keep their order, those of different ones are mixed at random; received bytes are cut
 //! and sends are taken in random parts.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io,
-    net::SocketAddr,
-};
+mod conn;
 
-use bytes::{Buf, Bytes};
+use std::{collections::HashMap, io, net::SocketAddr};
+
+use bytes::Bytes;
 
 use crate::socket::{Close, ConnId, Event, Events, Sockets};
+use conn::Conn;
 
 /// What the peer sees of a connection's end, once it has read all bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,29 +39,6 @@ pub struct SimRing {
     send_bytes_max: usize,
     window_bytes: usize,
     connect_error: Option<io::ErrorKind>,
-}
-
-#[derive(Debug, Default)]
-struct Conn {
-    active: bool,
-    events: VecDeque<Event>,
-    closing: bool,
-    closed: bool,
-    // Towards us.
-    inbound: VecDeque<u8>,
-    peer_closed: bool,
-    peer_reset: bool,
-    paused: bool,
-    ended: bool,
-    // Towards the peer.
-    sending: Option<Bytes>,
-    /// Of the send in flight, until the program has read its last event.
-    held_bytes: Option<usize>,
-    kernel: VecDeque<u8>,
-    window_bytes: usize,
-    shut: bool,
-    reset: bool,
-    querying: bool,
 }
 
 impl SimRing {
@@ -301,55 +277,6 @@ impl SimRing {
     /// A connection that takes commands.
     fn live(&mut self, conn: ConnId) -> Option<&mut Conn> {
         self.conns.get_mut(&conn).filter(|c| !c.closing && !c.closed)
-    }
-}
-
-impl Conn {
-    fn peer_can_send(&self) -> bool {
-        !self.peer_closed && !self.peer_reset && !self.closing && !self.closed
-    }
-
-    fn can_receive(&self) -> bool {
-        !self.paused && !self.ended && (!self.inbound.is_empty() || self.peer_closed || self.peer_reset)
-    }
-
-    fn can_send(&self) -> bool {
-        self.sending.is_some() && (self.peer_reset || self.window_bytes > self.kernel.len())
-    }
-
-    fn receive(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {
-        if self.inbound.is_empty() {
-            self.ended = true;
-            let error = self.peer_reset.then(|| io::ErrorKind::ConnectionReset.into());
-            self.events.push_back(Event::ReceiveEnded { conn, error });
-            return;
-        }
-        let count = rng.usize(1..=self.inbound.len().min(max));
-        let bytes: Vec<u8> = self.inbound.drain(..count).collect();
-        self.events.push_back(Event::Received { conn, bytes: bytes.into() });
-    }
-
-    fn send(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {
-        let Some(mut rest) = self.sending.take() else { return };
-        if self.peer_reset || self.shut {
-            let error = if self.shut { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
-            return self.events.push_back(Event::SendFailed { conn, error: error.into() });
-        }
-        let room = self.window_bytes - self.kernel.len();
-        let most = rest.len().min(room).min(max);
-        // Mostly the kernel takes all that fits.
-        let count = if most == 0 || rng.bool() { most } else { rng.usize(1..=most) };
-        self.kernel.extend(rest.split_to(count));
-        let done = !rest.has_remaining();
-        if !done {
-            self.sending = Some(rest);
-        }
-        self.events.push_back(Event::Sent { conn, bytes: count as u32, done });
-    }
-
-    fn answer(&mut self, conn: ConnId) {
-        self.querying = false;
-        self.events.push_back(Event::Unsent { conn, bytes: self.kernel.len() as u32 });
     }
 }
 
