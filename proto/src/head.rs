@@ -55,15 +55,17 @@ pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
     Ok(end(parsed, input, limits)?.map(|end| end + dropped))
 }
 
-/// The head without its unreadable lines, and how many bytes those have; `None`: it has none.
+/// The head without its unreadable lines, and how many bytes those have; `None`: it has none. A last line that
+/// is not whole is left out too: whether it can be read is not known yet.
 fn without_unreadable(head: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut kept, mut has_begun) = (Vec::new(), false);
     let mut used = 0;
     for line in head.split_inclusive(|&byte| byte == b'\n') {
         let is_empty = matches!(line, b"\n" | b"\r\n");
         used += line.len();
+        let is_field = line.strip_suffix(b"\n").is_some_and(|line| !is_unreadable(line));
         // The line of the status has to be right.
-        if !has_begun || !is_unreadable(line.strip_suffix(b"\n").unwrap_or(line)) {
+        if !has_begun || is_field {
             kept.extend_from_slice(line);
         }
         if has_begun && is_empty {
