@@ -1,5 +1,7 @@
 //! Counters of the sockets of one thread.
 
+use crate::metric::{Kind, Metric, named};
+
 /// What a ring did, since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -19,6 +21,32 @@ pub struct Counters {
     pub unsent_failed: u64,
 }
 
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter(
+            "fanwire_ring_enters",
+            "System calls of the shards' rings, those of sleeping included",
+            |c| c.enters,
+        ),
+        Metric::counter("fanwire_ring_sends", "Sends begun", |c| c.sends),
+        Metric::counter(
+            "fanwire_ring_sends_continued",
+            "Further sends for what the kernel took in part",
+            |c| c.sends_continued,
+        ),
+        Metric::counter(
+            "fanwire_ring_receive_waits",
+            "Times that a connection waited for a free receive buffer",
+            |c| c.enobufs,
+        ),
+        Metric::counter(
+            "fanwire_ring_overflows",
+            "Times that completions did not fit the completion queue",
+            |c| c.cq_overflows,
+        ),
+    ];
+}
+
 /// What TLS did, counted since the start; the last two are of now.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct TlsCounters {
@@ -34,6 +62,30 @@ pub struct TlsCounters {
     pub received_bytes: u64,
     pub sessions: u64,
     pub sealed_bytes: u64,
+}
+
+impl TlsCounters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::gauge("fanwire_tls_sessions", "Connections that speak TLS", |c| c.sessions),
+        Metric::gauge("fanwire_tls_sealed_bytes", "Sealed bytes the kernel has not taken", |c| {
+            c.sealed_bytes
+        }),
+        Metric::counter("fanwire_tls_handshakes", "TLS handshakes that ended well", |c| c.handshakes),
+        Metric::counter("fanwire_tls_resumed", "Of them with a ticket of an earlier one", |c| c.resumed),
+        Metric::by(Kind::Counter, "fanwire_tls_failed", "TLS sessions that failed", "reason", |c| {
+            named(TlsFailure::ALL.map(TlsFailure::name), &c.failed)
+        }),
+        Metric::counter(
+            "fanwire_tls_deferred",
+            "Handshake messages put off, since a turn answers [limits] handshakes_per_turn",
+            |c| c.deferred,
+        ),
+        Metric::counter(
+            "fanwire_tls_shortened",
+            "Records that are short, since there were [limits] sealed_bytes",
+            |c| c.shortened,
+        ),
+    ];
 }
 
 /// Why a session failed.

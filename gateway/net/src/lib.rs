@@ -31,6 +31,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod counters;
+pub mod metric;
 pub mod sim;
 mod socket;
 #[cfg(feature = "tls")]

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use net::metric::{Kind, Metric, named};
+
 use engine::{
     clock::Now,
     protocol::status::{Change, State, Status, key, overlap},
@@ -127,6 +129,22 @@ pub struct Counters {
     pub gap: u64,
     /// Topics of an earlier run without an update.
     pub restored: u64,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::by(Kind::Gauge, "fanwire_statuses", "Statuses that are not live", "state", |c| {
+            named(["stale", "gap"], &[c.stale, c.gap])
+        }),
+        Metric::counter("fanwire_status_changes", "Changes of statuses told to the shards", |c| c.changes),
+        Metric::gauge("fanwire_status_bytes", "Bytes of statuses that are not live", |c| c.bytes),
+        Metric::counter(
+            "fanwire_statuses_refused",
+            "Statuses not told, since there were [limits] statuses or status_bytes",
+            |c| c.refused,
+        ),
+        Metric::gauge("fanwire_topics_unconfirmed", "Restored topics without an update yet", |c| c.restored),
+    ];
 }
 
 impl Health {

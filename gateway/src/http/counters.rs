@@ -1,6 +1,8 @@
 //! What the admin listener counts.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use net::metric::Metric;
 
 /// What had to wait or was cut off on the admin listener.
 #[derive(Debug, Default)]
@@ -31,4 +33,74 @@ pub struct Counters {
     pub answers_slow: AtomicU64,
     /// Requests refused with 503, since `[limits] admin_answer_bytes` were held.
     pub answers_refused: AtomicU64,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter(
+            "fanwire_admin_connections_reset",
+            "Connections of the admin listener reset since all [limits] admin_connections were busy: the oldest or too long in reserve, or behind with reading answers",
+            |c| c.connections_reset.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_connections_evicted",
+            "Idle connections of the admin listener closed for a new one",
+            |c| c.connections_evicted.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_connections_refused",
+            "Requests of the admin listener refused with 503, since all [limits] admin_connections were busy",
+            |c| c.connections_refused.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_heads_late",
+            "Connections of the admin listener closed, since no whole request head came within [limits] handshake",
+            |c| c.heads_late.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_connections_idle",
+            "Connections of the admin listener closed, since they asked nothing for [limits] admin_idle",
+            |c| c.connections_idle.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_pages_refused",
+            "Requests of the admin listener refused, since they named another host or came from a page of another site",
+            |c| c.pages_refused.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_tls_failed",
+            "TLS handshakes of the admin listener that failed",
+            |c| c.tls_failed.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_publishes_waited",
+            "Bodies over 64 KiB that waited, since there were [limits] admin_publishes of them",
+            |c| c.publishes_waited.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_bodies_late",
+            "Publishes refused, since their body took longer than [limits] admin_body",
+            |c| c.bodies_late.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_bodies_slow",
+            "Bodies refused, since less of them came than [limits] admin_bytes_per_s",
+            |c| c.bodies_slow.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_publishes_late",
+            "Publishes refused with 503, since no inbox had room within [limits] admin_body",
+            |c| c.publishes_late.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_answers_slow",
+            "Connections of the admin listener reset, since they read less of an answer than [limits] admin_bytes_per_s",
+            |c| c.answers_slow.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_admin_answers_refused",
+            "Requests refused with 503, since [limits] admin_answer_bytes were held",
+            |c| c.answers_refused.load(Ordering::Relaxed),
+        ),
+    ];
 }

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use net::metric::Metric;
+
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -34,6 +36,13 @@ const LIKE_BYTES_MAX: usize = 200;
 
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 static WINDOWS: LazyLock<Mutex<Windows>> = LazyLock::new(Mutex::default);
+
+/// What logs count.
+pub const METRICS: &[Metric<()>] = &[Metric::counter(
+    "fanwire_log_lines_left_out",
+    "Log lines that were not written, since they repeat others",
+    |()| left_out(),
+)];
 
 /// Lines that were not written since they repeated others, since the start.
 pub fn left_out() -> u64 {

@@ -8,7 +8,7 @@ mod line;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 pub use format::Format;
-pub use limit::{left_out, tell_all_left_out, tell_left_out};
+pub use limit::{METRICS, left_out, tell_all_left_out, tell_left_out};
 use line::Lines;
 pub use line::escape as one_line;
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use hdrhistogram::Histogram;
+use net::metric::{Kind, Label, Metric, Values};
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
@@ -16,94 +16,107 @@ const BUCKETS_S: [f64; 16] =
 pub(super) struct Out<'a>(pub DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
-        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    /// What all `parts` count together; nothing where there is none.
+    pub fn all<T>(&mut self, metrics: &[Metric<T>], parts: &[&T]) -> fmt::Result {
+        if parts.is_empty() {
+            return Ok(());
+        }
+        metrics.iter().try_for_each(|metric| self.sum(metric, parts))
     }
 
-    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstCounter::new(value))
+    fn sum<T>(&mut self, metric: &Metric<T>, parts: &[&T]) -> fmt::Result {
+        let kind = metric.kind;
+        match metric.values {
+            Values::One(of) => {
+                write_whole(self.begin(metric)?, kind, parts.iter().map(|part| of(part)).sum())
+            }
+            Values::Real(of) => {
+                write_real(self.begin(metric)?, kind, parts.iter().map(|part| of(part)).sum())
+            }
+            Values::By(label, of) => {
+                let mut sums: Vec<(Label, u64)> = Vec::new();
+                for (at, (value, count)) in parts.iter().flat_map(|part| of(part).into_iter().enumerate()) {
+                    match sums.get_mut(at) {
+                        Some((_, sum)) => *sum += count,
+                        None => sums.push((value, count)),
+                    }
+                }
+                let mut family = self.begin(metric)?;
+                sums.iter().try_for_each(|(value, count)| {
+                    write_whole(family.encode_family(&[(label, &**value)])?, kind, *count)
+                })
+            }
+            Values::Times(of) => self.times(metric, parts.iter().flat_map(|part| of(part))),
+        }
     }
 
-    pub fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.metric(name, help, &ConstCounter::new(value))
-    }
-
-    pub fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstGauge::new(value))
-    }
-
-    pub fn gauge_s(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.metric(name, help, &ConstGauge::new(value))
-    }
-
-    pub fn counters<L: AsRef<str>>(
+    /// What each part counts by itself, told by `label`; nothing where there is none.
+    pub fn each<'p, T: 'p>(
         &mut self,
-        name: &str,
-        help: &str,
+        metrics: &[Metric<T>],
         label: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
+        parts: impl Iterator<Item = (&'p str, &'p T)> + Clone,
     ) -> fmt::Result {
-        let kind = ConstCounter::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (value, count) in values {
-            ConstCounter::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
+        if parts.clone().next().is_none() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Counters with two labels.
-    pub fn pairs<L: AsRef<str>>(
-        &mut self,
-        name: &str,
-        help: &str,
-        labels: [&str; 2],
-        values: impl IntoIterator<Item = (L, &'static str, u64)>,
-    ) -> fmt::Result {
-        let kind = ConstCounter::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (first, second, count) in values {
-            let labels = [(labels[0], first.as_ref()), (labels[1], second)];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    pub fn gauges<L: AsRef<str>, N: EncodeGaugeValue + Copy>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (L, N)>,
-    ) -> fmt::Result {
-        let kind = ConstGauge::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (value, count) in values {
-            ConstGauge::new(count).encode(family.encode_family(&[(label, value.as_ref())])?)?;
-        }
-        Ok(())
-    }
-
-    /// The sum of histograms of microseconds, in seconds.
-    pub fn histogram<'h>(
-        &mut self,
-        name: &str,
-        help: &str,
-        parts: impl Iterator<Item = &'h Histogram<u64>>,
-    ) -> fmt::Result {
-        let mut buckets = BUCKETS_S.map(|bound| (bound, 0));
-        let (mut sum_s, mut count) = (0.0, 0);
-        for part in parts {
-            for step in part.iter_recorded() {
-                let value_s = step.value_iterated_to() as f64 / 1e6;
-                let samples = step.count_at_value();
-                let bucket = BUCKETS_S.partition_point(|bound| *bound < value_s);
-                buckets[bucket].1 += samples;
-                sum_s += value_s * samples as f64;
-                count += samples;
+        for metric in metrics {
+            let mut family = self.begin(metric)?;
+            for (name, part) in parts.clone() {
+                match metric.values {
+                    Values::One(of) => {
+                        write_whole(family.encode_family(&[(label, name)])?, metric.kind, of(part))?;
+                    }
+                    Values::Real(of) => {
+                        write_real(family.encode_family(&[(label, name)])?, metric.kind, of(part))?;
+                    }
+                    Values::By(by, of) => {
+                        for (value, count) in of(part) {
+                            let labels = [(label, name), (by, &*value)];
+                            write_whole(family.encode_family(&labels)?, metric.kind, count)?;
+                        }
+                    }
+                    Values::Times(_) => unreachable!("{} is not of each", metric.name),
+                }
             }
         }
-        let kind = MetricType::Histogram;
-        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
-        metric.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
+        Ok(())
+    }
+
+    fn begin<T>(&mut self, metric: &Metric<T>) -> Result<MetricEncoder<'_>, fmt::Error> {
+        let kind = match (&metric.values, metric.kind) {
+            (Values::Times(_), _) => MetricType::Histogram,
+            (_, Kind::Counter) => ConstCounter::new(0u64).metric_type(),
+            (_, Kind::Gauge) => ConstGauge::new(0u64).metric_type(),
+        };
+        self.0.encode_descriptor(metric.name, metric.help, None, kind)
+    }
+
+    /// Of microseconds and how often each was, in seconds.
+    fn times<T>(&mut self, metric: &Metric<T>, steps: impl Iterator<Item = (u64, u64)>) -> fmt::Result {
+        let mut buckets = BUCKETS_S.map(|bound| (bound, 0));
+        let (mut sum_s, mut count) = (0.0, 0);
+        for (value_us, samples) in steps {
+            let value_s = value_us as f64 / 1e6;
+            let bucket = BUCKETS_S.partition_point(|bound| *bound < value_s);
+            buckets[bucket].1 += samples;
+            sum_s += value_s * samples as f64;
+            count += samples;
+        }
+        self.begin(metric)?.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
+    }
+}
+
+fn write_whole(encoder: MetricEncoder<'_>, kind: Kind, value: u64) -> fmt::Result {
+    match kind {
+        Kind::Counter => ConstCounter::new(value).encode(encoder),
+        Kind::Gauge => ConstGauge::new(value).encode(encoder),
+    }
+}
+
+fn write_real(encoder: MetricEncoder<'_>, kind: Kind, value: f64) -> fmt::Result {
+    match kind {
+        Kind::Counter => ConstCounter::new(value).encode(encoder),
+        Kind::Gauge => ConstGauge::new(value).encode(encoder),
     }
 }

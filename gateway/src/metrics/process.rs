@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use net::metric::{Kind, Metric};
+
 /// Ticks of `/proc/PID/stat` a second: part of Linux's interface to user space.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -16,6 +18,14 @@ pub struct Process {
 }
 
 impl Process {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::gauge("process_resident_memory_bytes", "Resident memory", |p| p.resident_bytes),
+        Metric::real(Kind::Counter, "process_cpu_seconds", "User and system CPU time", |p| p.cpu_s),
+        Metric::real(Kind::Gauge, "process_start_time_seconds", "Start since the Unix epoch", |p| p.start_s),
+        Metric::gauge("process_open_fds", "Open file descriptors", |p| p.open_fds),
+        Metric::gauge("process_max_fds", "Soft limit of file descriptors", |p| p.max_fds),
+    ];
+
     /// `None` where /proc cannot be read: then there are no such metrics.
     pub fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;

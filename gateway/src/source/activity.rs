@@ -1,7 +1,8 @@
 //! When a source brought something last, and whether it can.
 
+use net::metric::{Kind, Metric};
 use std::sync::{
-    Mutex, MutexGuard,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
@@ -20,6 +21,14 @@ pub struct Activity {
 }
 
 impl Activity {
+    /// With what the time is now: microseconds, monotonic.
+    pub const METRICS: &[Metric<(Arc<Self>, u64)>] = &[Metric::real(
+        Kind::Gauge,
+        "fanwire_source_age_seconds",
+        "Since the source brought something last, or its start",
+        |(activity, now_us)| activity.age_us(*now_us) as f64 / 1e6,
+    )];
+
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }

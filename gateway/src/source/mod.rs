@@ -10,6 +10,7 @@ pub mod replay;
 pub mod synthetic;
 pub mod websocket;
 
+use net::metric::Metric;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -39,6 +40,13 @@ pub struct SourceCounters {
 }
 
 impl SourceCounters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter("fanwire_source_errors", "Sources that stopped at an error", |c| {
+            c.errors.load(Ordering::Relaxed)
+        }),
+        Metric::gauge("fanwire_sources", "Sources that run", |c| c.running.load(Ordering::Relaxed)),
+    ];
+
     pub fn new(sources: &[Source]) -> Arc<Self> {
         let name = |(i, source): (usize, &Source)| match source {
             Source::Replay { .. } => format!("replay-{i}"),

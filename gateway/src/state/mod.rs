@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+use net::metric::{Kind, Metric};
+
 use engine::sequencer::Sequencer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -52,6 +54,41 @@ pub struct Counters {
     pub is_refused: AtomicBool,
     /// One checkpoint is written at a time, and none after the last.
     is_over: Mutex<bool>,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::gauge("fanwire_state_restored", "Topics restored at the start", |c| c.restored.load(Relaxed)),
+        Metric::gauge(
+            "fanwire_state_left_out",
+            "Topics of the state that were not restored, by limits or another mode",
+            |c| c.left_out.load(Relaxed),
+        ),
+        Metric::gauge(
+            "fanwire_state_lost",
+            "Topics that the state had at the start and that were lost by damage",
+            |c| c.lost.load(Relaxed),
+        ),
+        Metric::counter("fanwire_state_errors", "Checkpoints that were not written", |c| {
+            c.errors.load(Relaxed)
+        }),
+    ];
+
+    /// There is a checkpoint.
+    pub fn is_written(&self) -> bool {
+        self.bytes.load(Relaxed) > 0
+    }
+
+    /// Once there is a checkpoint, with what the time is now: microseconds, monotonic.
+    pub const METRICS_WRITTEN: &[Metric<(Arc<Self>, u64)>] = &[
+        Metric::gauge("fanwire_state_bytes", "Length of the last checkpoint", |(c, _)| c.bytes.load(Relaxed)),
+        Metric::real(
+            Kind::Gauge,
+            "fanwire_state_age_seconds",
+            "Since the last checkpoint was written",
+            |(c, now_us)| now_us.saturating_sub(c.written_mono_us.load(Relaxed)) as f64 / 1e6,
+        ),
+    ];
 }
 
 /// Why a checkpoint was not written.

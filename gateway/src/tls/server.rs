@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use net::metric::{Kind, Metric};
+
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -54,6 +56,31 @@ pub struct Counters {
     pub reload_errors: AtomicU64,
     /// By file: seconds since the Unix epoch.
     pub expires_s: Vec<(String, AtomicI64)>,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter("fanwire_certificate_reloads", "Times certificates were read again", |c| {
+            c.reloads.load(Ordering::Relaxed)
+        }),
+        Metric::counter(
+            "fanwire_certificate_reload_errors",
+            "Times certificates could not be read again and stayed as they were",
+            |c| c.reload_errors.load(Ordering::Relaxed),
+        ),
+        Metric::by(
+            Kind::Gauge,
+            "fanwire_certificate_expires_seconds",
+            "When the certificate expires, in seconds since the Unix epoch",
+            "cert",
+            |c| c.expires_s.iter().map(|(cert, at_s)| (cert.clone().into(), seconds(at_s))).collect(),
+        ),
+    ];
+}
+
+/// None expires before the epoch that is not long gone.
+fn seconds(at_s: &AtomicI64) -> u64 {
+    at_s.load(Ordering::Relaxed).max(0) as u64
 }
 
 impl Server {

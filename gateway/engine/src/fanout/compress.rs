@@ -1,5 +1,6 @@
 //! Compression of frames, once for everyone who gets them.
 
+use net::metric::{Kind, Metric, named};
 use proto::{
     deflate::{Deflater, WINDOW_BITS},
     encode::{Opcode, header},
@@ -32,6 +33,30 @@ pub struct Counters {
     pub bytes_after: u64,
     /// Frames for few that were left as they are, since the turn had compressed enough of those.
     pub passed_over: u64,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::by(
+            Kind::Counter,
+            "fanwire_compressed_frames",
+            "Frames that were compressed, once each",
+            "result",
+            |c| named(["smaller", "not_smaller"], &[c.compressed, c.incompressible]),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_compressed_bytes",
+            "Payload of those that got smaller",
+            "side",
+            |c| named(["before", "after"], &[c.bytes_before, c.bytes_after]),
+        ),
+        Metric::counter(
+            "fanwire_compression_passed_over",
+            "Snapshots and catch-up frames that were not compressed, since a turn compresses [compression] catch_up_bytes",
+            |c| c.passed_over,
+        ),
+    ];
 }
 
 impl Compress {

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod count;
+mod counters;
 pub mod deadlines;
 pub mod publication;
 pub mod publication_json;
@@ -27,6 +28,7 @@ use crate::{
     update::{Batch, Op},
 };
 use checkpoint::{Checkpoint, Restored};
+pub use counters::Counters;
 pub use publication::{Body, Publication, Refused, Why};
 use topics::{Doubter, Group, TopicRow, Topics};
 pub use upstream::{UpstreamBatch, UpstreamUpdate};
@@ -63,47 +65,6 @@ struct Numbering {
     counters: Counters,
     /// Enrolled.
     sources: u32,
-}
-
-/// What the sequencer counts, as of now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Updates numbered, and the batches they went out in.
-    pub updates: u64,
-    pub batches: u64,
-    /// Items refused, and those of them for `[limits] topics_bytes`.
-    pub refused: u64,
-    pub topics_bytes_refused: u64,
-    /// Items left out since their publisher's count was not above the topic's.
-    pub repeats: u64,
-    /// Tombstones dropped since there were more than `[limits] tombstones`.
-    pub tombstones_dropped: u64,
-    /// Publishes that found an inbox full and waited.
-    pub waits: u64,
-    /// Times that those who publish found an inbox at a [`Bound`].
-    pub full: [u64; Bound::ALL.len()],
-    /// Updates of live sources that a newer one replaced because an inbox was full.
-    pub conflated: u64,
-    pub by_topics: topics::Counters,
-    /// Gauges: topics that exist, their bytes, keys of their tables, values held back, tombstones kept, the position.
-    pub topics: usize,
-    pub topics_bytes: usize,
-    pub keys: usize,
-    pub held_back: usize,
-    pub tombstones: usize,
-    pub version: u64,
-}
-
-impl Counters {
-    fn count_refused(&mut self, why: &Why) {
-        self.refused += 1;
-        self.topics_bytes_refused += u64::from(matches!(why, Why::NoRoom { .. }));
-    }
-
-    fn refuse(&mut self, refused: Refused) -> Refused {
-        self.count_refused(&refused.why);
-        refused
-    }
 }
 
 /// How the publications of one call belong together.

@@ -1,6 +1,9 @@
 //! A shard's counters: plain integers, copied when scraped and summed by the control plane.
 
+use std::ops::{Deref, DerefMut};
+
 use hdrhistogram::Histogram;
+use net::metric::{Kind, Metric, named};
 
 use crate::{client::CloseReason, fanout::compress};
 
@@ -12,7 +15,7 @@ pub const REFUSAL_STATUSES: [u16; 9] = [400, 403, 404, 405, 426, 429, 431, 500, 
 pub const BUILD_WAITS: [&str; 4] = ["budget", "long", "room", "address"];
 
 /// Everything a shard counts. Gauges are as of the scrape.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Gauge: sockets open, in any state.
     pub sockets: u64,
@@ -107,76 +110,158 @@ pub struct Stats {
     /// Gauge: the shard's position.
     pub version: u64,
     /// From a flush's due time to the last member's send being queued. Microseconds.
-    pub fanout_us: Histogram<u64>,
+    pub fanout_us: Times,
     /// From an update's `due` time to the flush that carried it, one sample a batch frame (its `oldest`). Microseconds.
-    pub age_us: Histogram<u64>,
-}
-
-impl Default for Stats {
-    fn default() -> Self {
-        // One hour at two digits: bounded memory, errors below 1 %.
-        let histogram = || Histogram::new_with_max(3_600_000_000, 2).expect("constant bounds are valid");
-        Self {
-            sockets: 0,
-            slots_free: 0,
-            sockets_refused: 0,
-            refused_reset: 0,
-            held_bytes: 0,
-            receive_pauses: 0,
-            connections: 0,
-            accepted: 0,
-            ended: [0; CloseReason::ALL.len()],
-            refused: [0; REFUSAL_STATUSES.len()],
-            accept_failures: 0,
-            topics: 0,
-            classes: 0,
-            patterns: 0,
-            subscriptions: 0,
-            updates_in: 0,
-            updates_framed: 0,
-            frames_built: 0,
-            conflated: 0,
-            frames_out: 0,
-            updates_out: 0,
-            bytes_out: 0,
-            bytes_in: 0,
-            messages_in: 0,
-            errors_out: 0,
-            skipped_busy: 0,
-            snapshots_out: 0,
-            catchups_out: 0,
-            classes_refused: 0,
-            patterns_refused: 0,
-            addresses: 0,
-            shares_refused: 0,
-            keys: 0,
-            key_tombstones_dropped: 0,
-            stream_dropped: 0,
-            history_bytes: 0,
-            histories_dropped: 0,
-            gaps: 0,
-            compress: compress::Counters::default(),
-            inflated: 0,
-            dictionary_bytes: 0,
-            compression_declined: 0,
-            ring: net::Counters::default(),
-            tls: net::TlsCounters::default(),
-            pinned_bytes: 0,
-            build_clients: 0,
-            build_classes: 0,
-            build_waits: [0; BUILD_WAITS.len()],
-            built_bytes: 0,
-            inbox_depth: 0,
-            inbox_messages: 0,
-            inbox_bytes: 0,
-            version: 0,
-            fanout_us: histogram(),
-            age_us: histogram(),
-        }
-    }
+    pub age_us: Times,
 }
 
 impl Stats {
+    /// Of all shards together.
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::gauge("fanwire_sockets", "Sockets of clients in any state", |s| s.sockets),
+        Metric::gauge("fanwire_slots_free", "Slots of the shards' tables that no socket has", |s| {
+            s.slots_free
+        }),
+        Metric::gauge("fanwire_sockets_refused", "Sockets that are only being refused", |s| {
+            s.sockets_refused
+        }),
+        Metric::counter(
+            "fanwire_refused_reset",
+            "Connections over a limit that were reset at once, since half of the slots kept for telling such were taken",
+            |s| s.refused_reset,
+        ),
+        Metric::gauge(
+            "fanwire_held_bytes",
+            "Bytes of input held for clients that do not take what they are sent",
+            |s| s.held_bytes,
+        ),
+        Metric::counter("fanwire_receive_pauses", "Times that receiving from such a client stopped", |s| {
+            s.receive_pauses
+        }),
+        Metric::gauge("fanwire_subscriptions", "Subscriptions", |s| s.subscriptions),
+        Metric::counter("fanwire_accepted", "Handshakes that ended in 101", |s| s.accepted),
+        Metric::counter("fanwire_accept_failures", "Connections no listener could take", |s| {
+            s.accept_failures
+        }),
+        Metric::by(Kind::Counter, "fanwire_ended", "Connections that ended", "reason", |s| {
+            named(CloseReason::ALL.map(CloseReason::label), &s.ended)
+        }),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_refused",
+            "Requests refused on the data listener",
+            "status",
+            |s| named(REFUSAL_STATUSES.map(|status| status.to_string()), &s.refused),
+        ),
+        Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.messages_in),
+        Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
+        Metric::counter("fanwire_bytes_in", "Bytes received from clients", |s| s.bytes_in),
+        Metric::gauge("fanwire_classes", "Classes of subscriptions", |s| s.classes),
+        Metric::gauge("fanwire_patterns", "Different patterns subscribed to", |s| s.patterns),
+        Metric::counter(
+            "fanwire_classes_refused",
+            "Subscriptions refused because there were [limits] classes already",
+            |s| s.classes_refused,
+        ),
+        Metric::counter(
+            "fanwire_patterns_refused",
+            "Subscriptions refused because there were [limits] shard_patterns already",
+            |s| s.patterns_refused,
+        ),
+        Metric::gauge(
+            "fanwire_addresses",
+            "Addresses that hold patterns and classes, once a shard, where [limits] patterns_per_ip or classes_per_ip is on",
+            |s| s.addresses,
+        ),
+        Metric::counter(
+            "fanwire_shares_refused",
+            "Subscriptions refused because the address held [limits] patterns_per_ip or classes_per_ip already",
+            |s| s.shares_refused,
+        ),
+        Metric::counter(
+            "fanwire_key_tombstones_dropped",
+            "Tombstones of deleted keys dropped, since a topic had [[topic]] key_tombstones",
+            |s| s.key_tombstones_dropped,
+        ),
+        Metric::counter(
+            "fanwire_stream_dropped",
+            "Updates dropped from the rings of stream topics ([[topic]] ring_updates, ring_bytes, ring_age)",
+            |s| s.stream_dropped,
+        ),
+        Metric::counter(
+            "fanwire_histories_dropped",
+            "Times that a topic gave older updates or deleted keys back, since there were [limits] history_bytes",
+            |s| s.histories_dropped,
+        ),
+        Metric::counter("fanwire_gaps", "Gaps in streams told in frames built", |s| s.gaps),
+        Metric::counter("fanwire_updates_framed", "Updates put into frames, once a frame", |s| {
+            s.updates_framed
+        }),
+        Metric::counter("fanwire_frames_built", "Frames built", |s| s.frames_built),
+        Metric::counter("fanwire_conflated", "Updates overwritten before a flush of a class", |s| {
+            s.conflated
+        }),
+        Metric::counter("fanwire_frames_out", "Frames handed to clients", |s| s.frames_out),
+        Metric::counter("fanwire_updates_out", "Updates handed to clients", |s| s.updates_out),
+        Metric::counter("fanwire_bytes_out", "Bytes handed to clients", |s| s.bytes_out),
+        Metric::by(
+            Kind::Gauge,
+            "fanwire_builds_waiting",
+            "Clients and classes that wait for a frame to be built",
+            "kind",
+            |s| named(["client", "class"], &[s.build_clients, s.build_classes]),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_build_waits",
+            "Times that a frame had to wait to be built",
+            "reason",
+            |s| named(BUILD_WAITS, &s.build_waits),
+        ),
+        Metric::counter("fanwire_built_bytes", "Bytes of JSON made into frames", |s| s.built_bytes),
+        Metric::counter(
+            "fanwire_skipped_busy",
+            "Flushes that passed over a client whose last frame was still in flight",
+            |s| s.skipped_busy,
+        ),
+        Metric::counter("fanwire_snapshots_out", "Snapshots sent", |s| s.snapshots_out),
+        Metric::counter("fanwire_catchups_out", "Catch-up frames sent", |s| s.catchups_out),
+        Metric::times("fanwire_fanout_seconds", "From the due time of a flush to its last send", |s| {
+            s.fanout_us.steps()
+        }),
+        Metric::times(
+            "fanwire_age_seconds",
+            "From the due time of the oldest update of a batch to its flush",
+            |s| s.age_us.steps(),
+        ),
+        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |s| s.inflated),
+        Metric::gauge(
+            "fanwire_dictionary_bytes",
+            "Bytes held for what clients' compressed messages may refer back to",
+            |s| s.dictionary_bytes,
+        ),
+        Metric::counter(
+            "fanwire_compression_declined",
+            "Handshakes without the compression offered, since nine tenths of [compression] dictionaries, or of the address's share, were taken",
+            |s| s.compression_declined,
+        ),
+    ];
+
+    /// Of each shard.
+    pub const METRICS_EACH: &[Metric<Self>] = &[
+        Metric::gauge("fanwire_connections", "WebSocket connections", |s| s.connections),
+        Metric::gauge("fanwire_inbox_updates", "Updates waiting for the shard", |s| s.inbox_depth),
+        Metric::gauge("fanwire_inbox_bytes", "Bytes of updates waiting for the shard", |s| s.inbox_bytes),
+        Metric::gauge(
+            "fanwire_history_bytes",
+            "Bytes of older updates and deleted keys, as [limits] history_bytes counts them",
+            |s| s.history_bytes,
+        ),
+        Metric::gauge("fanwire_inbox_messages", "Messages waiting for the shard", |s| s.inbox_messages),
+        Metric::gauge("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.pinned_bytes),
+        Metric::gauge("fanwire_shard_version", "Position of the shard", |s| s.version),
+    ];
+
     pub fn ended(&mut self, reason: CloseReason) {
         self.ended[reason as usize] += 1;
     }
@@ -185,5 +270,36 @@ impl Stats {
         if let Some(i) = REFUSAL_STATUSES.iter().position(|s| *s == status) {
             self.refused[i] += 1;
         }
+    }
+}
+
+/// How long something took, in microseconds: one hour at two digits, so memory is bounded and errors are below 1 %.
+#[derive(Debug, Clone)]
+pub struct Times(Histogram<u64>);
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(Histogram::new_with_max(3_600_000_000, 2).expect("constant bounds are valid"))
+    }
+}
+
+impl Times {
+    /// Microseconds, and how often it took so long.
+    fn steps(&self) -> Vec<(u64, u64)> {
+        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+}
+
+impl Deref for Times {
+    type Target = Histogram<u64>;
+
+    fn deref(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
+impl DerefMut for Times {
+    fn deref_mut(&mut self) -> &mut Histogram<u64> {
+        &mut self.0
     }
 }

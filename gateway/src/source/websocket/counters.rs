@@ -1,5 +1,6 @@
 //! What one WebSocket source counts.
 
+use net::metric::{Kind, Metric, named};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -116,6 +117,45 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Of each source.
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter("fanwire_source_messages", "Messages received from the source's server", |c| {
+            c.messages.load(Ordering::Relaxed)
+        }),
+        Metric::counter("fanwire_source_items", "Items that messages became", |c| {
+            c.publications.load(Ordering::Relaxed)
+        }),
+        Metric::counter("fanwire_source_ignored", "Messages that no [[source.map]] applies to", |c| {
+            c.ignored.load(Ordering::Relaxed)
+        }),
+        Metric::counter("fanwire_source_connects", "Connects begun", |c| c.connects.load(Ordering::Relaxed)),
+        Metric::counter("fanwire_source_waits", "Times that receiving stopped as an inbox was full", |c| {
+            c.waits.load(Ordering::Relaxed)
+        }),
+        Metric::counter(
+            "fanwire_source_reconnects",
+            "Connections established after an earlier one had ended",
+            |c| c.established.load(Ordering::Relaxed).saturating_sub(1),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_source_bad",
+            "Messages and items that were not published",
+            "kind",
+            |c| named(Bad::ALL.map(Bad::name), &loaded(&c.bad)),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_source_ended",
+            "Connects that failed and connections that ended",
+            "reason",
+            |c| named(End::ALL.map(End::name), &loaded(&c.ended)),
+        ),
+        Metric::gauge("fanwire_source_connected", "Whether the source is connected", |c| {
+            u64::from(c.connected.load(Ordering::Relaxed))
+        }),
+    ];
+
     pub fn new(activity: &Arc<Activity>) -> Self {
         Self { activity: activity.clone(), ..Self::default() }
     }
@@ -133,6 +173,10 @@ impl Counters {
     pub fn ended(&self, end: End) {
         self.ended[end as usize].fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn loaded<const N: usize>(counters: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|at| counters[at].load(Ordering::Relaxed))
 }
 
 /// Adds to a counter.

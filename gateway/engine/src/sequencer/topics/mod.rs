@@ -1,6 +1,7 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
 mod admission;
+mod counters;
 mod doubts;
 mod group;
 mod holes;
@@ -29,10 +30,11 @@ use crate::{
     update::{Op, TopicId, Update},
 };
 pub use admission::topic_size;
+pub use counters::Counters;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
-use topic::{Hole, Lost, Topic};
+use topic::{Lost, Topic};
 
 /// A topic as `GET /topics` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,30 +59,6 @@ pub struct StateChange {
     pub topic: Arc<str>,
     pub state: State,
     pub reason: String,
-}
-
-/// What topics count beside their updates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Publishers' counts that stepped by more than one, and the updates missing by them.
-    pub gaps: u64,
-    pub skipped: u64,
-    /// Publishers' counts that began anew beside the one that was held.
-    pub anew: u64,
-    /// Updates that a deadband held back, also those that a newer one took the place of.
-    pub held_back: u64,
-    pub expired: u64,
-    /// Changes of topics' states that were not told, since too many came at once.
-    pub state_changes_dropped: u64,
-}
-
-impl Counters {
-    fn count(&mut self, hole: &Hole) {
-        self.gaps += u64::from(hole.skipped > 0);
-        // Each is whatever a publisher claims.
-        self.skipped = self.skipped.saturating_add(hole.skipped);
-        self.anew += u64::from(hole.is_anew);
-    }
 }
 
 /// All topics by name, and the tombstones of those removed lately.

@@ -1,0 +1,41 @@
+//! What topics count.
+
+use net::metric::Metric;
+
+use super::topic::Hole;
+
+/// What topics count beside their updates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Publishers' counts that stepped by more than one, and the updates missing by them.
+    pub gaps: u64,
+    pub skipped: u64,
+    /// Publishers' counts that began anew beside the one that was held.
+    pub anew: u64,
+    /// Updates that a deadband held back, also those that a newer one took the place of.
+    pub held_back: u64,
+    pub expired: u64,
+    /// Changes of topics' states that were not told, since too many came at once.
+    pub state_changes_dropped: u64,
+}
+
+impl Counters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter("fanwire_seq_gaps", "Updates whose seq stepped by more than one", |c| c.gaps),
+        Metric::counter("fanwire_seq_skipped", "Updates missing by their seq", |c| c.skipped),
+        Metric::counter(
+            "fanwire_seq_resets",
+            "Counts that began anew: seq_reset, or a source's whole book whose seq was not above the topic's",
+            |c| c.anew,
+        ),
+        Metric::counter("fanwire_held_back", "Updates that a deadband held back", |c| c.held_back),
+        Metric::counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", |c| c.expired),
+    ];
+
+    pub(super) fn count(&mut self, hole: &Hole) {
+        self.gaps += u64::from(hole.skipped > 0);
+        // Each is whatever a publisher claims.
+        self.skipped = self.skipped.saturating_add(hole.skipped);
+        self.anew += u64::from(hole.is_anew);
+    }
+}
