@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    health::{self, Health},
+    health::Health,
     http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
     intake::publisher::Publisher,
     logs,
@@ -154,7 +154,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     source::start(&config, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::server::watch(tls_server, hang_up);
-    let watch = health::watch(&health, &sequencer, &counters, &config.freshness);
+    let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness);
     let deadlines = async {
         while config.topics.have_deadlines() {
             tokio::time::sleep(DUE_EARLY).await;

@@ -6,28 +6,19 @@ mod chunks;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
-
-use net::metric::{Kind, Metric, named};
 
 use engine::{
     clock::Now,
-    protocol::status::{Change, State, Status, key, overlap},
-    sequencer::Sequencer,
+    protocol::status::{Change, State, Status},
     shard::inbox::{Inbox, Message},
 };
+use net::metric::{Kind, Metric, named};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::source::SourceCounters;
-use crate::{
-    config::{freshness::Freshness, unit::show_duration},
-    health::chunks::{Chunks, id_of, live},
-};
+use chunks::{Chunks, id_of, live};
 
-/// How often sources are looked at, and what waits for room is tried again.
-const TICK: Duration = Duration::from_millis(100);
 /// A gap is told for so long at least, also where the next update is whole again.
 const GAP_US: i64 = 1_000_000;
 
@@ -281,7 +272,7 @@ impl Health {
     }
 
     /// Source `i` is gone, with all its `topics`.
-    fn lose(&self, i: usize, topics: Vec<Arc<str>>, reason: &str, now_us: i64) {
+    pub fn lose(&self, i: usize, topics: Vec<Arc<str>>, reason: &str, now_us: i64) {
         let returning = self.book().returning.remove(&i);
         // A source always finds room.
         let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
@@ -293,7 +284,7 @@ impl Health {
 
     /// Source `i` brings something again. Of its `topics`, where it was gone, `left` are still to come, and
     /// `back` have come since this was called last.
-    fn regain(
+    pub fn regain(
         &self,
         i: usize,
         topics: Vec<Arc<str>>,
@@ -338,7 +329,7 @@ impl Health {
     }
 
     /// Ends gaps that were told for long enough, and hands on what found no room.
-    fn tick(&self, now_us: i64) {
+    pub fn tick(&self, now_us: i64) {
         let ended: Vec<(Origin, Topics)> = {
             let book = self.book();
             let ended = |entry: &StatusEntry| entry.ends_us.is_some_and(|ends_us| ends_us <= now_us);
@@ -380,76 +371,4 @@ impl Health {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("telling never panics")
     }
-}
-
-/// Looks after sources and topics for good.
-pub async fn watch(
-    health: &Health,
-    sequencer: &Sequencer,
-    sources: &SourceCounters,
-    freshness: &[Freshness],
-) -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(TICK).await;
-        let now = sequencer.now();
-        for topic in sequencer.take_ended() {
-            sources.activities.iter().for_each(|activity| activity.brought().forget(&topic));
-        }
-        for (i, fresh) in freshness.iter().enumerate() {
-            look(health, i, fresh, sources, now);
-        }
-        let events = sequencer.take_state_changes();
-        health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
-        for event in events {
-            // What finds no room was counted and told.
-            let _ = health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us);
-        }
-        health.tick(now.wall_us);
-    }
-}
-
-fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
-    let activity = &sources.activities[i];
-    let mut news = activity.brought().take_news();
-    for (topic, why) in news.refused {
-        let (state, reason) = why.map_or((State::Live, String::new()), |why| (State::Gap, why));
-        // What finds no room was counted and told.
-        let _ = health.set(Origin::Denied(i), vec![topic], state, &reason, now.wall_us);
-    }
-    let Some(stale_after) = fresh.stale_after else { return };
-    let name = &activity.name;
-    let topics: Vec<Arc<str>> = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
-    let reason = match activity.down() {
-        Some(why) => format!("source {name}: {why}"),
-        None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
-            format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
-        }
-        None if activity.has_reported() => {
-            // Its health may be told of some of its topics only.
-            let is_told = |topic: &Arc<str>| topics.iter().any(|told| overlap(key(told), topic));
-            let left = || activity.brought().left().into_iter().filter(is_told).collect::<Vec<_>>();
-            news.back.retain(is_told);
-            if news.is_lost && !left().is_empty() {
-                // It was gone for so short a time that nobody saw it.
-                let reason = format!("source {name}: its connection was made anew");
-                health.lose(i, topics.clone(), &reason, now.wall_us);
-            }
-            health.regain(i, topics.clone(), left, &news.back, now);
-            return;
-        }
-        None => return,
-    };
-    health.lose(i, topics, &reason, now.wall_us);
-}
-
-/// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have
-/// brought nothing yet, and were not silent for twice as long as they may be.
-pub fn warming(sources: &SourceCounters, freshness: &[Freshness], now: Now) -> Vec<String> {
-    let waits = |(i, fresh): (usize, &Freshness)| {
-        let stale_us = fresh.stale_after?.as_micros() as u64;
-        let activity = &sources.activities[i];
-        let waits = !activity.has_reported() && activity.age_us(now.mono_us) <= 2 * stale_us;
-        waits.then(|| activity.name.clone())
-    };
-    freshness.iter().enumerate().filter_map(waits).collect()
 }

@@ -9,8 +9,6 @@ use std::{
     time::Instant,
 };
 
-use net::metric::Metric;
-
 use bytes::Bytes;
 use tokio::sync::Mutex as Turn;
 
@@ -59,13 +57,6 @@ impl Drop for Copy {
 }
 
 impl Answers {
-    /// Of their bytes.
-    pub const METRICS: &[Metric<u64>] = &[Metric::gauge(
-        "fanwire_admin_answer_bytes",
-        "Bytes of long answers that readers of the admin listener hold",
-        |bytes| *bytes,
-    )];
-
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, bytes: Arc::default(), shared: Mutex::default(), turn: Turn::new(()) }
     }

@@ -35,6 +35,13 @@ pub struct Counters {
     pub answers_refused: AtomicU64,
 }
 
+/// Of the bytes of [`Answers`](super::answers::Answers).
+pub const ANSWERS: &[Metric<u64>] = &[Metric::gauge(
+    "fanwire_admin_answer_bytes",
+    "Bytes of long answers that readers of the admin listener hold",
+    |bytes| *bytes,
+)];
+
 impl Counters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter(

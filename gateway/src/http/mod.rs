@@ -1,7 +1,7 @@
 //! The admin listener (the contract, section 5): its connections, their requests, and what each is answered.
 
 pub mod admin;
-pub mod answers;
+mod answers;
 mod body;
 pub mod counters;
 pub mod gate;

@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{admin::App, reply::refuse};
-use crate::{health, http::places::Place, metrics};
+use crate::{http::places::Place, metrics, source::watch};
 
 pub(super) async fn metrics(State(admin): App, Extension(place): Extension<Arc<Place>>) -> Response {
     // Who waited in reserve might lose its place before.
@@ -36,7 +36,7 @@ pub(super) async fn readyz(State(admin): App) -> Response {
     if !admin.listening.load(Ordering::Relaxed) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
     }
-    let warming = health::warming(&admin.watched.sources, &admin.freshness, admin.watched.publisher.now());
+    let warming = watch::warming(&admin.watched.sources, &admin.freshness, admin.watched.publisher.now());
     if !warming.is_empty() {
         let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
         return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);

@@ -12,7 +12,6 @@ use std::{
 };
 
 use net::metric::Metric;
-
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},

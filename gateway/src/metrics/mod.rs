@@ -22,7 +22,7 @@ use super::{
     state,
 };
 use crate::{
-    http::{answers::Answers, counters::Counters as Admin},
+    http::counters::{ANSWERS, Counters as Admin},
     logs,
     metrics::{process::Process, watched::Watched},
     tls,
@@ -91,7 +91,7 @@ impl Collector for Snapshot {
         self.sources(&mut out)?;
         out.all(health::Counters::METRICS, &[&self.health])?;
         self.state(&mut out)?;
-        out.all(Answers::METRICS, &[&self.answer_bytes])?;
+        out.all(ANSWERS, &[&self.answer_bytes])?;
         out.all(Admin::METRICS, &[&self.admin])?;
         self.shards(&mut out)?;
         if let Some(files) = &self.tls {

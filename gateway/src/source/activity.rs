@@ -1,10 +1,11 @@
 //! When a source brought something last, and whether it can.
 
-use net::metric::{Kind, Metric};
 use std::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
+
+use net::metric::{Kind, Metric};
 
 use super::brought::Brought;
 

@@ -8,13 +8,15 @@ mod live;
 mod refusals;
 pub mod replay;
 pub mod synthetic;
+pub mod watch;
 pub mod websocket;
 
-use net::metric::Metric;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+
+use net::metric::Metric;
 
 use super::health::Health;
 use crate::{

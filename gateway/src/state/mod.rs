@@ -23,9 +23,8 @@ use std::{
     time::Duration,
 };
 
-use net::metric::{Kind, Metric};
-
 use engine::sequencer::Sequencer;
+use net::metric::{Kind, Metric};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

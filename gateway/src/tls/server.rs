@@ -14,7 +14,6 @@ use std::{
 };
 
 use net::metric::{Kind, Metric};
-
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,

@@ -81,7 +81,11 @@ impl Pool {
             id < self.buffers && len <= self.buffer_bytes,
             "the kernel named buffer {id} with {len} bytes"
         );
-        assert!(self.lent.get() < self.buffers, "the kernel named a buffer, and all {} are lent", self.buffers);
+        assert!(
+            self.lent.get() < self.buffers,
+            "the kernel named a buffer, and all {} are lent",
+            self.buffers
+        );
         self.lent.set(self.lent.get() + 1);
         PooledBuf { pool: self.clone(), id, len }
     }

@@ -1,10 +1,11 @@
 //! What one WebSocket source counts.
 
-use net::metric::{Kind, Metric, named};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+use net::metric::{Kind, Metric, named};
 
 use crate::source::activity::Activity;
 

@@ -2,8 +2,6 @@
 
 use net::metric::Metric;
 
-use super::topic::Hole;
-
 /// What topics count beside their updates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -32,10 +30,11 @@ impl Counters {
         Metric::counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", |c| c.expired),
     ];
 
-    pub(super) fn count(&mut self, hole: &Hole) {
-        self.gaps += u64::from(hole.skipped > 0);
+    /// A step of a publisher's count.
+    pub(super) fn count(&mut self, skipped: u64, is_anew: bool) {
+        self.gaps += u64::from(skipped > 0);
         // Each is whatever a publisher claims.
-        self.skipped = self.skipped.saturating_add(hole.skipped);
-        self.anew += u64::from(hole.is_anew);
+        self.skipped = self.skipped.saturating_add(skipped);
+        self.anew += u64::from(is_anew);
     }
 }

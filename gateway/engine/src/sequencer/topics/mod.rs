@@ -175,7 +175,7 @@ impl Topics {
         }
         topic.gone = publication.body.is_gone();
         let hole = topic.hole_before(publication, v);
-        self.counters.count(&hole);
+        self.counters.count(hole.skipped, hole.is_anew);
         let was = topic.state;
         let told = topic.change_state(publication, hole);
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {

@@ -24,7 +24,7 @@ impl Topics {
         }
         topic.touched_us = now_us;
         let hole = topic.count(publication);
-        self.counters.count(&hole);
+        self.counters.count(hole.skipped, hole.is_anew);
         self.counters.held_back += 1;
         true
     }
