@@ -154,7 +154,7 @@ fn a_client_may_compress_what_it_says() {
         world.subscribe(peer, "", &[&*format!("topic.{}", n.to_string().repeat(40))], None);
     }
     assert_eq!(world.peers[peer].frames("subscribed").len(), 4);
-    assert_eq!(world.shard.stats().inflated, 2, "every second one is compressed");
+    assert_eq!(world.shard.stats().client.inflated, 2, "every second one is compressed");
 }
 
 #[test]

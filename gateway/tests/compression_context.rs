@@ -50,12 +50,12 @@ fn say(world: &mut World, peer: usize, bytes: usize) {
 /// Has the peers say something in turn until so many bytes are held; gives how many are.
 fn fill(world: &mut World, peers: &[usize], bytes: u64) -> u64 {
     for peer in peers.iter().cycle() {
-        if world.shard.stats().dictionary_bytes >= bytes {
+        if world.shard.stats().client.dictionary_bytes >= bytes {
             break;
         }
         say(world, *peer, 10);
     }
-    world.shard.stats().dictionary_bytes
+    world.shard.stats().client.dictionary_bytes
 }
 
 #[test]
@@ -71,11 +71,15 @@ fn a_client_that_goes_on_with_its_context_is_understood() {
     }
     assert_eq!(world.peers[peer].frames("subscribed").len(), 900);
     let stats = world.shard.stats();
-    assert_eq!((stats.inflated, world.peers[peer].close.as_ref()), (1440, None));
-    assert!((32 << 10..=(32 << 10) + 64).contains(&stats.dictionary_bytes), "{}", stats.dictionary_bytes);
+    assert_eq!((stats.client.inflated, world.peers[peer].close.as_ref()), (1440, None));
+    assert!(
+        (32 << 10..=(32 << 10) + 64).contains(&stats.client.dictionary_bytes),
+        "{}",
+        stats.client.dictionary_bytes
+    );
     world.reset(peer);
     world.settle();
-    assert_eq!(world.shard.stats().dictionary_bytes, 0);
+    assert_eq!(world.shard.stats().client.dictionary_bytes, 0);
     assert_eq!((world.shared.dictionaries.bytes(), world.shared.dictionaries.addresses()), (0, 0));
 }
 
@@ -84,7 +88,7 @@ fn a_client_that_said_one_thing_takes_little_more_than_that() {
     let mut world = world(64 << 20, 32 << 20);
     let peer = join(&mut world, [192, 0, 2, 1]);
     world.subscribe(peer, "", &["coinbase.ticker.BTC-USD"], Some(100));
-    let held = world.shard.stats().dictionary_bytes as usize;
+    let held = world.shard.stats().client.dictionary_bytes as usize;
     assert!(held > 0);
     // 100,000 of them, all behind one proxy, are far from nine tenths of the default.
     let defaults = config().compression;
@@ -101,7 +105,7 @@ fn a_client_that_asked_for_no_context_takes_nothing() {
         world.subscribe(peer, "", &[&*format!("topic.{}", n.to_string().repeat(40))], None);
     }
     let stats = world.shard.stats();
-    assert_eq!((stats.inflated, stats.dictionary_bytes), (2, 0));
+    assert_eq!((stats.client.inflated, stats.client.dictionary_bytes), (2, 0));
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn at_nine_tenths_who_would_need_room_is_not_compressed_and_beyond_is_closed() {
     let stats = world.shard.stats();
     assert_eq!(stats.ended[CloseReason::Dictionaries as usize], 1);
     // Its room is free at once, and others are untouched.
-    assert!(stats.dictionary_bytes < held / 2 + 200, "{}", stats.dictionary_bytes);
+    assert!(stats.client.dictionary_bytes < held / 2 + 200, "{}", stats.client.dictionary_bytes);
     say(&mut world, second, 120);
     assert_eq!(world.peers[second].close, None);
     let again = join(&mut world, [192, 0, 2, 3]);

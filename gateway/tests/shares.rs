@@ -5,10 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use engine::{
-    address::Address,
-    shard::shared::{Refused, Shared},
-};
+use engine::{address::Address, client::Refused, shard::shared::Shared};
 use serde_json::json;
 
 use support::{World, config};

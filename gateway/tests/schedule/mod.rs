@@ -572,8 +572,8 @@ impl Simulation {
         assert!(stats.history_bytes as usize <= self.world.config.limits.history_bytes);
         assert!(self.world.net.open() <= self.conduct.len(), "slots are not given back");
         let bytes = self.world.shared.dictionaries.bytes();
-        assert_eq!(stats.dictionary_bytes as usize, bytes, "one shard has all dictionaries");
-        self.tally.dictionary_bytes = self.tally.dictionary_bytes.max(stats.dictionary_bytes);
+        assert_eq!(stats.client.dictionary_bytes as usize, bytes, "one shard has all dictionaries");
+        self.tally.dictionary_bytes = self.tally.dictionary_bytes.max(stats.client.dictionary_bytes);
     }
 
     /// Everybody reads, nobody publishes: in the end all hold the newest state.
@@ -615,12 +615,13 @@ impl Simulation {
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
         let dictionaries = &self.world.shared.dictionaries;
-        let left = (stats.addresses, stats.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
+        let left =
+            (stats.addresses, stats.client.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
         self.tally.gaps += stats.gaps;
         self.tally.declined += stats.compression_declined;
         self.tally.roomless += stats.ended[CloseReason::Dictionaries as usize];
-        self.tally.inflated += stats.inflated;
+        self.tally.inflated += stats.client.inflated;
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;

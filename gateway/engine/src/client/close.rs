@@ -171,6 +171,11 @@ impl CloseReason {
         self.row().code
     }
 
+    /// Whether a connection that is hung up for it is reset: the kernel drops what it holds of it.
+    pub fn resets(self) -> bool {
+        matches!(self, Why::Stalled | Why::Pinned | Why::Draining | Why::Refused)
+    }
+
     /// Beside the code, where it is always the same.
     pub fn text(self) -> &'static str {
         self.row().text

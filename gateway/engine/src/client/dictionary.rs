@@ -10,6 +10,11 @@ impl Dictionary {
         size_of::<Self>() + bytes
     }
 
+    /// Bytes of heap that this one takes.
+    pub fn taken_bytes(&self) -> usize {
+        Self::heap_bytes(self.0.len())
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -2,23 +2,30 @@
 
 use std::net::SocketAddr;
 
-use net::{Close, ConnId, Sockets};
+use net::{ConnId, Sockets};
 
-use super::Shard;
+use super::{Shard, client::Client};
 use crate::{
-    client::{Client, CloseReason},
+    client::{CloseReason, Refused},
     clock::Now,
-    shard::shared::Refused,
 };
 
 impl Shard {
-    pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, net: &mut impl Sockets, now: Now) {
+    pub(super) fn on_accepted(
+        &mut self,
+        conn: ConnId,
+        peer: SocketAddr,
+        listener: u8,
+        net: &mut impl Sockets,
+        now: Now,
+    ) {
         let slot = conn.slot as usize;
         if slot >= self.clients.len() {
             self.clients.resize_with(slot + 1, || None);
         }
         let peer = peer.ip().to_canonical();
-        let mut client = Client::new(conn, peer, now.mono_us);
+        let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
+        let mut client = Client::new(conn, peer, is_loopback, now);
         if self.admitted >= self.admitted_max {
             client.refused = Some(Refused::Full);
         } else {
@@ -36,10 +43,9 @@ impl Shard {
         self.taken += 1;
         if reset {
             self.stats.refused_reset += 1;
-            return self.hang_up(conn.slot, CloseReason::Refused, Close::Reset, net);
+            return self.hang_up(conn.slot, CloseReason::Refused, net);
         }
-        let due_us = self.handshake_due_us(conn.slot);
-        self.wheel.set(conn.slot, due_us);
+        self.set_timer(conn.slot, now);
     }
 
     /// Connections that are only being refused.
@@ -56,7 +62,7 @@ impl Shard {
         if self.client(conn).is_none() {
             return;
         }
-        self.end(conn.slot, CloseReason::SocketError);
+        self.gone(conn.slot);
         self.wheel.clear(conn.slot);
         self.taken -= 1;
         if let Some(client) = self.clients[conn.slot as usize].take()

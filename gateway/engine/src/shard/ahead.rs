@@ -40,7 +40,7 @@ impl Shard {
 
     pub(super) fn wait_for(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
         let client = self.at(slot);
-        client.waiting().ahead = true;
+        client.pend(|pending| pending.ahead = true);
         let conn = client.id;
         self.ahead.push(Ahead { conn, id, op, until_us: now.mono_us + WAIT_US });
     }
@@ -53,7 +53,7 @@ impl Shard {
         for ahead in std::mem::take(&mut self.ahead) {
             let client = self.client(ahead.conn);
             // A client that is leaving waits for nothing any more.
-            if !client.is_some_and(|client| client.waiting.as_ref().is_some_and(|waiting| waiting.ahead)) {
+            if !client.is_some_and(|client| client.pending().is_some_and(|pending| pending.ahead)) {
                 continue;
             }
             let slot = ahead.conn.slot;
@@ -64,9 +64,9 @@ impl Shard {
             }
             // Of a gateway that numbers itself a snapshot is the newest there is.
             let is_behind = self.chained && self.is_ahead(since);
-            self.at(slot).waiting().ahead = false;
+            self.at(slot).pend(|pending| pending.ahead = false);
             if is_behind {
-                self.at(slot).queue_message(protocol::behind());
+                self.at(slot).connection.reply(protocol::behind());
                 self.close(slot, CloseReason::Ahead, now);
             } else {
                 self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use net::{ConnId, Sockets};
 
-use super::{Shard, addresses::Addresses, session::Joining};
+use super::{Shard, addresses::Addresses, pending::Asked, session::Joining};
 use crate::{
     address::Address,
-    client::{Asked, Phase},
     clock::Now,
     fanout::{
         ClassId, Due, Flushed, Frame, Long, Made,
@@ -183,7 +182,7 @@ impl Shard {
             }
             Whose::Sub { conn, sub_slot, then } => {
                 if then.is_some() {
-                    self.at(conn.slot).waiting().building = false;
+                    self.at(conn.slot).pend(|pending| pending.building = false);
                 }
                 self.deliver(conn.slot, sub_slot, frame, now);
                 if let Some(asked) = then {
@@ -193,7 +192,7 @@ impl Shard {
             }
             Whose::Answer { conn, asked, joining } => {
                 let class = joining.class;
-                self.at(conn.slot).waiting().building = false;
+                self.at(conn.slot).pend(|pending| pending.building = false);
                 self.finish_subscribe(conn.slot, &asked, joining, frame, now);
                 self.fanout.unhold(class);
                 self.advance(conn.slot, net, now);
@@ -206,12 +205,12 @@ impl Shard {
         match whose {
             Whose::Class(due) => self.fanout.classes.is(due.class, due.number),
             Whose::Sub { conn, sub_slot, .. } => {
-                let client = self.client(*conn).filter(|client| client.phase == Phase::Open);
+                let client = self.client(*conn).filter(|client| client.connection.is_open());
                 client.and_then(|client| client.sub_in_slot(*sub_slot)).is_some_and(|sub| sub.building)
             }
-            Whose::Answer { conn, .. } => self.client(*conn).is_some_and(|client| {
-                client.phase == Phase::Open && client.waiting.as_ref().is_some_and(|waiting| waiting.building)
-            }),
+            Whose::Answer { conn, .. } => self
+                .client(*conn)
+                .is_some_and(|client| client.connection.is_open() && client.is_being_answered()),
         }
     }
 
@@ -234,7 +233,7 @@ impl Shard {
         if !client.is_being_answered() {
             client.built(sub_slot);
         }
-        client.queue(frame.bytes);
+        client.connection.queue(frame.bytes);
     }
 
     /// An epoch ends: what is being built belongs to it. Ops are answered in the new one.
@@ -259,8 +258,9 @@ impl Shard {
             };
             if let (Some(mut asked), true) = (asked, wanted) {
                 asked.at = 0;
-                let waiting = self.at(conn.slot).waiting();
-                (waiting.building, waiting.op_waits, waiting.op) = (false, true, Some(asked));
+                self.at(conn.slot).pend(|pending| {
+                    (pending.building, pending.op_waits, pending.op) = (false, true, Some(asked));
+                });
                 self.wait(conn.slot, Lane::Long, now);
             }
         }
@@ -268,10 +268,9 @@ impl Shard {
 
     /// Everything that is built for a client, and its places, end.
     pub(super) fn leave_lines(&mut self, slot: u32) {
-        let Some(waiting) = &mut self.at(slot).waiting else { return };
-        (waiting.op, waiting.op_waits, waiting.building, waiting.called) = (None, false, false, false);
-        let places = std::mem::take(&mut waiting.places);
-        places.into_iter().flatten().for_each(|place| self.builds.leave(place));
+        if let Some(pending) = self.at(slot).take_pending() {
+            pending.places.into_iter().flatten().for_each(|place| self.builds.leave(place));
+        }
     }
 
     /// Whether something can be built in the next turn.

@@ -2,9 +2,9 @@
 
 use net::Sockets;
 
-use super::{Shard, build::Work, deadlines::DRAIN_CHECK_US};
+use super::{Shard, build::Work, client::Sub};
 use crate::{
-    client::{CloseReason, Phase, Sub},
+    client::{CloseReason, DRAIN_CHECK_US, Leaving, State},
     clock::Now,
     fanout::line::Lane,
     protocol,
@@ -12,8 +12,6 @@ use crate::{
 
 /// Clients told in one slice.
 const SLICE: usize = 256;
-/// A connection that only got as far as being accepted must not hold up the end for `handshake`.
-const HANDSHAKE_US: u64 = 1_000_000;
 /// Reconnections are spread over this long at least, beside the drain itself.
 const RECONNECT_SPREAD_MS: u64 = 2_000;
 
@@ -36,6 +34,11 @@ impl Drain {
     fn leave_us(&self, slot: u32) -> u64 {
         let part = u64::from(spread(slot) % 65);
         self.start_us + self.drain_us / 100 * (25 + part)
+    }
+
+    /// Of a client.
+    pub fn leaving(&self, slot: u32) -> Leaving {
+        Leaving { start_us: self.start_us, leave_us: self.leave_us(slot) }
     }
 
     fn deadline_us(&self) -> u64 {
@@ -77,24 +80,16 @@ impl Shard {
         let Some(drain) = &self.drain else { return };
         let (leave_us, reconnect_after_ms) = (drain.leave_us(slot), drain.reconnect_after_ms(slot));
         let Some(client) = &mut self.clients[slot as usize] else { return };
-        match client.phase {
-            Phase::Open => {
-                client.queue_message(protocol::draining(reconnect_after_ms));
+        match client.connection.state() {
+            State::Open => {
+                client.connection.reply(protocol::draining(reconnect_after_ms));
                 self.stats.frames_out += 1;
                 self.wheel.set(slot, leave_us);
                 self.advance(slot, net, now);
             }
-            Phase::Handshake => {
-                let due_us = self.handshake_due_us(slot);
-                self.wheel.set(slot, due_us);
-            }
-            Phase::Leaving | Phase::Lingering | Phase::Closing => {}
+            State::Connecting => self.set_timer(slot, now),
+            State::Closing | State::Closed => {}
         }
-    }
-
-    /// When a connection without a request is closed; `None`: the gateway is not draining.
-    pub(super) fn drain_handshake_due_us(&self, since_us: u64) -> Option<u64> {
-        self.drain.as_ref().map(|drain| drain.start_us.max(since_us) + HANDSHAKE_US)
     }
 
     /// When an open client is to leave; `None`: nobody is.
@@ -150,7 +145,7 @@ impl Shard {
         match made {
             Ok(Work::Made(frame)) => {
                 let bytes = self.count_out(frame);
-                self.at(slot).queue(bytes);
+                self.at(slot).connection.queue(bytes);
                 return true;
             }
             Ok(Work::Long(long)) => self.begin_owed(slot, sub, long),

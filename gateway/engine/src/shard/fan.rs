@@ -1,10 +1,10 @@
 //! The fan-out: one frame to every member of a class, in slices.
 
-use net::{Close, Sockets};
+use net::Sockets;
 
 use super::Shard;
 use crate::{
-    client::{CloseReason, Phase},
+    client::CloseReason,
     clock::Now,
     fanout::{ClassId, Flush, NOWHERE},
     planted::{Bug, planted},
@@ -110,7 +110,7 @@ impl Shard {
     fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
         let flush = &job.flush;
         let Some(client) = self.clients[slot as usize].as_mut() else { return };
-        let ready = client.ready();
+        let ready = client.connection.is_free();
         let Some(sub) = client.sub_in_slot(sub_slot) else { return };
         match flush.silent_since_us {
             // Busy or not, it will need a heartbeat of its own time. One that is busy and silent gets
@@ -147,11 +147,10 @@ impl Shard {
         let Some(sub) = client.sub_in_slot(sub_slot) else { return };
         sub.pos = flush.version;
         sub.sent_us = now.mono_us;
-        client.in_flight = true;
-        client.progress_us = now.mono_us;
+        let bytes = client.connection.give(flush.frame.bytes.clone(), now);
         self.stats.frames_out += u64::from(flush.frame.parts);
         self.stats.updates_out += u64::from(flush.frame.updates);
-        net.send(client.id, flush.frame.bytes.clone());
+        net.send(client.id, bytes);
     }
 
     fn finish(&mut self, job: &Job, now: Now) {
@@ -175,9 +174,8 @@ impl Shard {
     /// the slow clients furthest behind are reset: an eighth of them at a time, since many may hold
     /// the same frame. Who is just being sent its class's newest frame is not slow.
     pub(super) fn check_pinned(&mut self, net: &mut impl Sockets, now: Now) {
-        let over = |shard: &Self| {
-            shard.fanout.pinned.of_all() > shard.limits.pinned_bytes || shard.builds.wants_room()
-        };
+        let over =
+            |shard: &Self| shard.fanout.pinned.of_all() > shard.pinned_bytes || shard.builds.wants_room();
         if !over(self) || now.mono_us < self.pinned_checked_us + PINNED_CHECK_US {
             return;
         }
@@ -192,16 +190,18 @@ impl Shard {
             .clients
             .iter()
             .flatten()
-            .filter(|client| client.in_flight && matches!(client.phase, Phase::Open | Phase::Leaving))
-            .filter(|client| {
+            .filter_map(|client| Some((client, client.connection.send_progress_us()?)))
+            .filter(|(client, progress_us)| {
                 let missed = client.subs.iter().any(|sub| sub.pos < classes.get(sub.class).sent);
-                missed || client.progress_us <= slow_since_us
+                missed || *progress_us <= slow_since_us
             })
-            .map(|client| (client.subs.iter().map(|sub| sub.pos).min(), client.progress_us, client.id.slot))
+            .map(|(client, progress_us)| {
+                (client.subs.iter().map(|sub| sub.pos).min(), progress_us, client.id.slot)
+            })
             .collect();
         slow.sort_unstable();
         for (_, _, slot) in slow.iter().take(slow.len().div_ceil(8)) {
-            self.hang_up(*slot, CloseReason::Pinned, Close::Reset, net);
+            self.hang_up(*slot, CloseReason::Pinned, net);
         }
     }
 }

@@ -7,13 +7,16 @@ mod addresses;
 mod admission;
 mod ahead;
 mod build;
+mod client;
 mod deadlines;
 mod drain;
+mod ending;
 mod fan;
 pub mod inbox;
 mod input;
 mod named;
 mod output;
+mod pending;
 mod session;
 pub mod shared;
 mod shares;
@@ -24,11 +27,12 @@ mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use net::{Close, ConnId, Event, Sockets};
-use proto::deflate::{InflateLimits, Inflater};
+use net::{ConnId, Event, Sockets};
+use proto::deflate::Inflater;
 
+pub use crate::client::Application;
 use crate::{
-    client::{Client, CloseReason, Phase, RateLimit},
+    client::Limits,
     clock::Now,
     fanout::{Fanout, NOWHERE},
     http::host::Host,
@@ -43,61 +47,12 @@ use crate::{
 };
 use ahead::Ahead;
 use build::Builds;
+use client::Client;
 use drain::Drain;
 use fan::Job;
 use shares::Shares;
 use status::Statuses;
-pub use status::Untold;
 use wheel::Wheel;
-
-/// Whom a shard serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Application {
-    /// Subscribers of the fan-out.
-    Broadcast,
-    /// Every message is answered with itself; for conformance suites.
-    Echo,
-}
-
-/// Of a request head; PROTOCOL.md says so, and that a longer one is refused with 431.
-const HEAD_BYTES: usize = 16 << 10;
-
-/// Limits in the units the shard computes with.
-#[derive(Debug, Clone)]
-struct Limits {
-    proto: proto::Limits,
-    inflate: InflateLimits,
-    messages: RateLimit,
-    controls: RateLimit,
-    subscriptions: usize,
-    patterns: usize,
-    pinned_bytes: usize,
-    stall_us: u64,
-    handshake_us: u64,
-    idle_us: u64,
-    ping_us: u64,
-    pong_us: u64,
-}
-
-impl Limits {
-    fn new(limits: &settings::Limits, compression: &settings::Compression) -> Self {
-        let us = |duration: std::time::Duration| duration.as_micros() as u64;
-        Self {
-            proto: proto::Limits { head_bytes: HEAD_BYTES, headers: 64, message_bytes: limits.message_bytes },
-            inflate: InflateLimits { message_bytes: limits.message_bytes, ratio: compression.inflate_ratio },
-            messages: RateLimit::per_s(limits.messages_per_s),
-            controls: RateLimit::per_s(limits.control_per_s),
-            subscriptions: limits.subscriptions,
-            patterns: limits.patterns,
-            pinned_bytes: limits.pinned_bytes,
-            stall_us: us(limits.stall),
-            handshake_us: us(limits.handshake),
-            idle_us: us(limits.idle),
-            ping_us: us(limits.ping),
-            pong_us: us(limits.pong),
-        }
-    }
-}
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
 const TURN_UPDATES: usize = 4096;
@@ -106,7 +61,11 @@ const TURN_BYTES: usize = 1 << 20;
 pub struct Shard {
     application: Application,
     fanout_config: settings::Fanout,
+    /// Of connections.
     limits: Limits,
+    subscriptions_max: usize,
+    patterns_max: usize,
+    pinned_bytes: usize,
     compression: settings::Compression,
     /// Of each listener, whether its address is of loopback.
     loopbacks: [bool; 2],
@@ -175,6 +134,9 @@ impl Shard {
             application,
             fanout_config: settings.fanout.clone(),
             limits: Limits::new(settings.limits, settings.compression),
+            subscriptions_max: settings.limits.subscriptions,
+            patterns_max: settings.limits.patterns,
+            pinned_bytes: settings.limits.pinned_bytes,
             compression: settings.compression.clone(),
             loopbacks: settings.loopbacks,
             hosts: settings.hosts.to_vec(),
@@ -236,7 +198,10 @@ impl Shard {
     /// Gives everyone the snapshot that begins the new epoch; who is busy gets it next.
     fn tell_restart(&mut self, net: &mut impl Sockets, now: Now) {
         for slot in 0..self.clients.len() {
-            if self.clients[slot].as_ref().is_some_and(|client| client.ready() && !client.subs.is_empty()) {
+            if self.clients[slot]
+                .as_ref()
+                .is_some_and(|client| client.connection.is_free() && !client.subs.is_empty())
+            {
                 self.advance(slot as u32, net, now);
             }
         }
@@ -279,11 +244,7 @@ impl Shard {
     pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
         match event {
             Event::Accepted { conn, peer, listener } => {
-                let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
-                self.on_accepted(conn, peer, net, now);
-                if let Some(client) = self.client(conn) {
-                    client.is_loopback = is_loopback;
-                }
+                self.on_accepted(conn, peer, listener, net, now);
             }
             Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
             Event::ReceiveEnded { conn, error: Some(error) }
@@ -293,12 +254,7 @@ impl Shard {
             }
             Event::ReceiveEnded { conn, error } => self.on_receive_ended(conn, error.is_some(), net, now),
             Event::Sent { conn, bytes, done } => self.on_sent(conn, bytes, done, net, now),
-            Event::SendFailed { conn, .. } => {
-                if let Some(client) = self.client(conn) {
-                    client.in_flight = false;
-                    self.hang_up(conn.slot, CloseReason::SocketError, Close::Orderly, net);
-                }
-            }
+            Event::SendFailed { conn, .. } => self.on_send_failed(conn, net),
             Event::Unsent { conn, bytes } => self.on_unsent(conn, bytes, net, now),
             Event::Closed { conn } => self.on_closed(conn),
             Event::AcceptFailed { error } => {
@@ -365,7 +321,7 @@ impl Shard {
             classes: self.fanout.classes.len() as u64,
             patterns: self.fanout.patterns_len() as u64,
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
-            held_bytes: self.clients.iter().flatten().map(Client::held_bytes).sum(),
+            held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
             updates_in: counters.updates_in,
             updates_framed: counters.updates_framed,
             frames_built: counters.frames_built,
@@ -400,50 +356,5 @@ impl Shard {
     /// The client in `slot`; call only where one is.
     fn at(&mut self, slot: u32) -> &mut Client {
         self.clients[slot as usize].as_mut().expect("a live connection's slot is taken")
-    }
-
-    /// The connection stops being a subscriber, for the first reason given.
-    fn end(&mut self, slot: u32, reason: CloseReason) {
-        self.leave_lines(slot);
-        while let Some(sub) = self.at(slot).subs.pop() {
-            self.leave_class(slot, sub.class, sub.place, sub.slot);
-        }
-        let client = self.at(slot);
-        if client.dictionary.is_some() {
-            let (address, bytes) = (client.address(), client.dictionary_bytes());
-            client.dictionary = None;
-            self.stats.dictionary_bytes -= bytes as u64;
-            self.shared.dictionaries.release(address, bytes);
-        }
-        let client = self.at(slot);
-        if client.ended.is_none() {
-            client.ended = Some(reason);
-            let open = client.phase == Phase::Open;
-            self.stats.ended(reason);
-            if open {
-                self.clients_open -= 1;
-            }
-        }
-    }
-
-    /// Closes at once, without a word.
-    fn hang_up(&mut self, slot: u32, reason: CloseReason, how: Close, net: &mut impl Sockets) {
-        self.end(slot, reason);
-        let client = self.at(slot);
-        if client.phase != Phase::Closing {
-            client.phase = Phase::Closing;
-            client.waiting = None;
-            let id = client.id;
-            self.wheel.clear(slot);
-            net.close(id, how);
-        }
-    }
-
-    fn reset_all(&mut self, net: &mut impl Sockets) {
-        for slot in 0..self.clients.len() {
-            if self.clients[slot].is_some() {
-                self.hang_up(slot as u32, CloseReason::Draining, Close::Reset, net);
-            }
-        }
     }
 }

@@ -5,20 +5,20 @@
 
 use std::collections::HashSet;
 
-use proto::msgpack;
-
 use super::{
     Shard,
     build::{Running, Whose, Work},
+    client::Sub,
+    pending::Asked,
     shares::Share,
 };
 use crate::{
-    client::{Asked, CloseReason, Sub},
+    client::CloseReason,
     clock::Now,
     fanout::{ClassId, Frame, Long, PatternId, line::Lane},
     planted::{Bug, planted},
     protocol::{
-        self, BAD_REQUEST, BadRequest, Op, Request, Subscribe, Subscribed,
+        self, BAD_REQUEST, Op, Request, Subscribe, Subscribed,
         encoding::{self, Encoding},
     },
 };
@@ -54,55 +54,34 @@ enum Settled {
 }
 
 impl Shard {
-    pub(super) fn on_text(&mut self, slot: u32, text: &str, now: Now) {
-        let refused = match protocol::parse(text) {
-            Err(refused) => Some(refused),
-            Ok(Request { id, op: Op::Ping }) => {
-                self.answer(slot, protocol::pong(id.as_deref(), now.wall_us));
-                None
-            }
-            Ok(Request { id, op: Op::Subscribe(op) }) => {
-                self.on_subscribe(slot, id, op, now);
-                None
-            }
-            Ok(Request { id, op }) => {
+    pub(super) fn on_request(&mut self, slot: u32, request: Request, now: Now) {
+        let Request { id, op } = request;
+        match op {
+            Op::Ping => self.answer(slot, protocol::pong(id.as_deref(), now.wall_us)),
+            Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
+            Op::Unsubscribe { .. } => {
                 self.take_whole_inbox(now);
                 self.ask(slot, id, op, now);
-                None
             }
-        };
-        if let Some(BadRequest { id, reason }) = refused {
-            self.answer_error(slot, id.as_deref(), &reason, now);
-        }
-    }
-
-    pub(super) fn on_packed(&mut self, slot: u32, packed: &[u8], now: Now) {
-        let mut text = Vec::with_capacity(packed.len());
-        let said = msgpack::to_json(packed, &mut text);
-        match (said, std::str::from_utf8(&text)) {
-            (Ok(()), Ok(text)) => self.on_text(slot, text, now),
-            (Err(error), _) => self.answer_error(slot, None, &error.to_string(), now),
-            (Ok(()), Err(_)) => unreachable!("JSON is UTF-8"),
         }
     }
 
     /// `frames`: a message, or its parts in a row. A long one counts among what is pinned.
     fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         self.stats.frames_out += 1;
-        let frames = match self.at(slot).wire.encoding {
+        let frames = match self.at(slot).connection.wire().encoding {
             Encoding::Json => frames,
             Encoding::Msgpack => encoding::packed(&frames),
         };
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
-        self.at(slot).queue(frames);
+        self.at(slot).connection.queue(frames);
     }
 
-    fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+    pub(super) fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
         self.stats.errors_out += 1;
         self.answer(slot, protocol::error(id, BAD_REQUEST, reason));
-        let errors = self.at(slot).errors.get_or_insert_default();
-        if errors.note(now.mono_us) {
+        if self.at(slot).connection.note_malformed(now) {
             self.close(slot, CloseReason::Malformed, now);
         }
     }
@@ -134,8 +113,7 @@ impl Shard {
             Ok(Tried::Done) => {}
             Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
             Ok(Tried::Waits(lane)) => {
-                let waiting = self.at(slot).waiting();
-                (waiting.op, waiting.op_waits) = (Some(asked), true);
+                self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));
                 if let Some(lane) = lane {
                     self.wait(slot, lane, now);
                 }
@@ -153,7 +131,7 @@ impl Shard {
         answer: Option<(Work, Joining)>,
     ) {
         let client = self.at(slot);
-        client.waiting().building = true;
+        client.pend(|pending| pending.building = true);
         let conn = client.id;
         let mut asked = Some(asked);
         if let Some((sub_slot, long)) = owed {
@@ -213,7 +191,7 @@ impl Shard {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
             (asked, _) => self.interval_us(asked),
         };
-        let wire = self.at(slot).wire;
+        let wire = self.at(slot).connection.wire();
         let class = self
             .fanout
             .class((sub_slot, wire), interval_us, &held_patterns, &op.topics, now)
@@ -269,7 +247,7 @@ impl Shard {
         self.stats.snapshots_out += 1;
         self.answer(slot, answer);
         let bytes = self.count_out(frame);
-        self.at(slot).queue(bytes);
+        self.at(slot).connection.queue(bytes);
         self.answer_statuses(slot, &op.topics);
         if interval_us == 0 && self.fanout.position() > self.fanout.classes.get(class).scanned {
             // What came while the answer was built.
@@ -317,7 +295,7 @@ impl Shard {
         if left.is_empty() {
             let sub = self.at(slot).subs.remove(i);
             self.leave_class(slot, sub.class, sub.place, sub.slot);
-            self.at(slot).since_us = now.mono_us;
+            self.at(slot).connection.idles(now);
             return self.answer_unsubscribed(slot, asked, name, None, version, &removed);
         }
         let now_in = if removed.is_empty() {
@@ -368,7 +346,7 @@ impl Shard {
         match self.catch_up(slot, sub, position, now) {
             Ok(Work::Made(frame)) => {
                 let bytes = self.count_out(frame);
-                self.at(slot).queue(bytes);
+                self.at(slot).connection.queue(bytes);
                 Settled::All
             }
             Ok(Work::Long(long)) => Settled::Long(long),
@@ -452,7 +430,7 @@ impl Shard {
 
     /// The slot for one subscription more.
     fn check_room_for_sub(&mut self, slot: u32) -> Result<u8, String> {
-        let max = self.limits.subscriptions;
+        let max = self.subscriptions_max;
         let client = self.at(slot);
         if client.subs.len() >= max {
             return Err(format!("{max} subscriptions are the most a connection may have"));
@@ -470,7 +448,7 @@ impl Shard {
         let repeated = named.iter().filter(|pattern| held.contains(pattern)).count();
         let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
         let have: usize = classes.iter().map(|c| self.fanout.classes.get(*c).key.patterns.len()).sum();
-        let (would, max) = (have + added.len() - repeated, self.limits.patterns);
+        let (would, max) = (have + added.len() - repeated, self.patterns_max);
         if would > max {
             return Err(format!("{would} patterns on this connection ({max} are the most)"));
         }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     address::Address,
-    client::dictionaries::Dictionaries,
+    client::{Refused, dictionaries::Dictionaries},
     settings::{Compression, Settings},
 };
 
@@ -32,15 +32,6 @@ pub struct Shared {
     draining: AtomicBool,
     connections: AtomicUsize,
     per_ip: Mutex<HashMap<Address, usize>>,
-}
-
-/// Why a connection is only let in to be told no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// 503.
-    Full,
-    /// 429.
-    Address,
 }
 
 impl Shared {

@@ -5,7 +5,10 @@ use std::ops::{Deref, DerefMut};
 use hdrhistogram::Histogram;
 use net::metric::{Kind, Metric, named};
 
-use crate::{client::CloseReason, fanout::compress};
+use crate::{
+    client::{self, CloseReason},
+    fanout::compress,
+};
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
 pub const REFUSAL_STATUSES: [u16; 9] = [400, 403, 404, 405, 426, 429, 431, 500, 503];
@@ -55,8 +58,9 @@ pub struct Stats {
     pub updates_out: u64,
     pub bytes_out: u64,
     pub bytes_in: u64,
-    /// Client messages and errors answered.
-    pub messages_in: u64,
+    /// Of connections.
+    pub client: client::Counters,
+    /// Errors answered.
     pub errors_out: u64,
     /// Flushes that skipped a client because its previous send was in flight.
     pub skipped_busy: u64,
@@ -82,11 +86,8 @@ pub struct Stats {
     pub histories_dropped: u64,
     /// Gaps told in frames built.
     pub gaps: u64,
-    /// Of frames sent, and compressed messages of clients that were read.
+    /// Of frames sent.
     pub compress: compress::Counters,
-    pub inflated: u64,
-    /// Gauge: bytes held for what clients' compressed messages may refer back to.
-    pub dictionary_bytes: u64,
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
     pub compression_declined: u64,
     /// What the shard's ring did; zeroes in a simulation.
@@ -153,7 +154,7 @@ impl Stats {
             "status",
             |s| named(REFUSAL_STATUSES.map(|status| status.to_string()), &s.refused),
         ),
-        Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.messages_in),
+        Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.client.messages_in),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
         Metric::counter("fanwire_bytes_in", "Bytes received from clients", |s| s.bytes_in),
         Metric::gauge("fanwire_classes", "Classes of subscriptions", |s| s.classes),
@@ -234,11 +235,11 @@ impl Stats {
             "From the due time of the oldest update of a batch to its flush",
             |s| s.age_us.steps(),
         ),
-        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |s| s.inflated),
+        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |s| s.client.inflated),
         Metric::gauge(
             "fanwire_dictionary_bytes",
             "Bytes held for what clients' compressed messages may refer back to",
-            |s| s.dictionary_bytes,
+            |s| s.client.dictionary_bytes,
         ),
         Metric::counter(
             "fanwire_compression_declined",

@@ -7,10 +7,11 @@ use net::Sockets;
 
 use super::{
     Shard,
+    client::Client,
     named::{Named, Part},
+    pending::Untold,
 };
 use crate::{
-    client::{Client, Phase},
     clock::Now,
     fanout::{ClassId, PatternId, line::Lane},
     protocol::{
@@ -62,17 +63,6 @@ struct Held {
     news: Bytes,
     missed: Bytes,
     left: Option<Bytes>,
-}
-
-/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
-/// change and up to another. One is told at a time.
-#[derive(Debug)]
-pub struct Untold {
-    patterns: Box<[PatternId]>,
-    after: u64,
-    until: u64,
-    /// The first of them that were looked up, the next one last.
-    numbers: Vec<u64>,
 }
 
 impl Statuses {
@@ -175,7 +165,10 @@ impl Shard {
         let end = (walk + SLICE).min(self.clients.len());
         for slot in walk..end {
             // Who is busy is told when it is not.
-            if self.clients[slot].as_ref().is_some_and(|client| client.ready() && !client.subs.is_empty()) {
+            if self.clients[slot]
+                .as_ref()
+                .is_some_and(|client| client.connection.is_free() && !client.subs.is_empty())
+            {
                 self.advance(slot as u32, net, now);
             }
         }
@@ -193,11 +186,11 @@ impl Shard {
 
     /// What was not live when it subscribed to more.
     fn owed_answer(&mut self, slot: u32, now: Now) -> Option<Bytes> {
-        self.at(slot).waiting.as_ref()?.untold.as_ref()?;
+        self.at(slot).pending()?.untold.as_ref()?;
         if !self.may_look_up(slot, now) {
             return None;
         }
-        let mut untold = self.at(slot).waiting().untold.take()?;
+        let mut untold = self.at(slot).pend(|pending| pending.untold.take())?;
         let (keys, mut cost) = (self.fanout.keys_of(&[&untold.patterns]), untold.patterns.len());
         let mut numbers = std::mem::take(&mut untold.numbers);
         let looks_up = numbers.is_empty();
@@ -220,7 +213,7 @@ impl Shard {
                 return None;
             }
             // There may be more than were looked up.
-            self.at(slot).waiting().untold = Some(untold);
+            self.at(slot).pend(|pending| pending.untold = Some(untold));
             return self.owed_answer(slot, now);
         };
         let given = self.give(slot, frames, own, now);
@@ -228,7 +221,7 @@ impl Shard {
             numbers.push(at);
         }
         untold.numbers = numbers;
-        self.at(slot).waiting().untold = Some(untold);
+        self.at(slot).pend(|pending| pending.untold = Some(untold));
         given
     }
 
@@ -330,9 +323,9 @@ impl Shard {
 
     /// In the client's encoding; `None`: there is no room for what is its `own`, and it waits for some.
     fn give(&mut self, slot: u32, frames: Bytes, own: bool, now: Now) -> Option<Bytes> {
-        let is_packed = self.at(slot).wire.encoding == Encoding::Msgpack;
+        let is_packed = self.at(slot).connection.wire().encoding == Encoding::Msgpack;
         if frames.len() <= OWN_BYTES || !own && !is_packed {
-            return Some(self.at(slot).wire.encoding.frames(frames));
+            return Some(self.at(slot).connection.wire().encoding.frames(frames));
         }
         if !self.fanout.fits(frames.len()) {
             self.note_need(frames.len());
@@ -348,11 +341,11 @@ impl Shard {
     pub(super) fn answer_statuses(&mut self, slot: u32, patterns: &[String]) {
         let until = self.statuses.changes;
         let any = self.statuses.held.iter().any(|held| held.left.is_some());
-        if !any || self.at(slot).phase != Phase::Open || !self.at(slot).greeted {
+        if !any || !self.at(slot).connection.is_open() || !self.at(slot).greeted {
             return;
         }
         let patterns = self.fanout.pattern_ids(patterns);
-        self.at(slot).waiting().untold =
-            Some(Box::new(Untold { patterns, after: 0, until, numbers: Vec::new() }));
+        let untold = Box::new(Untold { patterns, after: 0, until, numbers: Vec::new() });
+        self.at(slot).pend(|pending| pending.untold = Some(untold));
     }
 }

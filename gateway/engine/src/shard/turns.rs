@@ -5,7 +5,6 @@ use net::{ConnId, Sockets};
 use super::{Shard, build::Builds};
 use crate::{
     address::Address,
-    client::Phase,
     clock::Now,
     fanout::{
         ClassId,
@@ -64,13 +63,14 @@ impl Shard {
         let payer = self.payer_of(slot);
         self.note_wait(lane, payer, now);
         let client = self.at(slot);
-        let (conn, waiting) = (client.id, client.waiting());
-        if waiting.places[lane as usize].is_some() {
+        if client.pending().is_some_and(|pending| pending.places[lane as usize].is_some()) {
             return;
         }
-        let in_front = std::mem::take(&mut waiting.called) || self.builds.granted;
+        let conn = client.id;
+        let was_called = client.pend(|pending| std::mem::take(&mut pending.called));
+        let in_front = was_called || self.builds.granted;
         let place = self.builds.enter(lane, Waiter::Client(conn), payer, in_front);
-        self.at(slot).waiting().places[lane as usize] = Some(place);
+        self.at(slot).pend(|pending| pending.places[lane as usize] = Some(place));
     }
 
     /// A class stands in a line: it was due at `due_us`.
@@ -199,18 +199,18 @@ impl Shard {
     fn call(&mut self, conn: ConnId, lane: Lane, net: &mut impl Sockets, now: Now) {
         let Some(client) = self.client(conn) else { return };
         client.subs.iter_mut().for_each(|sub| sub.waits = false);
-        let Some(waiting) = &mut client.waiting else { return };
-        waiting.places[lane as usize] = None;
-        waiting.op_waits = false;
-        if client.phase != Phase::Open {
+        if client.pending().is_none() {
             return;
         }
-        if !client.ready() {
-            // It takes its turn when it is no longer busy.
-            client.waiting().called = true;
+        // Where it is busy, it takes its turn when it is no longer.
+        let is_free = client.connection.is_free();
+        client.pend(|pending| {
+            pending.places[lane as usize] = None;
+            (pending.op_waits, pending.called) = (false, pending.called || !is_free);
+        });
+        if !is_free {
             return;
         }
-        client.tidy();
         match self.leave_due_us(conn.slot) {
             Some(at_us) if at_us <= now.mono_us => {
                 if let Some(next_us) = self.check_leave(conn.slot, at_us, net, now) {

@@ -1,0 +1,169 @@
+//! What a connection's timers want: handshake, stall, idle, ping and pong, linger, leaving in a drain.
+//!
+//! A connection has one timer. When it fires, all that could be due is looked at and the timer is set to the
+//! next of it, so nothing is done when bytes come or go.
+
+use bytes::Bytes;
+
+use super::{
+    CloseReason, Connection, Limits, State,
+    ping::{self, Ping},
+};
+use crate::clock::Now;
+
+/// For a connection that is only refused to send its request head, and again to take the answer.
+const REFUSED_US: u64 = 1_000_000;
+/// How long input is discarded after a half-close.
+const LINGER_US: u64 = 1_000_000;
+/// For a connection that only got as far as being accepted: it must not hold up a drain for `handshake`.
+const DRAIN_HANDSHAKE_US: u64 = 1_000_000;
+/// How often a busy client that should leave is looked at.
+pub const DRAIN_CHECK_US: u64 = 20_000;
+
+/// What the deadlines of a connection depend on beside itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    pub limits: &'a Limits,
+    /// It is only let in to be told no.
+    pub is_refused: bool,
+    pub is_subscribed: bool,
+    /// While the gateway is draining.
+    pub drain: Option<Leaving>,
+}
+
+/// Of a drain, µs, monotonic.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaving {
+    /// When it began.
+    pub start_us: u64,
+    /// When the client is to leave.
+    pub leave_us: u64,
+}
+
+/// What a connection's timers want. Times are µs, monotonic: when to look again.
+#[derive(Debug)]
+pub enum Due {
+    Nothing {
+        again_us: u64,
+    },
+    /// It is going: its timer is not set again.
+    Never,
+    HangUp(CloseReason),
+    Close(CloseReason),
+    Send {
+        bytes: Bytes,
+        again_us: u64,
+    },
+    QueryUnsent {
+        again_us: u64,
+    },
+    /// It is to leave, by [`Leaving::leave_us`].
+    Leave(Leaving),
+}
+
+impl Connection {
+    /// What is due now.
+    pub fn due(&mut self, terms: Terms<'_>, now: Now) -> Due {
+        let stall_us = terms.limits.stall_us;
+        let is_refused = self.reason == Some(CloseReason::Refused);
+        let (reason, at_us) = match (self.state, self.send_progress_us()) {
+            (State::Connecting, _) => (CloseReason::HandshakeTimeout, self.first_due_us(terms, now)),
+            (State::Closing, _) if self.is_half_closed => {
+                (CloseReason::ClientClosed, self.first_due_us(terms, now))
+            }
+            (State::Closing, _) if is_refused => (CloseReason::Refused, self.first_due_us(terms, now)),
+            (State::Open | State::Closing, Some(progress_us)) => {
+                (CloseReason::Stalled, progress_us + stall_us)
+            }
+            (State::Open, None) => return self.due_when_open(terms, now),
+            (State::Closing, None) => (CloseReason::Stalled, self.first_due_us(terms, now)),
+            (State::Closed, _) => return Due::Never,
+        };
+        if now.mono_us < at_us {
+            // A send in flight may end and leave something else to be looked at.
+            let again_us = if terms.drain.is_some() { DRAIN_CHECK_US } else { stall_us / 4 };
+            return Due::Nothing { again_us: at_us.min(now.mono_us + again_us) };
+        }
+        Due::HangUp(reason)
+    }
+
+    /// When a connection that has just come to its state is first looked at.
+    pub fn first_due_us(&self, terms: Terms<'_>, now: Now) -> u64 {
+        let Terms { limits, is_refused, drain, .. } = terms;
+        match self.state {
+            State::Connecting => {
+                let patience_us = if is_refused { REFUSED_US } else { u64::MAX }.min(limits.handshake_us);
+                let drain_us = drain.map(|drain| drain.start_us.max(self.since_us) + DRAIN_HANDSHAKE_US);
+                (self.since_us + patience_us).min(drain_us.unwrap_or(u64::MAX))
+            }
+            State::Open => now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4),
+            State::Closing if self.is_half_closed => self.since_us + LINGER_US,
+            State::Closing if self.reason == Some(CloseReason::Refused) => {
+                self.since_us + REFUSED_US.min(limits.stall_us)
+            }
+            State::Closing => self.since_us + limits.stall_us,
+            State::Closed => u64::MAX,
+        }
+    }
+
+    /// With no send in flight.
+    fn due_when_open(&mut self, terms: Terms<'_>, now: Now) -> Due {
+        let (limits, now_us) = (terms.limits, now.mono_us);
+        if let Some(drain) = terms.drain {
+            return Due::Leave(drain);
+        }
+        if self.is_held() {
+            // It is not read from meanwhile, so that it cannot be said to be silent.
+            (self.heard_us, self.ping, self.since_us) = (now_us, Ping::None, now_us);
+            let again_us = now_us + limits.ping_us.min(limits.stall_us / 4).min(limits.idle_us);
+            return Due::Nothing { again_us };
+        }
+        let idle_at_us = if terms.is_subscribed { u64::MAX } else { self.since_us + limits.idle_us };
+        if now_us >= idle_at_us {
+            return Due::Close(CloseReason::Idle);
+        }
+        let ping_at_us = self.ping_due_us(limits, now);
+        if now_us < ping_at_us {
+            let again_us = ping_at_us.min(idle_at_us).min(now_us + limits.stall_us / 4);
+            return Due::Nothing { again_us };
+        }
+        let again_us = now_us + limits.pong_us.min(limits.stall_us / 4);
+        if let Ping::Waiting { .. } = self.ping {
+            // The last word is the socket's: its send queue may still be shrinking.
+            return Due::QueryUnsent { again_us };
+        }
+        self.ping = Ping::Sending;
+        Due::Send { bytes: self.begin_send(Bytes::from_static(ping::FRAME), now), again_us }
+    }
+
+    /// When it is to be pinged, or should have answered a ping.
+    fn ping_due_us(&mut self, limits: &Limits, now: Now) -> u64 {
+        let alive_us = self.heard_us.max(self.moved_us);
+        match self.ping {
+            Ping::Sending => now.mono_us + limits.pong_us,
+            Ping::Sent { since_us } | Ping::Waiting { since_us, .. } if alive_us < since_us => {
+                since_us + limits.pong_us
+            }
+            Ping::None | Ping::Sent { .. } | Ping::Waiting { .. } => {
+                self.ping = Ping::None;
+                alive_us + limits.ping_us
+            }
+        }
+    }
+
+    /// The socket's send queue, in bytes: first right after the ping went out, later when no pong came in
+    /// time. `true`: the client is gone, it is to be closed for [`CloseReason::PingTimeout`].
+    pub fn unsent(&mut self, bytes: u32, limits: &Limits, now: Now) -> bool {
+        let Ping::Waiting { since_us, unsent } = self.ping else { return false };
+        match unsent {
+            None => self.ping = Ping::Waiting { since_us, unsent: Some(bytes) },
+            Some(_) if now.mono_us < since_us + limits.pong_us || self.heard_us >= since_us => {}
+            Some(_) if self.is_held() => {}
+            Some(before) if bytes < before => {
+                self.ping = Ping::Waiting { since_us: now.mono_us, unsent: Some(bytes) };
+            }
+            Some(_) => return true,
+        }
+        false
+    }
+}

@@ -1,0 +1,44 @@
+//! What one connection may do, in the units it computes with.
+
+use std::time::Duration;
+
+use proto::deflate::InflateLimits;
+
+use super::RateLimit;
+use crate::settings;
+
+/// Of a request head; PROTOCOL.md says so, and that a longer one is refused with 431.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// Limits of a connection. Times in µs.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub proto: proto::Limits,
+    pub inflate: InflateLimits,
+    /// Messages, and control frames.
+    pub messages: RateLimit,
+    pub controls: RateLimit,
+    pub handshake_us: u64,
+    pub idle_us: u64,
+    pub ping_us: u64,
+    pub pong_us: u64,
+    pub stall_us: u64,
+}
+
+impl Limits {
+    pub fn new(limits: &settings::Limits, compression: &settings::Compression) -> Self {
+        let us = |duration: Duration| duration.as_micros() as u64;
+        let message_bytes = limits.message_bytes;
+        Self {
+            proto: proto::Limits { head_bytes: HEAD_BYTES, headers: 64, message_bytes },
+            inflate: InflateLimits { message_bytes, ratio: compression.inflate_ratio },
+            messages: RateLimit::per_s(limits.messages_per_s),
+            controls: RateLimit::per_s(limits.control_per_s),
+            handshake_us: us(limits.handshake),
+            idle_us: us(limits.idle),
+            ping_us: us(limits.ping),
+            pong_us: us(limits.pong),
+            stall_us: us(limits.stall),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! From received bytes to what the client said.
+
+use proto::{
+    Event, Refusal,
+    deflate::{Deflated, Inflater},
+    encode::Opcode,
+    msgpack,
+};
+
+use super::{
+    CloseReason, Connection, Dictionary, Ended, Limits, State,
+    handshake::{self, Answer, Situation},
+};
+use crate::{
+    clock::Now,
+    fanout::compress::Compress,
+    protocol::{
+        self, BadRequest, Subscribe,
+        encoding::{Encoding, Wire},
+    },
+};
+
+/// Input discarded after a refusal or a close frame before the connection is cut.
+const DISCARD_BYTES_MAX: u32 = 1 << 20;
+
+/// What a shard lends its connections.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    pub limits: &'a Limits,
+    /// Of a request head.
+    pub situation: Situation<'a>,
+    /// Made when the first compressed message comes.
+    pub inflater: &'a mut Option<Box<Inflater>>,
+    pub compress: &'a mut Compress,
+    pub counters: &'a mut Counters,
+}
+
+/// What connections count.
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// Messages of clients.
+    pub messages_in: u64,
+    /// Compressed ones that were read.
+    pub inflated: u64,
+    /// Gauge: bytes held for what clients' compressed messages may refer back to.
+    pub dictionary_bytes: u64,
+}
+
+/// What a step of [`Connection::receive`] came to.
+#[derive(Debug)]
+pub enum Said {
+    /// Nothing that others have to know of.
+    Nothing,
+    /// Input is held until what is queued has left: the socket is to be paused.
+    Pause,
+    /// It is a WebSocket now, with the subscription that rode on its URL. `declined`: an offer to compress was
+    /// not taken for want of room.
+    Opened { subscribe: Option<Subscribe>, declined: bool },
+    /// Its request was refused with this status.
+    Refused(u16, Option<Ended>),
+    /// An op, or why it is none.
+    Op(Result<protocol::Request, BadRequest>),
+    /// It is closing.
+    Ended(Option<Ended>),
+    /// It is to be hung up.
+    HangUp(CloseReason),
+}
+
+/// The same before the connection has acted on it.
+enum Heard {
+    Nothing,
+    Answer(Answer),
+    Refusal(Refusal),
+    Op(Result<protocol::Request, BadRequest>),
+    /// What an echo says.
+    Echo(Vec<u8>),
+    Close(u16),
+    Break(CloseReason, String),
+}
+
+impl Connection {
+    /// One step: uses some of `input`, at least a byte, and says what it came to. To be called until all of
+    /// `input` is used.
+    pub fn receive(&mut self, input: &mut [u8], mut tools: Tools<'_>, now: Now) -> (usize, Said) {
+        self.heard_us = now.mono_us;
+        match self.state {
+            State::Closed => return (input.len(), Said::Nothing),
+            State::Closing => return (input.len(), self.discard(input.len())),
+            State::Connecting | State::Open if self.is_blocked() => {
+                return (input.len(), self.hold_input(input));
+            }
+            State::Connecting | State::Open => {}
+        }
+        let received = self.conn.receive(input, &tools.limits.proto);
+        let Some(event) = received.event else { return (received.used, Said::Nothing) };
+        if !matches!(event, Event::Ping(_) | Event::Pong(_))
+            && let Some(waiting) = &mut self.waiting
+        {
+            waiting.settle_pongs();
+        }
+        let (limits, now_us) = (tools.limits, now.mono_us);
+        let heard = match event {
+            Event::Request(request) => Heard::Answer(handshake::answer(&request, &tools.situation)),
+            Event::BadRequest(refusal) => Heard::Refusal(refusal),
+            Event::Ping(_) | Event::Pong(_) if !self.controls.allow(limits.controls, now_us) => {
+                Heard::Break(CloseReason::Rate, "too many control frames per second".to_owned())
+            }
+            Event::Ping(payload) => {
+                self.waiting.get_or_insert_default().push_pong(payload);
+                Heard::Nothing
+            }
+            Event::Text(_) | Event::Binary(_) | Event::Deflated(_) => {
+                tools.counters.messages_in += 1;
+                match event {
+                    _ if !self.messages.allow(limits.messages, now_us) => {
+                        Heard::Break(CloseReason::Rate, "too many messages per second".to_owned())
+                    }
+                    Event::Deflated(message) => {
+                        inflate(&message, &mut self.dictionary, self.wire, &mut tools)
+                    }
+                    message => understand(message, self.wire, tools.situation.echo, tools.compress),
+                }
+            }
+            Event::Close(close) => Heard::Close(close.map_or(1000, |close| close.code)),
+            Event::Fail(error) => Heard::Break((&error).into(), error.to_string()),
+            // A pong says that it is there, and events of the client role do not come.
+            _ => Heard::Nothing,
+        };
+        // Memory that the event was delivered from is given back.
+        let used = received.used;
+        self.conn.receive(&mut [], &limits.proto);
+        (used, self.act(heard, now))
+    }
+
+    fn act(&mut self, heard: Heard, now: Now) -> Said {
+        match heard {
+            Heard::Nothing => Said::Nothing,
+            Heard::Answer(Answer::Http { status: status @ 400.., bytes }) => {
+                Said::Refused(status, self.answer(bytes, CloseReason::Refused, now))
+            }
+            Heard::Answer(Answer::Http { bytes, .. }) => {
+                Said::Ended(self.answer(bytes, CloseReason::ClientClosed, now))
+            }
+            Heard::Answer(Answer::Upgrade { head, wire, deflate, declined, subscribe }) => {
+                self.open(head, wire, deflate, now);
+                Said::Opened { subscribe, declined }
+            }
+            Heard::Refusal(refusal) => {
+                let answer = handshake::refusal(&refusal);
+                Said::Refused(refusal.status, self.answer(answer, CloseReason::Refused, now))
+            }
+            Heard::Op(op) => Said::Op(op),
+            Heard::Echo(frame) => {
+                self.queue(frame);
+                Said::Nothing
+            }
+            Heard::Close(code) => Said::Ended(self.close_with(code, CloseReason::ClientClosed, "", now)),
+            Heard::Break(reason, text) => Said::Ended(self.close_saying(reason, &text, now)),
+        }
+    }
+
+    /// Whether what comes now is read at once, neither held nor discarded.
+    pub fn is_reading(&self) -> bool {
+        self.state < State::Closing && !self.is_blocked()
+    }
+
+    /// Whether something must leave before anything else may be answered.
+    fn is_blocked(&self) -> bool {
+        let queues = self.waiting.as_ref().is_some_and(|waiting| !waiting.queue.is_empty());
+        self.in_flight || queues || self.is_held()
+    }
+
+    /// Keeps input for when the client is no longer busy, and stops receiving. One read more may come, so that
+    /// two are held at most, 4 KiB; over TLS the second may end a record, of up to 16 KiB.
+    fn hold_input(&mut self, input: &[u8]) -> Said {
+        let held = &mut self.waiting.get_or_insert_default().held;
+        held.reserve_exact(input.len());
+        held.extend_from_slice(input);
+        if std::mem::replace(&mut self.is_paused, true) { Said::Nothing } else { Said::Pause }
+    }
+
+    fn discard(&mut self, bytes: usize) -> Said {
+        self.discarded = self.discarded.saturating_add(bytes as u32);
+        if self.discarded > DISCARD_BYTES_MAX {
+            Said::HangUp(CloseReason::SocketError)
+        } else {
+            Said::Nothing
+        }
+    }
+}
+
+/// A whole message in the subprotocol of its connection. An echo answers each with itself.
+fn understand(message: Event<'_>, wire: Wire, echo: bool, compress: &mut Compress) -> Heard {
+    let mut back = |opcode, payload| {
+        let mut frame = Vec::new();
+        compress.frame(&mut frame, opcode, payload, wire);
+        Heard::Echo(frame)
+    };
+    match (message, wire.encoding) {
+        (Event::Text(text), _) if echo => back(Opcode::Text, text.as_bytes()),
+        (Event::Binary(bytes), _) if echo => back(Opcode::Binary, bytes),
+        (Event::Text(text), Encoding::Json) => Heard::Op(protocol::parse(text)),
+        (Event::Binary(packed), Encoding::Msgpack) => Heard::Op(unpack(packed)),
+        (_, encoding) => {
+            let kind = if encoding == Encoding::Json { "binary" } else { "text" };
+            let text = format!("{kind} frames are not part of {}", encoding.subprotocol());
+            Heard::Break(CloseReason::UnsupportedData, text)
+        }
+    }
+}
+
+fn unpack(packed: &[u8]) -> Result<protocol::Request, BadRequest> {
+    let mut text = Vec::with_capacity(packed.len());
+    let said = msgpack::to_json(packed, &mut text);
+    said.map_err(|error| BadRequest { id: None, reason: error.to_string() })?;
+    protocol::parse(std::str::from_utf8(&text).expect("JSON is UTF-8"))
+}
+
+/// A compressed message, and what the next one may refer back to.
+fn inflate(
+    message: &Deflated<'_>,
+    dictionary: &mut Option<Box<Dictionary>>,
+    wire: Wire,
+    tools: &mut Tools<'_>,
+) -> Heard {
+    let before = dictionary.as_deref().map_or(&[][..], Dictionary::bytes);
+    let inflater = tools.inflater.get_or_insert_default();
+    let inflated = match inflater.inflate_after(before, message, tools.limits.inflate) {
+        Ok(inflated) => inflated,
+        Err(error) => return Heard::Break((&error).into(), error.to_string()),
+    };
+    tools.counters.inflated += 1;
+    if !inflated.window.is_empty() {
+        let had = dictionary.as_deref().map_or(0, Dictionary::taken_bytes);
+        let bytes = Dictionary::heap_bytes(inflated.window.len());
+        let Situation { peer, dictionaries, .. } = tools.situation;
+        if let Err(full) = dictionaries.grow(peer.into(), had, bytes) {
+            return Heard::Break(CloseReason::Dictionaries, full.to_string());
+        }
+        tools.counters.dictionary_bytes += (bytes - had) as u64;
+        dictionary.get_or_insert_default().set(inflated.window);
+    }
+    understand(inflated.message, wire, tools.situation.echo, tools.compress)
+}

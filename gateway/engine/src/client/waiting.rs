@@ -1,0 +1,42 @@
+//! What waits in a connection: answers, pongs, input.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proto::encode::{self, Opcode};
+
+/// Pongs that wait for one client.
+const PONGS_BYTES_MAX: usize = 1024;
+
+/// What waits for the send in flight, or for an op to be answered. Made only when needed.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Answers and what goes with them, in order. Bounded: no further message is read while it holds any.
+    pub queue: VecDeque<Bytes>,
+    /// Input not yet parsed.
+    pub held: Vec<u8>,
+    /// Pongs to send, encoded.
+    pub pongs: Vec<u8>,
+}
+
+impl Waiting {
+    pub fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.held.is_empty() && self.pongs.is_empty()
+    }
+
+    /// Over the bound only the newest ping is answered (RFC 6455, section 5.5.3).
+    pub fn push_pong(&mut self, payload: &[u8]) {
+        if self.pongs.len() > PONGS_BYTES_MAX {
+            self.pongs.clear();
+        }
+        encode::frame(&mut self.pongs, Opcode::Pong, payload);
+    }
+
+    /// Puts pongs in line before what is answered next.
+    pub fn settle_pongs(&mut self) {
+        if !self.pongs.is_empty() {
+            let pongs = std::mem::take(&mut self.pongs);
+            self.queue.push_back(pongs.into());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a shard remembers of a client: its connection, and what it has of the fan-out.
+
+use std::net::IpAddr;
+
+use net::ConnId;
+
+use super::pending::Pending;
+use crate::{
+    address::Address,
+    client::{Connection, Hold, Refused},
+    clock::Now,
+    fanout::ClassId,
+};
+
+/// A subscription of a client.
+#[derive(Debug)]
+pub(super) struct Sub {
+    pub name: Box<str>,
+    pub class: ClassId,
+    /// Place among the class's members.
+    pub place: u32,
+    /// 0 to 7; part of the class's key.
+    pub slot: u8,
+    /// Version of the last thing sent: the client's position.
+    pub pos: u64,
+    /// When anything was last sent. µs, monotonic.
+    pub sent_us: u64,
+    /// What it is owed waits for its turn to be built.
+    pub waits: bool,
+    /// What it is owed is being built: nothing else of it is sent before that.
+    pub building: bool,
+}
+
+/// A client. Small, since there are very many.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub id: ConnId,
+    pub connection: Connection,
+    pub peer: IpAddr,
+    /// It came to a listener that only this machine reaches.
+    pub is_loopback: bool,
+    /// Counted in [`crate::shard::shared::Shared`].
+    pub admitted: bool,
+    /// To be told no.
+    pub refused: Option<Refused>,
+    pub subs: Vec<Sub>,
+    /// What it waits for. Made only when needed.
+    pending: Option<Box<Pending>>,
+    /// Changes of statuses that it was told of, or that do not concern it.
+    pub told: u64,
+    /// It was told what was not live when it subscribed first.
+    pub greeted: bool,
+}
+
+const _: () = assert!(size_of::<Client>() <= 200 && size_of::<Sub>() <= 48);
+
+impl Client {
+    pub fn new(id: ConnId, peer: IpAddr, is_loopback: bool, now: Now) -> Self {
+        Self {
+            id,
+            connection: Connection::new(now),
+            peer,
+            is_loopback,
+            admitted: false,
+            refused: None,
+            subs: Vec::new(),
+            pending: None,
+            told: 0,
+            greeted: false,
+        }
+    }
+
+    /// As limits count it.
+    pub fn address(&self) -> Address {
+        self.peer.into()
+    }
+
+    /// What it waits for, if anything.
+    pub fn pending(&self) -> Option<&Pending> {
+        self.pending.as_deref()
+    }
+
+    /// Changes what it waits for, and what its connection is kept from by that.
+    pub fn pend<T>(&mut self, change: impl FnOnce(&mut Pending) -> T) -> T {
+        let pending = self.pending.get_or_insert_default();
+        let changed = change(pending);
+        self.connection.hold(pending.hold());
+        if pending.is_over() {
+            self.pending = None;
+        }
+        changed
+    }
+
+    /// It waits for nothing any more.
+    pub fn take_pending(&mut self) -> Option<Box<Pending>> {
+        self.connection.hold(Hold::Nothing);
+        self.pending.take()
+    }
+
+    /// Whether the answer to an op is being built.
+    pub fn is_being_answered(&self) -> bool {
+        self.pending().is_some_and(|pending| pending.building)
+    }
+
+    /// There is nothing more to do for it now.
+    pub fn rest(&mut self) {
+        if self.pending.is_some() {
+            self.pend(|pending| pending.called = false);
+        }
+    }
+
+    /// What was built for a subscription is there: an op that waited for it goes on.
+    pub fn built(&mut self, sub_slot: u8) {
+        if let Some(sub) = self.sub_in_slot(sub_slot) {
+            sub.building = false;
+        }
+        if self.pending.is_some() {
+            self.pend(|pending| pending.op_waits = pending.places.iter().any(Option::is_some));
+        }
+    }
+
+    pub fn sub_in_slot(&mut self, slot: u8) -> Option<&mut Sub> {
+        self.subs.iter_mut().find(|sub| sub.slot == slot)
+    }
+
+    /// The lowest slot no subscription holds.
+    pub fn free_slot(&self) -> u8 {
+        let taken = |slot: &u8| self.subs.iter().any(|sub| sub.slot == *slot);
+        (0..=u8::MAX).find(|slot| !taken(slot)).unwrap_or(u8::MAX)
+    }
+}

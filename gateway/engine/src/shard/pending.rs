@@ -1,0 +1,68 @@
+//! What a client waits for: an op that is not answered yet, its turn to have something built.
+
+use crate::{
+    client::Hold,
+    fanout::{PatternId, line::Place},
+    protocol::Op,
+};
+
+/// An op that is not answered yet.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub id: Option<String>,
+    pub op: Op,
+    /// The position at which it came: everything up to there has to be in its answer.
+    pub at: u64,
+}
+
+/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
+/// change and up to another. One is told at a time.
+#[derive(Debug)]
+pub(super) struct Untold {
+    pub patterns: Box<[PatternId]>,
+    pub after: u64,
+    pub until: u64,
+    /// The first of them that were looked up, the next one last.
+    pub numbers: Vec<u64>,
+}
+
+/// What a client waits for.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// A `subscribe` waits for the gateway to reach its `since`.
+    pub ahead: bool,
+    /// An op whose answer cannot be built yet.
+    pub op: Option<Box<Asked>>,
+    /// It waits for its turn.
+    pub op_waits: bool,
+    /// The answer to an op is being built.
+    pub building: bool,
+    /// By line: where the client stands in it.
+    pub places: [Option<Place>; 2],
+    /// Its turn came while it was busy.
+    pub called: bool,
+    /// Statuses that follow an answer.
+    pub untold: Option<Box<Untold>>,
+}
+
+impl Pending {
+    pub fn is_over(&self) -> bool {
+        self.hold() == Hold::Nothing && self.places.iter().all(Option::is_none) && !self.called
+    }
+
+    /// What an op that is not answered yet keeps the connection from.
+    pub fn hold(&self) -> Hold {
+        if self.ahead {
+            Hold::All
+        } else if self.op.is_some() || self.building || self.untold.is_some() {
+            Hold::Input
+        } else {
+            Hold::Nothing
+        }
+    }
+
+    /// An op that is to be tried again.
+    pub fn take_op(&mut self) -> Option<Box<Asked>> {
+        if self.op_waits || self.building { None } else { self.op.take() }
+    }
+}
