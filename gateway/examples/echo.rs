@@ -7,7 +7,10 @@
 use std::{sync::Arc, time::Instant};
 
 use clap::Parser;
-use engine::shard::{Application, inbox::Inbox, shared::Shared};
+use engine::{
+    shard::{Application, inbox::Inbox, shared::Shared},
+    topic::epoch::Epoch,
+};
 use gateway::{config::Config, executor};
 
 #[global_allocator]
@@ -34,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.limits.control_per_s = 0;
     let waker = net::Waker::new()?;
     let inbox = Inbox::of(&config.limits, waker.clone());
-    let shared = Arc::new(Shared::new("0".repeat(16), None, CONNECTIONS, &config.settings()));
+    let shared = Arc::new(Shared::new(Epoch::random(), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
     let slots = executor::slots(CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];

@@ -11,6 +11,7 @@ use engine::{
         inbox::{Inbox, Message},
         shared::Shared,
     },
+    topic::epoch::Epoch,
     update::{Batch, Op, TopicId, Update},
 };
 use gateway::config::{Config, policy::Mode};
@@ -80,8 +81,12 @@ impl World {
     fn new(first: u8) -> Self {
         let now = Now { mono_us: 0, wall_us: 1_700_000_000_000_000 };
         let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
-        let shared =
-            Arc::new(Shared::new("8f0c2a77d1e94b02".into(), None, SLOTS as usize, &config().settings()));
+        let shared = Arc::new(Shared::new(
+            Epoch::parse("8f0c2a77d1e94b02").expect("16 hex digits"),
+            None,
+            SLOTS as usize,
+            &config().settings(),
+        ));
         let shard = Shard::new(
             &config().settings(),
             Application::Broadcast,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{DUE_EARLY, Sequencer},
+    sequencer::DUE_EARLY,
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -27,6 +27,7 @@ use crate::{
     config::Config,
     health::Health,
     http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
+    intake::clocked::ClockedSequencer,
     intake::publisher::Publisher,
     logs,
     metrics::watched::Watched,
@@ -67,7 +68,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Parts {
     pub config: Arc<Config>,
-    pub sequencer: Arc<Sequencer>,
+    pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
     pub state: Arc<state::Counters>,
     /// Topics of an earlier run, stale until an update comes.

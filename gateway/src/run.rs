@@ -8,8 +8,8 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Sequencer, new_epoch},
     shard::{Application, inbox::Inbox, shared::Shared},
+    topic::epoch::Epoch,
 };
 use net::Waker;
 use thiserror::Error;
@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     control::{self, Parts},
     executor::{self, StartError},
+    intake::clocked::ClockedSequencer,
     state,
     system::Machine,
     tls,
@@ -56,7 +57,8 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let admin_address = admin.as_ref().map(|listener| listener.local_addr()).transpose()?;
     let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
     let inboxes: Vec<_> = wakers.iter().map(|waker| Inbox::of(limits, waker.clone())).collect();
-    let sequencer = Sequencer::new(new_epoch(), inboxes.clone(), limits, config.topics.clone(), start);
+    let sequencer =
+        ClockedSequencer::new(Epoch::random(), inboxes.clone(), limits, config.topics.clone(), start);
 
     if state.is_refused.load(Relaxed) {
         sequencer.lose_names();
@@ -65,7 +67,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let unconfirmed = restored
         .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
         .unwrap_or_default();
-    let epoch = sequencer.epoch().to_string();
+    let epoch = sequencer.epoch();
     let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config.settings()));
 
     let tls_server =

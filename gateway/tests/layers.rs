@@ -36,6 +36,7 @@ const LAYERS: &[&str] = &[
     "gateway/engine/src/shard",
     "gateway/engine/src/sequencer",
     // The program: its configuration, what runs shards, what waits, and who is told of it.
+    "gateway/src/clock.rs",
     "gateway/src/names.rs",
     "gateway/src/logs",
     "gateway/src/system.rs",

@@ -63,8 +63,12 @@ impl World {
         let slots = clients as usize + 256;
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
         let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
-        let shared =
-            Arc::new(Shared::new("0123456789abcdef".to_owned(), None, clients as usize, &config.settings()));
+        let shared = Arc::new(Shared::new(
+            engine::topic::epoch::Epoch::random(),
+            None,
+            clients as usize,
+            &config.settings(),
+        ));
         let shard =
             Shard::new(&config.settings(), Application::Broadcast, 0, slots, shared, inbox.clone(), now);
         let room = || Vec::with_capacity(2 * clients as usize);

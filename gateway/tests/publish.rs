@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::topic::epoch::Epoch;
 use engine::{
-    sequencer::{Sequencer, new_epoch},
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -17,6 +17,7 @@ use engine::{
     },
     update::Op,
 };
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{Config, Limits, policy::Policies},
     health::Health,
@@ -51,14 +52,14 @@ impl Gateway {
 
     fn start_with(limits: Limits) -> Self {
         let inbox = Inbox::new(100_000, usize::MAX, net::Waker::unconnected());
-        let sequencer =
-            Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
-        let shared = Arc::new(Shared::new(
-            sequencer.epoch().to_string(),
-            None,
-            10,
-            &Config::embedded_demo().settings(),
-        ));
+        let sequencer = ClockedSequencer::new(
+            Epoch::random(),
+            vec![inbox.clone()],
+            &limits,
+            Policies::default(),
+            Instant::now(),
+        );
+        let shared = Arc::new(Shared::new(sequencer.epoch(), None, 10, &Config::embedded_demo().settings()));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
             health: Health::new(sequencer.inboxes(), 10, 1 << 20),

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::topic::epoch::Epoch;
 use engine::{
-    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, Why, new_epoch},
+    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why},
     shard::inbox::{Bound, Inbox, Message},
     update::{Op, TopicId, Update},
 };
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits,
@@ -27,8 +29,8 @@ fn inbox(updates_max: usize) -> Arc<Inbox> {
     Inbox::new(updates_max, usize::MAX, net::Waker::unconnected())
 }
 
-fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<Sequencer> {
-    Sequencer::new(new_epoch(), inboxes.to_vec(), limits, Policies::default(), Instant::now())
+fn sequencer(limits: &Limits, inboxes: &[Arc<Inbox>]) -> Arc<ClockedSequencer> {
+    ClockedSequencer::new(Epoch::random(), inboxes.to_vec(), limits, Policies::default(), Instant::now())
 }
 
 fn item(topic: &str, data: &str) -> Publication {
@@ -329,10 +331,10 @@ fn table(topic: &str, keys: usize, value: u32) -> Publication {
     item(topic, &format!("{{{}}}", members.join(",")))
 }
 
-fn keyed(limits: &Limits, inbox: &Arc<Inbox>) -> Arc<Sequencer> {
+fn keyed(limits: &Limits, inbox: &Arc<Inbox>) -> Arc<ClockedSequencer> {
     let mode = Mode::Keyed(Keyed { keys: 10_000, key_tombstones: 10, table_bytes: 1 << 20 });
     let policies = Policies::new(vec![Policy::new(Glob::parse("k.*").unwrap(), mode)]);
-    Sequencer::new(new_epoch(), vec![inbox.clone()], limits, policies, Instant::now())
+    ClockedSequencer::new(Epoch::random(), vec![inbox.clone()], limits, policies, Instant::now())
 }
 
 #[tokio::test]
@@ -396,9 +398,10 @@ fn topics_are_listed_in_order_by_prefix_after_and_limit() {
 
 #[test]
 fn epochs_are_sixteen_lower_case_hex_digits_and_differ() {
-    let (a, b) = (new_epoch(), new_epoch());
+    let (a, b) = (Epoch::random(), Epoch::random());
     assert_ne!(a, b);
     for epoch in [a, b] {
+        let epoch = epoch.to_string();
         assert_eq!(epoch.len(), 16);
         assert!(epoch.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{epoch}");
     }

@@ -33,7 +33,12 @@ fn topics(name: &str, patterns: usize) -> Vec<String> {
 fn connections_are_counted_exactly_and_a_refused_address_takes_no_room() {
     let mut config = config();
     config.limits.connections_per_ip = 2;
-    let shared = Shared::new("0".repeat(16), None, 3, &config.settings());
+    let shared = Shared::new(
+        engine::topic::epoch::Epoch::parse("0123456789abcdef").expect("16 hex digits"),
+        None,
+        3,
+        &config.settings(),
+    );
     let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
     assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
     assert_eq!(shared.admit(a), Err(Refused::Address));

@@ -10,16 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
     sequencer::{
-        Body, Grouping, Publication, Sequencer, UpstreamBatch, UpstreamUpdate, new_epoch,
+        Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate,
         seq::{Feed, Seq},
         topics::Doubter,
     },
     shard::inbox::{Inbox, Message},
     update::{Op, Update},
 };
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits,
@@ -37,7 +39,7 @@ const B: Option<Feed> = Some(Feed { source: 2, connection: 1 });
 const PUBLISHER: Option<Feed> = None;
 
 struct Gateway {
-    sequencer: Arc<Sequencer>,
+    sequencer: Arc<ClockedSequencer>,
     inbox: Arc<Inbox>,
     version: Cell<u64>,
 }
@@ -64,7 +66,8 @@ impl Gateway {
         let band = Policy { deadband, ..policy("band.*", Mode::Latest) };
         let policies = Policies::new([policies, vec![band]].concat());
         let limits = Limits { value_bytes: 100, tombstones, ..Config::embedded_demo().limits };
-        let sequencer = Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, policies, Instant::now());
+        let sequencer =
+            ClockedSequencer::new(Epoch::random(), vec![inbox.clone()], &limits, policies, Instant::now());
         Self { sequencer, inbox, version: Cell::new(0) }
     }
 
@@ -90,7 +93,7 @@ impl Gateway {
             refused: 0,
             body,
         };
-        let epoch = "0123456789abcdef".to_owned();
+        let epoch = Epoch::parse("0123456789abcdef");
         let restored = Restored {
             epoch,
             is_clean: true,
@@ -519,7 +522,7 @@ fn what_a_stream_was_refused_is_told_by_its_next_update_also_after_a_restart() {
         refused: saved[0].refused,
         body: Body::Data(Bytes::from_static(b"1")),
     };
-    let epoch = "0123456789abcdef".to_owned();
+    let epoch = Epoch::parse("0123456789abcdef");
     let restored = Restored {
         epoch,
         is_clean: true,

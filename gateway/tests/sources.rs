@@ -10,13 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
-    sequencer::{Body, Publication, Sequencer, new_epoch},
+    sequencer::{Body, Publication},
     shard::inbox::{Inbox, Message},
     update::{Op, Update},
 };
 use flate2::{Compression, write::GzEncoder};
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits, Source,
@@ -40,10 +42,19 @@ fn limits() -> Limits {
     Limits { publish_bytes: LINE_BYTES_MAX, value_bytes: VALUE_BYTES_MAX, ..Config::embedded_demo().limits }
 }
 
-fn sequencer(updates_max: usize) -> (Arc<Sequencer>, Arc<Inbox>) {
+fn sequencer(updates_max: usize) -> (Arc<ClockedSequencer>, Arc<Inbox>) {
     let inbox = Inbox::new(updates_max, usize::MAX, net::Waker::unconnected());
     let limits = Config::embedded_demo().limits;
-    (Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now()), inbox)
+    (
+        ClockedSequencer::new(
+            Epoch::random(),
+            vec![inbox.clone()],
+            &limits,
+            Policies::default(),
+            Instant::now(),
+        ),
+        inbox,
+    )
 }
 
 fn updates(inbox: &Inbox) -> Vec<Update> {
@@ -200,8 +211,13 @@ async fn a_bad_line_stops_the_feed_with_its_number() {
 async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
     let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
     let limits = Limits { topics: 1, ..limits() };
-    let sequencer =
-        Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
+    let sequencer = ClockedSequencer::new(
+        Epoch::random(),
+        vec![inbox.clone()],
+        &limits,
+        Policies::default(),
+        Instant::now(),
+    );
     let line = |topic: &str, n: u64| format!("{{\"at_us\":{n},\"topic\":\"{topic}\",\"data\":{n}}}\n");
     let feed =
         Feed::new("refused.ndjson", &[line("a", 1), line("b", 2), line("c", 3), line("a", 4)].concat());
@@ -230,8 +246,13 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
         behind: Behind::Gap,
     };
     let policies = vec![policy("k.*", Mode::Keyed(keyed)), policy("s.*", Mode::Stream(stream))];
-    let sequencer =
-        Sequencer::new(new_epoch(), vec![inbox.clone()], &limits(), Policies::new(policies), Instant::now());
+    let sequencer = ClockedSequencer::new(
+        Epoch::random(),
+        vec![inbox.clone()],
+        &limits(),
+        Policies::new(policies),
+        Instant::now(),
+    );
     let line = |topic: &str, value: &str| format!("{{\"at_us\":0,\"topic\":\"{topic}\",{value}}}\n");
     let long = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX));
     let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));

@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
     sequencer::{
-        Body, Grouping, NotPublished, Publication, Refused, Sequencer, UpstreamBatch, UpstreamUpdate, Why,
-        new_epoch, seq::Feed,
+        Body, Grouping, NotPublished, Publication, Refused, UpstreamBatch, UpstreamUpdate, Why, seq::Feed,
     },
     shard::inbox::Inbox,
 };
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits,
@@ -34,7 +35,7 @@ const PLACE: usize = 512;
 const TABLE: usize = 256;
 const KEY_BYTES: usize = 40;
 
-fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
+fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<ClockedSequencer> {
     let inbox = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
     let stream = Stream {
         snapshot_updates: 1,
@@ -52,7 +53,7 @@ fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<Sequencer> {
         Policy { deadband, ..policy("d.*", Mode::Latest) },
     ];
     let limits = Limits { topics_bytes, ..Config::embedded_demo().limits };
-    Sequencer::new(new_epoch(), vec![inbox], &limits, Policies::new(policies), Instant::now())
+    ClockedSequencer::new(Epoch::random(), vec![inbox], &limits, Policies::new(policies), Instant::now())
 }
 
 fn item(topic: &str, fields: &str) -> Publication {
@@ -67,7 +68,7 @@ fn gone(topic: &str) -> Publication {
     Publication::new(topic, Body::Gone, 7)
 }
 
-fn single(sequencer: &Sequencer, item: Publication) -> Result<(), Why> {
+fn single(sequencer: &ClockedSequencer, item: Publication) -> Result<(), Why> {
     match sequencer.try_publish(&[item], Grouping::Single) {
         Ok(_) => Ok(()),
         Err(NotPublished::Refused(refused)) => Err(refused.why),
@@ -75,7 +76,7 @@ fn single(sequencer: &Sequencer, item: Publication) -> Result<(), Why> {
     }
 }
 
-fn group(sequencer: &Sequencer, items: &[Publication]) -> Result<(), Refused> {
+fn group(sequencer: &ClockedSequencer, items: &[Publication]) -> Result<(), Refused> {
     match sequencer.try_publish(items, Grouping::Atomic) {
         Ok(_) => Ok(()),
         Err(NotPublished::Refused(refused)) => Err(refused),
@@ -83,7 +84,7 @@ fn group(sequencer: &Sequencer, items: &[Publication]) -> Result<(), Refused> {
     }
 }
 
-fn bytes(sequencer: &Sequencer) -> usize {
+fn bytes(sequencer: &ClockedSequencer) -> usize {
     sequencer.counters().topics_bytes
 }
 
@@ -211,13 +212,13 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     const MAX: usize = PLACE + 100;
     let sequencer = sequencer(MAX, 1 << 20);
     let followed = |publication: Publication, v| UpstreamUpdate { publication, v };
-    let follow = |epoch: Option<&str>, version, updates| {
+    let follow = |epoch: Option<Epoch>, version, updates| {
         let is_whole = epoch.is_some();
-        let following = UpstreamBatch { epoch: epoch.map(Arc::from), is_whole, version, updates };
+        let following = UpstreamBatch { epoch, is_whole, version, updates };
         sequencer.try_follow(&following).unwrap()
     };
     let refused =
-        follow(Some("0123456789abcdef"), 5, vec![followed(value("a", 49), 1), followed(value("b", 99), 1)]);
+        follow(Some(Epoch::random()), 5, vec![followed(value("a", 49), 1), followed(value("b", 99), 1)]);
     assert!(matches!(refused[..], [Why::NoRoom { .. }]), "{refused:?}");
     assert_eq!((bytes(&sequencer), sequencer.counters().topics_bytes_refused), (PLACE + 50, 1));
     // An update of a topic that is held is a hole.
@@ -232,7 +233,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
         UpstreamBatch { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };
     assert_eq!(sequencer.try_follow(&whole).unwrap(), []);
     assert_eq!(bytes(&sequencer), PLACE + 91);
-    follow(Some("1123456789abcdef"), 1, vec![]);
+    follow(Some(Epoch::random()), 1, vec![]);
     assert_eq!(bytes(&sequencer), 0);
 
     let kept = |topic: &str, bytes: usize| RestoredTopic {
@@ -248,7 +249,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     // Two have less than 100 bytes beside the place of one.
     let sequencer = self::sequencer(MAX + PLACE, 1 << 20);
     let topics = vec![kept("a", 60), kept("b", 60), kept("c", 30)];
-    let epoch = "0123456789abcdef".to_owned();
+    let epoch = Epoch::parse("0123456789abcdef");
     let (taken, refused) = sequencer.restore(&Restored {
         epoch,
         is_clean: true,

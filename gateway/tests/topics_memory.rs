@@ -8,7 +8,9 @@ use std::{
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use engine::sequencer::{Grouping, Sequencer, new_epoch};
+use engine::sequencer::Grouping;
+use engine::topic::epoch::Epoch;
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config,
@@ -20,7 +22,7 @@ use gateway::{
 
 const TOPICS: u64 = 20_000;
 
-fn sequencer() -> Arc<Sequencer> {
+fn sequencer() -> Arc<ClockedSequencer> {
     let stream = Stream {
         snapshot_updates: 1,
         history_updates: 10,
@@ -37,10 +39,10 @@ fn sequencer() -> Arc<Sequencer> {
         Policy { deadband: Some(deadband), ..policy("d.*", Mode::Latest) },
     ];
     let limits = Config::embedded_demo().limits;
-    Sequencer::new(new_epoch(), vec![], &limits, Policies::new(policies), Instant::now())
+    ClockedSequencer::new(Epoch::random(), vec![], &limits, Policies::new(policies), Instant::now())
 }
 
-fn publish(sequencer: &Sequencer, json: String) {
+fn publish(sequencer: &ClockedSequencer, json: String) {
     let item = parse_publication(&Bytes::from(json), 7).unwrap();
     sequencer.try_publish(&[item], Grouping::Single).unwrap();
 }

@@ -14,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::topic::epoch::Epoch;
 use engine::{
-    sequencer::{Sequencer, new_epoch},
     shard::inbox::{Inbox, Message},
     update::Op,
 };
+use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{Config, Limits, Source, policy::Policies},
     source::{
@@ -472,7 +473,7 @@ fn a_drain_ends_the_source_with_the_process() {
 
 /// A source that runs in the test's own runtime, and the inbox of its only shard.
 struct Alone {
-    sequencer: Arc<Sequencer>,
+    sequencer: Arc<ClockedSequencer>,
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
 }
@@ -484,8 +485,13 @@ impl Alone {
         let Source::Websocket(source) = config.sources[0].clone() else { panic!("{config:?}") };
         let limits = Limits { inbox_updates, ..config.limits };
         let inbox = Inbox::new(inbox_updates, usize::MAX, net::Waker::unconnected());
-        let sequencer =
-            Sequencer::new(new_epoch(), vec![inbox.clone()], &limits, Policies::default(), Instant::now());
+        let sequencer = ClockedSequencer::new(
+            Epoch::random(),
+            vec![inbox.clone()],
+            &limits,
+            Policies::default(),
+            Instant::now(),
+        );
         let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));
         let (numbering, counting) = (sequencer.clone(), counters.clone());
         let stale_after = config.freshness[0].stale_after;

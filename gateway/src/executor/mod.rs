@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{
-    clock::Clock,
-    shard::{Application, SLOTS_RESERVED, Shard, inbox::Inbox, shared::Shared},
-};
+use engine::shard::{Application, SLOTS_RESERVED, Shard, inbox::Inbox, shared::Shared};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use net::{
     Events, Waker,
@@ -24,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use crate::{
+    clock::Clock,
     config::Config,
     tls::server::{Current, Server},
 };

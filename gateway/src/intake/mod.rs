@@ -1,5 +1,6 @@
 //! Ways in: what a publisher's body says, and the wait until the shards' inboxes have room for it.
 
+pub mod clocked;
 pub mod publish;
 pub mod publisher;
 pub mod workers;

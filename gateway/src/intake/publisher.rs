@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::sequencer::{Body, Grouping, NotPublished, Publication, Published, Refused, Sequencer, Why};
+use crate::intake::clocked::ClockedSequencer;
+use engine::sequencer::{Body, Grouping, NotPublished, Publication, Published, Refused, Why};
 use tokio::sync::Mutex;
 
 use crate::intake::workers::rest;
@@ -20,21 +21,21 @@ const WAIT: Duration = Duration::from_millis(1);
 /// The sequencer for those who can wait.
 #[derive(Debug)]
 pub struct Publisher {
-    sequencer: Arc<Sequencer>,
+    sequencer: Arc<ClockedSequencer>,
     /// They are served in the order in which they came.
     turn: Mutex<()>,
 }
 
 impl Deref for Publisher {
-    type Target = Arc<Sequencer>;
+    type Target = Arc<ClockedSequencer>;
 
-    fn deref(&self) -> &Arc<Sequencer> {
+    fn deref(&self) -> &Arc<ClockedSequencer> {
         &self.sequencer
     }
 }
 
 impl Publisher {
-    pub fn new(sequencer: Arc<Sequencer>) -> Arc<Self> {
+    pub fn new(sequencer: Arc<ClockedSequencer>) -> Arc<Self> {
         Arc::new(Self { sequencer, turn: Mutex::new(()) })
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, Why, seq::Feed},
+    sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why, seq::Feed},
     topic::check_topic,
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
 use super::{activity::Activity, refusals::Refusals};
+use crate::intake::clocked::ClockedSequencer;
 use crate::names::Names;
 
 /// How long to wait before an inbox that was full is tried again.
@@ -26,7 +27,7 @@ const DEVICES_MAX: usize = 256;
 /// Publishes a sample every `interval`, for good. Where an inbox stays full for so long, the next
 /// sample replaces what was not published.
 pub async fn run(
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     interval: Duration,
     names: Names,
     activity: &Activity,
@@ -60,7 +61,7 @@ pub async fn run(
 }
 
 /// Gives why some were left out.
-async fn publish(sequencer: &Sequencer, publications: &[Publication], until: Instant) -> Vec<Why> {
+async fn publish(sequencer: &ClockedSequencer, publications: &[Publication], until: Instant) -> Vec<Why> {
     let (mut done, mut refused) = (0, Vec::new());
     while done < publications.len() {
         match sequencer.try_publish(&publications[done..], Grouping::Single) {

@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use engine::sequencer::{Body, Grouping, NotPublished, Publication, Refused, Sequencer, seq::Feed};
+use engine::sequencer::{Body, Grouping, NotPublished, Publication, Refused, seq::Feed};
 
 use super::brought::Portion;
+use crate::intake::clocked::ClockedSequencer;
 
 /// Items handed to the sequencer at once.
 const CHUNK: usize = 4096;
@@ -59,7 +60,7 @@ impl Live {
     }
 
     /// Publishes in order as far as there is room, and keeps the rest.
-    pub fn publish(&mut self, sequencer: &Sequencer) -> Outcome {
+    pub fn publish(&mut self, sequencer: &ClockedSequencer) -> Outcome {
         let mut outcome = Outcome::default();
         self.publish_waiting(sequencer, &mut outcome);
         let fresh = std::mem::take(&mut self.fresh);
@@ -97,7 +98,7 @@ impl Live {
         self.bytes
     }
 
-    fn publish_waiting(&mut self, sequencer: &Sequencer, outcome: &mut Outcome) {
+    fn publish_waiting(&mut self, sequencer: &ClockedSequencer, outcome: &mut Outcome) {
         while !self.every.is_empty() {
             let chunk: Vec<Publication> = self.every.iter().take(CHUNK).cloned().collect();
             let done = publish_some(sequencer, &chunk, outcome);
@@ -122,7 +123,7 @@ impl Live {
 
     /// `true`: of it and an older one one was left out. It takes over the older one's due time, so that no
     /// wait is hidden.
-    fn keep_newest(&mut self, mut publication: Publication, sequencer: &Sequencer) -> bool {
+    fn keep_newest(&mut self, mut publication: Publication, sequencer: &ClockedSequencer) -> bool {
         if matches!(publication.body, Body::Unread(_)) {
             // A newer one makes up for it; the one that waits must not go for it.
             return true;
@@ -151,7 +152,7 @@ impl Live {
 }
 
 /// How many of `publications`, from the first on, are settled: published or refused. The others found no room.
-fn publish_some(sequencer: &Sequencer, publications: &[Publication], outcome: &mut Outcome) -> usize {
+fn publish_some(sequencer: &ClockedSequencer, publications: &[Publication], outcome: &mut Outcome) -> usize {
     let mut done = 0;
     while done < publications.len() {
         match sequencer.try_publish(&publications[done..], Grouping::Single) {
@@ -183,17 +184,21 @@ mod tests {
     use crate::config::Config;
     use crate::source::live::*;
     use engine::{
-        sequencer::{new_epoch, seq::Seq},
+        sequencer::seq::Seq,
         shard::inbox::{Inbox, Message},
+        topic::epoch::Epoch,
         update::Op,
     };
 
     /// A sequencer whose only inbox takes a batch as long as it is empty.
-    fn sequencer() -> (Arc<Sequencer>, Arc<Inbox>) {
+    fn sequencer() -> (Arc<ClockedSequencer>, Arc<Inbox>) {
         let inbox = Inbox::new(1, usize::MAX, net::Waker::unconnected());
         let config = Config::embedded_demo();
         let inboxes = vec![inbox.clone()];
-        (Sequencer::new(new_epoch(), inboxes, &config.limits, config.topics, Instant::now()), inbox)
+        (
+            ClockedSequencer::new(Epoch::random(), inboxes, &config.limits, config.topics, Instant::now()),
+            inbox,
+        )
     }
 
     fn publication(topic: &str, n: u64) -> Publication {

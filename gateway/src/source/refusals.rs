@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use engine::sequencer::{Sequencer, Why};
+use engine::sequencer::Why;
+
+use crate::intake::clocked::ClockedSequencer;
 
 /// Between two lines about the same limit. µs.
 const PAUSE_US: u64 = 60_000_000;
@@ -22,7 +24,7 @@ struct Told {
 
 impl Refusals {
     /// An update of `source` was left out.
-    pub fn tell(&mut self, source: &str, why: &Why, sequencer: &Sequencer) {
+    pub fn tell(&mut self, source: &str, why: &Why, sequencer: &ClockedSequencer) {
         if let Some(more) = self.note(why.limit(), sequencer.now().mono_us) {
             tracing::warn!(source, more, "not published: {why}");
         }

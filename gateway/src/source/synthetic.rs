@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use engine::{
     clock::Now,
-    sequencer::{Body, Publication, Sequencer, seq::Feed},
+    sequencer::{Body, Publication, seq::Feed},
 };
 use tokio::time::MissedTickBehavior;
 
@@ -14,6 +14,7 @@ use super::{
     live::{Counts, Live},
     refusals::Refusals,
 };
+use crate::intake::clocked::ClockedSequencer;
 
 const TICK: Duration = Duration::from_millis(1);
 /// Updates made before other tasks have their turn.
@@ -23,7 +24,7 @@ const BEHIND_S_MAX: f64 = 1.0;
 
 /// Publishes for good: first every symbol once, then `updates_per_s` of random symbols.
 pub async fn run(
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     symbols: usize,
     updates_per_s: f64,
     seed: u64,

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use engine::{
     clock::Now,
     protocol::status::{State, key, overlap},
-    sequencer::Sequencer,
 };
 
 use super::SourceCounters;
 use crate::{
+    intake::clocked::ClockedSequencer,
     config::{freshness::Freshness, unit::show_duration},
     health::{Health, Origin},
 };
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Looks after sources and topics for good.
 pub async fn watch(
     health: &Health,
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     sources: &SourceCounters,
     freshness: &[Freshness],
 ) -> std::convert::Infallible {

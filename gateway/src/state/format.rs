@@ -6,56 +6,18 @@ use std::{
     io::{self, BufRead, Write},
 };
 
-use bytes::Bytes;
 use engine::{
-    json::members::{Members, present},
-    sequencer::{
-        Body,
-        checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic},
-        seq::check_count,
-    },
-    topic::changes::{Base, Changes},
+    sequencer::checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic},
+    topic::epoch::Epoch,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::{
     format_1,
     records::{Found, Reader, Writer},
+    texts::{Head, check_head, restored_topic},
 };
 
 const FORMAT: u64 = 2;
-
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Head {
-    /// The format's number.
-    pub fanwire_state: u64,
-    pub epoch: String,
-    pub version: u64,
-    pub v_floor: u64,
-    /// How many there are.
-    #[serde(default)]
-    pub topics: u64,
-    #[serde(default)]
-    pub ended: Ended,
-}
-
-#[derive(Deserialize)]
-struct TopicRecord<'a> {
-    mode: &'a str,
-    seq: Option<u64>,
-    #[serde(default)]
-    gap: bool,
-    #[serde(default)]
-    refused: u64,
-    topic: &'a str,
-    v: u64,
-    ts: i64,
-    #[serde(default, borrow, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    set: Option<Members<'a>>,
-}
 
 /// Gives `out` back, the length in bytes, and the checksum that names it.
 pub(super) fn encode<W: Write>(checkpoint: &Checkpoint, out: W) -> io::Result<(W, u64, u32)> {
@@ -154,6 +116,7 @@ fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
     let lost = if heads.is_empty() { places } else { missing };
     let damage = (places > 0).then_some(Damage { topics: lost, places, first });
     let Head { epoch, version, v_floor, ended, .. } = head;
+    let epoch = Epoch::parse(&epoch);
     Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage }, reader.crc32()))
 }
 
@@ -185,46 +148,6 @@ fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
         ));
     }
     Ok(check_head(&head).map(|()| Record::Head(head)))
-}
-
-pub(super) fn check_head(head: &Head) -> Result<(), String> {
-    let Head { epoch, version, v_floor, .. } = head;
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if epoch.len() != 16 || !epoch.bytes().all(hex) {
-        return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
-    }
-    check_count("version", 0, *version)?;
-    check_count("v_floor", 0, *v_floor)
-}
-
-/// A topic.
-pub(super) fn restored_topic(json: &[u8]) -> Result<RestoredTopic, String> {
-    let line: TopicRecord = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-    check_count("v", 1, line.v)?;
-    check_count("seq", 0, line.seq.unwrap_or(0))?;
-    check_count("refused", 0, line.refused)?;
-    let body = match (line.data, line.set) {
-        (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
-        (None, Some(set)) => {
-            let mut changes = Changes::new(Base::Whole);
-            for (key, value) in &set.0 {
-                changes.set(key, value.get().as_bytes()).map_err(|long| long.to_string())?;
-            }
-            Body::Changes(changes.into())
-        }
-        _ => return Err("a topic has data or set".to_owned()),
-    };
-    let TopicRecord { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
-    Ok(RestoredTopic {
-        topic: line.topic.into(),
-        mode: line.mode.to_owned(),
-        v,
-        ts_us,
-        seq,
-        has_gap,
-        refused,
-        body,
-    })
 }
 
 /// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.

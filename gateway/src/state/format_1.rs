@@ -1,12 +1,13 @@
 //! The format before: JSON texts, a head, one topic each, and an end with their number and a CRC-32 of all
 //! before it, each on lines of its own.
 
+use engine::topic::epoch::Epoch;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     Restored, RestoredTopic,
-    format::{Head, check_head, restored_topic},
+    texts::{Head, check_head, restored_topic},
 };
 
 const FORMAT: u64 = 1;
@@ -47,5 +48,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
         return Err(format!("it has {} topics, its end says {}", topics.len(), end.topics));
     }
     let Head { epoch, version, v_floor, ended, .. } = head;
+    let epoch = Epoch::parse(&epoch);
     Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage: None }, crc32))
 }

@@ -10,7 +10,9 @@ mod format;
 mod format_1;
 mod private_file;
 mod records;
+mod texts;
 
+use crate::intake::clocked::ClockedSequencer;
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, Write},
@@ -23,7 +25,6 @@ use std::{
     time::Duration,
 };
 
-use engine::sequencer::Sequencer;
 use net::metric::{Kind, Metric};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -294,7 +295,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// all of them, their file is kept: the next checkpoint takes its place.
 pub fn restore(
     restored: &Restored,
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     config: &config::State,
     counters: &Counters,
 ) -> Vec<Arc<str>> {
@@ -341,7 +342,7 @@ fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
 /// Writes checkpoints for good; not where nothing has changed since the last one.
 pub async fn keep(
     config: &config::State,
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     counters: &Arc<Counters>,
 ) -> std::convert::Infallible {
     let Some(path) = config.path.clone() else { std::future::pending().await };
@@ -373,7 +374,11 @@ pub async fn keep(
 
 /// The last checkpoint: nothing is numbered after it. On an error the next start finds an earlier one, or
 /// begins a new epoch.
-pub fn end(config: &config::State, sequencer: &Sequencer, counters: &Counters) -> Result<(), NotWritten> {
+pub fn end(
+    config: &config::State,
+    sequencer: &ClockedSequencer,
+    counters: &Counters,
+) -> Result<(), NotWritten> {
     let Some(path) = &config.path else { return Ok(()) };
     sequencer.freeze();
     let mut is_over = counters.is_over.lock().unwrap_or_else(PoisonError::into_inner);

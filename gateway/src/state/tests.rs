@@ -3,14 +3,16 @@ mod damage;
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Instant};
 
 use bytes::Bytes;
+use engine::topic::epoch::Epoch;
 use engine::{
-    sequencer::{Body, Grouping, new_epoch},
+    sequencer::{Body, Grouping},
     topic::changes::Base,
 };
 use fastrand::Rng;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::intake::clocked::ClockedSequencer;
 use crate::{config::Config, intake::publish::parse_publication};
 
 fn checkpoint() -> Checkpoint {
@@ -23,7 +25,7 @@ fn checkpoint() -> Checkpoint {
         table: table.map(|table| table.as_bytes().to_vec()),
     };
     Checkpoint {
-        epoch: "0123456789abcdef".into(),
+        epoch: Epoch::parse("0123456789abcdef").unwrap(),
         version: 77,
         v_floor: 3,
         topics: vec![
@@ -65,7 +67,7 @@ fn what_is_written_is_read_again_and_is_clean_once() {
     assert_eq!(bytes, fs::metadata(&path).unwrap().len());
     let restored = load(&path).unwrap();
     assert_eq!((restored.version, restored.v_floor, restored.is_clean), (77, 3, false));
-    assert_eq!((&*restored.epoch, &restored.damage), ("0123456789abcdef", &None));
+    assert_eq!((restored.epoch, &restored.damage), (Epoch::parse("0123456789abcdef"), &None));
     assert_eq!(restored.ended, checkpoint().ended);
     let shown: Vec<String> = restored
         .topics
@@ -338,7 +340,7 @@ impl Json<'_> {
 type Members = BTreeMap<String, Box<RawValue>>;
 
 /// What there is of each topic, byte for byte but for the order of a table's keys.
-fn held(sequencer: &Sequencer) -> BTreeMap<String, BTreeMap<String, String>> {
+fn held(sequencer: &ClockedSequencer) -> BTreeMap<String, BTreeMap<String, String>> {
     let texts = |json: &[u8]| -> BTreeMap<String, String> {
         let members: Members = serde_json::from_slice(json).unwrap();
         members.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
@@ -358,8 +360,8 @@ fn held(sequencer: &Sequencer) -> BTreeMap<String, BTreeMap<String, String>> {
     held
 }
 
-fn sequencer(config: &Config) -> Arc<Sequencer> {
-    Sequencer::new(new_epoch(), Vec::new(), &config.limits, config.topics.clone(), Instant::now())
+fn sequencer(config: &Config) -> Arc<ClockedSequencer> {
+    ClockedSequencer::new(Epoch::random(), Vec::new(), &config.limits, config.topics.clone(), Instant::now())
 }
 
 #[test]
@@ -376,7 +378,7 @@ fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one()
         body: Body::Data(format!("{}{}", "[".repeat(levels), "]".repeat(levels)).into()),
     };
     let topics = vec![kept("whole", 64), kept("deep", 65)];
-    let epoch = "0123456789abcdef".to_owned();
+    let epoch = Epoch::parse("0123456789abcdef");
     let restored = Restored {
         epoch,
         is_clean: true,
@@ -390,7 +392,7 @@ fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one()
     let (taken, refused) = sequencer.restore(&restored);
     assert_eq!((taken, refused.len()), (vec!["whole".into()], 1));
     assert!(refused[0].to_string().starts_with("topic deep: a value has more than 64 "), "{refused:?}");
-    assert_ne!(*sequencer.epoch(), *restored.epoch);
+    assert_ne!(Some(sequencer.epoch()), restored.epoch);
 }
 
 #[test]

@@ -293,7 +293,9 @@ impl Simulation {
             self.world.pass(us);
             self.world.turn(0);
         }
-        let epoch = restart.then(|| format!("{:016x}", self.rng.u64(..)).into());
+        let epoch = restart.then(|| {
+            engine::topic::epoch::Epoch::parse(&format!("{:016x}", self.rng.u64(..))).expect("16 hex digits")
+        });
         let publisher = &self.world.publisher;
         let version = if restart { self.rng.u64(1..3000) } else { publisher.version() + self.rng.u64(1..4) };
         let mut updates: Vec<UpstreamUpdate> = Vec::new();

@@ -145,8 +145,12 @@ impl World {
         let now = Now { mono_us: 5_000_000, wall_us: WALL_US + 5_000_000 };
         let inbox = Inbox::of(&config.limits, net::Waker::unconnected());
         let connections = config.limits.connections.unwrap_or(slots as usize);
-        let shared =
-            Arc::new(Shared::new(EPOCH.into(), config.server.admin, connections, &config.settings()));
+        let shared = Arc::new(Shared::new(
+            engine::topic::epoch::Epoch::parse(EPOCH).expect("16 hex digits"),
+            config.server.admin,
+            connections,
+            &config.settings(),
+        ));
         let shard = Shard::new(
             &config.settings(),
             Application::Broadcast,

@@ -7,17 +7,18 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Counters, Grouping, Publication, Sequencer, UpstreamBatch, UpstreamUpdate, Why},
+    sequencer::{Body, Counters, Grouping, Publication, UpstreamBatch, UpstreamUpdate, Why},
     shard::inbox::{Inbox, Message},
     topic::changes::Base,
 };
 use gateway::config::{Config, policy::Mode};
+use gateway::intake::clocked::ClockedSequencer;
 use serde_json::value::RawValue;
 
 use super::epoch::{Epoch, Table, apply};
 
 pub struct Publisher {
-    sequencer: Arc<Sequencer>,
+    sequencer: Arc<ClockedSequencer>,
     /// A second shard's inbox: what was numbered is learnt from it.
     tap: Arc<Inbox>,
     /// Never empty; the last is the present one.
@@ -34,8 +35,8 @@ impl Publisher {
         let is_forgetful = config.limits.history_bytes < 1 << 20;
         let tap = Inbox::new(usize::MAX, usize::MAX, net::Waker::unconnected());
         Self {
-            sequencer: Sequencer::new(
-                epoch.into(),
+            sequencer: ClockedSequencer::new(
+                engine::topic::epoch::Epoch::parse(epoch).expect("16 hex digits"),
                 vec![inbox, tap.clone()],
                 &config.limits,
                 config.topics.clone(),
@@ -94,7 +95,7 @@ impl Publisher {
                 Message::Updates(batch) => self.current_mut().take(&batch),
                 Message::Restart { epoch, batch } => {
                     let is_forgetful = self.is_forgetful;
-                    self.epochs.push(Epoch::new(epoch, batch.version, is_forgetful));
+                    self.epochs.push(Epoch::new(epoch.to_string().into(), batch.version, is_forgetful));
                     self.current_mut().take(&batch);
                 }
                 other => unreachable!("only updates are published, not {other:?}"),

@@ -279,10 +279,10 @@ impl Fanout {
         // An answer follows `subscribed`, which says it.
         let answers = key.as_ref().is_some_and(|key| key.patterns.is_some());
         let tells = self.restarted && from.is_none() && !answers && !planted(Bug::EpochUntold);
-        let epoch = tells.then(|| self.epoch.clone());
+        let epoch = tells.then_some(self.epoch);
         let class = readers.class;
         let (ts_us, version) = (now.wall_us, self.position);
-        let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch: epoch.as_deref() };
+        let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch };
         let picks = std::mem::take(&mut self.scratch);
         let made = self.make(readers, key, &envelope, &picks, collected, long);
         self.scratch = picks;
@@ -294,7 +294,7 @@ impl Fanout {
         &mut self,
         readers: Readers,
         key: Option<CacheKey>,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope,
         picks: &[Pick],
         collected: usize,
         long: bool,
@@ -333,7 +333,7 @@ impl Fanout {
     }
 
     /// All of it in one go, unless it is too long for that.
-    fn make_short(&mut self, readers: Readers, envelope: &Envelope<'_>, picks: &[Pick]) -> Made {
+    fn make_short(&mut self, readers: Readers, envelope: &Envelope, picks: &[Pick]) -> Made {
         let (mut made, mut gaps, mut bytes) = (Vec::new(), 0, 0);
         let mut pieces = Vec::with_capacity(picks.len());
         for pick in picks {
@@ -378,7 +378,7 @@ impl Fanout {
         Made::Frame(frame)
     }
 
-    fn encode_empty(&mut self, envelope: &Envelope<'_>, readers: Readers) -> Frame {
+    fn encode_empty(&mut self, envelope: &Envelope, readers: Readers) -> Frame {
         let Readers { wire, all: for_class, .. } = readers;
         let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
         self.counters.frames_built += 1;

@@ -19,6 +19,7 @@ use super::{budget::Budget, compress::Compress};
 use crate::{
     planted::{Bug, planted},
     protocol::encoding::{Encoding, Wire},
+    topic::epoch::Epoch,
 };
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
@@ -34,7 +35,7 @@ pub struct Frame {
 
 /// What a frame says before its updates.
 #[derive(Debug, Clone, Copy)]
-pub struct Envelope<'a> {
+pub struct Envelope {
     pub class: u64,
     pub ts_us: i64,
     /// `None`: a snapshot.
@@ -42,7 +43,7 @@ pub struct Envelope<'a> {
     pub version: u64,
     pub oldest_us: Option<i64>,
     /// In a snapshot that begins another one.
-    pub epoch: Option<&'a str>,
+    pub epoch: Option<Epoch>,
 }
 
 /// One update's text: what was made for this frame, and after it what is as it was taken in.
@@ -159,7 +160,7 @@ impl Encoder<'_> {
     /// that goes with all pieces.
     pub fn all(
         &mut self,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope,
         made: &[u8],
         pieces: &[Piece<'_>],
         part_bytes: usize,
@@ -183,7 +184,7 @@ impl Encoder<'_> {
     pub fn part(
         &mut self,
         to: &mut Parts,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope,
         made: &[u8],
         pieces: &[Piece<'_>],
         more: bool,
@@ -248,7 +249,7 @@ impl Texts<'_> {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, envelope: &Envelope<'_>, more: bool, any: bool) {
+fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
     let Envelope { class, ts_us, version, .. } = *envelope;
     // Writing to a Vec cannot fail.
     let _ = match envelope.from {

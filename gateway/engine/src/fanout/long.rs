@@ -1,7 +1,7 @@
 //! A frame too long for one part: what goes into it is fixed when it is begun, and it is encoded part by
 //! part over the turns of a shard.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use super::{
     keyed::Keyed,
     topics::{Memory, Topic},
 };
-use crate::update::Update;
+use crate::{topic::epoch::Epoch, update::Update};
 
 /// An update as it was when the frame was begun.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Long {
     from: Option<u64>,
     version: u64,
     oldest_us: Option<i64>,
-    epoch: Option<Arc<str>>,
+    epoch: Option<Epoch>,
     texts: std::vec::IntoIter<Text>,
     /// A table's text that did not fit into the last part.
     carried: Option<Vec<u8>>,
@@ -59,8 +59,8 @@ pub(super) fn push_gap(made: &mut Vec<u8>, missing: u64) {
 }
 
 impl Long {
-    fn envelope<'a>(&self, epoch: Option<&'a str>) -> Envelope<'a> {
-        let Self { class, ts_us, from, version, oldest_us, .. } = *self;
+    fn envelope(&self) -> Envelope {
+        let Self { class, ts_us, from, version, oldest_us, epoch, .. } = *self;
         Envelope { class, ts_us, from, version, oldest_us, epoch }
     }
 
@@ -118,7 +118,7 @@ impl Fanout {
         &mut self,
         readers: Readers,
         key: Option<CacheKey>,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope,
         picks: &[Pick],
         bytes: usize,
     ) -> Box<Long> {
@@ -137,7 +137,6 @@ impl Fanout {
         }
         self.budget.spend_collected(picks.len());
         let parts = Parts::with_capacity(bytes, picks.len(), self.part_bytes, readers.wire);
-        let epoch = epoch.map(Arc::from);
         let texts = texts.into_iter();
         Box::new(Long {
             key,
@@ -160,8 +159,7 @@ impl Fanout {
         let (made, taken) = long.take(part_room(self.part_bytes));
         let pieces: Vec<Piece<'_>> =
             taken.iter().map(|(made, rest)| Piece { made: made.clone(), rest }).collect();
-        let (done, epoch) = (long.is_done(), long.epoch.clone());
-        let envelope = long.envelope(epoch.as_deref());
+        let (done, envelope) = (long.is_done(), long.envelope());
         let Readers { wire, all: for_class, .. } = long.readers;
         let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
         encoder.part(&mut long.parts, &envelope, &made, &pieces, !done);

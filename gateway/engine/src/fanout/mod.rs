@@ -40,7 +40,10 @@ use crate::{
     clock::Now,
     protocol::encoding::Wire,
     settings::Settings,
-    topic::policy::{Behind, Mode},
+    topic::{
+        epoch::Epoch,
+        policy::{Behind, Mode},
+    },
     update::{Batch, Op, TopicId, Update},
 };
 use patterns::Patterns;
@@ -198,8 +201,7 @@ pub struct Fanout {
     pub pinned: Pinned,
     pub compress: Compress,
     pub counters: Counters,
-    /// 16 lower-case hex digits. Positions compare within it only.
-    epoch: Arc<str>,
+    epoch: Epoch,
     /// It is not the one of the start: snapshots that nobody asked for say which it is.
     restarted: bool,
     position: u64,
@@ -236,7 +238,7 @@ impl Fanout {
     /// `shard`: this shard's index and the number of shards; `pinned`: bytes of all frames of the process.
     pub fn new(
         settings: &Settings<'_>,
-        epoch: &str,
+        epoch: Epoch,
         shard: (usize, usize),
         pinned: Arc<AtomicUsize>,
     ) -> Self {
@@ -248,7 +250,7 @@ impl Fanout {
             pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
             counters: Counters::default(),
-            epoch: epoch.into(),
+            epoch,
             restarted: false,
             position: 0,
             floor: 0,
@@ -272,8 +274,8 @@ impl Fanout {
         }
     }
 
-    pub fn epoch(&self) -> &Arc<str> {
-        &self.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Whether the epoch is another than at the start.
@@ -383,7 +385,7 @@ impl Fanout {
 
     /// Everything held ends; `batch` has all there is in the new epoch. The caller puts every member
     /// [`NOWHERE`], from where [`Fanout::catch_up`] gives a snapshot.
-    pub fn restart(&mut self, epoch: Arc<str>, batch: &Batch) {
+    pub fn restart(&mut self, epoch: Epoch, batch: &Batch) {
         self.drop_cache();
         for id in self.topics.ids() {
             self.forget(id);

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{self, whole},
-    topic::Pattern,
+    topic::{Pattern, epoch::Epoch},
 };
 
 /// `error.code` of a request that is refused.
@@ -56,7 +56,7 @@ pub struct Subscribe {
 /// `EPOCH:VERSION`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Since {
-    pub epoch: String,
+    pub epoch: Epoch,
     pub version: u64,
 }
 
@@ -188,11 +188,10 @@ pub fn parse_interval(text: &str) -> Result<u64, String> {
 pub fn parse_since(text: &str) -> Result<Since, String> {
     let bad = || format!("bad since: {} (16 lower-case hex digits, a colon and a version)", excerpt(text));
     let (epoch, version) = text.split_once(':').ok_or_else(bad)?;
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if epoch.len() != 16 || !epoch.bytes().all(hex) {
+    let Some(epoch) = Epoch::parse(epoch) else {
         return Err(bad());
-    }
-    Ok(Since { epoch: epoch.to_owned(), version: whole::parse_as(version).ok_or_else(bad)? })
+    };
+    Ok(Since { epoch, version: whole::parse_as(version).ok_or_else(bad)? })
 }
 
 /// At most 64 characters of what a client sent, for a reason.
@@ -213,7 +212,7 @@ pub struct Subscribed<'a> {
     pub topics: &'a [String],
     pub version: u64,
     /// The interval in milliseconds and the epoch; `None`: it was unsubscribed.
-    pub terms: Option<(u64, &'a str)>,
+    pub terms: Option<(u64, Epoch)>,
 }
 
 impl Subscribed<'_> {
@@ -463,6 +462,9 @@ mod tests {
         let Op::Subscribe(subscribe) = parse(text).unwrap().op else { panic!() };
         assert_eq!(subscribe.topics, ["a.*", "b"]);
         assert_eq!((subscribe.sub.as_str(), subscribe.interval_ms), ("x", Some(250)));
-        assert_eq!(subscribe.since, Some(Since { epoch: "8f0c2a77d1e94b02".into(), version: 4711 }));
+        assert_eq!(
+            subscribe.since,
+            Some(Since { epoch: Epoch::parse("8f0c2a77d1e94b02").unwrap(), version: 4711 })
+        );
     }
 }

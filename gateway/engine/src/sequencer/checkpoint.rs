@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::publication::Body;
+use crate::topic::epoch::Epoch;
 
 /// A topic as it is written.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub struct Ended {
 /// All that is written.
 #[derive(Debug)]
 pub struct Checkpoint {
-    pub epoch: Arc<str>,
+    pub epoch: Epoch,
     pub version: u64,
     /// A topic that is born starts above it.
     pub v_floor: u64,
@@ -60,8 +61,8 @@ pub struct RestoredTopic {
 /// All that was read.
 #[derive(Debug)]
 pub struct Restored {
-    /// Of the run that wrote it.
-    pub epoch: String,
+    /// Of the run that wrote it; `None`: no head tells it.
+    pub epoch: Option<Epoch>,
     /// That run ended cleanly and nothing is missing: its epoch may go on.
     pub is_clean: bool,
     pub version: u64,

@@ -1,19 +1,19 @@
 //! Updates that another gateway has numbered, as they are taken over.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use super::{
     publication::{Body, Publication, Why},
     seq::SEQ_MAX,
     topics::{Group, Topics},
 };
-use crate::update::Op;
+use crate::{topic::epoch::Epoch, update::Op};
 
 /// A whole batch or snapshot of another gateway.
 #[derive(Debug, Default)]
 pub struct UpstreamBatch {
     /// It begins that epoch; what was held before ends.
-    pub epoch: Option<Arc<str>>,
+    pub epoch: Option<Epoch>,
     /// It is all there is: a topic that is not in it does not exist.
     pub is_whole: bool,
     pub version: u64,

@@ -35,7 +35,7 @@ impl Shard {
 
     fn is_ahead(&self, since: Option<&Since>) -> bool {
         let Some(since) = since else { return false };
-        since.epoch == **self.fanout.epoch() && since.version > self.fanout.position()
+        since.epoch == self.fanout.epoch() && since.version > self.fanout.position()
     }
 
     pub(super) fn wait_for(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {

@@ -14,6 +14,7 @@ use crate::{
     protocol::status::Change,
     settings::{INBOX_MESSAGES, Limits},
     shard::stats::Stats,
+    topic::epoch::Epoch,
     update::Batch,
 };
 
@@ -22,7 +23,7 @@ pub enum Message {
     Updates(Arc<Batch>),
     /// What was held ends; the batch has all there is in the new epoch.
     Restart {
-        epoch: Arc<str>,
+        epoch: Epoch,
         batch: Arc<Batch>,
     },
     /// The state of some topics changed.

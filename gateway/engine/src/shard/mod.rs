@@ -43,6 +43,7 @@ use crate::{
         shared::Shared,
         stats::Stats,
     },
+    topic::epoch::Epoch,
     update::Batch,
 };
 use ahead::Ahead;
@@ -129,7 +130,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let of_all = (index, settings.shards);
-        let fanout = Fanout::new(settings, &shared.epoch, of_all, shared.pinned.clone());
+        let fanout = Fanout::new(settings, shared.epoch, of_all, shared.pinned.clone());
         Self {
             application,
             fanout_config: settings.fanout.clone(),
@@ -184,7 +185,7 @@ impl Shard {
     }
 
     /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
-    fn restart(&mut self, epoch: Arc<str>, batch: &Batch, now: Now) {
+    fn restart(&mut self, epoch: Epoch, batch: &Batch, now: Now) {
         if !planted(Bug::EpochOutlived) {
             self.jobs.clear();
             self.discard_builds(now);

@@ -21,6 +21,7 @@ use crate::{
         self, BAD_REQUEST, Op, Request, Subscribe, Subscribed,
         encoding::{self, Encoding},
     },
+    topic::epoch::Epoch,
 };
 
 /// A longer answer counts among what is pinned.
@@ -177,8 +178,8 @@ impl Shard {
             return Ok(Tried::Waits(Some(Lane::Long)));
         }
         let in_epoch =
-            |shard: &Self, epoch: &str| *epoch == **shard.fanout.epoch() || planted(Bug::ForeignEpoch);
-        let since = op.since.as_ref().filter(|since| in_epoch(self, &since.epoch)).map(|since| since.version);
+            |shard: &Self, epoch: Epoch| epoch == shard.fanout.epoch() || planted(Bug::ForeignEpoch);
+        let since = op.since.as_ref().filter(|since| in_epoch(self, since.epoch)).map(|since| since.version);
         if !self.builds.is_granted() && self.fanout.is_long(&op.topics, since) {
             return Ok(Tried::Waits(Some(Lane::Long)));
         }
@@ -231,7 +232,7 @@ impl Shard {
         self.at(slot).built(sub_slot);
         self.move_sub(slot, held, &op.sub, sub_slot, class, frame.version, now);
         let topics = self.pattern_texts(class);
-        let epoch = self.fanout.epoch().clone();
+        let epoch = self.fanout.epoch();
         let key = self.fanout.classes.get(class);
         let snapshot = frame.version + u64::from(planted(Bug::SubscribedTooHigh));
         let (number, interval_us) = (key.number, key.key.interval_us);
@@ -241,7 +242,7 @@ impl Shard {
             class: Some(number),
             topics: &topics,
             version: since.unwrap_or(snapshot),
-            terms: Some((interval_us / 1000, &epoch)),
+            terms: Some((interval_us / 1000, epoch)),
         };
         let answer = answer.frames(self.fanout_config.frame_bytes_max);
         self.stats.snapshots_out += 1;

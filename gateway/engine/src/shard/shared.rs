@@ -13,12 +13,13 @@ use crate::{
     address::Address,
     client::{Refused, dictionaries::Dictionaries},
     settings::{Compression, Settings},
+    topic::epoch::Epoch,
 };
 
 #[derive(Debug)]
 pub struct Shared {
-    /// 16 lower-case hex digits, new at every start; a chained gateway takes over its upstream's later.
-    pub epoch: String,
+    /// New at every start; a chained gateway takes over its upstream's later.
+    pub epoch: Epoch,
     /// Where the page lives, for the redirect from the data listener.
     pub admin: Option<SocketAddr>,
     /// And whether it speaks TLS.
@@ -36,7 +37,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(
-        epoch: String,
+        epoch: Epoch,
         admin: Option<SocketAddr>,
         connections_max: usize,
         settings: &Settings<'_>,

@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod depth;
+pub mod epoch;
 pub mod policy;
 pub mod table;
 pub mod template;

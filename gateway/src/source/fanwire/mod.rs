@@ -10,8 +10,8 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use engine::{
     protocol::status::State,
-    sequencer::{Sequencer, UpstreamBatch},
-    topic::Pattern,
+    sequencer::UpstreamBatch,
+    topic::{Pattern, epoch::Epoch},
 };
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::websocket::Fanwire,
     health::{Health, Origin},
+    intake::clocked::ClockedSequencer,
 };
 use frame::UpstreamFrame;
 
@@ -32,7 +33,7 @@ const WAITING_MAX: usize = 16;
 
 /// Runs for good.
 pub async fn run(
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     source: &Fanwire,
     stale_after: Option<Duration>,
     counters: &Counters,
@@ -48,12 +49,12 @@ pub async fn run(
 }
 
 struct Chain<'a> {
-    sequencer: &'a Sequencer,
+    sequencer: &'a ClockedSequencer,
     source: &'a Fanwire,
     counters: &'a Counters,
     health: &'a Health,
     /// The upstream's, and the version up to which its batches were read whole.
-    epoch: Option<Arc<str>>,
+    epoch: Option<Epoch>,
     version: u64,
     /// `epoch` is another than before, and nothing of it was passed on yet.
     begins: bool,
@@ -73,7 +74,7 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     fn new(
-        sequencer: &'a Sequencer,
+        sequencer: &'a ClockedSequencer,
         source: &'a Fanwire,
         counters: &'a Counters,
         health: &'a Health,
@@ -123,11 +124,10 @@ impl<'a> Chain<'a> {
     }
 
     fn enter(&mut self, epoch: &str) -> Result<(), String> {
-        if epoch.len() != 16 || !epoch.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()) {
-            return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
-        }
-        if self.epoch.as_deref() != Some(epoch) {
-            (self.epoch, self.begins, self.version) = (Some(epoch.into()), true, 0);
+        let wrong = || format!("epoch {epoch:?} is not 16 lower-case hex digits");
+        let epoch = Epoch::parse(epoch).ok_or_else(wrong)?;
+        if self.epoch != Some(epoch) {
+            (self.epoch, self.begins, self.version) = (Some(epoch), true, 0);
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<'a> Chain<'a> {
             upstream.updates.iter_mut().for_each(|update| since(&mut update.publication));
         }
         let begins = std::mem::take(&mut self.begins);
-        upstream.epoch = self.epoch.clone().filter(|_| begins);
+        upstream.epoch = self.epoch.filter(|_| begins);
         upstream.is_whole = is_snapshot || begins;
         upstream.version = self.version;
         self.waiting.push_back(upstream);

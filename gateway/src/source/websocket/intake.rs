@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    sequencer::{Body, Publication, Sequencer, Why, seq::Feed, topics::Doubter},
+    sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
     topic::changes::{Base, Changes},
 };
 
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::{Limits, websocket::Websocket},
+    intake::clocked::ClockedSequencer,
     source::{
         live::{Bring, Counts, Live},
         refusals::Refusals,
@@ -26,7 +27,7 @@ const QUOTED_CHARS: usize = 200;
 
 /// Makes publications of messages by the source's map.
 pub struct Mapping<'a> {
-    sequencer: &'a Sequencer,
+    sequencer: &'a ClockedSequencer,
     source: &'a Websocket,
     counters: &'a Counters,
     feed: Feed,
@@ -46,7 +47,7 @@ pub struct Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     pub fn new(
-        sequencer: &'a Sequencer,
+        sequencer: &'a ClockedSequencer,
         source: &'a Websocket,
         counters: &'a Counters,
         limits: &Limits,

@@ -10,8 +10,9 @@ mod stamp;
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
-use engine::sequencer::Sequencer;
 use tokio::time::timeout;
+
+use crate::intake::clocked::ClockedSequencer;
 
 use crate::config::{
     Limits,
@@ -51,7 +52,7 @@ pub trait Intake {
 
 /// Runs for good.
 pub async fn run(
-    sequencer: &Sequencer,
+    sequencer: &ClockedSequencer,
     source: &Websocket,
     stale_after: Option<Duration>,
     counters: &Counters,

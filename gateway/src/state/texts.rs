@@ -1,0 +1,87 @@
+//! The JSON texts of a state file, in either format: its head and its topics.
+
+use bytes::Bytes;
+use engine::{
+    json::members::{Members, present},
+    sequencer::{
+        Body,
+        checkpoint::{Ended, RestoredTopic},
+        seq::check_count,
+    },
+    topic::{
+        changes::{Base, Changes},
+        epoch::Epoch,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The format's number.
+    pub fanwire_state: u64,
+    pub epoch: String,
+    pub version: u64,
+    pub v_floor: u64,
+    /// How many there are.
+    #[serde(default)]
+    pub topics: u64,
+    #[serde(default)]
+    pub ended: Ended,
+}
+
+#[derive(Deserialize)]
+struct TopicRecord<'a> {
+    mode: &'a str,
+    seq: Option<u64>,
+    #[serde(default)]
+    gap: bool,
+    #[serde(default)]
+    refused: u64,
+    topic: &'a str,
+    v: u64,
+    ts: i64,
+    #[serde(default, borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    set: Option<Members<'a>>,
+}
+
+pub(super) fn check_head(head: &Head) -> Result<(), String> {
+    let Head { epoch, version, v_floor, .. } = head;
+    if Epoch::parse(epoch).is_none() {
+        return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
+    }
+    check_count("version", 0, *version)?;
+    check_count("v_floor", 0, *v_floor)
+}
+
+/// A topic.
+pub(super) fn restored_topic(json: &[u8]) -> Result<RestoredTopic, String> {
+    let line: TopicRecord = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    check_count("v", 1, line.v)?;
+    check_count("seq", 0, line.seq.unwrap_or(0))?;
+    check_count("refused", 0, line.refused)?;
+    let body = match (line.data, line.set) {
+        (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
+        (None, Some(set)) => {
+            let mut changes = Changes::new(Base::Whole);
+            for (key, value) in &set.0 {
+                changes.set(key, value.get().as_bytes()).map_err(|long| long.to_string())?;
+            }
+            Body::Changes(changes.into())
+        }
+        _ => return Err("a topic has data or set".to_owned()),
+    };
+    let TopicRecord { seq, gap: has_gap, refused, v, ts: ts_us, .. } = line;
+    Ok(RestoredTopic {
+        topic: line.topic.into(),
+        mode: line.mode.to_owned(),
+        v,
+        ts_us,
+        seq,
+        has_gap,
+        refused,
+        body,
+    })
+}
