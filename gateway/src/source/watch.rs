@@ -9,9 +9,9 @@ use engine::{
 
 use super::SourceCounters;
 use crate::{
-    intake::clocked::ClockedSequencer,
     config::{freshness::Freshness, unit::show_duration},
     health::{Health, Origin},
+    intake::clocked::ClockedSequencer,
 };
 
 /// How often sources are looked at, and what waits for room is tried again.

@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_long_set_of_patterns_comes_in_parts_that_are_bounded_whatever_id_it_has() {
-        let terms = Some((3_600_000, "8f0c2a77d1e94b02"));
+        let terms = Epoch::parse("8f0c2a77d1e94b02").map(|epoch| (3_600_000, epoch));
         let ids =
             [0, 1, 254, 255, 500, 700, 780, 800, 850, 900, 950, 1000, 1100, 2000].map(|n| "9".repeat(n));
         let counts = [0, 1, 2, 3, 4, 10, 100];
