@@ -3,10 +3,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use engine::{
+    client::close::{TABLE, Used},
+    shard::stats::Stats,
+};
 use gateway::config::Config;
-use net::sim::PeerEnd;
+use net::{metric::Values, sim::PeerEnd};
 use proto::encode::Opcode;
 use support::{World, config, subscriber::AskedOp};
 
@@ -246,4 +250,52 @@ fn a_handshake_that_does_not_end_is_cut() {
     assert!(!world.peers[peer].slot_freed);
     world.advance(200 * MS);
     assert!(world.peers[peer].slot_freed);
+}
+
+/// The rows of PROTOCOL.md's table of close codes: each a code and its cells by the names of their columns.
+fn documented() -> Vec<(u16, HashMap<&'static str, &'static str>)> {
+    let document = include_str!("../PROTOCOL.md");
+    let (_, section) = document.split_once("\n## Close codes\n").expect("a section about close codes");
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim);
+    let mut lines = section.lines().filter(|line| line.starts_with('|'));
+    let columns: Vec<&str> = cells(lines.next().expect("a table")).collect();
+    let rows =
+        lines.skip(1).map(|line| -> HashMap<_, _> { columns.iter().copied().zip(cells(line)).collect() });
+    rows.map(|row| (row["code"].trim_matches('`').parse().expect("a code"), row)).collect()
+}
+
+#[test]
+fn the_contract_lists_every_close_code_as_the_table_has_it() {
+    let documented = documented();
+    let mut named: Vec<u16> = documented.iter().map(|(code, _)| *code).collect();
+    let mut known: Vec<u16> = TABLE.iter().filter_map(|row| row.code).collect();
+    (named.sort_unstable(), known.sort_unstable());
+    known.dedup();
+    assert_eq!(named, known);
+    for (code, row) in documented {
+        let who = row["who sends it"];
+        for known in TABLE.iter().filter(|known| known.code == Some(code)) {
+            let used = match known.used {
+                Used::ByGateway => who.contains("gateway"),
+                Used::ByClients => who == "clients",
+                Used::NotOnWire => who == "nobody",
+            };
+            assert!(used, "{code}: {who}, {known:?}");
+            assert_eq!(row["reconnecting helps"] == "yes", known.reconnect, "{code}: {known:?}");
+            let text = row["reason text"];
+            let has_text = known.text.is_empty() || text.contains(&format!("\"{}\"", known.text));
+            assert!(has_text, "{code}: {text}, {known:?}");
+        }
+    }
+}
+
+#[test]
+fn the_metrics_count_every_reason_by_its_label() {
+    let ended = Stats::METRICS.iter().find(|metric| metric.name == "fanwire_ended").expect("it is counted");
+    let Values::By("reason", of) = ended.values else { panic!("{ended:?}") };
+    let stats = Stats::default();
+    let counted: Vec<String> = of(&stats).into_iter().map(|(label, _)| label.into_owned()).collect();
+    let labels: Vec<&str> = TABLE.iter().filter(|row| row.reason.is_some()).map(|row| row.label).collect();
+    assert_eq!(counted, labels);
 }
