@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/connection.rs"]
+mod connection;
 #[path = "../fuzz/tls.rs"]
 mod tls;
 
@@ -30,6 +32,23 @@ fn client_messages() {
     for round in 0..MUTATIONS {
         let data = mutated(&seeds, &mut random);
         if panic::catch_unwind(|| bodies::client_messages(&data)).is_err() {
+            panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
+        }
+    }
+}
+
+#[test]
+fn connection() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/connection");
+    let mut paths: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let seeds: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(seeds.len() >= 5, "{} seeds in {}", seeds.len(), dir.display());
+    seeds.iter().for_each(|seed| connection::connection(seed));
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for round in 0..MUTATIONS {
+        let data = mutated(&seeds, &mut random);
+        if panic::catch_unwind(|| connection::connection(&data)).is_err() {
             panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
         }
     }
