@@ -30,7 +30,7 @@ impl Limits {
         let us = |duration: Duration| duration.as_micros() as u64;
         let message_bytes = limits.message_bytes;
         Self {
-            proto: proto::Limits { head_bytes: HEAD_BYTES, headers: limits.headers, message_bytes },
+            proto: proto::Limits { head_bytes: HEAD_BYTES, headers: 64, message_bytes },
             inflate: InflateLimits { message_bytes, ratio: compression.inflate_ratio },
             messages: RateLimit::per_s(limits.messages_per_s),
             controls: RateLimit::per_s(limits.control_per_s),

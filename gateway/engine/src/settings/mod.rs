@@ -87,8 +87,6 @@ keys! {
         /// Bytes of frames, over all shards, that clients have not taken yet. What does not fit waits to be built, and
         /// meanwhile the clients that are furthest behind are reset.
         pinned_bytes: usize = size(64 * MIB, KIB..=64 * GIB);
-        /// Fields of a request head on the data listener. A head with more is refused with 431.
-        headers: usize = count(64, 8..=64);
         /// From accept to a whole request head. On the admin listener also for each later head.
         handshake: Duration = duration(5 * SECOND, 100..=HOUR);
         /// A connection that has no subscription for so long is closed with 4000.
