@@ -134,3 +134,47 @@ impl Snapshot {
         self.shards.iter().map(|shard| part(&shard.stats)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn told<T>(metrics: &[Metric<T>]) -> Vec<(&'static str, &'static str)> {
+        metrics.iter().map(|metric| (metric.name, metric.help)).collect()
+    }
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own_and_says_what_it_counts() {
+        let all = [
+            told(sequencer::Counters::METRICS),
+            told(sequencer::topics::Counters::METRICS),
+            told(logs::METRICS),
+            told(SourceCounters::METRICS),
+            told(Activity::METRICS),
+            told(Upstream::METRICS),
+            told(health::Counters::METRICS),
+            told(state::Counters::METRICS),
+            told(state::Counters::METRICS_WRITTEN),
+            told(ANSWERS),
+            told(Admin::METRICS),
+            told(Stats::METRICS),
+            told(Stats::METRICS_EACH),
+            told(SHARD),
+            told(compress::Counters::METRICS),
+            told(net::Counters::METRICS),
+            told(net::TlsCounters::METRICS),
+            told(tls::server::Counters::METRICS),
+            told(Process::METRICS),
+        ]
+        .concat();
+        let mut names = HashSet::new();
+        for (name, help) in all {
+            assert!(names.insert(name), "two counters are called {name}");
+            assert!(name.starts_with("fanwire_") || name.starts_with("process_"), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the exposition adds it to a counter");
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help:?}");
+        }
+    }
+}
