@@ -270,7 +270,8 @@ fn the_contract_lists_every_close_code_as_the_table_has_it() {
     let documented = documented();
     let mut named: Vec<u16> = documented.iter().map(|(code, _)| *code).collect();
     let mut known: Vec<u16> = TABLE.iter().filter_map(|row| row.code).collect();
-    (named.sort_unstable(), known.sort_unstable());
+    named.sort_unstable();
+    known.sort_unstable();
     known.dedup();
     assert_eq!(named, known);
     for (code, row) in documented {
