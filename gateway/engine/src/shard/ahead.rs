@@ -2,9 +2,9 @@
 //! from another gateway whose numbers this one takes over, or nothing was heard from upstream so far. They
 //! wait until the shard gets there, for a bounded time.
 
-use net::{ConnId, Sockets};
+use net::Sockets;
 
-use super::Shard;
+use super::{Shard, pending::Ahead};
 use crate::{
     client::CloseReason,
     clock::Now,
@@ -12,16 +12,6 @@ use crate::{
 };
 
 const WAIT_US: u64 = 2_000_000;
-
-/// A `subscribe` that waits. Its client is blocked meanwhile, so there is at most one a client.
-#[derive(Debug)]
-pub struct Ahead {
-    conn: ConnId,
-    id: Option<String>,
-    op: Subscribe,
-    /// µs, monotonic.
-    until_us: u64,
-}
 
 impl Shard {
     /// Whether an op with this `since` can be answered better in a moment.

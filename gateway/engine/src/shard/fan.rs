@@ -2,7 +2,7 @@
 
 use net::Sockets;
 
-use super::Shard;
+use super::{Shard, job::Job};
 use crate::{
     client::CloseReason,
     clock::Now,
@@ -10,23 +10,10 @@ use crate::{
     planted::{Bug, planted},
 };
 
-/// Members handed a frame before the shard looks at its sockets again.
-pub(super) const SLICE: usize = 512;
 /// How often the bytes held by slow clients are looked at.
 const PINNED_CHECK_US: u64 = 50_000;
 /// A client whose send has not moved for this long is slow, also where its class is quiet.
 const SLOW_US: u64 = 1_000_000;
-
-/// A fan-out under way.
-#[derive(Debug)]
-pub struct Job {
-    flush: Flush,
-    /// Members below this were not visited yet. Members are visited from the last to the first:
-    /// one that leaves is replaced by the last, which was visited, and one that joins comes after it.
-    left: usize,
-    /// Heartbeats: the earliest moment at which a member that was skipped was last sent something.
-    earliest_sent_us: u64,
-}
 
 impl Shard {
     /// Flushes the classes that are due. A class whose fan-out is still under way conflates on.

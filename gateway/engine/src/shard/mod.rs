@@ -7,6 +7,7 @@ mod addresses;
 mod admission;
 mod ahead;
 mod build;
+mod builds;
 mod client;
 mod deadlines;
 mod drain;
@@ -14,15 +15,23 @@ mod ending;
 mod fan;
 pub mod inbox;
 mod input;
+mod job;
+mod leaving;
+mod membership;
 mod named;
+mod ops;
 mod output;
 mod pending;
-mod session;
+mod room;
 pub mod shared;
 mod shares;
 pub mod stats;
 mod status;
+mod statuses;
+mod subscribe;
+mod tried;
 mod turns;
+mod unsubscribe;
 mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
@@ -46,13 +55,13 @@ use crate::{
     topic::epoch::Epoch,
     update::Batch,
 };
-use ahead::Ahead;
-use build::Builds;
+use builds::Builds;
 use client::Client;
 use drain::Drain;
-use fan::Job;
+use job::Job;
+use pending::Ahead;
 use shares::Shares;
-use status::Statuses;
+use statuses::Statuses;
 use wheel::Wheel;
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
@@ -100,7 +109,7 @@ pub struct Shard {
     statuses: Statuses,
     /// Of the tables of `fanout`.
     shares: Shares,
-    /// `subscribe` ops that wait for a position: see [`session`].
+    /// `subscribe` ops that wait for a position: see [`ahead`].
     ahead: Vec<Ahead>,
     /// The gateway's numbers come from upstream, and others may be further.
     chained: bool,
@@ -153,7 +162,7 @@ impl Shard {
             clients_open: 0,
             jobs: VecDeque::new(),
             builds: Builds::new(settings.limits),
-            slice: fan::SLICE,
+            slice: job::SLICE,
             turn_updates: TURN_UPDATES,
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,

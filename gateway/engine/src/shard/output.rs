@@ -5,7 +5,7 @@ use net::{ConnId, Sockets};
 
 use super::{
     Shard,
-    build::{Running, Whose, Work},
+    builds::{Running, Whose, Work},
     client::Sub,
 };
 use crate::{

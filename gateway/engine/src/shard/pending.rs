@@ -1,9 +1,11 @@
 //! What a client waits for: an op that is not answered yet, its turn to have something built.
 
+use net::ConnId;
+
 use crate::{
     client::Hold,
     fanout::{PatternId, line::Place},
-    protocol::Op,
+    protocol::{Op, Subscribe},
 };
 
 /// An op that is not answered yet.
@@ -13,6 +15,16 @@ pub(super) struct Asked {
     pub op: Op,
     /// The position at which it came: everything up to there has to be in its answer.
     pub at: u64,
+}
+
+/// A `subscribe` that waits. Its client is blocked meanwhile, so there is at most one a client.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub conn: ConnId,
+    pub id: Option<String>,
+    pub op: Subscribe,
+    /// µs, monotonic.
+    pub until_us: u64,
 }
 
 /// What a client that subscribed to more is still to be told: of these patterns, the statuses after one

@@ -1,24 +1,18 @@
 //! Tells subscribers the state of their topics: on change, and right after they subscribed.
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use net::Sockets;
 
-use super::{
-    Shard,
-    client::Client,
-    named::{Named, Part},
-    pending::Untold,
-};
+use super::{Shard, client::Client, named::Part, pending::Untold, statuses::Held};
 use crate::{
     clock::Now,
     fanout::{ClassId, PatternId, line::Lane},
     protocol::{
         encoding::{self, Encoding},
-        status::{Change, Status},
+        status::Change,
     },
-    settings::Settings,
 };
 
 /// Clients looked at before the shard looks at its sockets again.
@@ -32,127 +26,6 @@ const CONCERNS_MAX: usize = 1 << 20;
 const UNTOLD_MAX: usize = 64;
 /// What a class takes beside its numbers.
 const CLASS_COST: usize = 16;
-/// To look up a pattern takes so many times as long as to look at one entry.
-const PATTERN_COST: usize = 16;
-
-/// What is not live, and what became live lately.
-#[derive(Debug)]
-pub struct Statuses {
-    /// In the order of their last change.
-    held: Vec<Held>,
-    named: Named,
-    /// Numbers of the changes that concern a class, by its own number.
-    concerns: HashMap<(u64, Part), Rc<[u64]>>,
-    concerns_kept: usize,
-    /// Changes so far. A client remembers how many it was told of.
-    changes: u64,
-    max: usize,
-    bytes_max: usize,
-    frame_bytes_max: usize,
-    /// The next client to be looked at, while changes are told.
-    walk: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Held {
-    /// Number of its last change, and of the one before.
-    at: u64,
-    before: u64,
-    change: Change,
-    /// Of `change.news`, `change.missed` and `change.left`, encoded once for everyone.
-    news: Bytes,
-    missed: Bytes,
-    left: Option<Bytes>,
-}
-
-impl Statuses {
-    pub fn new(settings: &Settings<'_>) -> Self {
-        let (max, bytes_max) = (settings.limits.statuses, settings.limits.status_bytes);
-        let frame_bytes_max = settings.fanout.frame_bytes_max;
-        let (held, named, concerns) = (Vec::new(), Named::default(), HashMap::new());
-        Self {
-            held,
-            named,
-            concerns,
-            concerns_kept: 0,
-            changes: 0,
-            max,
-            bytes_max,
-            frame_bytes_max,
-            walk: None,
-        }
-    }
-
-    fn take(&mut self, change: Change) {
-        self.changes += 1;
-        let known = self.held.iter().position(|held| held.change.id == change.id);
-        let known = known.map(|i| self.held.remove(i));
-        let before = known.as_ref().map_or(0, |known| known.at);
-        if let Some(known) = known {
-            self.named.remove(&known.change, known.at);
-        }
-        self.named.add(&change, self.changes);
-        self.drop_concerns();
-        let news = change.news.frames(self.frame_bytes_max);
-        let encode = |status: &Status| match *status == change.news {
-            true => news.clone(),
-            false => status.frames(self.frame_bytes_max),
-        };
-        let (missed, left) = (encode(&change.missed), change.left.as_ref().map(encode));
-        self.held.push(Held { at: self.changes, before, change, news, missed, left });
-        self.drop_live();
-        self.walk = Some(0);
-    }
-
-    fn drop_concerns(&mut self) {
-        self.concerns.clear();
-        self.concerns_kept = 0;
-    }
-
-    /// Those that became live are kept for who is slow, as long as there is room.
-    fn drop_live(&mut self) {
-        let live = || self.held.iter().filter(|held| held.change.left.is_none());
-        let (mut count, mut bytes) = (live().count(), live().map(Held::bytes).sum::<usize>());
-        self.held.retain(|held| {
-            let drops = held.change.left.is_none() && (count > self.max || bytes > self.bytes_max);
-            if drops {
-                (count, bytes) = (count - 1, bytes - held.bytes());
-                self.named.remove(&held.change, held.at);
-            }
-            !drops
-        });
-    }
-
-    /// The one whose last change has that number.
-    fn find(&self, at: u64) -> Option<&Held> {
-        self.held.binary_search_by_key(&at, |held| held.at).ok().map(|i| &self.held[i])
-    }
-
-    /// Numbers of the changes of which `part` concerns patterns of these `keys`, sorted, and what it took.
-    fn concerning(&self, keys: &[&str], part: Part) -> (Vec<u64>, usize) {
-        if keys.first() == Some(&"") {
-            let has = |held: &&Held| part == Part::Missed || held.left.is_some();
-            return (self.held.iter().filter(has).map(|held| held.at).collect(), self.held.len());
-        }
-        let (numbers, looked_at) = self.named.concerning(keys, part);
-        (numbers, looked_at + keys.len() * PATTERN_COST)
-    }
-}
-
-impl Held {
-    fn bytes(&self) -> usize {
-        self.news.len() + self.missed.len()
-    }
-
-    /// What is not live, of those topics that have some in common with patterns of these `keys`, sorted;
-    /// whether it was made for them alone, and how many topics were looked at.
-    fn left_for(&self, keys: &[&str], frame_bytes_max: usize) -> Option<(Bytes, bool, usize)> {
-        let (left, all) = (self.change.left.as_ref()?, self.left.as_ref()?);
-        let frames = left.frames_for(keys, frame_bytes_max, all)?;
-        let own = frames.as_ptr() != all.as_ptr();
-        Some((frames, own, left.topics.len()))
-    }
-}
 
 impl Shard {
     pub(super) fn take_status(&mut self, change: Change) {

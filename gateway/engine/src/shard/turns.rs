@@ -2,7 +2,7 @@
 
 use net::{ConnId, Sockets};
 
-use super::{Shard, build::Builds};
+use super::{Shard, builds::Builds};
 use crate::{
     address::Address,
     clock::Now,

@@ -1,0 +1,123 @@
+//! What subscribers ask, and what they are answered.
+//!
+//! An op is handled only when nothing waits to be sent to its client, so its answers and the
+//! position they state are all there is between the client and its class.
+
+use super::{
+    Shard,
+    builds::{Joining, Running, Whose, Work},
+    pending::Asked,
+    tried::Tried,
+};
+use crate::{
+    client::CloseReason,
+    clock::Now,
+    fanout::Long,
+    protocol::{
+        self, BAD_REQUEST, Op, Request, Subscribe,
+        encoding::{self, Encoding},
+    },
+};
+
+/// A longer answer counts among what is pinned.
+pub(super) const ANSWER_BYTES: usize = 4096;
+
+impl Shard {
+    pub(super) fn on_request(&mut self, slot: u32, request: Request, now: Now) {
+        let Request { id, op } = request;
+        match op {
+            Op::Ping => self.answer(slot, protocol::pong(id.as_deref(), now.wall_us)),
+            Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
+            Op::Unsubscribe { .. } => {
+                self.take_whole_inbox(now);
+                self.ask(slot, id, op, now);
+            }
+        }
+    }
+
+    /// `frames`: a message, or its parts in a row. A long one counts among what is pinned.
+    pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
+        self.stats.frames_out += 1;
+        let frames = match self.at(slot).connection.wire().encoding {
+            Encoding::Json => frames,
+            Encoding::Msgpack => encoding::packed(&frames),
+        };
+        let long = frames.len() > ANSWER_BYTES;
+        let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
+        self.at(slot).connection.queue(frames);
+    }
+
+    pub(super) fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+        self.stats.errors_out += 1;
+        self.answer(slot, protocol::error(id, BAD_REQUEST, reason));
+        if self.at(slot).connection.note_malformed(now) {
+            self.close(slot, CloseReason::Malformed, now);
+        }
+    }
+
+    pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
+        // Read your writes: what was accepted before is in the inbox already.
+        self.take_whole_inbox(now);
+        if self.is_early(op.since.as_ref()) {
+            return self.wait_for(slot, id, op, now);
+        }
+        self.ask(slot, id, Op::Subscribe(op), now);
+    }
+
+    /// Answers an op, now or when its turn has come.
+    pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
+        let at = self.fanout.position();
+        self.try_op(slot, Box::new(Asked { id, op, at }), now);
+    }
+
+    pub(super) fn try_op(&mut self, slot: u32, asked: Box<Asked>, now: Now) {
+        let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
+        let tried = match &asked.op {
+            Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
+            Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
+            Op::Ping => Ok(Tried::Done),
+        };
+        self.charge(payer, before, now);
+        match tried {
+            Ok(Tried::Done) => {}
+            Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
+            Ok(Tried::Waits(lane)) => {
+                self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));
+                if let Some(lane) = lane {
+                    self.wait(slot, lane, now);
+                }
+            }
+            Ok(Tried::Begun { owed, answer }) => self.begin(slot, asked, owed, answer),
+        }
+    }
+
+    /// What an op needs is built in the turns to come.
+    fn begin(
+        &mut self,
+        slot: u32,
+        asked: Box<Asked>,
+        owed: Option<(u8, Box<Long>)>,
+        answer: Option<(Work, Joining)>,
+    ) {
+        let client = self.at(slot);
+        client.pend(|pending| pending.building = true);
+        let conn = client.id;
+        let mut asked = Some(asked);
+        if let Some((sub_slot, long)) = owed {
+            if let Some(sub) = client.sub_in_slot(sub_slot) {
+                sub.building = true;
+            }
+            let then = if answer.is_none() { asked.take() } else { None };
+            let whose = Whose::Sub { conn, sub_slot, then };
+            self.builds.running.push_back(Running { work: Work::Long(long), whose });
+        }
+        if let (Some((work, joining)), Some(asked)) = (answer, asked) {
+            if let Some(sub) = self.at(slot).sub_in_slot(joining.sub_slot) {
+                // It must not be taken further than its answer.
+                sub.building = true;
+            }
+            self.fanout.hold(joining.class);
+            self.builds.running.push_back(Running { work, whose: Whose::Answer { conn, asked, joining } });
+        }
+    }
+}

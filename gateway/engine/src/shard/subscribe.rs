@@ -1,0 +1,137 @@
+//! `subscribe`: patterns more, answered by a snapshot or by what changed since.
+
+use super::{
+    Shard,
+    builds::{Joining, Work},
+    ops::ANSWER_BYTES,
+    pending::Asked,
+    tried::{Settled, Tried},
+};
+use crate::{
+    clock::Now,
+    fanout::{Frame, line::Lane},
+    planted::{Bug, planted},
+    protocol::{Op, Subscribe, Subscribed},
+    topic::epoch::Epoch,
+};
+
+impl Shard {
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        asked: &Asked,
+        op: &Subscribe,
+        now: Now,
+    ) -> Result<Tried, String> {
+        let held = self.find_sub(slot, &op.sub);
+        if let Some(sub_slot) = held.map(|i| self.at(slot).subs[i].slot)
+            && self.close_if_lapsed(slot, sub_slot, now)
+        {
+            return Ok(Tried::Done);
+        }
+        let (sub_slot, held_class) = match held {
+            Some(i) => (self.at(slot).subs[i].slot, Some(self.at(slot).subs[i].class)),
+            None => (self.check_room_for_sub(slot)?, None),
+        };
+        let held_patterns = self.patterns_of(held_class);
+        self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
+        self.check_share(slot, &held_patterns, &op.topics)?;
+        let payer = self.payer_of(slot);
+        if !self.may_build(payer, now) {
+            return Ok(Tried::Waits(Some(Lane::Short)));
+        }
+        let told =
+            self.fanout.patterns_bytes(&held_patterns) + op.topics.iter().map(String::len).sum::<usize>();
+        if told > ANSWER_BYTES && !self.fanout.fits(told) {
+            self.note_need(told);
+            return Ok(Tried::Waits(Some(Lane::Long)));
+        }
+        let in_epoch =
+            |shard: &Self, epoch: Epoch| epoch == shard.fanout.epoch() || planted(Bug::ForeignEpoch);
+        let since = op.since.as_ref().filter(|since| in_epoch(self, since.epoch)).map(|since| since.version);
+        if !self.builds.is_granted() && self.fanout.is_long(&op.topics, since) {
+            return Ok(Tried::Waits(Some(Lane::Long)));
+        }
+        let owed = match held.map_or(Settled::All, |i| self.settle(slot, i, now)) {
+            Settled::All => None,
+            Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
+            Settled::Long(long) => Some((sub_slot, long)),
+        };
+        let interval_us = match (op.interval_ms, held_class) {
+            (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
+            (asked, _) => self.interval_us(asked),
+        };
+        let wire = self.at(slot).connection.wire();
+        let class = self
+            .fanout
+            .class((sub_slot, wire), interval_us, &held_patterns, &op.topics, now)
+            .map_err(|full| full.to_string())?;
+        let patterns = self.fanout.pattern_ids(&op.topics);
+        let since = since.filter(|since| self.fanout.answers_since(*since, &patterns));
+        // A subscription never goes back behind what it was sent.
+        let least = if held.is_some() { self.fanout.position() } else { asked.at };
+        let granted = self.builds.is_granted();
+        let made = self.fanout.answer(class, &patterns, since, least, granted, now);
+        let joining = Joining { class, sub_slot, since };
+        match (self.made(made), owed) {
+            (Err(lane), _) => {
+                self.fanout.drop_if_empty(class);
+                Ok(Tried::Waits(Some(lane)))
+            }
+            (Ok(Work::Made(frame)), None) => {
+                self.finish_subscribe(slot, asked, joining, frame, now);
+                Ok(Tried::Done)
+            }
+            (Ok(work), owed) => Ok(Tried::Begun { owed, answer: Some((work, joining)) }),
+        }
+    }
+
+    /// The subscription changes, and the client is told so.
+    pub(super) fn finish_subscribe(
+        &mut self,
+        slot: u32,
+        asked: &Asked,
+        joining: Joining,
+        frame: Frame,
+        now: Now,
+    ) {
+        let Op::Subscribe(op) = &asked.op else { return };
+        let Joining { class, sub_slot, since } = joining;
+        let held = self.find_sub(slot, &op.sub);
+        self.at(slot).built(sub_slot);
+        self.move_sub(slot, held, &op.sub, sub_slot, class, frame.version, now);
+        let topics = self.pattern_texts(class);
+        let epoch = self.fanout.epoch();
+        let key = self.fanout.classes.get(class);
+        let snapshot = frame.version + u64::from(planted(Bug::SubscribedTooHigh));
+        let (number, interval_us) = (key.number, key.key.interval_us);
+        let answer = Subscribed {
+            id: asked.id.as_deref(),
+            sub: &op.sub,
+            class: Some(number),
+            topics: &topics,
+            version: since.unwrap_or(snapshot),
+            terms: Some((interval_us / 1000, epoch)),
+        };
+        let answer = answer.frames(self.fanout_config.frame_bytes_max);
+        self.stats.snapshots_out += 1;
+        self.answer(slot, answer);
+        let bytes = self.count_out(frame);
+        self.at(slot).connection.queue(bytes);
+        self.answer_statuses(slot, &op.topics);
+        if interval_us == 0 && self.fanout.position() > self.fanout.classes.get(class).scanned {
+            // What came while the answer was built.
+            self.flush(class, now);
+        }
+    }
+
+    /// What holds for an interval asked for: at least the least, rounded up to the menu.
+    fn interval_us(&self, asked_ms: Option<u64>) -> u64 {
+        let config = &self.fanout_config;
+        let asked = asked_ms.map_or(config.interval, std::time::Duration::from_millis);
+        let asked = asked.max(config.interval_min);
+        let menu = &config.interval_menu;
+        let offered = menu.iter().find(|entry| **entry >= asked).or(menu.last()).copied();
+        offered.unwrap_or(asked).as_micros() as u64
+    }
+}
