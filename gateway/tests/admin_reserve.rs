@@ -88,6 +88,34 @@ fn what_is_asked_in_reserve_ends_its_connection_and_publishers_keep_theirs() {
     gateway.publish("a", "1");
 }
 
+#[test]
+fn who_asks_in_reserve_how_the_gateway_is_closes_no_idle_connection() {
+    let gateway = Gateway::start("shards = 1", CONFIG);
+    let mut publishers: Vec<TcpStream> = (0..8).map(|_| connect(&gateway, PUBLISH)).collect();
+    while http(&gateway.admin, "GET", "/topics", "", "").status != 503 {}
+    let mut probe = connect(&gateway, "");
+    // It came after the probe, which has its place by now.
+    assert_healthy(&gateway);
+    let mut publish = |said: &str| {
+        let publisher = &mut publishers[0];
+        publisher.write_all(said.as_bytes()).unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("{\"accepted\":1}") {
+            let mut some = [0; 1000];
+            let bytes = publisher.read(&mut some).unwrap();
+            assert!(bytes > 0, "{answer}");
+            answer.push_str(std::str::from_utf8(&some[..bytes]).unwrap());
+        }
+    };
+    let rest = "\"topic\":\"0\",\"data\":1}";
+    publish(rest);
+    probe.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    probe.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    publish(&format!("{PUBLISH}{rest}"));
+}
+
 /// From another address than all others have.
 fn connect_from(address: [u8; 4], gateway: &Gateway, said: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

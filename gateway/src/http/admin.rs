@@ -84,13 +84,13 @@ impl Admin {
             self.counters.pages_refused.fetch_add(1, Ordering::Relaxed);
             return Some(refuse(StatusCode::FORBIDDEN, reason));
         }
-        let place = request.extensions().get::<Arc<Place>>()?;
-        let is_asked = is_probe(request.uri().path());
-        if let Some(found) = place.promote(!is_asked) {
-            found.count(&self.counters);
+        if is_probe(request.uri().path()) {
+            // It is answered in reserve too, where it disturbs nobody.
             return None;
         }
-        if is_asked {
+        let place = request.extensions().get::<Arc<Place>>()?;
+        if let Some(found) = place.promote() {
+            found.count(&self.counters);
             return None;
         }
         self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);

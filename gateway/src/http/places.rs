@@ -124,17 +124,16 @@ impl Places {
     pub fn enter(self: &Arc<Self>, address: Address) -> (Place, Found) {
         let mut seats = self.seats();
         let now = Instant::now();
-        let has_idle =
-            |seats: &Seats, in_reserve| self.oldest_idle(seats, address, in_reserve, self.newest(seats, now));
+        let idle = |in_reserve| self.oldest_idle(&seats, address, in_reserve, now);
         let (in_reserve, given, found) = if seats.count(false) < self.max {
             (false, None, Found::Free)
-        } else if let Some(idle) = has_idle(&seats, false) {
+        } else if let Some(idle) = idle(false) {
             (false, Some(idle), Found::Evicted)
         } else if let Some(stuck) = seats.oldest_stuck(now) {
             (false, Some(stuck), Found::Reset)
         } else if seats.count(true) < RESERVE {
             (true, None, Found::Free)
-        } else if let Some(idle) = has_idle(&seats, true) {
+        } else if let Some(idle) = idle(true) {
             (true, Some(idle), Found::Evicted)
         } else {
             (true, seats.oldest_in_reserve(), Found::Reset)
@@ -145,19 +144,10 @@ impl Places {
         (Place { places: self.clone(), seat: seats.take(address, in_reserve, now) }, found)
     }
 
-    /// Which connections may make room for a newcomer already: by number, and by when they came.
-    fn newest(&self, seats: &Seats, now: Instant) -> (u64, Instant) {
-        (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE)
-    }
-
     /// The idle connection that makes room for one of `address`: of that itself, where it holds half of the places.
-    fn oldest_idle(
-        &self,
-        seats: &Seats,
-        address: Address,
-        in_reserve: bool,
-        newest: (u64, Instant),
-    ) -> Option<u64> {
+    fn oldest_idle(&self, seats: &Seats, address: Address, in_reserve: bool, now: Instant) -> Option<u64> {
+        // Who came later, by number or time, gets to say something first.
+        let newest = (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE);
         let max = if in_reserve { RESERVE } else { self.max };
         let held = seats.of(in_reserve).filter(|seat| seat.address == address).count();
         let is_crowd = 2 * held >= max;
@@ -165,7 +155,7 @@ impl Places {
     }
 
     /// `None`: it stays in reserve.
-    fn promote(&self, seat: &Seat, from_busy: bool) -> Option<Found> {
+    fn promote(&self, seat: &Seat) -> Option<Found> {
         let mut seats = self.seats();
         if !seat.in_reserve() || !seats.taken.contains_key(&seat.number) {
             return (!seat.in_reserve()).then_some(Found::Free);
@@ -173,11 +163,9 @@ impl Places {
         let mut found = Found::Free;
         if seats.count(false) >= self.max {
             let now = Instant::now();
-            let idle = self.oldest_idle(&seats, seat.address, false, (u64::MAX, now));
-            let crowding = || seats.oldest_of_a_crowd(seat.address, now).filter(|_| from_busy);
-            let (number, how) = match idle {
+            let (number, how) = match self.oldest_idle(&seats, seat.address, false, now) {
                 Some(idle) => (idle, Found::Evicted),
-                None => (crowding()?, Found::Reset),
+                None => (seats.oldest_of_a_crowd(seat.address, now)?, Found::Reset),
             };
             seats.evict(number);
             found = how;
@@ -336,10 +324,10 @@ impl Place {
         self.seat.address
     }
 
-    /// From one in reserve to an ordinary one that is free by now, or kept by who is idle; with `from_busy` also one
-    /// of the address that holds the most, with more than this one's. `None`: it stays in reserve.
-    pub fn promote(&self, from_busy: bool) -> Option<Found> {
-        self.places.promote(&self.seat, from_busy)
+    /// From one in reserve to an ordinary one that is free by now, kept by who is idle, or of the address that holds
+    /// the most, with more than this one's. `None`: it stays in reserve.
+    pub fn promote(&self) -> Option<Found> {
+        self.places.promote(&self.seat)
     }
 
     pub fn is_in_reserve(&self) -> bool {

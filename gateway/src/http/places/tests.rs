@@ -63,11 +63,24 @@ async fn a_newcomer_may_say_something_before_the_next_one_takes_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newcomer_may_say_something_before_one_in_reserve_takes_its_place() {
+    let places = Places::new(4);
+    let ordinary = busy(&places, 4, false);
+    let (waiting, _) = places.enter(ONE);
+    ordinary[0].0.begin_lingering();
+    let (newcomer, _) = places.enter(ONE);
+    assert!(waiting.is_in_reserve() && !newcomer.is_in_reserve());
+    assert_eq!((waiting.promote(), is_evicted(&newcomer)), (None, false));
+    advance(GRACE).await;
+    assert_eq!((waiting.promote(), is_evicted(&newcomer)), (Some(Found::Evicted), true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_are_busy_the_oldest_in_reserve_makes_room() {
     let places = Places::new(2);
     let ordinary = busy(&places, 2, true);
     let mut reserve = busy(&places, RESERVE, false);
-    assert!(reserve[0].0.promote(true).is_none());
+    assert!(reserve[0].0.promote().is_none());
     for n in 0..3 {
         let (next, found) = places.enter(ONE);
         assert_eq!((found, is_evicted(&reserve[n].0)), (Found::Reset, true));
@@ -80,7 +93,7 @@ async fn when_all_are_busy_the_oldest_in_reserve_makes_room() {
     assert_eq!((places.enter(ONE).1, is_evicted(&reserve[9].0)), (Found::Evicted, true));
     let (last, _) = reserve.pop().unwrap();
     ordinary[0].0.begin_lingering();
-    assert!(last.promote(true).is_some() && !last.is_in_reserve(), "an ordinary place is idle");
+    assert!(last.promote().is_some() && !last.is_in_reserve(), "an ordinary place is idle");
     drop((last, reserve, ordinary));
     assert_eq!(taken(&places), 0);
 }
@@ -95,7 +108,7 @@ async fn the_time_in_reserve_ends() {
     assert_eq!(began.elapsed(), RESERVE_TIME);
     let (place, _) = places.enter(ONE);
     ordinary.0.begin_lingering();
-    assert!(place.promote(true).is_some());
+    assert!(place.promote().is_some());
     let forever = tokio::time::timeout(2 * RESERVE_TIME, place.lost());
     assert!(forever.await.is_err(), "it has an ordinary place");
 }
@@ -136,17 +149,16 @@ async fn who_publishes_takes_the_place_of_the_address_that_holds_the_most() {
     std::mem::forget(held[0].0.ask(true));
     let (next, found) = places.enter(OTHER);
     assert!(next.is_in_reserve() && found == Found::Free);
-    assert_eq!(next.promote(false), None, "who only asks how the gateway is disturbs nobody");
-    assert_eq!(next.promote(true), Some(Found::Reset));
+    assert_eq!(next.promote(), Some(Found::Reset));
     assert!(!next.is_in_reserve() && !is_evicted(&held[0].0) && is_evicted(&held[1].0));
     let _asking = next.ask(true);
     // Now both hold three.
     for address in [ONE, OTHER] {
-        assert_eq!(places.enter(address).0.promote(true), None);
+        assert_eq!(places.enter(address).0.promote(), None);
     }
     let third = Address::V4([192, 0, 2, 3]);
     let (next, _) = places.enter(third);
-    assert_eq!(next.promote(true), Some(Found::Reset));
+    assert_eq!(next.promote(), Some(Found::Reset));
     assert_eq!(few.iter().chain(&held).filter(|(place, _)| is_evicted(place)).count(), 2);
     assert_eq!(taken(&places), 6);
 }
@@ -159,7 +171,7 @@ async fn a_crowd_takes_no_idle_place_of_another_address() {
     let crowd = busy_of(&places, ONE, 3, true);
     advance(GRACE).await;
     let (next, found) = places.enter(ONE);
-    assert_eq!((found, next.promote(true), is_evicted(&idle)), (Found::Free, None, false));
+    assert_eq!((found, next.promote(), is_evicted(&idle)), (Found::Free, None, false));
     crowd[0].0.begin_lingering();
     let (own, found) = places.enter(ONE);
     assert_eq!((found, is_evicted(&crowd[0].0), is_evicted(&idle)), (Found::Evicted, true, false));
