@@ -124,10 +124,9 @@ impl Shard {
         self.stats.catchups_out += 1;
         self.stats.frames_out += u64::from(frame.parts);
         self.stats.updates_out += u64::from(frame.updates);
-        if let Some(sub) = self.at(slot).sub_in_slot(sub_slot) {
-            (sub.pos, sub.sent_us) = (frame.version, now.mono_us);
-        }
         let client = self.at(slot);
+        let sub = client.member_in_slot(sub_slot);
+        (sub.pos, sub.sent_us) = (frame.version, now.mono_us);
         if !client.is_being_answered() {
             client.built(sub_slot);
         }

@@ -123,9 +123,15 @@ impl Client {
         self.subs.iter_mut().find(|sub| sub.slot == slot)
     }
 
+    /// The subscription of a member of a class of that slot.
+    #[inline]
+    pub fn member_in_slot(&mut self, slot: u8) -> &mut Sub {
+        self.sub_in_slot(slot).expect("a class's members hold it in its slot")
+    }
+
     /// The lowest slot no subscription holds.
     pub fn free_slot(&self) -> u8 {
         let taken = |slot: &u8| self.subs.iter().any(|sub| sub.slot == *slot);
-        (0..=u8::MAX).find(|slot| !taken(slot)).unwrap_or(u8::MAX)
+        (0..=u8::MAX).find(|slot| !taken(slot)).expect("there are more slots than subscriptions")
     }
 }

@@ -5,7 +5,7 @@ use crate::client::Leaving;
 /// Reconnections are spread over this long at least, beside the drain itself.
 const RECONNECT_SPREAD_MS: u64 = 2_000;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Drain {
     pub start_us: u64,
     pub drain_us: u64,

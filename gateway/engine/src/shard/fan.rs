@@ -96,9 +96,9 @@ impl Shard {
     /// One member's turn. Nothing is allocated, formatted or locked here.
     fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
         let flush = &job.flush;
-        let Some(client) = self.clients[slot as usize].as_mut() else { return };
+        let client = self.at(slot);
         let ready = client.connection.is_free();
-        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
+        let sub = client.member_in_slot(sub_slot);
         match flush.silent_since_us {
             // Busy or not, it will need a heartbeat of its own time. One that is busy and silent gets
             // it when its send is done.
@@ -130,14 +130,14 @@ impl Shard {
             self.close_if_lapsed(slot, sub_slot, now);
             return self.advance(slot, net, now);
         }
-        let Some(client) = self.clients[slot as usize].as_mut() else { return };
-        let Some(sub) = client.sub_in_slot(sub_slot) else { return };
+        let client = self.at(slot);
+        let sub = client.member_in_slot(sub_slot);
         sub.pos = flush.version;
         sub.sent_us = now.mono_us;
         let bytes = client.connection.give(flush.frame.bytes.clone(), now);
+        net.send(client.id, bytes);
         self.stats.frames_out += u64::from(flush.frame.parts);
         self.stats.updates_out += u64::from(flush.frame.updates);
-        net.send(client.id, bytes);
     }
 
     fn finish(&mut self, job: &Job, now: Now) {

@@ -12,6 +12,7 @@ use crate::{
 
 /// Clients told in one slice.
 const SLICE: usize = 256;
+
 impl Shard {
     pub(super) fn start_drain(&mut self, drain_us: u64, now: Now) {
         let slots = self.clients.len();
@@ -24,23 +25,22 @@ impl Shard {
         let (deadline_us, first) = (drain.deadline_us(), drain.told);
         let end = drain.slots.min(first + SLICE);
         drain.told = end;
-        for slot in first..end {
-            self.tell(slot as u32, net, now);
+        let drain = *drain;
+        for slot in first as u32..end as u32 {
+            self.tell(slot, drain, net, now);
         }
         if now.mono_us >= deadline_us {
             self.reset_all(net);
         }
     }
 
-    fn tell(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
-        let Some(drain) = &self.drain else { return };
-        let (leave_us, reconnect_after_ms) = (drain.leave_us(slot), drain.reconnect_after_ms(slot));
+    fn tell(&mut self, slot: u32, drain: Drain, net: &mut impl Sockets, now: Now) {
         let Some(client) = &mut self.clients[slot as usize] else { return };
         match client.connection.state() {
             State::Open => {
-                client.connection.reply(protocol::draining(reconnect_after_ms));
+                client.connection.reply(protocol::draining(drain.reconnect_after_ms(slot)));
                 self.stats.frames_out += 1;
-                self.wheel.set(slot, leave_us);
+                self.wheel.set(slot, drain.leave_us(slot));
                 self.advance(slot, net, now);
             }
             State::Connecting => self.set_timer(slot, now),

@@ -88,10 +88,8 @@ impl Shard {
     pub(super) fn leave_class(&mut self, slot: u32, class: ClassId, place: u32, sub_slot: u8) {
         let (address, share) = (self.at(slot).address(), self.share_of(class));
         self.shares.give_back(address, share);
-        if let Some(moved) = self.fanout.leave(class, place)
-            && let Some(sub) = self.at(moved).sub_in_slot(sub_slot)
-        {
-            sub.place = place;
+        if let Some(moved) = self.fanout.leave(class, place) {
+            self.at(moved).member_in_slot(sub_slot).place = place;
         }
     }
 

@@ -104,9 +104,7 @@ impl Shard {
         let conn = client.id;
         let mut asked = Some(asked);
         if let Some((sub_slot, long)) = owed {
-            if let Some(sub) = client.sub_in_slot(sub_slot) {
-                sub.building = true;
-            }
+            client.member_in_slot(sub_slot).building = true;
             let then = if answer.is_none() { asked.take() } else { None };
             let whose = Whose::Sub { conn, sub_slot, then };
             self.builds.running.push_back(Running { work: Work::Long(long), whose });

@@ -131,7 +131,7 @@ impl Shard {
 
     /// Closes the connection where a subscription has fallen behind a stream that wants that.
     pub(super) fn close_if_lapsed(&mut self, slot: u32, sub_slot: u8, now: Now) -> bool {
-        let Some(sub) = self.at(slot).sub_in_slot(sub_slot) else { return false };
+        let sub = self.at(slot).member_in_slot(sub_slot);
         let (class, pos) = (sub.class, sub.pos);
         let Some(lapse) = self.fanout.lapse(class, pos) else { return false };
         let ended = self.at(slot).connection.close_saying(CloseReason::Behind, &lapse.to_string(), now);

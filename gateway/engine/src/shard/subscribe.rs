@@ -95,7 +95,7 @@ impl Shard {
         frame: Frame,
         now: Now,
     ) {
-        let Op::Subscribe(op) = &asked.op else { return };
+        let Op::Subscribe(op) = &asked.op else { unreachable!("only `subscribe` joins: {asked:?}") };
         let Joining { class, sub_slot, since } = joining;
         let held = self.find_sub(slot, &op.sub);
         self.at(slot).built(sub_slot);

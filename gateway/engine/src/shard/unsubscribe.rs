@@ -41,9 +41,11 @@ impl Shard {
 
     /// Takes patterns out of a subscription at its own position.
     pub(super) fn finish_unsubscribe(&mut self, slot: u32, asked: &Asked, now: Now) {
-        let Op::Unsubscribe { sub: name, topics } = &asked.op else { return };
+        let Op::Unsubscribe { sub: name, topics } = &asked.op else {
+            unreachable!("only `unsubscribe` leaves: {asked:?}")
+        };
         let id = asked.id.as_deref();
-        let Some(i) = self.find_sub(slot, name) else { return };
+        let i = self.find_sub(slot, name).expect("a subscription stands until its op is answered");
         let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
         let version = self.at(slot).subs[i].pos;
         let held = self.patterns_of(Some(class));
