@@ -1,8 +1,7 @@
 //! The frames of a class: what its members are owed, from where they stand to the present.
 
 use super::{
-    CACHE_MAX, CacheKey, ClassId, Due, Fanout, Flush, Flushed, Frame, Made, NOWHERE, PatternId, Pick,
-    Readers,
+    CACHE_MAX, CacheKey, ClassId, Due, Fanout, Flush, Flushed, Frame, Made, PatternId, Pick, Readers,
     frame::{Encoder, Envelope, Piece},
     line::Lane,
     long,
@@ -11,6 +10,7 @@ use super::{
 use crate::{
     clock::Now,
     planted::{Bug, planted},
+    topic::position::Position,
     update::Update,
 };
 
@@ -102,7 +102,7 @@ impl Fanout {
         let from = (class.scanned >= self.floor).then_some(sent);
         let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
         let readers = Readers { class: number, wire: key.wire, all: true };
-        let lapsed = self.lapse(id, sent).is_some();
+        let lapsed = self.lapse(id, Position::at(sent)).is_some();
         let (made, oldest_us) = self.build(readers, None, &key.patterns, from, true, long, now);
         let age_us = oldest_us.map(|oldest_us| now.wall_us.saturating_sub(oldest_us).max(0) as u64);
         let due = Due { class: id, number, from, due_us, age_us, lapsed, updates };
@@ -139,25 +139,25 @@ impl Fanout {
     }
 
     /// Everything newer than a member's own position `pos`. `long`: also where it cannot be made in one go.
-    pub fn catch_up(&mut self, id: ClassId, pos: u64, least: u64, long: bool, now: Now) -> Made {
+    pub fn catch_up(&mut self, id: ClassId, pos: Position, least: u64, long: bool, now: Now) -> Made {
         let key = self.classes.get(id).key.clone();
         let from = self.batch_from(id, pos);
         self.shared(id, None, &key.patterns, from, least, long, now)
     }
 
     /// Where the batch begins that takes a member on from `pos`; `None`: it needs a snapshot.
-    pub(super) fn batch_from(&self, id: ClassId, pos: u64) -> Option<u64> {
-        let class = self.classes.get(id);
+    pub(super) fn batch_from(&self, id: ClassId, pos: Position) -> Option<u64> {
+        let (class, pos) = (self.classes.get(id), pos.version()?);
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        (pos != NOWHERE && (looked >= self.floor || planted(Bug::FloorIgnored))).then_some(pos)
+        (looked >= self.floor || planted(Bug::FloorIgnored)).then_some(pos)
     }
 
     /// Whether a member at `pos` is owed anything but an empty batch.
-    pub fn owes(&self, id: ClassId, pos: u64) -> bool {
+    pub fn owes(&self, id: ClassId, pos: Position) -> bool {
         let class = self.classes.get(id);
-        self.batch_from(id, pos).is_none()
-            || class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos)
+        self.batch_from(id, pos)
+            .is_none_or(|pos| class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos))
     }
 
     /// The answer to an op on `patterns`, which the class holds: what is newer than `since`, or a snapshot.

@@ -43,14 +43,12 @@ use crate::{
     topic::{
         epoch::Epoch,
         policy::{Behind, Mode},
+        position::Position,
     },
     update::{Batch, Op, TopicId, Update},
 };
 use patterns::Patterns;
 use topics::{Memory, Topic, Topics};
-
-/// The position of a member that was sent nothing in this epoch.
-pub const NOWHERE: u64 = u64::MAX;
 
 /// Catch-up frames and snapshots kept for others who stand at the same position.
 const CACHE_MAX: usize = 64;
@@ -307,7 +305,7 @@ impl Fanout {
     }
 
     /// What a member of a class at `position` has to be closed for.
-    pub fn lapse(&self, id: ClassId, position: u64) -> Option<Lapse> {
+    pub fn lapse(&self, id: ClassId, position: Position) -> Option<Lapse> {
         if self.closing == 0 || planted(Bug::LapseIgnored) {
             return None;
         }
@@ -384,7 +382,7 @@ impl Fanout {
     }
 
     /// Everything held ends; `batch` has all there is in the new epoch. The caller puts every member
-    /// [`NOWHERE`], from where [`Fanout::catch_up`] gives a snapshot.
+    /// [nowhere](Position::NOWHERE), from where [`Fanout::catch_up`] gives a snapshot.
     pub fn restart(&mut self, epoch: Epoch, batch: &Batch) {
         self.drop_cache();
         for id in self.topics.ids() {

@@ -14,6 +14,7 @@ use crate::{
         ClassId, Flushed, Frame, Made,
         line::{Lane, Line},
     },
+    topic::position::Position,
 };
 
 impl Shard {
@@ -126,7 +127,7 @@ impl Shard {
         self.stats.updates_out += u64::from(frame.updates);
         let client = self.at(slot);
         let sub = client.member_in_slot(sub_slot);
-        (sub.pos, sub.sent_us) = (frame.version, now.mono_us);
+        (sub.pos, sub.sent_us) = (Position::at(frame.version), now.mono_us);
         if !client.is_being_answered() {
             client.built(sub_slot);
         }

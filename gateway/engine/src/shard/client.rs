@@ -10,6 +10,7 @@ use crate::{
     client::{Connection, Hold, Refused},
     clock::Now,
     fanout::ClassId,
+    topic::position::Position,
 };
 
 /// A subscription of a client.
@@ -21,8 +22,8 @@ pub(super) struct Sub {
     pub place: u32,
     /// 0 to 7; part of the class's key.
     pub slot: u8,
-    /// Version of the last thing sent: the client's position.
-    pub pos: u64,
+    /// Up to the last thing sent.
+    pub pos: Position,
     /// When anything was last sent. µs, monotonic.
     pub sent_us: u64,
     /// What it is owed waits for its turn to be built.

@@ -6,8 +6,9 @@ use super::{Shard, job::Job};
 use crate::{
     client::CloseReason,
     clock::Now,
-    fanout::{ClassId, Flush, NOWHERE},
+    fanout::{ClassId, Flush},
     planted::{Bug, planted},
+    topic::position::Position,
 };
 
 /// How often the bytes held by slow clients are looked at.
@@ -106,20 +107,21 @@ impl Shard {
                 job.earliest_sent_us = job.earliest_sent_us.min(sub.sent_us);
                 return;
             }
-            None if sub.pos >= flush.version && sub.pos != NOWHERE => return,
+            None if sub.pos >= Position::at(flush.version) => return,
             _ => {}
         }
         // Who waits for what came before this frame is not to get this one first.
-        let waits = sub.building || flush.from.is_some_and(|from| sub.pos < from);
+        let waits =
+            sub.building || flush.from.is_some_and(|from| sub.pos.version().is_some_and(|at| at < from));
         if waits && flush.silent_since_us.is_some() && ready {
             return self.advance(slot, net, now);
         }
         if !ready || waits && !planted(Bug::WaitOvertaken) {
-            sub.pos = if planted(Bug::BusyCursor) { flush.version } else { sub.pos };
+            sub.pos = if planted(Bug::BusyCursor) { Position::at(flush.version) } else { sub.pos };
             self.stats.skipped_busy += 1;
             return;
         }
-        if sub.pos > flush.version {
+        if sub.pos.is_nowhere() || sub.pos > Position::at(flush.version) {
             // It joined after the class was last looked through: it gets a heartbeat of its own. Or it has
             // nothing of this epoch yet.
             return self.advance(slot, net, now);
@@ -132,7 +134,7 @@ impl Shard {
         }
         let client = self.at(slot);
         let sub = client.member_in_slot(sub_slot);
-        sub.pos = flush.version;
+        sub.pos = Position::at(flush.version);
         sub.sent_us = now.mono_us;
         let bytes = client.connection.give(flush.frame.bytes.clone(), now);
         net.send(client.id, bytes);
@@ -172,6 +174,8 @@ impl Shard {
             return;
         }
         let slow_since_us = now.mono_us.saturating_sub(SLOW_US);
+        // Who was sent nothing in this epoch counts as furthest ahead, until it makes no progress.
+        let reached = |pos: Position| pos.version().unwrap_or(u64::MAX);
         let classes = &self.fanout.classes;
         let mut slow: Vec<(Option<u64>, u64, u32)> = self
             .clients
@@ -179,11 +183,11 @@ impl Shard {
             .flatten()
             .filter_map(|client| Some((client, client.connection.send_progress_us()?)))
             .filter(|(client, progress_us)| {
-                let missed = client.subs.iter().any(|sub| sub.pos < classes.get(sub.class).sent);
+                let missed = client.subs.iter().any(|sub| reached(sub.pos) < classes.get(sub.class).sent);
                 missed || *progress_us <= slow_since_us
             })
             .map(|(client, progress_us)| {
-                (client.subs.iter().map(|sub| sub.pos).min(), progress_us, client.id.slot)
+                (client.subs.iter().map(|sub| reached(sub.pos)).min(), progress_us, client.id.slot)
             })
             .collect();
         slow.sort_unstable();

@@ -5,6 +5,7 @@ use crate::{
     clock::Now,
     fanout::{ClassId, PatternId, line::Lane},
     planted::{Bug, planted},
+    topic::position::Position,
 };
 
 impl Shard {
@@ -42,7 +43,7 @@ impl Shard {
         name: &str,
         sub_slot: u8,
         class: ClassId,
-        pos: u64,
+        pos: Position,
         now: Now,
     ) {
         match held {

@@ -43,7 +43,7 @@ pub use crate::client::Application;
 use crate::{
     client::Limits,
     clock::Now,
-    fanout::{Fanout, NOWHERE},
+    fanout::Fanout,
     http::host::Host,
     planted::{Bug, planted},
     settings::{self, Settings},
@@ -52,7 +52,7 @@ use crate::{
         shared::Shared,
         stats::Stats,
     },
-    topic::epoch::Epoch,
+    topic::{epoch::Epoch, position::Position},
     update::Batch,
 };
 use builds::Builds;
@@ -201,7 +201,7 @@ impl Shard {
         }
         self.fanout.restart(epoch, batch);
         let held = self.clients.iter_mut().flatten().flat_map(|client| &mut client.subs);
-        held.for_each(|sub| sub.pos = if planted(Bug::EpochCursor) { sub.pos } else { NOWHERE });
+        held.for_each(|sub| sub.pos = if planted(Bug::EpochCursor) { sub.pos } else { Position::NOWHERE });
         self.restarted = true;
     }
 

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     client::{CloseReason, Next},
     clock::Now,
-    fanout::{Long, NOWHERE, line::Lane},
+    fanout::{Long, line::Lane},
+    topic::position::Position,
 };
 
 impl Shard {
@@ -97,7 +98,7 @@ impl Shard {
             let (class, pos, sent_us, sub_slot) = (sub.class, sub.pos, sub.sent_us, sub.slot);
             let (put_off, is_silent) = (sub.waits || sub.building, self.fanout.is_silent(sent_us, now));
             let least = self.fanout.classes.get(class).sent;
-            if !(pos == NOWHERE || pos < least || is_silent) {
+            if !(pos < Position::at(least) || is_silent) {
                 continue;
             }
             if self.close_if_lapsed(slot, sub_slot, now) {
@@ -120,8 +121,8 @@ impl Shard {
                     }
                 }
             }
-            if is_silent && pos != NOWHERE {
-                let frame = self.fanout.sign_of_life(class, pos, now);
+            if let (true, Some(version)) = (is_silent, pos.version()) {
+                let frame = self.fanout.sign_of_life(class, version, now);
                 self.at(slot).subs[i].sent_us = now.mono_us;
                 return Some(self.count_out(frame));
             }
@@ -147,7 +148,7 @@ impl Shard {
         let work = self.made(made)?;
         if let Work::Made(frame) = &work {
             let sub = &mut self.at(slot).subs[sub];
-            (sub.pos, sub.sent_us) = (frame.version, now.mono_us);
+            (sub.pos, sub.sent_us) = (Position::at(frame.version), now.mono_us);
         }
         Ok(work)
     }

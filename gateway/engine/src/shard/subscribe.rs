@@ -12,7 +12,7 @@ use crate::{
     fanout::{Frame, line::Lane},
     planted::{Bug, planted},
     protocol::{Op, Subscribe, Subscribed},
-    topic::epoch::Epoch,
+    topic::{epoch::Epoch, position::Position},
 };
 
 impl Shard {
@@ -99,7 +99,7 @@ impl Shard {
         let Joining { class, sub_slot, since } = joining;
         let held = self.find_sub(slot, &op.sub);
         self.at(slot).built(sub_slot);
-        self.move_sub(slot, held, &op.sub, sub_slot, class, frame.version, now);
+        self.move_sub(slot, held, &op.sub, sub_slot, class, Position::at(frame.version), now);
         let topics = self.pattern_texts(class);
         let epoch = self.fanout.epoch();
         let key = self.fanout.classes.get(class);

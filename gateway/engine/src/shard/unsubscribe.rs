@@ -9,6 +9,7 @@ use crate::{
     clock::Now,
     fanout::PatternId,
     protocol::{Op, Subscribed},
+    topic::position::Position,
 };
 
 impl Shard {
@@ -30,7 +31,7 @@ impl Shard {
         }
         match self.settle(slot, i, now) {
             Settled::All => {
-                self.at(slot).subs[i].pos = self.fanout.position();
+                self.at(slot).subs[i].pos = Position::at(self.fanout.position());
                 self.finish_unsubscribe(slot, asked, now);
             }
             Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
@@ -47,7 +48,8 @@ impl Shard {
         let id = asked.id.as_deref();
         let i = self.find_sub(slot, name).expect("a subscription stands until its op is answered");
         let (class, sub_slot) = (self.at(slot).subs[i].class, self.at(slot).subs[i].slot);
-        let version = self.at(slot).subs[i].pos;
+        let pos = self.at(slot).subs[i].pos;
+        let version = pos.version().expect("what it was owed was sent before");
         let held = self.patterns_of(Some(class));
         let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match topics {
             None => (held.clone(), Vec::new()),
@@ -74,7 +76,7 @@ impl Shard {
             }
         };
         if now_in != class {
-            self.move_sub(slot, Some(i), name, sub_slot, now_in, version, now);
+            self.move_sub(slot, Some(i), name, sub_slot, now_in, pos, now);
         }
         let number = Some(self.fanout.classes.get(now_in).number);
         self.answer_unsubscribed(slot, asked, name, number, version, &removed);

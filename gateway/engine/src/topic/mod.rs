@@ -4,6 +4,7 @@ pub mod changes;
 pub mod depth;
 pub mod epoch;
 pub mod policy;
+pub mod position;
 pub mod table;
 pub mod template;
 
