@@ -6,6 +6,7 @@
 mod addresses;
 mod admission;
 mod ahead;
+mod allowance;
 mod build;
 mod builds;
 mod client;
@@ -22,7 +23,6 @@ mod named;
 mod ops;
 mod output;
 mod pending;
-mod room;
 pub mod shared;
 mod shares;
 pub mod stats;
