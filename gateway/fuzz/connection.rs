@@ -73,6 +73,10 @@ fn anything_goes(bytes: &[u8], mut dice: Dice) {
     }
     assert_eq!(driver.connection.state(), State::Closed, "a silent peer without a subscription");
     assert_eq!(driver.ended, 1, "an end is told once");
+    let (sent, asked) = (driver.out.len(), driver.ops.len());
+    driver.receive(&mut bytes.to_vec());
+    driver.drive(true);
+    assert_eq!((driver.out.len(), driver.ops.len()), (sent, asked), "nothing is said or heard after the end");
     driver.frames();
 }
 
