@@ -1,10 +1,10 @@
 //! What one publish does to a keyed topic's table.
 
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::topic::depth::Depth;
+use crate::topic::{depth::Depth, key::write_key};
 
 /// Bytes of a key before it is escaped.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -125,19 +125,6 @@ impl Changes {
         self.spans.push(Span { start, key_bytes: (self.text.len() - start) as u16, deleted });
         Ok(())
     }
-}
-
-/// Appends a key as a JSON string, escaped in one way only, so that equal keys are equal bytes.
-pub fn write_key(out: &mut Vec<u8>, key: &str) {
-    out.push(b'"');
-    for byte in key.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..0x20 => write!(out, "\\u{byte:04x}").expect("writing to memory does not fail"),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

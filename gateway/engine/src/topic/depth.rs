@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{json::decimal::Decimal, topic::changes::write_key};
+use crate::{json::decimal::Decimal, topic::key::write_key};
 
 /// Where a side's best price is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod depth;
 pub mod epoch;
+pub mod key;
 pub mod policy;
 pub mod position;
 pub mod table;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    connection::Ended,
     counters::{Counters, add},
+    ended::Ended,
 };
 
 /// Outlives the connections.

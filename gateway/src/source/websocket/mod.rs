@@ -3,6 +3,8 @@
 
 pub mod connection;
 pub mod counters;
+mod ended;
+mod inlet;
 mod intake;
 pub mod journal;
 pub mod mapping;
@@ -20,35 +22,13 @@ use crate::config::{
     websocket::{Link, Websocket},
 };
 use counters::Counters;
+pub use inlet::{Intake, RETRY};
 use intake::Mapping;
 use journal::Journal;
-
-/// How long to wait before an inbox that was full is tried again.
-pub const RETRY: Duration = Duration::from_millis(1);
 
 /// A server that wants to be left alone for longer is asked after this all the same: bans of venues last days,
 /// and none is to silence a source for good.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// What takes a connection's messages in. It outlives the connection, as does what waits in it.
-pub trait Intake {
-    /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were
-    /// taken. An error ends the connection.
-    fn take(&mut self, message: &[u8]) -> Result<(), String>;
-
-    /// Publishes as much as there is room for. `true`: there was an update among it, or one that confirms
-    /// what is held.
-    fn publish(&mut self) -> bool;
-
-    /// The connection has ended.
-    fn lose(&mut self);
-
-    /// Something waits: [`Intake::publish`] again after [`RETRY`].
-    fn waits(&self) -> bool;
-
-    /// Whether further messages may be taken. If not, TCP's flow control stops the server.
-    fn has_room(&self) -> bool;
-}
 
 /// Runs for good.
 pub async fn run(

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Group, Topic, Topics};
+use super::{
+    Group, Topic, Topics,
+    size::{table_size, topic_size},
+};
 use crate::{
     sequencer::{
         publication::{Body, Publication, Refused, Why, check_value},
@@ -11,8 +14,8 @@ use crate::{
     topic::{
         changes::{Base, Changes},
         check_topic,
-        policy::{Keyed, Mode, TABLE_PLACE_BYTES, TOPIC_PLACE_BYTES},
-        table::{KEY_BYTES, Table},
+        policy::{Keyed, Mode},
+        table::Table,
     },
 };
 
@@ -153,14 +156,4 @@ fn table_after<'a>(
     let preview = group.tables.entry(&publication.topic).or_insert_with(|| Preview::of(table));
     preview.enter(table, changes, &publication.topic, bounds)?;
     Ok(Some(table_size(preview.len, preview.bytes)))
-}
-
-/// What a topic counts as, with its value or table of `size`.
-pub fn topic_size(name: &str, size: usize) -> usize {
-    TOPIC_PLACE_BYTES + name.len() + size
-}
-
-/// What a table counts as: its keys and values, and their places.
-pub(super) fn table_size(keys: usize, bytes: usize) -> usize {
-    TABLE_PLACE_BYTES + bytes + keys * KEY_BYTES
 }

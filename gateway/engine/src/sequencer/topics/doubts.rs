@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use super::Topics;
 use crate::protocol::status::key;
 
 /// Who tells them.
@@ -28,7 +27,7 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    fn set(&mut self, by: Doubter, mut topics: Vec<Arc<str>>, is_gap: bool) {
+    pub(super) fn set(&mut self, by: Doubter, mut topics: Vec<Arc<str>>, is_gap: bool) {
         topics.sort();
         topics.dedup();
         let told = (by, topics);
@@ -51,7 +50,7 @@ impl Doubts {
         }
     }
 
-    fn end_all(&mut self, by: Doubter) {
+    pub(super) fn end_all(&mut self, by: Doubter) {
         let of: Vec<_> = self.told.keys().filter(|(who, _)| *who == by).cloned().collect();
         of.into_iter().for_each(|(_, topics)| self.set(by, topics, false));
     }
@@ -68,18 +67,6 @@ impl Doubts {
         }
         let levels = topic.match_indices('.').map(|(at, _)| &topic[..=at]);
         levels.chain(["", topic]).filter_map(|key| self.keys.get(key)?.last().copied()).max()
-    }
-}
-
-impl Topics {
-    /// A gap of these topics or patterns is told by another, or is no more.
-    pub fn doubt(&mut self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
-        self.doubts.set(by, topics, is_gap);
-    }
-
-    /// All that one has told ends.
-    pub fn end_doubts(&mut self, by: Doubter) {
-        self.doubts.end_all(by);
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod admission;
 mod counters;
+mod doubting;
 mod doubts;
 mod group;
 mod holes;
 mod silence;
+mod size;
 mod taken;
 mod topic;
 
@@ -29,11 +31,11 @@ use crate::{
     },
     update::{Op, TopicId, Update},
 };
-pub use admission::topic_size;
 pub use counters::Counters;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
+pub use size::topic_size;
 use topic::{Lost, Topic};
 
 /// A topic as `GET /topics` lists it.

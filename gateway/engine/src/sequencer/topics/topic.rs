@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::admission::{table_size, topic_size};
+use super::size::{table_size, topic_size};
 use crate::{
     planted::{Bug, planted},
     protocol::status::State,

@@ -1,0 +1,17 @@
+//! Gaps that others tell of topics, as topics take them.
+
+use std::sync::Arc;
+
+use super::{Doubter, Topics};
+
+impl Topics {
+    /// A gap of these topics or patterns is told by another, or is no more.
+    pub fn doubt(&mut self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
+        self.doubts.set(by, topics, is_gap);
+    }
+
+    /// All that one has told ends.
+    pub fn end_doubts(&mut self, by: Doubter) {
+        self.doubts.end_all(by);
+    }
+}
