@@ -19,6 +19,11 @@ const LONG: Duration = Duration::from_millis(2);
 const WAIT: Duration = Duration::from_millis(1);
 
 /// The sequencer for those who can wait.
+///
+/// A batch goes to every shard or to none, so one shard that takes nothing holds all publishers up: values must not
+/// differ by shard. What holds then: a publisher by HTTP gives up at its deadline ([`Why::Late`], `[limits]
+/// admin_body`) and passes the turn on; a live source keeps the newest of each topic and waits without the turn; a
+/// replay waits within the turn for as long as it takes. `/metrics` names the shard (`fanwire_shard_up`).
 #[derive(Debug)]
 pub struct Publisher {
     sequencer: Arc<ClockedSequencer>,
