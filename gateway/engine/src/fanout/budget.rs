@@ -1,6 +1,6 @@
 //! What a turn of a shard may build, and how much of it frames take.
 
-use super::Pinned;
+use super::pinned::Pinned;
 use crate::protocol::encoding::{Encoding, Wire};
 
 /// How many times as long it takes to make MessagePack of JSON as to copy it, and to compress it.

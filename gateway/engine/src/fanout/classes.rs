@@ -6,12 +6,8 @@ use std::{
     rc::Rc,
 };
 
-use super::{line::Place, patterns::PatternId};
+use super::{class_id::ClassId, line::Place, patterns::PatternId};
 use crate::protocol::encoding::Wire;
-
-/// Number of a class in its shard's table; used again. What clients see is [`Class::number`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClassId(pub u32);
 
 /// What makes two subscriptions the same class.
 #[derive(Debug, PartialEq, Eq, Hash)]

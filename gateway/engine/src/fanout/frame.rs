@@ -1,13 +1,6 @@
 //! Batches and snapshots as WebSocket frames, encoded once for everyone who may have the same bytes.
 
-use std::{
-    io::Write,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io::Write, ops::Range};
 
 use bytes::Bytes;
 use proto::{
@@ -15,7 +8,7 @@ use proto::{
     msgpack,
 };
 
-use super::{budget::Budget, compress::Compress};
+use super::{budget::Budget, compress::Compress, pinned::Pinned};
 use crate::{
     planted::{Bug, planted},
     protocol::encoding::{Encoding, Wire},
@@ -68,55 +61,6 @@ pub struct Encoder<'a> {
     pub for_class: bool,
     pub compress: &'a mut Compress,
     pub budget: &'a mut Budget,
-}
-
-/// Bytes of all frames of a shard that are alive: in flight, queued or cached.
-#[derive(Debug, Clone, Default)]
-pub struct Pinned {
-    own: Arc<AtomicUsize>,
-    /// Of all shards of the process.
-    all: Arc<AtomicUsize>,
-}
-
-impl Pinned {
-    /// `all`: what all shards count in.
-    pub fn new(all: Arc<AtomicUsize>) -> Self {
-        Self { own: Arc::default(), all }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.own.load(Ordering::Relaxed)
-    }
-
-    /// Of all shards.
-    pub fn of_all(&self) -> usize {
-        self.all.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that count for as long as they live.
-    pub fn hold(&self, bytes: Vec<u8>) -> Bytes {
-        self.own.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        self.all.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        Bytes::from_owner(Held { bytes, pinned: self.clone() })
-    }
-}
-
-struct Held {
-    bytes: Vec<u8>,
-    pinned: Pinned,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.pinned.own.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
-        self.pinned.all.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
-    }
 }
 
 /// Room for an envelope's fixed text and numbers.

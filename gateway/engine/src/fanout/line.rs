@@ -7,7 +7,7 @@ use std::{
 
 use net::ConnId;
 
-use super::ClassId;
+use super::class_id::ClassId;
 use crate::address::Address;
 
 /// Which line: what is short waits for a turn with budget left, what is long for the one place where long

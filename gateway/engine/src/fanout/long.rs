@@ -6,12 +6,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{
-    CacheKey, Fanout, Frame, Pick, Readers,
-    frame::{Encoder, Envelope, Parts, Piece, part_room},
+    Fanout,
+    frame::{Encoder, Envelope, Frame, Parts, Piece, part_room},
     keyed::Keyed,
-    topics::{Memory, Topic},
+    pick::{Pick, missing, picked},
+    readers::{CacheKey, Readers},
+    topics::Memory,
 };
-use crate::{topic::epoch::Epoch, update::Update};
+use crate::topic::epoch::Epoch;
 
 /// An update as it was when the frame was begun.
 #[derive(Debug)]
@@ -40,14 +42,6 @@ pub struct Long {
     carried: Option<Vec<u8>>,
     parts: Parts,
     gaps: u64,
-}
-
-/// How many updates before this one a reader at `from` lacks, to be told with it.
-pub(super) fn missing(topic: &Topic, update: &Update, at: u32, from: Option<u64>) -> u64 {
-    let Memory::Stream(stream) = &topic.memory else { return 0 };
-    // What the history dropped can only be missing before the first that is kept.
-    let from = from.filter(|_| at == 0);
-    from.map_or(0, |from| stream.missing(from)).max(update.skipped.into())
 }
 
 /// What telling a gap adds to an update at most.
@@ -126,7 +120,7 @@ impl Fanout {
         let mut texts = Vec::with_capacity(picks.len());
         for pick in picks {
             let Some(topic) = self.topics.get(pick.topic) else { continue };
-            let Some(update) = super::build::picked(&self.topics, *pick) else { continue };
+            let Some(update) = picked(&self.topics, *pick) else { continue };
             let json = update.json.clone();
             let missing = missing(topic, update, pick.at, from);
             texts.push(match &topic.memory {

@@ -1,0 +1,140 @@
+//! What is newer than a position, looked up: whether there is any, whether it is long, and which updates it is.
+
+use super::{
+    ClassId, Fanout, PatternId,
+    pick::Pick,
+    topics::{Memory, Topic},
+};
+use crate::{
+    planted::{Bug, planted},
+    topic::position::Position,
+};
+
+/// Topics looked at to tell whether a frame is long, where no list says what is newer.
+const LOOKED_AT_MAX: usize = 4096;
+
+impl Fanout {
+    /// Where the batch begins that takes a member on from `pos`; `None`: it needs a snapshot.
+    pub(super) fn batch_from(&self, id: ClassId, pos: Position) -> Option<u64> {
+        let (class, pos) = (self.classes.get(id), pos.version()?);
+        // A member that was sent all its class was sent has been looked through as far as the class.
+        let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
+        (looked >= self.floor || planted(Bug::FloorIgnored)).then_some(pos)
+    }
+
+    /// Whether a member at `pos` is owed anything but an empty batch.
+    pub fn owes(&self, id: ClassId, pos: Position) -> bool {
+        let class = self.classes.get(id);
+        self.batch_from(id, pos)
+            .is_none_or(|pos| class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos))
+    }
+
+    /// Whether the answer to an op on patterns, not all of which may be interned, is too long to be made in one
+    /// go.
+    pub fn is_long(&self, patterns: &[String], since: Option<u64>) -> bool {
+        let mut room = self.short_bytes;
+        patterns.iter().any(|text| match self.patterns.find(text) {
+            Some(pattern) => !self.fit(self.patterns.recent(pattern), since, true, &mut room),
+            None => !self.fit(self.topics.matching(key(text)), since, false, &mut room),
+        })
+    }
+
+    /// Whether the newest of these topics fit into `room`, which becomes less. `recent`: in order of recency.
+    fn fit(
+        &self,
+        ids: impl Iterator<Item = crate::update::TopicId>,
+        since: Option<u64>,
+        recent: bool,
+        room: &mut usize,
+    ) -> bool {
+        for (looked_at, id) in ids.enumerate() {
+            let Some(topic) = self.topics.get(id) else { continue };
+            if since.is_some_and(|since| topic.version() <= since) {
+                if recent {
+                    return true;
+                }
+                if looked_at > LOOKED_AT_MAX {
+                    return false;
+                }
+                continue;
+            }
+            let bytes = bytes_of(topic, since);
+            if bytes > *room {
+                return false;
+            }
+            *room -= bytes;
+        }
+        true
+    }
+
+    /// Fills `scratch` with the updates newer than `from` in version order: of each topic the last, of a
+    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' latest. Gives their bytes,
+    /// without what keyed topics hold; `None`: they are more than `bytes_max`.
+    pub(super) fn collect(
+        &mut self,
+        patterns: &[PatternId],
+        from: Option<u64>,
+        bytes_max: usize,
+    ) -> Option<usize> {
+        self.scratch.clear();
+        let mut bytes = 0;
+        for pattern in patterns {
+            for id in self.patterns.recent(*pattern) {
+                let Some(topic) = self.topics.get(id) else { continue };
+                let Some(update) = &topic.update else { continue };
+                if from.is_some_and(|from| update.version <= from) {
+                    break;
+                }
+                if from.is_none() && update.gone && !planted(Bug::GoneInSnapshot) {
+                    continue;
+                }
+                if update.gone && planted(Bug::GoneUnsent) {
+                    continue;
+                }
+                match &topic.memory {
+                    Memory::Stream(stream) => {
+                        let places = from.map_or_else(|| stream.snapshot(), |from| stream.after(from));
+                        for at in places {
+                            let update = stream.get(at);
+                            bytes += update.json.len() + 1;
+                            self.scratch.push(Pick { version: update.version, topic: id, at });
+                        }
+                    }
+                    Memory::Latest | Memory::Keyed(_) => {
+                        bytes += update.json.len() + 1;
+                        self.scratch.push(Pick { version: update.version, topic: id, at: 0 });
+                    }
+                }
+                if bytes > bytes_max && self.scratch.len() > 1 {
+                    return None;
+                }
+            }
+        }
+        if planted(Bug::Unsorted) {
+        } else if let ([_], 0) = (patterns, self.streams) {
+            self.scratch.reverse();
+        } else {
+            self.scratch.sort_unstable();
+            self.scratch.dedup();
+        }
+        Some(bytes)
+    }
+}
+
+/// A pattern's text without its star, as the topics are looked up by.
+fn key(pattern: &str) -> &str {
+    pattern.strip_suffix('*').unwrap_or(pattern)
+}
+
+/// What a topic takes in a frame, about.
+fn bytes_of(topic: &Topic, since: Option<u64>) -> usize {
+    let head = topic.update.as_ref().map_or(0, |update| update.json.len() + 1);
+    match &topic.memory {
+        Memory::Latest => head,
+        Memory::Keyed(keyed) => head + keyed.bytes_after(since),
+        Memory::Stream(stream) => {
+            let places = since.map_or_else(|| stream.snapshot(), |since| stream.after(since));
+            places.map(|at| stream.get(at).json.len() + 1).sum()
+        }
+    }
+}

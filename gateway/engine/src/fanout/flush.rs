@@ -1,0 +1,142 @@
+//! A class's moment: its frame, or its heartbeat.
+
+use super::{
+    ClassId, Due, Fanout, Flush, Flushed, Made,
+    frame::{Encoder, Envelope, Frame},
+    line::Lane,
+    readers::Readers,
+};
+use crate::{
+    clock::Now,
+    planted::{Bug, planted},
+    topic::position::Position,
+};
+
+impl Fanout {
+    /// Looks at a class whose moment has come. `may_build`: a short frame.
+    pub fn flush(&mut self, id: ClassId, may_build: bool, now: Now) -> Flushed {
+        let position = self.position;
+        let class = self.classes.get(id);
+        let (interval_us, key) = (class.key.interval_us, class.key.clone());
+        let flush_due = interval_us == 0 || now.mono_us >= class.flush_us;
+        let due_us = if interval_us == 0 { now.mono_us } else { class.flush_us };
+        let (mut scanned, waits) = (class.scanned, class.waits.is_some() || class.members.is_empty());
+        if flush_due {
+            if let Some(past) = now.mono_us.checked_sub(class.flush_us)
+                && interval_us > 0
+            {
+                self.classes.get_mut(id).flush_us += (past / interval_us + 1) * interval_us;
+            }
+            let newest = key.patterns.iter().map(|p| self.patterns.get(*p).version).max().unwrap_or(0);
+            if newest > scanned || scanned < self.floor {
+                if !waits {
+                    return if may_build {
+                        self.flush_changes(id, due_us, false, now)
+                    } else {
+                        Flushed::Waits { lane: Lane::Short, need_bytes: None, due_us }
+                    };
+                }
+            } else {
+                scanned = position;
+                self.classes.get_mut(id).scanned = position;
+            }
+        }
+        self.heartbeat(id, scanned, now).map_or(Flushed::Nothing, Flushed::Flush)
+    }
+
+    fn heartbeat(&mut self, id: ClassId, scanned: u64, now: Now) -> Option<Flush> {
+        let (position, silence_us, heartbeat_us) = (self.position, self.silence_us(), self.heartbeat_us);
+        let class = self.classes.get_mut(id);
+        if now.mono_us < class.heartbeat_us {
+            return None;
+        }
+        // Between two flushes there may be changes not looked at yet: the heartbeat stops short of
+        // them. `sent` stays, since members that are not silent do not get this frame. The fan-out
+        // puts the next heartbeat off to when one is due again.
+        class.heartbeat_us = now.mono_us + heartbeat_us / 8;
+        let (sent, number, wire) = (class.sent, class.number, class.key.wire);
+        let envelope = Envelope {
+            class: number,
+            ts_us: now.wall_us,
+            from: Some(sent),
+            version: if planted(Bug::HeartbeatTooFar) { position } else { scanned },
+            oldest_us: None,
+            epoch: None,
+        };
+        let frame = self.encode_empty(&envelope, Readers { class: number, wire, all: true });
+        Some(Flush {
+            class: id,
+            number,
+            frame,
+            from: Some(sent),
+            silent_since_us: Some(now.mono_us.saturating_sub(silence_us)),
+            version: scanned,
+            due_us: now.mono_us,
+            age_us: None,
+            lapsed: false,
+        })
+    }
+
+    /// An empty batch for a member that is owed more than can be built now: it stays where it is.
+    pub fn sign_of_life(&mut self, id: ClassId, pos: u64, now: Now) -> Frame {
+        let class = self.classes.get(id);
+        let readers = Readers { class: class.number, wire: class.key.wire, all: false };
+        let (class, ts_us) = (class.number, now.wall_us);
+        let envelope = Envelope { class, ts_us, from: Some(pos), version: pos, oldest_us: None, epoch: None };
+        self.encode_empty(&envelope, readers)
+    }
+
+    /// What is newer than what the class was sent, if anything. `long`: also where it cannot be made in one go.
+    pub fn flush_changes(&mut self, id: ClassId, due_us: u64, long: bool, now: Now) -> Flushed {
+        let class = self.classes.get(id);
+        let (key, number, sent) = (class.key.clone(), class.number, class.sent);
+        let newest = key.patterns.iter().map(|p| self.patterns.get(*p).version).max().unwrap_or(0);
+        if newest <= class.scanned && class.scanned >= self.floor {
+            return Flushed::Nothing;
+        }
+        let from = (class.scanned >= self.floor).then_some(sent);
+        let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
+        let readers = Readers { class: number, wire: key.wire, all: true };
+        let lapsed = self.lapse(id, Position::at(sent)).is_some();
+        let (made, oldest_us) = self.build(readers, None, &key.patterns, from, true, long, now);
+        let age_us = oldest_us.map(|oldest_us| now.wall_us.saturating_sub(oldest_us).max(0) as u64);
+        let due = Due { class: id, number, from, due_us, age_us, lapsed, updates };
+        match made {
+            Made::Frame(frame) => Flushed::Flush(self.flushed(due, frame)),
+            Made::Long(long) => Flushed::Long(due, long),
+            Made::TooLong => Flushed::Waits { lane: Lane::Long, need_bytes: None, due_us },
+            Made::NoRoom(bytes) => Flushed::Waits { lane: Lane::Long, need_bytes: Some(bytes), due_us },
+        }
+    }
+
+    /// The class's frame was built: its members are to be handed it.
+    pub fn flushed(&mut self, due: Due, frame: Frame) -> Flush {
+        let Due { class: id, number, from, due_us, age_us, lapsed, updates } = due;
+        let class = self.classes.get_mut(id);
+        self.counters.conflated += (updates - class.seen).saturating_sub(u64::from(frame.updates));
+        class.seen = updates;
+        class.sent = frame.version + u64::from(planted(Bug::CursorTooFar));
+        class.scanned = frame.version;
+        // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
+        let version = frame.version;
+        Flush { class: id, number, frame, from, silent_since_us: None, version, due_us, age_us, lapsed }
+    }
+
+    /// How long a subscription was sent nothing when it gets a heartbeat: a little early, so that
+    /// members of a class share them.
+    fn silence_us(&self) -> u64 {
+        self.heartbeat_us / 8 * 7
+    }
+
+    /// Whether a subscription that was last sent something at `sent_us` (monotonic) needs a heartbeat.
+    pub fn is_silent(&self, sent_us: u64, now: Now) -> bool {
+        now.mono_us.saturating_sub(sent_us) >= self.silence_us()
+    }
+
+    fn encode_empty(&mut self, envelope: &Envelope, readers: Readers) -> Frame {
+        let Readers { wire, all: for_class, .. } = readers;
+        let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
+        self.counters.frames_built += 1;
+        encoder.all(envelope, &[], &[], self.part_bytes).finish(wire, &self.pinned)
+    }
+}

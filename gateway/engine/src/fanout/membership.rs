@@ -1,0 +1,148 @@
+//! Subscriptions enter classes and leave them.
+
+use std::{collections::HashSet, rc::Rc};
+
+use thiserror::Error;
+
+use super::{Class, ClassId, ClassKey, Fanout, PatternId};
+use crate::{
+    clock::Now,
+    planted::{Bug, planted},
+    protocol::encoding::Wire,
+};
+
+/// No room for another distinct subscription.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum Full {
+    #[error("too many distinct subscriptions on the gateway ([limits] classes = {max} per shard)")]
+    Classes { max: usize },
+    #[error("too many distinct patterns on the gateway ([limits] shard_patterns = {max} per shard)")]
+    Patterns { max: usize },
+}
+
+impl Fanout {
+    /// The class for these patterns (checked texts and those held already), made when it is new, of
+    /// subscriptions in that slot of their connection.
+    /// Join it at once: a class without members is kept only until [`Fanout::leave`].
+    pub fn class(
+        &mut self,
+        (slot, wire): (u8, Wire),
+        interval_us: u64,
+        held: &[PatternId],
+        added: &[String],
+        now: Now,
+    ) -> Result<ClassId, Full> {
+        self.check_room_for_patterns(added)?;
+        let mut patterns: Vec<PatternId> = held.to_vec();
+        for id in held {
+            self.patterns.retain(*id);
+        }
+        for text in added {
+            patterns.push(self.patterns.acquire(text, &mut self.topics));
+        }
+        patterns.sort_unstable();
+        patterns.dedup_by(|a, b| {
+            let same = a == b;
+            if same {
+                self.patterns.release(*a, &mut self.topics);
+            }
+            same
+        });
+        let slot = if planted(Bug::ClassShared) { 0 } else { slot };
+        let key = ClassKey { slot, wire, interval_us, patterns: patterns.into() };
+        if let Some(id) = self.classes.find(&key) {
+            self.release(&key.patterns);
+            return Ok(id);
+        }
+        if self.classes.len() >= self.classes_max {
+            self.release(&key.patterns);
+            self.counters.classes_refused += 1;
+            return Err(Full::Classes { max: self.classes_max });
+        }
+        let number = self.classes.next_number() * self.shard.1 + self.shard.0;
+        let seen = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
+        // Classes start at spread phases, so that not all of them flush in the same moment.
+        let phase_us = match interval_us {
+            0 => 0,
+            interval_us => number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % interval_us,
+        };
+        Ok(self.classes.insert(Class {
+            key: Rc::new(key),
+            number,
+            members: Vec::new(),
+            sent: self.position,
+            scanned: self.position,
+            seen,
+            flush_us: now.mono_us + phase_us,
+            heartbeat_us: now.mono_us + self.heartbeat_us,
+            busy: false,
+            waits: None,
+            held: 0,
+        }))
+    }
+
+    /// Looked at before any of them is interned, which costs a walk over its topics.
+    fn check_room_for_patterns(&mut self, added: &[String]) -> Result<(), Full> {
+        let room = self.patterns_max.saturating_sub(self.patterns.len());
+        let fresh = || added.iter().filter(|text| self.patterns.find(text).is_none()).collect::<HashSet<_>>();
+        if added.len() > room && fresh().len() > room {
+            self.counters.patterns_refused += 1;
+            return Err(Full::Patterns { max: self.patterns_max });
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, patterns: &[PatternId]) {
+        for id in patterns {
+            self.patterns.release(*id, &mut self.topics);
+        }
+    }
+
+    /// The ids of checked pattern texts that are interned, sorted.
+    pub fn pattern_ids(&mut self, texts: &[String]) -> Box<[PatternId]> {
+        let mut ids: Vec<PatternId> = texts.iter().filter_map(|text| self.patterns.find(text)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into()
+    }
+
+    /// Enters a connection; gives its place among the members.
+    pub fn join(&mut self, id: ClassId, conn: u32) -> u32 {
+        let members = &mut self.classes.get_mut(id).members;
+        members.push(conn);
+        members.len() as u32 - 1
+    }
+
+    /// Takes the member at `place` out. Gives the connection that moved to its place, if any.
+    pub fn leave(&mut self, id: ClassId, place: u32) -> Option<u32> {
+        let class = self.classes.get_mut(id);
+        class.members.swap_remove(place as usize);
+        let moved = class.members.get(place as usize).copied();
+        if class.members.is_empty() {
+            self.drop_if_empty(id);
+        }
+        moved
+    }
+
+    /// Keeps a class for one who is going to join it.
+    pub fn hold(&mut self, id: ClassId) {
+        self.classes.get_mut(id).held += 1;
+    }
+
+    /// Ends [`Fanout::hold`].
+    pub fn unhold(&mut self, id: ClassId) {
+        self.classes.get_mut(id).held -= 1;
+        self.drop_if_empty(id);
+    }
+
+    /// Drops a class that nobody joined.
+    pub fn drop_if_empty(&mut self, id: ClassId) {
+        let class = self.classes.get(id);
+        if class.members.is_empty()
+            && class.held == 0
+            && let Some(class) = self.classes.remove(id)
+        {
+            self.release(&class.key.patterns);
+        }
+    }
+}
