@@ -33,7 +33,7 @@ pub fn client_messages(data: &[u8]) {
     let Some((&first, input)) = data.split_first() else { return };
     if let Ok(text) = std::str::from_utf8(input) {
         // An error is fine, a panic is not.
-        let _ = protocol::parse(text);
+        let _ = protocol::request::parse(text);
     }
     let mut world = World::new(first);
     if first & 0x80 != 0 || first & 0x40 != 0 {

@@ -168,12 +168,16 @@ impl<'c> Driver<'c> {
             }
             Said::Op(Ok(request)) => {
                 self.ops.push(format!("{request:?}"));
-                self.connection.reply(protocol::pong(request.id.as_deref(), self.now.wall_us));
+                self.connection.reply(&protocol::reply::pong(request.id.as_deref(), self.now.wall_us));
             }
             Said::Op(Err(refused)) => {
                 self.ops.push(refused.reason.clone());
-                let error = protocol::error(refused.id.as_deref(), protocol::BAD_REQUEST, &refused.reason);
-                self.connection.reply(error);
+                let error = protocol::reply::error(
+                    refused.id.as_deref(),
+                    protocol::reply::BAD_REQUEST,
+                    &refused.reason,
+                );
+                self.connection.reply(&error);
                 if self.connection.note_malformed(self.now) {
                     let ended = self.connection.close(CloseReason::Malformed, self.now);
                     self.end(ended);

@@ -270,9 +270,8 @@ impl Connection {
         self.waiting.get_or_insert_default().queue.push_back(bytes.into());
     }
 
-    /// Text frames with messages of the gateway, in the client's encoding.
-    pub fn reply(&mut self, frames: impl Into<Bytes>) {
-        let frames = self.wire.encoding.frames(frames.into());
-        self.queue(frames);
+    /// A message of the gateway, whose payload is `json`, in the client's encoding.
+    pub fn reply(&mut self, json: &[u8]) {
+        self.queue(self.wire.encoding.framed(json));
     }
 }

@@ -8,8 +8,8 @@ use super::{dictionaries::Dictionaries, query::Query};
 use crate::{
     http::host::Host,
     protocol::{
-        Subscribe,
         encoding::{Encoding, Wire},
+        request::Subscribe,
     },
     settings::Compression,
 };

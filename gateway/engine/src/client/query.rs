@@ -2,7 +2,7 @@
 
 use crate::{
     http::query,
-    protocol::{self, Subscribe},
+    protocol::request::{self, Subscribe},
 };
 
 /// What the URL asks for: `topics=a.b,c.*&interval_ms=100&since=EPOCH:VERSION&compress=0`. Other parameters are
@@ -29,11 +29,11 @@ impl Query {
                     topics.get_or_insert_with(Vec::new).extend(value()?.split(',').map(str::to_owned));
                 }
                 "interval_ms" => {
-                    subscribe.interval_ms = Some(protocol::parse_interval(&value()?)?);
+                    subscribe.interval_ms = Some(request::parse_interval(&value()?)?);
                     others = true;
                 }
                 "since" => {
-                    subscribe.since = Some(protocol::parse_since(&value()?)?);
+                    subscribe.since = Some(request::parse_since(&value()?)?);
                     others = true;
                 }
                 "compress" => match &*value()? {
@@ -46,7 +46,7 @@ impl Query {
         }
         match topics {
             Some(topics) => {
-                subscribe.topics = protocol::check_topics(topics)?;
+                subscribe.topics = request::check_topics(topics)?;
                 if subscribe.topics.len() > patterns_max {
                     let named = subscribe.topics.len();
                     return Err(format!("{named} patterns in the URL ({patterns_max} are the most)"));

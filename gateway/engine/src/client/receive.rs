@@ -15,8 +15,8 @@ use crate::{
     clock::Now,
     fanout::compress::Compress,
     protocol::{
-        self, BadRequest, Subscribe,
         encoding::{Encoding, Wire},
+        request::{self, BadRequest, Subscribe},
     },
 };
 
@@ -59,7 +59,7 @@ pub enum Said {
     /// Its request was refused with this status.
     Refused(u16, Option<Ended>),
     /// An op, or why it is none.
-    Op(Result<protocol::Request, BadRequest>),
+    Op(Result<request::Request, BadRequest>),
     /// It is closing.
     Ended(Option<Ended>),
     /// It is to be hung up.
@@ -71,7 +71,7 @@ enum Heard {
     Nothing,
     Answer(Answer),
     Refusal(Refusal),
-    Op(Result<protocol::Request, BadRequest>),
+    Op(Result<request::Request, BadRequest>),
     /// What an echo says.
     Echo(Vec<u8>),
     Close(u16),
@@ -199,7 +199,7 @@ fn understand(message: Event<'_>, wire: Wire, echo: bool, compress: &mut Compres
     match (message, wire.encoding) {
         (Event::Text(text), _) if echo => back(Opcode::Text, text.as_bytes()),
         (Event::Binary(bytes), _) if echo => back(Opcode::Binary, bytes),
-        (Event::Text(text), Encoding::Json) => Heard::Op(protocol::parse(text)),
+        (Event::Text(text), Encoding::Json) => Heard::Op(request::parse(text)),
         (Event::Binary(packed), Encoding::Msgpack) => Heard::Op(unpack(packed)),
         (_, encoding) => {
             let kind = if encoding == Encoding::Json { "binary" } else { "text" };
@@ -209,11 +209,11 @@ fn understand(message: Event<'_>, wire: Wire, echo: bool, compress: &mut Compres
     }
 }
 
-fn unpack(packed: &[u8]) -> Result<protocol::Request, BadRequest> {
+fn unpack(packed: &[u8]) -> Result<request::Request, BadRequest> {
     let mut text = Vec::with_capacity(packed.len());
     let said = msgpack::to_json(packed, &mut text);
     said.map_err(|error| BadRequest { id: None, reason: error.to_string() })?;
-    protocol::parse(std::str::from_utf8(&text).expect("JSON is UTF-8"))
+    request::parse(std::str::from_utf8(&text).expect("JSON is UTF-8"))
 }
 
 /// A compressed message, and what the next one may refer back to.

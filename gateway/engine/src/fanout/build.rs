@@ -2,8 +2,7 @@
 
 use super::{
     ClassId, Fanout, Made, PatternId,
-    frame::{Encoder, Envelope, Frame, Piece},
-    long,
+    frame::{Encoder, Frame},
     pick::{Pick, missing, picked},
     readers::{CacheKey, Readers},
     topics::Memory,
@@ -11,6 +10,10 @@ use super::{
 use crate::{
     clock::Now,
     planted::{Bug, planted},
+    protocol::{
+        batch::{Envelope, Piece},
+        update,
+    },
     topic::position::Position,
 };
 
@@ -178,8 +181,7 @@ impl Fanout {
                     let missing = missing(topic, update, pick.at, envelope.from);
                     if missing > 0 {
                         gaps += 1;
-                        long::push_gap(&mut made, missing);
-                        rest = &rest[1..];
+                        rest = update::write_gap(&mut made, missing, rest);
                     }
                 }
                 _ => {}

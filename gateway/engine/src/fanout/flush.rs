@@ -2,13 +2,14 @@
 
 use super::{
     ClassId, Due, Fanout, Flush, Flushed, Made,
-    frame::{Encoder, Envelope, Frame},
+    frame::{Encoder, Frame},
     line::Lane,
     readers::Readers,
 };
 use crate::{
     clock::Now,
     planted::{Bug, planted},
+    protocol::batch::Envelope,
     topic::position::Position,
 };
 

@@ -1,7 +1,5 @@
 //! Batches and snapshots as WebSocket frames, encoded once for everyone who may have the same bytes.
 
-use std::{io::Write, ops::Range};
-
 use bytes::Bytes;
 use proto::{
     encode::{HEADER_BYTES_MAX, Opcode, header},
@@ -11,8 +9,10 @@ use proto::{
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
 use crate::{
     planted::{Bug, planted},
-    protocol::encoding::{Encoding, Wire},
-    topic::epoch::Epoch,
+    protocol::{
+        batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_head},
+        encoding::{Encoding, Wire},
+    },
 };
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
@@ -26,33 +26,6 @@ pub struct Frame {
     pub version: u64,
 }
 
-/// What a frame says before its updates.
-#[derive(Debug, Clone, Copy)]
-pub struct Envelope {
-    pub class: u64,
-    pub ts_us: i64,
-    /// `None`: a snapshot.
-    pub from: Option<u64>,
-    pub version: u64,
-    pub oldest_us: Option<i64>,
-    /// In a snapshot that begins another one.
-    pub epoch: Option<Epoch>,
-}
-
-/// One update's text: what was made for this frame, and after it what is as it was taken in.
-#[derive(Debug)]
-pub struct Piece<'a> {
-    /// In the text that goes with all pieces.
-    pub made: Range<usize>,
-    pub rest: &'a [u8],
-}
-
-impl Piece<'_> {
-    pub fn bytes(&self) -> usize {
-        self.made.len() + self.rest.len()
-    }
-}
-
 /// How the bytes of a frame come about.
 #[derive(Debug)]
 pub struct Encoder<'a> {
@@ -62,9 +35,6 @@ pub struct Encoder<'a> {
     pub compress: &'a mut Compress,
     pub budget: &'a mut Budget,
 }
-
-/// Room for an envelope's fixed text and numbers.
-const ENVELOPE_BYTES_MAX: usize = 192;
 
 /// The parts of one batch or snapshot that are encoded so far.
 #[derive(Debug, Default)]
@@ -92,11 +62,6 @@ impl Parts {
         let Self { count, updates, version, .. } = self;
         Frame { bytes: pinned.hold(self.out), parts: count, updates, version }
     }
-}
-
-/// Bytes of updates that a part may have.
-pub fn part_room(part_bytes: usize) -> usize {
-    part_bytes.saturating_sub(ENVELOPE_BYTES_MAX)
 }
 
 impl Encoder<'_> {
@@ -155,61 +120,4 @@ impl Encoder<'_> {
         let wire = if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
         self.compress.frame(&mut to.out, wire.encoding.opcode(), &payload, wire);
     }
-}
-
-/// How many of `pieces` fit into `room`, at least one.
-fn count_in(pieces: &[Piece<'_>], room: usize) -> usize {
-    let mut bytes = 0;
-    let fits = |piece: &&Piece<'_>| {
-        bytes += piece.bytes() + usize::from(bytes > 0);
-        bytes <= room
-    };
-    pieces.iter().take_while(fits).count().max(1).min(pieces.len())
-}
-
-/// One frame's payload.
-struct Texts<'a> {
-    head: &'a [u8],
-    made: &'a [u8],
-    pieces: &'a [Piece<'a>],
-}
-
-impl Texts<'_> {
-    fn len(&self) -> usize {
-        let pieces: usize = self.pieces.iter().map(|piece| piece.bytes() + 1).sum();
-        self.head.len() + pieces.saturating_sub(1) + b"]}".len()
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.head);
-        for (i, piece) in self.pieces.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(&self.made[piece.made.clone()]);
-            out.extend_from_slice(piece.rest);
-        }
-        out.extend_from_slice(b"]}");
-    }
-}
-
-fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
-    let Envelope { class, ts_us, version, .. } = *envelope;
-    // Writing to a Vec cannot fail.
-    let _ = match envelope.from {
-        Some(from) => {
-            write!(out, r#"{{"op":"batch","class":{class},"ts":{ts_us},"from":{from},"version":{version}"#)
-        }
-        None => write!(out, r#"{{"op":"snapshot","class":{class},"ts":{ts_us},"version":{version}"#),
-    };
-    if let Some(epoch) = envelope.epoch {
-        let _ = write!(out, r#","epoch":"{epoch}""#);
-    }
-    match envelope.oldest_us {
-        Some(oldest_us) if !more && any => {
-            let _ = write!(out, r#","oldest":{oldest_us}"#);
-        }
-        _ => {}
-    }
-    out.extend_from_slice(if more { br#","more":true,"updates":["# } else { br#","updates":["# });
 }

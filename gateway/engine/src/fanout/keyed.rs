@@ -2,6 +2,7 @@
 
 use crate::{
     planted::{Bug, planted},
+    protocol::update,
     topic::{
         changes::{Base, Change, Changes},
         policy,
@@ -81,27 +82,9 @@ impl Keyed {
     /// update: `"set":{…},"del":[…]}`, with `"reset":true,` before it where `set` is the whole table.
     pub fn write(&self, from: Option<u64>, out: &mut Vec<u8>) {
         let from = from.filter(|from| *from >= self.floor);
-        if from.is_none() && !planted(Bug::ResetForgotten) {
-            out.extend_from_slice(br#""reset":true,"#);
-        }
-        out.extend_from_slice(br#""set":{"#);
-        write_list(self.table.set_after(from.unwrap_or(0) + u64::from(planted(Bug::SetTooLate))), out);
-        out.push(b'}');
-        let mut deleted = from.map(|from| self.table.deleted_after(from)).into_iter().flatten().peekable();
-        if deleted.peek().is_some() && !planted(Bug::DelForgotten) {
-            out.extend_from_slice(br#","del":["#);
-            write_list(deleted, out);
-            out.push(b']');
-        }
-        out.push(b'}');
-    }
-}
-
-fn write_list<'a>(members: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
-    for (i, member) in members.enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(member);
+        let reset = from.is_none() && !planted(Bug::ResetForgotten);
+        let set = self.table.set_after(from.unwrap_or(0) + u64::from(planted(Bug::SetTooLate)));
+        let deleted = from.filter(|_| !planted(Bug::DelForgotten)).map(|from| self.table.deleted_after(from));
+        update::write_table(out, reset, set, deleted.into_iter().flatten());
     }
 }

@@ -7,13 +7,19 @@ use bytes::Bytes;
 
 use super::{
     Fanout,
-    frame::{Encoder, Envelope, Frame, Parts, Piece, part_room},
+    frame::{Encoder, Frame, Parts},
     keyed::Keyed,
     pick::{Pick, missing, picked},
     readers::{CacheKey, Readers},
     topics::Memory,
 };
-use crate::topic::epoch::Epoch;
+use crate::{
+    protocol::{
+        batch::{Envelope, Piece, part_room},
+        update::{self, GAP_BYTES_MAX},
+    },
+    topic::epoch::Epoch,
+};
 
 /// An update as it was when the frame was begun.
 #[derive(Debug)]
@@ -42,14 +48,6 @@ pub struct Long {
     carried: Option<Vec<u8>>,
     parts: Parts,
     gaps: u64,
-}
-
-/// What telling a gap adds to an update at most.
-const GAP_BYTES_MAX: usize = 32;
-
-/// The beginning of an update that tells a gap; the rest of it follows without its brace.
-pub(super) fn push_gap(made: &mut Vec<u8>, missing: u64) {
-    made.extend_from_slice(format!(r#"{{"gap":{missing},"#).as_bytes());
 }
 
 impl Long {
@@ -81,8 +79,7 @@ impl Long {
                 Some(Text::Whole(json)) => json,
                 Some(Text::Gap(missing, json)) => {
                     self.gaps += 1;
-                    push_gap(&mut made, missing);
-                    json.slice(1..)
+                    json.slice_ref(update::write_gap(&mut made, missing, &json))
                 }
                 Some(Text::Table(head, keyed)) => {
                     made.extend_from_slice(&head);

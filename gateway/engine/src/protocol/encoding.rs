@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::{
-    encode::{HEADER_BYTES_MAX, Opcode, header},
+    encode::{self, HEADER_BYTES_MAX, Opcode},
     msgpack,
 };
 
@@ -44,7 +44,26 @@ impl Encoding {
         }
     }
 
-    /// Whole text frames with messages of the gateway, in a row, as they go to a client that speaks this.
+    /// Appends one message, whose payload is `json`, as a WebSocket frame.
+    pub fn frame(self, json: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Encoding::Json => encode::frame(out, Opcode::Text, json),
+            Encoding::Msgpack => {
+                let mut message = Vec::with_capacity(json.len());
+                msgpack::from_json(json, &mut message).expect("the gateway's own messages are JSON");
+                encode::frame(out, Opcode::Binary, &message);
+            }
+        }
+    }
+
+    /// The frame of one message, whose payload is `json`.
+    pub fn framed(self, json: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(json.len() + HEADER_BYTES_MAX);
+        self.frame(json, &mut out);
+        out
+    }
+
+    /// Frames in a row that several clients share, which are text, as they go to a client that speaks this.
     pub fn frames(self, text: Bytes) -> Bytes {
         match self {
             Encoding::Json => text,
@@ -55,7 +74,7 @@ impl Encoding {
 
 /// The same as MessagePack.
 pub fn packed(mut frames: &[u8]) -> Vec<u8> {
-    let (mut out, mut message) = (Vec::with_capacity(frames.len()), Vec::new());
+    let mut out = Vec::with_capacity(frames.len());
     while !frames.is_empty() {
         let (start, len) = match frames[1] {
             126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
@@ -65,11 +84,7 @@ pub fn packed(mut frames: &[u8]) -> Vec<u8> {
             }
             len => (2, len.into()),
         };
-        message.clear();
-        msgpack::from_json(&frames[start..start + len], &mut message)
-            .expect("the gateway's own messages are JSON");
-        out.extend_from_slice(&header(Opcode::Binary, true, message.len()));
-        out.extend_from_slice(&message);
+        Encoding::Msgpack.frame(&frames[start..start + len], &mut out);
         frames = &frames[start + len..];
     }
     out

@@ -8,7 +8,10 @@ use super::{Shard, pending::Ahead};
 use crate::{
     client::CloseReason,
     clock::Now,
-    protocol::{self, Op, Since, Subscribe},
+    protocol::{
+        reply,
+        request::{Op, Since, Subscribe},
+    },
 };
 
 const WAIT_US: u64 = 2_000_000;
@@ -56,7 +59,7 @@ impl Shard {
             let is_behind = self.chained && self.is_ahead(since);
             self.at(slot).pend(|pending| pending.ahead = false);
             if is_behind {
-                self.at(slot).connection.reply(protocol::behind());
+                self.at(slot).connection.reply(&reply::behind());
                 self.close(slot, CloseReason::Ahead, now);
             } else {
                 self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);

@@ -7,7 +7,7 @@ use crate::{
     client::{CloseReason, DRAIN_CHECK_US, State},
     clock::Now,
     fanout::line::Lane,
-    protocol,
+    protocol::reply,
 };
 
 /// Clients told in one slice.
@@ -38,7 +38,7 @@ impl Shard {
         let Some(client) = &mut self.clients[slot as usize] else { return };
         match client.connection.state() {
             State::Open => {
-                client.connection.reply(protocol::draining(drain.reconnect_after_ms(slot)));
+                client.connection.reply(&reply::draining(drain.reconnect_after_ms(slot)));
                 self.stats.frames_out += 1;
                 self.wheel.set(slot, drain.leave_us(slot));
                 self.advance(slot, net, now);

@@ -14,8 +14,9 @@ use crate::{
     clock::Now,
     fanout::Long,
     protocol::{
-        self, BAD_REQUEST, Op, Request, Subscribe,
-        encoding::{self, Encoding},
+        encoding::Encoding,
+        reply::{self, BAD_REQUEST},
+        request::{Op, Request, Subscribe},
     },
 };
 
@@ -26,7 +27,7 @@ impl Shard {
     pub(super) fn on_request(&mut self, slot: u32, request: Request, now: Now) {
         let Request { id, op } = request;
         match op {
-            Op::Ping => self.answer(slot, protocol::pong(id.as_deref(), now.wall_us)),
+            Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
             Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
             Op::Unsubscribe { .. } => {
                 self.take_whole_inbox(now);
@@ -35,13 +36,19 @@ impl Shard {
         }
     }
 
-    /// `frames`: a message, or its parts in a row. A long one counts among what is pinned.
+    /// A message whose payload is `json`.
+    pub(super) fn reply(&mut self, slot: u32, json: &[u8]) {
+        let frame = self.encoding_of(slot).framed(json);
+        self.answer(slot, frame);
+    }
+
+    pub(super) fn encoding_of(&mut self, slot: u32) -> Encoding {
+        self.at(slot).connection.wire().encoding
+    }
+
+    /// `frames`: a message in the client's encoding, or its parts in a row. A long one counts among what is pinned.
     pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         self.stats.frames_out += 1;
-        let frames = match self.at(slot).connection.wire().encoding {
-            Encoding::Json => frames,
-            Encoding::Msgpack => encoding::packed(&frames),
-        };
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
         self.at(slot).connection.queue(frames);
@@ -49,7 +56,7 @@ impl Shard {
 
     pub(super) fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
         self.stats.errors_out += 1;
-        self.answer(slot, protocol::error(id, BAD_REQUEST, reason));
+        self.reply(slot, &reply::error(id, BAD_REQUEST, reason));
         if self.at(slot).connection.note_malformed(now) {
             self.close(slot, CloseReason::Malformed, now);
         }

@@ -5,7 +5,7 @@ use net::ConnId;
 use crate::{
     client::Hold,
     fanout::{PatternId, line::Place},
-    protocol::{Op, Subscribe},
+    protocol::request::{Op, Subscribe},
 };
 
 /// An op that is not answered yet.

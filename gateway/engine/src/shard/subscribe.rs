@@ -11,7 +11,10 @@ use crate::{
     clock::Now,
     fanout::{Frame, line::Lane},
     planted::{Bug, planted},
-    protocol::{Op, Subscribe, Subscribed},
+    protocol::{
+        request::{Op, Subscribe},
+        subscribed::Subscribed,
+    },
     topic::{epoch::Epoch, position::Position},
 };
 
@@ -113,7 +116,7 @@ impl Shard {
             version: since.unwrap_or(snapshot),
             terms: Some((interval_us / 1000, epoch)),
         };
-        let answer = answer.frames(self.fanout_config.frame_bytes_max);
+        let answer = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);
         self.stats.snapshots_out += 1;
         self.answer(slot, answer);
         let bytes = self.count_out(frame);

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clock::Now,
     fanout::PatternId,
-    protocol::{Op, Subscribed},
+    protocol::{request::Op, subscribed::Subscribed},
     topic::position::Position,
 };
 
@@ -92,7 +92,7 @@ impl Shard {
         topics: &[String],
     ) {
         let answer = Subscribed { id: asked.id.as_deref(), sub, class, topics, version, terms: None };
-        let frames = answer.frames(self.fanout_config.frame_bytes_max);
+        let frames = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);
         self.answer(slot, frames);
     }
 }

@@ -11,7 +11,7 @@ mod size;
 mod taken;
 mod topic;
 
-use std::{collections::BTreeMap, io::Write, ops::Bound, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,7 +23,7 @@ use super::{
     table,
 };
 use crate::{
-    protocol::status::State,
+    protocol::{status::State, update},
     settings::Limits,
     topic::{
         changes::Changes,
@@ -239,10 +239,14 @@ impl Topics {
         let topic = self.by_name.get(name).filter(|t| !t.gone)?;
         let mut json = match &topic.table {
             None => topic.json.clone(),
-            Some(table) => [&topic.json[..], br#""data":"#, &table::object(table), b"}"].concat().into(),
+            Some(table) => {
+                let mut json = topic.json.to_vec();
+                update::write_data(&mut json, &table::object(table));
+                json.into()
+            }
         };
         if topic.is_restored {
-            json = [&json[..json.len() - 1], br#","stale":true}"#].concat().into();
+            json = update::stale(&json).into();
         }
         Some(json)
     }
@@ -371,19 +375,13 @@ impl Topics {
     }
 }
 
-/// The update as it stands in frames, or its head before `changes`. A topic's characters need no
-/// escaping. The copy is as long as the update: last values live long.
+/// The update as it stands in frames, or its head before `changes`. The copy is as long as the update: last values live long.
 fn encode(scratch: &mut Vec<u8>, publication: &Publication, changes: bool, v: u64, ts_us: i64) -> Bytes {
     scratch.clear();
-    let head = write!(scratch, r#"{{"topic":"{}","v":{v},"ts":{ts_us},"#, publication.topic);
-    head.expect("writing to memory does not fail");
+    update::write_head(scratch, &publication.topic, v, ts_us);
     match &publication.body {
-        Body::Gone => scratch.extend_from_slice(br#""gone":true}"#),
-        Body::Data(data) if !changes => {
-            scratch.extend_from_slice(br#""data":"#);
-            scratch.extend_from_slice(data);
-            scratch.push(b'}');
-        }
+        Body::Gone => update::write_gone(scratch),
+        Body::Data(data) if !changes => update::write_data(scratch, data),
         Body::Data(_) | Body::Changes(_) | Body::Unread(_) => {}
     }
     let json = Bytes::copy_from_slice(scratch);

@@ -1,0 +1,57 @@
+//! Short messages to one client: payloads, as JSON.
+
+use std::io::Write;
+
+/// `error.code` of a request that is refused.
+pub const BAD_REQUEST: u16 = 4000;
+
+pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
+    let mut out = begin("error", id);
+    push(&mut out, format_args!(r#","code":{code}"#));
+    push_text(&mut out, "reason", reason);
+    out.push(b'}');
+    out
+}
+
+pub fn pong(id: Option<&str>, ts_us: i64) -> Vec<u8> {
+    let mut out = begin("pong", id);
+    push(&mut out, format_args!(r#","ts":{ts_us}"#));
+    out.push(b'}');
+    out
+}
+
+/// `since` is ahead of this gateway, which did not get there in time.
+pub fn behind() -> Vec<u8> {
+    let mut out = begin("notice", None);
+    push_text(&mut out, "code", "behind");
+    out.push(b'}');
+    out
+}
+
+/// `reconnect_after_ms` counts from the close.
+pub fn draining(reconnect_after_ms: u64) -> Vec<u8> {
+    let mut out = begin("notice", None);
+    push(&mut out, format_args!(r#","code":"draining","reconnect_after_ms":{reconnect_after_ms}"#));
+    out.push(b'}');
+    out
+}
+
+pub(super) fn begin(op: &str, id: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    push(&mut out, format_args!(r#"{{"op":"{op}""#));
+    if let Some(id) = id {
+        push(&mut out, format_args!(r#","id":{id}"#));
+    }
+    out
+}
+
+pub(super) fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+pub(super) fn push_text(out: &mut Vec<u8>, name: &str, text: &str) {
+    push(out, format_args!(r#","{name}":"#));
+    // A string is always JSON, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, text);
+}
