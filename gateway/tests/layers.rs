@@ -87,7 +87,6 @@ fn edges() -> Edges {
 }
 
 #[test]
-#[ignore = "the last circles are being taken apart"]
 fn no_files_import_each_other_in_a_circle() {
     let edges = edges();
     assert!(edges.len() > 500, "{} imports: the sources were not read whole", edges.len());
@@ -101,7 +100,6 @@ fn no_files_import_each_other_in_a_circle() {
 }
 
 #[test]
-#[ignore = "the last of them are being taken apart"]
 fn no_file_imports_from_a_layer_above_its_own() {
     let up: Vec<String> = edges()
         .iter()
