@@ -195,7 +195,7 @@ impl<'c> Driver<'c> {
                 self.sends = false;
                 self.connection.sent(true, self.now);
             }
-            match self.connection.next(self.now) {
+            match self.connection.next(&self.limits, self.now) {
                 Next::Wait | Next::Free if self.sends && at_once => {}
                 Next::Wait | Next::Free => return self.check_state(),
                 Next::Send(bytes) => self.send(&bytes),
@@ -225,7 +225,11 @@ impl<'c> Driver<'c> {
             2 if self.connection.is_open() => self.connection.hold(Hold::All),
             3 | 4 => self.connection.hold(Hold::Nothing),
             5 if self.connection.is_free() => {
-                let frame = self.connection.give(Bytes::from_static(b"\x81\x02{}"), self.now);
+                let frame = self.connection.give(
+                    Bytes::from_static(b"\x81\x02{}"),
+                    self.limits.fragment_bytes,
+                    self.now,
+                );
                 self.send(&frame);
             }
             6 => self.due(),

@@ -6,6 +6,8 @@ use crate::{close::is_sendable, mask};
 
 /// Longest header of an unmasked frame.
 pub const HEADER_BYTES_MAX: usize = 10;
+/// RSV1: of a message that a [`Deflater`](crate::deflate::Deflater) made (RFC 7692, 6).
+pub const DEFLATED: u8 = 0x40;
 /// Longest reason of a close frame.
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 
@@ -63,7 +65,7 @@ impl Deref for Header {
 impl Header {
     /// Of a frame whose payload a [`Deflater`](crate::deflate::Deflater) made (RFC 7692, 6: RSV1).
     pub fn deflated(mut self) -> Header {
-        self.bytes[0] |= 0x40;
+        self.bytes[0] |= DEFLATED;
         self
     }
 }
@@ -92,6 +94,23 @@ pub fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     debug_assert!(!opcode.is_control() || payload.len() <= 125, "control payload over 125 bytes");
     out.extend_from_slice(&header(opcode, true, payload.len()));
     out.extend_from_slice(payload);
+}
+
+/// Appends a server's message in frames with at most `fragment_bytes` of payload each (RFC 6455, 5.4). `first`:
+/// the opcode and [`DEFLATED`] perhaps, which only the first of them has (RFC 7692, 6.1).
+pub fn fragments(out: &mut Vec<u8>, first: u8, payload: &[u8], fragment_bytes: usize) {
+    let (mut rest, mut bits) = (payload, first);
+    loop {
+        let (fragment, later) = rest.split_at(rest.len().min(fragment_bytes));
+        let mut header = header(Opcode::Continuation, later.is_empty(), fragment.len());
+        header.bytes[0] |= std::mem::take(&mut bits);
+        out.extend_from_slice(&header);
+        out.extend_from_slice(fragment);
+        rest = later;
+        if rest.is_empty() {
+            return;
+        }
+    }
 }
 
 /// Appends a server's close frame. `reason` is cut at a character to

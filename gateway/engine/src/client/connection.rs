@@ -122,11 +122,10 @@ impl Connection {
     /// Whether the fan-out may give it a frame.
     #[inline]
     pub fn is_free(&self) -> bool {
-        let is_clear = |waiting: &Waiting| waiting.queue.is_empty();
         self.state == State::Open
             && !self.in_flight
             && self.hold != Hold::All
-            && self.waiting.as_deref().is_none_or(is_clear)
+            && self.waiting.as_deref().is_none_or(Waiting::is_clear)
     }
 
     /// Whether an op of it is not answered yet, through no fault of its own.
@@ -204,6 +203,13 @@ impl Connection {
     ) -> Option<Ended> {
         if self.state != State::Open {
             return None;
+        }
+        if let Some(waiting) = &mut self.waiting
+            && !waiting.rest.is_empty()
+        {
+            // Nothing follows a close frame, and no message stands in the midst of another (RFC 6455, 5.4).
+            waiting.rest = Bytes::new();
+            waiting.queue.clear();
         }
         let mut frame = Vec::with_capacity(4 + text.len());
         proto::encode::close(&mut frame, code, text);

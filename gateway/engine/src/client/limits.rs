@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::deflate::InflateLimits;
 
 use super::RateLimit;
-use crate::settings;
+use crate::{protocol::fragment::FRAGMENT_BYTES, settings};
 
 /// Of a request head; PROTOCOL.md says so, and that a longer one is refused with 431.
 const HEAD_BYTES: usize = 16 << 10;
@@ -23,6 +23,8 @@ pub struct Limits {
     pub ping_us: u64,
     pub pong_us: u64,
     pub stall_us: u64,
+    /// Whole frames that are sent together, and the longest payload of one.
+    pub fragment_bytes: usize,
 }
 
 impl Limits {
@@ -39,6 +41,7 @@ impl Limits {
             ping_us: us(limits.ping),
             pong_us: us(limits.pong),
             stall_us: us(limits.stall),
+            fragment_bytes: FRAGMENT_BYTES,
         }
     }
 }

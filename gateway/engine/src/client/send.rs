@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{CloseReason, Connection, Hold, State, ping::Ping};
-use crate::clock::Now;
+use super::{CloseReason, Connection, Hold, Limits, State, ping::Ping};
+use crate::{clock::Now, protocol::fragment};
 
 /// A send that takes longer was waiting for the peer, so that its end is a sign of life.
 const PENDING_US: u64 = 50_000;
@@ -31,7 +31,7 @@ pub enum Next {
 impl Connection {
     /// The next thing to do. To be called after everything that may have changed it, until it says
     /// [`Next::Wait`], or [`Next::Free`] and nothing is given.
-    pub fn next(&mut self, now: Now) -> Next {
+    pub fn next(&mut self, limits: &Limits, now: Now) -> Next {
         if let Ping::Sent { since_us } = self.ping {
             self.ping = Ping::Waiting { since_us, unsent: None };
             return Next::QueryUnsent;
@@ -46,12 +46,16 @@ impl Connection {
             return Next::Wait;
         }
         if let Some(waiting) = &mut self.waiting {
+            let reads = self.hold == Hold::Nothing && self.state < State::Closing;
+            if !waiting.rest.is_empty() {
+                return self.go_on(reads, limits, now);
+            }
             waiting.settle_pongs();
             if let Some(bytes) = waiting.queue.pop_front() {
+                let bytes = self.first_of(bytes, limits.fragment_bytes);
                 self.tidy();
                 return Next::Send(self.begin_send(bytes, now));
             }
-            let reads = self.hold == Hold::Nothing && self.state < State::Closing;
             if reads && !waiting.held.is_empty() {
                 return Next::Receive(std::mem::take(&mut waiting.held));
             }
@@ -61,6 +65,47 @@ impl Connection {
         }
         self.tidy();
         self.rest(now)
+    }
+
+    /// Between two frames of what is being sent: what the client said meanwhile is read, so that its pings are
+    /// answered before the next.
+    fn go_on(&mut self, reads: bool, limits: &Limits, now: Now) -> Next {
+        let waiting = self.waiting.as_mut().expect("what is left waits there");
+        if reads && waiting.queue.is_empty() {
+            if !waiting.held.is_empty() {
+                return Next::Receive(std::mem::take(&mut waiting.held));
+            }
+            if std::mem::take(&mut self.is_paused) {
+                self.heard_us = now.mono_us;
+                return Next::Resume;
+            }
+        }
+        let bytes = if waiting.pongs.is_empty() {
+            let rest = std::mem::take(&mut waiting.rest);
+            self.first_of(rest, limits.fragment_bytes)
+        } else {
+            std::mem::take(&mut waiting.pongs).into()
+        };
+        self.tidy();
+        Next::Send(self.begin_send(bytes, now))
+    }
+
+    /// As much of whole frames as is sent together; the rest waits.
+    #[inline]
+    fn first_of(&mut self, bytes: Bytes, fragment_bytes: usize) -> Bytes {
+        if self.state == State::Open && fragment::is_long(&bytes, fragment_bytes) {
+            return self.cut(bytes, fragment_bytes);
+        }
+        bytes
+    }
+
+    #[cold]
+    fn cut(&mut self, mut rest: Bytes, fragment_bytes: usize) -> Bytes {
+        let piece = rest.split_to(fragment::piece_bytes(&rest, fragment_bytes));
+        if !rest.is_empty() {
+            self.waiting.get_or_insert_default().rest = rest;
+        }
+        piece
     }
 
     /// Nothing is left to send or to read.
@@ -84,11 +129,12 @@ impl Connection {
         }
     }
 
-    /// Takes a frame of the fan-out, which is to be sent now. To be called when it [is free](Self::is_free).
+    /// Takes a frame of the fan-out; what it gives is to be sent now. To be called when it [is free](Self::is_free).
     #[inline]
-    pub fn give(&mut self, frame: Bytes, now: Now) -> Bytes {
+    pub fn give(&mut self, frame: Bytes, fragment_bytes: usize, now: Now) -> Bytes {
         debug_assert!(self.is_free());
-        self.begin_send(frame, now)
+        let bytes = self.first_of(frame, fragment_bytes);
+        self.begin_send(bytes, now)
     }
 
     #[inline]

@@ -13,6 +13,8 @@ const PONGS_BYTES_MAX: usize = 1024;
 pub(super) struct Waiting {
     /// Answers and what goes with them, in order. Bounded: no further message is read while it holds any.
     pub queue: VecDeque<Bytes>,
+    /// What is left of frames that are being sent, before everything in `queue`: a control frame may pass it.
+    pub rest: Bytes,
     /// Input not yet parsed.
     pub held: Vec<u8>,
     /// Pongs to send, encoded.
@@ -21,7 +23,12 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub fn is_over(&self) -> bool {
-        self.queue.is_empty() && self.held.is_empty() && self.pongs.is_empty()
+        self.is_clear() && self.held.is_empty() && self.pongs.is_empty()
+    }
+
+    /// Nothing is to be sent before a frame of the fan-out.
+    pub fn is_clear(&self) -> bool {
+        self.queue.is_empty() && self.rest.is_empty()
     }
 
     /// Over the bound only the newest ping is answered (RFC 6455, section 5.5.3).
@@ -32,9 +39,9 @@ impl Waiting {
         encode::frame(&mut self.pongs, Opcode::Pong, payload);
     }
 
-    /// Puts pongs in line before what is answered next.
+    /// Puts pongs in line before what is answered next. They pass what is left of a message by themselves.
     pub fn settle_pongs(&mut self) {
-        if !self.pongs.is_empty() {
+        if !self.pongs.is_empty() && self.rest.is_empty() {
             let pongs = std::mem::take(&mut self.pongs);
             self.queue.push_back(pongs.into());
         }

@@ -3,10 +3,13 @@
 use net::metric::{Kind, Metric, named};
 use proto::{
     deflate::{Deflater, WINDOW_BITS},
-    encode::{Opcode, header},
+    encode::{self, Opcode},
 };
 
-use crate::{protocol::encoding::Wire, settings::Compression};
+use crate::{
+    protocol::{encoding::Wire, fragment::FRAGMENT_BYTES},
+    settings::Compression,
+};
 
 /// The compressors of a shard, one for each window that clients ask for, made when it is first used.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Compress {
     catch_up_bytes_left: usize,
     catch_up_bytes: usize,
     has_passed_over: bool,
+    /// The longest payload of a frame as it is sent.
+    pub fragment_bytes: usize,
     pub counters: Counters,
 }
 
@@ -68,6 +73,7 @@ impl Compress {
             catch_up_bytes_left: config.catch_up_bytes,
             catch_up_bytes: config.catch_up_bytes,
             has_passed_over: false,
+            fragment_bytes: FRAGMENT_BYTES,
             counters: Counters::default(),
         }
     }
@@ -93,7 +99,7 @@ impl Compress {
         wire
     }
 
-    /// Appends a whole frame with this payload as it goes over `wire`.
+    /// Appends a whole message with this payload as it goes over `wire`, in fragments where it is long.
     pub fn frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], wire: Wire) {
         if let Some(bits) = wire.window_bits
             && payload.len() >= self.bytes_min
@@ -105,13 +111,11 @@ impl Compress {
                 self.counters.compressed += 1;
                 self.counters.bytes_before += payload.len() as u64;
                 self.counters.bytes_after += deflated.len() as u64;
-                out.extend_from_slice(&header(opcode, true, deflated.len()).deflated());
-                out.extend_from_slice(deflated);
+                encode::fragments(out, opcode as u8 | encode::DEFLATED, deflated, self.fragment_bytes);
                 return;
             }
             self.counters.incompressible += 1;
         }
-        out.extend_from_slice(&header(opcode, true, payload.len()));
-        out.extend_from_slice(payload);
+        encode::fragments(out, opcode as u8, payload, self.fragment_bytes);
     }
 }

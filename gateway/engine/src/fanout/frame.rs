@@ -47,9 +47,16 @@ pub struct Parts {
 
 impl Parts {
     /// `bytes`: of the updates to come, about, and how many there are.
-    pub fn with_capacity(bytes: usize, updates: usize, part_bytes: usize, wire: Wire) -> Self {
+    pub fn with_capacity(
+        bytes: usize,
+        updates: usize,
+        part_bytes: usize,
+        fragment_bytes: usize,
+        wire: Wire,
+    ) -> Self {
         let parts = (bytes / part_room(part_bytes).max(1)).min(updates) + 1;
-        let bytes = bytes + parts * (ENVELOPE_BYTES_MAX + HEADER_BYTES_MAX);
+        let fragments = parts + bytes / fragment_bytes;
+        let bytes = bytes + parts * ENVELOPE_BYTES_MAX + fragments * HEADER_BYTES_MAX;
         let out = Vec::with_capacity(if wire == Wire::default() { bytes } else { bytes / 3 });
         Self { out, ..Self::default() }
     }
@@ -76,7 +83,8 @@ impl Encoder<'_> {
     ) -> Parts {
         let room = part_room(part_bytes);
         let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
-        let mut parts = Parts::with_capacity(bytes, pieces.len(), part_bytes, self.wire);
+        let fragment_bytes = self.compress.fragment_bytes;
+        let mut parts = Parts::with_capacity(bytes, pieces.len(), part_bytes, fragment_bytes, self.wire);
         let mut first = 0;
         loop {
             let end = first + count_in(&pieces[first..], room);
@@ -105,7 +113,7 @@ impl Encoder<'_> {
         let texts = Texts { head: &head, made, pieces };
         let len = texts.len();
         self.budget.spend(len, self.wire);
-        if self.wire == Wire::default() {
+        if self.wire == Wire::default() && len <= self.compress.fragment_bytes {
             to.out.extend_from_slice(&header(Opcode::Text, true, len));
             texts.write(&mut to.out);
             return;

@@ -127,7 +127,8 @@ impl Fanout {
             });
         }
         self.budget.spend_collected(picks.len());
-        let parts = Parts::with_capacity(bytes, picks.len(), self.part_bytes, readers.wire);
+        let (part_bytes, fragment_bytes) = (self.part_bytes, self.compress.fragment_bytes);
+        let parts = Parts::with_capacity(bytes, picks.len(), part_bytes, fragment_bytes, readers.wire);
         let texts = texts.into_iter();
         Box::new(Long {
             key,

@@ -6,6 +6,8 @@ use proto::{
     msgpack,
 };
 
+use super::fragment;
+
 /// Clients that differ in it share no frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Wire {
@@ -64,28 +66,21 @@ impl Encoding {
     }
 
     /// Frames in a row that several clients share, which are text, as they go to a client that speaks this.
-    pub fn frames(self, text: Bytes) -> Bytes {
+    pub fn frames(self, text: Bytes, fragment_bytes: usize) -> Bytes {
         match self {
             Encoding::Json => text,
-            Encoding::Msgpack => packed(&text).into(),
+            Encoding::Msgpack => packed(&text, fragment_bytes).into(),
         }
     }
 }
 
 /// The same as MessagePack.
-pub fn packed(mut frames: &[u8]) -> Vec<u8> {
+pub fn packed(mut frames: &[u8], fragment_bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len());
     while !frames.is_empty() {
-        let (start, len) = match frames[1] {
-            126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
-            127 => {
-                let len: [u8; 8] = frames[2..HEADER_BYTES_MAX].try_into().expect("it has eight bytes");
-                (HEADER_BYTES_MAX, u64::from_be_bytes(len) as usize)
-            }
-            len => (2, len.into()),
-        };
-        Encoding::Msgpack.frame(&frames[start..start + len], &mut out);
-        frames = &frames[start + len..];
+        let (message, rest) = fragment::next_message(frames);
+        Encoding::Msgpack.frame(&message, &mut out);
+        frames = rest;
     }
-    out
+    fragment::fragmented(&out, fragment_bytes).unwrap_or(out)
 }

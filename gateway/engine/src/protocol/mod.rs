@@ -5,13 +5,14 @@
 //! encoding   JSON or MessagePack, framed    subscribed  the answer to subscribe and unsubscribe
 //!                                           batch       batches and snapshots, of updates
 //!                                           update      one update as it stands in them
-//!                                           status      what cannot be relied upon
+//! fragment   long messages in fragments     status      what cannot be relied upon
 //! ```
 //!
 //! Messages are JSON everywhere in the gateway; [`encoding::Encoding`] frames a payload for a client.
 
 pub mod batch;
 pub mod encoding;
+pub mod fragment;
 pub mod reply;
 pub mod request;
 pub mod status;

@@ -132,11 +132,12 @@ impl Shard {
             self.close_if_lapsed(slot, sub_slot, now);
             return self.advance(slot, net, now);
         }
+        let fragment_bytes = self.limits.fragment_bytes;
         let client = self.at(slot);
         let sub = client.member_in_slot(sub_slot);
         sub.pos = Position::at(flush.version);
         sub.sent_us = now.mono_us;
-        let bytes = client.connection.give(flush.frame.bytes.clone(), now);
+        let bytes = client.connection.give(flush.frame.bytes.clone(), fragment_bytes, now);
         net.send(client.id, bytes);
         self.stats.frames_out += u64::from(flush.frame.parts);
         self.stats.updates_out += u64::from(flush.frame.updates);

@@ -188,6 +188,13 @@ impl Shard {
         self.slice = members;
     }
 
+    /// The longest payload of a frame: tests with short messages make it small.
+    pub fn set_fragment_bytes(&mut self, bytes: usize) {
+        self.limits.fragment_bytes = bytes;
+        self.fanout.compress.fragment_bytes = bytes;
+        self.statuses.fragment_bytes = bytes;
+    }
+
     /// What the ring did so far, for whoever scrapes.
     pub fn note_ring(&mut self, counters: net::Counters, tls: net::TlsCounters) {
         (self.stats.ring, self.stats.tls) = (counters, tls);

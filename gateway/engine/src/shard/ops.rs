@@ -15,6 +15,7 @@ use crate::{
     fanout::Long,
     protocol::{
         encoding::Encoding,
+        fragment,
         reply::{self, BAD_REQUEST},
         request::{Op, Request, Subscribe},
     },
@@ -49,6 +50,7 @@ impl Shard {
     /// `frames`: a message in the client's encoding, or its parts in a row. A long one counts among what is pinned.
     pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         self.stats.frames_out += 1;
+        let frames = fragment::fragmented(&frames, self.limits.fragment_bytes).unwrap_or(frames);
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
         self.at(slot).connection.queue(frames);

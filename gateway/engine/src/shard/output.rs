@@ -29,9 +29,9 @@ impl Shard {
     /// leaving. Call after every event that may have unblocked it.
     pub(super) fn advance(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
         loop {
-            let client = self.at(slot);
+            let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
             let id = client.id;
-            match client.connection.next(now) {
+            match client.connection.next(&self.limits, now) {
                 Next::Wait => return,
                 Next::Send(bytes) => return net.send(id, bytes),
                 Next::Receive(mut held) => self.read(slot, &mut held, net, now),
@@ -85,8 +85,9 @@ impl Shard {
 
     /// Sends a frame to a client that is free.
     fn send(&mut self, slot: u32, frame: Bytes, net: &mut impl Sockets, now: Now) {
+        let fragment_bytes = self.limits.fragment_bytes;
         let client = self.at(slot);
-        let bytes = client.connection.give(frame, now);
+        let bytes = client.connection.give(frame, fragment_bytes, now);
         net.send(client.id, bytes);
     }
 

@@ -11,6 +11,7 @@ use crate::{
     fanout::{ClassId, PatternId, line::Lane},
     protocol::{
         encoding::{self, Encoding},
+        fragment,
         status::Change,
     },
 };
@@ -196,16 +197,21 @@ impl Shard {
 
     /// In the client's encoding; `None`: there is no room for what is its `own`, and it waits for some.
     fn give(&mut self, slot: u32, frames: Bytes, own: bool, now: Now) -> Option<Bytes> {
+        let fragment_bytes = self.statuses.fragment_bytes;
         let is_packed = self.at(slot).connection.wire().encoding == Encoding::Msgpack;
         if frames.len() <= OWN_BYTES || !own && !is_packed {
-            return Some(self.at(slot).connection.wire().encoding.frames(frames));
+            return Some(self.at(slot).connection.wire().encoding.frames(frames, fragment_bytes));
         }
         if !self.fanout.fits(frames.len()) {
             self.note_need(frames.len());
             self.wait(slot, Lane::Long, now);
             return None;
         }
-        let frames = if is_packed { encoding::packed(&frames) } else { frames.into() };
+        let frames = if is_packed {
+            encoding::packed(&frames, fragment_bytes)
+        } else {
+            fragment::fragmented(&frames, fragment_bytes).unwrap_or_else(|| frames.into())
+        };
         Some(self.fanout.pinned.hold(frames))
     }
 

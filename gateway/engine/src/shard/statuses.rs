@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::named::{Named, Part};
 use crate::{
-    protocol::status::{Change, Status},
+    protocol::{
+        fragment::{self, FRAGMENT_BYTES},
+        status::{Change, Status},
+    },
     settings::Settings,
 };
 
@@ -27,6 +30,7 @@ pub(super) struct Statuses {
     max: usize,
     bytes_max: usize,
     pub frame_bytes_max: usize,
+    pub fragment_bytes: usize,
     /// The next client to be looked at, while changes are told.
     pub walk: Option<usize>,
 }
@@ -57,6 +61,7 @@ impl Statuses {
             max,
             bytes_max,
             frame_bytes_max,
+            fragment_bytes: FRAGMENT_BYTES,
             walk: None,
         }
     }
@@ -71,15 +76,20 @@ impl Statuses {
         }
         self.named.add(&change, self.changes);
         self.drop_concerns();
-        let news = change.news.frames(self.frame_bytes_max);
+        let news = self.frames(&change.news);
         let encode = |status: &Status| match *status == change.news {
             true => news.clone(),
-            false => status.frames(self.frame_bytes_max),
+            false => self.frames(status),
         };
         let (missed, left) = (encode(&change.missed), change.left.as_ref().map(encode));
         self.held.push(Held { at: self.changes, before, change, news, missed, left });
         self.drop_live();
         self.walk = Some(0);
+    }
+
+    fn frames(&self, status: &Status) -> Bytes {
+        let frames = status.frames(self.frame_bytes_max);
+        fragment::fragmented(&frames, self.fragment_bytes).map_or(frames, Bytes::from)
     }
 
     pub fn drop_concerns(&mut self) {
