@@ -13,7 +13,6 @@ pub mod fanout;
 pub mod http;
 pub mod invariant;
 pub mod json;
-pub mod planted;
 pub mod protocol;
 pub mod sequencer;
 pub mod settings;

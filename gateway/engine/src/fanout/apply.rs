@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::{Fanout, topics::Memory};
 use crate::{
-    planted::{Bug, planted},
     topic::{
         epoch::Epoch,
         policy::{Behind, Mode},
@@ -28,13 +27,11 @@ impl Fanout {
         self.restarted |= epoch != self.epoch;
         self.epoch = epoch;
         self.apply(batch);
-        self.floor = if planted(Bug::EpochFloor) { 0 } else { batch.version };
+        self.floor = batch.version;
     }
 
     pub fn apply(&mut self, batch: &Batch) {
-        if !planted(Bug::CacheOutlives) {
-            self.cache.clear();
-        }
+        self.cache.clear();
         for op in &batch.ops {
             match op {
                 Op::Birth { topic, name, mode } => {
@@ -46,12 +43,12 @@ impl Fanout {
                 Op::Forget { topic } => self.forget(*topic),
             }
         }
-        self.position = batch.version - u64::from(planted(Bug::AtomicTorn) && batch.ops.len() > 1);
+        self.position = batch.version;
     }
 
     fn forget(&mut self, id: TopicId) {
         let Some(topic) = self.topics.remove(id) else { return };
-        self.floor = self.floor.max(if planted(Bug::FloorForgotten) { 0 } else { topic.version() });
+        self.floor = self.floor.max(topic.version());
         self.history_bytes -= topic.memory.history_bytes();
         match &topic.memory {
             Memory::Latest => {}

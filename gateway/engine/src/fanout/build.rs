@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     clock::Now,
-    planted::{Bug, planted},
     protocol::{
         batch::{Envelope, Piece},
         update,
@@ -56,11 +55,7 @@ impl Fanout {
     ) -> Made {
         let class = self.classes.get(id);
         let readers = Readers { class: class.number, wire: class.key.wire, all: false };
-        let key = CacheKey {
-            class: readers.class,
-            patterns: op.filter(|_| !planted(Bug::CacheWithoutPatterns)).map(Into::into),
-            from: from.map(|from| if planted(Bug::CacheWithoutFrom) { 0 } else { from }),
-        };
+        let key = CacheKey { class: readers.class, patterns: op.map(Into::into), from };
         let kept = self.kept.as_ref().filter(|(_, frame)| frame.version >= least);
         if let Some((_, frame)) = self.cache.iter().chain(kept).find(|(cached, _)| *cached == key) {
             return Made::Frame(frame.clone());
@@ -103,12 +98,11 @@ impl Fanout {
                 .iter()
                 .filter_map(|pick| picked(&self.topics, *pick))
                 .map(|u| u.ts_us.min(u.due_us));
-            oldest_us =
-                taken.chain(sent).min().map(|us| us + 50_000 * i64::from(planted(Bug::OldestTooLate)));
+            oldest_us = taken.chain(sent).min();
         }
         // An answer follows `subscribed`, which says it.
         let answers = key.as_ref().is_some_and(|key| key.patterns.is_some());
-        let tells = self.restarted && from.is_none() && !answers && !planted(Bug::EpochUntold);
+        let tells = self.restarted && from.is_none() && !answers;
         let epoch = tells.then_some(self.epoch);
         let class = readers.class;
         let (ts_us, version) = (now.wall_us, self.position);

@@ -5,10 +5,7 @@ use super::{
     pick::Pick,
     topics::{Memory, Topic},
 };
-use crate::{
-    planted::{Bug, planted},
-    topic::position::Position,
-};
+use crate::topic::position::Position;
 
 /// Topics looked at to tell whether a frame is long, where no list says what is newer.
 const LOOKED_AT_MAX: usize = 4096;
@@ -19,7 +16,7 @@ impl Fanout {
         let (class, pos) = (self.classes.get(id), pos.version()?);
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
-        (looked >= self.floor || planted(Bug::FloorIgnored)).then_some(pos)
+        (looked >= self.floor).then_some(pos)
     }
 
     /// Whether a member at `pos` is owed anything but an empty batch.
@@ -85,10 +82,7 @@ impl Fanout {
                 if from.is_some_and(|from| update.version <= from) {
                     break;
                 }
-                if from.is_none() && update.gone && !planted(Bug::GoneInSnapshot) {
-                    continue;
-                }
-                if update.gone && planted(Bug::GoneUnsent) {
+                if from.is_none() && update.gone {
                     continue;
                 }
                 match &topic.memory {
@@ -110,8 +104,7 @@ impl Fanout {
                 }
             }
         }
-        if planted(Bug::Unsorted) {
-        } else if let ([_], 0) = (patterns, self.streams) {
+        if let ([_], 0) = (patterns, self.streams) {
             self.scratch.reverse();
         } else {
             self.scratch.sort_unstable();

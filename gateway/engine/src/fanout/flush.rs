@@ -6,12 +6,7 @@ use super::{
     line::Lane,
     readers::Readers,
 };
-use crate::{
-    clock::Now,
-    planted::{Bug, planted},
-    protocol::batch::Envelope,
-    topic::position::Position,
-};
+use crate::{clock::Now, protocol::batch::Envelope, topic::position::Position};
 
 impl Fanout {
     /// Looks at a class whose moment has come. `may_build`: a short frame.
@@ -46,7 +41,7 @@ impl Fanout {
     }
 
     fn heartbeat(&mut self, id: ClassId, scanned: u64, now: Now) -> Option<Flush> {
-        let (position, silence_us, heartbeat_us) = (self.position, self.silence_us(), self.heartbeat_us);
+        let (silence_us, heartbeat_us) = (self.silence_us(), self.heartbeat_us);
         let class = self.classes.get_mut(id);
         if now.mono_us < class.heartbeat_us {
             return None;
@@ -60,7 +55,7 @@ impl Fanout {
             class: number,
             ts_us: now.wall_us,
             from: Some(sent),
-            version: if planted(Bug::HeartbeatTooFar) { position } else { scanned },
+            version: scanned,
             oldest_us: None,
             epoch: None,
         };
@@ -116,7 +111,7 @@ impl Fanout {
         let class = self.classes.get_mut(id);
         self.counters.conflated += (updates - class.seen).saturating_sub(u64::from(frame.updates));
         class.seen = updates;
-        class.sent = frame.version + u64::from(planted(Bug::CursorTooFar));
+        class.sent = frame.version;
         class.scanned = frame.version;
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let version = frame.version;

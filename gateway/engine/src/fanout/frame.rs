@@ -7,12 +7,9 @@ use proto::{
 };
 
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
-use crate::{
-    planted::{Bug, planted},
-    protocol::{
-        batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_head},
-        encoding::{Encoding, Wire},
-    },
+use crate::protocol::{
+    batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_head},
+    encoding::{Encoding, Wire},
 };
 
 /// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
@@ -109,7 +106,7 @@ impl Encoder<'_> {
         (to.count, to.updates) = (to.count + 1, to.updates + pieces.len() as u32);
         to.version = envelope.version;
         let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-        write_head(&mut head, envelope, more && !planted(Bug::MoreForgotten), to.updates > 0);
+        write_head(&mut head, envelope, more, to.updates > 0);
         let texts = Texts { head: &head, made, pieces };
         let len = texts.len();
         self.budget.spend(len, self.wire);

@@ -1,7 +1,6 @@
 //! A keyed topic on a shard: its table, and from which position on its changes can be told one by one.
 
 use crate::{
-    planted::{Bug, planted},
     protocol::update,
     topic::{
         changes::{Base, Change, Changes},
@@ -45,7 +44,7 @@ impl Keyed {
 
     fn trim(&mut self, tombstones_max: usize) -> usize {
         let (dropped, newest) = self.table.trim(tombstones_max, self.tombstone_bytes_max);
-        self.floor = self.floor.max(newest.filter(|_| !planted(Bug::KeyFloorForgotten)).unwrap_or(0));
+        self.floor = self.floor.max(newest.unwrap_or(0));
         dropped
     }
 
@@ -62,7 +61,7 @@ impl Keyed {
     /// The topic is gone, or was reset.
     pub fn empty(&mut self, version: u64) {
         self.table.clear();
-        self.floor = if planted(Bug::EmptyForgotten) { 1 } else { version };
+        self.floor = version;
     }
 
     /// What [`Keyed::write`] appends, about.
@@ -82,9 +81,9 @@ impl Keyed {
     /// update: `"set":{…},"del":[…]}`, with `"reset":true,` before it where `set` is the whole table.
     pub fn write(&self, from: Option<u64>, out: &mut Vec<u8>) {
         let from = from.filter(|from| *from >= self.floor);
-        let reset = from.is_none() && !planted(Bug::ResetForgotten);
-        let set = self.table.set_after(from.unwrap_or(0) + u64::from(planted(Bug::SetTooLate)));
-        let deleted = from.filter(|_| !planted(Bug::DelForgotten)).map(|from| self.table.deleted_after(from));
+        let reset = from.is_none();
+        let set = self.table.set_after(from.unwrap_or(0));
+        let deleted = from.map(|from| self.table.deleted_after(from));
         update::write_table(out, reset, set, deleted.into_iter().flatten());
     }
 }

@@ -5,11 +5,7 @@ use std::{collections::HashSet, rc::Rc};
 use thiserror::Error;
 
 use super::{Class, ClassId, ClassKey, Fanout, PatternId};
-use crate::{
-    clock::Now,
-    planted::{Bug, planted},
-    protocol::encoding::Wire,
-};
+use crate::{clock::Now, protocol::encoding::Wire};
 
 /// No room for another distinct subscription.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -48,7 +44,6 @@ impl Fanout {
             }
             same
         });
-        let slot = if planted(Bug::ClassShared) { 0 } else { slot };
         let key = ClassKey { slot, wire, interval_us, patterns: patterns.into() };
         if let Some(id) = self.classes.find(&key) {
             self.release(&key.patterns);

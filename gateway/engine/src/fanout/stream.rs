@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::{
-    planted::{Bug, planted},
     topic::policy::{self, Behind},
     update::Update,
 };
@@ -88,7 +87,6 @@ impl Stream {
 
     /// Places of the updates after `from`, in order.
     pub fn after(&self, from: u64) -> std::ops::Range<u32> {
-        let from = from + u64::from(planted(Bug::StreamTooLate));
         let start = self.updates.partition_point(|update| update.version <= from);
         start as u32..self.updates.len() as u32
     }
@@ -108,12 +106,12 @@ impl Stream {
     /// How many updates after `from` are missing before the first one kept: exactly where the drop log
     /// reaches, else more rather than less.
     pub fn missing(&self, from: u64) -> u64 {
-        if self.reaches(from) || planted(Bug::GapUntold) {
+        if self.reaches(from) {
             return 0;
         }
         let first_v = self.updates.front().map_or(0, |update| update.v);
         let seen = self.dropped.iter().rev().find(|(version, _)| *version <= from);
-        first_v - 1 - seen.map_or(self.v_unborn, |(_, v)| *v) - u64::from(planted(Bug::GapTooLow))
+        first_v - 1 - seen.map_or(self.v_unborn, |(_, v)| *v)
     }
 
     /// What a subscriber at `from` has to be closed for: the number of updates missed.

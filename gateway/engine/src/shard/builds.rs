@@ -11,7 +11,6 @@ use crate::{
         ClassId, Due, Frame, Long,
         line::{Lane, Line, Place, Waiter},
     },
-    planted::{Bug, planted},
     settings,
 };
 
@@ -109,9 +108,6 @@ impl Builds {
         if self.granted && self.need_bytes.is_some() && lane == Lane::Long {
             line.keep_turn(payer);
             self.need_place = Some(place);
-        }
-        if planted(Bug::WaitForgotten) {
-            line.remove(place);
         }
         place
     }

@@ -7,7 +7,6 @@ use crate::{
     client::CloseReason,
     clock::Now,
     fanout::{ClassId, Flush},
-    planted::{Bug, planted},
     topic::position::Position,
 };
 
@@ -116,8 +115,7 @@ impl Shard {
         if waits && flush.silent_since_us.is_some() && ready {
             return self.advance(slot, net, now);
         }
-        if !ready || waits && !planted(Bug::WaitOvertaken) {
-            sub.pos = if planted(Bug::BusyCursor) { Position::at(flush.version) } else { sub.pos };
+        if !ready || waits {
             self.stats.skipped_busy += 1;
             return;
         }

@@ -10,12 +10,11 @@ use super::{
 use crate::{
     clock::Now,
     fanout::{Frame, line::Lane},
-    planted::{Bug, planted},
     protocol::{
         request::{Op, Subscribe},
         subscribed::Subscribed,
     },
-    topic::{epoch::Epoch, position::Position},
+    topic::position::Position,
 };
 
 impl Shard {
@@ -49,9 +48,8 @@ impl Shard {
             self.note_need(told);
             return Ok(Tried::Waits(Some(Lane::Long)));
         }
-        let in_epoch =
-            |shard: &Self, epoch: Epoch| epoch == shard.fanout.epoch() || planted(Bug::ForeignEpoch);
-        let since = op.since.as_ref().filter(|since| in_epoch(self, since.epoch)).map(|since| since.version);
+        let epoch = self.fanout.epoch();
+        let since = op.since.as_ref().filter(|since| since.epoch == epoch).map(|since| since.version);
         if !self.builds.is_granted() && self.fanout.is_long(&op.topics, since) {
             return Ok(Tried::Waits(Some(Lane::Long)));
         }
@@ -106,14 +104,13 @@ impl Shard {
         let topics = self.pattern_texts(class);
         let epoch = self.fanout.epoch();
         let key = self.fanout.classes.get(class);
-        let snapshot = frame.version + u64::from(planted(Bug::SubscribedTooHigh));
         let (number, interval_us) = (key.number, key.key.interval_us);
         let answer = Subscribed {
             id: asked.id.as_deref(),
             sub: &op.sub,
             class: Some(number),
             topics: &topics,
-            version: since.unwrap_or(snapshot),
+            version: since.unwrap_or(frame.version),
             terms: Some((interval_us / 1000, epoch)),
         };
         let answer = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);

@@ -8,8 +8,6 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use crate::planted::{Bug, planted};
-
 const NONE: u32 = u32::MAX;
 /// Value length of a deleted key.
 const DELETED: u32 = u32::MAX;
@@ -138,10 +136,8 @@ impl Table {
         entry.version = version;
         let start = entry.start as usize + key.len() + 1;
         self.text[start..start + value.len()].copy_from_slice(value);
-        if !planted(Bug::RecencyStays) {
-            self.unlink(at);
-            self.push_front(LIVE, at);
-        }
+        self.unlink(at);
+        self.push_front(LIVE, at);
         true
     }
 

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::size::{table_size, topic_size};
 use crate::{
-    planted::{Bug, planted},
     protocol::status::State,
     sequencer::{
         count::{Count, Extent, Step},
@@ -170,8 +169,7 @@ impl Topic {
         };
         // A step beyond 32 bits is no count any more.
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-        let stands = planted(Bug::VStands) && self.v > 0;
-        self.v = given.unwrap_or(self.v + 1 + u64::from(missing) - u64::from(stands));
+        self.v = given.unwrap_or(self.v + 1 + u64::from(missing));
         missing
     }
 

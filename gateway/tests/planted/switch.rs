@@ -1,5 +1,7 @@
-//! Bugs that the simulation has to find, one at a time. They exist only with the feature `planted`, which
-//! `tests/planted.rs` alone is built with; without it [`planted`] is `false` at compile time.
+//! Bugs that the simulation has to find, one at a time. They stand in a copy of the engine alone, which
+//! `scripts/check planted` makes: this file is its `planted.rs`, and `bugs.patch` has the lines that ask [`planted`].
+
+use std::cell::Cell;
 
 macro_rules! bugs {
     ($($(#[doc = $what:literal])* $name:ident,)*) => {
@@ -87,31 +89,15 @@ bugs! {
     WaitOvertaken,
 }
 
-#[cfg(not(feature = "planted"))]
-#[inline(always)]
-pub const fn planted(_: Bug) -> bool {
-    false
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-#[cfg(feature = "planted")]
-mod switch {
-    use std::cell::Cell;
-
-    use super::Bug;
-
-    thread_local! {
-        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
-    }
-
-    /// For this thread.
-    pub fn plant(bug: Option<Bug>) {
-        PLANTED.set(bug);
-    }
-
-    pub fn planted(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
-    }
+/// For this thread.
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
 }
 
-#[cfg(feature = "planted")]
-pub use switch::{plant, planted};
+pub fn planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}

@@ -1,5 +1,6 @@
 //! Each planted bug is found by the simulation's model within 100,000 steps, and without one it finds nothing:
-//! `cargo test -p gateway --features planted --test planted`; `BUG=CursorTooFar` looks for that one only.
+//! `scripts/check planted`; `scripts/check planted CursorTooFar` looks for that one only. In the copy of the sources
+//! that has the bugs this file is `tests/planted.rs`.
 #![forbid(unsafe_code)]
 
 mod schedule;
