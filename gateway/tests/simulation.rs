@@ -74,6 +74,8 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.tls_failed, 20),
             (tally.tls_deferred, 50),
             (tally.tls_shortened, 500),
+            (tally.continued, 10_000),
+            (tally.passed, 30),
             (tally.waits[0], 1_000),
             (tally.waits[1], 1_000),
             (tally.waits[2], 100),

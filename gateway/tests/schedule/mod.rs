@@ -8,7 +8,7 @@ use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use engine::{
     client::CloseReason,
-    protocol::encoding::Encoding,
+    protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     shard::stats::BUILD_WAITS,
     topic::changes::{Base, Changes},
@@ -111,6 +111,9 @@ pub struct Tally {
     pub tls_failed: u64,
     pub tls_deferred: u64,
     pub tls_shortened: u64,
+    /// Frames that went on with a message, and control frames between those of one.
+    pub continued: u64,
+    pub passed: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
     /// A hash of every byte that clients were sent, beneath TLS: equal where nothing changed for them.
@@ -200,6 +203,7 @@ impl Simulation {
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
         world.shard.set_turn_updates(rng.choice([1, 3, 4096]).unwrap());
+        world.set_fragment_bytes(rng.choice([100, 256, 1000, FRAGMENT_BYTES]).unwrap());
         world.net.inner().set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
         world.net.inner().set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
         let topics = ["a", "a.b", "a.b.c", "b", "m.x"].into_iter().map(str::to_owned);
@@ -661,6 +665,8 @@ impl Simulation {
         tally.snapshots += peer.model.snapshots;
         tally.heartbeats += peer.model.heartbeats;
         tally.deflated += peer.deflated as u64;
+        tally.continued += peer.fragments.continued;
+        tally.passed += peer.fragments.passed;
         tally.tls += if peer.tls.is_some() { peer.model.batches } else { 0 };
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod epoch;
+mod fragments;
 mod held;
 pub mod publisher;
 pub mod subscriber;
@@ -17,7 +18,7 @@ use std::{
 
 use engine::{
     clock::Now,
-    protocol::encoding::Encoding,
+    protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication},
     shard::{
         Application, Shard,
@@ -38,6 +39,7 @@ use proto::{
     msgpack,
 };
 
+use fragments::Fragments;
 use held::Sub;
 use publisher::Publisher;
 use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
@@ -70,6 +72,7 @@ pub struct Peer {
     /// Where it speaks TLS.
     pub tls: Option<tls::Client>,
     ws: proto::Conn,
+    pub fragments: Fragments,
     pub model: Subscriber,
     /// The handshake ended in 101.
     pub open: bool,
@@ -135,6 +138,7 @@ pub struct World {
     pub address: SocketAddr,
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
+    fragment_bytes: usize,
     inflater: Inflater,
     ids: u64,
 }
@@ -180,9 +184,16 @@ impl World {
             keep_context: false,
             address: ADDR,
             sent: DefaultHasher::new(),
+            fragment_bytes: FRAGMENT_BYTES,
             inflater: Inflater::new(),
             ids: 0,
         }
+    }
+
+    /// The longest payload of a frame from now on.
+    pub fn set_fragment_bytes(&mut self, bytes: usize) {
+        self.fragment_bytes = bytes;
+        self.shard.set_fragment_bytes(bytes);
     }
 
     // Time.
@@ -313,6 +324,7 @@ impl World {
             conn,
             tls: None,
             ws: proto::Conn::client(NONCE),
+            fragments: Fragments::default(),
             model: Subscriber::default(),
             open: false,
             reading: true,
@@ -551,6 +563,9 @@ impl World {
             peer.http.extend_from_slice(bytes);
         }
         let mut from = 0;
+        if peer.open {
+            peer.fragments.take(bytes, self.fragment_bytes);
+        }
         while from < bytes.len() {
             assert!(peer.close.is_none(), "{} bytes after the close frame", bytes.len() - from);
             let received = peer.ws.receive(&mut bytes[from..], &LIMITS);
@@ -559,6 +574,7 @@ impl World {
                 None | Some(Event::Refused { .. }) => {}
                 Some(Event::Response(response)) => {
                     (peer.open, judge.wire.0) = (true, response.deflate());
+                    peer.fragments.take(&bytes[from..], self.fragment_bytes);
                 }
                 Some(Event::Deflated(deflated)) => {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };

@@ -101,6 +101,10 @@ impl Connection {
 
     #[cold]
     fn cut(&mut self, mut rest: Bytes, fragment_bytes: usize) -> Bytes {
+        // The answer to the handshake. As a frame it would be a close in fragments, of which there are none.
+        if rest.starts_with(b"HTTP") {
+            return rest;
+        }
         let piece = rest.split_to(fragment::piece_bytes(&rest, fragment_bytes));
         if !rest.is_empty() {
             self.waiting.get_or_insert_default().rest = rest;

@@ -53,7 +53,7 @@ pub fn piece_bytes(frames: &[u8], fragment_bytes: usize) -> usize {
 
 /// The same messages, each of which is one frame, with the long ones in fragments; `None`: none is long.
 pub fn fragmented(frames: &[u8], fragment_bytes: usize) -> Option<Vec<u8>> {
-    if !is_long(frames, fragment_bytes) {
+    if frames.len() <= fragment_bytes {
         return None;
     }
     let headers = frames.len() / fragment_bytes * HEADER_BYTES_MAX;
