@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use engine::topic::{TOPIC_BYTES_MAX, is_topic_char};
+use engine::topic::name::{TOPIC_BYTES_MAX, is_topic_char};
 
 /// What becomes of characters that no topic may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use engine::topic::check_topic;
+    use engine::topic::name::check_topic;
 
     fn encoded(name: &str) -> String {
         Names::Encode.compose(&[Piece::Name(name.into())])

@@ -8,12 +8,13 @@ use engine::{
         Body, Publication,
         topics::{Group, Topics},
     },
+    topic::glob::Glob,
     update::{Op, Update},
 };
 use gateway::config::{
     Config,
     pointer::Pointer,
-    policy::{Deadband, Glob, Mode, Policies, Policy},
+    policy::{Deadband, Mode, Policies, Policy},
 };
 
 /// Times are in ms.

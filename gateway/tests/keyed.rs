@@ -6,9 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use engine::sequencer::Grouping;
+use engine::{sequencer::Grouping, topic::glob::Glob};
 use gateway::{
-    config::policy::{Glob, Keyed, Mode, Policies, Policy},
+    config::policy::{Keyed, Mode, Policies, Policy},
     intake::publish::parse_publication,
 };
 use serde_json::{Value, json};

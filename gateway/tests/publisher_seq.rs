@@ -5,9 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use engine::sequencer::Grouping;
+use engine::{sequencer::Grouping, topic::glob::Glob};
 use gateway::{
-    config::policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    config::policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     intake::publish::parse_publication,
 };
 use serde_json::{Value, json};

@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::topic::epoch::Epoch;
 use engine::{
     sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why},
     shard::inbox::{Bound, Inbox, Message},
+    topic::{epoch::Epoch, glob::Glob},
     update::{Op, TopicId, Update},
 };
 use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits,
-        policy::{Glob, Keyed, Mode, Policies, Policy},
+        policy::{Keyed, Mode, Policies, Policy},
     },
     intake::publisher::Publisher,
 };

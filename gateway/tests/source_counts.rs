@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
     sequencer::{
@@ -19,6 +18,7 @@ use engine::{
         topics::Doubter,
     },
     shard::inbox::{Inbox, Message},
+    topic::{epoch::Epoch, glob::Glob, pattern::Pattern},
     update::{Op, Update},
 };
 use gateway::intake::clocked::ClockedSequencer;
@@ -26,7 +26,7 @@ use gateway::{
     config::{
         Config, Limits,
         pointer::Pointer,
-        policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
+        policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
     intake::publish::parse_publication,
     state::{self, Damage, Ended, Restored, RestoredTopic},
@@ -162,6 +162,10 @@ impl Gateway {
 
 fn item(topic: &str, fields: &str) -> Publication {
     parse_publication(&Bytes::from(format!(r#"{{"topic":"{topic}",{fields}}}"#)), 7).unwrap()
+}
+
+fn parsed(pattern: &str) -> Pattern {
+    Pattern::parse(pattern).unwrap()
 }
 
 #[test]
@@ -764,17 +768,17 @@ fn a_gap_that_others_tell_of_a_topic_is_one_for_its_whole_books_too() {
         let whole = |n: u32| format!(r#""reset":true,"set":{{"w":{n}}},"seq":5"#);
         assert!(gateway.bring(A, "book.a", &whole(1)));
         assert!(gateway.bring(A, "quote.a", r#""data":1,"seq":5"#));
-        gateway.sequencer.doubt(by, vec![pattern.into(), "quote.a".into()], true);
+        gateway.sequencer.doubt(by, vec![parsed(pattern), parsed("quote.a")], true);
         assert!(!gateway.bring(A, "book.a", r#""set":{"x":1},"seq":5"#), "a change makes up for nothing");
         assert!(!gateway.bring(PUBLISHER, "book.a", &whole(2)));
         assert!(gateway.bring(B, "book.a", &whole(3)));
         assert!(!gateway.bring(B, "quote.a", r#""data":2,"seq":5"#));
         assert!(gateway.bring(A, "quote.a", r#""data":2,"seq":5"#));
         assert_eq!(gateway.data("book.a"), json!({"w": 3}));
-        gateway.sequencer.doubt(by, vec!["quote.a".into(), pattern.into()], false);
+        gateway.sequencer.doubt(by, vec![parsed("quote.a"), parsed(pattern)], false);
         assert!(!gateway.bring(B, "book.a", &whole(4)));
         assert!(!gateway.bring(A, "quote.a", r#""data":3,"seq":5"#));
-        gateway.sequencer.doubt(by, vec!["*".into()], true);
+        gateway.sequencer.doubt(by, vec![parsed("*")], true);
         assert!(gateway.bring(B, "book.a", &whole(6)));
         gateway.sequencer.end_doubts(by);
         assert!(!gateway.bring(B, "book.a", &whole(7)));
@@ -790,7 +794,7 @@ fn a_gap_that_others_tell_is_none_for_a_table_that_came_whole_since() {
     {
         for (feed, seq) in [(A, 10), (B, 5), (PUBLISHER, 11)] {
             let gateway = Gateway::new();
-            let told = || vec![told.into(), "other".into()];
+            let told = || vec![parsed(told), parsed("other")];
             for topic in ["book.a", "book.b"] {
                 assert!(gateway.bring(A, topic, &whole(1, 8)));
             }

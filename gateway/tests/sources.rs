@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
     sequencer::{Body, Publication},
     shard::inbox::{Inbox, Message},
+    topic::{epoch::Epoch, glob::Glob},
     update::{Op, Update},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -22,7 +22,7 @@ use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits, Source,
-        policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+        policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     },
     health::Health,
     intake::publisher::Publisher,

@@ -12,6 +12,10 @@ use support::{World, config};
 
 const STATUS_BYTES: usize = 20_000;
 
+fn pattern(text: &str) -> engine::topic::pattern::Pattern {
+    engine::topic::pattern::Pattern::parse(text).unwrap()
+}
+
 struct Told {
     world: World,
     health: Arc<Health>,
@@ -35,13 +39,13 @@ impl Told {
 
     fn set(&mut self, origin: Origin, topic: &str, state: State) {
         let now_us = self.world.now.wall_us;
-        self.health.set(origin, vec![topic.into()], state, "", now_us).unwrap();
+        self.health.set(origin, vec![pattern(topic)], state, "", now_us).unwrap();
         self.world.settle();
     }
 
     /// Of so many topics that it takes about 4 KB.
     fn long(&mut self, name: &str) -> Result<(), Full> {
-        let topics = (0..40).map(|i| format!("{name}.t{i}.{}", "x".repeat(90)).into()).collect();
+        let topics = (0..40).map(|i| pattern(&format!("{name}.t{i}.{}", "x".repeat(90)))).collect();
         let now_us = self.world.now.wall_us;
         let set = self.health.set(Origin::Publisher, topics, State::Stale, "", now_us);
         self.world.settle();
@@ -139,13 +143,13 @@ fn a_dead_source_is_told_also_where_publishers_have_taken_all_room_and_since_sta
     for topic in ["x", "y", "z"] {
         told.publisher(topic, State::Stale);
     }
-    let full = told.health.set(Origin::Publisher, vec!["w".into()], State::Stale, "", 0).unwrap_err();
+    let full = told.health.set(Origin::Publisher, vec![pattern("w")], State::Stale, "", 0).unwrap_err();
     assert!(full.to_string().contains("[limits] statuses"), "{full}");
     told.set(Origin::Source(0), "s.*", State::Stale);
     let since = told.world.peers[peer].frames("status")[0]["since"].clone();
     told.world.advance(Duration::from_secs(5));
     let now_us = told.world.now.wall_us;
-    told.health.set(Origin::Source(0), vec!["s.*".into()], State::Stale, "another reason", now_us).unwrap();
+    told.health.set(Origin::Source(0), vec![pattern("s.*")], State::Stale, "another reason", now_us).unwrap();
     told.world.settle();
     assert_eq!(told.seen(peer), ["s.* stale"]);
     let late = told.reader(&["s.*"]);
@@ -175,7 +179,7 @@ fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it
         let now_us = told.world.now.wall_us;
         let reason = "r".repeat(1000);
         let set = |health: &Health, topic: &str, state, reason: &str| {
-            health.set(Origin::Publisher, vec![topic.into()], state, reason, now_us)
+            health.set(Origin::Publisher, vec![pattern(topic)], state, reason, now_us)
         };
         let names: Vec<String> = (0..100).map(|i| format!("t{i}")).collect();
         for name in &names {
@@ -189,8 +193,8 @@ fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it
         assert!(full.to_string().contains("[limits] status_bytes = 20000"), "{full}");
         assert_eq!(told.health.counters().refused as usize, 100 - grown + 1);
         // A source is told to be dead, and with a reason for which there is room.
-        told.health.set(Origin::Source(0), vec!["s.*".into()], again, &reason, now_us).unwrap();
-        told.health.set(Origin::Source(1), vec!["u.*".into()], again, &reason, now_us).unwrap();
+        told.health.set(Origin::Source(0), vec![pattern("s.*")], again, &reason, now_us).unwrap();
+        told.health.set(Origin::Source(1), vec![pattern("u.*")], again, &reason, now_us).unwrap();
         assert!(
             told.health.counters().bytes <= STATUS_BYTES as u64,
             "a source's reason has no room of its own"
@@ -255,7 +259,7 @@ fn whom_a_change_concerns_is_looked_up_within_the_budget_of_a_turn() {
         })
         .collect();
     let now_us = told.world.now.wall_us;
-    told.health.set(Origin::Publisher, vec!["a.*".into()], State::Stale, "", now_us).unwrap();
+    told.health.set(Origin::Publisher, vec![pattern("a.*")], State::Stale, "", now_us).unwrap();
     let (mut turns, mut heard) = (0, 0);
     while heard < CLIENTS {
         told.world.turn(1024);

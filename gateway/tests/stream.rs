@@ -4,9 +4,10 @@
 
 mod support;
 
+use engine::topic::glob::Glob;
 use std::time::Duration;
 
-use gateway::config::policy::{Behind, Glob, Mode, Policies, Policy, Stream};
+use gateway::config::policy::{Behind, Mode, Policies, Policy, Stream};
 use serde_json::Value;
 use support::{EPOCH, World, config};
 

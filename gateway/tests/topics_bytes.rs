@@ -9,20 +9,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use engine::topic::epoch::Epoch;
 use engine::{
     protocol::status::State,
     sequencer::{
         Body, Grouping, NotPublished, Publication, Refused, UpstreamBatch, UpstreamUpdate, Why, seq::Feed,
     },
     shard::inbox::Inbox,
+    topic::{epoch::Epoch, glob::Glob},
 };
 use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config, Limits,
         pointer::Pointer,
-        policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
+        policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
     intake::publish::parse_publication,
     state::{Ended, Restored, RestoredTopic},

@@ -8,14 +8,16 @@ use std::{
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use engine::sequencer::Grouping;
-use engine::topic::epoch::Epoch;
+use engine::{
+    sequencer::Grouping,
+    topic::{epoch::Epoch, glob::Glob},
+};
 use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
     config::{
         Config,
         pointer::Pointer,
-        policy::{Behind, Deadband, Glob, Keyed, Mode, Policies, Policy, Stream},
+        policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
     intake::publish::parse_publication,
 };

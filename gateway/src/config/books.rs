@@ -1,10 +1,10 @@
 //! What `levels` and whole tables need of their topics and of their source's messages.
 
-use engine::protocol::status::{key, overlap};
+use engine::topic::{glob::Glob, pattern::Pattern};
 
 use super::{
     mapping::{Body, Entry},
-    policy::{Glob, Keyed, LEVEL_BYTES, Mode, Policies},
+    policy::{Keyed, LEVEL_BYTES, Mode, Policies},
     read::Section,
     template::{Part, Template},
     unit::show_size,
@@ -54,13 +54,13 @@ pub(super) fn check(
 /// Tables of an upstream gateway of which `topics` are taken over.
 pub(super) fn check_tables(
     section: &mut Section,
-    topics: &[String],
+    topics: &[Pattern],
     message_bytes: usize,
     (policies, names_keys): &(Policies, Vec<bool>),
 ) {
     let is_taken = |glob: &Glob| {
-        let fixed = &glob.as_str()[..glob.as_str().find('*').unwrap_or(glob.as_str().len())];
-        topics.iter().any(|topic| overlap(key(topic), fixed))
+        let named = glob.pattern();
+        topics.iter().any(|topic| topic.overlaps(&named))
     };
     let mut named = policies.entries.iter().zip(names_keys).filter(|(_, names_keys)| **names_keys);
     let too_long = named.find_map(|(policy, _)| match &*policy.mode {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{keys, topic::Pattern};
+use engine::{keys, topic::pattern::Pattern};
 
 use super::{
     read::Section,
@@ -20,7 +20,7 @@ pub struct Freshness {
     /// `None`: it may be silent for as long as it likes.
     pub stale_after: Option<Duration>,
     /// Patterns of the topics that its health is the health of; never empty where it may go stale.
-    pub topics: Vec<String>,
+    pub topics: Vec<Pattern>,
 }
 
 keys! {
@@ -38,7 +38,8 @@ keys! {
 
 impl From<&Freshness> for FreshnessKeys {
     fn from(fresh: &Freshness) -> Self {
-        let topics = Some(fresh.topics.clone()).filter(|topics| !topics.is_empty());
+        let topics = fresh.topics.iter().map(Pattern::to_string).collect::<Vec<_>>();
+        let topics = Some(topics).filter(|topics| !topics.is_empty());
         Self { stale_after: Some(fresh.stale_after.unwrap_or_default()), topics }
     }
 }
@@ -46,21 +47,25 @@ impl From<&Freshness> for FreshnessKeys {
 /// What to write where there is no list of patterns.
 const PATTERNS: &str = "write a list of patterns, like [\"coinbase.*\"]";
 
-/// What is read of every source.
-pub(super) fn read(section: &mut Section) -> FreshnessKeys {
-    let mut keys: FreshnessKeys = section.keys();
-    keys.topics = section.convert("topics", keys.topics, patterns);
-    keys
+/// What a file says of any source.
+pub(super) struct Said {
+    stale_after: Option<Duration>,
+    pub topics: Option<Vec<Pattern>>,
 }
 
-/// Of a source and its keys.
-pub(super) fn freshness(section: &mut Section, keys: FreshnessKeys, source: &Source) -> Freshness {
+pub(super) fn read(section: &mut Section) -> Said {
+    let FreshnessKeys { stale_after, topics } = section.keys();
+    Said { stale_after, topics: section.convert("topics", topics, |texts| patterns(&texts)) }
+}
+
+/// Of a source and what the file says of it.
+pub(super) fn freshness(section: &mut Section, said: Said, source: &Source) -> Freshness {
     let default = if source.link().is_some() { Duration::from_secs(30) } else { Duration::ZERO };
-    let stale_after = Some(keys.stale_after.unwrap_or(default)).filter(|after| !after.is_zero());
+    let stale_after = Some(said.stale_after.unwrap_or(default)).filter(|after| !after.is_zero());
     let topics = match source {
         // Its `topics` are what it takes over.
         Source::Fanwire(source) => source.topics.clone(),
-        _ => keys.topics.unwrap_or_else(|| topics_of(source)),
+        _ => said.topics.unwrap_or_else(|| topics_of(source)),
     };
     let line = section.named("stale_after", ()).line;
     if let (Some(line), Some(_), true) = (line, stale_after, topics.is_empty()) {
@@ -71,10 +76,11 @@ pub(super) fn freshness(section: &mut Section, keys: FreshnessKeys, source: &Sou
 }
 
 /// Patterns of what a source publishes; empty where that is not known.
-fn topics_of(source: &Source) -> Vec<String> {
-    let mut topics: Vec<String> = match source {
-        Source::Synthetic { .. } => vec!["tick.*".to_owned()],
-        Source::Host { .. } => vec!["host.*".to_owned()],
+fn topics_of(source: &Source) -> Vec<Pattern> {
+    let below = |segment: &str| Pattern::parse(&format!("{segment}.*")).expect("a segment may stand there");
+    let mut topics: Vec<Pattern> = match source {
+        Source::Synthetic { .. } => vec![below("tick")],
+        Source::Host { .. } => vec![below("host")],
         Source::Websocket(source) => {
             source.map.iter().filter_map(|entry| Some(pattern_of(entry.topic.as_ref()?))).collect()
         }
@@ -86,29 +92,28 @@ fn topics_of(source: &Source) -> Vec<String> {
 }
 
 /// The narrowest pattern of all topics that a template makes.
-fn pattern_of(template: &Template) -> String {
+fn pattern_of(template: &Template) -> Pattern {
     let mut fixed = String::new();
     for part in &template.parts {
         match part {
             Part::Text(text) => fixed.push_str(text),
             Part::Value(_) => {
                 let segments = fixed.rfind('.').map_or(0, |dot| dot + 1);
-                return format!("{}*", &fixed[..segments]);
+                fixed.truncate(segments);
+                fixed.push('*');
+                break;
             }
         }
     }
-    fixed
+    Pattern::parse(&fixed).expect("what a template begins with begins a topic")
 }
 
-/// A list of patterns, checked.
-fn patterns(patterns: Vec<String>) -> Result<Vec<String>, String> {
-    if !(1..=TOPICS_MAX).contains(&patterns.len()) {
-        return Err(format!("there are {} patterns, 1 to {TOPICS_MAX} may be; {PATTERNS}", patterns.len()));
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    if !(1..=TOPICS_MAX).contains(&texts.len()) {
+        return Err(format!("there are {} patterns, 1 to {TOPICS_MAX} may be; {PATTERNS}", texts.len()));
     }
-    match patterns.iter().find_map(|pattern| Pattern::parse(pattern).err().map(|bad| (pattern, bad))) {
-        Some((pattern, bad)) => Err(format!("{pattern:?}: {bad}; {PATTERNS}")),
-        None => Ok(patterns),
-    }
+    let parse = |text: &String| Pattern::parse(text).map_err(|bad| format!("{text:?}: {bad}; {PATTERNS}"));
+    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -120,7 +125,7 @@ mod tests {
         for (template, pattern) in
             [("a.b", "a.b"), ("a.b.{/s}", "a.b.*"), ("a.b-{/s}.c", "a.*"), ("{/s}", "*")]
         {
-            assert_eq!(pattern_of(&Template::parse(template).unwrap()), pattern);
+            assert_eq!(pattern_of(&Template::parse(template).unwrap()).as_str(), pattern);
         }
     }
 }

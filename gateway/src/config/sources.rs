@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path};
 
 use super::{
-    freshness::{self, Freshness, FreshnessKeys},
+    freshness::{self, Freshness},
     mapping::Entry,
     policy::{Mode, Policies},
     read::{Reader, Section},
@@ -27,8 +27,8 @@ pub(super) fn sources(
     for table in reader.sections("source") {
         let mut section = reader.open("source", table);
         let Some(kind) = kind(&mut section) else { continue };
-        let freshness_keys = freshness::read(&mut section);
-        let source = source(&mut section, &kind, dir, topics, &freshness_keys);
+        let said = freshness::read(&mut section);
+        let source = source(&mut section, &kind, dir, topics, &said);
         match &source {
             Some(Source::Websocket(source)) if !names.insert(source.link.name.clone()) => {
                 let text = format!("two sources are called {:?}; give each another name", source.link.name);
@@ -38,7 +38,7 @@ pub(super) fn sources(
             _ => {}
         }
         if let Some(source) = source {
-            fresh.push(freshness::freshness(&mut section, freshness_keys, &source));
+            fresh.push(freshness::freshness(&mut section, said, &source));
             sources.push(source);
         }
         section.finish();
@@ -69,7 +69,7 @@ fn source(
     kind: &str,
     dir: &Path,
     topics: &(Policies, Vec<bool>),
-    freshness: &FreshnessKeys,
+    said: &freshness::Said,
 ) -> Option<Source> {
     match kind {
         "replay" => Some(replay(section, dir)),
@@ -97,8 +97,7 @@ fn source(
                             leave deadband and expiry to its [[topic]]";
                 section.problem(section.line(), text);
             }
-            fanwire(section, dir, topics, freshness.topics.clone())
-                .map(|source| Source::Fanwire(source.into()))
+            fanwire(section, dir, topics, said.topics.clone()).map(|source| Source::Fanwire(source.into()))
         }
     }
 }

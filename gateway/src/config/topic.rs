@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::keys;
+use engine::{keys, topic::glob::Glob};
 
 use super::{
     Key, Keys, Limits,
     pointer::Pointer,
     policy::{
-        Behind, Deadband, Glob, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies,
-        Policy, Stream,
+        Behind, Deadband, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies, Policy,
+        Stream,
     },
     read::{Named, Reader, Section, named},
     unit::{show_duration, show_size},

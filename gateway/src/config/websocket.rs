@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use engine::keys;
+use engine::{keys, topic::pattern::Pattern};
 use hyper::Uri;
 
 use super::{
@@ -90,8 +90,8 @@ pub struct Websocket {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fanwire {
     pub link: Link,
-    /// Checked patterns; never empty.
-    pub topics: Vec<String>,
+    /// Never empty.
+    pub topics: Vec<Pattern>,
     pub interval_ms: u64,
     /// Of a batch or snapshot in parts.
     pub batch_bytes: usize,
@@ -199,9 +199,9 @@ pub(super) fn fanwire(
     section: &mut Section,
     dir: &Path,
     policies: &(Policies, Vec<bool>),
-    named: Option<Vec<String>>,
+    named: Option<Vec<Pattern>>,
 ) -> Option<Fanwire> {
-    let topics = named.unwrap_or_else(|| vec!["*".to_owned()]);
+    let topics = named.unwrap_or_else(|| vec![Pattern::all()]);
     let FanwireKeys { interval_ms, batch_bytes } = section.keys();
     // A snapshot has a whole table in one update, and a frame is never shorter than that.
     let link = link(section, dir, "ws://HOST:PORT/ws", 64 << 20)?;

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use engine::protocol::status::{Change, State, Status, TOPIC_BYTES};
+use engine::{
+    protocol::status::{Change, State, Status, TOPIC_BYTES},
+    topic::pattern::Pattern,
+};
 
 /// Topics that stand in one status.
 const CHUNK: usize = 1000;
@@ -26,8 +29,8 @@ struct Chunk {
     id: u64,
     since_us: i64,
     reason: Arc<str>,
-    left: BTreeSet<Arc<str>>,
-    confirmed: Vec<Arc<str>>,
+    left: BTreeSet<Pattern>,
+    confirmed: Vec<Pattern>,
 }
 
 impl Chunks {
@@ -51,7 +54,7 @@ impl Chunks {
                 id: id_of(&(&cause, at)),
                 since_us: now_us,
                 reason: reason.into(),
-                left: names.iter().cloned().collect(),
+                left: names.iter().cloned().map(Pattern::of_topic).collect(),
                 confirmed: Vec::new(),
             });
         }
@@ -80,13 +83,13 @@ impl Chunks {
         topics: impl Iterator<Item = &'a Arc<str>>,
         now_us: i64,
     ) -> (Vec<Change>, Vec<Arc<str>>) {
-        let mut news: BTreeMap<usize, Vec<Arc<str>>> = BTreeMap::new();
+        let mut news: BTreeMap<usize, Vec<Pattern>> = BTreeMap::new();
         let mut others = Vec::new();
         for topic in topics {
             match self.by_topic.remove(topic) {
                 Some(at) => {
                     self.bytes -= topic_bytes(topic);
-                    news.entry(at).or_default().push(topic.clone());
+                    news.entry(at).or_default().push(Pattern::of_topic(topic.clone()));
                 }
                 None => others.push(topic.clone()),
             }
@@ -120,12 +123,12 @@ impl Chunks {
 
 impl Chunk {
     fn status(&self) -> Status {
-        let topics: Vec<Arc<str>> = self.left.iter().cloned().collect();
+        let topics = self.left.iter().cloned().collect();
         let (since_us, reason) = (self.since_us, self.reason.clone());
-        Status { topics: topics.into(), state: State::Stale, since_us, reason }
+        Status { topics, state: State::Stale, since_us, reason }
     }
 
-    fn confirm(&mut self, mut topics: Vec<Arc<str>>, now_us: i64) -> Change {
+    fn confirm(&mut self, mut topics: Vec<Pattern>, now_us: i64) -> Change {
         topics.sort();
         for topic in &topics {
             self.left.remove(topic);
@@ -142,7 +145,7 @@ fn topic_bytes(topic: &Arc<str>) -> usize {
 }
 
 /// These are live again.
-pub fn live(topics: &[Arc<str>], now_us: i64) -> Status {
+pub fn live(topics: &[Pattern], now_us: i64) -> Status {
     Status { topics: topics.into(), state: State::Live, since_us: now_us, reason: "".into() }
 }
 

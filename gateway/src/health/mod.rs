@@ -12,6 +12,7 @@ use engine::{
     clock::Now,
     protocol::status::{Change, State, Status},
     shard::inbox::{Inbox, Message},
+    topic::pattern::Pattern,
 };
 use net::metric::{Kind, Metric, named};
 use serde::Serialize;
@@ -52,13 +53,13 @@ pub enum Full {
 /// A status as `GET /status` lists it.
 #[derive(Debug, Serialize)]
 pub struct StatusRow {
-    topics: Vec<Arc<str>>,
+    topics: Topics,
     state: &'static str,
     since: i64,
     reason: Arc<str>,
 }
 
-type Topics = Arc<[Arc<str>]>;
+type Topics = Arc<[Pattern]>;
 
 #[derive(Debug)]
 struct StatusEntry {
@@ -99,7 +100,7 @@ struct Returning {
     /// Topics that it has not brought again.
     chunks: Chunks,
     /// Topics that are not among them and that it has brought: they were told to be gone too.
-    others: Vec<Arc<str>>,
+    others: Vec<Pattern>,
 }
 
 impl Book {
@@ -145,11 +146,11 @@ impl Health {
         Arc::new(Self { inboxes: inboxes.to_vec(), max, bytes_max, book: Mutex::new(book) })
     }
 
-    /// Sets the state of `topics`, checked patterns, as `origin` sees it.
+    /// Sets the state of `topics` as `origin` sees it.
     pub fn set(
         &self,
         origin: Origin,
-        mut topics: Vec<Arc<str>>,
+        mut topics: Vec<Pattern>,
         state: State,
         reason: &str,
         now_us: i64,
@@ -233,7 +234,7 @@ impl Health {
     /// What is not live.
     pub fn list(&self) -> Vec<StatusRow> {
         let row = |status: &Status| StatusRow {
-            topics: status.topics.to_vec(),
+            topics: status.topics.clone(),
             state: status.state.name(),
             since: status.since_us,
             reason: status.reason.clone(),
@@ -272,7 +273,7 @@ impl Health {
     }
 
     /// Source `i` is gone, with all its `topics`.
-    pub fn lose(&self, i: usize, topics: Vec<Arc<str>>, reason: &str, now_us: i64) {
+    pub fn lose(&self, i: usize, topics: Vec<Pattern>, reason: &str, now_us: i64) {
         let returning = self.book().returning.remove(&i);
         // A source always finds room.
         let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
@@ -287,7 +288,7 @@ impl Health {
     pub fn regain(
         &self,
         i: usize,
-        topics: Vec<Arc<str>>,
+        topics: Vec<Pattern>,
         left: impl FnOnce() -> Vec<Arc<str>>,
         back: &[Arc<str>],
         now: Now,
@@ -316,6 +317,7 @@ impl Health {
         let Some(returning) = book.returning.get_mut(&i) else { return };
         let (mut told, others) = returning.chunks.confirm(back.iter(), now_us);
         let (id, is_whole) = (returning.id, returning.chunks.is_empty());
+        let others: Vec<Pattern> = others.into_iter().map(Pattern::of_topic).collect();
         returning.others.extend(others.iter().cloned());
         if is_whole {
             let live = live(&key.1, now_us);

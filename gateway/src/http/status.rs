@@ -1,13 +1,11 @@
 //! `GET /status` and `POST /status`: what is not live, and what publishers say of it.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use engine::{json, protocol::status, sequencer::topics::Doubter, topic::Pattern};
+use engine::{json, protocol::status, sequencer::topics::Doubter, topic::pattern::Pattern};
 use serde::Deserialize;
 
 use super::{
@@ -28,8 +26,15 @@ pub(super) async fn list(State(admin): App) -> Response {
 }
 
 /// What a publisher says of its topics.
-#[derive(Deserialize)]
 struct Said {
+    topics: Vec<Pattern>,
+    state: status::State,
+    reason: String,
+}
+
+/// The same as it stands in the body.
+#[derive(Deserialize)]
+struct RawSaid {
     topics: Vec<String>,
     state: String,
     #[serde(default)]
@@ -47,36 +52,36 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
     };
     let bytes = body.bytes.clone();
     let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
-    match parsed.and_then(|(said, state)| apply(&admin, said, state)) {
+    match parsed.and_then(|said| apply(&admin, said)) {
         Ok(()) => answer(StatusCode::OK, &serde_json::json!({})),
         Err(reason) => refuse(StatusCode::BAD_REQUEST, reason),
     }
 }
 
-fn parse(body: &[u8]) -> Result<(Said, status::State), String> {
+fn parse(body: &[u8]) -> Result<Said, String> {
     const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
     let body = json::skip_byte_order_mark(body);
     json::check_levels(body, json::LEVELS_MAX + 1)?;
-    let said: Said = serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let said: RawSaid =
+        serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
     let state = status::State::parse(&said.state)
         .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", said.state))?;
     if !(1..=TOPICS_MAX).contains(&said.topics.len()) {
         return Err(format!("there are {} topics; 1 to {TOPICS_MAX} may be", said.topics.len()));
     }
-    for topic in &said.topics {
-        Pattern::parse(topic).map_err(|bad| bad.to_string())?;
-    }
+    let parse = |text: &String| Pattern::parse(text).map_err(|bad| bad.to_string());
+    let topics = said.topics.iter().map(parse).collect::<Result<_, _>>()?;
     if said.reason.len() > REASON_BYTES_MAX {
         return Err(format!("the reason has {} bytes; the most is {REASON_BYTES_MAX}", said.reason.len()));
     }
-    Ok((said, state))
+    Ok(Said { topics, state, reason: said.reason })
 }
 
-fn apply(admin: &Admin, said: Said, state: status::State) -> Result<(), String> {
-    let topics: Vec<Arc<str>> = said.topics.into_iter().map(Arc::from).collect();
+fn apply(admin: &Admin, said: Said) -> Result<(), String> {
+    let Said { topics, state, reason } = said;
     let now_us = admin.watched.publisher.now().wall_us;
     let health = &admin.watched.health;
-    let told = health.set(Origin::Publisher, topics.clone(), state, &said.reason, now_us);
+    let told = health.set(Origin::Publisher, topics.clone(), state, &reason, now_us);
     told.map_err(|full| full.to_string())?;
     admin.watched.publisher.doubt(Doubter::Publisher, topics, state == status::State::Gap);
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use engine::{
     sequencer::{Body, Publication, seq::Seq},
-    topic::changes::Base,
+    topic::{changes::Base, pattern::Pattern},
 };
 
 /// Topics that a venue's refusals name at once. More are only counted.
@@ -21,8 +21,8 @@ pub struct News {
     pub is_lost: bool,
     /// Topics that are back, or new, since the connection was made anew while others are not back.
     pub back: Vec<Arc<str>>,
-    /// Topics or patterns that a venue refuses, and why; `None`: they came after all, or it is asked again.
-    pub refused: Vec<(Arc<str>, Option<String>)>,
+    /// What a venue refuses, and why; `None`: they came after all, or it is asked again.
+    pub refused: Vec<(Pattern, Option<String>)>,
 }
 
 /// Topics of one source.
@@ -32,7 +32,7 @@ pub struct Brought {
     topics: HashMap<Arc<str>, bool>,
     /// Those brought on an earlier connection and not on this one.
     left: HashSet<Arc<str>>,
-    refused: BTreeSet<Arc<str>>,
+    refused: BTreeSet<Pattern>,
     news: News,
 }
 
@@ -62,14 +62,14 @@ impl Portion {
 impl Brought {
     /// An update of the topic was taken. What is refused of it ends, it and the patterns that select it, unless
     /// the update may follow upon a hole; gives what has ended.
-    pub fn end_refusals(&mut self, topic: &Arc<str>, portion: Portion) -> Vec<Arc<str>> {
+    pub fn end_refusals(&mut self, topic: &Arc<str>, portion: Portion) -> Vec<Pattern> {
         let may_lack = portion == Portion::Change && self.topics.get(topic) == Some(&true);
         if self.refused.is_empty() || may_lack {
             return Vec::new();
         }
         let prefixes = topic.match_indices('.').map(|(at, _)| format!("{}.*", &topic[..at]));
         let names = prefixes.chain([topic.to_string(), "*".to_owned()]);
-        let ended: Vec<Arc<str>> = names.filter_map(|name| self.refused.take(&*name)).collect();
+        let ended: Vec<Pattern> = names.filter_map(|name| self.refused.take(&*name)).collect();
         self.news.refused.extend(ended.iter().map(|refused| (refused.clone(), None)));
         ended
     }
@@ -119,7 +119,7 @@ impl Brought {
     }
 
     /// A venue refuses a topic or a pattern. `false`: too many are refused, it is not told.
-    pub fn refuse(&mut self, topic: Arc<str>, why: String) -> bool {
+    pub fn refuse(&mut self, topic: Pattern, why: String) -> bool {
         let is_told = self.refused.len() < REFUSED_MAX || self.refused.contains(&topic);
         if is_told {
             self.refused.insert(topic.clone());
@@ -143,6 +143,10 @@ impl Brought {
 #[cfg(test)]
 mod tests {
     use crate::source::brought::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).unwrap()
+    }
 
     fn bring(brought: &mut Brought, topic: &str, portion: Portion) {
         brought.bring(&topic.into(), portion, 3);
@@ -190,7 +194,7 @@ mod tests {
     fn what_is_refused_ends_when_it_comes_or_the_connection_ends() {
         let mut brought = Brought::default();
         for topic in ["a", "b.*"] {
-            brought.refuse(topic.into(), "no such symbol".to_owned());
+            brought.refuse(pattern(topic), "no such symbol".to_owned());
         }
         let told = |brought: &mut Brought| {
             let told = brought.take_news().refused.into_iter();
@@ -200,7 +204,7 @@ mod tests {
         bring(&mut brought, "a", Portion::Whole);
         assert!(told(&mut brought).is_empty(), "what only confirms what is held ends nothing");
         assert_eq!(brought.end_refusals(&"a".into(), Portion::Change), []);
-        assert_eq!(brought.end_refusals(&"a".into(), Portion::Whole), ["a".into()]);
+        assert_eq!(brought.end_refusals(&"a".into(), Portion::Whole), [pattern("a")]);
         assert_eq!(brought.end_refusals(&"a".into(), Portion::Whole), []);
         assert_eq!(told(&mut brought), [("a".to_owned(), false)]);
         brought.end_refusals(&"b".into(), Portion::Whole);
@@ -210,17 +214,17 @@ mod tests {
         assert_eq!(told(&mut brought), [("b.*".to_owned(), false)]);
         // One that names no topic ends with the first topic of it.
         for topic in ["b.*", "b.c.*", "b.c.d.*", "*", "c.*"] {
-            brought.refuse(topic.into(), "busy".to_owned());
+            brought.refuse(pattern(topic), "busy".to_owned());
         }
         brought.take_news();
         let ended = brought.end_refusals(&"b.c.d".into(), Portion::Change);
-        assert_eq!(ended, ["b.*", "b.c.*", "*"].map(Arc::from));
+        assert_eq!(ended, ["b.*", "b.c.*", "*"].map(pattern));
         assert_eq!(brought.end_refusals(&"b.c.d".into(), Portion::Change), []);
         assert_eq!(told(&mut brought), ["b.*", "b.c.*", "*"].map(|topic| (topic.to_owned(), false)));
         brought.lose(|_| true);
         assert_eq!(told(&mut brought), ["b.c.d.*", "c.*"].map(|topic| (topic.to_owned(), false)));
         for n in 0..2 * REFUSED_MAX {
-            brought.refuse(n.to_string().into(), String::new());
+            brought.refuse(pattern(&n.to_string()), String::new());
         }
         assert_eq!(told(&mut brought).len(), REFUSED_MAX);
     }

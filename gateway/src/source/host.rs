@@ -8,7 +8,7 @@ use std::{
 
 use engine::{
     sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why, seq::Feed},
-    topic::check_topic,
+    topic::name::check_topic,
 };
 use serde_json::{Value, json};
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};

@@ -17,7 +17,7 @@ use engine::{
         publication_json::{PublicationJson, Value},
         seq::Feed,
     },
-    topic::check_topic,
+    topic::name::check_topic,
 };
 use flate2::bufread::MultiGzDecoder;
 use tokio::sync::mpsc;

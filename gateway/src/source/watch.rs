@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{
-    clock::Now,
-    protocol::status::{State, key, overlap},
-};
+use engine::{clock::Now, protocol::status::State, topic::pattern::Pattern};
 
 use super::SourceCounters;
 use crate::{
@@ -37,7 +34,13 @@ pub async fn watch(
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
             // What finds no room was counted and told.
-            let _ = health.set(Origin::Topic, vec![event.topic], event.state, &event.reason, now.wall_us);
+            let _ = health.set(
+                Origin::Topic,
+                vec![Pattern::of_topic(event.topic)],
+                event.state,
+                &event.reason,
+                now.wall_us,
+            );
         }
         health.tick(now.wall_us);
     }
@@ -53,7 +56,7 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
     }
     let Some(stale_after) = fresh.stale_after else { return };
     let name = &activity.name;
-    let topics: Vec<Arc<str>> = fresh.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    let topics = &fresh.topics;
     let reason = match activity.down() {
         Some(why) => format!("source {name}: {why}"),
         None if activity.age_us(now.mono_us) > stale_after.as_micros() as u64 => {
@@ -61,7 +64,7 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
         }
         None if activity.has_reported() => {
             // Its health may be told of some of its topics only.
-            let is_told = |topic: &Arc<str>| topics.iter().any(|told| overlap(key(told), topic));
+            let is_told = |topic: &Arc<str>| topics.iter().any(|told| told.matches(topic));
             let left = || activity.brought().left().into_iter().filter(is_told).collect::<Vec<_>>();
             news.back.retain(is_told);
             if news.is_lost && !left().is_empty() {
@@ -74,7 +77,7 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
         }
         None => return,
     };
-    health.lose(i, topics, &reason, now.wall_us);
+    health.lose(i, topics.clone(), &reason, now.wall_us);
 }
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have

@@ -11,11 +11,14 @@ use engine::{
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     shard::stats::BUILD_WAITS,
-    topic::changes::{Base, Changes},
+    topic::{
+        changes::{Base, Changes},
+        glob::Glob,
+    },
 };
 use gateway::config::{
     Compression, Config,
-    policy::{Behind, Glob, Keyed, Mode, Policies, Policy, Stream},
+    policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
 };
 use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use engine::topic::Pattern;
+use engine::topic::pattern::Pattern;
 use gateway::config::policy::{Behind, Mode};
 
 use super::{

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use engine::{protocol::encoding::Encoding, topic::Pattern};
+use engine::{protocol::encoding::Encoding, topic::pattern::Pattern};
 use gateway::config;
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -5,7 +5,7 @@ use super::{
     pick::Pick,
     topics::{Memory, Topic},
 };
-use crate::topic::position::Position;
+use crate::topic::{pattern::Pattern, position::Position};
 
 /// Topics looked at to tell whether a frame is long, where no list says what is newer.
 const LOOKED_AT_MAX: usize = 4096;
@@ -28,11 +28,11 @@ impl Fanout {
 
     /// Whether the answer to an op on patterns, not all of which may be interned, is too long to be made in one
     /// go.
-    pub fn is_long(&self, patterns: &[String], since: Option<u64>) -> bool {
+    pub fn is_long(&self, patterns: &[Pattern], since: Option<u64>) -> bool {
         let mut room = self.short_bytes;
-        patterns.iter().any(|text| match self.patterns.find(text) {
-            Some(pattern) => !self.fit(self.patterns.recent(pattern), since, true, &mut room),
-            None => !self.fit(self.topics.matching(key(text)), since, false, &mut room),
+        patterns.iter().any(|pattern| match self.patterns.find(pattern) {
+            Some(id) => !self.fit(self.patterns.recent(id), since, true, &mut room),
+            None => !self.fit(self.topics.matching(pattern.key()), since, false, &mut room),
         })
     }
 
@@ -112,11 +112,6 @@ impl Fanout {
         }
         Some(bytes)
     }
-}
-
-/// A pattern's text without its star, as the topics are looked up by.
-fn key(pattern: &str) -> &str {
-    pattern.strip_suffix('*').unwrap_or(pattern)
 }
 
 /// What a topic takes in a frame, about.

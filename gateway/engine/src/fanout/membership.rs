@@ -5,7 +5,7 @@ use std::{collections::HashSet, rc::Rc};
 use thiserror::Error;
 
 use super::{Class, ClassId, ClassKey, Fanout, PatternId};
-use crate::{clock::Now, protocol::encoding::Wire};
+use crate::{clock::Now, protocol::encoding::Wire, topic::pattern::Pattern};
 
 /// No room for another distinct subscription.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -17,7 +17,7 @@ pub enum Full {
 }
 
 impl Fanout {
-    /// The class for these patterns (checked texts and those held already), made when it is new, of
+    /// The class for these patterns and those held already, made when it is new, of
     /// subscriptions in that slot of their connection.
     /// Join it at once: a class without members is kept only until [`Fanout::leave`].
     pub fn class(
@@ -25,7 +25,7 @@ impl Fanout {
         (slot, wire): (u8, Wire),
         interval_us: u64,
         held: &[PatternId],
-        added: &[String],
+        added: &[Pattern],
         now: Now,
     ) -> Result<ClassId, Full> {
         self.check_room_for_patterns(added)?;
@@ -33,8 +33,8 @@ impl Fanout {
         for id in held {
             self.patterns.retain(*id);
         }
-        for text in added {
-            patterns.push(self.patterns.acquire(text, &mut self.topics));
+        for pattern in added {
+            patterns.push(self.patterns.acquire(pattern, &mut self.topics));
         }
         patterns.sort_unstable();
         patterns.dedup_by(|a, b| {
@@ -77,9 +77,10 @@ impl Fanout {
     }
 
     /// Looked at before any of them is interned, which costs a walk over its topics.
-    fn check_room_for_patterns(&mut self, added: &[String]) -> Result<(), Full> {
+    fn check_room_for_patterns(&mut self, added: &[Pattern]) -> Result<(), Full> {
         let room = self.patterns_max.saturating_sub(self.patterns.len());
-        let fresh = || added.iter().filter(|text| self.patterns.find(text).is_none()).collect::<HashSet<_>>();
+        let fresh =
+            || added.iter().filter(|pattern| self.patterns.find(pattern).is_none()).collect::<HashSet<_>>();
         if added.len() > room && fresh().len() > room {
             self.counters.patterns_refused += 1;
             return Err(Full::Patterns { max: self.patterns_max });
@@ -93,9 +94,10 @@ impl Fanout {
         }
     }
 
-    /// The ids of checked pattern texts that are interned, sorted.
-    pub fn pattern_ids(&mut self, texts: &[String]) -> Box<[PatternId]> {
-        let mut ids: Vec<PatternId> = texts.iter().filter_map(|text| self.patterns.find(text)).collect();
+    /// The ids of those that are interned, sorted.
+    pub fn pattern_ids(&self, patterns: &[Pattern]) -> Box<[PatternId]> {
+        let mut ids: Vec<PatternId> =
+            patterns.iter().filter_map(|pattern| self.patterns.find(pattern)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids.into()

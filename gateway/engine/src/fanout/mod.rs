@@ -42,7 +42,11 @@ pub use membership::Full;
 pub use patterns::PatternId;
 pub use pinned::Pinned;
 
-use crate::{settings::Settings, topic::epoch::Epoch, update::TopicId};
+use crate::{
+    settings::Settings,
+    topic::{epoch::Epoch, pattern::Pattern},
+    update::TopicId,
+};
 use budget::Budget;
 use compress::Compress;
 use patterns::Patterns;
@@ -187,19 +191,23 @@ impl Fanout {
 
     /// Of their texts, as an answer tells them.
     pub fn patterns_bytes(&self, patterns: &[PatternId]) -> usize {
-        patterns.iter().map(|pattern| self.patterns.get(*pattern).key().len() + r#""*","#.len()).sum()
+        patterns
+            .iter()
+            .map(|pattern| self.patterns.get(*pattern).pattern().key().len() + r#""*","#.len())
+            .sum()
     }
 
     /// What the topics of patterns are called or begin with, sorted.
     pub fn keys_of(&self, patterns: &[&[PatternId]]) -> Vec<&str> {
         let patterns = patterns.iter().flat_map(|patterns| patterns.iter());
-        let mut keys: Vec<&str> = patterns.map(|pattern| self.patterns.get(*pattern).key()).collect();
+        let mut keys: Vec<&str> =
+            patterns.map(|pattern| self.patterns.get(*pattern).pattern().key()).collect();
         keys.sort_unstable();
         keys
     }
 
-    pub fn pattern_text(&self, id: PatternId) -> String {
-        self.patterns.text(id)
+    pub fn pattern(&self, id: PatternId) -> &Pattern {
+        self.patterns.get(id).pattern()
     }
 
     /// Marks that a position may have been looked at; call before a run of [`Fanout::apply`].

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{spans::Spans, topics::Topics};
-use crate::update::TopicId;
+use crate::{topic::pattern::Pattern, update::TopicId};
 
 /// Number of an interned pattern; used again when the last class that named it is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,9 +24,10 @@ struct Node {
     older: u32,
 }
 
+/// A pattern that classes name.
 #[derive(Debug)]
-pub struct Pattern {
-    key: Box<str>,
+pub struct Interned {
+    pattern: Pattern,
     /// Classes that name it.
     users: u32,
     newest: u32,
@@ -42,21 +43,16 @@ pub struct Pattern {
 
 #[derive(Debug, Default)]
 pub struct Patterns {
-    slots: Vec<Option<Pattern>>,
+    slots: Vec<Option<Interned>>,
     free: Vec<PatternId>,
     by_key: HashMap<Box<str>, PatternId>,
     nodes: Vec<Node>,
     free_nodes: Vec<u32>,
 }
 
-/// The key of a checked pattern.
-fn key_of(pattern: &str) -> &str {
-    pattern.strip_suffix('*').unwrap_or(pattern)
-}
-
-impl Pattern {
-    pub fn key(&self) -> &str {
-        &self.key
+impl Interned {
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
     }
 }
 
@@ -65,29 +61,23 @@ impl Patterns {
         self.by_key.len()
     }
 
-    pub fn get(&self, id: PatternId) -> &Pattern {
+    pub fn get(&self, id: PatternId) -> &Interned {
         self.slots[id.0 as usize].as_ref().expect("classes hold only interned patterns")
     }
 
-    fn get_mut(&mut self, id: PatternId) -> &mut Pattern {
+    fn get_mut(&mut self, id: PatternId) -> &mut Interned {
         self.slots[id.0 as usize].as_mut().expect("classes hold only interned patterns")
     }
 
-    /// The pattern as clients write it.
-    pub fn text(&self, id: PatternId) -> String {
-        let key = &self.get(id).key;
-        if key.is_empty() || key.ends_with('.') { format!("{key}*") } else { key.to_string() }
-    }
-
-    /// Interns a checked pattern and counts one user. Costs a walk over its topics when it is new.
-    pub fn acquire(&mut self, text: &str, topics: &mut Topics) -> PatternId {
-        let key = key_of(text);
+    /// Interns a pattern and counts one user. Costs a walk over its topics when it is new.
+    pub fn acquire(&mut self, pattern: &Pattern, topics: &mut Topics) -> PatternId {
+        let key = pattern.key();
         if let Some(id) = self.by_key.get(key).copied() {
             self.get_mut(id).users += 1;
             return id;
         }
-        let pattern = Pattern {
-            key: key.into(),
+        let interned = Interned {
+            pattern: pattern.clone(),
             users: 1,
             newest: NONE,
             oldest: NONE,
@@ -103,7 +93,7 @@ impl Patterns {
                 PatternId(self.slots.len() as u32 - 1)
             }
         };
-        self.slots[id.0 as usize] = Some(pattern);
+        self.slots[id.0 as usize] = Some(interned);
         self.by_key.insert(key.into(), id);
         let mut matching: Vec<(u64, TopicId)> =
             topics.matching(key).map(|t| (topics.get(t).map_or(0, |t| t.version()), t)).collect();
@@ -118,9 +108,9 @@ impl Patterns {
         id
     }
 
-    /// The number of a checked pattern, where it is interned.
-    pub fn find(&self, text: &str) -> Option<PatternId> {
-        self.by_key.get(key_of(text)).copied()
+    /// The number of a pattern, where it is interned.
+    pub fn find(&self, pattern: &Pattern) -> Option<PatternId> {
+        self.by_key.get(pattern.key()).copied()
     }
 
     /// One user more of an interned pattern.
@@ -144,8 +134,8 @@ impl Patterns {
             self.free_nodes.push(at);
             at = node.older;
         }
-        if let Some(pattern) = self.slots[id.0 as usize].take() {
-            self.by_key.remove(&pattern.key);
+        if let Some(interned) = self.slots[id.0 as usize].take() {
+            self.by_key.remove(interned.pattern.key());
         }
         self.free.push(id);
     }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{self, whole},
-    topic::{Pattern, epoch::Epoch},
+    topic::{epoch::Epoch, pattern::Pattern},
 };
 
 /// Longest name of a subscription, bytes.
@@ -28,7 +28,7 @@ pub enum Op {
     Unsubscribe {
         sub: String,
         /// `None`: the whole subscription.
-        topics: Option<Vec<String>>,
+        topics: Option<Vec<Pattern>>,
     },
     Ping,
 }
@@ -37,8 +37,8 @@ pub enum Op {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Subscribe {
     pub sub: String,
-    /// Checked patterns; never empty.
-    pub topics: Vec<String>,
+    /// Never empty, none twice.
+    pub topics: Vec<Pattern>,
     pub interval_ms: Option<u64>,
     pub since: Option<Since>,
 }
@@ -119,7 +119,7 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             let since = raw.since.map(|v| field::<String>("since", v, "a string EPOCH:VERSION"));
             Ok(Op::Subscribe(Subscribe {
                 sub: read_sub(raw)?,
-                topics: check_topics(field("topics", topics, "an array of patterns")?)?,
+                topics: parse_topics(&field::<Vec<String>>("topics", topics, "an array of patterns")?)?,
                 interval_ms: interval_ms.transpose()?,
                 since: since.transpose()?.map(|text| parse_since(&text)).transpose()?,
             }))
@@ -128,7 +128,7 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             let topics = raw.topics.map(|v| field::<Vec<String>>("topics", v, "an array of patterns"));
             Ok(Op::Unsubscribe {
                 sub: read_sub(raw)?,
-                topics: topics.transpose()?.map(check_topics).transpose()?,
+                topics: topics.transpose()?.map(|topics| parse_topics(&topics)).transpose()?,
             })
         }
         "ping" => Ok(Op::Ping),
@@ -152,17 +152,19 @@ fn read_sub(raw: &Raw<'_>) -> Result<String, String> {
     Ok(sub)
 }
 
-/// Checks patterns; repeats are dropped.
-pub fn check_topics(mut topics: Vec<String>) -> Result<Vec<String>, String> {
+/// Parses patterns; repeats are dropped.
+pub fn parse_topics(topics: &[String]) -> Result<Vec<Pattern>, String> {
     if topics.is_empty() {
         return Err("topics is empty (name at least one pattern)".into());
     }
-    for topic in &topics {
-        Pattern::parse(topic).map_err(|bad| bad.to_string())?;
-    }
+    let mut patterns = topics
+        .iter()
+        .map(|text| Pattern::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|bad| bad.to_string())?;
     let mut seen = std::collections::HashSet::new();
-    topics.retain(|topic| seen.insert(topic.clone()));
-    Ok(topics)
+    patterns.retain(|pattern| seen.insert(pattern.clone()));
+    Ok(patterns)
 }
 
 /// Of an op or of a URL: milliseconds.
@@ -195,6 +197,10 @@ fn excerpt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn texts(patterns: &[Pattern]) -> Vec<&str> {
+        patterns.iter().map(Pattern::as_str).collect()
+    }
 
     #[test]
     fn ids_are_echoed_as_given() {
@@ -277,7 +283,7 @@ mod tests {
         let text = r#"{"op":"subscribe","sub":"x","topics":["a.*","b","b"],"interval_ms":250,
             "since":"8f0c2a77d1e94b02:4711","more":1}"#;
         let Op::Subscribe(subscribe) = parse(text).unwrap().op else { panic!() };
-        assert_eq!(subscribe.topics, ["a.*", "b"]);
+        assert_eq!(texts(&subscribe.topics), ["a.*", "b"]);
         assert_eq!((subscribe.sub.as_str(), subscribe.interval_ms), ("x", Some(250)));
         assert_eq!(
             subscribe.since,

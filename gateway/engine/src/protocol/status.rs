@@ -5,6 +5,8 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use proto::encode::{self, Opcode};
 
+use crate::topic::pattern::{Pattern, covering, is_wide};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     Live,
@@ -31,8 +33,8 @@ impl State {
 /// The state of some topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Checked patterns, sorted.
-    pub topics: Arc<[Arc<str>]>,
+    /// Sorted.
+    pub topics: Arc<[Pattern]>,
     pub state: State,
     /// Microseconds since the Unix epoch.
     pub since_us: i64,
@@ -43,8 +45,8 @@ impl Status {
     /// As text frames in a row, with those of its topics that have some in common with patterns of these
     /// `keys`, sorted; `None` where none has. `all`: what it gives where all have.
     pub fn frames_for(&self, keys: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
-        let topics: Vec<&Arc<str>> =
-            self.topics.iter().filter(|topic| overlaps_any(keys, key(topic))).collect();
+        let topics: Vec<&Pattern> =
+            self.topics.iter().filter(|topic| overlaps_any(keys, topic.key())).collect();
         if topics.len() == self.topics.len() {
             return Some(all.clone());
         }
@@ -58,10 +60,10 @@ impl Status {
 
     /// Of its topics and its reason.
     pub fn bytes(&self) -> usize {
-        self.topics.iter().map(|topic| topic.len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
+        self.topics.iter().map(|topic| topic.as_str().len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
     }
 
-    fn encode(&self, topics: &[&Arc<str>], frame_bytes_max: usize) -> Vec<u8> {
+    fn encode(&self, topics: &[&Pattern], frame_bytes_max: usize) -> Vec<u8> {
         let mut end = format!(r#"],"state":"{}","since":{}"#, self.state.name(), self.since_us);
         if !self.reason.is_empty() {
             let _ = write!(end, r#","reason":{}"#, short(&self.reason, frame_bytes_max / 2));
@@ -73,7 +75,7 @@ impl Status {
         for (i, topic) in topics.iter().enumerate() {
             // The characters of a pattern need no escaping.
             let _ = write!(text, r#"{}"{topic}""#, if text.is_empty() { "" } else { "," });
-            let next = topics.get(i + 1).map(|next| text.len() + next.len() + r#","""#.len());
+            let next = topics.get(i + 1).map(|next| text.len() + next.as_str().len() + r#","""#.len());
             if next.is_none_or(|next| next > room) {
                 encode::frame(&mut out, Opcode::Text, format!("{begin}{text}{end}").as_bytes());
                 text.clear();
@@ -99,28 +101,7 @@ fn short(text: &str, bytes_max: usize) -> String {
     }
 }
 
-/// A pattern without its star: what the names of its topics are or begin with.
-pub fn key(pattern: &str) -> &str {
-    pattern.strip_suffix('*').unwrap_or(pattern)
-}
-
-/// Whether the pattern of a key ends with a star.
-pub fn is_wide(key: &str) -> bool {
-    key.is_empty() || key.ends_with('.')
-}
-
-/// Whether two patterns have topics in common; by their keys.
-pub fn overlap(a: &str, b: &str) -> bool {
-    a == b || is_wide(a) && b.starts_with(a) || is_wide(b) && a.starts_with(b)
-}
-
-/// Keys of the patterns that match all that the one of `key` does: its own, and those of wider ones.
-pub fn covering(key: &str) -> impl Iterator<Item = &str> {
-    let prefixes = key.char_indices().filter(|(_, c)| *c == '.').map(|(i, _)| &key[..=i]);
-    [""].into_iter().chain(prefixes).chain((!is_wide(key)).then_some(key))
-}
-
-/// Whether the pattern of `key` [overlaps](overlap) that of some of `keys`, which are sorted.
+/// Whether the pattern of `key` has topics in common with those of some of `keys`, which are sorted.
 fn overlaps_any(keys: &[&str], key: &str) -> bool {
     let first = keys.partition_point(|other| *other < key);
     covering(key).any(|wider| keys.binary_search(&wider).is_ok())
@@ -144,6 +125,10 @@ pub struct Change {
 mod tests {
     use crate::protocol::status::*;
 
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).unwrap()
+    }
+
     #[test]
     fn patterns_overlap_where_a_topic_may_match_both() {
         for (a, b, expected) in [
@@ -157,20 +142,20 @@ mod tests {
             ("a.b.*", "a.c.*", false),
             ("*", "*", true),
         ] {
-            let (x, y) = (key(a), key(b));
-            assert_eq!((overlap(x, y), overlap(y, x)), (expected, expected), "{a} {b}");
-            for (x, y) in [(x, y), (y, x)] {
-                let mut keys = ["a.%41", "a.b.c.d", x, "zz.", "zz"];
-                keys.sort_unstable();
-                let any = keys.iter().any(|key| overlap(key, y));
-                assert_eq!(overlaps_any(&keys, y), any, "{keys:?} {y}");
+            let [a, b] = [a, b].map(pattern);
+            assert_eq!((a.overlaps(&b), b.overlaps(&a)), (expected, expected), "{a} {b}");
+            for (x, y) in [(&a, &b), (&b, &a)] {
+                let mut held = ["a.-41", "a.b.c.d", x.as_str(), "zz.*", "zz"].map(pattern);
+                held.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+                let any = held.iter().any(|held| held.overlaps(y));
+                assert_eq!(overlaps_any(&held.each_ref().map(Pattern::key), y.key()), any, "{held:?} {y}");
             }
         }
     }
 
     #[test]
     fn a_frame_names_only_the_topics_that_concern() {
-        let topics: [Arc<str>; 3] = ["a.b".into(), "a.c".into(), "d.*".into()];
+        let topics = ["a.b", "a.c", "d.*"].map(pattern);
         let status =
             Status { topics: topics.into(), state: State::Stale, since_us: 7, reason: "a \"b\"".into() };
         let text = |frame: Bytes| String::from_utf8(frame[2..].to_vec()).unwrap();
@@ -186,10 +171,11 @@ mod tests {
 
     #[test]
     fn a_long_one_comes_in_frames_that_are_bounded() {
-        let topics: Vec<Arc<str>> = (0..100).map(|i| format!("{}.t{i}", "a".repeat(i)).into()).collect();
+        let topics: Vec<Pattern> =
+            (0..100).map(|i| pattern(&format!("{}.t{i}", "a".repeat(i + 1)))).collect();
         let reason = "\u{1}".repeat(1000).into();
         let status = Status { topics: topics.clone().into(), state: State::Gap, since_us: 7, reason };
-        let (frames, mut told) = (status.frames(1024), Vec::<Arc<str>>::new());
+        let (frames, mut told) = (status.frames(1024), Vec::<Pattern>::new());
         let mut rest = &frames[..];
         while !rest.is_empty() {
             let (start, len) = match rest[1] {
@@ -200,7 +186,7 @@ mod tests {
             let part: serde_json::Value = serde_json::from_slice(&rest[start..start + len]).unwrap();
             assert!(part["state"] == "gap" && part["reason"].as_str().unwrap().len() > 50, "{part}");
             told.extend(
-                part["topics"].as_array().unwrap().iter().map(|topic| topic.as_str().unwrap().into()),
+                part["topics"].as_array().unwrap().iter().map(|topic| pattern(topic.as_str().unwrap())),
             );
             rest = &rest[start + len..];
         }

@@ -4,7 +4,7 @@ use super::{
     encoding::Encoding,
     reply::{begin, push, push_text},
 };
-use crate::topic::epoch::Epoch;
+use crate::topic::{epoch::Epoch, pattern::Pattern};
 
 /// What `subscribed` and `unsubscribed` say.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Subscribed<'a> {
     pub sub: &'a str,
     /// Of what is held now; `None` when the subscription has ended.
     pub class: Option<u64>,
-    pub topics: &'a [String],
+    pub topics: &'a [Pattern],
     pub version: u64,
     /// The interval in milliseconds and the epoch; `None`: it was unsubscribed.
     pub terms: Option<(u64, Epoch)>,
@@ -28,12 +28,12 @@ impl Subscribed<'_> {
         let id = self.id.filter(|id| id.len() <= frame_bytes_max / 4);
         let room = |id, more| frame_bytes_max.saturating_sub(self.payload(id, &[], more).len());
         let (room_of_part, room_of_last) = (room(id, true), room(self.id, false));
-        let bytes_of = |topic: &String| topic.len() + r#""","#.len();
+        let bytes_of = |topic: &Pattern| topic.as_str().len() + r#""","#.len();
         let mut bytes_left: usize = self.topics.iter().map(bytes_of).sum();
         let (mut out, mut rest) = (Vec::new(), self.topics);
         while bytes_left > room_of_last {
             let mut bytes = 0;
-            let fits = |topic: &&String| {
+            let fits = |topic: &&Pattern| {
                 bytes += bytes_of(topic);
                 bytes <= room_of_part
             };
@@ -47,7 +47,7 @@ impl Subscribed<'_> {
         out
     }
 
-    fn payload(&self, id: Option<&str>, topics: &[String], more: bool) -> Vec<u8> {
+    fn payload(&self, id: Option<&str>, topics: &[Pattern], more: bool) -> Vec<u8> {
         let op = if self.terms.is_some() { "subscribed" } else { "unsubscribed" };
         let mut out = begin(op, id);
         push_text(&mut out, "sub", self.sub);
@@ -69,7 +69,7 @@ impl Subscribed<'_> {
 }
 
 /// Topics and patterns need no escapes.
-fn push_topics(out: &mut Vec<u8>, topics: &[String]) {
+fn push_topics(out: &mut Vec<u8>, topics: &[Pattern]) {
     out.push(b'[');
     for (i, topic) in topics.iter().enumerate() {
         push(out, format_args!("{}\"{topic}\"", if i > 0 { "," } else { "" }));
@@ -104,8 +104,8 @@ mod tests {
         for ((id, count), terms) in
             ids.iter().flat_map(|id| counts.map(|count| (id, count))).flat_map(|of| [(of, terms), (of, None)])
         {
-            let topics: Vec<String> =
-                (0..count).map(|i| format!("{}.t{i}", "a".repeat(7 * i % 250))).collect();
+            let topic = |i: usize| format!("{}t{i}", "a.".repeat(7 * i % 250 / 2));
+            let topics: Vec<Pattern> = (0..count).map(|i| Pattern::parse(&topic(i)).unwrap()).collect();
             let id = format!("\"{id}\"");
             let (class, version) = (Some(u64::MAX), u64::MAX);
             let answer = Subscribed { id: Some(&id), sub: "one", class, topics: &topics, version, terms };
@@ -121,7 +121,7 @@ mod tests {
                 assert_eq!(part.get("more").is_some(), !is_last);
                 assert_eq!(part.get("epoch").is_some(), terms.is_some());
                 assert_eq!(part.get("id").is_some(), is_last || id.len() <= 256);
-                told.extend(topics.iter().map(|t| t.as_str().unwrap().to_owned()));
+                told.extend(topics.iter().map(|t| Pattern::parse(t.as_str().unwrap()).unwrap()));
             }
             assert_eq!(told, topics);
         }

@@ -23,6 +23,7 @@ use crate::{
     shard::inbox::{Inbox, Message},
     topic::{
         epoch::Epoch,
+        pattern::Pattern,
         policy::{Mode, Policies},
     },
     update::{Batch, Op},
@@ -178,7 +179,7 @@ impl Sequencer {
 
     /// A gap of these topics or patterns is told by `by`, or is no more: a whole book of a source that comes
     /// meanwhile is no repeat.
-    pub fn doubt(&self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
+    pub fn doubt(&self, by: Doubter, topics: Vec<Pattern>, is_gap: bool) {
         self.state().topics.doubt(by, topics, is_gap);
     }
 

@@ -9,8 +9,8 @@ use super::seq::{Feed, Seq};
 use crate::{
     json,
     topic::{
-        BadTopic,
         changes::{Changes, LongKey},
+        name::BadTopic,
     },
 };
 

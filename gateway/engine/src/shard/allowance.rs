@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Shard, shares::Share};
-use crate::fanout::{ClassId, PatternId};
+use crate::{
+    fanout::{ClassId, PatternId},
+    topic::pattern::Pattern,
+};
 
 impl Shard {
     /// The slot for one subscription more.
@@ -20,7 +23,7 @@ impl Shard {
         &mut self,
         slot: u32,
         held: &[PatternId],
-        added: &[String],
+        added: &[Pattern],
     ) -> Result<(), String> {
         let named = self.fanout.pattern_ids(added);
         let repeated = named.iter().filter(|pattern| held.contains(pattern)).count();
@@ -43,7 +46,7 @@ impl Shard {
         &mut self,
         slot: u32,
         held: &[PatternId],
-        added: &[String],
+        added: &[Pattern],
     ) -> Result<(), String> {
         let before = Share { patterns: held.len(), classes: usize::from(!held.is_empty()) };
         let after = |more: usize| Share { patterns: held.len() + more, classes: 1 };
@@ -52,7 +55,7 @@ impl Shard {
             return Ok(());
         }
         // Some may be named twice, or be held already.
-        let named: HashSet<&String> = added.iter().collect();
+        let named: HashSet<&Pattern> = added.iter().collect();
         let repeated = self.fanout.pattern_ids(added).iter().filter(|id| held.contains(id)).count();
         self.shares.check(address, before, after(named.len() - repeated)).map_err(|exceeded| {
             self.stats.shares_refused += 1;

@@ -4,7 +4,7 @@ use super::{Shard, builds::Work, client::Sub, tried::Settled};
 use crate::{
     clock::Now,
     fanout::{ClassId, PatternId, line::Lane},
-    topic::position::Position,
+    topic::{pattern::Pattern, position::Position},
 };
 
 impl Shard {
@@ -101,7 +101,7 @@ impl Shard {
         class.map_or_else(Vec::new, |class| self.fanout.classes.get(class).key.patterns.to_vec())
     }
 
-    pub(super) fn pattern_texts(&self, class: ClassId) -> Vec<String> {
-        self.fanout.classes.get(class).key.patterns.iter().map(|p| self.fanout.pattern_text(*p)).collect()
+    pub(super) fn named_in(&self, class: ClassId) -> Vec<Pattern> {
+        self.fanout.classes.get(class).key.patterns.iter().map(|p| self.fanout.pattern(*p).clone()).collect()
     }
 }

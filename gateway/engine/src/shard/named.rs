@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::protocol::status::{Change, covering, is_wide};
+use crate::{
+    protocol::status::Change,
+    topic::pattern::{Pattern, covering, is_wide},
+};
 
 /// Which topics of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +21,7 @@ pub(super) enum Part {
     Both,
 }
 
-/// Every pattern that a change names, with the change's number.
+/// The text of every pattern that a change names, with the change's number.
 #[derive(Debug, Default)]
 pub(super) struct Named(BTreeSet<(Arc<str>, u64, Part)>);
 
@@ -68,7 +71,7 @@ fn entries(change: &Change, at: u64) -> impl Iterator<Item = (Arc<str>, u64, Par
     let left = change.left.as_ref().map(|left| &left.topics);
     let same = left.is_some_and(|left| Arc::ptr_eq(left, &change.missed.topics));
     let missed = if same { Part::Both } else { Part::Missed };
-    let of = move |part| move |topic: &Arc<str>| (topic.clone(), at, part);
+    let of = move |part| move |pattern: &Pattern| (pattern.clone().into(), at, part);
     let left = left.filter(|_| !same).into_iter().flat_map(move |topics| topics.iter().map(of(Part::Left)));
     change.missed.topics.iter().map(of(missed)).chain(left)
 }
@@ -76,10 +79,10 @@ fn entries(change: &Change, at: u64) -> impl Iterator<Item = (Arc<str>, u64, Par
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::status::{State, Status, key, overlap};
+    use crate::protocol::status::{State, Status};
 
     fn status(topics: &[&str]) -> Status {
-        let topics = topics.iter().map(|topic| Arc::from(*topic)).collect();
+        let topics = topics.iter().map(|topic| Pattern::parse(topic).unwrap()).collect();
         Status { topics, state: State::Gap, since_us: 0, reason: "".into() }
     }
 
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_found_by_patterns_is_what_overlaps_them() {
-        let names = ["*", "a", "a.*", "a.%41", "a.b", "a.b.*", "a.b.c", "a.bc", "ab.*", "ab.c", "b"];
+        let names = ["*", "a", "a.*", "a.-41", "a.b", "a.b.*", "a.b.c", "a.bc", "ab.*", "ab.c", "b"];
         let mut named = Named::default();
         let mut changes = Vec::new();
         for (at, name) in names.iter().enumerate() {
@@ -112,10 +115,11 @@ mod tests {
             changes.push(change);
         }
         for (x, y) in names.iter().flat_map(|x| names.iter().map(move |y| (x, y))) {
-            let mut keys = [key(x), key(y), "none"];
+            let asked = [*x, *y, "none"].map(|text| Pattern::parse(text).unwrap());
+            let mut keys = asked.each_ref().map(Pattern::key);
             keys.sort_unstable();
             let concerns = |status: &Status| {
-                status.topics.iter().any(|topic| keys.iter().any(|k| overlap(key(topic), k)))
+                status.topics.iter().any(|topic| asked.iter().any(|asked| asked.overlaps(topic)))
             };
             for part in [Part::Left, Part::Missed] {
                 let of = |change: &Change| match part {

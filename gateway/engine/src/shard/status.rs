@@ -14,6 +14,7 @@ use crate::{
         fragment,
         status::Change,
     },
+    topic::pattern::Pattern,
 };
 
 /// Clients looked at before the shard looks at its sockets again.
@@ -217,7 +218,7 @@ impl Shard {
 
     /// After `subscribed` and what follows it: the topics of `patterns` that are not live. Of a first
     /// subscription [`Shard::owed_status`] tells it.
-    pub(super) fn answer_statuses(&mut self, slot: u32, patterns: &[String]) {
+    pub(super) fn answer_statuses(&mut self, slot: u32, patterns: &[Pattern]) {
         let until = self.statuses.changes;
         let any = self.statuses.held.iter().any(|held| held.left.is_some());
         if !any || !self.at(slot).connection.is_open() || !self.at(slot).greeted {

@@ -42,8 +42,8 @@ impl Shard {
         if !self.may_build(payer, now) {
             return Ok(Tried::Waits(Some(Lane::Short)));
         }
-        let told =
-            self.fanout.patterns_bytes(&held_patterns) + op.topics.iter().map(String::len).sum::<usize>();
+        let told = self.fanout.patterns_bytes(&held_patterns)
+            + op.topics.iter().map(|pattern| pattern.as_str().len()).sum::<usize>();
         if told > ANSWER_BYTES && !self.fanout.fits(told) {
             self.note_need(told);
             return Ok(Tried::Waits(Some(Lane::Long)));
@@ -101,7 +101,7 @@ impl Shard {
         let held = self.find_sub(slot, &op.sub);
         self.at(slot).built(sub_slot);
         self.move_sub(slot, held, &op.sub, sub_slot, class, Position::at(frame.version), now);
-        let topics = self.pattern_texts(class);
+        let topics = self.named_in(class);
         let epoch = self.fanout.epoch();
         let key = self.fanout.classes.get(class);
         let (number, interval_us) = (key.number, key.key.interval_us);

@@ -9,7 +9,7 @@ use crate::{
     clock::Now,
     fanout::PatternId,
     protocol::{request::Op, subscribed::Subscribed},
-    topic::position::Position,
+    topic::{pattern::Pattern, position::Position},
 };
 
 impl Shard {
@@ -58,7 +58,7 @@ impl Shard {
                 held.iter().partition(|pattern| named.contains(pattern))
             }
         };
-        let removed: Vec<String> = removed.into_iter().map(|p| self.fanout.pattern_text(p)).collect();
+        let removed: Vec<Pattern> = removed.into_iter().map(|p| self.fanout.pattern(p).clone()).collect();
         if left.is_empty() {
             let sub = self.at(slot).subs.remove(i);
             self.leave_class(slot, sub.class, sub.place, sub.slot);
@@ -89,7 +89,7 @@ impl Shard {
         sub: &str,
         class: Option<u64>,
         version: u64,
-        topics: &[String],
+        topics: &[Pattern],
     ) {
         let answer = Subscribed { id: asked.id.as_deref(), sub, class, topics, version, terms: None };
         let frames = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);

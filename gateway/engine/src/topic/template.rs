@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{check_topic, is_topic_char};
+use super::name::{check_topic, is_topic_char};
 use crate::json::pointer::Pointer;
 
 /// A topic with pointers in braces: `coinbase.ticker.{/product_id}`.

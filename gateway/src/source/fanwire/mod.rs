@@ -6,12 +6,12 @@
 
 mod frame;
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use engine::{
     protocol::status::State,
     sequencer::UpstreamBatch,
-    topic::{Pattern, epoch::Epoch},
+    topic::{epoch::Epoch, pattern::Pattern},
 };
 
 use super::{
@@ -136,13 +136,13 @@ impl<'a> Chain<'a> {
     fn on_status(&self, frame: &UpstreamFrame<'_>, now_us: i64) -> Result<(), String> {
         let name = frame.state.as_deref().unwrap_or_default();
         let state = State::parse(name).ok_or_else(|| format!("a status with state {name:?}"))?;
-        for topic in &frame.topics {
-            Pattern::parse(topic).map_err(|bad| format!("a status of {topic:?}: {bad}"))?;
-        }
+        let parse = |topic: &std::borrow::Cow<'_, str>| {
+            Pattern::parse(topic).map_err(|bad| format!("a status of {topic:?}: {bad}"))
+        };
+        let topics = frame.topics.iter().map(parse).collect::<Result<_, _>>()?;
         if frame.topics.is_empty() {
             return Err("a status of no topics".to_owned());
         }
-        let topics = frame.topics.iter().map(|topic| Arc::from(&**topic)).collect();
         let reason = frame.reason.as_deref().unwrap_or_default();
         // What finds no room was counted and told.
         let _ = self.health.set(Origin::Upstream, topics, state, reason, now_us);

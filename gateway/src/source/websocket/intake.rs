@@ -1,7 +1,5 @@
 //! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use engine::{
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
@@ -108,7 +106,6 @@ impl<'a> Mapping<'a> {
                 self.is_fresh |= self.settle();
                 let mut brought = self.counters.activity.brought();
                 for topic in topics {
-                    let topic: Arc<str> = topic.into();
                     if brought.refuse(topic.clone(), why.clone()) {
                         self.sequencer.doubt(self.doubter(), vec![topic], true);
                     }

@@ -9,7 +9,7 @@ use std::{
 use engine::{
     json::{Node, decimal::Decimal, skip_byte_order_mark, whole},
     sequencer::seq::{SEQ_MAX, Seq},
-    topic::{Pattern, check_topic, depth::Depth},
+    topic::{depth::Depth, name::check_topic, pattern::Pattern},
 };
 use thiserror::Error;
 
@@ -38,9 +38,9 @@ pub struct MappedPublication<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
     Update(MappedPublication<'a>),
-    /// The venue will not bring these topics or patterns.
+    /// The venue will not bring topics of these patterns.
     Denied {
-        topics: Vec<String>,
+        topics: Vec<Pattern>,
         why: String,
     },
 }
@@ -171,8 +171,7 @@ fn denied<'a>(topics: &[Denied], reason: Option<&Pointer>, scope: Scope<'_, 'a>)
             Some(topic) => topic,
             None => "*".to_owned(),
         };
-        Pattern::parse(&text).map_err(|bad| Fault::Topic(bad.to_string()))?;
-        Ok(text)
+        Pattern::parse(&text).map_err(|bad| Fault::Topic(bad.to_string()))
     };
     let topics = topics.iter().map(name).collect::<Result<_, Fault>>()?;
     // A refusal is told also where it gives no reason.

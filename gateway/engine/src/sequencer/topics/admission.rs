@@ -13,7 +13,7 @@ use crate::{
     },
     topic::{
         changes::{Base, Changes},
-        check_topic,
+        name::check_topic,
         policy::{Keyed, Mode},
         table::Table,
     },

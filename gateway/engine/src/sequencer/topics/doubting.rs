@@ -1,12 +1,11 @@
 //! Gaps that others tell of topics, as topics take them.
 
-use std::sync::Arc;
-
 use super::{Doubter, Topics};
+use crate::topic::pattern::Pattern;
 
 impl Topics {
-    /// A gap of these topics or patterns is told by another, or is no more.
-    pub fn doubt(&mut self, by: Doubter, topics: Vec<Arc<str>>, is_gap: bool) {
+    /// A gap of topics of these patterns is told by another, or is no more.
+    pub fn doubt(&mut self, by: Doubter, topics: Vec<Pattern>, is_gap: bool) {
         self.doubts.set(by, topics, is_gap);
     }
 

@@ -1,11 +1,8 @@
 //! Gaps that are told of topics by others than themselves.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
-use crate::protocol::status::key;
+use crate::topic::pattern::Pattern;
 
 /// Who tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +16,7 @@ pub enum Doubter {
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     /// With the number that each was told as.
-    told: HashMap<(Doubter, Vec<Arc<str>>), u64>,
+    told: HashMap<(Doubter, Vec<Pattern>), u64>,
     /// By the key of a pattern: the numbers of those that it is told with.
     keys: HashMap<Box<str>, BTreeSet<u64>>,
     /// The number of the one told last, from 1.
@@ -27,12 +24,12 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    pub(super) fn set(&mut self, by: Doubter, mut topics: Vec<Arc<str>>, is_gap: bool) {
+    pub(super) fn set(&mut self, by: Doubter, mut topics: Vec<Pattern>, is_gap: bool) {
         topics.sort();
         topics.dedup();
         let told = (by, topics);
         if let Some(number) = self.told.remove(&told) {
-            for key in told.1.iter().map(|topic| key(topic)) {
+            for key in told.1.iter().map(Pattern::key) {
                 if let Some(numbers) = self.keys.get_mut(key)
                     && numbers.remove(&number)
                     && numbers.is_empty()
@@ -44,7 +41,7 @@ impl Doubts {
         if is_gap {
             self.last += 1;
             for topic in &told.1 {
-                self.keys.entry(key(topic).into()).or_default().insert(self.last);
+                self.keys.entry(topic.key().into()).or_default().insert(self.last);
             }
             self.told.insert(told, self.last);
         }
@@ -77,7 +74,8 @@ mod tests {
     #[test]
     fn a_gap_is_told_of_a_topic_by_its_name_or_by_a_level_above_it_until_all_have_ended_theirs() {
         let mut doubts = Doubts::default();
-        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|name| Pattern::parse(name).unwrap()).collect::<Vec<_>>();
         let (venue, other) = (Doubter::Source(1), Doubter::Source(2));
         doubts.set(venue, names(&["x.book.*"]), true);
         doubts.set(venue, names(&["x.book.*"]), true);

@@ -260,11 +260,12 @@ fn a_refusal_names_what_will_not_come_and_why() {
     let denied =
         |message: &'static str| map(&parse(entries), Names::Encode, message.as_bytes()).unwrap().unwrap();
     let expected = Said::Denied {
-        topics: vec!["x.book.A/B@x20C".to_owned(), "x.A/B@x20C.*".to_owned()],
+        topics: ["x.book.A/B@x20C", "x.A/B@x20C.*"].map(|text| Pattern::parse(text).unwrap()).to_vec(),
         why: "the venue refuses it: no \"such\" depth".to_owned(),
     };
     assert_eq!(denied(r#"{"ok":false,"s":"A/B C","error":"no \"such\" depth"}"#), [Ok(expected)]);
-    let expected = Said::Denied { topics: vec!["x.*".to_owned()], why: "the venue refuses it".to_owned() };
+    let expected =
+        Said::Denied { topics: vec![Pattern::parse("x.*").unwrap()], why: "the venue refuses it".to_owned() };
     assert_eq!(denied(r#"{"ok":false}"#), [Ok(expected)]);
     assert!(denied(r#"{"ok":false,"s":"a..b","error":1}"#)[0].is_err());
 }
