@@ -87,6 +87,8 @@ bugs! {
     WaitForgotten,
     /// A class's frame overtakes what a member waits for.
     WaitOvertaken,
+    /// An answer is sent between the fragments of a message.
+    AnswerWithin,
 }
 
 thread_local! {
