@@ -166,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn fragments_of_a_compressed_message_say_so_on_the_first_only() {
+        let mut out = Vec::new();
+        fragments(&mut out, Opcode::Text as u8 | DEFLATED, b"abcdefg", 3);
+        assert_eq!(out, *b"\x41\x03abc\x00\x03def\x80\x01g");
+        out.clear();
+        fragments(&mut out, Opcode::Binary as u8, b"abcdef", 3);
+        assert_eq!(out, *b"\x02\x03abc\x80\x03def");
+        out.clear();
+        fragments(&mut out, Opcode::Text as u8, b"", 3);
+        assert_eq!(out, *b"\x81\x00");
+    }
+
+    #[test]
     fn close_reason_is_cut_at_a_character() {
         let mut out = Vec::new();
         close(&mut out, 1000, &"é".repeat(100));

@@ -12,11 +12,12 @@ use crate::protocol::{
     encoding::{Encoding, Wire},
 };
 
-/// One batch or snapshot, ready to send: one WebSocket frame or, in parts, several in a row.
+/// One batch or snapshot, ready to send: one WebSocket message or, in parts, several in a row. A long message is in
+/// fragments.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub bytes: Bytes,
-    /// WebSocket frames in `bytes`.
+    /// WebSocket messages in `bytes`.
     pub parts: u32,
     pub updates: u32,
     /// Where it takes who reads it.

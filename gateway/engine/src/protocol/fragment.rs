@@ -78,3 +78,35 @@ pub fn next_message(frames: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     }
     (message, rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::encode::{Opcode, frame};
+
+    use super::*;
+
+    #[test]
+    fn what_is_cut_is_whole_frames_and_joined_it_is_what_it_was() {
+        let messages = [vec![b'a'; 10], vec![b'b'; 1000], vec![b'c'; 64], Vec::new(), vec![b'd'; 65]];
+        let mut frames = Vec::new();
+        messages.iter().for_each(|message| frame(&mut frames, Opcode::Text, message));
+        assert!(fragmented(&frames[..12], 64).is_none());
+        let frames = fragmented(&frames, 64).unwrap();
+        let (mut rest, mut joined) = (&frames[..], Vec::new());
+        while !rest.is_empty() {
+            let (message, later) = next_message(rest);
+            joined.push(message.into_owned());
+            rest = later;
+        }
+        assert_eq!(joined, messages);
+        let mut rest = &frames[..];
+        while !rest.is_empty() {
+            let (mut piece, later) = rest.split_at(piece_bytes(rest, 64));
+            assert!(!is_long(piece, 64), "{} bytes", piece.len());
+            while !piece.is_empty() {
+                piece = &piece[first(piece).bytes..];
+            }
+            rest = later;
+        }
+    }
+}
