@@ -253,10 +253,23 @@ impl<S: Read + Write> Socket<S> {
         (head[0], payload)
     }
 
+    /// Payload of the next message, its fragments joined, or of a control frame between messages.
+    pub fn message(&mut self) -> Vec<u8> {
+        let (mut first, mut message) = self.frame();
+        while first & 0x80 == 0 {
+            let (next, payload) = self.frame();
+            if next & 8 == 0 {
+                message.extend(payload);
+                first = next;
+            }
+        }
+        message
+    }
+
     /// The newest update of `topic`, once `wanted` holds for it. Of one subscriber ask for rising states only.
     pub fn update(&mut self, topic: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let (_, payload) = self.frame();
+            let payload = self.message();
             let frame: Value = serde_json::from_slice(&payload).unwrap();
             let updates = frame["updates"].as_array().map(Vec::as_slice).unwrap_or_default();
             if let Some(update) = updates.iter().find(|u| u["topic"] == topic && wanted(u)) {
@@ -268,7 +281,7 @@ impl<S: Read + Write> Socket<S> {
     /// The next text frame with this op.
     pub fn until(&mut self, op: &str) -> Value {
         loop {
-            let (_, payload) = self.frame();
+            let payload = self.message();
             let frame: Value = serde_json::from_slice(&payload).unwrap();
             if frame["op"] == op {
                 return frame;
