@@ -62,33 +62,40 @@ class Client:
         """Yields (begin, updates) of each snapshot or batch once its last part was applied.
 
         `receive(n)` reads up to n bytes; it sets the pace."""
-        begin = None
+        begin, message = None, b""
         while True:
-            frame_begin, opcode, payload = self._frame(receive or self._receive)
+            frame_begin, fin, opcode, payload = self._frame(receive or self._receive)
             if opcode == PING:
                 self.socket.sendall(bytes([0x80 | PONG, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
             elif opcode == CLOSE:
                 raise RuntimeError(f"the gateway closed with {payload!r}")
             else:
-                frame = json.loads(payload)
+                message += payload
+                # Where its first fragment began.
+                begin = frame_begin if begin is None else begin
+                if not fin:
+                    continue
+                frame, message = json.loads(message), b""
                 if frame["op"] == "subscribed":
                     self.position = frame["version"]
+                    begin = None
                 elif frame["op"] in ("snapshot", "batch"):
-                    begin = frame_begin if begin is None else begin
                     self.parts += frame["updates"]
                     if not frame.get("more"):
                         yield begin, self._apply(frame)
                         begin = None
+                else:
+                    begin = None
 
     def _frame(self, receive):
         begin = self.offset
         length = self._take(2, receive)
-        opcode, length = length[0] & 15, length[1]
+        fin, opcode, length = length[0] & 0x80, length[0] & 15, length[1]
         if length == 126:
             (length,) = struct.unpack(">H", self._take(2, receive))
         elif length == 127:
             (length,) = struct.unpack(">Q", self._take(8, receive))
-        return begin, opcode, self._take(length, receive)
+        return begin, fin, opcode, self._take(length, receive)
 
     def _take(self, length, receive):
         chunks, have = [self.buffer], len(self.buffer)
