@@ -57,7 +57,7 @@ struct Args {
     log_format: Format,
 }
 
-/// Ends the process with a code of the contract, section 1.
+/// Ends the process with a code of PROTOCOL.md, "Processes".
 struct Failure {
     code: u8,
     text: String,

@@ -1,4 +1,4 @@
-//! HTTP on both listeners of the real binary (the contract, sections 2 and 5).
+//! HTTP on both listeners of the real binary (PROTOCOL.md, "Connecting" and "The admin listener").
 #![forbid(unsafe_code)]
 
 mod contract;

@@ -1,5 +1,5 @@
 //! The process of the real binary: configuration, exit codes, draining, and what an answered publish
-//! promises (the contract, sections 1, 3, 5 and 6).
+//! promises (PROTOCOL.md, "Processes", "The admin listener" and "Draining").
 #![forbid(unsafe_code)]
 
 mod contract;

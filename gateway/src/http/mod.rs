@@ -1,4 +1,4 @@
-//! The admin listener (the contract, section 5): its connections, their requests, and what each is answered.
+//! The admin listener (PROTOCOL.md, "The admin listener"): its connections, their requests, and what each is answered.
 
 pub mod admin;
 mod answers;

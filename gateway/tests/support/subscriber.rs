@@ -1,5 +1,5 @@
 //! A model of one subscriber: it holds what it was sent and checks every frame against what the
-//! publisher numbered. Whatever it asserts is a promise of the contract, sections 3 and 4.
+//! publisher numbered. Whatever it asserts is a promise of PROTOCOL.md, "What the gateway sends" and "Modes of a topic".
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Topics and the patterns that select them (the contract, section 3).
+//! Topics and the patterns that select them (PROTOCOL.md, "Topics, patterns, subscriptions").
 
 pub mod changes;
 pub mod depth;

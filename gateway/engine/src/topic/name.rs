@@ -1,4 +1,4 @@
-//! Names of topics (the contract, section 3).
+//! Names of topics (PROTOCOL.md, "Topics, patterns, subscriptions").
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! Patterns: what selects topics (the contract, section 3).
+//! Patterns: what selects topics (PROTOCOL.md, "Topics, patterns, subscriptions").
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
