@@ -268,14 +268,3 @@ fn a_long_set_of_patterns_is_told_in_messages_that_are_bounded() {
     let parts = world.peers[peer].model.parts_of_answer;
     assert!(parts > 30, "{parts}");
 }
-
-#[test]
-fn who_asks_for_the_members_of_a_topic_is_answered_with_an_error() {
-    let mut world = world();
-    let peer = world.connect();
-    world.send_bad(peer, r#"{"op":"members","topic":"room.7"}"#);
-    world.settle();
-    world.read(peer, usize::MAX);
-    let error = last(&world, peer, "error");
-    assert_eq!(error["reason"], "the members of room.7 are not counted here");
-}

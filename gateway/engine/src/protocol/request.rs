@@ -30,10 +30,6 @@ pub enum Op {
         /// `None`: the whole subscription.
         topics: Option<Vec<Pattern>>,
     },
-    /// Who is subscribed to a topic.
-    Members {
-        topic: String,
-    },
     Ping,
 }
 
@@ -69,8 +65,6 @@ struct Raw<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     sub: Option<&'a RawValue>,
-    #[serde(borrow)]
-    topic: Option<&'a RawValue>,
     #[serde(borrow)]
     topics: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -115,7 +109,7 @@ fn read_id(raw: &RawValue) -> Result<String, String> {
 
 fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
     let op: String = match raw.op {
-        None => return Err("op is missing (subscribe, unsubscribe, members or ping)".into()),
+        None => return Err("op is missing (subscribe, unsubscribe or ping)".into()),
         Some(op) => field("op", op, "a string")?,
     };
     match op.as_str() {
@@ -137,13 +131,9 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
                 topics: topics.transpose()?.map(|topics| parse_topics(&topics)).transpose()?,
             })
         }
-        "members" => {
-            let topic = raw.topic.ok_or("topic is missing (a topic's name)")?;
-            Ok(Op::Members { topic: field("topic", topic, "a topic's name")? })
-        }
         "ping" => Ok(Op::Ping),
         "publish" => Err("publish is not allowed here".into()),
-        other => Err(format!("unknown op: {} (subscribe, unsubscribe, members or ping)", excerpt(other))),
+        other => Err(format!("unknown op: {} (subscribe, unsubscribe or ping)", excerpt(other))),
     }
 }
 
@@ -241,7 +231,6 @@ mod tests {
         for (text, part) in [
             (r#"{"id":1}"#, "op is missing"),
             (r#"{"id":1,"op":"frobnicate"}"#, "unknown op"),
-            (r#"{"id":1,"op":"members"}"#, "topic is missing"),
             (r#"{"id":1,"op":"subscribe"}"#, "topics is missing"),
             (r#"{"id":1,"op":"subscribe","topics":[]}"#, "topics is empty"),
             (r#"{"id":1,"op":"subscribe","topics":["a.*.b"]}"#, "a.*.b"),
@@ -287,12 +276,6 @@ mod tests {
         assert!(nested(64).is_ok());
         assert!(nested(65).unwrap_err().reason.contains("64"));
         assert!(nested(30_000).is_err());
-    }
-
-    #[test]
-    fn members_asks_about_one_topic() {
-        let request = parse(r#"{"id":1,"op":"members","topic":"room.7"}"#).unwrap();
-        assert_eq!(request.op, Op::Members { topic: "room.7".to_owned() });
     }
 
     #[test]

@@ -29,11 +29,6 @@ impl Shard {
         let Request { id, op } = request;
         match op {
             Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
-            Op::Members { topic } => {
-                self.stats.errors_out += 1;
-                let reason = format!("the members of {topic} are not counted here");
-                self.reply(slot, &reply::error(id.as_deref(), BAD_REQUEST, &reason));
-            }
             Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
             Op::Unsubscribe { .. } => {
                 self.take_whole_inbox(now);
@@ -89,7 +84,7 @@ impl Shard {
         let tried = match &asked.op {
             Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
-            Op::Members { .. } | Op::Ping => Ok(Tried::Done),
+            Op::Ping => Ok(Tried::Done),
         };
         self.charge(payer, before, now);
         match tried {
