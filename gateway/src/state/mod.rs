@@ -6,6 +6,7 @@
 //! a drain leaves `path.clean` beside it, which names the file by its checksum and is removed before
 //! anything new is numbered: an epoch is continued once.
 
+mod aside;
 mod format;
 mod format_1;
 mod private_file;
@@ -16,8 +17,8 @@ use crate::intake::clocked::ClockedSequencer;
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -32,6 +33,7 @@ use thiserror::Error;
 use crate::config;
 pub use engine::sequencer::checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic};
 pub use format::read;
+use private_file::with_suffix;
 
 /// Topics left out that the log names.
 const NAMED_MAX: usize = 20;
@@ -164,13 +166,6 @@ fn write_to(
     Ok((bytes, crc32))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
 /// A rename lasts once its directory was written.
 fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -231,7 +226,7 @@ fn load_from(config: &config::State, path: &Path, counters: &Counters) -> Option
         }
         Err(why) => {
             counters.is_refused.store(true, Relaxed);
-            let aside = refused_name(path);
+            let aside = aside::refused_name(path);
             let moved = match fs::rename(path, &aside) {
                 Ok(()) => format!("it is kept as {}", aside.display()),
                 Err(e) => format!("it cannot be moved to {} either: {e}", aside.display()),
@@ -256,39 +251,12 @@ fn read_file(file: File, bytes_max: u64) -> Result<(Restored, u32), String> {
 
 /// Says what is lost, and keeps the file: the next checkpoint takes its place.
 fn tell_damage(path: &Path, damage: &Damage) {
-    let (shown, kept) = (path.display(), set_aside(path));
+    let (shown, kept) = (path.display(), aside::keep(path));
     let Damage { topics, places, first } = damage;
     tracing::error!(
         "the state {shown} is damaged in {places} places ({first}): {topics} topics are lost, the others \
          are restored, and the epoch is a new one; {kept}"
     );
-}
-
-/// Gives the file another name beside its own; says which, or why not.
-fn set_aside(path: &Path) -> String {
-    let aside = refused_name(path);
-    let kept = match identity(&aside) == identity(path) {
-        true => Ok(()),
-        false => private_file::remove(&aside).and_then(|()| fs::hard_link(path, &aside)),
-    };
-    match kept {
-        Ok(()) => format!("the file is kept as {}", aside.display()),
-        Err(e) => format!("the file cannot be kept as {}: {e}", aside.display()),
-    }
-}
-
-/// Where a refused file goes: earlier ones stay, nine of them. The same file has one such name only.
-fn refused_name(path: &Path) -> PathBuf {
-    let this = identity(path);
-    let names = (2..=9).map(|n| format!("refused.{n}"));
-    let mut names = std::iter::once("refused".to_owned()).chain(names).map(|name| with_suffix(path, &name));
-    let is_free = |name: &PathBuf| identity(name).is_none_or(|found| Some(found) == this);
-    names.find(is_free).unwrap_or_else(|| with_suffix(path, "refused.9"))
-}
-
-/// Which file has a name; `None`: there is none.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
 /// Takes over what was loaded; gives the topics, none of which is confirmed yet. Where there is no room for
@@ -306,7 +274,7 @@ pub fn restore(
         tracing::error!("not restored: {why}");
     }
     if let (Some(path), false) = (&config.path, refused.is_empty()) {
-        let (count, kept) = (refused.len(), set_aside(path));
+        let (count, kept) = (refused.len(), aside::keep(path));
         tracing::error!("{count} topics of the state are not restored, so the epoch is a new one; {kept}");
     }
     taken

@@ -1,6 +1,6 @@
 mod damage;
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Instant};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, time::Instant};
 
 use bytes::Bytes;
 use engine::topic::epoch::Epoch;
