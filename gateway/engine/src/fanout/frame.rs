@@ -8,7 +8,7 @@ use proto::{
 
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
 use crate::protocol::{
-    batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_head},
+    batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_envelope},
     encoding::{Encoding, Wire},
 };
 
@@ -107,7 +107,7 @@ impl Encoder<'_> {
         (to.count, to.updates) = (to.count + 1, to.updates + pieces.len() as u32);
         to.version = envelope.version;
         let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-        write_head(&mut head, envelope, more, to.updates > 0);
+        write_envelope(&mut head, envelope, more, to.updates > 0);
         let texts = Texts { head: &head, made, pieces };
         let len = texts.len();
         self.budget.spend(len, self.wire);

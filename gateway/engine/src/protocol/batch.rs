@@ -77,7 +77,8 @@ impl Texts<'_> {
     }
 }
 
-pub fn write_head(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
+/// What stands before the updates. `more`: further parts follow; `any`: this part or one before it has updates.
+pub fn write_envelope(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
     let Envelope { class, ts_us, version, .. } = *envelope;
     // Writing to a Vec cannot fail.
     let _ = match envelope.from {
