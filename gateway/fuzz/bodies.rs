@@ -11,10 +11,10 @@ use engine::{
         inbox::{Inbox, Message},
         shared::Shared,
     },
-    topic::epoch::Epoch,
+    topic::{epoch::Epoch, policy::Mode},
     update::{Batch, Op, TopicId, Update},
 };
-use gateway::config::{Config, policy::Mode};
+use gateway::config::Config;
 use net::{ConnId, Sockets, sim::SimRing};
 use proto::encode::{Opcode, masked_frame};
 

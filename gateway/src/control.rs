@@ -27,8 +27,7 @@ use crate::{
     config::Config,
     health::Health,
     http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
-    intake::clocked::ClockedSequencer,
-    intake::publisher::Publisher,
+    intake::{clocked::ClockedSequencer, publisher::Publisher},
     logs,
     metrics::watched::Watched,
     source::{self, SourceCounters},
@@ -152,7 +151,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
-    source::start(&config, &publisher, &counters, &health);
+    source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::server::watch(tls_server, hang_up);
     let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness);

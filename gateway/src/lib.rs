@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod document;
 pub mod executor;
 pub mod health;
 pub mod http;

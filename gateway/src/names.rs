@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use engine::topic::name::{TOPIC_BYTES_MAX, is_topic_char};
+use engine::{
+    settings::{Field, Value},
+    topic::name::{TOPIC_BYTES_MAX, is_topic_char},
+};
 
 /// What becomes of characters that no topic may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,16 @@ pub enum Names {
     Encode,
     /// Each becomes `_`.
     Replace,
+}
+
+impl Field for Names {
+    fn from_value(value: Value) -> Self {
+        Names::parse(&String::from_value(value)).expect("its key has the same choice")
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Text(self.name().to_owned())
+    }
 }
 
 /// Of an encoded byte.

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use engine::topic::policy::Mode;
 use gateway::{
-    config::{Config, Source, policy::Mode},
+    config::Config,
+    source::{Source, replay::Replay},
     system::Machine,
 };
 
@@ -211,7 +213,7 @@ fn the_effective_configuration_reads_back_as_the_same() {
         let again = parse(&rendered).unwrap_or_else(|refused| panic!("{refused:?}\n{rendered}"));
         let connections = Some(config.connections_max(&machine()));
         let effective =
-            Config { limits: gateway::config::Limits { connections, ..config.limits.clone() }, ..config };
+            Config { limits: engine::settings::Limits { connections, ..config.limits.clone() }, ..config };
         assert_eq!(again, effective);
     }
 }
@@ -910,7 +912,8 @@ fn all_mistakes_are_told_at_once_in_the_order_of_their_lines() {
 #[test]
 fn paths_are_relative_to_the_file() {
     let config = Config::load(&configs().join("replay.toml"), &machine()).unwrap();
-    let Source::Replay { path, speed, repeat } = &config.sources[0] else { panic!("{:?}", config.sources) };
+    let Source::Replay(replay) = &config.sources[0] else { panic!("{:?}", config.sources) };
+    let Replay { path, speed, repeat } = &**replay;
     assert_eq!((path, *speed, *repeat), (&configs().join("feed.ndjson"), 1.0, true));
     let missing = Config::load(Path::new("/nowhere/x.toml"), &machine()).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the configuration /nowhere/x.toml: "));

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use engine::{
+    json::pointer::Pointer,
     sequencer::{
         Body, Publication,
         topics::{Group, Topics},
     },
-    topic::glob::Glob,
+    topic::{
+        glob::Glob,
+        policy::{Deadband, Mode, Policies, Policy},
+    },
     update::{Op, Update},
 };
-use gateway::config::{
-    Config,
-    pointer::Pointer,
-    policy::{Deadband, Mode, Policies, Policy},
-};
+use gateway::config::Config;
 
 /// Times are in ms.
 struct Numbering {

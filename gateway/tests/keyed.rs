@@ -6,11 +6,14 @@ mod support;
 
 use std::time::Duration;
 
-use engine::{sequencer::Grouping, topic::glob::Glob};
-use gateway::{
-    config::policy::{Keyed, Mode, Policies, Policy},
-    intake::publish::parse_publication,
+use engine::{
+    sequencer::Grouping,
+    topic::{
+        glob::Glob,
+        policy::{Keyed, Mode, Policies, Policy},
+    },
 };
+use gateway::intake::publish::parse_publication;
 use serde_json::{Value, json};
 
 use support::{EPOCH, World, config};

@@ -12,9 +12,10 @@ use engine::{
         inbox::{Inbox, Message},
         shared::Shared,
     },
+    topic::policy::Mode,
     update::{Batch, Op, TopicId, Update},
 };
-use gateway::config::{Config, policy::Mode};
+use gateway::config::Config;
 use net::{Close, ConnId, Event, Sockets};
 
 /// Takes every send and remembers whose it was.

@@ -8,21 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::topic::epoch::Epoch;
 use engine::{
+    settings::Limits,
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
         stats::Stats,
     },
+    topic::{epoch::Epoch, policy::Policies},
     update::Op,
 };
-use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
-    config::{Config, Limits, policy::Policies},
+    config::Config,
     health::Health,
     http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
-    intake::publisher::Publisher,
+    intake::{clocked::ClockedSequencer, publisher::Publisher},
     metrics::watched::Watched,
 };
 use serde_json::{Value, json};

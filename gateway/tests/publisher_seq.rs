@@ -5,11 +5,14 @@ mod support;
 
 use std::time::Duration;
 
-use engine::{sequencer::Grouping, topic::glob::Glob};
-use gateway::{
-    config::policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
-    intake::publish::parse_publication,
+use engine::{
+    sequencer::Grouping,
+    topic::{
+        glob::Glob,
+        policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
+    },
 };
+use gateway::intake::publish::parse_publication;
 use serde_json::{Value, json};
 
 use support::{World, config};

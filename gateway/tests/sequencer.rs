@@ -8,17 +8,18 @@ use std::{
 
 use engine::{
     sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why},
+    settings::Limits,
     shard::inbox::{Bound, Inbox, Message},
-    topic::{epoch::Epoch, glob::Glob},
-    update::{Op, TopicId, Update},
-};
-use gateway::intake::clocked::ClockedSequencer;
-use gateway::{
-    config::{
-        Config, Limits,
+    topic::{
+        epoch::Epoch,
+        glob::Glob,
         policy::{Keyed, Mode, Policies, Policy},
     },
-    intake::publisher::Publisher,
+    update::{Op, TopicId, Update},
+};
+use gateway::{
+    config::Config,
+    intake::{clocked::ClockedSequencer, publisher::Publisher},
 };
 
 fn limits() -> Limits {

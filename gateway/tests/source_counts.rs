@@ -11,24 +11,26 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
+    json::pointer::Pointer,
     protocol::status::State,
     sequencer::{
         Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate,
         seq::{Feed, Seq},
         topics::Doubter,
     },
+    settings::Limits,
     shard::inbox::{Inbox, Message},
-    topic::{epoch::Epoch, glob::Glob, pattern::Pattern},
-    update::{Op, Update},
-};
-use gateway::intake::clocked::ClockedSequencer;
-use gateway::{
-    config::{
-        Config, Limits,
-        pointer::Pointer,
+    topic::{
+        epoch::Epoch,
+        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_publication,
+    update::{Op, Update},
+};
+use gateway::{
+    config::Config,
+    intake::{clocked::ClockedSequencer, publish::parse_publication},
     state::{self, Damage, Ended, Restored, RestoredTopic},
 };
 use serde_json::{Value, json};

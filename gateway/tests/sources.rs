@@ -13,24 +13,28 @@ use bytes::Bytes;
 use engine::{
     protocol::status::State,
     sequencer::{Body, Publication},
+    settings::Limits,
     shard::inbox::{Inbox, Message},
-    topic::{epoch::Epoch, glob::Glob},
+    topic::{
+        epoch::Epoch,
+        glob::Glob,
+        policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
+    },
     update::{Op, Update},
 };
 use flate2::{Compression, write::GzEncoder};
-use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
-    config::{
-        Config, Limits, Source,
-        policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
-    },
+    config::Config,
     health::Health,
-    intake::publisher::Publisher,
+    intake::{clocked::ClockedSequencer, publisher::Publisher},
+    names::Names,
     source::{
-        self, SourceCounters,
+        self, Source, SourceCounters,
         activity::Activity,
-        replay,
-        synthetic::{self, Walk},
+        freshness::Freshness,
+        host::HostFigures,
+        replay::{self, Replay},
+        synthetic::{self, Synthetic, Walk},
     },
 };
 use serde_json::Value;
@@ -96,11 +100,23 @@ impl Drop for Feed {
     }
 }
 
+fn replay(path: &Path, speed: f64, repeat: bool) -> Replay {
+    Replay { path: path.to_owned(), speed, repeat }
+}
+
+fn synthetic(symbols: usize, updates_per_s: f64) -> Synthetic {
+    Synthetic { symbols, updates_per_s, seed: 1 }
+}
+
 async fn play(path: &Path, speed: f64) -> (Result<(), String>, Vec<Update>) {
     let (sequencer, inbox) = sequencer(1_000_000);
-    let outcome =
-        replay::run(&Publisher::new(sequencer.clone()), path, speed, false, &limits(), &Activity::default())
-            .await;
+    let outcome = replay::run(
+        &replay(path, speed, false),
+        &Publisher::new(sequencer.clone()),
+        &limits(),
+        &Activity::default(),
+    )
+    .await;
     (outcome, updates(&inbox))
 }
 
@@ -138,7 +154,8 @@ async fn a_repeated_feed_goes_on_counting() {
     let limits = limits();
     let activity = Activity::default();
     let publisher = Publisher::new(sequencer.clone());
-    let playing = replay::run(&publisher, &feed.0, 1.0, true, &limits, &activity);
+    let source = replay(&feed.0, 1.0, true);
+    let playing = replay::run(&source, &publisher, &limits, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(100), playing).await.is_err(), "it does not end");
     let updates = updates(&inbox);
     assert!(updates.len() > 6, "{}", updates.len());
@@ -155,9 +172,14 @@ async fn a_long_feed_waits_for_room_and_loses_nothing() {
     let feed = Feed::new("long.ndjson.gz", &lines);
     let (sequencer, inbox) = sequencer(1_000);
     let playing = async {
-        replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits(), &Activity::default())
-            .await
-            .unwrap();
+        replay::run(
+            &replay(&feed.0, 0.0, false),
+            &Publisher::new(sequencer.clone()),
+            &limits(),
+            &Activity::default(),
+        )
+        .await
+        .unwrap();
         true
     };
     let taking = async {
@@ -221,14 +243,20 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
     let line = |topic: &str, n: u64| format!("{{\"at_us\":{n},\"topic\":\"{topic}\",\"data\":{n}}}\n");
     let feed =
         Feed::new("refused.ndjson", &[line("a", 1), line("b", 2), line("c", 3), line("a", 4)].concat());
-    replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits, &Activity::default())
-        .await
-        .unwrap();
+    replay::run(
+        &replay(&feed.0, 0.0, false),
+        &Publisher::new(sequencer.clone()),
+        &limits,
+        &Activity::default(),
+    )
+    .await
+    .unwrap();
     let seen: Vec<Value> = updates(&inbox).iter().map(|update| value(update)["data"].clone()).collect();
     assert_eq!((seen, sequencer.counters().refused), (vec![1.into(), 4.into()], 2));
 
     let activity = Activity::default();
-    let ticking = synthetic::run(&sequencer, 3, 1000.0, 1, &activity);
+    let source = synthetic(3, 1000.0);
+    let ticking = synthetic::run(&source, &sequencer, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(100), ticking).await.is_err(), "it goes on");
     assert!(sequencer.counters().refused > 10);
 }
@@ -263,9 +291,14 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     lines.push(line("k.b", &format!(r#""set":{{"{}":1}}"#, "k".repeat(300))));
     lines.extend([line("k.b", r#""set":{"b":1}"#), line("s.a", r#""data":2"#), line("o", r#""data":1"#)]);
     let feed = Feed::new("holes.ndjson", &lines.concat());
-    replay::run(&Publisher::new(sequencer.clone()), &feed.0, 0.0, false, &limits(), &Activity::default())
-        .await
-        .unwrap();
+    replay::run(
+        &replay(&feed.0, 0.0, false),
+        &Publisher::new(sequencer.clone()),
+        &limits(),
+        &Activity::default(),
+    )
+    .await
+    .unwrap();
     let updates = updates(&inbox);
     let skipped: Vec<u32> = updates.iter().map(|update| update.skipped).collect();
     assert_eq!((skipped, sequencer.counters().refused), (vec![0, 0, 0, 2, 0], 4));
@@ -279,12 +312,15 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
     let (sequencer, inbox) = sequencer(100_000);
     let mut config = Config::embedded_demo();
     config.sources = vec![
-        Source::Replay { path: "/nowhere.ndjson".into(), speed: 1.0, repeat: true },
-        Source::Synthetic { symbols: 3, updates_per_s: 1000.0, seed: 1 },
-        Source::Host { interval: Duration::from_millis(100), names: gateway::names::Names::Encode },
+        Source::Replay(replay(Path::new("/nowhere.ndjson"), 1.0, true).into()),
+        Source::Synthetic(synthetic(3, 1000.0).into()),
+        Source::Host(HostFigures { interval: Duration::from_millis(100), names: Names::Encode }.into()),
     ];
     let counters = SourceCounters::new(&config.sources);
-    source::start(&config, &Publisher::new(sequencer.clone()), &counters, &Health::new(&[], 1, 1 << 20));
+    config.freshness = vec![Freshness { stale_after: None, topics: Vec::new() }; 3];
+    let (publisher, health) = (Publisher::new(sequencer.clone()), Health::new(&[], 1, 1 << 20));
+    let sources = (&config.sources[..], &config.freshness[..]);
+    source::start(sources, &config.limits, &publisher, &counters, &health);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
     let topics: Vec<Value> = updates(&inbox).iter().map(|u| value(u)["topic"].clone()).collect();
@@ -322,7 +358,8 @@ fn ticks_have_the_promised_fields_and_a_sane_spread() {
 async fn the_ticker_begins_with_every_symbol_and_keeps_its_rate() {
     let (sequencer, inbox) = sequencer(1_000_000);
     let activity = Activity::default();
-    let ticking = synthetic::run(&sequencer, 50, 2_000.0, 1, &activity);
+    let source = synthetic(50, 2_000.0);
+    let ticking = synthetic::run(&source, &sequencer, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(500), ticking).await.is_err());
     let updates = updates(&inbox);
     let rate = (updates.len() - 50) * 2;
@@ -336,7 +373,8 @@ async fn the_ticker_begins_with_every_symbol_and_keeps_its_rate() {
 async fn a_full_inbox_conflates_the_ticker_to_the_newest_and_counts_it() {
     let (sequencer, inbox) = sequencer(10);
     let activity = Activity::default();
-    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1, &activity);
+    let source = synthetic(5, 10_000.0);
+    let ticking = synthetic::run(&source, &sequencer, &activity);
     assert!(tokio::time::timeout(Duration::from_millis(200), ticking).await.is_err());
     let before = updates(&inbox);
     let conflated = sequencer.counters().conflated;
@@ -346,7 +384,8 @@ async fn a_full_inbox_conflates_the_ticker_to_the_newest_and_counts_it() {
     // With room again the newest of each comes, due since its oldest.
     let (sequencer, inbox) = self::sequencer(5);
     let activity = Activity::default();
-    let ticking = synthetic::run(&sequencer, 5, 10_000.0, 1, &activity);
+    let source = synthetic(5, 10_000.0);
+    let ticking = synthetic::run(&source, &sequencer, &activity);
     let draining = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
         updates(&inbox);

@@ -4,11 +4,14 @@
 
 mod support;
 
-use engine::topic::glob::Glob;
 use std::time::Duration;
 
-use gateway::config::policy::{Behind, Mode, Policies, Policy, Stream};
+use engine::topic::{
+    glob::Glob,
+    policy::{Behind, Mode, Policies, Policy, Stream},
+};
 use serde_json::Value;
+
 use support::{EPOCH, World, config};
 
 const INTERVAL: Duration = Duration::from_millis(100);

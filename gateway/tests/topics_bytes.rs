@@ -10,21 +10,22 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
+    json::pointer::Pointer,
     protocol::status::State,
     sequencer::{
         Body, Grouping, NotPublished, Publication, Refused, UpstreamBatch, UpstreamUpdate, Why, seq::Feed,
     },
+    settings::Limits,
     shard::inbox::Inbox,
-    topic::{epoch::Epoch, glob::Glob},
-};
-use gateway::intake::clocked::ClockedSequencer;
-use gateway::{
-    config::{
-        Config, Limits,
-        pointer::Pointer,
+    topic::{
+        epoch::Epoch,
+        glob::Glob,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_publication,
+};
+use gateway::{
+    config::Config,
+    intake::{clocked::ClockedSequencer, publish::parse_publication},
     state::{Ended, Restored, RestoredTopic},
 };
 use serde_json::{Map, Value, json};

@@ -9,17 +9,17 @@ use std::{
 use allocation_counter::measure;
 use bytes::Bytes;
 use engine::{
+    json::pointer::Pointer,
     sequencer::Grouping,
-    topic::{epoch::Epoch, glob::Glob},
-};
-use gateway::intake::clocked::ClockedSequencer;
-use gateway::{
-    config::{
-        Config,
-        pointer::Pointer,
+    topic::{
+        epoch::Epoch,
+        glob::Glob,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
-    intake::publish::parse_publication,
+};
+use gateway::{
+    config::Config,
+    intake::{clocked::ClockedSequencer, publish::parse_publication},
 };
 
 const TOPICS: u64 = 20_000;

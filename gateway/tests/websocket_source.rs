@@ -14,17 +14,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::topic::epoch::Epoch;
 use engine::{
+    settings::Limits,
     shard::inbox::{Inbox, Message},
+    topic::{epoch::Epoch, policy::Policies},
     update::Op,
 };
-use gateway::intake::clocked::ClockedSequencer;
 use gateway::{
-    config::{Config, Limits, Source, policy::Policies},
+    config::Config,
+    health::Health,
+    intake::{clocked::ClockedSequencer, publisher::Publisher},
     source::{
+        Source,
         activity::Activity,
-        websocket::{self, counters::Counters},
+        kind::{Context, Kind},
+        websocket::counters::Counters,
     },
     system::Machine,
 };
@@ -493,11 +497,14 @@ impl Alone {
             Instant::now(),
         );
         let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));
-        let (numbering, counting) = (sequencer.clone(), counters.clone());
-        let stale_after = config.freshness[0].stale_after;
-        tokio::spawn(
-            async move { websocket::run(&numbering, &source, stale_after, &counting, &limits).await },
-        );
+        tokio::spawn(source.run(Context {
+            publisher: Publisher::new(sequencer.clone()),
+            activity: counters.activity.clone(),
+            limits,
+            health: Health::new(&[], 1, 1 << 20),
+            stale_after: config.freshness[0].stale_after,
+            connections: Some(counters.clone()),
+        }));
         Self { sequencer, inbox, counters }
     }
 

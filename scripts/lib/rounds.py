@@ -19,7 +19,12 @@ def medians(seen, figure=lambda one: one):
     return [statistics.median(map(figure, each)) for each in seen.values()]
 
 
-def apart(seen, figure=lambda one: one):
-    """Each round's ratio of the second to the first of two, as words."""
+def ratios(seen, figure=lambda one: one):
+    """Of each round the second ÷ the first of two: what drifts from round to round is in neither."""
     first, second = seen.values()
-    return ", ".join(f"{figure(b) / figure(a):.2f}" for a, b in zip(first, second))
+    return [figure(b) / figure(a) for a, b in zip(first, second)]
+
+
+def apart(seen, figure=lambda one: one):
+    """Those, as words."""
+    return ", ".join(f"{ratio:.2f}" for ratio in ratios(seen, figure))

@@ -2,7 +2,7 @@
 
 use engine::{http::host::Host, keys};
 
-use super::read::Section;
+use crate::document::read::Section;
 
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
 

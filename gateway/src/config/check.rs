@@ -3,19 +3,21 @@
 use std::path::Path;
 
 use super::{
-    Config, Source,
+    Config,
     access::access,
     compression::compression,
     fanout::fanout,
     limits::limits,
-    read::{Problem, Reader, named},
     server::server,
     sources::sources,
     state::state,
     tls::{self, tls},
     topic::policies,
 };
-use crate::system::Machine;
+use crate::{
+    document::read::{Problem, Reader, named},
+    system::Machine,
+};
 
 /// Paths in `text` are relative to `dir`.
 pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
@@ -34,7 +36,7 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let access = access(reader.section("access"));
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
-    let chained = sources.iter().any(|source| matches!(source, Source::Fanwire(_)));
+    let chained = sources.iter().any(|source| source.upstream().is_some());
     let state = state(reader.section("state"), dir, chained, &topics_bytes);
     reader.finish(&[
         "server",

@@ -1,11 +1,9 @@
 //! `[compression]`.
 
-use super::{
-    Compression,
-    access::check_texts,
-    read::{Section, contradicts, named},
-    unit::show_size,
-};
+use engine::{settings::Compression, unit::show_size};
+
+use super::access::check_texts;
+use crate::document::read::{Section, contradicts, named};
 
 /// The section `[compression]`.
 pub(super) fn compression(mut section: Section) -> Compression {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Fanout, read::Section};
+use engine::settings::Fanout;
+
+use crate::document::read::Section;
 
 const HOUR_MS: u128 = 3_600_000;
 

@@ -1,12 +1,15 @@
 //! `[limits]`: how the limits bound each other.
 
-use super::{
-    Limits,
-    policy::TOPIC_PLACE_BYTES,
-    read::{Named, Section, contradicts, named},
+use engine::{
+    settings::Limits,
+    topic::policy::TOPIC_PLACE_BYTES,
     unit::{show_duration, show_size},
 };
-use crate::system::Machine;
+
+use crate::{
+    document::read::{Named, Section, contradicts, named},
+    system::Machine,
+};
 
 /// Also `topics_bytes` as it was named, which `[state]` is compared with. `frame_bytes`: `frame_bytes_max`.
 pub(super) fn limits(

@@ -1,45 +1,34 @@
 //! Checked configuration: what the rest of the program runs on.
 
 pub mod access;
-mod books;
 mod check;
 mod compression;
 mod fanout;
-pub mod freshness;
 mod limits;
 mod load;
-pub mod mapping;
-mod read;
 mod reference;
 mod render;
 mod server;
-mod source;
 mod sources;
 mod state;
 mod tls;
 mod topic;
-mod value;
-pub mod websocket;
 
 use std::net::SocketAddr;
 
+use engine::{
+    settings::{Compression, Fanout, Limits, Settings},
+    topic::policy::Policies,
+};
 use thiserror::Error;
 
-use engine::settings::{Field, Key, Keys, Kind, Value};
-pub use engine::{
-    json::pointer,
-    settings::{Compression, Fanout, Limits, Settings},
-    topic::{policy, template},
-    unit,
+use crate::{
+    source::{Source, freshness::Freshness},
+    system::Machine,
 };
-
-use crate::system::Machine;
 use access::Access;
-use freshness::Freshness;
-use policy::Policies;
 pub use reference::reference;
 pub use server::{Server, Tls};
-pub use source::Source;
 pub use state::State;
 
 /// Clients of a process that names no limit, where the shards' tables hold as many.
@@ -91,6 +80,6 @@ impl Config {
 
     /// Whether counts and positions come from another gateway.
     pub fn is_chained(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Fanwire(_)))
+        self.sources.iter().any(|source| source.upstream().is_some())
     }
 }

@@ -1,16 +1,18 @@
 //! The reference: every key of a configuration file with its default, its range and what it decides.
 
+use engine::settings::{Compression, Fanout, Group, Key, Limits};
+
 use super::{
-    Compression, Fanout, Key, Keys, Limits,
     access::AccessKeys,
-    freshness::FreshnessKeys,
     server::ServerKeys,
-    source::{HostKeys, KindKeys, ReplayKeys, SyntheticKeys},
+    sources::KindKeys,
     state::StateKeys,
     tls::CertificateKeys,
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
-    value,
-    websocket::{FanwireKeys, LinkKeys, WebsocketKeys},
+};
+use crate::{
+    document::value,
+    source::{Source, freshness::FreshnessKeys},
 };
 
 const HEAD: &str = "\
@@ -23,26 +25,28 @@ const COLUMNS_MAX: usize = 100;
 /// A file that [`Config::parse`](super::Config::parse) takes and that means the same as an empty one.
 pub fn reference() -> String {
     let mut out = Out(HEAD.to_owned());
-    out.section::<ServerKeys>();
-    out.section::<Fanout>();
-    out.section::<Limits>();
-    out.section::<Compression>();
-    out.section::<AccessKeys>();
-    out.section::<StateKeys>();
-    out.entry::<CertificateKeys>();
-    out.entry::<KindKeys>();
-    out.group::<FreshnessKeys>();
-    out.group::<ReplayKeys>();
-    out.group::<SyntheticKeys>();
-    out.group::<HostKeys>();
-    out.group::<LinkKeys>();
-    out.group::<WebsocketKeys>();
-    out.group::<FanwireKeys>();
-    out.entry::<TopicKeys>();
-    out.group::<SilenceKeys>();
-    out.group::<DeadbandKeys>();
-    out.group::<KeyedKeys>();
-    out.group::<StreamKeys>();
+    out.section(Group::of::<ServerKeys>());
+    out.section(Group::of::<Fanout>());
+    out.section(Group::of::<Limits>());
+    out.section(Group::of::<Compression>());
+    out.section(Group::of::<AccessKeys>());
+    out.section(Group::of::<StateKeys>());
+    out.entry(Group::of::<CertificateKeys>());
+    out.entry(Group::of::<KindKeys>());
+    out.group(Group::of::<FreshnessKeys>());
+    let mut told: Vec<&[&str]> = Vec::new();
+    for group in Source::KINDS.iter().flat_map(|kind| kind.groups) {
+        // Kinds share some.
+        if !told.contains(&group.doc) {
+            told.push(group.doc);
+            out.group(*group);
+        }
+    }
+    out.entry(Group::of::<TopicKeys>());
+    out.group(Group::of::<SilenceKeys>());
+    out.group(Group::of::<DeadbandKeys>());
+    out.group(Group::of::<KeyedKeys>());
+    out.group(Group::of::<StreamKeys>());
     out.0
 }
 
@@ -50,29 +54,29 @@ struct Out(String);
 
 impl Out {
     /// `[name]`: its keys have their defaults.
-    fn section<T: Keys>(&mut self) {
+    fn section(&mut self, group: Group) {
         self.line("");
-        self.comment(T::DOC);
-        self.line(&format!("[{}]", T::SECTION));
-        for key in T::KEYS {
+        self.comment(group.doc);
+        self.line(&format!("[{}]", group.section));
+        for key in group.keys {
             self.key(key, key.example.is_some());
         }
     }
 
     /// `[[name]]`, of which there is none by default.
-    fn entry<T: Keys>(&mut self) {
+    fn entry(&mut self, group: Group) {
         self.line("");
-        self.comment(T::DOC);
-        self.line(&format!("# [[{}]]", T::SECTION));
-        T::KEYS.iter().for_each(|key| self.key(key, true));
+        self.comment(group.doc);
+        self.line(&format!("# [[{}]]", group.section));
+        group.keys.iter().for_each(|key| self.key(key, true));
     }
 
     /// More keys of such an entry: of a kind, or a mode.
-    fn group<T: Keys>(&mut self) {
+    fn group(&mut self, group: Group) {
         self.line("");
-        let heading = format!("[[{}]]", T::SECTION);
-        self.comment(&[&["--", &heading], T::DOC].concat());
-        T::KEYS.iter().for_each(|key| self.key(key, true));
+        let heading = format!("[[{}]]", group.section);
+        self.comment(&[&["--", &heading], group.doc].concat());
+        group.keys.iter().for_each(|key| self.key(key, true));
     }
 
     fn key(&mut self, key: &Key, is_comment: bool) {

@@ -4,8 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use engine::keys;
 
-use super::read::{Section, named};
-use crate::{system::Machine, tls::files::Files};
+use crate::{
+    document::read::{Section, named},
+    system::Machine,
+    tls::files::Files,
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {

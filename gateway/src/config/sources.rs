@@ -1,19 +1,32 @@
-//! Reads every `[[source]]`.
+//! `[[source]]`: where updates come from.
 
 use std::{collections::HashSet, path::Path};
 
-use super::{
-    freshness::{self, Freshness},
-    mapping::Entry,
-    policy::{Mode, Policies},
-    read::{Reader, Section},
-    source::{HostKeys, KindKeys, ReplayKeys, Source, SyntheticKeys},
-    websocket::{fanwire, websocket},
+use engine::{keys, topic::policy::Policies};
+
+use crate::{
+    document::{
+        read::{Reader, Section},
+        value::or,
+    },
+    source::{
+        Declaration, Source,
+        fanwire::keys::Fanwire,
+        freshness::{self, Freshness},
+        kind::{Declared, Given},
+    },
 };
 
 /// Sources of one gateway.
 const SOURCES_MAX: usize = 64;
-const KINDS: &str = "\"replay\", \"synthetic\", \"host\", \"websocket\" or \"fanwire\"";
+
+keys! {
+    /// Where updates come from, one entry each, at most 64.
+    pub(super) struct KindKeys in "source" {
+        /// What the source is.
+        kind: Option<String> = choice_needed(&Source::NAMES), example("\"replay\"");
+    }
+}
 
 /// `topics` with whether the file names the `keys` of each.
 pub(super) fn sources(
@@ -28,17 +41,17 @@ pub(super) fn sources(
         let mut section = reader.open("source", table);
         let Some(kind) = kind(&mut section) else { continue };
         let said = freshness::read(&mut section);
-        let source = source(&mut section, &kind, dir, topics, &said);
-        match &source {
-            Some(Source::Websocket(source)) if !names.insert(source.link.name.clone()) => {
-                let text = format!("two sources are called {:?}; give each another name", source.link.name);
+        let given = Given { dir, policies: topics, topics: said.topics.as_deref() };
+        chained = (kind.name == Fanwire::NAME).then_some(section.line()).or(chained);
+        if let Some(source) = (kind.read)(&mut section, &given) {
+            let settings = source.settings();
+            if let Some(link) = settings.link()
+                && !names.insert(link.name.clone())
+            {
+                let text = format!("two sources are called {:?}; give each another name", link.name);
                 section.problem(section.line(), text);
             }
-            _ if kind == "fanwire" => chained = Some(section.line()),
-            _ => {}
-        }
-        if let Some(source) = source {
-            fresh.push(freshness::freshness(&mut section, said, &source));
+            fresh.push(freshness::freshness(&mut section, said, &*settings));
             sources.push(source);
         }
         section.finish();
@@ -55,61 +68,12 @@ pub(super) fn sources(
 }
 
 /// `None`: its problem was told.
-fn kind(section: &mut Section) -> Option<String> {
-    let keys: KindKeys = section.keys();
+fn kind(section: &mut Section) -> Option<&'static Declaration> {
+    let KindKeys { kind } = section.keys();
     if section.named("kind", ()).line.is_none() {
-        section.problem(section.line(), format!("kind is missing; write kind = {KINDS}"));
+        let kinds = or(&Source::NAMES);
+        section.problem(section.line(), format!("kind is missing; write kind = {kinds}"));
     }
-    keys.kind
-}
-
-/// `None`: its problems were told.
-fn source(
-    section: &mut Section,
-    kind: &str,
-    dir: &Path,
-    topics: &(Policies, Vec<bool>),
-    said: &freshness::Said,
-) -> Option<Source> {
-    match kind {
-        "replay" => Some(replay(section, dir)),
-        "synthetic" => {
-            let SyntheticKeys { symbols, updates_per_s, seed } = section.keys();
-            Some(Source::Synthetic { symbols, updates_per_s, seed })
-        }
-        "host" => {
-            let HostKeys { interval, names } = section.keys();
-            Some(Source::Host { interval, names })
-        }
-        "websocket" => {
-            let source = websocket(section, dir, topics)?;
-            let is_keyed = topics.0.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
-            if source.map.iter().any(Entry::has_levels) && !is_keyed {
-                let text = "levels become keys of a keyed topic, of which there is none; add a [[topic]] with \
-                            pattern and mode = \"keyed\"";
-                section.problem(section.line(), text);
-            }
-            Some(Source::Websocket(source.into()))
-        }
-        _ => {
-            if topics.0.have_deadlines() {
-                let text = "the upstream numbers all updates, so nothing is held back or expires here; \
-                            leave deadband and expiry to its [[topic]]";
-                section.problem(section.line(), text);
-            }
-            fanwire(section, dir, topics, said.topics.clone()).map(|source| Source::Fanwire(source.into()))
-        }
-    }
-}
-
-fn replay(section: &mut Section, dir: &Path) -> Source {
-    let ReplayKeys { path, speed, repeat } = section.keys();
-    let path = dir.join(&path);
-    if !path.exists() {
-        let line = section.named("path", ()).line.unwrap_or(section.line_of("kind"));
-        let text =
-            format!("path: there is no file {}; paths are relative to the config file", path.display());
-        section.problem(line, text);
-    }
-    Source::Replay { path, speed, repeat }
+    let kind = kind?;
+    Source::KINDS.iter().find(|declared| declared.name == kind)
 }

@@ -5,12 +5,9 @@ use std::{
     time::Duration,
 };
 
-use engine::keys;
+use engine::{keys, unit::show_size};
 
-use super::{
-    read::{Named, Section, contradicts, named},
-    unit::show_size,
-};
+use crate::document::read::{Named, Section, contradicts, named};
 
 const GIB: u64 = 1 << 30;
 

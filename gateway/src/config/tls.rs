@@ -4,11 +4,11 @@ use std::{net::SocketAddr, path::Path};
 
 use engine::keys;
 
-use super::{
-    read::{Named, Reader, Section, named},
-    server::{ServerKeys, Tls},
+use super::server::{ServerKeys, Tls};
+use crate::{
+    document::read::{Named, Reader, Section, named},
+    tls::files::Files,
 };
-use crate::tls::files::Files;
 
 keys! {
     /// One certificate more, for the host names that it holds; as many as there are.

@@ -2,18 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{keys, topic::glob::Glob};
-
-use super::{
-    Key, Keys, Limits,
-    pointer::Pointer,
-    policy::{
-        Behind, Deadband, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies, Policy,
-        Stream,
+use engine::{
+    json::pointer::Pointer,
+    keys,
+    settings::{Key, Keys, Limits},
+    topic::{
+        glob::Glob,
+        policy::{
+            Behind, Deadband, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies, Policy,
+            Stream,
+        },
     },
-    read::{Named, Reader, Section, named},
     unit::{show_duration, show_size},
 };
+
+use crate::document::read::{Named, Reader, Section, named};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;

@@ -10,6 +10,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use engine::settings::Limits;
 
 use super::{
     answers::{Answers, Full},
@@ -22,8 +23,8 @@ use super::{
     reply::{busy, refuse},
 };
 use crate::{
-    config::{Limits, freshness::Freshness},
     metrics::{Scraper, watched::Watched},
+    source::freshness::Freshness,
 };
 
 pub(super) type App = State<Arc<Admin>>;

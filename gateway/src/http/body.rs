@@ -16,7 +16,7 @@ use axum::{
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
-use engine::address::Address;
+use engine::{address::Address, settings::Limits, unit::show_size};
 use flate2::bufread::GzDecoder;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -28,7 +28,6 @@ use super::{
     places::Place,
 };
 use crate::{
-    config::{Limits, unit::show_size},
     http::{
         counters::Counters,
         reply::{closing, refuse},

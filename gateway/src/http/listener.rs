@@ -21,6 +21,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use engine::settings::Limits;
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -42,7 +43,6 @@ use super::{
     places::{Asking, Place, Places, RESERVE},
 };
 use crate::{
-    config::Limits,
     http::{admin::Admin, counters::Counters, routes},
     tls,
 };

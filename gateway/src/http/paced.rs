@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use engine::settings::Limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::places::{Phase, Place};
-use crate::{config::Limits, http::counters::Counters};
+use crate::http::counters::Counters;
 
 /// Bytes have to come at a least rate over each stretch of so long.
 pub const WINDOW: Duration = Duration::from_secs(5);

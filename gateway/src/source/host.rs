@@ -3,20 +3,30 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use engine::{
+    keys,
     sequencer::{Body, Grouping, NotPublished, Publication, Refused, Why, seq::Feed},
-    topic::name::check_topic,
+    settings::Group,
+    topic::{name::check_topic, pattern::Pattern},
 };
 use serde_json::{Value, json};
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::MissedTickBehavior;
 
-use super::{activity::Activity, refusals::Refusals};
-use crate::intake::clocked::ClockedSequencer;
-use crate::names::Names;
+use super::{
+    activity::Activity,
+    kind::{Context, Declared, Given, Kind, Running},
+    refusals::Refusals,
+};
+use crate::{
+    document::{read::Section, write::Text},
+    intake::clocked::ClockedSequencer,
+    names::Names,
+};
 
 /// How long to wait before an inbox that was full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -24,9 +34,53 @@ const RETRY: Duration = Duration::from_millis(1);
 const TOP: usize = 10;
 const DEVICES_MAX: usize = 256;
 
+keys! {
+    /// of kind = "host": this machine, as topics host.cpu, host.memory, host.load, host.net.<if>, host.disk.<dev>,
+    /// host.process.top.
+    pub(super) struct HostKeys in "source" {
+        /// From reading to reading.
+        interval: Duration = duration(1_000, 100..=3_600_000);
+        /// What becomes of bytes of interfaces' and disks' names that no topic may hold. "encode": `@x` and two
+        /// hexadecimal digits. "replace": `_`.
+        names: Names = choice("encode", &["encode", "replace"]);
+    }
+}
+
+/// Figures of this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostFigures {
+    pub interval: Duration,
+    /// Of interfaces and disks.
+    pub names: Names,
+}
+
+impl Declared for HostFigures {
+    const NAME: &'static str = "host";
+    const GROUPS: &'static [Group] = &[Group::of::<HostKeys>()];
+
+    fn read(section: &mut Section, _: &Given) -> Option<Self> {
+        let HostKeys { interval, names } = section.keys();
+        Some(Self { interval, names })
+    }
+}
+
+impl Kind for HostFigures {
+    fn write(&self, text: &mut Text) {
+        text.keys(&HostKeys { interval: self.interval, names: self.names });
+    }
+
+    fn topics(&self) -> Vec<Pattern> {
+        vec![Pattern::below("host")]
+    }
+
+    fn run(self: Arc<Self>, with: Context) -> Running {
+        Box::pin(async move { run(&with.publisher, self.interval, self.names, &with.activity).await })
+    }
+}
+
 /// Publishes a sample every `interval`, for good. Where an inbox stays full for so long, the next
 /// sample replaces what was not published.
-pub async fn run(
+async fn run(
     sequencer: &ClockedSequencer,
     interval: Duration,
     names: Names,

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     thread,
     time::Duration,
@@ -11,19 +11,27 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    json,
+    json, keys,
     sequencer::{
         Body, Grouping, Publication, Refused,
         publication_json::{PublicationJson, Value},
         seq::Feed,
     },
-    topic::name::check_topic,
+    settings::{Group, Limits},
+    topic::{name::check_topic, pattern::Pattern},
 };
 use flate2::bufread::MultiGzDecoder;
 use tokio::sync::mpsc;
 
-use super::{activity::Activity, refusals::Refusals};
-use crate::{config::Limits, intake::publisher::Publisher};
+use super::{
+    activity::Activity,
+    kind::{Context, Declared, Given, Kind, Running},
+    refusals::Refusals,
+};
+use crate::{
+    document::{read::Section, write::Text},
+    intake::publisher::Publisher,
+};
 
 /// Lines and bytes that the reader hands over at once, and how often ahead of what is played.
 const CHUNK_LINES: usize = 1024;
@@ -33,6 +41,60 @@ const CHUNKS_AHEAD: usize = 4;
 const TICK: Duration = Duration::from_millis(1);
 /// What a pass over the file lasts at least, so that a file of one moment does not repeat without end in no time.
 const PASS_US_MIN: u64 = 1_000;
+
+keys! {
+    /// of kind = "replay": a recorded feed, one update a line.
+    pub(super) struct ReplayKeys in "source" {
+        /// Relative to the configuration file. A `NAME.gz` is unpacked on the way.
+        path: PathBuf = text_or("feed.ndjson");
+        /// How many times as fast as recorded. 0: as fast as it is taken.
+        speed: f64 = number(1.0, 0.0..=1e6);
+        /// At the end the file begins again, with `v` going on. false: the last values stay.
+        repeat: bool = flag(true);
+    }
+}
+
+/// A feed file to play.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    pub path: PathBuf,
+    /// 0: as fast as it is taken.
+    pub speed: f64,
+    pub repeat: bool,
+}
+
+impl Declared for Replay {
+    const NAME: &'static str = "replay";
+    const GROUPS: &'static [Group] = &[Group::of::<ReplayKeys>()];
+
+    fn read(section: &mut Section, given: &Given) -> Option<Self> {
+        let ReplayKeys { path, speed, repeat } = section.keys();
+        let path = given.dir.join(&path);
+        if !path.exists() {
+            let line = section.named("path", ()).line.unwrap_or(section.line_of("kind"));
+            let text =
+                format!("path: there is no file {}; paths are relative to the config file", path.display());
+            section.problem(line, text);
+        }
+        Some(Self { path, speed, repeat })
+    }
+}
+
+impl Kind for Replay {
+    fn write(&self, text: &mut Text) {
+        let Self { path, speed, repeat } = self.clone();
+        text.keys(&ReplayKeys { path, speed, repeat });
+    }
+
+    /// What a file holds is known when it was played.
+    fn topics(&self) -> Vec<Pattern> {
+        Vec::new()
+    }
+
+    fn run(self: Arc<Self>, with: Context) -> Running {
+        Box::pin(async move { run(&self, &with.publisher, &with.limits, &with.activity).await })
+    }
+}
 
 #[derive(Debug)]
 struct FeedLine {
@@ -51,17 +113,16 @@ enum Chunk {
     Bad(String),
 }
 
-/// Plays `path`, `speed` times as fast as it was written (0: as fast as it is taken), again and again
-/// with `repeat`. Waits where an inbox is full; due times stay as they are. `[limits] publish_bytes`
-/// holds for a line; what other limits refuse is left out alone.
+/// Plays the file, `speed` times as fast as it was written, again and again with `repeat`. Waits where an
+/// inbox is full; due times stay as they are. `[limits] publish_bytes` holds for a line; what other limits
+/// refuse is left out alone.
 pub async fn run(
+    source: &Replay,
     publisher: &Publisher,
-    path: &Path,
-    speed: f64,
-    repeat: bool,
     limits: &Limits,
     activity: &Activity,
 ) -> Result<(), String> {
+    let Replay { ref path, speed, repeat } = *source;
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let file = FeedFile { path: path.to_owned(), line_bytes_max: limits.publish_bytes };
     let reader = thread::Builder::new().name("replay".to_owned());

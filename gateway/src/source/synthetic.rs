@@ -5,16 +5,23 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use bytes::Bytes;
 use engine::{
     clock::Now,
+    keys,
     sequencer::{Body, Publication, seq::Feed},
+    settings::Group,
+    topic::pattern::Pattern,
 };
 use tokio::time::MissedTickBehavior;
 
 use super::{
     activity::Activity,
+    kind::{Context, Declared, Given, Kind, Running},
     live::{Counts, Live},
     refusals::Refusals,
 };
-use crate::intake::clocked::ClockedSequencer;
+use crate::{
+    document::{read::Section, write::Text},
+    intake::clocked::ClockedSequencer,
+};
 
 const TICK: Duration = Duration::from_millis(1);
 /// Updates made before other tasks have their turn.
@@ -22,14 +29,59 @@ const SLICE: u64 = 4096;
 /// A source further behind than this does not catch up: what it missed counts as conflated.
 const BEHIND_S_MAX: f64 = 1.0;
 
+keys! {
+    /// of kind = "synthetic": made-up topics tick.S0000, tick.S0001, … with bid, ask, last, size and n.
+    pub(super) struct SyntheticKeys in "source" {
+        /// How many topics.
+        symbols: usize = count(100, 1..=1_000_000);
+        /// Updates a second of all of them together.
+        updates_per_s: f64 = number(1000.0, 0.001..=1e7);
+        /// The same seed gives the same walk.
+        seed: u64 = count(1, 0..=u64::MAX);
+    }
+}
+
+/// Made-up topics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synthetic {
+    pub symbols: usize,
+    /// Of all together.
+    pub updates_per_s: f64,
+    pub seed: u64,
+}
+
+impl Declared for Synthetic {
+    const NAME: &'static str = "synthetic";
+    const GROUPS: &'static [Group] = &[Group::of::<SyntheticKeys>()];
+
+    fn read(section: &mut Section, _: &Given) -> Option<Self> {
+        let SyntheticKeys { symbols, updates_per_s, seed } = section.keys();
+        Some(Self { symbols, updates_per_s, seed })
+    }
+}
+
+impl Kind for Synthetic {
+    fn write(&self, text: &mut Text) {
+        let Self { symbols, updates_per_s, seed } = *self;
+        text.keys(&SyntheticKeys { symbols, updates_per_s, seed });
+    }
+
+    fn topics(&self) -> Vec<Pattern> {
+        vec![Pattern::below("tick")]
+    }
+
+    fn run(self: Arc<Self>, with: Context) -> Running {
+        Box::pin(async move { run(&self, &with.publisher, &with.activity).await })
+    }
+}
+
 /// Publishes for good: first every symbol once, then `updates_per_s` of random symbols.
 pub async fn run(
+    source: &Synthetic,
     sequencer: &ClockedSequencer,
-    symbols: usize,
-    updates_per_s: f64,
-    seed: u64,
     activity: &Activity,
 ) -> Result<(), String> {
+    let Synthetic { symbols, updates_per_s, seed } = *source;
     let mut walk = Walk::new(symbols, seed);
     let (mut live, mut refusals) = (Live::default(), Refusals::default());
     let feed = Some(Feed { source: sequencer.enroll(), connection: 0 });

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{clock::Now, protocol::status::State, topic::pattern::Pattern};
+use engine::{clock::Now, protocol::status::State, topic::pattern::Pattern, unit::show_duration};
 
 use super::SourceCounters;
 use crate::{
-    config::{freshness::Freshness, unit::show_duration},
     health::{Health, Origin},
     intake::clocked::ClockedSequencer,
+    source::freshness::Freshness,
 };
 
 /// How often sources are looked at, and what waits for room is tried again.

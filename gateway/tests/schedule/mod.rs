@@ -10,16 +10,15 @@ use engine::{
     client::CloseReason,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
+    settings::Compression,
     shard::stats::BUILD_WAITS,
     topic::{
         changes::{Base, Changes},
         glob::Glob,
+        policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     },
 };
-use gateway::config::{
-    Compression, Config,
-    policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
-};
+use gateway::config::Config;
 use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;
 

@@ -8,10 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    topic::changes::{Base, Changes},
+    topic::{
+        changes::{Base, Changes},
+        policy::{Behind, Mode},
+    },
     update::{Batch, Op, TopicId},
 };
-use gateway::config::policy::{Behind, Mode};
 
 /// One update as it was numbered.
 #[derive(Debug, Clone)]

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use engine::topic::pattern::Pattern;
-use gateway::config::policy::{Behind, Mode};
+use engine::topic::{
+    pattern::Pattern,
+    policy::{Behind, Mode},
+};
 
 use super::{
     epoch::{Epoch, Sent, Table},

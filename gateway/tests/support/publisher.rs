@@ -9,10 +9,9 @@ use std::{
 use engine::{
     sequencer::{Body, Counters, Grouping, Publication, UpstreamBatch, UpstreamUpdate, Why},
     shard::inbox::{Inbox, Message},
-    topic::changes::Base,
+    topic::{changes::Base, policy::Mode},
 };
-use gateway::config::{Config, policy::Mode};
-use gateway::intake::clocked::ClockedSequencer;
+use gateway::{config::Config, intake::clocked::ClockedSequencer};
 use serde_json::value::RawValue;
 
 use super::epoch::{Epoch, Table, apply};

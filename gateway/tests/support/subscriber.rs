@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use engine::{protocol::encoding::Encoding, topic::pattern::Pattern};
-use gateway::config;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -72,7 +71,7 @@ pub struct Judge<'a> {
     /// All there were so far.
     pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
-    pub fanout: &'a config::Fanout,
+    pub fanout: &'a engine::settings::Fanout,
     /// Whether compressed frames were agreed, and how messages are encoded.
     pub wire: (bool, Encoding),
     pub now_us: u64,
@@ -306,7 +305,7 @@ impl Subscriber {
 }
 
 /// The contract's rounding of intervals.
-fn offered(fanout: &config::Fanout, asked_ms: Option<u64>) -> u64 {
+fn offered(fanout: &engine::settings::Fanout, asked_ms: Option<u64>) -> u64 {
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     let asked = asked_ms.unwrap_or(ms(fanout.interval)).max(ms(fanout.interval_min));
     let mut menu = fanout.interval_menu.iter().map(|entry| ms(*entry));

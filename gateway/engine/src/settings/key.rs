@@ -21,6 +21,21 @@ pub struct Key {
     pub is_secret: bool,
 }
 
+/// Keys that are declared together.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    pub section: &'static str,
+    /// Lines of plain sentences.
+    pub doc: &'static [&'static str],
+    pub keys: &'static [Key],
+}
+
+impl Group {
+    pub const fn of<T: Keys>() -> Self {
+        Self { section: T::SECTION, doc: T::DOC, keys: T::KEYS }
+    }
+}
+
 /// What may be written, with the default. A default of `None` is none, or is found at the start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {

@@ -42,6 +42,14 @@ impl Pattern {
         Self("*".into())
     }
 
+    /// `segment.*`
+    ///
+    /// # Panics
+    /// Where it is no segment.
+    pub fn below(segment: &'static str) -> Self {
+        Self::parse(&format!("{segment}.*")).expect("a segment may stand before .*")
+    }
+
     /// The one that selects the topic of a checked name alone.
     pub fn of_topic(name: Arc<str>) -> Self {
         debug_assert!(check_topic(&name).is_ok(), "{name} is no topic's name");

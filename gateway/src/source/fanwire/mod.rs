@@ -5,8 +5,9 @@
 //! this gateway is one of the upstream's, at which all its topics are complete.
 
 mod frame;
+pub mod keys;
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use engine::{
     protocol::status::State,
@@ -15,6 +16,7 @@ use engine::{
 };
 
 use super::{
+    kind::{Context, Kind, Running},
     refusals::Refusals,
     websocket::{
         Intake, Reconnecting,
@@ -22,26 +24,43 @@ use super::{
     },
 };
 use crate::{
-    config::websocket::Fanwire,
+    document::write::Text,
     health::{Health, Origin},
     intake::clocked::ClockedSequencer,
+    source::link::Link,
 };
 use frame::UpstreamFrame;
+use keys::{Fanwire, FanwireKeys};
 
 /// Whole batches that wait for room before receiving stops.
 const WAITING_MAX: usize = 16;
 
+impl Kind for Fanwire {
+    fn write(&self, text: &mut Text) {
+        self.link.write(text);
+        text.keys(&FanwireKeys { interval_ms: self.interval_ms, batch_bytes: self.batch_bytes });
+    }
+
+    /// Those that it takes over.
+    fn topics(&self) -> Vec<Pattern> {
+        self.topics.clone()
+    }
+
+    fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+
+    fn run(self: Arc<Self>, with: Context) -> Running {
+        Box::pin(async move { match run(&self, &with).await {} })
+    }
+}
+
 /// Runs for good.
-pub async fn run(
-    sequencer: &ClockedSequencer,
-    source: &Fanwire,
-    stale_after: Option<Duration>,
-    counters: &Counters,
-    health: &Health,
-) -> Infallible {
+async fn run(source: &Fanwire, with: &Context) -> Infallible {
+    let (sequencer, counters) = (&with.publisher, with.connections());
     counters.activity.begin(sequencer.now().mono_us);
-    let mut chain = Chain::new(sequencer, source, counters, health);
-    let mut link = Reconnecting::new(&source.link, stale_after, counters);
+    let mut chain = Chain::new(sequencer, source, counters, &with.health);
+    let mut link = Reconnecting::new(&source.link, with.stale_after, counters);
     loop {
         let text = chain.begin();
         link.serve(&[text], &mut chain).await;

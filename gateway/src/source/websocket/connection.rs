@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::unit::show_duration;
 use proto::{
     Conn, Event, HandshakeError, Limits, State,
     encode::{Opcode, masked_close, masked_frame},
@@ -23,10 +24,7 @@ use super::{
     inlet::{Intake, RETRY},
     journal::Journal,
 };
-use crate::{
-    config::{unit::show_duration, websocket::Link},
-    tls,
-};
+use crate::{source::link::Link, tls};
 
 const READ_BYTES: usize = 64 * 1024;
 /// Pongs that a server does not read are left out beyond this.

@@ -3,16 +3,17 @@
 use bytes::Bytes;
 use engine::{
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
+    settings::Limits,
     topic::changes::{Base, Changes},
 };
 
 use super::{
     Intake,
     counters::{Bad, Counters, add},
+    keys::Websocket,
     mapping::{Fault, MappedPublication, MappedValue, Odd, Said, map},
 };
 use crate::{
-    config::{Limits, websocket::Websocket},
     intake::clocked::ClockedSequencer,
     source::{
         live::{Bring, Counts, Live},

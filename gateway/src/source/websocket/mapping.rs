@@ -7,20 +7,21 @@ use std::{
 };
 
 use engine::{
-    json::{Node, decimal::Decimal, skip_byte_order_mark, whole},
+    json::{Node, decimal::Decimal, pointer::Pointer, skip_byte_order_mark, whole},
     sequencer::seq::{SEQ_MAX, Seq},
-    topic::{depth::Depth, name::check_topic, pattern::Pattern},
+    topic::{
+        depth::Depth,
+        name::check_topic,
+        pattern::Pattern,
+        template::{Part, Template},
+    },
 };
 use thiserror::Error;
 
 use super::stamp::stamp_us;
 use crate::{
-    config::{
-        mapping::{Body, Denied, Entry, Key, Levels, Order, Wanted},
-        pointer::Pointer,
-        template::{Part, Template},
-    },
     names::{Names, Piece},
+    source::websocket::map::{Body, Denied, Entry, Key, Levels, Order, Wanted},
 };
 
 /// What one message, or one element of its `each`, becomes.

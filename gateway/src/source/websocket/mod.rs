@@ -7,40 +7,62 @@ mod ended;
 mod inlet;
 mod intake;
 pub mod journal;
+pub mod keys;
+pub mod map;
 pub mod mapping;
 mod stamp;
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
+use engine::{topic::pattern::Pattern, unit::show_duration};
 use tokio::time::timeout;
 
-use crate::intake::clocked::ClockedSequencer;
-
-use crate::config::{
-    Limits,
-    unit::show_duration,
-    websocket::{Link, Websocket},
-};
+use super::kind::{Context, Kind, Running};
+use crate::{document::write::Text, source::link::Link};
 use counters::Counters;
 pub use inlet::{Intake, RETRY};
 use intake::Mapping;
 use journal::Journal;
+use keys::{Websocket, WebsocketKeys, pattern_of};
+use map::write;
 
 /// A server that wants to be left alone for longer is asked after this all the same: bans of venues last days,
 /// and none is to silence a source for good.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+impl Kind for Websocket {
+    fn write(&self, text: &mut Text) {
+        self.link.write(text);
+        text.keys(&WebsocketKeys { send: self.send.clone(), names: self.names });
+    }
+
+    fn write_tables(&self, text: &mut Text) {
+        self.map.iter().for_each(|entry| write::entry(text, entry));
+    }
+
+    fn topics(&self) -> Vec<Pattern> {
+        let mut topics: Vec<Pattern> =
+            self.map.iter().filter_map(|entry| Some(pattern_of(entry.topic.as_ref()?))).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
+    fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+
+    fn run(self: Arc<Self>, with: Context) -> Running {
+        Box::pin(async move { match run(&self, &with).await {} })
+    }
+}
+
 /// Runs for good.
-pub async fn run(
-    sequencer: &ClockedSequencer,
-    source: &Websocket,
-    stale_after: Option<Duration>,
-    counters: &Counters,
-    limits: &Limits,
-) -> Infallible {
+async fn run(source: &Websocket, with: &Context) -> Infallible {
+    let (sequencer, counters) = (&with.publisher, with.connections());
     counters.activity.begin(sequencer.now().mono_us);
-    let mut intake = Mapping::new(sequencer, source, counters, limits);
-    let mut link = Reconnecting::new(&source.link, stale_after, counters);
+    let mut intake = Mapping::new(sequencer, source, counters, &with.limits);
+    let mut link = Reconnecting::new(&source.link, with.stale_after, counters);
     loop {
         intake.begin();
         link.serve(&source.send, &mut intake).await;
@@ -100,7 +122,7 @@ fn backoff(link: &Link, failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::websocket::Url;
+    use crate::source::url::Url;
     use crate::source::websocket::*;
 
     fn link() -> Link {

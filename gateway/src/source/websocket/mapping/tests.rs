@@ -1,7 +1,7 @@
 //! What messages of venues become.
 
 use super::*;
-use crate::config::mapping::parse;
+use crate::source::websocket::map::parse;
 
 const COINBASE: &str = r#"
         [[source.map]]

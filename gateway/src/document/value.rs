@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use engine::{
+    settings::{Kind, Value},
+    unit::{parse_duration, parse_size, show_duration, show_size},
+};
 use toml::{Spanned, de::DeValue};
 
-use super::{
-    unit::{parse_duration, parse_size, show_duration, show_size},
-    {Kind, Value},
-};
-
 /// The error says what to write instead.
-pub(super) fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
+pub fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
     match kind {
         Kind::Count { range, .. } => in_range(to_int(&value)?, range, |n| n.to_string()).map(Value::Whole),
         Kind::Size { range, .. } => {
@@ -63,7 +62,7 @@ pub(super) fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
 }
 
 /// `None`: there is nothing to write.
-pub(super) fn write(kind: &Kind, value: &Value) -> Option<String> {
+pub fn write(kind: &Kind, value: &Value) -> Option<String> {
     Some(match (kind, value) {
         (_, Value::None) => return None,
         (Kind::Size { .. }, Value::Whole(bytes)) => quoted_size(*bytes),
@@ -78,7 +77,7 @@ pub(super) fn write(kind: &Kind, value: &Value) -> Option<String> {
 }
 
 /// What may be written, in words; `None`: that goes without saying.
-pub(super) fn range(kind: &Kind) -> Option<String> {
+pub fn range(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::Count { range, .. } if *range.end() > i64::MAX as u64 => return None,
         Kind::Count { range, .. } => format!("From {} to {}", range.start(), range.end()),
@@ -98,16 +97,16 @@ pub(super) fn range(kind: &Kind) -> Option<String> {
     })
 }
 
-pub(super) fn list(items: impl Iterator<Item = String>) -> String {
+pub fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// A JSON string is a TOML string too, on one line and also as a key; only DEL has to be escaped besides.
-pub(super) fn json(text: &str) -> String {
+pub fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-pub(super) fn to_int(value: &DeValue<'_>) -> Result<u64, String> {
+pub fn to_int(value: &DeValue<'_>) -> Result<u64, String> {
     let number = match value {
         DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
         _ => None,
@@ -145,7 +144,8 @@ fn quoted_duration(ms: u64) -> String {
 }
 
 /// `"a", "b" or "c"`.
-fn or(names: &[&str]) -> String {
+/// `"a", "b" or "c"`
+pub fn or(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     match names.split_last() {
         Some((last, [])) => last.clone(),

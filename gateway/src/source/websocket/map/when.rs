@@ -1,9 +1,9 @@
 //! `when`: which messages an entry is for.
 
-use engine::json::whole;
+use engine::json::{pointer::Pointer, whole};
 use toml::de::DeValue;
 
-use super::{super::pointer::Pointer, LIST_MAX, Wanted};
+use super::{LIST_MAX, Wanted};
 
 pub fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
     const HINT: &str = "write pointers and what stands there, like { \"/type\" = \"ticker\" }";

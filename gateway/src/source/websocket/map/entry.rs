@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use engine::topic::depth::Depth;
+use engine::{
+    json::pointer::Pointer,
+    topic::{depth::Depth, template::Template},
+};
 
 use super::{
-    super::{
-        pointer::Pointer,
-        read::{Named, Section, Table},
-        template::Template,
-    },
     Body, Entry, Levels, Order,
     gap::{self, denied},
     levels::levels,
@@ -17,6 +15,7 @@ use super::{
     sides::depth,
     when::when,
 };
+use crate::document::read::{Named, Section, Table};
 
 /// Entries of one source.
 const ENTRIES_MAX: usize = 256;
@@ -159,7 +158,7 @@ fn body(
 #[cfg(test)]
 pub fn parse(text: &str) -> Vec<Entry> {
     let text = format!("[[source]]\n{text}");
-    let mut reader = super::super::read::Reader::new(&text).expect("TOML");
+    let mut reader = crate::document::read::Reader::new(&text).expect("TOML");
     let table = reader.sections("source").remove(0);
     let mut section = reader.open("source", table);
     let entries = entries(&mut section).into_iter().map(|(_, entry)| entry).collect();

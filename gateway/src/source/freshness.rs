@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use engine::{keys, topic::pattern::Pattern};
 
-use super::{
-    read::Section,
-    source::Source,
-    template::{Part, Template},
-};
+use super::kind::Kind;
+use crate::document::read::Section;
 
 const HOUR: u64 = 3_600_000;
 /// Patterns of one source.
@@ -25,7 +22,7 @@ pub struct Freshness {
 
 keys! {
     /// of any kind.
-    pub(super) struct FreshnessKeys in "source" {
+    pub struct FreshnessKeys in "source" {
         /// A source that brought nothing for so long that made an update or confirmed one is stale: who subscribed to
         /// its topics is told, and a connection is made anew. 0: never. Default: 30s of kinds "websocket" and
         /// "fanwire", else never.
@@ -48,25 +45,21 @@ impl From<&Freshness> for FreshnessKeys {
 const PATTERNS: &str = "write a list of patterns, like [\"coinbase.*\"]";
 
 /// What a file says of any source.
-pub(super) struct Said {
+pub struct Said {
     stale_after: Option<Duration>,
     pub topics: Option<Vec<Pattern>>,
 }
 
-pub(super) fn read(section: &mut Section) -> Said {
+pub fn read(section: &mut Section) -> Said {
     let FreshnessKeys { stale_after, topics } = section.keys();
     Said { stale_after, topics: section.convert("topics", topics, |texts| patterns(&texts)) }
 }
 
 /// Of a source and what the file says of it.
-pub(super) fn freshness(section: &mut Section, said: Said, source: &Source) -> Freshness {
+pub fn freshness(section: &mut Section, said: Said, source: &dyn Kind) -> Freshness {
     let default = if source.link().is_some() { Duration::from_secs(30) } else { Duration::ZERO };
     let stale_after = Some(said.stale_after.unwrap_or(default)).filter(|after| !after.is_zero());
-    let topics = match source {
-        // Its `topics` are what it takes over.
-        Source::Fanwire(source) => source.topics.clone(),
-        _ => said.topics.unwrap_or_else(|| topics_of(source)),
-    };
+    let topics = said.topics.unwrap_or_else(|| source.topics());
     let line = section.named("stale_after", ()).line;
     if let (Some(line), Some(_), true) = (line, stale_after, topics.is_empty()) {
         let text = "stale_after needs to know of which topics it is told; write topics = [\"coinbase.*\"]";
@@ -75,57 +68,10 @@ pub(super) fn freshness(section: &mut Section, said: Said, source: &Source) -> F
     Freshness { stale_after, topics }
 }
 
-/// Patterns of what a source publishes; empty where that is not known.
-fn topics_of(source: &Source) -> Vec<Pattern> {
-    let below = |segment: &str| Pattern::parse(&format!("{segment}.*")).expect("a segment may stand there");
-    let mut topics: Vec<Pattern> = match source {
-        Source::Synthetic { .. } => vec![below("tick")],
-        Source::Host { .. } => vec![below("host")],
-        Source::Websocket(source) => {
-            source.map.iter().filter_map(|entry| Some(pattern_of(entry.topic.as_ref()?))).collect()
-        }
-        Source::Replay { .. } | Source::Fanwire(_) => Vec::new(),
-    };
-    topics.sort();
-    topics.dedup();
-    topics
-}
-
-/// The narrowest pattern of all topics that a template makes.
-fn pattern_of(template: &Template) -> Pattern {
-    let mut fixed = String::new();
-    for part in &template.parts {
-        match part {
-            Part::Text(text) => fixed.push_str(text),
-            Part::Value(_) => {
-                let segments = fixed.rfind('.').map_or(0, |dot| dot + 1);
-                fixed.truncate(segments);
-                fixed.push('*');
-                break;
-            }
-        }
-    }
-    Pattern::parse(&fixed).expect("what a template begins with begins a topic")
-}
-
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
     if !(1..=TOPICS_MAX).contains(&texts.len()) {
         return Err(format!("there are {} patterns, 1 to {TOPICS_MAX} may be; {PATTERNS}", texts.len()));
     }
     let parse = |text: &String| Pattern::parse(text).map_err(|bad| format!("{text:?}: {bad}; {PATTERNS}"));
     texts.iter().map(parse).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_stands_for_what_lies_below_its_fixed_segments() {
-        for (template, pattern) in
-            [("a.b", "a.b"), ("a.b.{/s}", "a.b.*"), ("a.b-{/s}.c", "a.*"), ("{/s}", "*")]
-        {
-            assert_eq!(pattern_of(&Template::parse(template).unwrap()).as_str(), pattern);
-        }
-    }
 }

@@ -1,13 +1,18 @@
 //! What `levels` and whole tables need of their topics and of their source's messages.
 
-use engine::topic::{glob::Glob, pattern::Pattern};
-
-use super::{
-    mapping::{Body, Entry},
-    policy::{Keyed, LEVEL_BYTES, Mode, Policies},
-    read::Section,
-    template::{Part, Template},
+use engine::{
+    topic::{
+        glob::Glob,
+        pattern::Pattern,
+        policy::{Keyed, LEVEL_BYTES, Mode, Policies},
+        template::{Part, Template},
+    },
     unit::show_size,
+};
+
+use crate::{
+    document::read::Section,
+    source::websocket::map::{Body, Entry},
 };
 
 /// Which topics of a template a pattern matches.
@@ -21,7 +26,7 @@ enum Matched {
 
 /// Entries of a source: their levels need keyed topics, a book as deep as an entry keeps it has to fit its
 /// topic, and a whole table a message. With whether the file names the `keys` of each topic.
-pub(super) fn check(
+pub fn check(
     section: &mut Section,
     map: &[(usize, Entry)],
     message_bytes: usize,
@@ -52,7 +57,7 @@ pub(super) fn check(
 }
 
 /// Tables of an upstream gateway of which `topics` are taken over.
-pub(super) fn check_tables(
+pub fn check_tables(
     section: &mut Section,
     topics: &[Pattern],
     message_bytes: usize,
@@ -191,7 +196,7 @@ fn check_depth(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::source::websocket::map::books::*;
 
     #[test]
     fn a_pattern_matches_all_topics_of_a_template_or_some_or_none() {

@@ -1,16 +1,14 @@
 //! `levels`: lists of price levels.
 
+use engine::json::pointer::Pointer;
 use toml::de::DeValue;
 
 use super::{
-    super::{
-        pointer::Pointer,
-        read::{Named, Section},
-    },
     Key, LIST_MAX, Levels,
     pointers::{pointer, text},
     sides::{self, best},
 };
+use crate::document::read::{Named, Section};
 
 /// Bytes of what goes before a price to make a key.
 const PREFIX_BYTES_MAX: usize = 32;

@@ -1,11 +1,9 @@
 //! Pointers of an entry, and where they may begin.
 
+use engine::json::pointer::Pointer;
 use toml::de::DeValue;
 
-use super::super::{
-    pointer::Pointer,
-    read::{Named, Section},
-};
+use crate::document::read::{Named, Section};
 
 pub fn pointer(section: &mut Section, key: &'static str) -> Named<Option<Pointer>> {
     section.read(key, None, |value| Pointer::parse(&text(value)?).map(Some))

@@ -2,16 +2,17 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
+use engine::settings::{Field, Keys, Kind, Value};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{Field, Keys, Kind, Value, value};
+use super::value;
 
 /// A value and where the file names it; no line: it is the default.
 #[derive(Debug, Clone)]
-pub(super) struct Named<T> {
+pub struct Named<T> {
     pub value: T,
     pub line: Option<usize>,
 }
@@ -29,7 +30,7 @@ impl<T> Named<T> {
 }
 
 /// Where the file names both and the lower one is the higher: the line of the lower one.
-pub(super) fn contradicts<T: PartialOrd>(lower: &Named<T>, higher: &Named<T>) -> Option<usize> {
+pub fn contradicts<T: PartialOrd>(lower: &Named<T>, higher: &Named<T>) -> Option<usize> {
     let line = higher.line.and(lower.line)?;
     (lower.value > higher.value).then_some(line)
 }
@@ -40,16 +41,16 @@ macro_rules! named {
         $section.named(stringify!($field), $keys.$field.clone())
     };
 }
-pub(super) use named;
+pub(crate) use named;
 
 /// Something wrong, and what to write instead.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub struct Problem {
     pub line: usize,
     pub text: String,
 }
 
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     text: &'a str,
     root: DeTable<'a>,
     pub problems: Vec<Problem>,
@@ -158,7 +159,7 @@ impl<'a> Reader<'a> {
 
 /// The keys of a table that nobody read yet.
 #[derive(Default)]
-pub(super) struct Table<'a> {
+pub struct Table<'a> {
     keys: DeTable<'a>,
     line: usize,
 }
@@ -171,7 +172,7 @@ impl Table<'_> {
 }
 
 /// A table being read.
-pub(super) struct Section<'r, 'a> {
+pub struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
     name: &'static str,
     table: Table<'a>,

@@ -1,16 +1,10 @@
 //! `gap`: what a venue says that it will not bring.
 
+use engine::{json::pointer::Pointer, topic::template::Template};
 use toml::de::DeValue;
 
-use super::{
-    super::{
-        pointer::Pointer,
-        read::{Named, Section},
-        template::Template,
-    },
-    Body, Denied, Entry, LIST_MAX, Order, Wanted,
-    pointers::check_carets,
-};
+use super::{Body, Denied, Entry, LIST_MAX, Order, Wanted, pointers::check_carets};
+use crate::document::read::{Named, Section};
 
 /// A list of topics or patterns, checked.
 pub(super) fn denied(value: DeValue<'_>) -> Result<Vec<Denied>, String> {

@@ -2,16 +2,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use engine::topic::depth::{Best, Depth};
+use engine::{
+    json::pointer::Pointer,
+    topic::depth::{Best, Depth},
+};
 use toml::{Spanned, de::DeValue};
 
-use super::{
-    super::{
-        pointer::Pointer,
-        read::{Named, Section},
-    },
-    Key, Levels,
-};
+use super::{Key, Levels};
+use crate::document::read::{Named, Section};
 
 const HINT: &str = "write \"highest\" as of bids, \"lowest\" as of asks, or by side { buy = \"highest\", sell = \"lowest\" }";
 
@@ -106,7 +104,7 @@ pub fn depth(section: &mut Section, levels: &Named<Option<u64>>, lists: &[Levels
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::source::websocket::map::sides::*;
 
     #[test]
     fn the_names_of_a_side_tell_where_its_best_price_is() {

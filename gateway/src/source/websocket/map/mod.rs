@@ -1,18 +1,24 @@
 //! `[[source.map]]`: what one message of an exchange becomes.
 
+pub mod books;
 mod entry;
 mod gap;
 mod levels;
 mod pointers;
 mod sides;
 mod when;
+pub mod write;
 
 use std::sync::Arc;
 
-use engine::topic::depth::{Best, Depth};
-
-use super::{pointer::Pointer, template::Template};
-pub(super) use entry::entries;
+use engine::{
+    json::pointer::Pointer,
+    topic::{
+        depth::{Best, Depth},
+        template::Template,
+    },
+};
+pub use entry::entries;
 #[cfg(test)]
 pub use entry::parse;
 

@@ -1,0 +1,5 @@
+//! A configuration file: read section by section, every problem with its line, and written again.
+
+pub mod read;
+pub mod value;
+pub mod write;

@@ -1,0 +1,54 @@
+//! `[[source]] kind = "fanwire"`: which topics of which gateway.
+
+use engine::{keys, settings::Group, topic::pattern::Pattern};
+
+use crate::{
+    document::read::Section,
+    source::{
+        kind::{Declared, Given},
+        link::{Link, LinkKeys},
+        websocket::map::books,
+    },
+};
+
+const HOUR: u64 = 3_600_000;
+
+keys! {
+    /// of kind = "fanwire": another gateway, whose topics, counts and positions are taken over.
+    pub struct FanwireKeys in "source" {
+        /// Milliseconds of the interval to ask for. 0: each update is sent at once.
+        interval_ms: u64 = count(0, 0..=HOUR);
+        /// Bytes of a batch or a snapshot that comes in parts.
+        batch_bytes: usize = size(256 << 20, 1024..=64 << 30);
+    }
+}
+
+/// Another gateway, whose topics, counts and positions are taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fanwire {
+    pub link: Link,
+    /// Never empty.
+    pub topics: Vec<Pattern>,
+    pub interval_ms: u64,
+    /// Of a batch or snapshot in parts.
+    pub batch_bytes: usize,
+}
+
+impl Declared for Fanwire {
+    const NAME: &'static str = "fanwire";
+    const GROUPS: &'static [Group] = &[Group::of::<LinkKeys>(), Group::of::<FanwireKeys>()];
+
+    fn read(section: &mut Section, given: &Given) -> Option<Self> {
+        if given.policies.0.have_deadlines() {
+            let text = "the upstream numbers all updates, so nothing is held back or expires here; \
+                        leave deadband and expiry to its [[topic]]";
+            section.problem(section.line(), text);
+        }
+        let topics = given.topics.map_or_else(|| vec![Pattern::all()], <[Pattern]>::to_vec);
+        let FanwireKeys { interval_ms, batch_bytes } = section.keys();
+        // A snapshot has a whole table in one update, and a frame is never shorter than that.
+        let link = Link::read(section, given.dir, "ws://HOST:PORT/ws", 64 << 20)?;
+        books::check_tables(section, &topics, link.message_bytes, given.policies);
+        Some(Self { link, topics, interval_ms, batch_bytes })
+    }
+}
