@@ -5,7 +5,11 @@ mod support;
 
 use std::time::Duration;
 
-use engine::client::CloseReason;
+use engine::{
+    client::CloseReason,
+    sequencer::{UpstreamBatch, UpstreamUpdate},
+    topic::epoch::Epoch,
+};
 use net::sim::PeerEnd;
 
 use support::{World, config};
@@ -101,6 +105,31 @@ fn over_the_pinned_limit_the_most_behind_is_reset_and_only_until_it_is_kept() {
     assert_eq!(world.end(quick), Open);
     assert!(world.shard.stats().pinned_bytes <= 70_000);
     assert_eq!(world.shard.stats().ended[CloseReason::Pinned as usize], 2);
+}
+
+#[test]
+fn over_the_pinned_limit_who_was_sent_nothing_of_a_new_epoch_is_the_most_behind() {
+    let mut world = world(|config| config.limits.pinned_bytes = 30_000);
+    let [first, second, quick] = [0; 3].map(|_| {
+        let peer = world.connect();
+        world.subscribe(peer, "", &["t"], None);
+        peer
+    });
+    world.stall(first, 0);
+    world.publish("t", &padded(20_000));
+    let epoch = Epoch::parse("00000000000000ff");
+    let updates = vec![UpstreamUpdate { publication: world.item("t", &padded(1)), v: 1 }];
+    world.publisher.follow(&UpstreamBatch { epoch, is_whole: true, version: 5, updates });
+    world.settle();
+    world.advance(1_100 * MS);
+    world.stall(second, 0);
+    world.publish("t", &padded(2_000));
+    world.publish("t", &padded(1));
+    // This one has no room beside what the two hold.
+    world.publish("t", &padded(20_000));
+    world.advance(100 * MS);
+    let ends = [first, second, quick].map(|peer| world.end(peer));
+    assert_eq!(ends, [PeerEnd::Reset, PeerEnd::Open, PeerEnd::Open]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proto::deflate::Agreement;
 
 use super::{CloseReason, Dictionary, ErrorWindow, Rate, ping::Ping, waiting::Waiting};
-use crate::{clock::Now, protocol::encoding::Wire};
+use crate::{clock::Now, invariant, protocol::encoding::Wire};
 
 /// Where a connection stands (RFC 6455, sections 4 and 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,7 +164,7 @@ impl Connection {
 impl Connection {
     /// The request is answered by `head`, a 101: [`State::Connecting`] becomes [`State::Open`].
     pub fn open(&mut self, head: Vec<u8>, wire: Wire, deflate: Option<Agreement>, now: Now) {
-        debug_assert_eq!(self.state, State::Connecting);
+        invariant!(self.state == State::Connecting, "a request is answered that was answered before");
         self.state = State::Open;
         self.wire = wire;
         self.since_us = now.mono_us;
@@ -174,7 +174,7 @@ impl Connection {
 
     /// The request is answered by a whole HTTP answer, the last thing that is sent.
     pub fn answer(&mut self, answer: Vec<u8>, reason: CloseReason, now: Now) -> Option<Ended> {
-        debug_assert_eq!(self.state, State::Connecting);
+        invariant!(self.state == State::Connecting, "a request is answered that was answered before");
         self.queue(answer);
         self.leave(reason, now)
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{CloseReason, Connection, Hold, Limits, State, ping::Ping};
-use crate::{clock::Now, protocol::fragment};
+use crate::{clock::Now, invariant, protocol::fragment};
 
 /// A send that takes longer was waiting for the peer, so that its end is a sign of life.
 const PENDING_US: u64 = 50_000;
@@ -136,14 +136,14 @@ impl Connection {
     /// Takes a frame of the fan-out; what it gives is to be sent now. To be called when it [is free](Self::is_free).
     #[inline]
     pub fn give(&mut self, frame: Bytes, fragment_bytes: usize, now: Now) -> Bytes {
-        debug_assert!(self.is_free());
+        invariant!(self.is_free(), "a frame for a connection that sends another");
         let bytes = self.first_of(frame, fragment_bytes);
         self.begin_send(bytes, now)
     }
 
     #[inline]
     pub(super) fn begin_send(&mut self, bytes: Bytes, now: Now) -> Bytes {
-        debug_assert!(!self.in_flight && self.state != State::Closed);
+        invariant!(!self.in_flight && self.state != State::Closed, "two sends at once, or one after the end");
         self.in_flight = true;
         self.progress_us = now.mono_us;
         bytes

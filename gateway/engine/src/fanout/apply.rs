@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{Fanout, topics::Memory};
 use crate::{
+    invariant,
     topic::{
         epoch::Epoch,
         policy::{Behind, Mode},
@@ -26,11 +27,21 @@ impl Fanout {
         self.classes.restart(batch.version);
         self.restarted |= epoch != self.epoch;
         self.epoch = epoch;
-        self.apply(batch);
+        self.take_in(batch);
         self.floor = batch.version;
     }
 
     pub fn apply(&mut self, batch: &Batch) {
+        invariant!(
+            batch.version >= self.position,
+            "a batch of version {} follows one of {}",
+            batch.version,
+            self.position
+        );
+        self.take_in(batch);
+    }
+
+    fn take_in(&mut self, batch: &Batch) {
         self.cache.clear();
         for op in &batch.ops {
             match op {
@@ -39,7 +50,15 @@ impl Fanout {
                     self.topics.insert(*topic, name.clone(), mode);
                     self.patterns.birth(*topic, &mut self.topics);
                 }
-                Op::Update(update) => self.update(update),
+                Op::Update(update) => {
+                    invariant!(
+                        update.version <= batch.version,
+                        "an update of version {} in a batch of {}",
+                        update.version,
+                        batch.version
+                    );
+                    self.update(update);
+                }
                 Op::Forget { topic } => self.forget(*topic),
             }
         }
@@ -47,9 +66,9 @@ impl Fanout {
     }
 
     fn forget(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.remove(id) else { return };
+        let topic = self.topics.remove(id).expect("only a topic that is held is forgotten");
         self.floor = self.floor.max(topic.version());
-        self.history_bytes -= topic.memory.history_bytes();
+        self.give_back(topic.memory.history_bytes());
         match &topic.memory {
             Memory::Latest => {}
             Memory::Keyed(keyed) => self.keys -= keyed.len(),
@@ -59,10 +78,14 @@ impl Fanout {
     }
 
     fn update(&mut self, update: &Update) {
-        let Some(topic) = self.topics.get_mut(update.topic) else {
-            debug_assert!(false, "update of {:?} before its birth", update.topic);
-            return;
-        };
+        let topic = self.topics.get_mut(update.topic).expect("a topic is born before its first update");
+        invariant!(
+            topic.version() <= update.version,
+            "{}: version {} follows {}",
+            topic.name,
+            update.version,
+            topic.version()
+        );
         topic.update = Some(Update { changes: None, ..update.clone() });
         let history_before = topic.memory.history_bytes();
         match &mut topic.memory {
@@ -120,8 +143,17 @@ impl Fanout {
             }
             Memory::Stream(stream) => self.counters.stream_dropped += stream.drop_history() as u64,
         }
-        self.history_bytes -= bytes;
+        self.give_back(bytes);
         self.counters.histories_dropped += 1;
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        invariant!(
+            bytes <= self.history_bytes,
+            "topics give back {bytes} bytes of the {} that they hold",
+            self.history_bytes
+        );
+        self.history_bytes -= bytes;
     }
 
     fn count_streams(&mut self, mode: &Mode, change: isize) {

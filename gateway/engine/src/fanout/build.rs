@@ -93,11 +93,8 @@ impl Fanout {
         let mut oldest_us = None;
         if let (Some(from), true) = (from, with_oldest) {
             let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
-            let sent = self
-                .scratch
-                .iter()
-                .filter_map(|pick| picked(&self.topics, *pick))
-                .map(|u| u.ts_us.min(u.due_us));
+            let sent =
+                self.scratch.iter().map(|pick| picked(&self.topics, *pick).1).map(|u| u.ts_us.min(u.due_us));
             oldest_us = taken.chain(sent).min();
         }
         // An answer follows `subscribed`, which says it.
@@ -161,8 +158,7 @@ impl Fanout {
         let (mut made, mut gaps, mut bytes) = (Vec::new(), 0, 0);
         let mut pieces = Vec::with_capacity(picks.len());
         for pick in picks {
-            let Some(topic) = self.topics.get(pick.topic) else { continue };
-            let Some(update) = picked(&self.topics, *pick) else { continue };
+            let (topic, update) = picked(&self.topics, *pick);
             let start = made.len();
             let mut rest = &update.json[..];
             match &topic.memory {

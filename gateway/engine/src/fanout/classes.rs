@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{class_id::ClassId, line::Place, patterns::PatternId};
-use crate::protocol::encoding::Wire;
+use crate::{invariant, protocol::encoding::Wire};
 
 /// What makes two subscriptions the same class.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -124,7 +124,8 @@ impl Classes {
     pub fn remove(&mut self, id: ClassId) -> Option<Class> {
         let class = self.slots[id.0 as usize].take()?;
         self.left.extend(class.waits);
-        self.by_key.remove(&class.key);
+        let named = self.by_key.remove(&class.key);
+        invariant!(named == Some(id), "class {}: its key led to {named:?}", class.number);
         self.immediate.retain(|other| *other != id);
         self.free.push(id);
         Some(class)

@@ -45,7 +45,8 @@ impl Fanout {
         room: &mut usize,
     ) -> bool {
         for (looked_at, id) in ids.enumerate() {
-            let Some(topic) = self.topics.get(id) else { continue };
+            let topic =
+                self.topics.get(id).expect("the lists of topics and patterns hold those that are held");
             if since.is_some_and(|since| topic.version() <= since) {
                 if recent {
                     return true;
@@ -77,8 +78,8 @@ impl Fanout {
         let mut bytes = 0;
         for pattern in patterns {
             for id in self.patterns.recent(*pattern) {
-                let Some(topic) = self.topics.get(id) else { continue };
-                let Some(update) = &topic.update else { continue };
+                let topic = self.topics.get(id).expect("the lists of a pattern hold topics that are held");
+                let update = topic.update.as_ref().expect("a topic that is listed has an update");
                 if from.is_some_and(|from| update.version <= from) {
                     break;
                 }

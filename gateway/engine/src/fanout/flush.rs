@@ -6,13 +6,20 @@ use super::{
     line::Lane,
     readers::Readers,
 };
-use crate::{clock::Now, protocol::batch::Envelope, topic::position::Position};
+use crate::{clock::Now, invariant, protocol::batch::Envelope, topic::position::Position};
 
 impl Fanout {
     /// Looks at a class whose moment has come. `may_build`: a short frame.
     pub fn flush(&mut self, id: ClassId, may_build: bool, now: Now) -> Flushed {
         let position = self.position;
         let class = self.classes.get(id);
+        invariant!(
+            class.sent <= class.scanned && class.scanned <= position,
+            "class {}: sent up to {}, looked through up to {}, of {position}",
+            class.number,
+            class.sent,
+            class.scanned
+        );
         let (interval_us, key) = (class.key.interval_us, class.key.clone());
         let flush_due = interval_us == 0 || now.mono_us >= class.flush_us;
         let due_us = if interval_us == 0 { now.mono_us } else { class.flush_us };
@@ -109,6 +116,12 @@ impl Fanout {
     pub fn flushed(&mut self, due: Due, frame: Frame) -> Flush {
         let Due { class: id, number, from, due_us, age_us, lapsed, updates } = due;
         let class = self.classes.get_mut(id);
+        invariant!(
+            from.is_none_or(|from| from == class.sent) && class.sent <= frame.version,
+            "class {number}: a frame from {from:?} to {}, sent up to {}",
+            frame.version,
+            class.sent
+        );
         self.counters.conflated += (updates - class.seen).saturating_sub(u64::from(frame.updates));
         class.seen = updates;
         class.sent = frame.version;

@@ -116,8 +116,7 @@ impl Fanout {
         let Envelope { class, ts_us, from, version, oldest_us, epoch } = *envelope;
         let mut texts = Vec::with_capacity(picks.len());
         for pick in picks {
-            let Some(topic) = self.topics.get(pick.topic) else { continue };
-            let Some(update) = picked(&self.topics, *pick) else { continue };
+            let (topic, update) = picked(&self.topics, *pick);
             let json = update.json.clone();
             let missing = missing(topic, update, pick.at, from);
             texts.push(match &topic.memory {

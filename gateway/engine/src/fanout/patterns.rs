@@ -142,7 +142,7 @@ impl Patterns {
 
     /// Enters a new topic into the list of every pattern that matches it.
     pub fn birth(&mut self, id: TopicId, topics: &mut Topics) {
-        let Some(topic) = topics.get_mut(id) else { return };
+        let topic = topics.get_mut(id).expect("a topic is there when it is born");
         let name = topic.name.clone();
         let prefixes = name.char_indices().filter(|(_, c)| *c == '.').map(|(i, _)| &name[..=i]);
         for key in ["", &*name].into_iter().chain(prefixes) {

@@ -12,12 +12,17 @@ pub(super) struct Pick {
     pub(super) at: u32,
 }
 
-pub(super) fn picked(topics: &Topics, pick: Pick) -> Option<&Update> {
-    let topic = topics.get(pick.topic)?;
-    match &topic.memory {
-        Memory::Stream(stream) => Some(stream.get(pick.at)),
-        Memory::Latest | Memory::Keyed(_) => topic.update.as_ref(),
-    }
+/// # Panics
+/// Where something was taken in since it was picked.
+pub(super) fn picked(topics: &Topics, pick: Pick) -> (&Topic, &Update) {
+    let topic = topics.get(pick.topic).expect("a topic that was picked is held");
+    let update = match &topic.memory {
+        Memory::Stream(stream) => stream.get(pick.at),
+        Memory::Latest | Memory::Keyed(_) => {
+            topic.update.as_ref().expect("a topic that was picked has an update")
+        }
+    };
+    (topic, update)
 }
 
 /// How many updates before this one a reader at `from` lacks, to be told with it.

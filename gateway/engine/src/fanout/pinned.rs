@@ -7,6 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 
+use crate::invariant;
+
 /// Bytes of all frames of a shard that are alive: in flight, queued or cached.
 #[derive(Debug, Clone, Default)]
 pub struct Pinned {
@@ -51,7 +53,9 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.pinned.own.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
-        self.pinned.all.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        let bytes = self.bytes.capacity();
+        let (own, all) = (&self.pinned.own, &self.pinned.all);
+        let held = [own, all].map(|counter| counter.fetch_sub(bytes, Ordering::Relaxed));
+        invariant!(held.iter().all(|held| *held >= bytes), "{bytes} bytes are given back, of {held:?} held");
     }
 }

@@ -55,7 +55,7 @@ impl Stream {
     }
 
     fn drop_oldest(&mut self) {
-        let Some(update) = self.updates.pop_front() else { return };
+        let update = self.updates.pop_front().expect("a stream has its newest update");
         self.bytes -= update.json.len();
         if self.dropped.len() == DROPPED_MAX {
             self.dropped.pop_front();

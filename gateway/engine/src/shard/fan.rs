@@ -7,6 +7,7 @@ use crate::{
     client::CloseReason,
     clock::Now,
     fanout::{ClassId, Flush},
+    invariant,
     topic::position::Position,
 };
 
@@ -52,7 +53,14 @@ impl Shard {
         if let Some(age_us) = flush.age_us {
             self.stats.age_us.saturating_record(age_us);
         }
+        let position = self.fanout.position();
         let class = self.fanout.classes.get_mut(flush.class);
+        invariant!(
+            flush.version <= position,
+            "class {}: a frame of {} beyond {position}",
+            flush.number,
+            flush.version
+        );
         class.busy = true;
         let left = class.members.len();
         self.jobs.push_back(Job { flush, left, earliest_sent_us: now.mono_us });
@@ -173,20 +181,23 @@ impl Shard {
             return;
         }
         let slow_since_us = now.mono_us.saturating_sub(SLOW_US);
-        // Who was sent nothing in this epoch counts as furthest ahead, until it makes no progress.
-        let reached = |pos: Position| pos.version().unwrap_or(u64::MAX);
         let classes = &self.fanout.classes;
-        let mut slow: Vec<(Option<u64>, u64, u32)> = self
+        // Furthest behind first: nowhere, then by position.
+        let mut slow: Vec<(Option<Position>, u64, u32)> = self
             .clients
             .iter()
             .flatten()
             .filter_map(|client| Some((client, client.connection.send_progress_us()?)))
             .filter(|(client, progress_us)| {
-                let missed = client.subs.iter().any(|sub| reached(sub.pos) < classes.get(sub.class).sent);
+                // Who was sent nothing in this epoch yet is only joining while its send moves.
+                let missed = client
+                    .subs
+                    .iter()
+                    .any(|sub| sub.pos.version().is_some_and(|at| at < classes.get(sub.class).sent));
                 missed || *progress_us <= slow_since_us
             })
             .map(|(client, progress_us)| {
-                (client.subs.iter().map(|sub| reached(sub.pos)).min(), progress_us, client.id.slot)
+                (client.subs.iter().map(|sub| sub.pos).min(), progress_us, client.id.slot)
             })
             .collect();
         slow.sort_unstable();

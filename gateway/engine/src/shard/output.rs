@@ -12,6 +12,7 @@ use crate::{
     client::{CloseReason, Next},
     clock::Now,
     fanout::{Long, line::Lane},
+    invariant,
     topic::position::Position,
 };
 
@@ -148,6 +149,12 @@ impl Shard {
         let made = self.fanout.catch_up(class, pos, least, long, now);
         let work = self.made(made)?;
         if let Work::Made(frame) = &work {
+            let position = self.fanout.position();
+            invariant!(
+                pos <= Position::at(frame.version) && frame.version <= position,
+                "a client at {pos:?} gets a frame of {}, of {position}",
+                frame.version
+            );
             let sub = &mut self.at(slot).subs[sub];
             (sub.pos, sub.sent_us) = (Position::at(frame.version), now.mono_us);
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU64};
 
+use crate::invariant;
+
 /// The version up to which a subscriber was sent everything, or nowhere: nothing was sent in this epoch. In
 /// order of how much was sent: nowhere is furthest behind.
 ///
@@ -17,7 +19,7 @@ impl Position {
     /// Of who was sent everything up to `version`.
     pub fn at(version: u64) -> Self {
         let from_one = version.checked_add(1).and_then(NonZeroU64::new);
-        debug_assert!(from_one.is_some(), "versions end at 2^53, not at {version}");
+        invariant!(from_one.is_some(), "versions end at 2^53, not at {version}");
         Self(from_one)
     }
 

@@ -120,8 +120,7 @@ impl Accepts {
     /// The operation for an idle accept into a reserved slot. It points to the accept's own address
     /// buffer, which is not touched again before [`Accepts::completed`].
     pub(super) fn arm(&mut self, index: u32, slot: u32) -> squeue::Entry {
-        debug_assert_eq!(self.idle.last(), Some(&index));
-        self.idle.pop();
+        assert_eq!(self.idle.pop(), Some(index), "the accept that is armed is the last idle one");
         let accept = &mut self.accepts[index as usize];
         accept.slot = slot;
         let peer = accept.peer.0.as_ptr();

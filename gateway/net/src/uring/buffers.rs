@@ -124,7 +124,7 @@ impl Pool {
     }
 
     fn buffer(&self, id: u16) -> *mut u8 {
-        debug_assert!(id < self.buffers);
+        assert!(id < self.buffers, "buffer {id} of {}", self.buffers);
         // SAFETY: `id` is below `buffers`, so the offset lies in the mapping.
         unsafe { self.bytes.start.as_ptr().add(usize::from(id) * self.buffer_bytes as usize) }
     }

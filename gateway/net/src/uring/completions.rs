@@ -134,7 +134,7 @@ impl Ring {
         more: bool,
     ) -> Option<Event> {
         let slot = &mut self.slots[conn.slot];
-        debug_assert!(slot.receiving && !slot.ended, "{conn:?} received, and receives not: {slot:?}");
+        assert!(slot.receiving && !slot.ended, "{conn:?} received, and receives not: {slot:?}");
         if !more {
             slot.receiving = false;
             slot.cancelling = false;
