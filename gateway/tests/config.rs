@@ -278,14 +278,6 @@ fn bad_values_are_refused_with_what_to_write() {
         ),
         ("[limits]\nsubscriptions = 9", "x.toml:2: [limits] subscriptions = 9: out of range; write 1 to 8"),
         (
-            "[[source]]\nkind = \"nats\"",
-            "x.toml:2: [source] kind = \"nats\": write \"replay\", \"synthetic\", \"host\", \"websocket\" or \"fanwire\"",
-        ),
-        (
-            "[[source]]\npath = \"a\"",
-            "x.toml:1: [source] kind is missing; write kind = \"replay\", \"synthetic\", \"host\", \"websocket\" or \"fanwire\"",
-        ),
-        (
             "[[source]]\nkind = \"synthetic\"\nupdates_per_s = inf",
             "x.toml:3: [source] updates_per_s = inf: write a number",
         ),
@@ -907,6 +899,18 @@ fn all_mistakes_are_told_at_once_in_the_order_of_their_lines() {
     let complaints = parse("[limits]\nidle = 5\nnone = 1\n[server]\nshards = 0").unwrap_err();
     let lines: Vec<&str> = complaints.iter().map(|c| &c[.."x.toml:1".len()]).collect();
     assert_eq!(lines, ["x.toml:2", "x.toml:3", "x.toml:5"]);
+}
+
+#[test]
+fn who_names_no_kind_of_source_is_told_all_there_are() {
+    let [others @ .., last] = &Source::NAMES.map(|name| format!("{name:?}")) else { panic!("there is one") };
+    let kinds = format!("{} or {last}", others.join(", "));
+    for (text, told) in [
+        ("[[source]]\nkind = \"nats\"", "x.toml:2: [source] kind = \"nats\": write "),
+        ("[[source]]\nspeed = 1", "x.toml:1: [source] kind is missing; write kind = "),
+    ] {
+        assert_eq!(parse(text).unwrap_err(), [format!("{told}{kinds}")]);
+    }
 }
 
 #[test]
