@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod brought;
+mod counter;
 pub mod fanwire;
 pub mod freshness;
 pub mod host;
@@ -26,6 +27,7 @@ use net::metric::Metric;
 use super::health::Health;
 use crate::{document::read::Section, intake::publisher::Publisher};
 use activity::Activity;
+use counter::Counter;
 use fanwire::keys::Fanwire;
 use freshness::Freshness;
 use host::HostFigures;
@@ -79,6 +81,7 @@ kinds! {
     Replay(Replay),
     Synthetic(Synthetic),
     Host(HostFigures),
+    Counter(Counter),
     Websocket(Websocket),
     Fanwire(Fanwire),
 }
