@@ -2,7 +2,6 @@
 
 pub mod activity;
 pub mod brought;
-mod counter;
 pub mod fanwire;
 pub mod freshness;
 pub mod host;
@@ -27,7 +26,6 @@ use net::metric::Metric;
 use super::health::Health;
 use crate::{document::read::Section, intake::publisher::Publisher};
 use activity::Activity;
-use counter::Counter;
 use fanwire::keys::Fanwire;
 use freshness::Freshness;
 use host::HostFigures;
@@ -81,7 +79,6 @@ kinds! {
     Replay(Replay),
     Synthetic(Synthetic),
     Host(HostFigures),
-    Counter(Counter),
     Websocket(Websocket),
     Fanwire(Fanwire),
 }
