@@ -7,7 +7,7 @@ use engine::{
     json::pointer::Pointer,
     sequencer::{
         Body, Publication,
-        topics::{Group, Topics},
+        topics::{Admitted, Group, Topics},
     },
     topic::{
         glob::Glob,
@@ -34,8 +34,9 @@ impl Numbering {
     fn publish(&mut self, topic: &str, data: &str, ms: u64) -> Option<Update> {
         let body = Body::Data(data.to_owned().into());
         let item = Publication::new(topic, body, ms as i64 * 1000);
-        self.topics.admit(&item, &mut Group::of(1)).unwrap();
-        if self.topics.hold(&item, ms * 1000) { None } else { Some(self.apply(&item, ms)) }
+        let at = self.topics.find(topic);
+        self.topics.admit(&item, at, &mut Group::of(1)).unwrap();
+        if self.topics.hold(&item, at, ms * 1000) { None } else { Some(self.apply(&item, ms)) }
     }
 
     fn due(&mut self, ms: u64) -> Vec<Update> {
@@ -49,7 +50,8 @@ impl Numbering {
     fn apply(&mut self, item: &Publication, ms: u64) -> Update {
         self.version += 1;
         let mut ops = Vec::new();
-        self.topics.apply(item, None, self.version, ms * 1000, &mut ops);
+        let admitted = Admitted { at: self.topics.find(&item.topic), changes: None };
+        self.topics.apply(item, admitted, self.version, ms * 1000, &mut ops);
         let updates =
             ops.into_iter().filter_map(|op| if let Op::Update(update) = op { Some(update) } else { None });
         updates.last().unwrap()

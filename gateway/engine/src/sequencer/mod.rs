@@ -34,7 +34,7 @@ pub use numbering::DUE_EARLY;
 use numbering::{BATCH_CHANGES, Numbering};
 pub use publication::{Body, Publication, Refused, Why};
 pub use published::{Grouping, NotPublished, Published};
-use topics::{Doubter, TopicRow, Topics};
+use topics::{Admitted, Doubter, TopicRow, Topics};
 pub use upstream::{UpstreamBatch, UpstreamUpdate};
 
 /// Numbers updates and hands them to every shard at once. Shared by all that publish; all of them
@@ -217,7 +217,8 @@ impl Sequencer {
         while let Some(publication) = state.topics.release() {
             state.version += 1;
             let version = state.version;
-            state.topics.apply(&publication, None, version, now.mono_us, &mut Vec::new());
+            let admitted = Admitted { at: state.topics.find(&publication.topic), changes: None };
+            state.topics.apply(&publication, admitted, version, now.mono_us, &mut Vec::new());
         }
     }
 
@@ -287,7 +288,9 @@ impl Sequencer {
 
     /// Whether the topic has the publication already, by its count.
     pub fn repeats(&self, publication: &Publication) -> bool {
-        self.state().topics.repeats(publication)
+        let mut state = self.state();
+        let at = state.topics.find(&publication.topic);
+        state.topics.repeats(publication, at)
     }
 
     /// Adds one to [`Counters::refused`], for a publication that did not get as far as being numbered.

@@ -6,9 +6,14 @@ use super::{
     counters::Counters,
     publication::{Publication, Refused, Why},
     published::Published,
-    topics::{Group, Topics},
+    topics::{Admitted, Group, Topics},
 };
-use crate::{clock::Now, shard::inbox::Bound, topic::epoch::Epoch, update::Op};
+use crate::{
+    clock::Now,
+    shard::inbox::Bound,
+    topic::epoch::Epoch,
+    update::{Op, TopicId},
+};
 
 /// Updates and changed keys after which a batch takes no more; an atomic group is never divided and may have more.
 pub(super) const BATCH_CHANGES: usize = 4096;
@@ -50,24 +55,28 @@ impl Numbering {
         let mut group = Group::of(publications.len());
         let mut admitted = Vec::with_capacity(publications.len());
         for (index, publication) in publications.iter().enumerate() {
-            let mut changes = self.topics.admit(publication, &mut group);
+            let at = self.topics.find(&publication.topic);
+            let mut one = self.topics.admit(publication, at, &mut group);
             if group.changes() > self.group_changes_max {
-                changes = Err(Why::TooManyChanges { max: self.group_changes_max });
+                one = Err(Why::TooManyChanges { max: self.group_changes_max });
             }
-            admitted.push(changes.map_err(|why| self.counters.refuse(Refused { index, why }))?);
+            let one = one.map_err(|why| self.counters.refuse(Refused { index, why }))?;
+            admitted.push(one.changes);
         }
         if let Some(refused) = group.refused() {
             return Err(self.counters.refuse(refused));
         }
         let (version, now_us) = (self.version + 1, now.mono_us);
         for (publication, changes) in publications.iter().zip(admitted) {
-            if self.topics.repeats(publication) {
+            // Another of the group may have brought it to life, or made it be forgotten.
+            let at = self.topics.find(&publication.topic);
+            if self.topics.repeats(publication, at) {
                 self.counters.repeats += 1;
-                self.topics.confirm(publication, now_us);
+                self.topics.confirm(publication, at, now_us);
                 continue;
             }
             self.version = version;
-            self.topics.apply(publication, changes, version, now_us, ops);
+            self.topics.apply(publication, Admitted { at, changes }, version, now_us, ops);
         }
         Ok(())
     }
@@ -88,34 +97,35 @@ impl Numbering {
                 break;
             }
             let mut group = Group::of(1);
-            let admitted = self.topics.admit(publication, &mut group);
+            let at = self.topics.find(&publication.topic);
+            let admitted = self.topics.admit(publication, at, &mut group);
             changed += group.changes();
             bytes += publication.body.bytes();
             match admitted {
                 // What a source repeats is missing nowhere, whatever else is wrong with it.
                 admitted
                     if (admitted.is_ok() || publication.feed.is_some())
-                        && self.topics.repeats(publication) =>
+                        && self.topics.repeats(publication, at) =>
                 {
                     self.counters.repeats += 1;
-                    match self.topics.confirm(publication, now_us) {
+                    match self.topics.confirm(publication, at, now_us) {
                         true => published.confirmed.push(accepted),
                         false => published.outdated.push(accepted),
                     }
-                    self.cut_after(publication, now_us, ops);
+                    self.cut_after(publication, at, now_us, ops);
                     accepted += 1;
                 }
-                Ok(_) if self.topics.hold(publication, now_us) => accepted += 1,
-                Ok(changes) => {
+                Ok(_) if self.topics.hold(publication, at, now_us) => accepted += 1,
+                Ok(admitted) => {
                     self.version += 1;
-                    self.topics.apply(publication, changes, self.version, now_us, ops);
+                    self.topics.apply(publication, admitted, self.version, now_us, ops);
                     accepted += 1;
                 }
                 Err(why) if accepted == 0 => {
                     if publication.feed.is_some() {
-                        self.topics.miss(publication, &why, now_us);
+                        self.topics.miss(publication, at, &why, now_us);
                     }
-                    self.cut_after(publication, now_us, ops);
+                    self.cut_after(publication, at, now_us, ops);
                     return Err(self.counters.refuse(Refused { index: 0, why }));
                 }
                 // Its turn comes with the next batch, which it is the first of.
@@ -127,10 +137,10 @@ impl Numbering {
     }
 
     /// A message of a source ends with a publication that was not applied: what is beyond its depth goes all the same.
-    fn cut_after(&mut self, publication: &Publication, now_us: u64, ops: &mut Vec<Op>) {
-        if let Some((publication, changes)) = self.topics.cut_after(publication) {
+    fn cut_after(&mut self, publication: &Publication, at: Option<TopicId>, now_us: u64, ops: &mut Vec<Op>) {
+        if let Some((publication, admitted)) = self.topics.cut_after(publication, at) {
             self.version += 1;
-            self.topics.apply(&publication, Some(changes), self.version, now_us, ops);
+            self.topics.apply(&publication, admitted, self.version, now_us, ops);
         }
     }
 
@@ -145,7 +155,8 @@ impl Numbering {
                 publication.due_us = now.wall_us;
             }
             self.version += 1;
-            self.topics.apply(&publication, None, self.version, now.mono_us, &mut ops);
+            let admitted = Admitted { at: self.topics.find(&publication.topic), changes: None };
+            self.topics.apply(&publication, admitted, self.version, now.mono_us, &mut ops);
         }
         ops
     }

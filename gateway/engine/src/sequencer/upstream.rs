@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     publication::{Body, Publication, Why},
     seq::SEQ_MAX,
-    topics::{Group, Topics},
+    topics::{Admitted, Group, Topics},
 };
 use crate::{topic::epoch::Epoch, update::Op};
 
@@ -39,23 +39,25 @@ impl UpstreamBatch {
             let named: HashSet<&str> = self.updates.iter().map(|update| &*update.publication.topic).collect();
             for (topic, v) in topics.others(&named) {
                 let publication = Publication::new(topic, Body::Gone, self.due_us());
-                topics.apply_as(&publication, None, (v + 1).min(SEQ_MAX), self.version, now_us, ops);
+                let admitted = Admitted { at: topics.find(&publication.topic), changes: None };
+                topics.apply_as(&publication, admitted, (v + 1).min(SEQ_MAX), self.version, now_us, ops);
             }
         }
         let mut refused = Vec::new();
         for UpstreamUpdate { publication, v } in &self.updates {
-            if topics.has(&publication.topic, *v) {
+            let at = topics.find(&publication.topic);
+            if topics.has(at, *v) {
                 continue;
             }
-            match topics.admit(publication, &mut Group::taken_over()) {
-                Ok(_) if topics.lacks_base(publication) => {
+            match topics.admit(publication, at, &mut Group::taken_over()) {
+                Ok(_) if topics.lacks_base(publication, at) => {
                     refused.push(Why::NotHeld { topic: publication.topic.clone() });
                 }
-                Ok(changes) => topics.apply_as(publication, changes, *v, self.version, now_us, ops),
+                Ok(admitted) => topics.apply_as(publication, admitted, *v, self.version, now_us, ops),
                 // It was left out earlier, or removed twice.
                 Err(Why::Unknown { .. }) => {}
                 Err(why) => {
-                    topics.miss(publication, &why, now_us);
+                    topics.miss(publication, at, &why, now_us);
                     refused.push(why);
                 }
             }

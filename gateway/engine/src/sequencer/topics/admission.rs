@@ -17,21 +17,31 @@ use crate::{
         policy::{Keyed, Mode},
         table::Table,
     },
+    update::TopicId,
 };
 
+/// What is known of a publication that may be applied.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted {
+    /// Its topic, by [`Topics::find`]; `None`: it is to be born.
+    pub at: Option<TopicId>,
+    /// What it changes where its topic is keyed.
+    pub changes: Option<Arc<Changes>>,
+}
+
 impl Topics {
-    /// Whether `publication` may be applied, after those of its `group` before it; with what it changes where its
-    /// topic is keyed.
+    /// Whether `publication` may be applied, after those of its `group` before it. `at`: its topic.
     pub fn admit<'a>(
         &self,
         publication: &'a Publication,
+        at: Option<TopicId>,
         group: &mut Group<'a>,
-    ) -> Result<Option<Arc<Changes>>, Why> {
+    ) -> Result<Admitted, Why> {
         if let Body::Unread(why) = &publication.body {
             return Err(Why::Unread { topic: publication.topic.clone(), why: why.clone() });
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
-        let known = self.by_name.get(&*publication.topic);
+        let known = at.map(|id| &self.directory[id]);
         let table = known.and_then(|topic| topic.table.as_deref());
         // The limits hold for what stays.
         let cut = match &publication.body {
@@ -54,7 +64,7 @@ impl Topics {
         if !lives && self.live + group.births.len() >= self.live_max {
             return Err(Why::TooMany { topic: publication.topic.clone(), max: self.live_max });
         }
-        let changes = match self.mode(&publication.topic) {
+        let changes = match self.mode_at(&publication.topic, at) {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(publication)?;
                 group.count(&publication.topic, table, Some(&changes));
@@ -76,15 +86,18 @@ impl Topics {
             group.births.insert(&publication.topic);
         }
         group.admitted += 1;
-        Ok(changes.filter(|_| !publication.body.is_gone()))
+        Ok(Admitted { at, changes: changes.filter(|_| !publication.body.is_gone()) })
     }
 
     /// What is left beyond the depth of a message whose last update of a topic, `publication`, was refused or is a
     /// repeat: its deletion, for which the topic's count does not move; `None`: nothing is.
-    pub fn cut_after(&self, publication: &Publication) -> Option<(Publication, Arc<Changes>)> {
+    pub fn cut_after(
+        &self,
+        publication: &Publication,
+        at: Option<TopicId>,
+    ) -> Option<(Publication, Admitted)> {
         let Body::Changes(changes) = &publication.body else { return None };
-        let topic =
-            self.by_name.get(&*publication.topic).filter(|topic| !topic.gone && !topic.is_restored)?;
+        let topic = self.directory.get(at?).filter(|topic| !topic.gone && !topic.is_restored)?;
         if changes.goes_on {
             return None;
         }
@@ -92,7 +105,8 @@ impl Topics {
         none.depth.clone_from(&changes.depth);
         let changes = table::cut(topic.table.as_deref(), &none)?.changes;
         let (ts_us, body) = (Some(topic.ts_us), Body::Changes(changes.clone()));
-        Some((Publication { ts_us, is_counted: true, body, ..publication.clone() }, changes))
+        let cut = Publication { ts_us, is_counted: true, body, ..publication.clone() };
+        Some((cut, Admitted { at, changes: Some(changes) }))
     }
 
     /// Holds what a topic would have, its value or table of `size`, against `[limits] topics_bytes`. What makes

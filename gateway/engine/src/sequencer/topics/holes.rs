@@ -10,6 +10,7 @@ use crate::{
         publication::{Publication, Why},
     },
     topic::policy::Mode,
+    update::TopicId,
 };
 
 /// Names of tables that are remembered while they do not exist.
@@ -17,11 +18,9 @@ const UNBORN_MAX: usize = 10_000;
 
 impl Topics {
     /// Whether the publisher's count says that the topic has it already.
-    pub fn repeats(&mut self, publication: &Publication) -> bool {
-        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|_| publication.seq.is_some())
-        else {
-            return false;
-        };
+    pub fn repeats(&mut self, publication: &Publication, at: Option<TopicId>) -> bool {
+        let (Some(id), Some(_)) = (at, publication.seq) else { return false };
+        let topic = &mut self.directory[id];
         topic.is_doubted = self.doubts.of(&publication.topic).is_some_and(|number| number > topic.settled);
         topic.repeats(publication)
     }
@@ -44,9 +43,9 @@ impl Topics {
     /// Tables that are to be remembered beyond this run. Of those that a source refused too a source's change
     /// will tell it.
     pub fn ended(&self) -> Ended {
-        let removed = self.by_name.iter().filter(|(_, topic)| topic.gone && topic.has_gap);
+        let removed = self.directory.iter().filter(|topic| topic.gone && topic.has_gap);
         let mut names: Vec<Arc<str>> =
-            removed.map(|(name, _)| name).chain(self.unborn.keys()).cloned().collect();
+            removed.map(|topic| &topic.name).chain(self.unborn.keys()).cloned().collect();
         let are_more = self.names_are_lost || names.len() > UNBORN_MAX;
         names.truncate(UNBORN_MAX);
         Ended { names, are_more }
@@ -59,10 +58,10 @@ impl Topics {
     }
 
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
-    pub fn miss(&mut self, publication: &Publication, why: &Why, now_us: u64) {
-        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
+    pub fn miss(&mut self, publication: &Publication, at: Option<TopicId>, why: &Why, now_us: u64) {
+        let Some((id, topic)) = self.directory.living_mut(at) else {
             let may_be_born = !matches!(why, Why::BadTopic(_));
-            if may_be_born && matches!(self.mode(&publication.topic), Mode::Keyed(_)) {
+            if may_be_born && matches!(self.mode_at(&publication.topic, at), Mode::Keyed(_)) {
                 self.lose(publication.topic.clone(), Lost::Refused);
             }
             return;
@@ -71,7 +70,7 @@ impl Topics {
         let was = topic.state;
         let is_news = topic.miss();
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-            self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
+            self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
         }
         if is_news {
             self.tell(&publication.topic, State::Gap, why.to_string());

@@ -2,6 +2,7 @@
 
 mod admission;
 mod counters;
+mod directory;
 mod doubting;
 mod doubts;
 mod group;
@@ -11,7 +12,12 @@ mod size;
 mod taken;
 mod topic;
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,15 +29,15 @@ use super::{
     table,
 };
 use crate::{
+    invariant,
     protocol::{status::State, update},
     settings::Limits,
-    topic::{
-        changes::Changes,
-        policy::{Mode, Policies},
-    },
+    topic::policy::{Mode, Policies},
     update::{Op, TopicId, Update},
 };
+pub use admission::Admitted;
 pub use counters::Counters;
+use directory::Directory;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
@@ -63,14 +69,14 @@ pub struct StateChange {
     pub reason: String,
 }
 
-/// All topics by name, and the tombstones of those removed lately.
+/// All topics, and the tombstones of those removed lately.
 #[derive(Debug)]
 pub struct Topics {
-    by_name: BTreeMap<Arc<str>, Topic>,
+    directory: Directory,
     live: usize,
     live_max: usize,
     /// Removed topics that are still remembered, oldest first.
-    tombstones: BTreeMap<(u64, TopicId), Arc<str>>,
+    tombstones: BTreeSet<(u64, TopicId)>,
     tombstones_max: usize,
     tombstones_dropped: u64,
     value_bytes_max: usize,
@@ -91,9 +97,6 @@ pub struct Topics {
     /// There were others, whose names nobody knows.
     names_are_lost: bool,
     doubts: Doubts,
-    /// Ids of forgotten topics, to be given out again.
-    free: Vec<TopicId>,
-    ids: u32,
     /// The highest `v` of any forgotten topic: a topic that is born starts one above, so that no `v` goes back.
     v_floor: u64,
     /// Updates that were taken, and those that were refused and left a mark.
@@ -104,10 +107,10 @@ pub struct Topics {
 impl Topics {
     pub fn new(limits: &Limits, policies: Policies) -> Self {
         Self {
-            by_name: BTreeMap::new(),
+            directory: Directory::default(),
             live: 0,
             live_max: limits.topics,
-            tombstones: BTreeMap::new(),
+            tombstones: BTreeSet::new(),
             tombstones_max: limits.tombstones,
             tombstones_dropped: 0,
             value_bytes_max: limits.value_bytes,
@@ -122,55 +125,56 @@ impl Topics {
             unborn: BTreeMap::new(),
             names_are_lost: false,
             doubts: Doubts::default(),
-            free: Vec::new(),
-            ids: 0,
             v_floor: 0,
             generation: 0,
             scratch: Vec::new(),
         }
     }
 
-    /// Numbers an admitted publication and appends what the shards have to do. `changes`: as admitted. `now_us`:
-    /// monotonic.
+    /// The number of a topic, for all that is asked of it until the next update is applied: that may forget it.
+    pub fn find(&self, name: &str) -> Option<TopicId> {
+        self.directory.find(name)
+    }
+
+    /// Numbers an admitted publication and appends what the shards have to do. `now_us`: monotonic.
     pub fn apply(
         &mut self,
         publication: &Publication,
-        changes: Option<Arc<Changes>>,
+        admitted: Admitted,
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        self.enter(publication, changes, None, version, now_us, ops);
+        self.enter(publication, admitted, None, version, now_us, ops);
     }
 
     /// `v`: given by another gateway, or by an earlier run.
     fn enter(
         &mut self,
         publication: &Publication,
-        changes: Option<Arc<Changes>>,
+        Admitted { at, changes }: Admitted,
         v: Option<u64>,
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
         self.generation += 1;
-        let is_new = !self.by_name.contains_key(&*publication.topic);
-        if is_new {
-            self.give_birth(&publication.topic, ops);
-        }
-        let topic = self.by_name.get_mut(&*publication.topic).expect("it was born above at the latest");
+        let is_new = at.is_none();
+        let id = at.unwrap_or_else(|| self.give_birth(&publication.topic, ops));
+        let topic = &mut self.directory[id];
+        invariant!(topic.name == publication.topic, "an update of {} at {}", publication.topic, topic.name);
         match (topic.gone, publication.body.is_gone()) {
             (true, false) => {
-                self.tombstones.remove(&(topic.version, topic.id));
+                self.tombstones.remove(&(topic.version, id));
                 self.live += 1;
                 let lost =
                     self.unborn.remove(&publication.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
                 topic.lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
                 topic.has_gap = false;
-                self.deadlines.begin(topic.id, &publication.topic, &topic.policy, now_us);
+                self.deadlines.begin(id, &publication.topic, &topic.policy, now_us);
             }
             (false, true) => {
-                self.tombstones.insert((version, topic.id), publication.topic.clone());
+                self.tombstones.insert((version, id));
                 self.live -= 1;
             }
             _ => {}
@@ -181,13 +185,13 @@ impl Topics {
         let was = topic.state;
         let told = topic.change_state(publication, hole);
         if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
-            self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
+            self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
         }
         if topic.gone {
             topic.count = Count::default();
         }
         if let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) {
-            self.deadlines.sent(topic.id, band, deadband, publication, now_us);
+            self.deadlines.sent(id, band, deadband, publication, now_us);
         }
         if topic.extent(publication) != Extent::Part {
             topic.settled = self.doubts.last();
@@ -204,7 +208,7 @@ impl Topics {
         self.bytes = self.bytes + bytes - std::mem::replace(&mut topic.bytes, bytes);
         topic.json = encode(&mut self.scratch, publication, changes.is_some(), topic.v, topic.ts_us);
         ops.push(Op::Update(Update {
-            topic: topic.id,
+            topic: id,
             version,
             v: topic.v,
             ts_us: topic.ts_us,
@@ -236,7 +240,7 @@ impl Topics {
 
     /// The topic's last update as JSON; `None` where there is no such topic.
     pub fn get(&self, name: &str) -> Option<Bytes> {
-        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        let topic = self.directory.by_name(name).filter(|t| !t.gone)?;
         let mut json = match &topic.table {
             None => topic.json.clone(),
             Some(table) => {
@@ -253,13 +257,14 @@ impl Topics {
 
     /// The same where it is held as it is shown.
     pub fn get_held(&self, name: &str) -> Option<Bytes> {
-        let topic = self.by_name.get(name).filter(|t| !t.gone && t.table.is_none() && !t.is_restored)?;
+        let topic =
+            self.directory.by_name(name).filter(|t| !t.gone && t.table.is_none() && !t.is_restored)?;
         Some(topic.json.clone())
     }
 
     /// What tells two states of a topic that is there apart: its last version, and whether it is restored.
     pub fn state_of(&self, name: &str) -> Option<String> {
-        let topic = self.by_name.get(name).filter(|t| !t.gone)?;
+        let topic = self.directory.by_name(name).filter(|t| !t.gone)?;
         Some(format!("{}{}", topic.version, if topic.is_restored { " stale" } else { "" }))
     }
 
@@ -270,12 +275,12 @@ impl Topics {
         } else {
             Bound::Included(prefix)
         };
-        self.by_name
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(_, t)| !t.gone)
+        self.directory
+            .range(from)
+            .take_while(|t| t.name.starts_with(prefix))
+            .filter(|t| !t.gone)
             .take(limit)
-            .map(|(name, t)| TopicRow { topic: name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
+            .map(|t| TopicRow { topic: t.name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
             .collect()
     }
 
@@ -295,7 +300,7 @@ impl Topics {
     }
 
     pub fn exists(&self, name: &str) -> bool {
-        self.by_name.get(name).is_some_and(|topic| !topic.gone)
+        self.directory.by_name(name).is_some_and(|topic| !topic.gone)
     }
 
     /// Topics that exist, and tombstones.
@@ -305,7 +310,12 @@ impl Topics {
 
     /// Of a topic, be it there or not.
     pub fn mode(&self, name: &str) -> &Mode {
-        self.by_name.get(name).map_or_else(|| &*self.policies.of(name).mode, |topic| &topic.policy.mode)
+        self.mode_at(name, self.find(name))
+    }
+
+    /// The same where its number is known.
+    fn mode_at(&self, name: &str, at: Option<TopicId>) -> &Mode {
+        at.map_or_else(|| &*self.policies.of(name).mode, |id| &self.directory[id].policy.mode)
     }
 
     pub fn counters(&self) -> Counters {
@@ -327,49 +337,21 @@ impl Topics {
         self.tombstones_dropped
     }
 
-    fn give_birth(&mut self, name: &Arc<str>, ops: &mut Vec<Op>) {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.ids += 1;
-            TopicId(self.ids - 1)
-        });
-        // As its own tombstone it comes to life by its first update like any topic that comes back.
+    fn give_birth(&mut self, name: &Arc<str>, ops: &mut Vec<Op>) -> TopicId {
         let policy = self.policies.of(name).clone();
         let mode = policy.mode.clone();
-        let unborn = Topic {
-            id,
-            v: self.v_floor,
-            version: 0,
-            ts_us: 0,
-            gone: true,
-            json: Bytes::new(),
-            bytes: 0,
-            band: policy.deadband.as_ref().map(|_| Box::default()),
-            policy,
-            table: None,
-            count: Count::default(),
-            has_gap: false,
-            lost: None,
-            was_whole: false,
-            is_doubted: false,
-            settled: 0,
-            refused: 0,
-            state: State::Live,
-            is_restored: false,
-            touched_us: 0,
-        };
-        self.by_name.insert(name.clone(), unborn);
+        let id = self.directory.insert(Topic::unborn(name.clone(), policy, self.v_floor));
         ops.push(Op::Birth { topic: id, name: name.clone(), mode });
+        id
     }
 
     fn forget_oldest(&mut self, ops: &mut Vec<Op>) {
-        let Some(((_, id), name)) = self.tombstones.pop_first() else { return };
-        if let Some(topic) = self.by_name.remove(&name) {
-            self.v_floor = self.v_floor.max(topic.v);
-            if topic.has_gap {
-                self.lose(name, Lost::Removed);
-            }
+        let Some((_, id)) = self.tombstones.pop_first() else { return };
+        let topic = self.directory.remove(id).expect("a tombstone is of a topic that is remembered");
+        self.v_floor = self.v_floor.max(topic.v);
+        if topic.has_gap {
+            self.lose(topic.name, Lost::Removed);
         }
-        self.free.push(id);
         self.tombstones_dropped += 1;
         ops.push(Op::Forget { topic: id });
     }

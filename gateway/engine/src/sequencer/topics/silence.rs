@@ -5,18 +5,17 @@ use crate::{
     protocol::status::State,
     sequencer::publication::{Body, Publication},
     unit::show_duration,
+    update::TopicId,
 };
 
 impl Topics {
     /// Whether the topic's deadband holds an admitted publication back; it keeps it then.
-    pub fn hold(&mut self, publication: &Publication, now_us: u64) -> bool {
+    pub fn hold(&mut self, publication: &Publication, at: Option<TopicId>, now_us: u64) -> bool {
         let room = self.room();
-        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
-            return false;
-        };
+        let Some((id, topic)) = self.directory.living_mut(at) else { return false };
         let (Some(deadband), Some(band)) = (&topic.policy.deadband, &mut topic.band) else { return false };
         let held_one = band.holds_one();
-        if !self.deadlines.hold(topic.id, band, deadband, publication, room, now_us) {
+        if !self.deadlines.hold(id, band, deadband, publication, room, now_us) {
             return false;
         }
         if !held_one {
@@ -31,10 +30,8 @@ impl Topics {
 
     /// A repeat says that what is held still holds, so the topic is not silent. `false`: it is older than the
     /// topic's last update and says nothing.
-    pub fn confirm(&mut self, publication: &Publication, now_us: u64) -> bool {
-        let Some(topic) = self.by_name.get_mut(&*publication.topic).filter(|topic| !topic.gone) else {
-            return false;
-        };
+    pub fn confirm(&mut self, publication: &Publication, at: Option<TopicId>, now_us: u64) -> bool {
+        let Some((id, topic)) = self.directory.living_mut(at) else { return false };
         if publication.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
             return false;
         }
@@ -42,7 +39,7 @@ impl Topics {
         if topic.state == State::Stale && !topic.is_restored {
             topic.state = State::Live;
             if let Some(stale_after) = topic.policy.stale_after {
-                self.deadlines.stale_at(after(now_us, stale_after), topic.id, publication.topic.clone());
+                self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
             }
             self.tell(&publication.topic, State::Live, String::new());
         }
@@ -61,7 +58,9 @@ impl Topics {
         }
         self.look_for_stale(now_us);
         while let Some((id, name)) = self.deadlines.expiring(now_us) {
-            let Some(topic) = self.by_name.get(&name).filter(|topic| topic.id == id && !topic.gone) else {
+            let Some((_, topic)) =
+                self.directory.living_mut(Some(id)).filter(|(_, topic)| topic.name == name)
+            else {
                 continue;
             };
             let Some(expiry) = topic.policy.expiry else { continue };
@@ -78,7 +77,8 @@ impl Topics {
     /// Topics without an update for their `stale_after`.
     fn look_for_stale(&mut self, now_us: u64) {
         while let Some((id, name)) = self.deadlines.aging(now_us) {
-            let Some(topic) = self.by_name.get_mut(&name).filter(|topic| topic.id == id && !topic.gone)
+            let Some((_, topic)) =
+                self.directory.living_mut(Some(id)).filter(|(_, topic)| topic.name == name)
             else {
                 continue;
             };

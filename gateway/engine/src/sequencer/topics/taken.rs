@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Deadlines, Group, Lost, Topics};
+use super::{Admitted, Deadlines, Group, Lost, Topics};
 use crate::{
     clock::Now,
     protocol::status::State,
@@ -12,11 +12,8 @@ use crate::{
         publication::{Body, Publication, Why},
         table,
     },
-    topic::{
-        changes::{Base, Changes},
-        policy::Mode,
-    },
-    update::Op,
+    topic::{changes::Base, policy::Mode},
+    update::{Op, TopicId},
 };
 
 impl Topics {
@@ -24,28 +21,27 @@ impl Topics {
     pub fn apply_as(
         &mut self,
         publication: &Publication,
-        changes: Option<Arc<Changes>>,
+        admitted: Admitted,
         v: u64,
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        self.enter(publication, changes, Some(v), version, now_us, ops);
+        self.enter(publication, admitted, Some(v), version, now_us, ops);
     }
 
     /// Everything held ends, as if there had never been a topic.
     pub fn restart(&mut self) {
-        for (name, topic) in std::mem::take(&mut self.by_name) {
+        for topic in std::mem::take(&mut self.directory).iter() {
             if topic.state != State::Live {
-                self.tell(&name, State::Live, String::new());
+                self.tell(&topic.name, State::Live, String::new());
             }
         }
         self.tombstones.clear();
         self.unborn.clear();
         self.names_are_lost = false;
-        self.free.clear();
         self.deadlines = Deadlines::default();
-        (self.live, self.keys, self.bytes, self.ids, self.v_floor) = (0, 0, 0, 0, 0);
+        (self.live, self.keys, self.bytes, self.v_floor) = (0, 0, 0, 0);
     }
 
     /// Takes over a topic of an earlier run, at `version`. It is stale until an update comes.
@@ -78,9 +74,9 @@ impl Topics {
             let (topic, was) = (name.clone(), mode.clone());
             return Err(Why::OtherMode { topic, was, holds });
         }
-        let changes = self.admit(&publication, &mut Group::taken_over())?;
-        self.apply_as(&publication, changes, *v, version, now.mono_us, ops);
-        if let Some(topic) = self.by_name.get_mut(name) {
+        let admitted = self.admit(&publication, self.find(name), &mut Group::taken_over())?;
+        self.apply_as(&publication, admitted, *v, version, now.mono_us, ops);
+        if let Some((_, topic)) = self.directory.living_mut(self.directory.find(name)) {
             (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
             (topic.state, topic.is_restored) = (State::Stale, true);
         }
@@ -94,7 +90,7 @@ impl Topics {
 
     /// All topics, as they are written to disk, and the `v` that a new one has to start above.
     pub fn save(&self) -> (Vec<SavedTopic>, u64) {
-        let live = self.by_name.values().filter(|topic| !topic.gone);
+        let live = self.directory.iter().filter(|topic| !topic.gone);
         let saved = live.map(|topic| SavedTopic {
             mode: topic.policy.mode.name(),
             // What a deadband holds back is not saved, so its count must not be either.
@@ -107,24 +103,24 @@ impl Topics {
             json: topic.json.clone(),
             table: topic.table.as_ref().map(|table| table::object(table)),
         });
-        let gone = self.by_name.values().filter(|topic| topic.gone).map(|topic| topic.v);
+        let gone = self.directory.iter().filter(|topic| topic.gone).map(|topic| topic.v);
         (saved.collect(), gone.max().unwrap_or(0).max(self.v_floor))
     }
 
     /// Whether the topic has had the update with this `v`.
-    pub fn has(&self, name: &str, v: u64) -> bool {
-        self.by_name.get(name).is_some_and(|topic| topic.v >= v)
+    pub fn has(&self, at: Option<TopicId>, v: u64) -> bool {
+        at.is_some_and(|id| self.directory[id].v >= v)
     }
 
     /// Whether a publication changes a table that is not there, or not what it was when the publication was made.
-    pub fn lacks_base(&self, publication: &Publication) -> bool {
+    pub fn lacks_base(&self, publication: &Publication, at: Option<TopicId>) -> bool {
         matches!(&publication.body, Body::Changes(changes) if changes.base == Base::Held)
-            && self.by_name.get(&*publication.topic).is_none_or(|topic| topic.gone || topic.has_gap)
+            && at.is_none_or(|id| self.directory[id].gone || self.directory[id].has_gap)
     }
 
     /// Topics that exist and are not among `names`, with their `v`.
     pub fn others(&self, names: &HashSet<&str>) -> Vec<(Arc<str>, u64)> {
-        let others = self.by_name.iter().filter(|(name, topic)| !topic.gone && !names.contains(&***name));
-        others.map(|(name, topic)| (name.clone(), topic.v)).collect()
+        let others = self.directory.iter().filter(|topic| !topic.gone && !names.contains(&*topic.name));
+        others.map(|topic| (topic.name.clone(), topic.v)).collect()
     }
 }

@@ -19,12 +19,11 @@ use crate::{
         policy::{Mode, Policy},
         table::Table,
     },
-    update::TopicId,
 };
 
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) id: TopicId,
+    pub(super) name: Arc<str>,
     pub(super) v: u64,
     pub(super) version: u64,
     pub(super) ts_us: i64,
@@ -121,6 +120,33 @@ impl Hole {
 }
 
 impl Topic {
+    /// One that had no update yet. As its own tombstone it comes to life by its first one like any that comes
+    /// back; its first `v` is one above `v`.
+    pub(super) fn unborn(name: Arc<str>, policy: Arc<Policy>, v: u64) -> Self {
+        Self {
+            name,
+            v,
+            version: 0,
+            ts_us: 0,
+            gone: true,
+            json: Bytes::new(),
+            bytes: 0,
+            band: policy.deadband.as_ref().map(|_| Box::default()),
+            policy,
+            table: None,
+            count: Count::default(),
+            has_gap: false,
+            lost: None,
+            was_whole: false,
+            is_doubted: false,
+            settled: 0,
+            refused: 0,
+            state: State::Live,
+            is_restored: false,
+            touched_us: 0,
+        }
+    }
+
     pub(super) fn extent(&self, publication: &Publication) -> Extent {
         match (&*self.policy.mode, &publication.body) {
             (Mode::Latest, _) => Extent::Value,
