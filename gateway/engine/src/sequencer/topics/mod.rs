@@ -198,7 +198,14 @@ impl Topics {
         }
         topic.is_restored = false;
         topic.touched_us = now_us;
+        let v_before = topic.v;
         let skipped = topic.advance(v, hole, is_new);
+        invariant!(
+            topic.v > v_before || v.is_some(),
+            "{}: v {} follows {v_before}",
+            publication.topic,
+            topic.v
+        );
         topic.version = version;
         topic.ts_us = publication.ts_us.unwrap_or(publication.due_us);
         let keys_before = topic.keys();
@@ -346,8 +353,9 @@ impl Topics {
     }
 
     fn forget_oldest(&mut self, ops: &mut Vec<Op>) {
-        let Some((_, id)) = self.tombstones.pop_first() else { return };
+        let (_, id) = self.tombstones.pop_first().expect("there are more of them than may be");
         let topic = self.directory.remove(id).expect("a tombstone is of a topic that is remembered");
+        invariant!(topic.gone, "{}: forgotten while it lives", topic.name);
         self.v_floor = self.v_floor.max(topic.v);
         if topic.has_gap {
             self.lose(topic.name, Lost::Removed);
