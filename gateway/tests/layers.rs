@@ -71,6 +71,8 @@ const LAYERS: &[&str] = &[
     "loadgen/src/run",
     "loadgen/src/search",
     "loadgen/src/main.rs",
+    // A benchmark that drives the program's parts.
+    "benches/src/bin/costs",
 ];
 
 /// The layer of a file: its place in [`LAYERS`].

@@ -51,6 +51,7 @@ BENCHES = [
     Entry("fanout", "CPU per delivered frame ÷ a bare epoll-and-send() loop's", 3, ("gateway", "floor", "receiver")),
     Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
     Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),
+    Entry("costs", "what a client, a class, a topic or a restart costs: how it grows with what exists", 10, ("costs",)),
     Entry("wire", "compression, MessagePack and TLS: CPU, bytes, memory; beside uWebSockets and nchan", 45,
           (*LOADED, "deflate", "openssl")),
     Entry("pair", "CPU per frame and memory of this build ÷ another's", 25, (*LOADED, "openssl")),

@@ -23,6 +23,7 @@ PROGRAMS = {
     "floor": "FLOOR_BIN",
     "receiver": "RECEIVER_BIN",
     "deflate": "DEFLATE_BIN",
+    "costs": "COSTS_BIN",
 }
 
 
@@ -141,6 +142,7 @@ INSTALLS = {
     "nchan": nchan,
     "nats": command("nats-server"),
     "cargo-fuzz": cargo_fuzz,
+    "valgrind": command("valgrind"),
 }
 
 
