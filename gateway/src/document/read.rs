@@ -128,6 +128,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Keys of a section that were asked for.
+    #[cfg(test)]
+    pub fn known_of(&self, section: &str) -> Vec<&'static str> {
+        self.known.iter().filter(|(of, _)| *of == section).map(|(_, key)| *key).collect()
+    }
+
     fn table(&mut self, name: &str, value: Spanned<DeValue<'a>>) -> Table<'a> {
         let line = self.line(&value);
         match value.into_inner() {

@@ -53,6 +53,7 @@ pub fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
             };
             array.iter().map(|value| to_int(value.get_ref())).collect::<Result<_, _>>().map(Value::Wholes)
         }
+        Kind::Own => unreachable!("its owner reads it"),
         Kind::Texts { instead, .. } => {
             let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
             let texts = value.as_array().and_then(|array| array.iter().map(text).collect::<Option<_>>());
@@ -93,7 +94,8 @@ pub fn range(kind: &Kind) -> Option<String> {
         | Kind::Text { .. }
         | Kind::Address { .. }
         | Kind::Counts { .. }
-        | Kind::Texts { .. } => return None,
+        | Kind::Texts { .. }
+        | Kind::Own => return None,
     })
 }
 
@@ -143,7 +145,6 @@ fn quoted_duration(ms: u64) -> String {
     format!("\"{}\"", show_duration(Duration::from_millis(ms)))
 }
 
-/// `"a", "b" or "c"`.
 /// `"a", "b" or "c"`
 pub fn or(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();

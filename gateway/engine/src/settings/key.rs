@@ -84,6 +84,8 @@ pub enum Kind {
         default: Option<&'static [&'static str]>,
         instead: &'static str,
     },
+    /// Of a form of its own, which its owner reads and writes; there is no default.
+    Own,
 }
 
 /// Keys of one section, as fields.
@@ -258,6 +260,7 @@ impl Kind {
             Self::Address { default } => Value::Text((*default).to_owned()),
             Self::Counts { default } => default.map_or(Value::None, |list| Value::Wholes(list.to_vec())),
             Self::Texts { default, .. } => default.map_or(Value::None, |list| Value::Texts(texts(list))),
+            Self::Own => Value::None,
         }
     }
 }

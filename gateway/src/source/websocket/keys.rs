@@ -25,8 +25,7 @@ const SEND_MAX: usize = 256;
 const SEND_BYTES_MAX: usize = 1 << 20;
 
 keys! {
-    /// of kind = "websocket": a venue's feed. Its `[[source.map]]` say what becomes of a message; coinbase.toml explains
-    /// them.
+    /// of kind = "websocket": a venue's feed. Its `[[source.map]]` say what becomes of a message.
     pub struct WebsocketKeys in "source" {
         /// Texts sent in order after each connect, at most 256 of 1 MiB together.
         send: Vec<String> = texts(&[], "write a list of texts, like ['{\"op\":\"subscribe\"}']");
@@ -61,7 +60,8 @@ fn check_send(texts: Vec<String>) -> Result<Vec<String>, String> {
 
 impl Declared for Websocket {
     const NAME: &'static str = "websocket";
-    const GROUPS: &'static [Group] = &[Group::of::<LinkKeys>(), Group::of::<WebsocketKeys>()];
+    const GROUPS: &'static [Group] =
+        &[Group::of::<LinkKeys>(), Group::of::<WebsocketKeys>(), map::keys::ENTRY, map::keys::LEVELS];
 
     fn read(section: &mut Section, given: &Given) -> Option<Self> {
         let WebsocketKeys { send, names } = section.keys();

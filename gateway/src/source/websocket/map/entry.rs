@@ -20,7 +20,7 @@ use crate::document::read::{Named, Section, Table};
 /// Entries of one source.
 const ENTRIES_MAX: usize = 256;
 /// Levels of a side.
-const DEPTH_MAX: u64 = 1_000_000;
+pub(super) const DEPTH_MAX: u64 = 1_000_000;
 
 /// Reads the `[[source.map]]` of a source; with the line of each.
 pub fn entries(source: &mut Section) -> Vec<(usize, Entry)> {

@@ -3,6 +3,7 @@
 pub mod books;
 mod entry;
 mod gap;
+pub mod keys;
 mod levels;
 mod pointers;
 mod sides;
