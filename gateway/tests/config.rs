@@ -520,7 +520,7 @@ fn a_topics_policy_that_contradicts_itself_is_refused_with_its_line() {
         ("pattern = \"a\"\nstale_after = \"2s\"\nexpiry = \"1s\"", 4, "it is not above stale_after = \"2s\""),
         ("pattern = \"a\"\ndeadband = 1\nstale_after = \"1s\"", 4, "it is not above deadband_max = \"1s\""),
         ("pattern = \"a\"\nexpiry = \"5ms\"", 3, "write at least \"10ms\""),
-        ("pattern = \"a*\"", 2, "the * is not a whole segment"),
+        ("pattern = \"a*\"", 2, "a * may only stand for a whole segment; write one like"),
         ("pattern = \"a\"\nkeyz = 1", 3, "unknown key; did you mean keys?"),
     ] {
         let complaint = refused(&format!("[[topic]]\n{entry}"));

@@ -10,7 +10,7 @@ use engine::{
         topics::{Admitted, Group, Topics},
     },
     topic::{
-        glob::Glob,
+        pattern::Pattern,
         policy::{Deadband, Mode, Policies, Policy},
     },
     update::{Op, Update},
@@ -25,7 +25,7 @@ struct Numbering {
 
 impl Numbering {
     fn new(policy: impl Fn(Policy) -> Policy) -> Self {
-        let plain = Policy::new(Glob::parse("*").unwrap(), Mode::Latest);
+        let plain = Policy::new(Pattern::parse("*").unwrap(), Mode::Latest);
         let limits = Config::embedded_demo().limits;
         Self { topics: Topics::new(&limits, Policies::new(vec![policy(plain)])), version: 0 }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::{
     sequencer::Grouping,
     topic::{
-        glob::Glob,
+        pattern::Pattern,
         policy::{Keyed, Mode, Policies, Policy},
     },
 };
@@ -22,7 +22,7 @@ fn world(key_tombstones: usize) -> World {
     let mut config = config();
     config.fanout.interval = Duration::from_millis(100);
     let mode = Mode::Keyed(Keyed { keys: 4, key_tombstones, table_bytes: 1 << 20 });
-    let pattern = Glob::parse("book.*").unwrap();
+    let pattern = Pattern::parse("book.*").unwrap();
     config.topics = Policies::new(vec![Policy::new(pattern, mode)]);
     World::new(config, 64, 1)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::{
     sequencer::Grouping,
     topic::{
-        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     },
 };
@@ -30,7 +30,7 @@ fn world() -> World {
         behind: Behind::Gap,
     };
     let keyed = Keyed { keys: 4, key_tombstones: 4, table_bytes: 1 << 20 };
-    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
     config.topics =
         Policies::new(vec![policy("trade.*", Mode::Stream(stream)), policy("book.*", Mode::Keyed(keyed))]);
     World::new(config, 64, 1)

@@ -12,7 +12,7 @@ use engine::{
     shard::inbox::{Bound, Inbox, Message},
     topic::{
         epoch::Epoch,
-        glob::Glob,
+        pattern::Pattern,
         policy::{Keyed, Mode, Policies, Policy},
     },
     update::{Op, TopicId, Update},
@@ -334,7 +334,7 @@ fn table(topic: &str, keys: usize, value: u32) -> Publication {
 
 fn keyed(limits: &Limits, inbox: &Arc<Inbox>) -> Arc<ClockedSequencer> {
     let mode = Mode::Keyed(Keyed { keys: 10_000, key_tombstones: 10, table_bytes: 1 << 20 });
-    let policies = Policies::new(vec![Policy::new(Glob::parse("k.*").unwrap(), mode)]);
+    let policies = Policies::new(vec![Policy::new(Pattern::parse("k.*").unwrap(), mode)]);
     ClockedSequencer::new(Epoch::random(), vec![inbox.clone()], limits, policies, Instant::now())
 }
 

@@ -22,7 +22,6 @@ use engine::{
     shard::inbox::{Inbox, Message},
     topic::{
         epoch::Epoch,
-        glob::Glob,
         pattern::Pattern,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
@@ -61,7 +60,7 @@ impl Gateway {
             history_age: None,
             behind: Behind::Gap,
         };
-        let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+        let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
         let policies = vec![policy("book.*", Mode::Keyed(keyed)), policy("trade.*", Mode::Stream(stream))];
         let at = Pointer::parse("").unwrap();
         let deadband = Some(Deadband { by: 0.5, at, max: Duration::from_millis(50) });

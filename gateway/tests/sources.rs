@@ -17,7 +17,7 @@ use engine::{
     shard::inbox::{Inbox, Message},
     topic::{
         epoch::Epoch,
-        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     },
     update::{Op, Update},
@@ -264,7 +264,7 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
 #[tokio::test]
 async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic() {
     let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
-    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
     let keyed = Keyed { keys: 10, key_tombstones: 10, table_bytes: 10_000 };
     let stream = Stream {
         snapshot_updates: 1,

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use engine::topic::{
-    glob::Glob,
+    pattern::Pattern,
     policy::{Behind, Mode, Policies, Policy, Stream},
 };
 use serde_json::Value;
@@ -21,7 +21,8 @@ fn world(history_updates: usize, behind: Behind) -> World {
     config.fanout.interval = INTERVAL;
     let mode =
         Stream { snapshot_updates: 2, history_updates, history_bytes: 1 << 20, history_age: None, behind };
-    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
+    config.topics =
+        Policies::new(vec![Policy::new(Pattern::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     World::new(config, 64, 1)
 }
 
@@ -151,7 +152,8 @@ fn what_is_kept_of_the_past_has_a_bound_over_all_topics_and_what_is_not_kept_is_
         history_age: None,
         behind: Behind::Gap,
     };
-    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
+    config.topics =
+        Policies::new(vec![Policy::new(Pattern::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     let mut world = World::new(config, 64, 1);
     world.publish("x.trade.b", "0");
     let peer = reader(&mut world);
@@ -180,7 +182,8 @@ fn streams_that_fell_silent_make_room_for_those_that_go_on() {
         history_age: None,
         behind: Behind::Gap,
     };
-    config.topics = Policies::new(vec![Policy::new(Glob::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
+    config.topics =
+        Policies::new(vec![Policy::new(Pattern::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     let mut world = World::new(config, 64, 1);
     for n in 0..50 {
         (0..3).for_each(|silent| world.publish(&format!("x.trade.silent{silent}"), &n.to_string()));

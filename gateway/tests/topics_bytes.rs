@@ -19,7 +19,7 @@ use engine::{
     shard::inbox::Inbox,
     topic::{
         epoch::Epoch,
-        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
 };
@@ -45,7 +45,7 @@ fn sequencer(topics_bytes: usize, table_bytes: usize) -> Arc<ClockedSequencer> {
         history_age: None,
         behind: Behind::Gap,
     };
-    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
     let at = Pointer::parse("").unwrap();
     let deadband = Some(Deadband { by: 1e9, at, max: Duration::from_secs(3600) });
     let policies = vec![

@@ -13,7 +13,7 @@ use engine::{
     sequencer::Grouping,
     topic::{
         epoch::Epoch,
-        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Deadband, Keyed, Mode, Policies, Policy, Stream},
     },
 };
@@ -32,7 +32,7 @@ fn sequencer() -> Arc<ClockedSequencer> {
         history_age: None,
         behind: Behind::Gap,
     };
-    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
     let hour = Duration::from_secs(3600);
     let deadband = Deadband { by: 1e9, at: Pointer::parse("").unwrap(), max: hour };
     let policies = vec![

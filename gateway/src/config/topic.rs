@@ -7,7 +7,7 @@ use engine::{
     keys,
     settings::{Key, Keys, Limits},
     topic::{
-        glob::Glob,
+        pattern::Pattern,
         policy::{
             Behind, Deadband, HELD_BYTES, KEYS_DEFAULT, KEYS_FEW, Keyed, LEVEL_BYTES, Mode, Policies, Policy,
             Stream,
@@ -142,8 +142,8 @@ pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<b
 fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
     let keys: TopicKeys = section.keys();
     let (text, mode) = (keys.pattern.unwrap_or_default(), keys.mode.as_str());
-    let pattern = Glob::parse(&text).map_err(|bad| {
-        let problem = format!("pattern = {text:?}: {bad}; write a glob like \"*.trade.*\"");
+    let pattern = Pattern::parse(&text).map_err(|bad| {
+        let problem = format!("pattern = {text:?}: {}; write one like \"*.trade.*\"", bad.reason());
         section.problem(section.line_of("pattern"), problem);
     });
     let keyed = keyed(section, limits, mode);

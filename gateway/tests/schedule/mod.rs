@@ -14,7 +14,7 @@ use engine::{
     shard::stats::BUILD_WAITS,
     topic::{
         changes::{Base, Changes},
-        glob::Glob,
+        pattern::Pattern,
         policy::{Behind, Keyed, Mode, Policies, Policy, Stream},
     },
 };
@@ -190,7 +190,7 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
             behind,
         })
     };
-    let policy = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+    let policy = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
     Policies::new(vec![
         policy("k.*", keyed(rng)),
         policy("s.gap.*", stream(rng, Behind::Gap, 40)),
@@ -212,9 +212,12 @@ impl Simulation {
         let numbered = (0..40).map(|i| format!("{}.{}.t{i}", ["m", "n"][i % 2], ["x", "y", "z"][i % 3]));
         let others = ["k.0", "k.1", "k.2", "s.gap.0", "s.gap.1", "s.close.0"].map(str::to_owned);
         let topics: Vec<String> = topics.chain(numbered).chain(others.clone()).chain(others).collect();
-        let wide = ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*", "k.*", "s.*"]
-            .map(str::to_owned);
-        let patterns = wide.into_iter().chain(topics.iter().cloned()).collect();
+        let wide = ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*", "k.*", "s.*"];
+        let starred = [
+            "*.b", "*.x", "a.*.c", "*.*", "m.*.t2", "*.x.*", "*.y.t10", "*.*.t7", "s.*.0", "*.0", "*.none.*",
+        ];
+        let wide = wide.into_iter().chain(starred).map(str::to_owned);
+        let patterns = wide.chain(topics.iter().cloned()).collect();
         let clients = rng.usize(4..16);
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
         let speakers = Speakers::new();

@@ -328,7 +328,7 @@ impl Sub {
 
 impl First {
     fn covers(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(topic))
+        self.patterns.iter().any(|pattern| matches(pattern.as_str(), topic))
     }
 
     /// A batch right after `subscribed` answers a `since` that can be answered.
@@ -341,9 +341,13 @@ impl First {
     }
 }
 
+/// A `*` is any one segment, at the end one or more.
 fn matches(pattern: &str, topic: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => topic.len() > prefix.len() && topic.starts_with(prefix),
-        None => pattern == topic,
+    match (pattern.split_once('.'), topic.split_once('.')) {
+        (None, _) => pattern == "*" || pattern == topic,
+        (Some((first, below)), Some((segment, rest))) => {
+            (first == "*" || first == segment) && matches(below, rest)
+        }
+        (Some(_), None) => false,
     }
 }

@@ -661,7 +661,7 @@ fn render(op: &AskedOp, id: u64) -> String {
             message
         }
         AskedOp::Ping => json!({"op": "ping", "id": id}),
-        AskedOp::Bad => json!({"op": "subscribe", "id": id, "topics": ["a.*.b"]}),
+        AskedOp::Bad => json!({"op": "subscribe", "id": id, "topics": ["a*.b"]}),
     };
     message["x"] = json!("unknown fields are ignored");
     message.to_string()

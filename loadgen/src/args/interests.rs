@@ -73,7 +73,7 @@ impl InterestKind {
                 }
                 let mut seen = HashSet::new();
                 all.retain(|topic| seen.insert(topic.clone()));
-                if let Some(pattern) = all.iter().find(|topic| topic.ends_with('*')) {
+                if let Some(pattern) = all.iter().find(|topic| topic.contains('*')) {
                     return Err(format!(
                         "--interests: {pattern} is no single topic to choose; write them out, for example 'tick.S{{0000..1999}}'"
                     ));

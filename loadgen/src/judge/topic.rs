@@ -6,12 +6,13 @@ use std::collections::HashSet;
 #[derive(Debug)]
 pub struct Patterns {
     topics: HashSet<Box<str>>,
+    /// With a star.
     wide: Vec<String>,
 }
 
 impl Patterns {
     pub fn new(patterns: &[String]) -> Self {
-        let (wide, topics): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.ends_with('*'));
+        let (wide, topics): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.contains('*'));
         Self {
             topics: topics.into_iter().map(|topic| topic.as_str().into()).collect(),
             wide: wide.into_iter().cloned().collect(),
@@ -24,12 +25,15 @@ impl Patterns {
     }
 }
 
-/// Whether `pattern` (a topic, a prefix ending in `.*`, or `*`) takes in `topic`.
+/// Whether `pattern` takes in `topic`: a `*` is any one segment, at the end one or more.
 pub fn matches(pattern: &str, topic: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some("") => true,
-        Some(prefix) if prefix.ends_with('.') => topic.len() > prefix.len() && topic.starts_with(prefix),
-        _ => pattern == topic,
+    match (pattern.split_once('.'), topic.split_once('.')) {
+        (None, _) if pattern == "*" => true,
+        (None, _) => pattern == topic,
+        (Some((first, below)), Some((segment, rest))) => {
+            (first == "*" || first == segment) && matches(below, rest)
+        }
+        (Some(_), None) => false,
     }
 }
 
@@ -40,16 +44,14 @@ pub fn matches_any(patterns: &[String], topic: &str) -> bool {
 
 /// A refusal for what is neither a topic nor a pattern.
 pub fn check(pattern: &str) -> Result<(), String> {
-    if pattern == "*" {
-        return Ok(());
-    }
-    let stem = pattern.strip_suffix(".*").unwrap_or(pattern);
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"_-:/@".contains(&b);
-    let segments_ok = stem.split('.').all(|segment| !segment.is_empty() && segment.bytes().all(legal));
-    if segments_ok && pattern.len() <= 255 {
+    let is_segment = |text: &str| text == "*" || !text.is_empty() && text.bytes().all(legal);
+    if pattern.split('.').all(is_segment) && pattern.len() <= 255 {
         return Ok(());
     }
-    Err(format!("bad pattern {pattern:?}: write a topic (a.b), a prefix (a.*) or * alone"))
+    Err(format!(
+        "bad pattern {pattern:?}: write a topic (a.b), or one with * for whole segments (a.*, *.b, *)"
+    ))
 }
 
 /// Group and member of one of our own atomic topics, `loadgen.g<GROUP>.<MEMBER>`.
@@ -63,18 +65,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_takes_in_what_lies_below_it_but_not_itself() {
+    fn a_star_is_one_segment_and_at_the_end_one_or_more() {
         assert!(matches("a.*", "a.b") && matches("a.*", "a.b.c"));
-        assert!(!matches("a.*", "a") && !matches("a.*", "a.") && !matches("a.*", "ab.c"));
+        assert!(!matches("a.*", "a") && !matches("a.*", "ab.c"));
         assert!(matches("*", "a") && matches("a.b", "a.b") && !matches("a.b", "a.b.c"));
+        assert!(matches("a.*.c", "a.b.c") && matches("*.c", "a.c") && matches("*.*", "a.b.c"));
+        assert!(!matches("a.*.c", "a.b.b.c") && !matches("a.*.c", "a.c") && !matches("*.*", "a"));
+        let patterns = Patterns::new(&["a.*.c".to_owned(), "b".to_owned()]);
+        assert!(patterns.matches("a.x.c") && patterns.matches("b") && !patterns.matches("a.*"));
     }
 
     #[test]
     fn bad_patterns_are_refused() {
-        for bad in ["", ".", "a..b", "a.*.b", "a*", ".*", "a b"] {
+        for bad in ["", ".", "a..b", "a*.b", "a*", "**", ".*", "a b"] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
-        for good in ["*", "a", "a.*", "A-Z_0:9/@.x"] {
+        for good in ["*", "a", "a.*", "a.*.b", "*.*", "A-Z_0:9/@.x"] {
             assert!(check(good).is_ok(), "{good:?}");
         }
     }

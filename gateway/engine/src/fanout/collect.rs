@@ -5,7 +5,10 @@ use super::{
     pick::Pick,
     topics::{Memory, Topic},
 };
-use crate::topic::{pattern::Pattern, position::Position};
+use crate::{
+    topic::{pattern::Pattern, position::Position},
+    update::TopicId,
+};
 
 /// Topics looked at to tell whether a frame is long, where no list says what is newer.
 const LOOKED_AT_MAX: usize = 4096;
@@ -31,23 +34,25 @@ impl Fanout {
     pub fn is_long(&self, patterns: &[Pattern], since: Option<u64>) -> bool {
         let mut room = self.short_bytes;
         patterns.iter().any(|pattern| match self.patterns.find(pattern) {
-            Some(id) => !self.fit(self.patterns.recent(id), since, true, &mut room),
+            Some(id) => !self.fit(self.patterns.recent(id).map(Some), since, true, &mut room),
             None => !self.fit(self.topics.matching(pattern.key()), since, false, &mut room),
         })
     }
 
-    /// Whether the newest of these topics fit into `room`, which becomes less. `recent`: in order of recency.
+    /// Whether the newest of these topics fit into `room`, which becomes less. `ids`: `None` for each that was
+    /// looked at in vain; `recent`: in order of recency.
     fn fit(
         &self,
-        ids: impl Iterator<Item = crate::update::TopicId>,
+        ids: impl Iterator<Item = Option<TopicId>>,
         since: Option<u64>,
         recent: bool,
         room: &mut usize,
     ) -> bool {
         for (looked_at, id) in ids.enumerate() {
-            let topic =
-                self.topics.get(id).expect("the lists of topics and patterns hold those that are held");
-            if since.is_some_and(|since| topic.version() <= since) {
+            let topic = id.map(|id| {
+                self.topics.get(id).expect("the lists of topics and patterns hold those that are held")
+            });
+            let Some(topic) = topic.filter(|topic| since.is_none_or(|since| topic.version() > since)) else {
                 if recent {
                     return true;
                 }
@@ -55,7 +60,7 @@ impl Fanout {
                     return false;
                 }
                 continue;
-            }
+            };
             let bytes = bytes_of(topic, since);
             if bytes > *room {
                 return false;

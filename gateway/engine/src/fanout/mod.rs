@@ -20,6 +20,7 @@ mod lapse;
 pub mod line;
 mod long;
 mod made;
+mod matching;
 mod membership;
 mod patterns;
 mod pick;

@@ -1,13 +1,15 @@
 //! Interned patterns, each with the list of its topics, most recently updated first.
 //!
-//! A pattern's *key* is what a topic's name can be cut to: `a.b` for the topic `a.b`, `a.` for
-//! `a.*`, the empty string for `*`. So the patterns that match a new topic are found by looking up
-//! its name, each of its prefixes and the empty string: one step per segment.
+//! The patterns that match a new topic are found by looking up its name, each of its prefixes and the empty
+//! string as keys: one step per segment. Those with a star before their end are found by [`Stars`].
 
 use std::collections::HashMap;
 
 use super::{spans::Spans, topics::Topics};
-use crate::{topic::pattern::Pattern, update::TopicId};
+use crate::{
+    topic::{pattern::Pattern, stars::Stars},
+    update::TopicId,
+};
 
 /// Number of an interned pattern; used again when the last class that named it is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +48,8 @@ pub struct Patterns {
     slots: Vec<Option<Interned>>,
     free: Vec<PatternId>,
     by_key: HashMap<Box<str>, PatternId>,
+    /// Of `by_key`.
+    stars: Stars,
     nodes: Vec<Node>,
     free_nodes: Vec<u32>,
 }
@@ -95,8 +99,9 @@ impl Patterns {
         };
         self.slots[id.0 as usize] = Some(interned);
         self.by_key.insert(key.into(), id);
+        self.stars.add(key);
         let mut matching: Vec<(u64, TopicId)> =
-            topics.matching(key).map(|t| (topics.get(t).map_or(0, |t| t.version()), t)).collect();
+            topics.matching(key).flatten().map(|t| (topics.get(t).map_or(0, |t| t.version()), t)).collect();
         matching.sort_unstable();
         for (version, topic) in matching {
             let node = self.add_node(id, topic);
@@ -136,6 +141,7 @@ impl Patterns {
         }
         if let Some(interned) = self.slots[id.0 as usize].take() {
             self.by_key.remove(interned.pattern.key());
+            self.stars.remove(interned.pattern.key());
         }
         self.free.push(id);
     }
@@ -143,14 +149,9 @@ impl Patterns {
     /// Enters a new topic into the list of every pattern that matches it.
     pub fn birth(&mut self, id: TopicId, topics: &mut Topics) {
         let topic = topics.get_mut(id).expect("a topic is there when it is born");
-        let name = topic.name.clone();
-        let prefixes = name.char_indices().filter(|(_, c)| *c == '.').map(|(i, _)| &name[..=i]);
-        for key in ["", &*name].into_iter().chain(prefixes) {
-            if let Some(pattern) = self.by_key.get(key).copied() {
-                let node = self.add_node(pattern, id);
-                topic.nodes.push(node);
-            }
-        }
+        let mut matching = Vec::new();
+        self.stars.each_key(&topic.name, &mut |key| matching.extend(self.by_key.get(key)));
+        topic.nodes = matching.into_iter().map(|pattern| self.add_node(pattern, id)).collect();
     }
 
     /// Takes a forgotten topic out of its lists.

@@ -1,8 +1,8 @@
 //! A shard's topic table: the last value of every topic, by number and by name.
 
-use std::{collections::BTreeMap, ops::Bound, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use super::{keyed::Keyed, stream::Stream};
+use super::{keyed::Keyed, matching::Matching, stream::Stream};
 use crate::{
     topic::policy::Mode,
     update::{TopicId, Update},
@@ -101,12 +101,8 @@ impl Topics {
         self.by_name.len()
     }
 
-    /// Topics that a pattern key (see [`super::patterns`]) matches, in order of name.
-    pub fn matching<'a>(&'a self, key: &'a str) -> impl Iterator<Item = TopicId> + 'a {
-        let prefix = key.is_empty() || key.ends_with('.');
-        self.by_name
-            .range::<str, _>((Bound::Included(key), Bound::Unbounded))
-            .take_while(move |(name, _)| if prefix { name.starts_with(key) } else { &***name == key })
-            .map(|(_, id)| *id)
+    /// What a pattern of this key selects.
+    pub fn matching<'a>(&'a self, key: &'a str) -> Matching<'a> {
+        Matching::new(&self.by_name, key)
     }
 }

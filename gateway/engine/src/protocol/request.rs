@@ -233,7 +233,7 @@ mod tests {
             (r#"{"id":1,"op":"frobnicate"}"#, "unknown op"),
             (r#"{"id":1,"op":"subscribe"}"#, "topics is missing"),
             (r#"{"id":1,"op":"subscribe","topics":[]}"#, "topics is empty"),
-            (r#"{"id":1,"op":"subscribe","topics":["a.*.b"]}"#, "a.*.b"),
+            (r#"{"id":1,"op":"subscribe","topics":["a*.b"]}"#, "a*.b"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"since":"x"}"#, "bad since"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"interval_ms":-1}"#, "bad interval_ms"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"sub":"123456789012345678901234567890123"}"#, "33"),

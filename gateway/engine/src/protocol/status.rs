@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use proto::encode::{self, Opcode};
 
-use crate::topic::pattern::{Pattern, covering, is_wide};
+use crate::topic::pattern::{Pattern, covering, is_starred, is_wide, overlap};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -45,8 +45,9 @@ impl Status {
     /// As text frames in a row, with those of its topics that have some in common with patterns of these
     /// `keys`, sorted; `None` where none has. `all`: what it gives where all have.
     pub fn frames_for(&self, keys: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
-        let topics: Vec<&Pattern> =
-            self.topics.iter().filter(|topic| overlaps_any(keys, topic.key())).collect();
+        let starred: Vec<&str> = keys.iter().copied().filter(|key| is_starred(key)).collect();
+        let concerns = |topic: &&Pattern| overlaps_any(keys, &starred, topic.key());
+        let topics: Vec<&Pattern> = self.topics.iter().filter(concerns).collect();
         if topics.len() == self.topics.len() {
             return Some(all.clone());
         }
@@ -101,11 +102,16 @@ fn short(text: &str, bytes_max: usize) -> String {
     }
 }
 
-/// Whether the pattern of `key` has topics in common with those of some of `keys`, which are sorted.
-fn overlaps_any(keys: &[&str], key: &str) -> bool {
+/// Whether the pattern of `key` has topics in common with those of some of `keys`, which are sorted. `starred`:
+/// those of them with a star before their end.
+fn overlaps_any(keys: &[&str], starred: &[&str], key: &str) -> bool {
+    if is_starred(key) {
+        return keys.iter().any(|other| overlap(key, other));
+    }
     let first = keys.partition_point(|other| *other < key);
     covering(key).any(|wider| keys.binary_search(&wider).is_ok())
         || is_wide(key) && keys.get(first).is_some_and(|narrower| narrower.starts_with(key))
+        || starred.iter().any(|other| overlap(key, other))
 }
 
 /// What a shard is told of one status.
@@ -141,6 +147,10 @@ mod tests {
             ("a.b", "a.c", false),
             ("a.b.*", "a.c.*", false),
             ("*", "*", true),
+            ("a.*.d", "a.b.*", true),
+            ("a.*.d", "a.b.c", false),
+            ("a.*.c.*", "a.b.c", false),
+            ("*.b", "a.*", true),
         ] {
             let [a, b] = [a, b].map(pattern);
             assert_eq!((a.overlaps(&b), b.overlaps(&a)), (expected, expected), "{a} {b}");
@@ -148,7 +158,9 @@ mod tests {
                 let mut held = ["a.-41", "a.b.c.d", x.as_str(), "zz.*", "zz"].map(pattern);
                 held.sort_unstable_by(|a, b| a.key().cmp(b.key()));
                 let any = held.iter().any(|held| held.overlaps(y));
-                assert_eq!(overlaps_any(&held.each_ref().map(Pattern::key), y.key()), any, "{held:?} {y}");
+                let keys = held.each_ref().map(Pattern::key);
+                let starred: Vec<&str> = keys.into_iter().filter(|key| is_starred(key)).collect();
+                assert_eq!(overlaps_any(&keys, &starred, y.key()), any, "{held:?} {y}");
             }
         }
     }

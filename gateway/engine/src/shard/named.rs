@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     protocol::status::Change,
-    topic::pattern::{Pattern, covering, is_wide},
+    topic::pattern::{Pattern, covering, is_starred, is_wide, key_of, overlap, stem},
 };
 
 /// Which topics of a change.
@@ -40,24 +40,37 @@ impl Named {
         let (mut found, mut wider_seen, mut widest, mut looked_at) =
             (HashSet::new(), HashSet::new(), None, 0);
         for &key in keys {
+            // Below its stem a starred key has topics in common with some only.
+            let (stem, starred) = (stem(key), is_starred(key));
             if widest.is_some_and(|widest| key.starts_with(widest)) {
                 continue;
             }
-            let mut look = |begin: &str, holds: &dyn Fn(&str) -> bool| {
+            let mut look = |begin: &str, holds: &dyn Fn(&str) -> bool, fits: &dyn Fn(&str) -> bool| {
                 let begin = (Arc::from(begin), 0, Part::Left);
-                for (_, at, of) in self.0.range(begin..).take_while(|(pattern, ..)| holds(pattern)) {
+                for (pattern, at, of) in self.0.range(begin..).take_while(|(pattern, ..)| holds(pattern)) {
                     looked_at += 1;
-                    if *of == part || *of == Part::Both {
+                    if (*of == part || *of == Part::Both) && fits(key_of(pattern)) {
                         found.insert(*at);
                     }
                 }
             };
-            for wider in covering(key).filter(|wider| wider_seen.insert(*wider)) {
-                let text = if is_wide(wider) { format!("{wider}*") } else { wider.to_owned() };
-                look(&text, &|pattern| *pattern == *text);
+            let own = |other: &str| overlap(key, other);
+            for wider in covering(stem) {
+                if !is_wide(wider) {
+                    look(wider, &|pattern| pattern == wider, &|_| true);
+                    continue;
+                }
+                // `a.*` itself, and those that have their first star there.
+                let text = format!("{wider}*");
+                if wider_seen.insert(wider) {
+                    look(&text, &|pattern| pattern == text, &|_| true);
+                }
+                look(&format!("{text}."), &|pattern| pattern.starts_with(&text), &own);
             }
-            if is_wide(key) {
-                look(key, &|pattern| pattern.starts_with(key));
+            if is_wide(stem) {
+                look(stem, &|pattern| pattern.starts_with(stem), if starred { &own } else { &|_| true });
+            }
+            if is_wide(stem) && !starred {
                 widest = Some(key);
             }
         }
@@ -104,7 +117,10 @@ mod tests {
 
     #[test]
     fn what_is_found_by_patterns_is_what_overlaps_them() {
-        let names = ["*", "a", "a.*", "a.-41", "a.b", "a.b.*", "a.b.c", "a.bc", "ab.*", "ab.c", "b"];
+        let names = [
+            "*", "a", "a.*", "a.-41", "a.b", "a.b.*", "a.b.c", "a.bc", "ab.*", "ab.c", "b", "*.c", "a.*.c",
+            "a.*.*", "*.b.*", "*.*",
+        ];
         let mut named = Named::default();
         let mut changes = Vec::new();
         for (at, name) in names.iter().enumerate() {

@@ -3,11 +3,11 @@
 pub mod changes;
 pub mod depth;
 pub mod epoch;
-pub mod glob;
 pub mod key;
 pub mod name;
 pub mod pattern;
 pub mod policy;
 pub mod position;
+pub mod stars;
 pub mod table;
 pub mod template;

@@ -24,14 +24,14 @@ pub(super) enum Fault {
     Character(char),
     #[error("a segment between dots is empty")]
     EmptySegment,
-    #[error("a * may only stand alone or at the end")]
+    #[error("a * may only stand for a whole segment")]
     Star,
 }
 
 /// Whether `topic` may name a topic: 1 to 255 bytes of `A-Z a-z 0-9 . _ - : / @`, no segment empty.
 pub fn check_topic(topic: &str) -> Result<(), BadTopic> {
     check_length(topic)
-        .and_then(|()| check_segments(topic))
+        .and_then(|()| check_segments(topic.split('.')))
         .map_err(|fault| BadTopic { text: shown(topic), fault })
 }
 
@@ -48,12 +48,12 @@ pub fn is_topic_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@')
 }
 
-pub(super) fn check_segments(name: &str) -> Result<(), Fault> {
-    match name.chars().find(|c| !is_topic_char(*c)) {
+pub(super) fn check_segments<'a>(mut segments: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    segments.try_for_each(|segment| match segment.chars().find(|c| !is_topic_char(*c)) {
         Some(c) => Err(Fault::Character(c)),
-        None if name.split('.').any(str::is_empty) => Err(Fault::EmptySegment),
+        None if segment.is_empty() => Err(Fault::EmptySegment),
         None => Ok(()),
-    }
+    })
 }
 
 /// What an error quotes: enough to recognise it by, however long it was.

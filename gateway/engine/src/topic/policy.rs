@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     json::pointer::Pointer,
-    topic::{glob::Glob, table::KEY_BYTES},
+    topic::{pattern::Pattern, table::KEY_BYTES},
 };
 
 /// `[[topic]]` entries in order; the first that matches a topic holds.
@@ -17,7 +17,7 @@ pub struct Policies {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    pub pattern: Glob,
+    pub pattern: Pattern,
     pub mode: Arc<Mode>,
     /// Of a `latest` topic.
     pub deadband: Option<Deadband>,
@@ -130,14 +130,14 @@ impl Mode {
 
 impl Policy {
     /// With neither deadband nor expiry.
-    pub fn new(pattern: Glob, mode: Mode) -> Self {
+    pub fn new(pattern: Pattern, mode: Mode) -> Self {
         Self { pattern, mode: Arc::new(mode), deadband: None, stale_after: None, expiry: None }
     }
 }
 
 impl Policies {
     pub fn new(entries: Vec<Policy>) -> Self {
-        let rest = Policy::new(Glob::all(), Mode::Latest);
+        let rest = Policy::new(Pattern::all(), Mode::Latest);
         Self { entries: entries.into_iter().map(Arc::new).collect(), rest: rest.into() }
     }
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_first_entry_that_matches_holds() {
-        let entry = |pattern, mode| Policy::new(Glob::parse(pattern).unwrap(), mode);
+        let entry = |pattern, mode| Policy::new(Pattern::parse(pattern).unwrap(), mode);
         let keyed = Mode::Keyed(Keyed { keys: 1, key_tombstones: 1, table_bytes: 1 });
         let policies = Policies::new(vec![entry("a.b", Mode::Latest), entry("a.*", keyed.clone())]);
         assert_eq!(*policies.of("a.b").mode, Mode::Latest);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::topic::pattern::Pattern;
+use crate::topic::{pattern::Pattern, stars::Stars};
 
 /// Who tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub(super) struct Doubts {
     told: HashMap<(Doubter, Vec<Pattern>), u64>,
     /// By the key of a pattern: the numbers of those that it is told with.
     keys: HashMap<Box<str>, BTreeSet<u64>>,
+    /// Of `keys`.
+    stars: Stars,
     /// The number of the one told last, from 1.
     last: u64,
 }
@@ -35,13 +37,18 @@ impl Doubts {
                     && numbers.is_empty()
                 {
                     self.keys.remove(key);
+                    self.stars.remove(key);
                 }
             }
         }
         if is_gap {
             self.last += 1;
             for topic in &told.1 {
-                self.keys.entry(topic.key().into()).or_default().insert(self.last);
+                let key = topic.key();
+                if !self.keys.contains_key(key) {
+                    self.stars.add(key);
+                }
+                self.keys.entry(key.into()).or_default().insert(self.last);
             }
             self.told.insert(told, self.last);
         }
@@ -57,13 +64,16 @@ impl Doubts {
         self.last
     }
 
-    /// The number of the last one that is told of a topic: by its name, by a level above it or by `*`.
+    /// The number of the last one that is told of a topic: by a pattern that matches it.
     pub fn of(&self, topic: &str) -> Option<u64> {
         if self.keys.is_empty() {
             return None;
         }
-        let levels = topic.match_indices('.').map(|(at, _)| &topic[..=at]);
-        levels.chain(["", topic]).filter_map(|key| self.keys.get(key)?.last().copied()).max()
+        let mut last = None;
+        let mut look =
+            |key: &str| last = last.max(self.keys.get(key).and_then(|numbers| numbers.last()).copied());
+        self.stars.each_key(topic, &mut look);
+        last
     }
 }
 
@@ -94,6 +104,9 @@ mod tests {
         assert_eq!(held(&doubts), [1, 0, 0, 0, 0, 0]);
         doubts.set(other, names(&["*"]), true);
         assert_eq!(held(&doubts), [1; 6]);
+        doubts.end_all(other);
+        doubts.set(other, names(&["*.book.*", "*.a"]), true);
+        assert_eq!(held(&doubts), [1, 1, 0, 0, 0, 1]);
         doubts.end_all(other);
         assert_eq!(held(&doubts), [0; 6]);
         assert!(doubts.keys.is_empty() && doubts.told.is_empty());

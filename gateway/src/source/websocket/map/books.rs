@@ -2,7 +2,6 @@
 
 use engine::{
     topic::{
-        glob::Glob,
         pattern::Pattern,
         policy::{Keyed, LEVEL_BYTES, Mode, Policies},
         template::{Part, Template},
@@ -63,10 +62,7 @@ pub fn check_tables(
     message_bytes: usize,
     (policies, names_keys): &(Policies, Vec<bool>),
 ) {
-    let is_taken = |glob: &Glob| {
-        let named = glob.pattern();
-        topics.iter().any(|topic| topic.overlaps(&named))
-    };
+    let is_taken = |named: &Pattern| topics.iter().any(|topic| topic.overlaps(named));
     let mut named = policies.entries.iter().zip(names_keys).filter(|(_, names_keys)| **names_keys);
     let too_long = named.find_map(|(policy, _)| match &*policy.mode {
         Mode::Keyed(keyed) if is_taken(&policy.pattern) && !keyed.fits(message_bytes) => {
@@ -117,24 +113,24 @@ fn check_mode(section: &mut Section, line: usize, template: &Template, topics: &
     section.problem(line, text);
 }
 
-fn matched(template: &Template, glob: &Glob) -> Matched {
+fn matched(template: &Template, pattern: &Pattern) -> Matched {
     let Some(first) = template.parts.iter().position(|part| matches!(part, Part::Value(_))) else {
-        let is_one = glob.matches(template.as_str());
+        let is_one = pattern.matches(template.as_str());
         return if is_one { Matched::All } else { Matched::None };
     };
     let texts = template.parts[..first].iter();
     let fixed: String = texts.map(|part| if let Part::Text(text) = part { text } else { "" }).collect();
     // What stands behind the last dot may go on in the value.
     let fixed = fixed.rsplit_once('.').map_or("", |(whole, _)| whole);
-    let mut globs = glob.as_str().split('.').peekable();
+    let mut parts = pattern.as_str().split('.').peekable();
     for segment in fixed.split('.').filter(|segment| !segment.is_empty()) {
-        match globs.next() {
-            Some("*") if globs.peek().is_none() => return Matched::All,
-            Some(glob) if glob == "*" || glob == segment => {}
+        match parts.next() {
+            Some("*") if parts.peek().is_none() => return Matched::All,
+            Some(part) if part == "*" || part == segment => {}
             _ => return Matched::None,
         }
     }
-    match (globs.next(), globs.next()) {
+    match (parts.next(), parts.next()) {
         (None, _) => Matched::None,
         (Some("*"), None) => Matched::All,
         _ => Matched::Some,
@@ -200,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_all_topics_of_a_template_or_some_or_none() {
-        for (template, glob, expected) in [
+        for (template, pattern, expected) in [
             ("a.b", "a.*", Matched::All),
             ("a.b", "a.c", Matched::None),
             ("a.{/s}", "a.*", Matched::All),
@@ -214,8 +210,8 @@ mod tests {
             ("{/s}.a", "*.a", Matched::Some),
             ("{/s}", "*", Matched::All),
         ] {
-            let (template, pattern) = (Template::parse(template).unwrap(), Glob::parse(glob).unwrap());
-            assert_eq!(matched(&template, &pattern), expected, "{template:?} {glob}");
+            let (template, pattern) = (Template::parse(template).unwrap(), Pattern::parse(pattern).unwrap());
+            assert_eq!(matched(&template, &pattern), expected, "{template:?} {pattern}");
         }
     }
 }
