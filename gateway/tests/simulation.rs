@@ -61,6 +61,8 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.repeats, 100),
             (tally.key_tombstones_dropped, 100),
             (tally.histories_dropped, 100),
+            (tally.patterns_found, 100),
+            (tally.patterns_evicted, 20),
             (tally.restarts, 100),
             (tally.followed, 200),
             (tally.deflated, 5_000),

@@ -61,6 +61,59 @@ fn a_star_selects_one_segment_anywhere_and_a_topic_that_several_patterns_select_
     assert_eq!(topics(&last(&world, peer, "batch")), ["host.a.cpu"]);
 }
 
+/// Feeds of so many topics, with patterns kept for a second.
+fn feeds(topics: usize, set: impl FnOnce(&mut gateway::config::Config)) -> World {
+    let mut config = config();
+    config.fanout.pattern_keep = Duration::from_secs(1);
+    set(&mut config);
+    let mut world = World::new(config, 64, 1);
+    for n in 0..topics {
+        world.publish(&format!("feed.t{n}"), "1");
+    }
+    world
+}
+
+#[test]
+fn who_comes_back_to_a_pattern_of_many_topics_soon_finds_it_with_all_that_changed() {
+    let mut world = feeds(300, |_| {});
+    let peer = world.connect();
+    world.subscribe(peer, "", &["feed.*", "feed.t7"], None);
+    assert_eq!(world.shard.stats().topics_looked_at, 301);
+    let epoch = last(&world, peer, "subscribed")["epoch"].as_str().unwrap().to_owned();
+    for topic in ["feed.new", "feed.t3"] {
+        world.unsubscribe(peer, "", None);
+        let (stats, version) = (world.shard.stats(), world.publisher.version());
+        assert_eq!((stats.patterns, stats.patterns_kept), (0, 1), "one of a single topic is made anew");
+        world.publish(topic, "2");
+        world.subscribe_since(peer, "", &["feed.*"], None, Some((&epoch, version)));
+        assert_eq!(topics(&last(&world, peer, "batch")), [topic]);
+    }
+    let stats = world.shard.stats();
+    assert_eq!((stats.patterns_found, stats.patterns_kept, stats.topics_looked_at), (2, 0, 301));
+    world.unsubscribe(peer, "", None);
+    world.advance(Duration::from_millis(1100));
+    assert_eq!((world.shard.stats().patterns_kept, world.shard.stats().patterns_evicted), (0, 0));
+    world.subscribe(peer, "", &["feed.*"], None);
+    assert_eq!(world.shard.stats().topics_looked_at, 301 + 301);
+}
+
+#[test]
+fn patterns_that_nobody_holds_are_bounded_in_bytes_and_in_number() {
+    let mut world = feeds(300, |config| config.limits.kept_pattern_bytes = 2 * 300 * 24);
+    let peer = world.connect();
+    for pattern in ["feed.*", "*", "*.*", "feed.*"] {
+        world.subscribe(peer, "", &[pattern], None);
+        world.unsubscribe(peer, "", None);
+    }
+    let stats = world.shard.stats();
+    assert_eq!((stats.patterns_kept, stats.patterns_evicted, stats.patterns_found), (2, 2, 0));
+    for n in 0..70 {
+        world.subscribe(peer, "", &[&format!("*.none{n}")], None);
+        world.unsubscribe(peer, "", None);
+    }
+    assert_eq!(world.shard.stats().patterns_kept, 64);
+}
+
 #[test]
 fn only_a_change_gives_another_class() {
     let mut world = world();

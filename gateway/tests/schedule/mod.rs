@@ -95,6 +95,9 @@ pub struct Tally {
     pub repeats: u64,
     pub key_tombstones_dropped: u64,
     pub histories_dropped: u64,
+    /// Times that patterns were found that nobody held any more, and that one had to make room.
+    pub patterns_found: u64,
+    pub patterns_evicted: u64,
     /// Connections that were told of another epoch, and batches of another gateway.
     pub restarts: u64,
     pub followed: u64,
@@ -151,6 +154,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
     fanout.heartbeat = ms(&rng.u64(500..5000));
     fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
+    fanout.pattern_keep = ms(&rng.choice([0, 100, 4000]).unwrap());
     config.compression.window_bits = rng.choice([9, 12, 15]).unwrap();
     config.compression.bytes_min = rng.choice([1, 100, 1000]).unwrap();
     config.compression.dictionaries = rng.choice([1500, 64 << 20, 64 << 20]).unwrap();
@@ -161,6 +165,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.control_per_s = 100_000;
     (limits.patterns_per_ip, limits.classes_per_ip) = (1_000_000, 10_000);
     limits.tombstones = rng.usize(..6);
+    limits.kept_pattern_bytes = rng.choice([500, 5_000, 1 << 20]).unwrap();
     limits.history_bytes = rng.choice([500, 5_000, 1 << 30, 1 << 30]).unwrap();
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
     limits.stall = ms(&rng.u64(1000..8000));
@@ -205,6 +210,7 @@ impl Simulation {
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
         world.shard.set_turn_updates(rng.choice([1, 3, 4096]).unwrap());
+        world.shard.set_pattern_sizes(rng.choice([1, 10, 256]).unwrap(), rng.choice([1, 3, 1024]).unwrap());
         world.set_fragment_bytes(rng.choice([100, 256, 1000, FRAGMENT_BYTES]).unwrap());
         world.net.inner().set_recv_bytes_max(rng.choice([7, 100, 4096]).unwrap());
         world.net.inner().set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
@@ -214,7 +220,8 @@ impl Simulation {
         let topics: Vec<String> = topics.chain(numbered).chain(others.clone()).chain(others).collect();
         let wide = ["*", "m.*", "n.*", "m.x.*", "m.y.*", "n.z.*", "a.*", "a.b.*", "none.*", "k.*", "s.*"];
         let starred = [
-            "*.b", "*.x", "a.*.c", "*.*", "m.*.t2", "*.x.*", "*.y.t10", "*.*.t7", "s.*.0", "*.0", "*.none.*",
+            "*.b", "*.x", "a.*.c", "*.*", "m.*.t2", "*.x.*", "*.y.t10", "*.*.t7", "*.t4", "*.c", "s.*.0",
+            "*.0", "*.none.*",
         ];
         let wide = wide.into_iter().chain(starred).map(str::to_owned);
         let patterns = wide.chain(topics.iter().cloned()).collect();
@@ -626,6 +633,7 @@ impl Simulation {
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
         let dictionaries = &self.world.shared.dictionaries;
+        assert_eq!(stats.patterns_kept, 0, "patterns are kept for ever");
         let left =
             (stats.addresses, stats.client.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
@@ -636,6 +644,8 @@ impl Simulation {
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
+        self.tally.patterns_found += stats.patterns_found;
+        self.tally.patterns_evicted += stats.patterns_evicted;
         self.tally.histories_dropped += stats.histories_dropped;
         let counters = self.world.publisher.counters();
         self.tally.skipped += counters.by_topics.skipped;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod patterns;
 mod plane;
 mod restart;
 mod wire;
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use cost::{Cost, Meter};
 
-const FILES: &[&[Cost]] = &[restart::COSTS];
+const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS];
 
 /// What it costs, at two sizes of what exists.
 #[derive(Parser)]

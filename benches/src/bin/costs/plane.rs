@@ -19,7 +19,8 @@ use proto::encode::{Opcode, masked_frame};
 
 use super::wire::Wire;
 
-const EPOCH: &str = "8f0c2a77d1e94b02";
+/// The gateway's epoch.
+pub const EPOCH: &str = "8f0c2a77d1e94b02";
 /// What the clocks show at first. µs.
 const MONO_US: u64 = 5_000_000;
 const WALL_US: i64 = 1_700_000_000_000_000;

@@ -33,9 +33,11 @@ impl Fanout {
         for id in held {
             self.patterns.retain(*id);
         }
+        let looked_at = self.patterns.looked_at();
         for pattern in added {
             patterns.push(self.patterns.acquire(pattern, &mut self.topics));
         }
+        self.budget.spend_collected((self.patterns.looked_at() - looked_at) as usize);
         patterns.sort_unstable();
         patterns.dedup_by(|a, b| {
             let same = a == b;
@@ -79,8 +81,7 @@ impl Fanout {
     /// Looked at before any of them is interned, which costs a walk over its topics.
     fn check_room_for_patterns(&mut self, added: &[Pattern]) -> Result<(), Full> {
         let room = self.patterns_max.saturating_sub(self.patterns.len());
-        let fresh =
-            || added.iter().filter(|pattern| self.patterns.find(pattern).is_none()).collect::<HashSet<_>>();
+        let fresh = || added.iter().filter(|pattern| !self.patterns.is_held(pattern)).collect::<HashSet<_>>();
         if added.len() > room && fresh().len() > room {
             self.counters.patterns_refused += 1;
             return Err(Full::Patterns { max: self.patterns_max });

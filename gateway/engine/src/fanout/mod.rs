@@ -15,6 +15,7 @@ pub mod compress;
 mod counters;
 mod flush;
 pub mod frame;
+mod kept;
 mod keyed;
 mod lapse;
 pub mod line;
@@ -44,12 +45,14 @@ pub use patterns::PatternId;
 pub use pinned::Pinned;
 
 use crate::{
+    clock::Now,
     settings::Settings,
     topic::{epoch::Epoch, pattern::Pattern},
     update::TopicId,
 };
 use budget::Budget;
 use compress::Compress;
+use kept::Kept;
 use patterns::Patterns;
 use pick::Pick;
 use readers::CacheKey;
@@ -110,7 +113,7 @@ impl Fanout {
         let Settings { fanout, limits, compression, .. } = settings;
         Self {
             topics: Topics::default(),
-            patterns: Patterns::default(),
+            patterns: Patterns::new(Kept::new(fanout.pattern_keep, limits.kept_pattern_bytes)),
             classes: Classes::default(),
             pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
@@ -190,6 +193,16 @@ impl Fanout {
         self.patterns.len()
     }
 
+    /// Patterns that no class names any more.
+    pub fn patterns_kept(&self) -> &Kept {
+        self.patterns.kept()
+    }
+
+    /// Topics looked at so far for patterns that were new.
+    pub fn topics_looked_at(&self) -> u64 {
+        self.patterns.looked_at()
+    }
+
     /// Of their texts, as an answer tells them.
     pub fn patterns_bytes(&self, patterns: &[PatternId]) -> usize {
         patterns
@@ -216,13 +229,24 @@ impl Fanout {
         self.drain += 1;
     }
 
-    /// To be called once a turn of the shard.
-    pub fn begin_turn(&mut self) {
+    /// Topics looked at for a pattern that is kept, and topics that leave one that has ended in one go.
+    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
+        self.patterns.set_sizes(kept_looked_at, leaving);
+    }
+
+    /// To be called once a turn of the shard. `true`: there is more to do.
+    pub fn begin_turn(&mut self, now: Now) -> bool {
         self.budget.begin_turn();
         if self.compress.begin_turn() {
             // Who asks for the same now may be sent it compressed.
             self.drop_cache();
         }
+        self.patterns.begin_turn(now.mono_us, &mut self.topics)
+    }
+
+    /// When [`Fanout::begin_turn`] has something to end. µs, monotonic.
+    pub fn next_us(&self) -> Option<u64> {
+        self.patterns.kept().next_us()
     }
 
     /// Gives back what is kept for others who may ask for the same.

@@ -5,17 +5,21 @@
 
 use std::collections::HashMap;
 
-use super::{spans::Spans, topics::Topics};
+use super::{kept::Kept, spans::Spans, topics::Topics};
 use crate::{
     topic::{pattern::Pattern, stars::Stars},
     update::TopicId,
 };
 
-/// Number of an interned pattern; used again when the last class that named it is gone.
+/// Number of an interned pattern; used again when no class names it and it is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PatternId(pub u32);
 
 const NONE: u32 = u32::MAX;
+
+/// Topics that leave a pattern's list in one go, and in a turn; where many are to, in a turn an eighth of them.
+const LEAVING: usize = 1024;
+const LEAVING_PART: usize = 8;
 
 /// A topic's place in one pattern's recency list.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,9 @@ pub struct Interned {
     pattern: Pattern,
     /// Classes that name it.
     users: u32,
+    /// Topics in its list, and those that were looked at when it was made.
+    topics: u32,
+    looked_at: u32,
     newest: u32,
     oldest: u32,
     /// Newest version among its topics.
@@ -43,7 +50,7 @@ pub struct Interned {
     drain: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Patterns {
     slots: Vec<Option<Interned>>,
     free: Vec<PatternId>,
@@ -52,6 +59,14 @@ pub struct Patterns {
     stars: Stars,
     nodes: Vec<Node>,
     free_nodes: Vec<u32>,
+    /// Those of `by_key` that no class names.
+    kept: Kept,
+    /// No longer in `by_key`: topics leave their lists turn by turn.
+    ending: Vec<PatternId>,
+    /// So many in one go.
+    leaving: usize,
+    /// Topics looked at for those that were made.
+    looked_at: u64,
 }
 
 impl Interned {
@@ -61,8 +76,39 @@ impl Interned {
 }
 
 impl Patterns {
+    pub fn new(kept: Kept) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            stars: Stars::default(),
+            nodes: Vec::new(),
+            free_nodes: Vec::new(),
+            kept,
+            ending: Vec::new(),
+            leaving: LEAVING,
+            looked_at: 0,
+        }
+    }
+
+    /// Tests with few topics make both small.
+    pub fn set_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
+        self.kept.set_looked_at_min(kept_looked_at);
+        self.leaving = leaving;
+    }
+
+    /// Those that classes name.
     pub fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_key.len() - self.kept.len()
+    }
+
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Topics looked at so far for those that were made.
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at
     }
 
     pub fn get(&self, id: PatternId) -> &Interned {
@@ -73,16 +119,27 @@ impl Patterns {
         self.slots[id.0 as usize].as_mut().expect("classes hold only interned patterns")
     }
 
-    /// Interns a pattern and counts one user. Costs a walk over its topics when it is new.
+    /// Interns a pattern and counts one user. Costs a walk over its topics when it is made.
     pub fn acquire(&mut self, pattern: &Pattern, topics: &mut Topics) -> PatternId {
         let key = pattern.key();
         if let Some(id) = self.by_key.get(key).copied() {
-            self.get_mut(id).users += 1;
+            if self.get(id).users == 0 {
+                self.kept.take(id);
+            }
+            self.retain(id);
             return id;
         }
+        let (mut looked_at, mut matching) = (0, Vec::<(u64, TopicId)>::new());
+        for topic in topics.matching(key) {
+            looked_at += 1;
+            matching.extend(topic.map(|t| (topics.get(t).map_or(0, |t| t.version()), t)));
+        }
+        self.looked_at += u64::from(looked_at);
         let interned = Interned {
             pattern: pattern.clone(),
             users: 1,
+            topics: 0,
+            looked_at,
             newest: NONE,
             oldest: NONE,
             version: 0,
@@ -100,8 +157,6 @@ impl Patterns {
         self.slots[id.0 as usize] = Some(interned);
         self.by_key.insert(key.into(), id);
         self.stars.add(key);
-        let mut matching: Vec<(u64, TopicId)> =
-            topics.matching(key).flatten().map(|t| (topics.get(t).map_or(0, |t| t.version()), t)).collect();
         matching.sort_unstable();
         for (version, topic) in matching {
             let node = self.add_node(id, topic);
@@ -123,27 +178,71 @@ impl Patterns {
         self.get_mut(id).users += 1;
     }
 
-    /// One user less; the last one takes the pattern's list with it.
+    /// Whether a class names it.
+    pub fn is_held(&self, pattern: &Pattern) -> bool {
+        self.find(pattern).is_some_and(|id| self.get(id).users > 0)
+    }
+
+    /// One user less. Without the last one it is kept for a while, or ends.
     pub fn release(&mut self, id: PatternId, topics: &mut Topics) {
         let pattern = self.get_mut(id);
         pattern.users -= 1;
-        if pattern.users > 0 {
+        let (users, len, looked_at) = (pattern.users, pattern.topics as usize, pattern.looked_at as usize);
+        if users > 0 {
             return;
         }
-        let mut at = pattern.newest;
-        while at != NONE {
+        if !self.kept.keep(id, len, looked_at) {
+            self.end(id, topics);
+        }
+        while let Some(id) = self.kept.pop(0) {
+            self.end(id, topics);
+        }
+    }
+
+    /// Ends what was kept for long enough, and lets some topics leave. `true`: there are more.
+    pub fn begin_turn(&mut self, now_us: u64, topics: &mut Topics) -> bool {
+        self.kept.begin_turn(now_us);
+        while let Some(id) = self.kept.pop(now_us) {
+            self.end(id, topics);
+        }
+        let left: usize = self.ending.iter().map(|id| self.get(*id).topics as usize).sum();
+        let mut room = self.leaving.max(left / LEAVING_PART);
+        while room > 0
+            && let Some(id) = self.ending.pop()
+        {
+            room -= self.empty(id, room, topics);
+        }
+        !self.ending.is_empty()
+    }
+
+    fn end(&mut self, id: PatternId, topics: &mut Topics) {
+        let key = self.slots[id.0 as usize].as_ref().expect("it is interned until here").pattern.key();
+        self.by_key.remove(key);
+        self.stars.remove(key);
+        self.empty(id, self.leaving, topics);
+    }
+
+    /// Lets so many topics leave one that has ended; gives how many did.
+    fn empty(&mut self, id: PatternId, most: usize, topics: &mut Topics) -> usize {
+        let (mut at, mut left) = (self.get(id).newest, 0);
+        while at != NONE && left < most {
             let node = self.nodes[at as usize];
             if let Some(topic) = topics.get_mut(node.topic) {
                 topic.nodes.retain(|n| *n != at);
             }
             self.free_nodes.push(at);
-            at = node.older;
+            (at, left) = (node.older, left + 1);
         }
-        if let Some(interned) = self.slots[id.0 as usize].take() {
-            self.by_key.remove(interned.pattern.key());
-            self.stars.remove(interned.pattern.key());
+        if at == NONE {
+            self.slots[id.0 as usize] = None;
+            self.free.push(id);
+        } else {
+            self.nodes[at as usize].newer = NONE;
+            let pattern = self.get_mut(id);
+            (pattern.newest, pattern.topics) = (at, pattern.topics - left as u32);
+            self.ending.push(id);
         }
-        self.free.push(id);
+        left
     }
 
     /// Enters a new topic into the list of every pattern that matches it.
@@ -159,6 +258,8 @@ impl Patterns {
         for &at in nodes {
             self.unlink(at);
             self.free_nodes.push(at);
+            let id = self.nodes[at as usize].pattern;
+            self.get_mut(id).topics -= 1;
         }
     }
 
@@ -171,7 +272,7 @@ impl Patterns {
 
     /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart.
     pub fn touch(&mut self, nodes: &[u32], version: u64, due_us: i64, drain: u64) {
-        let patterns = self.by_key.len();
+        let patterns = self.len();
         for &at in nodes {
             let id = self.nodes[at as usize].pattern;
             self.unlink(at);
@@ -209,6 +310,7 @@ impl Patterns {
                 self.nodes.len() as u32 - 1
             }
         };
+        self.get_mut(pattern).topics += 1;
         self.push_front(at);
         at
     }

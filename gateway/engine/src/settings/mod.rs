@@ -56,6 +56,9 @@ keys! {
         build_bytes: usize = size(MIB, KIB..=GIB);
         /// A subscription that was sent nothing for so long gets an empty batch.
         heartbeat: Duration = duration(5 * SECOND, 100..=HOUR);
+        /// A pattern that nobody subscribes to any more is kept for so long, where 256 topics or more were looked at
+        /// for it: whoever comes back to it costs next to nothing. 0s: not at all.
+        pattern_keep: Duration = duration(5 * SECOND, 0..=HOUR);
     }
 }
 
@@ -119,6 +122,9 @@ keys! {
         classes: usize = count(100_000, 1..=10_000_000);
         /// Different patterns of a shard, over all its clients, at least `patterns`.
         shard_patterns: usize = count(1_000_000, 1..=100_000_000);
+        /// Bytes of a shard for patterns that nobody subscribes to any more (`[fanout] pattern_keep`), 24 for each of
+        /// their topics. The one that was released first makes room.
+        kept_pattern_bytes: usize = size(16 * MIB, 0..=64 * GIB);
         /// Patterns of a shard that the clients of one address (of IPv6: of one /64) hold, each as often as they
         /// hold it. More are refused. 0: no limit.
         patterns_per_ip: usize = count(0, 0..=100_000_000);

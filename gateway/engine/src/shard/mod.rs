@@ -187,6 +187,11 @@ impl Shard {
         self.slice = members;
     }
 
+    /// What makes a pattern worth keeping, and how fast one ends: tests with few topics make both small.
+    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
+        self.fanout.set_pattern_sizes(kept_looked_at, leaving);
+    }
+
     /// The longest payload of a frame: tests with short messages make it small.
     pub fn set_fragment_bytes(&mut self, bytes: usize) {
         self.limits.fragment_bytes = bytes;
@@ -285,7 +290,7 @@ impl Shard {
             self.reset_all(net);
             return false;
         }
-        self.fanout.begin_turn();
+        let ending = self.fanout.begin_turn(now);
         self.run_deadlines(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {
@@ -299,6 +304,7 @@ impl Shard {
         self.check_pinned(net, now);
         let telling = self.tell_statuses(net, now);
         telling
+            || ending
             || !self.jobs.is_empty()
             || self.builds_more()
             || self.drain.as_ref().is_some_and(Drain::telling)
@@ -309,6 +315,7 @@ impl Shard {
         [
             self.wheel.next_us(),
             self.fanout.classes.next_due_us(),
+            self.fanout.next_us(),
             self.drain_next_us(),
             self.ahead_next_us(),
             self.builds_next_us(),
@@ -334,6 +341,10 @@ impl Shard {
             topics: self.fanout.topics_len() as u64,
             classes: self.fanout.classes.len() as u64,
             patterns: self.fanout.patterns_len() as u64,
+            patterns_kept: self.fanout.patterns_kept().len() as u64,
+            patterns_found: self.fanout.patterns_kept().found,
+            patterns_evicted: self.fanout.patterns_kept().evicted,
+            topics_looked_at: self.fanout.topics_looked_at(),
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
             held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
             updates_in: counters.updates_in,

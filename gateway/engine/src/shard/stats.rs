@@ -45,7 +45,12 @@ pub struct Stats {
     pub topics: u64,
     pub classes: u64,
     pub patterns: u64,
+    pub patterns_kept: u64,
     pub subscriptions: u64,
+    /// Patterns kept that somebody came back to, and that had to make room; topics looked at for new patterns.
+    pub patterns_found: u64,
+    pub patterns_evicted: u64,
+    pub topics_looked_at: u64,
     /// Updates taken from the inbox.
     pub updates_in: u64,
     /// Updates in frames built, once per frame, and frames built.
@@ -159,6 +164,24 @@ impl Stats {
         Metric::counter("fanwire_bytes_in", "Bytes received from clients", |s| s.bytes_in),
         Metric::gauge("fanwire_classes", "Classes of subscriptions", |s| s.classes),
         Metric::gauge("fanwire_patterns", "Different patterns subscribed to", |s| s.patterns),
+        Metric::gauge(
+            "fanwire_patterns_kept",
+            "Patterns that nobody subscribes to any more, kept for [fanout] pattern_keep",
+            |s| s.patterns_kept,
+        ),
+        Metric::counter("fanwire_patterns_found", "Of those, such that somebody came back to", |s| {
+            s.patterns_found
+        }),
+        Metric::counter(
+            "fanwire_patterns_evicted",
+            "Of those, ended before their time, since there were [limits] kept_pattern_bytes or 64 of them",
+            |s| s.patterns_evicted,
+        ),
+        Metric::counter(
+            "fanwire_topics_looked_at",
+            "Topics looked at for patterns that nobody subscribed to before",
+            |s| s.topics_looked_at,
+        ),
         Metric::counter(
             "fanwire_classes_refused",
             "Subscriptions refused because there were [limits] classes already",
