@@ -275,9 +275,4 @@ impl Connection {
     pub fn queue(&mut self, bytes: impl Into<Bytes>) {
         self.waiting.get_or_insert_default().queue.push_back(bytes.into());
     }
-
-    /// A message of the gateway, whose payload is `json`, in the client's encoding.
-    pub fn reply(&mut self, json: &[u8]) {
-        self.queue(self.wire.encoding.framed(json));
-    }
 }

@@ -46,22 +46,24 @@ impl Encoding {
         }
     }
 
-    /// Appends one message, whose payload is `json`, as a WebSocket frame.
-    pub fn frame(self, json: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Encoding::Json => encode::frame(out, Opcode::Text, json),
+    /// Appends one message, whose payload is `json`, in frames with at most `fragment_bytes` of payload each.
+    pub fn frame(self, json: &[u8], fragment_bytes: usize, out: &mut Vec<u8>) {
+        let mut packed = Vec::new();
+        let payload = match self {
+            Encoding::Json => json,
             Encoding::Msgpack => {
-                let mut message = Vec::with_capacity(json.len());
-                msgpack::from_json(json, &mut message).expect("the gateway's own messages are JSON");
-                encode::frame(out, Opcode::Binary, &message);
+                packed.reserve(json.len());
+                msgpack::from_json(json, &mut packed).expect("the gateway's own messages are JSON");
+                &packed
             }
-        }
+        };
+        encode::fragments(out, self.opcode() as u8, payload, fragment_bytes);
     }
 
-    /// The frame of one message, whose payload is `json`.
-    pub fn framed(self, json: &[u8]) -> Vec<u8> {
+    /// One message, whose payload is `json`.
+    pub fn framed(self, json: &[u8], fragment_bytes: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(json.len() + HEADER_BYTES_MAX);
-        self.frame(json, &mut out);
+        self.frame(json, fragment_bytes, &mut out);
         out
     }
 
@@ -79,8 +81,8 @@ pub fn packed(mut frames: &[u8], fragment_bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len());
     while !frames.is_empty() {
         let (message, rest) = fragment::next_message(frames);
-        Encoding::Msgpack.frame(&message, &mut out);
+        Encoding::Msgpack.frame(&message, fragment_bytes, &mut out);
         frames = rest;
     }
-    fragment::fragmented(&out, fragment_bytes).unwrap_or(out)
+    out
 }

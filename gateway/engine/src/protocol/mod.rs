@@ -1,4 +1,4 @@
-//! The wire: what clients ask, what they are sent, and how it is written. Every byte of it is made here.
+//! The wire: what clients ask, what the gateway sends them, and how it is written.
 //!
 //! ```text
 //! request    what clients ask               reply       error, pong, notice
@@ -8,7 +8,8 @@
 //! fragment   long messages in fragments     status      what cannot be relied upon
 //! ```
 //!
-//! Messages are JSON everywhere in the gateway; [`encoding::Encoding`] frames a payload for a client.
+//! Messages are JSON everywhere in the gateway; [`encoding::Encoding`] frames a payload for a client. Pings, pongs and
+//! closes are no messages: the connection ([`crate::client`]) makes them, and `proto` writes all frames.
 
 pub mod batch;
 pub mod encoding;

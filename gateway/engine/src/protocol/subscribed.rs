@@ -20,10 +20,10 @@ pub struct Subscribed<'a> {
 }
 
 impl Subscribed<'_> {
-    /// One frame, or several in a row where its topics are too long for one: as JSON none has a longer payload
-    /// than `frame_bytes_max` unless one topic makes it so, or the client's own `id`, beside which no topic
-    /// stands then.
-    pub fn frames(&self, encoding: Encoding, frame_bytes_max: usize) -> Vec<u8> {
+    /// One message in frames with at most `fragment_bytes` of payload, or several in a row where its topics are
+    /// too long for one: as JSON none is longer than `frame_bytes_max` unless one topic makes it so, or the
+    /// client's own `id`, beside which no topic stands then.
+    pub fn frames(&self, encoding: Encoding, frame_bytes_max: usize, fragment_bytes: usize) -> Vec<u8> {
         // A long `id` is not repeated.
         let id = self.id.filter(|id| id.len() <= frame_bytes_max / 4);
         let room = |id, more| frame_bytes_max.saturating_sub(self.payload(id, &[], more).len());
@@ -41,9 +41,9 @@ impl Subscribed<'_> {
             let (part, later) = rest.split_at(count);
             bytes_left -= part.iter().map(bytes_of).sum::<usize>();
             rest = later;
-            encoding.frame(&self.payload(id, part, true), &mut out);
+            encoding.frame(&self.payload(id, part, true), fragment_bytes, &mut out);
         }
-        encoding.frame(&self.payload(self.id, rest, false), &mut out);
+        encoding.frame(&self.payload(self.id, rest, false), fragment_bytes, &mut out);
         out
     }
 
@@ -80,6 +80,7 @@ fn push_topics(out: &mut Vec<u8>, topics: &[Pattern]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::fragment::FRAGMENT_BYTES;
 
     /// Payloads of frames in a row.
     fn payloads(mut frames: &[u8]) -> Vec<&[u8]> {
@@ -109,7 +110,7 @@ mod tests {
             let id = format!("\"{id}\"");
             let (class, version) = (Some(u64::MAX), u64::MAX);
             let answer = Subscribed { id: Some(&id), sub: "one", class, topics: &topics, version, terms };
-            let frames = answer.frames(Encoding::Json, 1024);
+            let frames = answer.frames(Encoding::Json, 1024, FRAGMENT_BYTES);
             let payloads = payloads(&frames);
             let mut told = Vec::new();
             for (i, payload) in payloads.iter().enumerate() {
@@ -127,7 +128,7 @@ mod tests {
         }
         let few = Subscribed { id: None, sub: "", class: None, topics: &[], version: 1, terms: None };
         assert_eq!(
-            &few.frames(Encoding::Json, 1024)[2..],
+            &few.frames(Encoding::Json, 1024, FRAGMENT_BYTES)[2..],
             br#"{"op":"unsubscribed","sub":"","version":1,"topics":[]}"#
         );
     }

@@ -59,7 +59,7 @@ impl Shard {
             let is_behind = self.chained && self.is_ahead(since);
             self.at(slot).pend(|pending| pending.ahead = false);
             if is_behind {
-                self.at(slot).connection.reply(&reply::behind());
+                self.reply(slot, &reply::behind());
                 self.close(slot, CloseReason::Ahead, now);
             } else {
                 self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);

@@ -38,8 +38,7 @@ impl Shard {
         let Some(client) = &mut self.clients[slot as usize] else { return };
         match client.connection.state() {
             State::Open => {
-                client.connection.reply(&reply::draining(drain.reconnect_after_ms(slot)));
-                self.stats.frames_out += 1;
+                self.reply(slot, &reply::draining(drain.reconnect_after_ms(slot)));
                 self.wheel.set(slot, drain.leave_us(slot));
                 self.advance(slot, net, now);
             }

@@ -15,7 +15,6 @@ use crate::{
     fanout::Long,
     protocol::{
         encoding::Encoding,
-        fragment,
         reply::{self, BAD_REQUEST},
         request::{Op, Request, Subscribe},
     },
@@ -39,18 +38,17 @@ impl Shard {
 
     /// A message whose payload is `json`.
     pub(super) fn reply(&mut self, slot: u32, json: &[u8]) {
-        let frame = self.encoding_of(slot).framed(json);
-        self.answer(slot, frame);
+        let frames = self.encoding_of(slot).framed(json, self.limits.fragment_bytes);
+        self.answer(slot, frames);
     }
 
     pub(super) fn encoding_of(&mut self, slot: u32) -> Encoding {
         self.at(slot).connection.wire().encoding
     }
 
-    /// `frames`: a message in the client's encoding, or its parts in a row. A long one counts among what is pinned.
+    /// `frames`: a message in the client's encoding, or its parts in a row. Long ones count among what is pinned.
     pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         self.stats.frames_out += 1;
-        let frames = fragment::fragmented(&frames, self.limits.fragment_bytes).unwrap_or(frames);
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
         self.at(slot).connection.queue(frames);

@@ -113,7 +113,11 @@ impl Shard {
             version: since.unwrap_or(frame.version),
             terms: Some((interval_us / 1000, epoch)),
         };
-        let answer = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);
+        let answer = answer.frames(
+            self.encoding_of(slot),
+            self.fanout_config.frame_bytes_max,
+            self.limits.fragment_bytes,
+        );
         self.stats.snapshots_out += 1;
         self.answer(slot, answer);
         let bytes = self.count_out(frame);

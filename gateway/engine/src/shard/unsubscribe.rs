@@ -92,7 +92,11 @@ impl Shard {
         topics: &[Pattern],
     ) {
         let answer = Subscribed { id: asked.id.as_deref(), sub, class, topics, version, terms: None };
-        let frames = answer.frames(self.encoding_of(slot), self.fanout_config.frame_bytes_max);
+        let frames = answer.frames(
+            self.encoding_of(slot),
+            self.fanout_config.frame_bytes_max,
+            self.limits.fragment_bytes,
+        );
         self.answer(slot, frames);
     }
 }
