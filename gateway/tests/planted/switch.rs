@@ -87,6 +87,12 @@ bugs! {
     WaitForgotten,
     /// A class's frame overtakes what a member waits for.
     WaitOvertaken,
+    /// A star within a pattern stands for two segments too.
+    StarAcrossDot,
+    /// A new topic is not found by patterns with a star within.
+    StarMissed,
+    /// A pattern that nobody holds for a while misses new topics.
+    KeptForgotten,
     /// An answer is sent between the fragments of a message.
     AnswerWithin,
 }
