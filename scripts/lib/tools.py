@@ -13,13 +13,19 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 TOOLS = TARGET / "tools"
 VENV_PYTHON = TOOLS / "venv" / "bin" / "python"
 CLIENTS = ROOT / "gateway" / "tests" / "clients"
+PEERS = ROOT / "scripts" / "lib" / "peers"
+# Of the rivals: those of PyPI with their binaries, and what draws the plot.
+RIVALS = TOOLS / "rivals"
 # uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
-UWS = "@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0"
+UWS_NAME = "@trufflesuite/uws-js-unofficial"
+UWS = f"{UWS_NAME}@20.30.0-unofficial.0"
+BUN = "bun@1.4.5"
 # Programs of this repository: the variable that names one that is built already.
 PROGRAMS = {
     "gateway": "GATEWAY_BIN",
     "loadgen": "LOADGEN_BIN",
     "echo": "ECHO_BIN",
+    "feed": "FEED_BIN",
     "floor": "FLOOR_BIN",
     "receiver": "RECEIVER_BIN",
     "deflate": "DEFLATE_BIN",
@@ -73,18 +79,66 @@ def pinned(directory, pins, install):
     marker.write_text(pins)
 
 
-def python():
-    """The packages of gateway/tests/clients/requirements.txt, for VENV_PYTHON."""
-    requirements = CLIENTS / "requirements.txt"
+def venv(directory, requirements):
+    """A venv with packages of PyPI."""
 
     def install():
         # Debian's python3 comes without the module that gives a venv its pip.
         if subprocess.run(["python3", "-c", "import ensurepip"], capture_output=True).returncode:
             packages("python3-venv")
-        call("python3", "-m", "venv", TOOLS / "venv")
-        call(VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+        call("python3", "-m", "venv", directory)
+        pip = [directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        call(*pip, "-r", requirements)
 
-    pinned(TOOLS / "venv", requirements.read_text(), install)
+    pinned(directory, requirements.read_text(), install)
+
+
+def python():
+    """The packages of gateway/tests/clients/requirements.txt, for VENV_PYTHON."""
+    venv(TOOLS / "venv", CLIENTS / "requirements.txt")
+
+
+def rivals():
+    venv(RIVALS, PEERS / "requirements.txt")
+
+
+def gorilla():
+    """The application on Debian's gorilla/websocket, built by the newest Go that a registry has."""
+    rivals()
+    if not os.path.exists("/usr/share/gocode/src/github.com/gorilla/websocket"):
+        packages("golang-github-gorilla-websocket-dev")
+    environment = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(TOOLS / "go"), "CGO_ENABLED": "0"}
+    sources = sorted((PEERS / "go").glob("*.go"))
+    built(TOOLS / "gorilla", sources, RIVALS / "bin" / "go", "build", "-o", TOOLS / "gorilla", *sources, env=environment)
+    os.environ["GORILLA_BIN"] = str(TOOLS / "gorilla")
+
+
+def tungstenite():
+    manifest, target = PEERS / "tungstenite" / "Cargo.toml", TOOLS / "tungstenite"
+    call("cargo", "build", "--quiet", "--locked", "--release", "--manifest-path", manifest, "--target-dir", target)
+    os.environ["TUNGSTENITE_BIN"] = str(target / "release" / "compare-tungstenite")
+
+
+def locked(path, *names):
+    """"NAME VERSION" of packages in a Cargo.lock."""
+    versions = {}
+    for entry in path.read_text().split("[[package]]")[1:]:
+        name, version = (entry.split(f"{key} = \"")[1].split("\"")[0] for key in ("name", "version"))
+        versions[name] = version
+    return [f"{name} {versions[name]}" for name in names]
+
+
+def built(program, sources, *command, env):
+    """Runs a build unless the program is newer than its sources."""
+    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+        say(f"building {program}")
+        call(*command, env={**os.environ, **env})
+
+
+def bun():
+    """Its binary is in a package of its own, which npm chooses for this machine."""
+    npm("bun", BUN, "--ignore-scripts", BUN)
+    os.environ["BUN_BIN"] = str(next((TOOLS / "bun" / "node_modules" / "@oven").glob("*/bin/bun")))
 
 
 def npm(name, pins, *words):
@@ -133,6 +187,10 @@ INSTALLS = {
     "python": python,
     "node": lambda: npm("node", (CLIENTS / "package.json").read_text()),
     "uws": lambda: npm("uws", UWS, "--omit=optional", "--ignore-scripts", UWS),
+    "bun": bun,
+    "rivals": rivals,
+    "gorilla": gorilla,
+    "tungstenite": tungstenite,
     "curl": command("curl"),
     "openssl": command("openssl"),
     "java": command("javac", "default-jdk-headless"),

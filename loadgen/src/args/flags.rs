@@ -30,7 +30,8 @@ pub struct Flags {
     /// Topics and patterns to subscribe to, comma separated. Example: 'tick.*,host.cpu'. A range in
     /// braces stands for each of its numbers, with as many digits as the first: 'tick.S{0000..1999}' is
     /// 2,000 topics. The flag may be repeated: connection 1 takes the first list, connection 2 the
-    /// second, and so on round robin. Required, unless --send or --stamp is given
+    /// second, and so on round robin. Required, unless --send or --stamp is given; goes with them where
+    /// {topics} or {topic} has room for it
     #[arg(long, value_name = "P1,P2")]
     pub topics: Vec<String>,
     /// The part of --topics that one connection subscribes to. one: all of it. classes:K: one of K
@@ -48,6 +49,10 @@ pub struct Flags {
     /// 500ms, 2m, 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
+    /// Time between the last established connection and the window, in which the server gets over the
+    /// connects. Example: 2s
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    pub warm_up: Duration,
     /// Time over which the first connects are spread evenly. Example: 10s. Default: all connects start
     /// as fast as they can, 256 at once per thread
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
@@ -153,8 +158,12 @@ pub struct Flags {
     /// 'visible.p99<250ms' (visible_ms.p99), 'updates.lost==0', 'server.rss<1GiB'
     #[arg(long, value_name = "EXPR")]
     pub expect: Vec<String>,
-    /// For any other server: text to send after the handshake, in place of the subscribe message.
-    /// {now_us} in it becomes the time, in µs since the Unix epoch. May be repeated
+    /// For any other server: text to send after the handshake, in place of the subscribe message. In it
+    /// {now_us} becomes the time, in µs since the Unix epoch; {connection} the connection's number;
+    /// {topics} the JSON list of its --topics, as --interests chooses them. A text with {topic} is said
+    /// once for each of them, in one message, with {place} as its number from 1. Example:
+    /// 'SUB {topic} {place}\r\n'. In the path of --url {topics} becomes the same list with commas. May be
+    /// repeated
     #[arg(long, value_name = "TEXT")]
     pub send: Vec<String>,
     /// Time between repetitions of --send on every connection, at least 1ms; {now_us} is then the time
@@ -163,8 +172,9 @@ pub struct Flags {
     pub send_every: Option<Duration>,
     /// For any other server: where a message carries its send time. json:PATH: a number since the Unix
     /// epoch in s, ms, us or ns (its size tells which); text before the first { or [ is skipped.
-    /// Example: json:data.0.ts. bin8:mono: the first 8 bytes, little-endian ns of CLOCK_MONOTONIC.
-    /// none: nowhere. Default: none
+    /// Example: json:data.0.ts. key:NAME: the number behind the first "NAME": anywhere; the rest is not
+    /// read, which costs less. bin8:mono: the first 8 bytes, little-endian ns of CLOCK_MONOTONIC. none:
+    /// nowhere. Default: none
     #[arg(long)]
     pub stamp: Option<String>,
     /// Threads, each with an io_uring of its own, 1 to 256. Default: one for each allowed CPU, more

@@ -4,7 +4,6 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::{
     judge::topic,
-    measure::stamp::Stamp,
     report::expect::Expect,
     server::{tls::Tls, url::Url},
 };
@@ -12,11 +11,13 @@ use crate::{
 pub use flags::{ClockOffset, Flags};
 use interests::patterns;
 pub use interests::{InterestKind, Popularity};
+use raws::Raws;
 pub use scenario::parse_with_scenario;
 
 mod duration;
 mod flags;
 mod interests;
+pub mod raws;
 pub mod scenario;
 
 /// What the run is to do.
@@ -30,6 +31,8 @@ pub struct Args {
     pub interests: InterestKind,
     pub seed: u64,
     pub duration: Duration,
+    /// From the last connection to the window.
+    pub warm_up: Duration,
     pub ramp: Duration,
     /// Times that a first connect is tried again.
     pub retry: u32,
@@ -98,15 +101,6 @@ impl Hostile {
     }
 }
 
-/// How to load a server that speaks another protocol.
-#[derive(Debug, Clone)]
-pub struct Raws {
-    pub send: Vec<String>,
-    /// µs between repetitions of `send`.
-    pub send_every_us: Option<u64>,
-    pub stamp: Stamp,
-}
-
 impl Args {
     /// Checks what a command line and its scenario say.
     pub fn check(raw: Flags) -> Result<Self, String> {
@@ -114,7 +108,7 @@ impl Args {
             raw.url.as_deref().ok_or("--url is missing: write for example --url ws://127.0.0.1:9001/ws")?;
         ranges(&raw)?;
         let url = Url::parse(url, "ws")?;
-        let raws = raw_mode(&raw)?;
+        let raws = raws::of(&raw, &url)?;
         let interests = InterestKind::parse(&raw.interests)?;
         Ok(Self {
             tls: tls(&raw, &url)?,
@@ -124,6 +118,7 @@ impl Args {
             interests,
             seed: raw.seed.unwrap_or_else(|| fastrand::u64(..)),
             duration: raw.duration,
+            warm_up: raw.warm_up,
             ramp: ramp(&raw)?,
             retry: raw.retry,
             reconnect: raw.reconnect,
@@ -180,6 +175,9 @@ fn ranges(raw: &Flags) -> Result<(), String> {
     if raw.duration.is_zero() || raw.duration > DURATION_MAX {
         return Err(format!("--duration {:?}: write more than 0 and at most 1000h", raw.duration));
     }
+    if raw.warm_up > DURATION_MAX {
+        return Err(format!("--warm-up {:?}: write at most 1000h", raw.warm_up));
+    }
     if raw.stall == 0.0 && raw.stall_for.is_some() {
         return Err("--stall-for needs the --stall PERCENT that it ends".into());
     }
@@ -214,7 +212,7 @@ fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
 /// The lists of patterns that connections subscribe to.
 fn groups(raw: &Flags, other_protocol: bool, interests: InterestKind) -> Result<Vec<Vec<String>>, String> {
     let lists = raw.topics.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?;
-    if other_protocol {
+    if other_protocol && lists.is_empty() {
         return Ok(Vec::new());
     }
     if lists.is_empty() {
@@ -252,35 +250,6 @@ fn ramp(raw: &Flags) -> Result<Duration, String> {
 }
 
 const DURATION_MAX: Duration = Duration::from_secs(1000 * 3600);
-const SEND_EVERY_MIN: Duration = Duration::from_millis(1);
-
-fn raw_mode(raw: &Flags) -> Result<Option<Raws>, String> {
-    if raw.send.is_empty() && raw.send_every.is_some() {
-        return Err("--send-every needs the --send TEXT that it repeats".into());
-    }
-    if raw.send_every.is_some_and(|every| every < SEND_EVERY_MIN) {
-        return Err("--send-every: write 1ms or more".into());
-    }
-    if raw.send.is_empty() && raw.stamp.is_none() {
-        return Ok(None);
-    }
-    let fanwire_only = [
-        ("--topics", !raw.topics.is_empty()),
-        ("--interval-ms", raw.interval_ms.is_some()),
-        ("--publish", raw.publish > 0.0),
-        ("--since-reconnects", raw.since_reconnects > 0.0),
-        ("--stream", !raw.stream.is_empty()),
-        ("--msgpack", raw.msgpack),
-        ("--interests", raw.interests != "one"),
-    ];
-    if let Some((flag, _)) = fanwire_only.iter().find(|(_, given)| *given) {
-        return Err(format!("{flag} does not go with --send and --stamp, which are for other protocols"));
-    }
-    let stamp = raw.stamp.as_deref().map_or(Ok(Stamp::None), Stamp::parse)?;
-    let send_every_us = raw.send_every.map(|every| every.as_micros() as u64);
-    Ok(Some(Raws { send: raw.send.clone(), send_every_us, stamp }))
-}
-
 /// The entries of a comma-separated list.
 fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     text.split(',').map(|entry| parse(entry.trim())).collect()
@@ -362,9 +331,6 @@ mod tests {
             ),
             (&["--topics", "a..b"], "a..b"),
             (&["--topics", "a", "--publish", "5"], "--admin"),
-            (&["--topics", "a", "--send", "x"], "--topics"),
-            (&["--topics", "a", "--send-every", "1s"], "--send TEXT"),
-            (&["--send", "x", "--send-every", "0s"], "--send-every"),
             (&["--topics", "a", "--slow", "60", "--stall", "60"], "--slow"),
             (&["--topics", "a", "--connections", "0"], "--connections"),
             (&["--topics", "a", "--expect", "nonsense<1"], "nonsense"),

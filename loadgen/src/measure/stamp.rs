@@ -13,21 +13,29 @@ pub enum Stamp {
     /// from its size: seconds, milliseconds, microseconds or nanoseconds. The JSON begins at the
     /// first brace or bracket: what other protocols put before it is skipped.
     Json(Vec<String>),
+    /// `"KEY":`, quotes and colon included: the number behind it, where it stands first, in a unit
+    /// that follows in the same way. The rest of the message is not looked at.
+    Key(Box<[u8]>),
     /// The first 8 bytes, little-endian: nanoseconds of the sender's `CLOCK_MONOTONIC`, which both
     /// ends share on one host.
     Bin8Mono,
 }
 
 impl Stamp {
-    /// `json:a.b.0`, `bin8:mono` or `none`.
+    /// `json:a.b.0`, `key:ts`, `bin8:mono` or `none`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("json", path)) if !path.is_empty() => {
                 Ok(Self::Json(path.split('.').map(str::to_owned).collect()))
             }
+            Some(("key", key)) if !key.is_empty() && !key.contains('"') => {
+                Ok(Self::Key(format!("\"{key}\":").into_bytes().into()))
+            }
             Some(("bin8", "mono")) => Ok(Self::Bin8Mono),
             None if text == "none" => Ok(Self::None),
-            _ => Err(format!("--stamp {text}: write json:PATH (json:data.ts), bin8:mono or none")),
+            _ => Err(format!(
+                "--stamp {text}: write json:PATH (json:data.ts), key:NAME (key:ts), bin8:mono or none"
+            )),
         }
     }
 
@@ -42,12 +50,23 @@ impl Stamp {
                 let sent = Path(path).deserialize(&mut json).ok()??;
                 Some(arrival.wall_us.saturating_sub(to_us(sent)))
             }
+            Self::Key(key) => {
+                let at = payload.windows(key.len()).position(|text| *text == **key)?;
+                let sent = leading_number(payload[at + key.len()..].trim_ascii_start())?;
+                Some(arrival.wall_us.saturating_sub(to_us(sent as f64)))
+            }
             Self::Bin8Mono => {
                 let sent_ns = u64::from_le_bytes(*payload.first_chunk()?);
                 Some(arrival.mono_ns.saturating_sub(sent_ns) / 1000)
             }
         }
     }
+}
+
+/// Digits up to what is none; a message may end, or its next part begin, among them.
+fn leading_number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
 }
 
 /// Present times lie near 1.7e9 s: three decimal places tell each unit from the next.
@@ -165,7 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_taken_where_it_stands_first() {
+        let stamp = Stamp::parse("key:ts").unwrap();
+        let text = br#"MSG t 1 9\r\n{"tsx":1,"ts": 1700000000499000,"data":{"ts":5}}"#;
+        assert_eq!(stamp.age_us(text, ARRIVAL), Some(1000));
+        for without in [&br#"{"tsx":1}"#[..], br#"{"ts":"soon"}"#, br#"{"ts":17000000004"#, b""] {
+            assert_eq!(stamp.age_us(without, ARRIVAL), None);
+        }
+    }
+
+    #[test]
     fn an_unknown_stamp_is_refused() {
+        assert!(Stamp::parse("key:").is_err() && Stamp::parse("key:\"").is_err());
         assert!(Stamp::parse("json:").is_err() && Stamp::parse("bin4:mono").is_err());
     }
 }

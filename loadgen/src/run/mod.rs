@@ -123,6 +123,8 @@ impl Run {
         let shared = self.shared.clone();
         let decided = || (shared.ready.load(Relaxed) + shared.failed.load(Relaxed), requested);
         self.wait(Stage::Connect, true, decided)?;
+        let (warm_us, warm_up_us) = (shared.now_us(), self.args.warm_up.as_micros() as u64);
+        self.wait(Stage::WarmUp, true, || (shared.now_us() - warm_us, warm_up_us))?;
         let anonymous_bytes = process::anonymous_bytes(std::process::id());
         let begin = self.sight();
         let begin_us = shared.now_us();
@@ -139,7 +141,9 @@ impl Run {
         let gateway = self.asked(Self::gateway);
         let interval_us = shared.interval_ms.load(Relaxed) * 1000;
         let settle_us = shared.now_us();
-        let stop_us = settle_us + GRACE_US + interval_us.saturating_sub(1_000_000);
+        // Other protocols have no final values that are waited for.
+        let grace_us = GRACE_US + interval_us.saturating_sub(1_000_000);
+        let stop_us = settle_us + if self.args.raw.is_none() { grace_us } else { 0 };
         shared.stop_us.store(stop_us, Relaxed);
         self.wait(Stage::Settle, false, || (shared.now_us() - settle_us, stop_us - settle_us))?;
         let settled_gateway = gateway.and_then(|before| self.asked(|run| run.still_there(before)));

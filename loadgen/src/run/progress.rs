@@ -18,6 +18,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Connect,
+    WarmUp,
     Measure,
     /// Final values are on their way.
     Settle,
@@ -27,6 +28,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Stage::Connect => "connect",
+            Stage::WarmUp => "warm up",
             Stage::Measure => "measure",
             Stage::Settle => "settle",
         })

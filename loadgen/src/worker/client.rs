@@ -6,12 +6,13 @@ use net::ConnId;
 use proto::{Conn, Event, encode, handshake, msgpack};
 
 use super::{
+    interests::Interests,
     manner::Manner,
     reader::{Context, FramePace, Reader},
     wire::{LIMITS, key},
 };
 use crate::{
-    args::{Args, Raws},
+    args::{Args, raws},
     judge::subscription::Subscription,
     server::url::Url,
 };
@@ -133,8 +134,8 @@ impl Client {
         self.outbox = nonce.to_vec();
     }
 
-    /// TCP is connected: queues the request.
-    pub fn connected(&mut self, args: &Args) {
+    /// TCP is connected: queues the request, whose path may have room for its topics.
+    pub fn connected(&mut self, args: &Args, interests: &Interests) {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
@@ -144,6 +145,10 @@ impl Client {
             (None, true) => &["fanwire.msgpack.v1"],
         };
         let Url { host, target, .. } = &args.url;
+        let own = target.contains(raws::TOPICS);
+        let topics = || interests.topics(args, self.index, self.group).join(",");
+        let own = own.then(|| target.replace(raws::TOPICS, &topics()));
+        let target = own.as_deref().unwrap_or(target);
         handshake::request(&mut self.outbox, host, target, nonce, protocols, args.deflate);
     }
 
@@ -160,10 +165,11 @@ impl Client {
 
     /// Queues what follows the handshake: the texts of `--send`, or a subscribe.
     fn greet(&mut self, context: &Context<'_>, now_us: u64) {
+        let topics = context.interests.topics(context.args, self.index, self.group);
         if let Some(raw) = &context.args.raw {
-            return say(&mut self.outbox, raw, now_us);
+            return say(&mut self.outbox, raw.texts(&topics, self.index, now_us));
         }
-        let topics = serde_json::json!(context.interests.topics(context.args, self.index, self.group));
+        let topics = serde_json::json!(topics);
         let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);
         if let Some(interval_ms) = context.args.interval_ms {
             let _ = write!(text, r#","interval_ms":{interval_ms}"#);
@@ -182,10 +188,10 @@ impl Client {
     }
 
     /// Queues the texts of `--send` once more. `false`: too much waits for the server already.
-    pub fn say_again(&mut self, raw: &Raws, now_us: u64) -> bool {
+    pub fn say_again(&mut self, texts: impl Iterator<Item = String>) -> bool {
         let room = self.outbox.len() < OUTBOX_BYTES;
         if room {
-            say(&mut self.outbox, raw, now_us);
+            say(&mut self.outbox, texts);
         }
         room
     }
@@ -294,12 +300,9 @@ impl Client {
     }
 }
 
-/// Queues the texts of `--send`; `now_us` since the Unix epoch is told where they ask for it.
-fn say(outbox: &mut Vec<u8>, raw: &Raws, now_us: u64) {
-    for text in &raw.send {
-        let text = text.replace("{now_us}", &now_us.to_string());
-        encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key());
-    }
+/// Queues the texts of `--send`.
+fn say(outbox: &mut Vec<u8>, texts: impl Iterator<Item = String>) {
+    texts.for_each(|text| encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key()));
 }
 
 #[cfg(test)]

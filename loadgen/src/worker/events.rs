@@ -64,7 +64,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         match result {
             Ok(()) => {
-                client.connected(&self.args);
+                client.connected(&self.args, &self.interests);
                 self.flush(index);
             }
             Err(error) => self.tally.failures.add(&format!("connect: {error}"), 1),

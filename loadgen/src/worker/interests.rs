@@ -37,9 +37,9 @@ impl Interests {
         Self { catalogs, own }
     }
 
-    /// What connection `index`, which takes list `group`, subscribes to.
+    /// What connection `index`, which takes list `group`, subscribes to; another protocol may have none.
     pub fn topics<'a>(&self, args: &'a Args, index: u32, group: u16) -> Vec<&'a str> {
-        let patterns = &args.groups[usize::from(group)];
+        let Some(patterns) = args.groups.get(usize::from(group)) else { return Vec::new() };
         match &self.own {
             None => patterns.iter().map(String::as_str).collect(),
             Some(own) => own.lists.of(index as usize).iter().map(|at| &*patterns[*at as usize]).collect(),

@@ -134,7 +134,10 @@ impl Worker {
         if client.phase != Phase::Open {
             return;
         }
-        if !client.say_again(raw, wall_us() - (now_us - due_us)) {
+        let connection = (self.thread + index as usize * self.threads) as u32;
+        let topics = self.interests.topics(&self.args, connection, client.group);
+        let texts = raw.texts(&topics, connection, wall_us() - (now_us - due_us));
+        if !client.say_again(texts) {
             self.tally.errors.add("by us: a --send left out, the server does not read", 1);
         }
         self.flush(index);

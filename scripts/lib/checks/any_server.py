@@ -4,20 +4,16 @@ nats-server. Each brings frames/s to 100 connections, and their age in milliseco
 import contextlib
 import json
 import os
-import tempfile
 import time
 
 import load
 import process
 import tools
+from peers import nats as nats_server
 from peers import nchan
 
 PEERS = tools.ROOT / "scripts" / "lib" / "peers"
 CONNECTIONS, PER_S = 100, 20
-NATS = """
-listen: 127.0.0.1:{port}
-websocket {{ listen: "127.0.0.1:{websocket}", no_tls: true }}
-"""
 
 
 class Server:
@@ -54,23 +50,15 @@ def nginx():
 @contextlib.contextmanager
 def nats():
     """Its protocol is lines of text, here inside WebSocket messages."""
-    port, websocket = process.free_port(), process.free_port()
-    with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
-        config = os.path.join(directory, "nats.conf")
-        with open(config, "w") as file:
-            file.write(NATS.format(port=port, websocket=websocket))
-        with process.running("nats-server", "-c", config, "-l", os.path.join(directory, "log")):
-            process.until_listening(websocket).close()
-            with process.until_listening(port) as publisher:
-                publisher.sendall(b'CONNECT {"verbose":false}\r\n')
+    with nats_server.server("nats-server") as (_, port, url), process.until_listening(port) as publisher:
+        publisher.sendall(b'CONNECT {"verbose":false}\r\n')
 
-                def publish(n):
-                    message = stamped(n).encode()
-                    publisher.sendall(b"PUB ticks %d\r\n%b\r\n" % (len(message), message))
+        def publish(n):
+            message = stamped(n).encode()
+            publisher.sendall(b"PUB ticks %d\r\n%b\r\n" % (len(message), message))
 
-                with process.ticking(publish, PER_S):
-                    says = 'CONNECT {"verbose":false}\r\nSUB ticks 1\r\n'
-                    yield Server(f"ws://127.0.0.1:{websocket}/", "--send", says)
+        with process.ticking(publish, PER_S):
+            yield Server(url, "--send", 'CONNECT {"verbose":false}\r\nSUB ticks 1\r\n')
 
 
 # What each needs beside loadgen.

@@ -26,6 +26,13 @@ http {{
         listen 127.0.0.1:{plain} backlog=4096;
         {tls}
         location /ws {{ nchan_subscriber websocket; nchan_channel_id ticks; nchan_subscriber_first_message newest; }}
+        location /own {{
+            nchan_subscriber websocket;
+            nchan_channel_id_split_delimiter ",";
+            nchan_channel_id $arg_ids;
+            nchan_subscriber_first_message newest;
+        }}
+        location ~ ^/publish/(.+)$ {{ nchan_publisher; nchan_channel_id $1; nchan_store_messages off; }}
         location /publish {{ nchan_publisher; nchan_channel_id ticks; nchan_message_buffer_length 2; }}
     }}
 }}
