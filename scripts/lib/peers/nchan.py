@@ -16,6 +16,7 @@ pid {directory}/nginx.pid;
 events {{ worker_connections 19000; }}
 http {{
     access_log off;
+    keepalive_requests 1000000000;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
