@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.limits.control_per_s = 0;
     let waker = net::Waker::new()?;
     let inbox = Inbox::of(&config.limits, waker.clone());
-    let shared = Arc::new(Shared::new(Epoch::random(), None, CONNECTIONS, &config.settings()));
+    let shared = Arc::new(Shared::new(Epoch::from(1), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
     let slots = executor::slots(CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];

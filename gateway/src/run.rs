@@ -1,16 +1,14 @@
 //! Puts the two planes together.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Instant,
 };
 
-use engine::{
-    shard::{Application, inbox::Inbox, shared::Shared},
-    topic::epoch::Epoch,
-};
+use engine::shard::{Application, inbox::Inbox, shared::Shared};
 use net::Waker;
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -58,7 +56,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let wakers = (0..config.server.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
     let inboxes: Vec<_> = wakers.iter().map(|waker| Inbox::of(limits, waker.clone())).collect();
     let sequencer =
-        ClockedSequencer::new(Epoch::random(), inboxes.clone(), limits, config.topics.clone(), start);
+        ClockedSequencer::new(random().into(), inboxes.clone(), limits, config.topics.clone(), start);
 
     if state.is_refused.load(Relaxed) {
         sequencer.lose_names();
@@ -95,4 +93,10 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         tls_server,
         ended,
     })?)
+}
+
+/// A number of the system's entropy.
+fn random() -> u64 {
+    // RandomState is seeded by the operating system; hashing twice mixes its two keys.
+    RandomState::new().hash_one(RandomState::new().hash_one(0u8))
 }

@@ -65,7 +65,7 @@ impl World {
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
         let inbox = Inbox::new(1000, usize::MAX, net::Waker::unconnected());
         let shared = Arc::new(Shared::new(
-            engine::topic::epoch::Epoch::random(),
+            engine::topic::epoch::Epoch::from(1),
             None,
             clients as usize,
             &config.settings(),

@@ -53,7 +53,7 @@ impl Gateway {
     fn start_with(limits: Limits) -> Self {
         let inbox = Inbox::new(100_000, usize::MAX, net::Waker::unconnected());
         let sequencer = ClockedSequencer::new(
-            Epoch::random(),
+            Epoch::from(1),
             vec![inbox.clone()],
             &limits,
             Policies::default(),

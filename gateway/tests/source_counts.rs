@@ -68,7 +68,7 @@ impl Gateway {
         let policies = Policies::new([policies, vec![band]].concat());
         let limits = Limits { value_bytes: 100, tombstones, ..Config::embedded_demo().limits };
         let sequencer =
-            ClockedSequencer::new(Epoch::random(), vec![inbox.clone()], &limits, policies, Instant::now());
+            ClockedSequencer::new(Epoch::from(1), vec![inbox.clone()], &limits, policies, Instant::now());
         Self { sequencer, inbox, version: Cell::new(0) }
     }
 

@@ -51,7 +51,7 @@ fn sequencer(updates_max: usize) -> (Arc<ClockedSequencer>, Arc<Inbox>) {
     let limits = Config::embedded_demo().limits;
     (
         ClockedSequencer::new(
-            Epoch::random(),
+            Epoch::from(1),
             vec![inbox.clone()],
             &limits,
             Policies::default(),
@@ -234,7 +234,7 @@ async fn an_update_that_is_refused_is_left_out_and_the_feed_goes_on() {
     let inbox = Inbox::new(1_000_000, usize::MAX, net::Waker::unconnected());
     let limits = Limits { topics: 1, ..limits() };
     let sequencer = ClockedSequencer::new(
-        Epoch::random(),
+        Epoch::from(1),
         vec![inbox.clone()],
         &limits,
         Policies::default(),
@@ -275,7 +275,7 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     };
     let policies = vec![policy("k.*", Mode::Keyed(keyed)), policy("s.*", Mode::Stream(stream))];
     let sequencer = ClockedSequencer::new(
-        Epoch::random(),
+        Epoch::from(1),
         vec![inbox.clone()],
         &limits(),
         Policies::new(policies),

@@ -41,7 +41,7 @@ fn sequencer() -> Arc<ClockedSequencer> {
         Policy { deadband: Some(deadband), ..policy("d.*", Mode::Latest) },
     ];
     let limits = Config::embedded_demo().limits;
-    ClockedSequencer::new(Epoch::random(), vec![], &limits, Policies::new(policies), Instant::now())
+    ClockedSequencer::new(Epoch::from(1), vec![], &limits, Policies::new(policies), Instant::now())
 }
 
 fn publish(sequencer: &ClockedSequencer, json: String) {

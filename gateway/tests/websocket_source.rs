@@ -490,7 +490,7 @@ impl Alone {
         let limits = Limits { inbox_updates, ..config.limits };
         let inbox = Inbox::new(inbox_updates, usize::MAX, net::Waker::unconnected());
         let sequencer = ClockedSequencer::new(
-            Epoch::random(),
+            Epoch::from(1),
             vec![inbox.clone()],
             &limits,
             Policies::default(),

@@ -195,10 +195,7 @@ mod tests {
         let inbox = Inbox::new(1, usize::MAX, net::Waker::unconnected());
         let config = Config::embedded_demo();
         let inboxes = vec![inbox.clone()];
-        (
-            ClockedSequencer::new(Epoch::random(), inboxes, &config.limits, config.topics, Instant::now()),
-            inbox,
-        )
+        (ClockedSequencer::new(Epoch::from(1), inboxes, &config.limits, config.topics, Instant::now()), inbox)
     }
 
     fn publication(topic: &str, n: u64) -> Publication {
