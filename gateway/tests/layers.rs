@@ -1,13 +1,19 @@
-//! The tree shows the architecture: no files import each other in a circle, and none imports from a layer above
-//! its own.
+//! The tree shows the architecture: no files import each other in a circle, none imports from a layer above its
+//! own, and what decides names nothing that waits.
 #![forbid(unsafe_code)]
 
+#[path = "layers/forms.rs"]
+mod forms;
 #[path = "layers/imports.rs"]
 mod imports;
+#[path = "layers/paths.rs"]
+mod paths;
+#[path = "layers/pure.rs"]
+mod pure;
 
 use std::path::Path;
 
-use imports::{Crate, Edges, Workspace, circles};
+use imports::{Crate, Edges, Sources, Workspace, circles, sources};
 
 const CRATES: [Crate; 6] = [
     Crate { name: "proto", src: "proto/src" },
@@ -85,9 +91,15 @@ fn layer(file: &str) -> usize {
     layer
 }
 
-fn edges() -> Edges {
+fn workspace() -> Workspace {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    Workspace::read(root, &CRATES).edges()
+    let mut texts = Sources::new();
+    CRATES.iter().for_each(|each| sources(root, Path::new(each.src), &mut texts));
+    Workspace::read(&texts, &CRATES)
+}
+
+fn edges() -> Edges {
+    workspace().edges()
 }
 
 #[test]
