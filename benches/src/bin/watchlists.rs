@@ -65,6 +65,9 @@ struct Args {
     seconds: u64,
     #[arg(long, value_enum, default_value_t = Wire::Json)]
     wire: Wire,
+    /// Memory that is written to between turns, as the kernel does while it sends: what the caches held is gone.
+    #[arg(long, default_value_t = 0)]
+    evict_kib: usize,
 }
 
 /// Takes every send and remembers whose it was.
@@ -269,14 +272,16 @@ impl World {
     /// Turns for so long; gives what they took.
     fn turns(&mut self, us: u64, args: &Args) -> Spent {
         let mut spent = Spent::default();
+        let mut evicted = vec![0u8; args.evict_kib << 10];
         let (mut due, per_turn) = (0, args.rate * args.turn_us);
         for _ in 0..us / args.turn_us {
             self.pass(args.turn_us);
             due += per_turn;
-            let topics: Vec<usize> =
-                (0..due / 1_000_000).map(|_| self.random.usize(0..args.of)).collect();
+            let topics: Vec<usize> = (0..due / 1_000_000).map(|_| self.random.usize(0..args.of)).collect();
             due %= 1_000_000;
             self.publish(topics.into_iter());
+            evicted.iter_mut().step_by(64).for_each(|byte| *byte = byte.wrapping_add(1));
+            std::hint::black_box(&evicted);
             spent += self.measured();
         }
         spent

@@ -2,6 +2,7 @@
 
 use super::{
     ClassId, Fanout, Made, PatternId,
+    collect::Collected,
     frame::{Encoder, Frame},
     pick::{Pick, missing, picked},
     readers::{CacheKey, Readers},
@@ -90,13 +91,8 @@ impl Fanout {
         let Some(collected) = self.collect(patterns, from, room) else {
             return (Made::TooLong, None);
         };
-        let mut oldest_us = None;
-        if let (Some(from), true) = (from, with_oldest) {
-            let taken = patterns.iter().filter_map(|p| self.patterns.get(*p).spans.oldest_after(from));
-            let sent =
-                self.scratch.iter().map(|pick| picked(&self.topics, *pick).1).map(|u| u.ts_us.min(u.due_us));
-            oldest_us = taken.chain(sent).min();
-        }
+        let oldest_us =
+            from.filter(|_| with_oldest).and_then(|from| self.oldest_after(patterns, from, collected));
         // An answer follows `subscribed`, which says it.
         let answers = key.as_ref().is_some_and(|key| key.patterns.is_some());
         let tells = self.restarted && from.is_none() && !answers;
@@ -105,9 +101,17 @@ impl Fanout {
         let (ts_us, version) = (now.wall_us, self.position);
         let envelope = Envelope { class, ts_us, from, version, oldest_us, epoch };
         let picks = std::mem::take(&mut self.scratch);
-        let made = self.make(readers, key, &envelope, &picks, collected, long);
+        let made = self.make(readers, key, &envelope, &picks, collected.bytes, long);
         self.scratch = picks;
         (made, oldest_us)
+    }
+
+    /// How old the oldest of what was collected is, what was conflated included.
+    fn oldest_after(&self, patterns: &[PatternId], from: u64, collected: Collected) -> Option<i64> {
+        let newer = patterns.iter().filter(|pattern| self.patterns.mark(**pattern).version > from);
+        let taken = newer.filter_map(|pattern| self.patterns.get(*pattern).spans.oldest_after(from)).min();
+        let sent = (!self.scratch.is_empty()).then_some(collected.oldest_us);
+        taken.into_iter().chain(sent).min()
     }
 
     /// `collected`: bytes of the picks, without what keyed topics hold.

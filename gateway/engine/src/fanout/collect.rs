@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     topic::{pattern::Pattern, position::Position},
-    update::TopicId,
+    update::{TopicId, Update},
 };
 
 /// Topics looked at to tell whether a frame is long, where no list says what is newer.
@@ -26,7 +26,7 @@ impl Fanout {
     pub fn owes(&self, id: ClassId, pos: Position) -> bool {
         let class = self.classes.get(id);
         self.batch_from(id, pos)
-            .is_none_or(|pos| class.key.patterns.iter().any(|p| self.patterns.get(*p).version > pos))
+            .is_none_or(|pos| class.key.patterns.iter().any(|p| self.patterns.mark(*p).version > pos))
     }
 
     /// Whether the answer to an op on patterns, not all of which may be interned, is too long to be made in one
@@ -71,17 +71,20 @@ impl Fanout {
     }
 
     /// Fills `scratch` with the updates newer than `from` in version order: of each topic the last, of a
-    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' latest. Gives their bytes,
-    /// without what keyed topics hold; `None`: they are more than `bytes_max`.
+    /// stream all. A snapshot (`None`) leaves tombstones out and has the streams' latest. `None`: they are more
+    /// than `bytes_max`.
     pub(super) fn collect(
         &mut self,
         patterns: &[PatternId],
         from: Option<u64>,
         bytes_max: usize,
-    ) -> Option<usize> {
+    ) -> Option<Collected> {
         self.scratch.clear();
-        let mut bytes = 0;
+        let mut collected = Collected { bytes: 0, oldest_us: i64::MAX };
         for pattern in patterns {
+            if from.is_some_and(|from| self.patterns.mark(*pattern).version <= from) {
+                continue;
+            }
             for id in self.patterns.recent(*pattern) {
                 let topic = self.topics.get(id).expect("the lists of a pattern hold topics that are held");
                 let update = topic.update.as_ref().expect("a topic that is listed has an update");
@@ -96,16 +99,16 @@ impl Fanout {
                         let places = from.map_or_else(|| stream.snapshot(), |from| stream.after(from));
                         for at in places {
                             let update = stream.get(at);
-                            bytes += update.json.len() + 1;
+                            collected.note(update);
                             self.scratch.push(Pick { version: update.version, topic: id, at });
                         }
                     }
                     Memory::Latest | Memory::Keyed(_) => {
-                        bytes += update.json.len() + 1;
+                        collected.note(update);
                         self.scratch.push(Pick { version: update.version, topic: id, at: 0 });
                     }
                 }
-                if bytes > bytes_max && self.scratch.len() > 1 {
+                if collected.bytes > bytes_max && self.scratch.len() > 1 {
                     return None;
                 }
             }
@@ -116,7 +119,23 @@ impl Fanout {
             self.scratch.sort_unstable();
             self.scratch.dedup();
         }
-        Some(bytes)
+        Some(collected)
+    }
+}
+
+/// What there is of the updates that a frame is to have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Collected {
+    /// Without what keyed topics hold.
+    pub(super) bytes: usize,
+    /// Their earliest time. Microseconds since the Unix epoch.
+    pub(super) oldest_us: i64,
+}
+
+impl Collected {
+    fn note(&mut self, update: &Update) {
+        self.bytes += update.json.len() + 1;
+        self.oldest_us = self.oldest_us.min(update.ts_us).min(update.due_us);
     }
 }
 

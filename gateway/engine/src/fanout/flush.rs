@@ -30,7 +30,7 @@ impl Fanout {
             {
                 self.classes.get_mut(id).flush_us += (past / interval_us + 1) * interval_us;
             }
-            let newest = key.patterns.iter().map(|p| self.patterns.get(*p).version).max().unwrap_or(0);
+            let newest = key.patterns.iter().map(|p| self.patterns.mark(*p).version).max().unwrap_or(0);
             if newest > scanned || scanned < self.floor {
                 if !waits {
                     return if may_build {
@@ -93,12 +93,12 @@ impl Fanout {
     pub fn flush_changes(&mut self, id: ClassId, due_us: u64, long: bool, now: Now) -> Flushed {
         let class = self.classes.get(id);
         let (key, number, sent) = (class.key.clone(), class.number, class.sent);
-        let newest = key.patterns.iter().map(|p| self.patterns.get(*p).version).max().unwrap_or(0);
+        let newest = key.patterns.iter().map(|p| self.patterns.mark(*p).version).max().unwrap_or(0);
         if newest <= class.scanned && class.scanned >= self.floor {
             return Flushed::Nothing;
         }
         let from = (class.scanned >= self.floor).then_some(sent);
-        let updates: u64 = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
+        let updates: u64 = key.patterns.iter().map(|p| self.patterns.mark(*p).updates).sum();
         let readers = Readers { class: number, wire: key.wire, all: true };
         let lapsed = self.lapse(id, Position::at(sent)).is_some();
         let (made, oldest_us) = self.build(readers, None, &key.patterns, from, true, long, now);

@@ -8,7 +8,7 @@ use proto::{
 
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
 use crate::protocol::{
-    batch::{ENVELOPE_BYTES_MAX, Envelope, Piece, Texts, count_in, part_room, write_envelope},
+    batch::{ENVELOPE_BYTES_MAX, Envelope, Head, Piece, Texts, count_in, part_room},
     encoding::{Encoding, Wire},
 };
 
@@ -81,6 +81,11 @@ impl Encoder<'_> {
     ) -> Parts {
         let room = part_room(part_bytes);
         let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
+        if bytes <= room {
+            let mut parts = Parts::default();
+            self.part(&mut parts, envelope, made, pieces, false);
+            return parts;
+        }
         let fragment_bytes = self.compress.fragment_bytes;
         let mut parts = Parts::with_capacity(bytes, pieces.len(), part_bytes, fragment_bytes, self.wire);
         let mut first = 0;
@@ -106,13 +111,14 @@ impl Encoder<'_> {
     ) {
         (to.count, to.updates) = (to.count + 1, to.updates + pieces.len() as u32);
         to.version = envelope.version;
-        let mut head = Vec::with_capacity(ENVELOPE_BYTES_MAX);
-        write_envelope(&mut head, envelope, more, to.updates > 0);
+        let head = Head::new(envelope, more, to.updates > 0);
         let texts = Texts { head: &head, made, pieces };
         let len = texts.len();
         self.budget.spend(len, self.wire);
         if self.wire == Wire::default() && len <= self.compress.fragment_bytes {
-            to.out.extend_from_slice(&header(Opcode::Text, true, len));
+            let header = header(Opcode::Text, true, len);
+            to.out.reserve_exact(header.len() + len);
+            to.out.extend_from_slice(&header);
             texts.write(&mut to.out);
             return;
         }

@@ -57,7 +57,7 @@ impl Fanout {
             return Err(Full::Classes { max: self.classes_max });
         }
         let number = self.classes.next_number() * self.shard.1 + self.shard.0;
-        let seen = key.patterns.iter().map(|p| self.patterns.get(*p).updates).sum();
+        let seen = key.patterns.iter().map(|p| self.patterns.mark(*p).updates).sum();
         // Classes start at spread phases, so that not all of them flush in the same moment.
         let phase_us = match interval_us {
             0 => 0,

@@ -30,29 +30,37 @@ struct Node {
     older: u32,
 }
 
-/// A pattern that classes name.
+/// How far a pattern has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    /// Newest version among its topics.
+    pub version: u64,
+    /// Updates of its topics since it was interned.
+    pub updates: u64,
+}
+
+/// A pattern that classes name. What a flush looks at comes first, in one line of the CPU's cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Interned {
     pattern: Pattern,
+    newest: u32,
+    oldest: u32,
+    pub spans: Spans,
+    /// The drain of the inbox in which it was last touched.
+    drain: u64,
     /// Classes that name it.
     users: u32,
     /// Topics in its list, and those that were looked at when it was made.
     topics: u32,
     looked_at: u32,
-    newest: u32,
-    oldest: u32,
-    /// Newest version among its topics.
-    pub version: u64,
-    /// Updates of its topics since it was interned.
-    pub updates: u64,
-    pub spans: Spans,
-    /// The drain of the inbox in which it was last touched.
-    drain: u64,
 }
 
 #[derive(Debug)]
 pub struct Patterns {
     slots: Vec<Option<Interned>>,
+    /// Of each slot. A small class looks at all of its patterns and finds most unchanged, so these lie close together.
+    marks: Vec<Mark>,
     free: Vec<PatternId>,
     by_key: HashMap<Box<str>, PatternId>,
     /// Of `by_key`.
@@ -79,6 +87,7 @@ impl Patterns {
     pub fn new(kept: Kept) -> Self {
         Self {
             slots: Vec::new(),
+            marks: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             stars: Stars::default(),
@@ -115,6 +124,10 @@ impl Patterns {
         self.slots[id.0 as usize].as_ref().expect("classes hold only interned patterns")
     }
 
+    pub fn mark(&self, id: PatternId) -> Mark {
+        self.marks[id.0 as usize]
+    }
+
     fn get_mut(&mut self, id: PatternId) -> &mut Interned {
         self.slots[id.0 as usize].as_mut().expect("classes hold only interned patterns")
     }
@@ -142,8 +155,6 @@ impl Patterns {
             looked_at,
             newest: NONE,
             oldest: NONE,
-            version: 0,
-            updates: 0,
             spans: Spans::default(),
             drain: 0,
         };
@@ -151,10 +162,12 @@ impl Patterns {
             Some(id) => id,
             None => {
                 self.slots.push(None);
+                self.marks.push(Mark::default());
                 PatternId(self.slots.len() as u32 - 1)
             }
         };
         self.slots[id.0 as usize] = Some(interned);
+        self.marks[id.0 as usize] = Mark::default();
         self.by_key.insert(key.into(), id);
         self.stars.add(key);
         matching.sort_unstable();
@@ -163,7 +176,7 @@ impl Patterns {
             if let Some(topic) = topics.get_mut(topic) {
                 topic.nodes.push(node);
             }
-            self.get_mut(id).version = version;
+            self.marks[id.0 as usize].version = version;
         }
         id
     }
@@ -265,9 +278,8 @@ impl Patterns {
 
     /// Positions begin anew. Call when no topic is left.
     pub fn restart(&mut self) {
-        for pattern in self.slots.iter_mut().flatten() {
-            (pattern.version, pattern.spans) = (0, Spans::default());
-        }
+        self.slots.iter_mut().flatten().for_each(|pattern| pattern.spans = Spans::default());
+        self.marks.iter_mut().for_each(|mark| mark.version = 0);
     }
 
     /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart.
@@ -278,10 +290,10 @@ impl Patterns {
             self.unlink(at);
             self.push_front(at);
             let pattern = self.get_mut(id);
-            pattern.version = version;
-            pattern.updates += 1;
             pattern.spans.note(version, due_us, pattern.drain != drain, patterns);
             pattern.drain = drain;
+            let mark = &mut self.marks[id.0 as usize];
+            (mark.version, mark.updates) = (version, mark.updates + 1);
         }
     }
 

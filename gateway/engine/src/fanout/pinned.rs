@@ -11,8 +11,11 @@ use crate::invariant;
 
 /// Bytes of all frames of a shard that are alive: in flight, queued or cached.
 #[derive(Debug, Clone, Default)]
-pub struct Pinned {
-    own: Arc<AtomicUsize>,
+pub struct Pinned(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    own: AtomicUsize,
     /// Of all shards of the process.
     all: Arc<AtomicUsize>,
 }
@@ -20,23 +23,28 @@ pub struct Pinned {
 impl Pinned {
     /// `all`: what all shards count in.
     pub fn new(all: Arc<AtomicUsize>) -> Self {
-        Self { own: Arc::default(), all }
+        Self(Arc::new(Counts { own: AtomicUsize::new(0), all }))
     }
 
     pub fn bytes(&self) -> usize {
-        self.own.load(Ordering::Relaxed)
+        self.0.own.load(Ordering::Relaxed)
     }
 
     /// Of all shards.
     pub fn of_all(&self) -> usize {
-        self.all.load(Ordering::Relaxed)
+        self.0.all.load(Ordering::Relaxed)
     }
 
     /// Bytes that count for as long as they live.
     pub fn hold(&self, bytes: Vec<u8>) -> Bytes {
-        self.own.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        self.all.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        for counter in self.counters() {
+            counter.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        }
         Bytes::from_owner(Held { bytes, pinned: self.clone() })
+    }
+
+    fn counters(&self) -> [&AtomicUsize; 2] {
+        [&self.0.own, &self.0.all]
     }
 }
 
@@ -54,8 +62,7 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let bytes = self.bytes.capacity();
-        let (own, all) = (&self.pinned.own, &self.pinned.all);
-        let held = [own, all].map(|counter| counter.fetch_sub(bytes, Ordering::Relaxed));
+        let held = self.pinned.counters().map(|counter| counter.fetch_sub(bytes, Ordering::Relaxed));
         invariant!(held.iter().all(|held| *held >= bytes), "{bytes} bytes are given back, of {held:?} held");
     }
 }

@@ -16,8 +16,10 @@ const FEW: usize = 16;
 const FEW_OF_MANY: usize = 4;
 /// Beyond that the oldest are merged whatever they cover: due times that run backwards do not age.
 const SPANS_MAX: usize = 1024;
+/// A class that is not behind finds its answer among so many.
+const NEAR: usize = 8;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Span {
     /// Newest version in the span.
     last: u64,
@@ -25,11 +27,16 @@ struct Span {
     due_us: i64,
 }
 
-/// Spans in rising order of version.
+/// Spans in rising order of version. What most classes ask for is known without a look at more than this.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Spans {
-    spans: Vec<Span>,
-    /// Spans that were left when they were merged last.
+    /// Up to version 0 before the first update.
+    newest: Span,
+    /// Newest version of the spans before it; 0: there are none.
+    before: u64,
+    older: Vec<Span>,
+    /// Older spans that were left when they were merged last.
     merged: usize,
 }
 
@@ -38,48 +45,62 @@ impl Spans {
     /// a class may have been flushed, so that fresh spans never reach across a class's cursor.
     /// `patterns`: how many there are on the shard.
     pub fn note(&mut self, version: u64, due_us: i64, fresh: bool, patterns: usize) {
-        match self.spans.last_mut() {
-            Some(span) if !fresh => {
-                span.last = version;
-                span.due_us = span.due_us.min(due_us);
-            }
-            _ => {
-                let (part, few) =
-                    if patterns > MANY_PATTERNS { (PART_OF_MANY, FEW_OF_MANY) } else { (PART, FEW) };
-                // Looking through all of them when they have doubled costs each span a constant.
-                if self.spans.len() >= 2 * self.merged.max(few) {
-                    self.merge(due_us, part);
-                }
-                self.spans.push(Span { last: version, due_us });
-            }
+        let newest = &mut self.newest;
+        if newest.last > 0 && !fresh {
+            (newest.last, newest.due_us) = (version, newest.due_us.min(due_us));
+            return;
+        }
+        let span = std::mem::replace(newest, Span { last: version, due_us });
+        if span.last > 0 {
+            self.retire(span, due_us, patterns);
+        }
+    }
+
+    fn retire(&mut self, span: Span, now_us: i64, patterns: usize) {
+        let (part, few) = if patterns > MANY_PATTERNS { (PART_OF_MANY, FEW_OF_MANY) } else { (PART, FEW) };
+        self.before = span.last;
+        self.older.push(span);
+        // Looking through all of them when they have doubled costs each span a constant.
+        if self.older.len() >= 2 * self.merged.max(few) {
+            self.merge(now_us, part);
         }
     }
 
     /// Never later than the take-in time of the first update after `position`.
     pub fn oldest_after(&self, position: u64) -> Option<i64> {
-        let first = self.spans.partition_point(|span| span.last <= position);
-        self.spans.get(first).map(|span| span.due_us)
+        if self.newest.last <= position {
+            return None;
+        }
+        Some(if self.before <= position { self.newest.due_us } else { self.older_after(position) })
+    }
+
+    /// The same where some older span reaches beyond `position`.
+    fn older_after(&self, position: u64) -> i64 {
+        let near = self.older.len().saturating_sub(NEAR);
+        let start = if self.older[near].last <= position { near } else { 0 };
+        let first = start + self.older[start..].partition_point(|span| span.last <= position);
+        self.older[first].due_us
     }
 
     /// Merges neighbours that cover little of their age together: from the first one's time to that of the
     /// span behind them.
     fn merge(&mut self, now_us: i64, part: i64) {
-        let forced = self.spans.len().saturating_sub(SPANS_MAX);
+        let forced = self.older.len().saturating_sub(SPANS_MAX);
         let mut kept = 0;
-        for at in 1..self.spans.len() {
-            let (first, span) = (self.spans[kept], self.spans[at]);
-            let is_short = self.spans.get(at + 1).is_some_and(|next| {
+        for at in 1..self.older.len() {
+            let (first, span) = (self.older[kept], self.older[at]);
+            let is_short = self.older.get(at + 1).is_some_and(|next| {
                 next.due_us.saturating_sub(first.due_us) <= now_us.saturating_sub(next.due_us) / part
             });
             if is_short || at <= forced {
-                self.spans[kept] = Span { last: span.last, due_us: first.due_us.min(span.due_us) };
+                self.older[kept] = Span { last: span.last, due_us: first.due_us.min(span.due_us) };
             } else {
                 kept += 1;
-                self.spans[kept] = span;
+                self.older[kept] = span;
             }
         }
-        self.spans.truncate(kept + 1);
-        self.merged = self.spans.len();
+        self.older.truncate(kept + 1);
+        self.merged = self.older.len();
     }
 }
 
@@ -105,7 +126,8 @@ mod tests {
         for (i, due_us) in dues.iter().enumerate() {
             spans.note(i as u64 + 1, *due_us, true, patterns);
         }
-        assert!(spans.spans.len() <= spans_max, "{} spans", spans.spans.len());
+        let len = spans.older.len() + 1;
+        assert!(len <= spans_max, "{len} spans");
         let now_us = dues[dues.len() - 1];
         for (position, truth) in dues.iter().enumerate() {
             let oldest = spans.oldest_after(position as u64).unwrap();
@@ -138,7 +160,7 @@ mod tests {
         let mut spans = Spans::default();
         for (i, due_us) in dues.iter().enumerate() {
             spans.note(i as u64 + 1, *due_us, true, 1);
-            assert!(spans.spans.len() <= 2 * SPANS_MAX);
+            assert!(spans.older.len() < 2 * SPANS_MAX);
         }
         for (position, truth) in dues.iter().enumerate() {
             assert!(spans.oldest_after(position as u64).unwrap() <= *truth);
@@ -152,6 +174,6 @@ mod tests {
         spans.note(2, 40, false, 1);
         spans.note(3, 60, true, 1);
         assert_eq!((spans.oldest_after(0), spans.oldest_after(2)), (Some(40), Some(60)));
-        assert_eq!(spans.spans.len(), 2);
+        assert_eq!(spans.older.len(), 1);
     }
 }

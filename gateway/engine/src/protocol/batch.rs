@@ -1,6 +1,9 @@
 //! Batches and snapshots: what they say before their updates, and the updates in a row.
 
-use std::{io::Write, ops::Range};
+use std::{
+    fmt::{self, Write},
+    ops::{Deref, Range},
+};
 
 use crate::topic::epoch::Epoch;
 
@@ -70,31 +73,73 @@ impl Texts<'_> {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&self.made[piece.made.clone()]);
+            if !piece.made.is_empty() {
+                out.extend_from_slice(&self.made[piece.made.clone()]);
+            }
             out.extend_from_slice(piece.rest);
         }
         out.extend_from_slice(b"]}");
     }
 }
 
-/// What stands before the updates. `more`: further parts follow; `any`: this part or one before it has updates.
-pub fn write_envelope(out: &mut Vec<u8>, envelope: &Envelope, more: bool, any: bool) {
-    let Envelope { class, ts_us, version, .. } = *envelope;
-    // Writing to a Vec cannot fail.
-    let _ = match envelope.from {
-        Some(from) => {
-            write!(out, r#"{{"op":"batch","class":{class},"ts":{ts_us},"from":{from},"version":{version}"#)
+/// What stands before the updates of a message.
+#[derive(Debug)]
+pub struct Head {
+    bytes: [u8; ENVELOPE_BYTES_MAX],
+    len: usize,
+}
+
+impl Head {
+    /// `more`: further parts follow; `any`: this part or one before it has updates.
+    pub fn new(envelope: &Envelope, more: bool, any: bool) -> Self {
+        let mut head = Self { bytes: [0; ENVELOPE_BYTES_MAX], len: 0 };
+        let op: &[u8] = match envelope.from {
+            Some(_) => br#"{"op":"batch","class":"#,
+            None => br#"{"op":"snapshot","class":"#,
+        };
+        head.number(op, envelope.class);
+        head.number(br#","ts":"#, envelope.ts_us);
+        if let Some(from) = envelope.from {
+            head.number(br#","from":"#, from);
         }
-        None => write!(out, r#"{{"op":"snapshot","class":{class},"ts":{ts_us},"version":{version}"#),
-    };
-    if let Some(epoch) = envelope.epoch {
-        let _ = write!(out, r#","epoch":"{epoch}""#);
-    }
-    match envelope.oldest_us {
-        Some(oldest_us) if !more && any => {
-            let _ = write!(out, r#","oldest":{oldest_us}"#);
+        head.number(br#","version":"#, envelope.version);
+        if let Some(epoch) = envelope.epoch {
+            write!(head, r#","epoch":"{epoch}""#).expect("there is room for an epoch");
         }
-        _ => {}
+        if let (Some(oldest_us), false, true) = (envelope.oldest_us, more, any) {
+            head.number(br#","oldest":"#, oldest_us);
+        }
+        if more {
+            head.text(br#","more":true"#);
+        }
+        head.text(br#","updates":["#);
+        head
     }
-    out.extend_from_slice(if more { br#","more":true,"updates":["# } else { br#","updates":["# });
+
+    #[inline]
+    fn text(&mut self, text: &[u8]) {
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+    }
+
+    #[inline]
+    fn number(&mut self, before: &[u8], number: impl itoa::Integer) {
+        self.text(before);
+        self.text(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+impl Write for Head {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Deref for Head {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
