@@ -33,6 +33,9 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     section.finish();
     let (limits, topics_bytes) = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
     let compression = compression(reader.section("compression"));
+    let mut section = reader.section("overload");
+    let overload = section.keys();
+    section.finish();
     let access = access(reader.section("access"));
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
@@ -43,6 +46,7 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
         "fanout",
         "limits",
         "compression",
+        "overload",
         "access",
         "certificate",
         "source",
@@ -52,7 +56,18 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let mut problems = reader.problems;
     if problems.is_empty() {
         let (topics, _) = topics;
-        return Ok(Config { server, fanout, limits, compression, access, sources, freshness, topics, state });
+        return Ok(Config {
+            server,
+            fanout,
+            limits,
+            compression,
+            overload,
+            access,
+            sources,
+            freshness,
+            topics,
+            state,
+        });
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)

@@ -17,7 +17,7 @@ mod topic;
 use std::net::SocketAddr;
 
 use engine::{
-    settings::{Compression, Fanout, Limits, Settings},
+    settings::{Compression, Fanout, Limits, Overload, Settings},
     topic::policy::Policies,
 };
 use thiserror::Error;
@@ -41,6 +41,7 @@ pub struct Config {
     pub fanout: Fanout,
     pub limits: Limits,
     pub compression: Compression,
+    pub overload: Overload,
     pub access: Access,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
@@ -70,6 +71,7 @@ impl Config {
             fanout: &self.fanout,
             limits: &self.limits,
             compression: &self.compression,
+            overload: &self.overload,
             shards: self.server.shards,
             loopbacks: [Some(self.server.data), tls].map(is_loopback),
             admin_tls: self.server.admin_tls,

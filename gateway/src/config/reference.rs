@@ -1,6 +1,6 @@
 //! The reference: every key of a configuration file with its default, its range and what it decides.
 
-use engine::settings::{Compression, Fanout, Group, Key, Limits};
+use engine::settings::{Compression, Fanout, Group, Key, Limits, Overload};
 
 use super::{
     access::AccessKeys,
@@ -29,6 +29,7 @@ pub fn reference() -> String {
     out.section(Group::of::<Fanout>());
     out.section(Group::of::<Limits>());
     out.section(Group::of::<Compression>());
+    out.section(Group::of::<Overload>());
     out.section(Group::of::<AccessKeys>());
     out.section(Group::of::<StateKeys>());
     out.entry(Group::of::<CertificateKeys>());

@@ -32,6 +32,8 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     limits(&mut text, &config.limits, connections, config.state.state_bytes);
     text.section("[compression]");
     text.keys(&config.compression);
+    text.section("[overload]");
+    text.keys(&config.overload);
     text.section("[access]");
     text.keys(&AccessKeys::from(&config.access));
     text.section("[state]");

@@ -191,8 +191,12 @@ async fn pump(
     inbox: Arc<Inbox>,
     mut clock: Clock,
 ) {
+    let mut parked_us = None;
     loop {
         let mut now = clock.now();
+        if let Some(since_us) = parked_us.take() {
+            shard.note_rest(now.mono_us - since_us);
+        }
         shard.note_ring(net.inner().counters(), net.counters());
         let left = shard.take_inbox(now);
         if let Some(server) = &mut server
@@ -218,6 +222,7 @@ async fn pump(
         if events == 0 && !more {
             let after = shard.next_us().map(|at| Duration::from_micros(at.saturating_sub(now.mono_us)));
             net.inner().wake_at(after);
+            parked_us = Some(clock.now().mono_us);
             let parked = parker.park(net.inner(), || inbox.is_empty()).await;
             parked.unwrap_or_else(|error| panic!("the ring failed: {error}"));
         } else {

@@ -73,6 +73,8 @@ struct Simulation {
     draining: bool,
     /// Of the streams' publisher.
     seq: u64,
+    /// When the shard refused new clients last. µs, monotonic.
+    refused_us: u64,
     tally: Tally,
 }
 
@@ -121,6 +123,10 @@ pub struct Tally {
     pub passed: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
+    /// Turns at each rung of the ladder, overloads that clients were told, and clients that were refused for one.
+    pub rungs: [u64; 4],
+    pub overloads: u64,
+    pub refused: u64,
     /// A hash of every byte that clients were sent, beneath TLS: equal where nothing changed for them.
     pub sent: u64,
 }
@@ -176,6 +182,12 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.handshakes_per_turn = rng.choice([1, 1, 2, 8]).unwrap();
     limits.sealed_bytes = rng.choice([500, 4_000, 20_000, 64 << 20]).unwrap();
     limits.build_bytes_per_ip = rng.choice([0, 0, 100_000]).unwrap();
+    let overload = &mut config.overload;
+    overload.rungs = rng.choice([0, 1, 3, 3]).unwrap();
+    overload.after = ms(&rng.choice([100, 400, 1000]).unwrap());
+    overload.calm = ms(&rng.choice([100, 500, 2000]).unwrap());
+    overload.interval_max = ms(&rng.choice([50, 500, 2000]).unwrap());
+    overload.busy_percent = rng.choice([0, 0, 95]).unwrap();
     config.server.drain = ms(&rng.u64(500..8000));
     config.topics = random_policies(rng);
     config
@@ -229,8 +241,19 @@ impl Simulation {
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
         let speakers = Speakers::new();
         let wire = rng.bool().then(|| random_wire(&mut rng));
-        let mut simulation =
-            Self { world, rng, conduct, topics, patterns, speakers, wire, draining: false, seq: 0, tally };
+        let mut simulation = Self {
+            world,
+            rng,
+            conduct,
+            topics,
+            patterns,
+            speakers,
+            wire,
+            draining: false,
+            seq: 0,
+            refused_us: 0,
+            tally,
+        };
         for _ in 0..clients {
             simulation.dial();
         }
@@ -251,6 +274,7 @@ impl Simulation {
                 self.advance(Duration::from_millis(ms));
             }
             681..682 => self.quiesce(),
+            682..684 => self.strain(),
             _ => {
                 let peer = self.rng.usize(..self.conduct.len());
                 self.act(peer);
@@ -272,6 +296,7 @@ impl Simulation {
         // One slice more, and of heartbeats each class and client may have one.
         let most = self.world.config.fanout.build_bytes + SLICE_BYTES_MAX;
         assert!(built <= most, "{built} bytes were built in a turn");
+        self.check_rung();
         for peer in 0..self.conduct.len() {
             if self.world.peers[peer].reading && self.rng.bool() {
                 let max = self.rng.choice([10, 300, usize::MAX]).unwrap();
@@ -280,8 +305,39 @@ impl Simulation {
         }
     }
 
+    /// For a while the clock jumps, so that what is due goes out late.
+    fn strain(&mut self) {
+        let turns = self.rng.usize(20..100);
+        let longest_us = self.rng.choice([10_000, 60_000, 200_000]).unwrap();
+        for _ in 0..turns {
+            if self.rng.bool() {
+                self.publish();
+            }
+            if self.rng.u8(..6) == 0 {
+                let peer = self.rng.usize(..self.conduct.len());
+                self.act(peer);
+            }
+            let us = self.rng.u64(..longest_us);
+            self.world.pass(us);
+            self.world.settle();
+            self.check_rung();
+            self.check_ends();
+        }
+    }
+
+    /// What the shard leaves out is no more than it may.
+    fn check_rung(&mut self) {
+        let (rung, most) = (self.world.shard.stats().overload_rung, self.world.config.overload.rungs);
+        assert!(rung <= u64::from(most), "rung {rung}, where {most} is the highest");
+        if rung == 3 {
+            self.refused_us = self.world.now.mono_us;
+        }
+        self.tally.rungs[rung as usize] += 1;
+    }
+
     fn advance(&mut self, duration: Duration) {
         self.world.advance(duration);
+        self.check_rung();
         self.check_ends();
         self.check_memory();
     }
@@ -568,13 +624,20 @@ impl Simulation {
                 continue;
             }
             let end = self.world.net.inner().peer_end(peer.conn);
+            let refused = !self.draining && peer.http.starts_with(b"HTTP/1.1 503 ");
+            if refused && !conduct.judged && !matches!(end, PeerEnd::Open) {
+                let answer = String::from_utf8_lossy(&peer.http);
+                assert!(answer.contains("\r\nRetry-After: 5\r\n"), "peer {at} was refused by {answer:?}");
+                self.tally.refused += 1;
+            }
+            let refused = refused && self.refused_us > 0 && now_us - self.refused_us < 20_000_000;
             conduct.judged = !matches!(end, PeerEnd::Open);
             let fits = match end {
                 PeerEnd::Open => true,
                 PeerEnd::Ended => {
                     let broke_tls = conduct.broke_tls || conduct.strayed;
                     let gone = conduct.half_closed || conduct.violation.is_some() || broke_tls;
-                    gone || !peer.reading || self.draining
+                    gone || !peer.reading || self.draining || refused
                 }
                 PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us),
             };
@@ -604,12 +667,28 @@ impl Simulation {
         // What one address has used up comes back.
         let rest = Duration::from_secs(if self.world.config.limits.build_bytes_per_ip > 0 { 100 } else { 0 });
         self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
+        self.come_down();
         for (at, peer) in self.world.peers.iter().enumerate() {
             if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {
+                assert!(!peer.model.overloaded, "peer {at} was not told the end of an overload");
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
                 peer.model.check_newest(&self.world.publisher.epochs);
             }
         }
+    }
+
+    /// A shard that keeps up leaves nothing out in the end.
+    fn come_down(&mut self) {
+        // Five steps, for each of which it waits sixteen times `calm` at most.
+        let calm = self.world.config.overload.calm;
+        for _ in 0..5 * 17 {
+            if self.world.shard.stats().overload_rung == 0 {
+                // Who is to be told is told by now.
+                return self.advance(Duration::from_millis(10));
+            }
+            self.advance(calm);
+        }
+        panic!("the shard keeps up and still stands at rung {}", self.world.shard.stats().overload_rung);
     }
 
     fn end(mut self) -> Tally {
@@ -677,6 +756,7 @@ impl Simulation {
         let peer = &self.world.peers[at];
         let tally = &mut self.tally;
         tally.batches += peer.model.batches;
+        tally.overloads += peer.model.overloads;
         tally.snapshots += peer.model.snapshots;
         tally.heartbeats += peer.model.heartbeats;
         tally.deflated += peer.deflated as u64;

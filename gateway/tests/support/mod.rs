@@ -238,7 +238,9 @@ impl World {
         while self.now.mono_us < end_us {
             let due_us = self.shard.next_us().unwrap_or(end_us);
             let next_us = due_us.max(self.now.mono_us + 100).min(end_us);
-            self.pass(next_us - self.now.mono_us);
+            let rest_us = next_us - self.now.mono_us;
+            self.pass(rest_us);
+            self.shard.note_rest(rest_us);
             self.settle();
             self.check_heartbeats();
         }
@@ -554,6 +556,7 @@ impl World {
             epochs: &self.publisher.epochs,
             registry: &mut self.registry,
             fanout: &self.config.fanout,
+            overload: &self.config.overload,
             wire: (peer.ws.deflates(), peer.encoding),
             now_us: self.now.mono_us,
         };

@@ -33,6 +33,8 @@ pub struct Frame<'a> {
     pub updates: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     pub code: Option<&'a RawValue>,
+    pub active: Option<bool>,
+    pub interval_ms_max: Option<u64>,
 }
 
 /// What a client asked, answered in order.
@@ -72,6 +74,7 @@ pub struct Judge<'a> {
     pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
     pub fanout: &'a engine::settings::Fanout,
+    pub overload: &'a engine::settings::Overload,
     /// Whether compressed frames were agreed, and how messages are encoded.
     pub wire: (bool, Encoding),
     pub now_us: u64,
@@ -87,6 +90,9 @@ pub struct Subscriber {
     told: BTreeSet<String>,
     pub errors: usize,
     pub draining: bool,
+    /// The gateway says that it is overloaded, and how often it began to.
+    pub overloaded: bool,
+    pub overloads: u64,
     /// What came, counted.
     pub batches: u64,
     pub snapshots: u64,
@@ -117,10 +123,11 @@ impl Subscriber {
                 self.errors += 1;
             }
             "pong" => assert!(matches!(self.answered(&frame), AskedOp::Ping) && frame.ts.is_some(), "{text}"),
-            "notice" => {
-                assert_eq!(frame.code.map(RawValue::get), Some("\"draining\""), "{text}");
-                self.draining = true;
-            }
+            "notice" => match frame.code.map(RawValue::get) {
+                Some("\"draining\"") => self.draining = true,
+                Some("\"overload\"") => self.on_overload(&frame, judge),
+                other => panic!("a notice {other:?}: {text}"),
+            },
             // tests/statuses.rs judges who gets which.
             "status" => {
                 assert!(!self.subs.is_empty(), "a status without a subscription: {text}");
@@ -133,6 +140,16 @@ impl Subscriber {
             }
             other => panic!("an unknown op {other}: {text}"),
         }
+    }
+
+    /// It begins and ends by turns.
+    fn on_overload(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
+        let active = frame.active.expect("an overload begins or ends");
+        assert_eq!(active, !self.overloaded, "an overload begins twice, or ends twice");
+        let max = judge.overload.interval_max.as_millis() as u64;
+        assert_eq!(frame.interval_ms_max, active.then_some(max));
+        self.overloaded = active;
+        self.overloads += u64::from(active);
     }
 
     /// Whether it is the last part of an answer; what stood in those before it is kept.

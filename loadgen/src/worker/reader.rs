@@ -112,7 +112,9 @@ impl Reader<'_> {
             }
             Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
             Message::Notice { code, reconnect_after_ms } => {
-                *self.after_ms = reconnect_after_ms;
+                if reconnect_after_ms > 0 {
+                    *self.after_ms = reconnect_after_ms;
+                }
                 tally.notices.add(&code, 1);
             }
             Message::Malformed(why) => {

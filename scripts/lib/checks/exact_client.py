@@ -119,7 +119,7 @@ class Client:
                 frame = await client.next(max(0.0, leave - loop.time()) if leaves else None)
             except TimeoutError:
                 return
-            if frame["op"] in ("error", "notice"):
+            if frame["op"] in ("error", "notice") and frame["code"] != "overload":
                 self.kept.wrong.append(f"{self.name}: {frame}")
 
     @contextlib.asynccontextmanager

@@ -24,6 +24,8 @@ pub enum Refused {
     Full,
     /// 429.
     Address,
+    /// 503.
+    Overload,
 }
 
 /// The answer and what follows it.
@@ -125,6 +127,10 @@ fn subscriber(request: &Request<'_>, query: &str, situation: &Situation<'_>) -> 
     match situation.refused {
         Some(Refused::Full) => return refuse(503, "the gateway is full"),
         Some(Refused::Address) => return refuse(429, "too many connections from this address"),
+        Some(Refused::Overload) => {
+            let reason = "the gateway is overloaded and takes no new clients; come back later";
+            return refusal_of(503, reason, &[("Retry-After", RETRY_AFTER_S)]);
+        }
         None => {}
     }
     match Query::parse(query, situation.patterns_max) {

@@ -21,6 +21,8 @@ pub struct Compress {
     catch_up_bytes_left: usize,
     catch_up_bytes: usize,
     has_passed_over: bool,
+    /// Everything goes out as it is.
+    pub is_off: bool,
     /// The longest payload of a frame as it is sent.
     pub fragment_bytes: usize,
     pub counters: Counters,
@@ -73,6 +75,7 @@ impl Compress {
             catch_up_bytes_left: config.catch_up_bytes,
             catch_up_bytes: config.catch_up_bytes,
             has_passed_over: false,
+            is_off: false,
             fragment_bytes: FRAGMENT_BYTES,
             counters: Counters::default(),
         }
@@ -87,7 +90,7 @@ impl Compress {
     /// How a payload goes that is not for a whole class: where many have to be caught up, compressing for
     /// each of them would keep all others waiting.
     pub fn for_few(&mut self, payload: &[u8], wire: Wire) -> Wire {
-        if wire.window_bits.is_none() || payload.len() < self.bytes_min {
+        if self.is_off || wire.window_bits.is_none() || payload.len() < self.bytes_min {
             return wire;
         }
         if self.catch_up_bytes_left == 0 {
@@ -102,6 +105,7 @@ impl Compress {
     /// Appends a whole message with this payload as it goes over `wire`, in fragments where it is long.
     pub fn frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], wire: Wire) {
         if let Some(bits) = wire.window_bits
+            && !self.is_off
             && payload.len() >= self.bytes_min
         {
             let level = self.level;

@@ -28,6 +28,7 @@ impl Fanout {
             if let Some(past) = now.mono_us.checked_sub(class.flush_us)
                 && interval_us > 0
             {
+                let interval_us = self.stretch.of(interval_us);
                 self.classes.get_mut(id).flush_us += (past / interval_us + 1) * interval_us;
             }
             let newest = key.patterns.iter().map(|p| self.patterns.mark(*p).version).max().unwrap_or(0);

@@ -29,6 +29,7 @@ mod pinned;
 mod readers;
 mod spans;
 mod stream;
+mod stretch;
 mod topics;
 
 use std::sync::{Arc, atomic::AtomicUsize};
@@ -43,6 +44,7 @@ pub use made::{Due, Flush, Flushed, Made};
 pub use membership::Full;
 pub use patterns::PatternId;
 pub use pinned::Pinned;
+pub use stretch::Stretch;
 
 use crate::{
     clock::Now,
@@ -96,6 +98,8 @@ pub struct Fanout {
     /// More is not built in one go, unless a single update makes it so.
     short_bytes: usize,
     heartbeat_us: u64,
+    /// Of each class from its next flush on.
+    pub stretch: Stretch,
     classes_max: usize,
     patterns_max: usize,
     /// This shard and how many there are: they keep class numbers apart.
@@ -136,6 +140,7 @@ impl Fanout {
             part_bytes: fanout.frame_bytes_max.min(fanout.build_bytes),
             short_bytes: fanout.build_bytes / SHORT_PART,
             heartbeat_us: fanout.heartbeat.as_micros() as u64,
+            stretch: Stretch::default(),
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),

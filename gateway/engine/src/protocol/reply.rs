@@ -36,6 +36,18 @@ pub fn draining(reconnect_after_ms: u64) -> Vec<u8> {
     out
 }
 
+/// The shard cannot keep up, and lengthens intervals up to so many milliseconds; `None`: it keeps up again.
+pub fn overload(interval_ms_max: Option<u64>) -> Vec<u8> {
+    let mut out = begin("notice", None);
+    match interval_ms_max {
+        Some(max) => {
+            push(&mut out, format_args!(r#","code":"overload","active":true,"interval_ms_max":{max}}}"#));
+        }
+        None => push(&mut out, format_args!(r#","code":"overload","active":false}}"#)),
+    }
+    out
+}
+
 pub(super) fn begin(op: &str, id: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     push(&mut out, format_args!(r#"{{"op":"{op}""#));

@@ -27,6 +27,7 @@ pub struct Settings<'a> {
     pub fanout: &'a Fanout,
     pub limits: &'a Limits,
     pub compression: &'a Compression,
+    pub overload: &'a Overload,
     /// How many there are.
     pub shards: usize,
     /// Whether only this machine reaches each listener: `data`, and `tls` where it is.
@@ -165,6 +166,27 @@ keys! {
         /// Bytes a second that a shard builds for the clients of one address (of IPv6: of one /64), four times as many
         /// at once. Then they wait, others do not. 0: no limit, as where all clients come through a proxy.
         build_bytes_per_ip: usize = size(0, 0..=64 * GIB);
+    }
+}
+
+keys! {
+    /// What a shard leaves out while it cannot keep up: more than a fourth of its frames come later than their interval,
+    /// all the time. What clients hold stays exact.
+    pub struct Overload in "overload" {
+        /// How far it goes. 0: nowhere. 1: it lengthens intervals, which clients that are served late lose nothing by.
+        /// 2: it also sends frames uncompressed, which takes bandwidth. 3: it also refuses new clients with 503.
+        rungs: u8 = count(1, 0..=3);
+        /// A shard that is behind for so long goes one step up: intervals twice, four and eight times as long, then the
+        /// next rung.
+        after: Duration = duration(5 * SECOND, 100..=HOUR);
+        /// A shard that keeps up for so long goes one step down. If that is too early, it waits twice as long
+        /// before the next time, up to sixteen times.
+        calm: Duration = duration(10 * SECOND, 100..=HOUR);
+        /// No interval is lengthened beyond so many milliseconds. Longer ones stay as they are.
+        interval_max: Duration = count(1_000, 1..=HOUR) as "interval_ms_max";
+        /// A shard with something to do for so many percent of its time is behind too, though its frames are on time.
+        /// 0: only late frames count.
+        busy_percent: u8 = count(0, 0..=100);
     }
 }
 

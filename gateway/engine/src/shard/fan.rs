@@ -157,8 +157,11 @@ impl Shard {
         if job.flush.silent_since_us.is_some() {
             class.heartbeat_us = class.heartbeat_us.max(job.earliest_sent_us + heartbeat_us);
         } else {
-            self.stats.fanout_us.saturating_record(now.mono_us.saturating_sub(job.flush.due_us));
+            let late_us = now.mono_us.saturating_sub(job.flush.due_us);
+            self.stats.fanout_us.saturating_record(late_us);
+            self.note_late(job.flush.class, late_us);
         }
+        let class = self.fanout.classes.get(job.flush.class);
         if class.key.interval_us == 0 && position > class.scanned {
             // What came in meanwhile: the batch grows with the load.
             let id = job.flush.class;

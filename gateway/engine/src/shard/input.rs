@@ -4,7 +4,7 @@ use net::{ConnId, Sockets};
 
 use super::{Application, Shard};
 use crate::{
-    client::{Said, Tools, handshake::Situation},
+    client::{Refused, Said, Tools, handshake::Situation},
     clock::Now,
 };
 
@@ -30,12 +30,13 @@ impl Shard {
     }
 
     fn receive(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Said) {
+        let overloaded = self.relief.overload.refuses().then_some(Refused::Overload);
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
         let situation = Situation {
             peer: client.peer,
             is_loopback: client.is_loopback,
             hosts: &self.hosts,
-            refused: client.refused,
+            refused: client.refused.or(overloaded),
             draining: self.shared.draining(),
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
@@ -66,6 +67,7 @@ impl Shard {
                 self.stats.accepted += 1;
                 self.clients_open += 1;
                 self.set_timer(slot, now);
+                self.greet(slot);
                 if let Some(subscribe) = subscribe {
                     self.on_subscribe(slot, None, subscribe, now);
                 }

@@ -22,7 +22,10 @@ mod membership;
 mod named;
 mod ops;
 mod output;
+pub mod overload;
 mod pending;
+mod relief;
+mod relieving;
 pub mod shared;
 mod shares;
 pub mod stats;
@@ -59,6 +62,7 @@ use client::Client;
 use drain::Drain;
 use job::Job;
 use pending::Ahead;
+use relief::Relief;
 use shares::Shares;
 use statuses::Statuses;
 use wheel::Wheel;
@@ -102,6 +106,7 @@ pub struct Shard {
     turn_updates: usize,
     wheel: Wheel,
     drain: Option<Drain>,
+    relief: Relief,
     stop: bool,
     /// The epoch has changed: every client that is not busy has to be told.
     restarted: bool,
@@ -165,6 +170,7 @@ impl Shard {
             turn_updates: TURN_UPDATES,
             wheel: Wheel::new(slots, now.mono_us),
             drain: None,
+            relief: Relief::new(settings, application, index, now),
             stop: false,
             restarted: false,
             statuses: Statuses::new(settings),
@@ -202,6 +208,11 @@ impl Shard {
     /// What the ring did so far, for whoever scrapes.
     pub fn note_ring(&mut self, counters: net::Counters, tls: net::TlsCounters) {
         (self.stats.ring, self.stats.tls) = (counters, tls);
+    }
+
+    /// It had nothing to do for so long.
+    pub fn note_rest(&mut self, us: u64) {
+        self.relief.overload.note_rest(us);
     }
 
     /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
@@ -302,7 +313,7 @@ impl Shard {
         self.serve_long(net, now);
         self.run_jobs(net, now);
         self.check_pinned(net, now);
-        let telling = self.tell_statuses(net, now);
+        let telling = self.run_relief(net, now) | self.tell_statuses(net, now);
         telling
             || ending
             || !self.jobs.is_empty()
@@ -319,6 +330,7 @@ impl Shard {
             self.drain_next_us(),
             self.ahead_next_us(),
             self.builds_next_us(),
+            self.relief.overload.next_us(),
         ]
         .into_iter()
         .flatten()
@@ -369,6 +381,7 @@ impl Shard {
             inbox_messages: self.inbox.messages() as u64,
             inbox_bytes: self.inbox.bytes() as u64,
             version: self.fanout.position(),
+            overload_rung: self.relief.overload.rung().into(),
             ..self.stats.clone()
         }
     }

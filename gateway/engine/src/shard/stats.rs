@@ -115,6 +115,10 @@ pub struct Stats {
     pub inbox_bytes: u64,
     /// Gauge: the shard's position.
     pub version: u64,
+    /// Gauge: what it leaves out, since it cannot keep up: see [`super::overload`].
+    pub overload_rung: u64,
+    /// Frames handed to members later than their interval.
+    pub frames_late: u64,
     /// From a flush's due time to the last member's send being queued. Microseconds.
     pub fanout_us: Times,
     /// From an update's `due` time to the flush that carried it, one sample a batch frame (its `oldest`). Microseconds.
@@ -225,6 +229,9 @@ impl Stats {
         Metric::counter("fanwire_conflated", "Updates overwritten before a flush of a class", |s| {
             s.conflated
         }),
+        Metric::counter("fanwire_frames_late", "Frames handed to clients later than their interval", |s| {
+            s.frames_late
+        }),
         Metric::counter("fanwire_frames_out", "Frames handed to clients", |s| s.frames_out),
         Metric::counter("fanwire_updates_out", "Updates handed to clients", |s| s.updates_out),
         Metric::counter("fanwire_bytes_out", "Bytes handed to clients", |s| s.bytes_out),
@@ -284,6 +291,11 @@ impl Stats {
         Metric::gauge("fanwire_inbox_messages", "Messages waiting for the shard", |s| s.inbox_messages),
         Metric::gauge("fanwire_pinned_bytes", "Bytes of frames held by the shard", |s| s.pinned_bytes),
         Metric::gauge("fanwire_shard_version", "Position of the shard", |s| s.version),
+        Metric::gauge(
+            "fanwire_overload_rung",
+            "What the shard leaves out, since it cannot keep up: 1 lengthens intervals, 2 sends plain, 3 refuses clients",
+            |s| s.overload_rung,
+        ),
     ];
 
     pub fn ended(&mut self, reason: CloseReason) {
