@@ -52,6 +52,8 @@ BENCHES = [
     Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
     Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),
     Entry("costs", "what a client, a class, a topic or a restart costs: how it grows with what exists", 10, ("costs",)),
+    Entry("watchlists", "what a frame costs the engine where each client has a watchlist of its own", 5,
+          ("watchlists",)),
     Entry("wire", "compression, MessagePack and TLS: CPU, bytes, memory; beside uWebSockets and nchan", 45,
           (*LOADED, "deflate", "openssl")),
     Entry("pair", "CPU per frame and memory of this build ÷ another's", 25, (*LOADED, "openssl")),

@@ -30,6 +30,7 @@ PROGRAMS = {
     "receiver": "RECEIVER_BIN",
     "deflate": "DEFLATE_BIN",
     "costs": "COSTS_BIN",
+    "watchlists": "WATCHLISTS_BIN",
 }
 
 

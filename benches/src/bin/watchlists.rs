@@ -2,8 +2,8 @@
 //! send at once, a clock of its own. Nothing of the kernel is in it.
 //!
 //! ```text
-//! watchlists                                        ns a frame, by part of a turn
-//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*' watchlists --seconds 1
+//! scripts/bench watchlists                     ns a frame, by part of a turn
+//! scripts/bench watchlists --instructions      instructions a frame, by callgrind
 //! ```
 #![forbid(unsafe_code)]
 
@@ -128,6 +128,8 @@ struct World {
     random: fastrand::Rng,
     /// Updates of each topic.
     counts: Vec<u64>,
+    /// Frames before the first turn that is measured.
+    unmeasured: u64,
     data: String,
 }
 
@@ -148,13 +150,14 @@ impl World {
             is_chained: false,
         };
         let now = Now { mono_us: 1_000_000, wall_us: 1_760_000_000_000_000 };
+        let epoch = Epoch::parse("8f0c2a77d1e94b02").expect("16 hex digits");
         let inbox = Inbox::new(1_000, usize::MAX, net::Waker::unconnected());
-        let shared = Arc::new(Shared::new(Epoch::random(), None, args.clients as usize, &settings));
+        let shared = Arc::new(Shared::new(epoch, None, args.clients as usize, &settings));
         let slots = args.clients as usize + 256;
         let shard = Shard::new(&settings, Application::Broadcast, 0, slots, shared, inbox.clone(), now);
         let (random, counts) = (fastrand::Rng::with_seed(SEED), vec![0; args.of]);
         let (net, done, data) = (Sent::default(), VecDeque::new(), String::new());
-        Self { shard, inbox, net, done, now, version: 0, random, counts, data }
+        Self { shard, inbox, net, done, now, version: 0, random, counts, unmeasured: 0, data }
     }
 
     fn connect(&mut self, args: &Args) {
@@ -300,19 +303,21 @@ fn main() {
         world.shard.take_inbox(world.now);
     }
     world.connect(&args);
+    world.unmeasured = world.net.frames;
     let interval_us = args.interval_ms * 1_000;
     world.turns(SETTLE_INTERVALS * interval_us, &args);
     let (frames, bytes) = (world.net.frames, world.net.bytes);
     let before = world.shard.stats();
     let spent = world.turns(args.seconds * 1_000_000, &args);
     let after = world.shard.stats();
+    let counted = world.net.frames - world.unmeasured;
     let frames = (world.net.frames - frames) as f64;
     let bytes = (world.net.bytes - bytes) as f64 / frames;
     let updates = (after.updates_out - before.updates_out) as f64 / frames;
     let built = after.frames_built - before.frames_built;
     let ns = |part: u128| part as f64 / frames;
     println!(
-        "frames={frames} built={built} updates={updates:.2} bytes={bytes:.0} take_inbox_ns={:.0} events_ns={:.0} \
+        "counted={counted} frames={frames} built={built} updates={updates:.2} bytes={bytes:.0} take_inbox_ns={:.0} events_ns={:.0} \
         run_ns={:.0} all_ns={:.0}",
         ns(spent.take_inbox_ns),
         ns(spent.events_ns),
