@@ -124,7 +124,7 @@ RIVALS = {
         "uWebSockets",
         ("uws",),
         npm_version(tools.UWS_NAME),
-        f"`publish` to topics, `send` of conflated texts, SHARED_COMPRESSOR, {BUFFERS}",
+        f"`publish` to topics, `send` of conflated bytes, SHARED_COMPRESSOR, {BUFFERS}",
         lambda load: application(load, *NODE, PEERS / "uws.cjs", collects=True),
         JS,
     ),

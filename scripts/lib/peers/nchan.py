@@ -31,7 +31,6 @@ http {{
             nchan_subscriber websocket;
             nchan_channel_id_split_delimiter ",";
             nchan_channel_id $arg_ids;
-            nchan_subscriber_first_message newest;
         }}
         location ~ ^/publish/(.+)$ {{ nchan_publisher; nchan_channel_id $1; nchan_store_messages off; }}
         location /publish {{ nchan_publisher; nchan_channel_id ticks; nchan_message_buffer_length 2; }}

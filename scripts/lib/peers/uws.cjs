@@ -2,7 +2,7 @@
 // A client says the list of its topics. It gets each of their updates as it comes, by `publish`; with --every-ms what
 // changed, each so many ms. The first line on stdout is `listening data=127.0.0.1:PORT`.
 'use strict';
-const uws = require(process.env.UWS_PACKAGE ?? '@trufflesuite/uws-js-unofficial');
+const uws = require('@trufflesuite/uws-js-unofficial');
 const { Conflation } = require('./conflation.cjs');
 const { message, options, read } = require('./updates.cjs');
 
@@ -33,7 +33,7 @@ app.listen('127.0.0.1', 0, (listener) => {
 
 if (conflation) {
   read((stamp, topic, data) => conflation.take(stamp, topic, data));
-  const send = (client, text) => client.socket.send(text, false, deflate);
+  const send = (client, bytes) => client.socket.send(bytes, false, deflate);
   setInterval(() => conflation.flush(clients, send), Number(everyMs));
 } else {
   read((stamp, topic, data) => app.publish(topic, message(stamp, topic, data), false, deflate));

@@ -60,7 +60,8 @@ server.listen({ host: '127.0.0.1', port: 0, backlog: 4096 }, () => {
 
 if (conflation) {
   read((stamp, topic, data) => conflation.take(stamp, topic, data));
-  const send = (socket, text) => socket.send(text, ROOM);
+  // It may keep what it is given until the socket takes more.
+  const send = (socket, bytes) => socket.send(Buffer.from(bytes), ROOM);
   setInterval(() => conflation.flush(clients, send), Number(everyMs));
 } else {
   read((stamp, topic, data) => {
