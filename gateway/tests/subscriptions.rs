@@ -108,10 +108,27 @@ fn patterns_that_nobody_holds_are_bounded_in_bytes_and_in_number() {
     let stats = world.shard.stats();
     assert_eq!((stats.patterns_kept, stats.patterns_evicted, stats.patterns_found), (2, 2, 0));
     for n in 0..70 {
-        world.subscribe(peer, "", &[&format!("*.none{n}")], None);
+        world.subscribe(peer, "", &[&format!("feed.*.none{n}")], None);
         world.unsubscribe(peer, "", None);
     }
     assert_eq!(world.shard.stats().patterns_kept, 64);
+}
+
+#[test]
+fn a_client_whose_patterns_cost_many_looks_waits_and_is_not_closed_for_it() {
+    let mut world = feeds(300, |config| config.limits.topics_looked_at_per_s = 600);
+    let (greedy, other) = (world.connect(), world.connect());
+    for n in 0..6 {
+        world.subscribe(greedy, "", &[&format!("feed.*.x{n}")], None);
+    }
+    world.subscribe(other, "", &["*.y"], None);
+    let answers = |world: &World, peer: usize| world.peers[peer].frames("subscribed").len();
+    assert_eq!((answers(&world, greedy), answers(&world, other)), (5, 1), "twice a second's share at once");
+    assert_eq!(world.shard.stats().ops_rested, 1);
+    world.advance(Duration::from_millis(600));
+    assert_eq!(answers(&world, greedy), 6);
+    world.subscribe(greedy, "", &["feed.*.x0"], None);
+    assert_eq!(answers(&world, greedy), 7, "what is held costs no look");
 }
 
 #[test]

@@ -100,6 +100,8 @@ pub struct Tally {
     /// Times that patterns were found that nobody held any more, and that one had to make room.
     pub patterns_found: u64,
     pub patterns_evicted: u64,
+    /// Ops that waited for what was looked at before.
+    pub rested: u64,
     /// Connections that were told of another epoch, and batches of another gateway.
     pub restarts: u64,
     pub followed: u64,
@@ -172,6 +174,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     (limits.patterns_per_ip, limits.classes_per_ip) = (1_000_000, 10_000);
     limits.tombstones = rng.usize(..6);
     limits.kept_pattern_bytes = rng.choice([500, 5_000, 1 << 20]).unwrap();
+    limits.topics_looked_at_per_s = rng.choice([0, 100, 1_000_000]).unwrap();
     limits.history_bytes = rng.choice([500, 5_000, 1 << 30, 1 << 30]).unwrap();
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
     limits.stall = ms(&rng.u64(1000..8000));
@@ -664,8 +667,10 @@ impl Simulation {
         }
         // Who was closed meanwhile learns it now, and is judged by how it has been.
         self.advance(Duration::from_millis(500));
-        // What one address has used up comes back.
-        let rest = Duration::from_secs(if self.world.config.limits.build_bytes_per_ip > 0 { 100 } else { 0 });
+        // What one address or client has used up comes back.
+        let limits = &self.world.config.limits;
+        let rests = limits.build_bytes_per_ip > 0 || limits.topics_looked_at_per_s == 100;
+        let rest = Duration::from_secs(if rests { 100 } else { 0 });
         self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
         self.come_down();
         for (at, peer) in self.world.peers.iter().enumerate() {
@@ -724,6 +729,7 @@ impl Simulation {
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
         self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
         self.tally.patterns_found += stats.patterns_found;
+        self.tally.rested += stats.ops_rested;
         self.tally.patterns_evicted += stats.patterns_evicted;
         self.tally.histories_dropped += stats.histories_dropped;
         let counters = self.world.publisher.counters();

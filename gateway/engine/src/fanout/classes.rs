@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{class_id::ClassId, line::Place, patterns::PatternId};
+use super::{class_id::ClassId, line::Place, pattern_id::PatternId};
 use crate::{invariant, protocol::encoding::Wire};
 
 /// What makes two subscriptions the same class.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::patterns::PatternId;
+use super::pattern_id::PatternId;
 
 /// A pattern for which fewer topics were looked at is made anew in no time.
 const LOOKED_AT_MIN: usize = 256;

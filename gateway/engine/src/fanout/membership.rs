@@ -89,6 +89,11 @@ impl Fanout {
         Ok(())
     }
 
+    /// Whether topics have to be looked at for some of them.
+    pub fn has_new(&self, patterns: &[Pattern]) -> bool {
+        patterns.iter().any(|pattern| self.patterns.find(pattern).is_none())
+    }
+
     fn release(&mut self, patterns: &[PatternId]) {
         for id in patterns {
             self.patterns.release(*id, &mut self.topics);

@@ -23,6 +23,7 @@ mod long;
 mod made;
 mod matching;
 mod membership;
+mod pattern_id;
 mod patterns;
 mod pick;
 mod pinned;
@@ -42,7 +43,7 @@ pub use lapse::Lapse;
 pub use long::Long;
 pub use made::{Due, Flush, Flushed, Made};
 pub use membership::Full;
-pub use patterns::PatternId;
+pub use pattern_id::PatternId;
 pub use pinned::Pinned;
 pub use stretch::Stretch;
 

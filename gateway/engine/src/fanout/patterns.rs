@@ -5,15 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::{kept::Kept, spans::Spans, topics::Topics};
+use super::{kept::Kept, pattern_id::PatternId, spans::Spans, topics::Topics};
 use crate::{
     topic::{pattern::Pattern, stars::Stars},
     update::TopicId,
 };
-
-/// Number of an interned pattern; used again when no class names it and it is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PatternId(pub u32);
 
 const NONE: u32 = u32::MAX;
 

@@ -1,6 +1,6 @@
 //! Who a frame is for.
 
-use super::patterns::PatternId;
+use super::pattern_id::PatternId;
 use crate::protocol::encoding::Wire;
 
 /// Who is to read a frame.

@@ -75,6 +75,9 @@ keys! {
         message_bytes: usize = size(64 * KIB, 128..=64 * MIB);
         /// Data messages a second of a client, twice as many at once. More close the connection with 4429.
         messages_per_s: u32 = count(100, 1..=1_000_000);
+        /// Topics a second that are looked at for the patterns of a client that nobody held lately, twice as many at
+        /// once. Then its next such op waits. A million take about a tenth of a core. 0: no limit.
+        topics_looked_at_per_s: usize = count(1_000_000, 0..=1_000_000_000);
         /// Pings and pongs a second of a client, twice as many at once. More close the connection with 4429.
         control_per_s: u32 = count(20, 1..=1_000_000);
         // A class carries the slot of its subscription, of which the contract has eight.

@@ -14,6 +14,7 @@ mod deadlines;
 mod drain;
 mod ending;
 mod fan;
+mod gauges;
 pub mod inbox;
 mod input;
 mod job;
@@ -26,6 +27,7 @@ pub mod overload;
 mod pending;
 mod relief;
 mod relieving;
+mod resting;
 pub mod shared;
 mod shares;
 pub mod stats;
@@ -35,6 +37,7 @@ mod subscribe;
 mod tried;
 mod turns;
 mod unsubscribe;
+mod weights;
 mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
@@ -65,6 +68,7 @@ use pending::Ahead;
 use relief::Relief;
 use shares::Shares;
 use statuses::Statuses;
+use weights::Weights;
 use wheel::Wheel;
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
@@ -115,6 +119,7 @@ pub struct Shard {
     shares: Shares,
     /// `subscribe` ops that wait for a position: see [`ahead`].
     ahead: Vec<Ahead>,
+    weights: Weights,
     /// The gateway's numbers come from upstream, and others may be further.
     chained: bool,
     /// Position at which classes with interval 0 were last looked at.
@@ -176,6 +181,7 @@ impl Shard {
             statuses: Statuses::new(settings),
             shares: Shares::new(settings.limits),
             ahead: Vec::new(),
+            weights: Weights::new(settings.limits.topics_looked_at_per_s),
             chained: settings.is_chained,
             immediate_at: 0,
             pinned_checked_us: 0,
@@ -308,6 +314,7 @@ impl Shard {
             self.tell_restart(net, now);
         }
         self.run_ahead(net, now);
+        self.run_rested(net, now);
         self.serve_short(net, now);
         self.flush_due(now);
         self.serve_long(net, now);
@@ -329,6 +336,7 @@ impl Shard {
             self.fanout.next_us(),
             self.drain_next_us(),
             self.ahead_next_us(),
+            self.weights.next_us(),
             self.builds_next_us(),
             self.relief.overload.next_us(),
         ]
@@ -340,50 +348,6 @@ impl Shard {
     /// Whether nothing is left to serve: told to end, and every connection is gone.
     pub fn finished(&self) -> bool {
         self.stop && self.taken == 0
-    }
-
-    /// A copy of the counters, gauges as of now.
-    pub fn stats(&self) -> Stats {
-        let counters = &self.fanout.counters;
-        Stats {
-            sockets: self.taken as u64,
-            slots_free: (self.slots - self.taken) as u64,
-            sockets_refused: self.refusing() as u64,
-            connections: self.clients_open as u64,
-            topics: self.fanout.topics_len() as u64,
-            classes: self.fanout.classes.len() as u64,
-            patterns: self.fanout.patterns_len() as u64,
-            patterns_kept: self.fanout.patterns_kept().len() as u64,
-            patterns_found: self.fanout.patterns_kept().found,
-            patterns_evicted: self.fanout.patterns_kept().evicted,
-            topics_looked_at: self.fanout.topics_looked_at(),
-            subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
-            held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
-            updates_in: counters.updates_in,
-            updates_framed: counters.updates_framed,
-            frames_built: counters.frames_built,
-            conflated: counters.conflated,
-            classes_refused: counters.classes_refused,
-            patterns_refused: counters.patterns_refused,
-            addresses: self.shares.len() as u64,
-            keys: self.fanout.keys_len() as u64,
-            key_tombstones_dropped: counters.key_tombstones_dropped,
-            stream_dropped: counters.stream_dropped,
-            history_bytes: self.fanout.history_bytes() as u64,
-            histories_dropped: counters.histories_dropped,
-            gaps: counters.gaps,
-            compress: self.fanout.compress.counters.clone(),
-            pinned_bytes: self.fanout.pinned.bytes() as u64,
-            build_clients: self.builds.lines.iter().map(|line| line.clients as u64).sum(),
-            build_classes: self.builds.lines.iter().map(|line| line.classes as u64).sum(),
-            built_bytes: self.fanout.budget.built(),
-            inbox_depth: self.inbox.depth() as u64,
-            inbox_messages: self.inbox.messages() as u64,
-            inbox_bytes: self.inbox.bytes() as u64,
-            version: self.fanout.position(),
-            overload_rung: self.relief.overload.rung().into(),
-            ..self.stats.clone()
-        }
     }
 
     /// The client, where `conn` is still the one in its slot.

@@ -79,12 +79,14 @@ impl Shard {
 
     pub(super) fn try_op(&mut self, slot: u32, asked: Box<Asked>, now: Now) {
         let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
+        let (conn, looked_at) = (self.at(slot).id, self.fanout.topics_looked_at());
         let tried = match &asked.op {
             Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
             Op::Ping => Ok(Tried::Done),
         };
         self.charge(payer, before, now);
+        self.weights.charge(conn, self.fanout.topics_looked_at() - looked_at, now.mono_us);
         match tried {
             Ok(Tried::Done) => {}
             Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),

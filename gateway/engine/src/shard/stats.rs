@@ -51,6 +51,8 @@ pub struct Stats {
     pub patterns_found: u64,
     pub patterns_evicted: u64,
     pub topics_looked_at: u64,
+    /// Ops that waited, since `[limits] topics_looked_at_per_s` were looked at for their client.
+    pub ops_rested: u64,
     /// Updates taken from the inbox.
     pub updates_in: u64,
     /// Updates in frames built, once per frame, and frames built.
@@ -185,6 +187,11 @@ impl Stats {
             "fanwire_topics_looked_at",
             "Topics looked at for patterns that nobody subscribed to before",
             |s| s.topics_looked_at,
+        ),
+        Metric::counter(
+            "fanwire_ops_rested",
+            "Ops that waited, since [limits] topics_looked_at_per_s were looked at for their client",
+            |s| s.ops_rested,
         ),
         Metric::counter(
             "fanwire_classes_refused",

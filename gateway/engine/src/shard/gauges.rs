@@ -1,0 +1,49 @@
+//! What a shard counts, copied for whoever scrapes.
+
+use super::{Shard, stats::Stats};
+
+impl Shard {
+    /// A copy of the counters, gauges as of now.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.fanout.counters;
+        Stats {
+            sockets: self.taken as u64,
+            slots_free: (self.slots - self.taken) as u64,
+            sockets_refused: self.refusing() as u64,
+            connections: self.clients_open as u64,
+            topics: self.fanout.topics_len() as u64,
+            classes: self.fanout.classes.len() as u64,
+            patterns: self.fanout.patterns_len() as u64,
+            patterns_kept: self.fanout.patterns_kept().len() as u64,
+            patterns_found: self.fanout.patterns_kept().found,
+            patterns_evicted: self.fanout.patterns_kept().evicted,
+            topics_looked_at: self.fanout.topics_looked_at(),
+            subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
+            held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
+            updates_in: counters.updates_in,
+            updates_framed: counters.updates_framed,
+            frames_built: counters.frames_built,
+            conflated: counters.conflated,
+            classes_refused: counters.classes_refused,
+            patterns_refused: counters.patterns_refused,
+            addresses: self.shares.len() as u64,
+            keys: self.fanout.keys_len() as u64,
+            key_tombstones_dropped: counters.key_tombstones_dropped,
+            stream_dropped: counters.stream_dropped,
+            history_bytes: self.fanout.history_bytes() as u64,
+            histories_dropped: counters.histories_dropped,
+            gaps: counters.gaps,
+            compress: self.fanout.compress.counters.clone(),
+            pinned_bytes: self.fanout.pinned.bytes() as u64,
+            build_clients: self.builds.lines.iter().map(|line| line.clients as u64).sum(),
+            build_classes: self.builds.lines.iter().map(|line| line.classes as u64).sum(),
+            built_bytes: self.fanout.budget.built(),
+            inbox_depth: self.inbox.depth() as u64,
+            inbox_messages: self.inbox.messages() as u64,
+            inbox_bytes: self.inbox.bytes() as u64,
+            version: self.fanout.position(),
+            overload_rung: self.relief.overload.rung().into(),
+            ..self.stats.clone()
+        }
+    }
+}
