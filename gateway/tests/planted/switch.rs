@@ -95,6 +95,12 @@ bugs! {
     KeptForgotten,
     /// An answer is sent between the fragments of a message.
     AnswerWithin,
+    /// A shard that keeps up goes on leaving things out.
+    RungStays,
+    /// What is due at a lengthened interval counts as looked through.
+    StretchLost,
+    /// A client that comes during an overload is not told of it.
+    GreetForgotten,
 }
 
 thread_local! {
