@@ -63,6 +63,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.histories_dropped, 100),
             (tally.patterns_found, 100),
             (tally.patterns_evicted, 20),
+            (tally.rested, 10),
             (tally.restarts, 100),
             (tally.followed, 200),
             (tally.deflated, 5_000),

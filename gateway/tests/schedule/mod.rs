@@ -174,7 +174,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     (limits.patterns_per_ip, limits.classes_per_ip) = (1_000_000, 10_000);
     limits.tombstones = rng.usize(..6);
     limits.kept_pattern_bytes = rng.choice([500, 5_000, 1 << 20]).unwrap();
-    limits.topics_looked_at_per_s = rng.choice([0, 100, 1_000_000]).unwrap();
+    limits.topics_looked_at_per_s = rng.choice([0, 20, 1_000_000]).unwrap();
     limits.history_bytes = rng.choice([500, 5_000, 1 << 30, 1 << 30]).unwrap();
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
     limits.stall = ms(&rng.u64(1000..8000));
@@ -669,8 +669,9 @@ impl Simulation {
         self.advance(Duration::from_millis(500));
         // What one address or client has used up comes back.
         let limits = &self.world.config.limits;
-        let rests = limits.build_bytes_per_ip > 0 || limits.topics_looked_at_per_s == 100;
-        let rest = Duration::from_secs(if rests { 100 } else { 0 });
+        let looked_at = if limits.topics_looked_at_per_s == 20 { 300 } else { 0 };
+        let built = if limits.build_bytes_per_ip > 0 { 100 } else { 0 };
+        let rest = Duration::from_secs(built.max(looked_at));
         self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
         self.come_down();
         for (at, peer) in self.world.peers.iter().enumerate() {
