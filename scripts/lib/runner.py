@@ -25,7 +25,8 @@ def listed(kind):
 
 def parser_of(kind, entry, module):
     text = f"{entry.shows[0].upper()}{entry.shows[1:]}.\n\n{module.__doc__}"
-    end = f"Takes about {entry.minutes:g} minutes. Builds with PROFILE, {entry.profile} where it is not set.\n"
+    minutes = "1 minute" if entry.minutes == 1 else f"{entry.minutes:g} minutes"
+    end = f"Takes about {minutes}. Builds with PROFILE, {entry.profile} where it is not set.\n"
     end += "Exit codes: 0 every promise held and every goal was met, 1 not so, 2 wrong arguments."
     layout = argparse.RawDescriptionHelpFormatter
     name = f"scripts/{kind} {entry.name}"

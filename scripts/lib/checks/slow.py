@@ -1,10 +1,12 @@
 """Slow clients beside 1,000 others on one shard.
 
-One client asks for everything and stops reading for a while; one reads 16 KB/s of a feed of over 200 KB/s into a small
-receive buffer. The others' latencies come from three loads: alone, with the slow clients, alone again; their visible
-p50 and p99 (ms) with the slow clients are at most 1.2 times those without. When the stalled client reads again, what
-the kernel held comes first and the frame it was stuck on is finished; the first frame that begins after those must
-leave it with at least the `v` of every topic that GET /topics told just before it read again."""
+Two clients are slow. The stalled one asks for everything and stops reading for a while. The throttled one reads 16 KB/s
+of a feed of over 200 KB/s into a small receive buffer. The others' latencies come from three loads: alone, with the
+slow clients, alone again; their visible p50 and p99 (ms) with the slow clients are at most 1.2 times those without.
+
+When the stalled client reads again, what the kernel held comes first and the frame it was stuck on is finished; the
+first frame that begins after those must leave it with at least the `v` of every topic that GET /topics told just
+before it read again."""
 
 import threading
 import time
@@ -17,7 +19,7 @@ SYMBOLS = 2000
 CONFIG = synthetic(SYMBOLS, 20_000)
 INTERVAL_MS = 100
 READS_BEFORE_S, READS_AFTER_S = 1, 3
-SLOW_BYTES_PER_S, SLOW_CHUNK_BYTES, SLOW_TOPICS = 16_000, 2_000, 200
+THROTTLED_BYTES_PER_S, THROTTLED_CHUNK_BYTES, THROTTLED_TOPICS = 16_000, 2_000, 200
 SETTLE_S = 30
 RATIO_MAX = 1.2
 
@@ -26,8 +28,8 @@ def names(begin, count):
     return [f"tick.S{n:04}" for n in range(begin, begin + count)]
 
 
-class Paced(threading.Thread):
-    """A client of its own pace: `told` says what it saw, `wrong` which promise was broken."""
+class SlowClient(threading.Thread):
+    """A client that reads less than it is sent: `told` says what it saw, `wrong` which promise was broken."""
 
     def __init__(self, gateway):
         super().__init__(daemon=True)
@@ -40,7 +42,7 @@ class Paced(threading.Thread):
             self.wrong.append(f"{type(self).__name__}: {error!r}")
 
 
-class Stalled(Paced):
+class Stalled(SlowClient):
     """Reads everything, stops for `stall_s`, reads again."""
 
     def __init__(self, gateway, stall_s):
@@ -60,8 +62,8 @@ class Stalled(Paced):
         received, sent = client.kernel_bytes()
         in_kernel = client.offset + len(client.buffer) + received + sent
         self.told.append(
-            f"stalled for {self.stall_s} s at version {position}: {received} bytes wait in its socket,"
-            f" {sent} in the gateway's; {len(newest)} topics to catch up with"
+            f"stalled client: {self.stall_s} s without reading, from version {position}: {received} bytes wait in its"
+            f" socket, {sent} in the gateway's; {len(newest)} topics to catch up with"
         )
         resumed, older = time.monotonic(), 0
         while (batch := next(batches))[0] < in_kernel:
@@ -70,7 +72,7 @@ class Stalled(Paced):
         missing = client.missing(newest)
         below = sum(update["v"] < newest[update["topic"]] for update in updates)
         self.told.append(
-            f"read again: {older} batches ({begin - in_kernel} bytes past the kernel's) begun before;"
+            f"stalled client: read again: {older} batches ({begin - in_kernel} bytes past the kernel's) begun before;"
             f" the next one has {len(updates)} updates, came after {(time.monotonic() - resumed) * 1e3:.0f} ms"
             f" and its oldest change is {client.behind_us[-1] / 1e6:.1f} s old;"
             f" {below} of them and {len(missing)} of all topics are older than before it read again"
@@ -92,7 +94,7 @@ class Stalled(Paced):
         client.socket.close()
 
 
-class Slow(Paced):
+class Throttled(SlowClient):
     """Reads 16 KB/s until told to finish, then on until it holds what the gateway had at that moment."""
 
     def __init__(self, gateway):
@@ -100,14 +102,14 @@ class Slow(Paced):
         self.ending = threading.Event()
 
     def check(self):
-        topics = names(0, SLOW_TOPICS)
+        topics = names(0, THROTTLED_TOPICS)
         client = Client(self.gateway.data, topics, INTERVAL_MS, receive_bytes=8192)
         began, received = time.monotonic(), 0
 
         def receive(_):
             nonlocal received
-            time.sleep(max(0, began + received / SLOW_BYTES_PER_S - time.monotonic()))
-            data = client.socket.recv(SLOW_CHUNK_BYTES)
+            time.sleep(max(0, began + received / THROTTLED_BYTES_PER_S - time.monotonic()))
+            data = client.socket.recv(THROTTLED_CHUNK_BYTES)
             received += len(data)
             return data
 
@@ -125,12 +127,13 @@ class Slow(Paced):
         now = time.monotonic()
         ages = sorted(client.behind_us)
         self.told.append(
-            f"slow client: {received / (now - began) / 1e3:.1f} KB/s in {now - began:.1f} s, {count} batches instead of"
-            f" {(now - began) * 1e3 / INTERVAL_MS:.0f}, age of the oldest change p50 {ages[len(ages) // 2] / 1e6:.1f} s"
-            f" max {ages[-1] / 1e6:.1f} s; the newest values of the end were held {now - ended:.1f} s later"
+            f"throttled client: {received / (now - began) / 1e3:.1f} KB/s in {now - began:.1f} s, {count} batches"
+            f" instead of {(now - began) * 1e3 / INTERVAL_MS:.0f}, age of the oldest change"
+            f" p50 {ages[len(ages) // 2] / 1e6:.1f} s max {ages[-1] / 1e6:.1f} s;"
+            f" the newest values of the end were held {now - ended:.1f} s later"
         )
         if missing := client.missing(newest):
-            self.wrong.append(f"slow client: {len(missing)} values not held {SETTLE_S} s after the end")
+            self.wrong.append(f"throttled client: {len(missing)} values not held {SETTLE_S} s after the end")
         client.socket.close()
 
 
@@ -161,14 +164,14 @@ def loads(gateway, args, verdict):
     figures = []
     for name in ("alone", "with slow clients", "alone again"):
         running = others(gateway, args, seconds)
-        slow = [Stalled(gateway, args.stall), Slow(gateway)] if name == "with slow clients" else []
+        slow = [Stalled(gateway, args.stall), Throttled(gateway)] if name == "with slow clients" else []
         for client in slow:
             client.start()
         report, broken = load.finish(running)
         figures.append(show(name, report))
         wrong = [f"{name}: {what}" for what in broken]
         for client in slow:
-            if isinstance(client, Slow):
+            if isinstance(client, Throttled):
                 client.ending.set()
             client.join(SETTLE_S * 2)
             if client.is_alive():
