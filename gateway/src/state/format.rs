@@ -6,15 +6,12 @@ use std::{
     io::{self, BufRead, Write},
 };
 
-use engine::{
-    sequencer::checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic},
-    topic::epoch::Epoch,
-};
+use engine::sequencer::checkpoint::{Checkpoint, Damage, Ended, Restored, RestoredTopic, SavedTopic};
 
 use super::{
     format_1,
     records::{Found, Reader, Writer},
-    texts::{Head, check_head, restored_topic},
+    texts::{Head, HeadText, restored_topic},
 };
 
 const FORMAT: u64 = 2;
@@ -33,9 +30,9 @@ pub(super) fn encode<W: Write>(checkpoint: &Checkpoint, out: W) -> io::Result<(W
     Ok(out.end())
 }
 
-fn head(checkpoint: &Checkpoint) -> Head {
+fn head(checkpoint: &Checkpoint) -> HeadText {
     let Checkpoint { epoch, version, v_floor, topics, ended } = checkpoint;
-    Head {
+    HeadText {
         fanwire_state: FORMAT,
         epoch: epoch.to_string(),
         version: *version,
@@ -116,14 +113,12 @@ fn read_records(input: impl BufRead) -> Result<(Restored, u32), String> {
     let lost = if heads.is_empty() { places } else { missing };
     let damage = (places > 0).then_some(Damage { topics: lost, places, first });
     let Head { epoch, version, v_floor, ended, .. } = head;
-    let epoch = Epoch::parse(&epoch);
     Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage }, reader.crc32()))
 }
 
 /// Stands in where both heads are damaged: the epoch will be a new one, so any position will do.
 fn lost_head(topics: &[RestoredTopic]) -> Option<Head> {
-    let (epoch, ended) = (String::new(), Ended::default());
-    let head = Head { fanwire_state: FORMAT, epoch, version: 1, v_floor: 0, topics: 0, ended };
+    let head = Head { epoch: None, version: 1, v_floor: 0, topics: 0, ended: Ended::default() };
     (!topics.is_empty()).then_some(head)
 }
 
@@ -137,7 +132,7 @@ fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
     if !json.starts_with(br#"{"fanwire_state":"#) {
         return Ok(restored_topic(json).map(Record::Topic));
     }
-    let head: Head = match serde_json::from_slice(json) {
+    let head: HeadText = match serde_json::from_slice(json) {
         Ok(head) => head,
         Err(e) => return Ok(Err(e.to_string())),
     };
@@ -147,7 +142,7 @@ fn record(json: &[u8]) -> Result<Result<Record, String>, String> {
             "it has format {found}, this gateway reads 1 and {FORMAT}: use the version that wrote it"
         ));
     }
-    Ok(check_head(&head).map(|()| Record::Head(head)))
+    Ok(head.checked().map(Record::Head))
 }
 
 /// Whether a file reads back as one with so many topics and that checksum. Holds one record at a time.

@@ -1,13 +1,12 @@
 //! The format before: JSON texts, a head, one topic each, and an end with their number and a CRC-32 of all
 //! before it, each on lines of its own.
 
-use engine::topic::epoch::Epoch;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     Restored, RestoredTopic,
-    texts::{Head, check_head, restored_topic},
+    texts::{Head, HeadText, restored_topic},
 };
 
 const FORMAT: u64 = 1;
@@ -32,11 +31,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
     }
     let mut texts = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
     let head = texts.next().ok_or("it has no head")?.map_err(|e| format!("its head: {e}"))?;
-    let head: Head = serde_json::from_str(head.get()).map_err(|e| format!("its head: {e}"))?;
+    let head: HeadText = serde_json::from_str(head.get()).map_err(|e| format!("its head: {e}"))?;
     if head.fanwire_state != FORMAT {
         return Err(format!("it has format {} in the form of {FORMAT}", head.fanwire_state));
     }
-    check_head(&head)?;
+    let Head { epoch, version, v_floor, ended, .. } = head.checked()?;
     let topic = |text: Result<&RawValue, serde_json::Error>| {
         text.map_err(|e| e.to_string()).and_then(|text| restored_topic(text.get().as_bytes()))
     };
@@ -47,7 +46,5 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Restored, u32), String> {
     if topics.len() as u64 != end.topics {
         return Err(format!("it has {} topics, its end says {}", topics.len(), end.topics));
     }
-    let Head { epoch, version, v_floor, ended, .. } = head;
-    let epoch = Epoch::parse(&epoch);
     Ok((Restored { epoch, is_clean: false, version, v_floor, topics, ended, damage: None }, crc32))
 }

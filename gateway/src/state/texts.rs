@@ -16,8 +16,9 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Head {
+/// A head as it is written.
+#[derive(Serialize, Deserialize)]
+pub(super) struct HeadText {
     /// The format's number.
     pub fanwire_state: u64,
     pub epoch: String,
@@ -27,6 +28,17 @@ pub(super) struct Head {
     #[serde(default)]
     pub topics: u64,
     #[serde(default)]
+    pub ended: Ended,
+}
+
+/// What a head says.
+#[derive(Clone)]
+pub(super) struct Head {
+    /// `None`: it is lost.
+    pub epoch: Option<Epoch>,
+    pub version: u64,
+    pub v_floor: u64,
+    pub topics: u64,
     pub ended: Ended,
 }
 
@@ -47,13 +59,17 @@ struct TopicRecord<'a> {
     set: Option<Members<'a>>,
 }
 
-pub(super) fn check_head(head: &Head) -> Result<(), String> {
-    let Head { epoch, version, v_floor, .. } = head;
-    if Epoch::parse(epoch).is_none() {
-        return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
+impl HeadText {
+    pub fn checked(self) -> Result<Head, String> {
+        let Self { epoch, version, v_floor, topics, ended, .. } = self;
+        let parsed = Epoch::parse(&epoch);
+        if parsed.is_none() {
+            return Err(format!("epoch {epoch:?} is not 16 lower-case hex digits"));
+        }
+        check_count("version", 0, version)?;
+        check_count("v_floor", 0, v_floor)?;
+        Ok(Head { epoch: parsed, version, v_floor, topics, ended })
     }
-    check_count("version", 0, *version)?;
-    check_count("v_floor", 0, *v_floor)
 }
 
 /// A topic.
