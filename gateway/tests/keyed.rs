@@ -84,7 +84,7 @@ fn a_reset_a_removal_and_dropped_tombstones_are_told_as_the_whole_table() {
     let frame = since(&mut world, version);
     assert_eq!((&frame["op"], &frame["updates"][0]["reset"]), (&json!("batch"), &json!(true)));
     assert_eq!(since(&mut world, version + 1)["updates"][0]["del"], json!(["q"]));
-    assert_eq!(world.shard.stats().key_tombstones_dropped, 1);
+    assert_eq!(world.shard.stats().fanout.key_tombstones_dropped, 1);
 
     let version = world.publisher.version();
     world.remove("book.a");

@@ -93,7 +93,7 @@ fn what_the_ring_no_longer_has_is_told_as_a_gap_of_just_as_many() {
     trades(&mut world, 1..31);
     flush(&mut world);
     assert_eq!(batches(&world, peer), ((21..31).collect(), vec![20]));
-    assert_eq!((world.shard.stats().stream_dropped, world.shard.stats().gaps), (21, 1));
+    assert_eq!((world.shard.stats().fanout.stream_dropped, world.shard.stats().fanout.gaps), (21, 1));
     trades(&mut world, 31..33);
     flush(&mut world);
     assert_eq!(batches(&world, peer).0.len(), 12, "what follows is whole again");
@@ -163,7 +163,7 @@ fn what_is_kept_of_the_past_has_a_bound_over_all_topics_and_what_is_not_kept_is_
         let stats = world.shard.stats();
         assert!(stats.history_bytes <= 2000, "{}", stats.history_bytes);
     }
-    assert!(world.shard.stats().histories_dropped > 5);
+    assert!(world.shard.stats().fanout.histories_dropped > 5);
     flush(&mut world);
     let (data, gaps) = batches(&world, peer);
     assert_eq!(data.len() as u64 + gaps.iter().sum::<u64>(), 200, "{gaps:?}");

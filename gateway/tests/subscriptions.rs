@@ -336,7 +336,7 @@ fn a_pattern_over_the_shards_bound_is_refused_with_its_key_and_those_that_are_he
     assert_eq!(error["code"], 4000);
     assert!(error["reason"].as_str().unwrap().contains("[limits] shard_patterns = 3"), "{error}");
     let stats = world.shard.stats();
-    assert_eq!((stats.patterns, stats.patterns_refused), (2, 1));
+    assert_eq!((stats.patterns, stats.fanout.patterns_refused), (2, 1));
     world.subscribe(second, "", &["c", "a", "b.*"], None);
     assert_eq!(last(&world, second, "subscribed")["topics"].as_array().unwrap().len(), 3);
     world.unsubscribe(first, "", None);

@@ -13,8 +13,6 @@ pub struct Counters {
     pub sends_continued: u64,
     /// Times that a connection found no receive buffer free and had to wait for one.
     pub enobufs: u64,
-    /// Receives begun anew after a pause, a lack of buffers, or because the kernel ended one.
-    pub receive_rearms: u64,
     /// Times that completions were found waiting outside of a full completion queue.
     pub cq_overflows: u64,
     /// Queries of a send queue's length that the kernel refused.

@@ -8,7 +8,11 @@ pub mod watched;
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use engine::{fanout::compress, sequencer, shard::stats::Stats};
+use engine::{
+    fanout::{self, compress},
+    sequencer,
+    shard::stats::Stats,
+};
 use net::metric::Metric;
 use prometheus_client::{
     collector::Collector,
@@ -121,6 +125,7 @@ impl Snapshot {
 
     fn shards(&self, out: &mut Out) -> fmt::Result {
         out.all(Stats::METRICS, &self.each(|stats| stats))?;
+        out.all(fanout::Counters::METRICS, &self.each(|stats| &stats.fanout))?;
         out.all(compress::Counters::METRICS, &self.each(|stats| &stats.compress))?;
         out.all(net::Counters::METRICS, &self.each(|stats| &stats.ring))?;
         let names: Vec<String> = (0..self.shards.len()).map(|index| index.to_string()).collect();
@@ -162,6 +167,7 @@ mod tests {
             told(Stats::METRICS),
             told(Stats::METRICS_EACH),
             told(SHARD),
+            told(fanout::Counters::METRICS),
             told(compress::Counters::METRICS),
             told(net::Counters::METRICS),
             told(net::TlsCounters::METRICS),

@@ -722,17 +722,17 @@ impl Simulation {
         let left =
             (stats.addresses, stats.client.dictionary_bytes, dictionaries.bytes(), dictionaries.addresses());
         assert_eq!(left, (0, 0, 0, 0), "shares, dictionaries are left");
-        self.tally.gaps += stats.gaps;
+        self.tally.gaps += stats.fanout.gaps;
         self.tally.declined += stats.compression_declined;
         self.tally.roomless += stats.ended[CloseReason::Dictionaries as usize];
         self.tally.inflated += stats.client.inflated;
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
-        self.tally.key_tombstones_dropped += stats.key_tombstones_dropped;
+        self.tally.key_tombstones_dropped += stats.fanout.key_tombstones_dropped;
         self.tally.patterns_found += stats.patterns_found;
         self.tally.rested += stats.ops_rested;
         self.tally.patterns_evicted += stats.patterns_evicted;
-        self.tally.histories_dropped += stats.histories_dropped;
+        self.tally.histories_dropped += stats.fanout.histories_dropped;
         let counters = self.world.publisher.counters();
         self.tally.skipped += counters.by_topics.skipped;
         self.tally.repeats += counters.repeats;

@@ -108,7 +108,6 @@ impl Fanout {
         }
         self.history_bytes = self.history_bytes - history_before + topic.memory.history_bytes();
         self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain);
-        self.counters.updates_in += 1;
         if self.history_bytes > self.history_bytes_max {
             self.bound_history(update.topic);
         }

@@ -5,7 +5,6 @@ use super::{Shard, stats::Stats};
 impl Shard {
     /// A copy of the counters, gauges as of now.
     pub fn stats(&self) -> Stats {
-        let counters = &self.fanout.counters;
         Stats {
             sockets: self.taken as u64,
             slots_free: (self.slots - self.taken) as u64,
@@ -20,19 +19,10 @@ impl Shard {
             topics_looked_at: self.fanout.topics_looked_at(),
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
             held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
-            updates_in: counters.updates_in,
-            updates_framed: counters.updates_framed,
-            frames_built: counters.frames_built,
-            conflated: counters.conflated,
-            classes_refused: counters.classes_refused,
-            patterns_refused: counters.patterns_refused,
             addresses: self.shares.len() as u64,
             keys: self.fanout.keys_len() as u64,
-            key_tombstones_dropped: counters.key_tombstones_dropped,
-            stream_dropped: counters.stream_dropped,
             history_bytes: self.fanout.history_bytes() as u64,
-            histories_dropped: counters.histories_dropped,
-            gaps: counters.gaps,
+            fanout: self.fanout.counters.clone(),
             compress: self.fanout.compress.counters.clone(),
             pinned_bytes: self.fanout.pinned.bytes() as u64,
             build_clients: self.builds.lines.iter().map(|line| line.clients as u64).sum(),

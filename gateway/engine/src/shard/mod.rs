@@ -297,7 +297,7 @@ impl Shard {
                 self.stats.accept_failures += 1;
                 tracing::warn!(%error, "could not accept a connection");
             }
-            Event::Connected { .. } => {}
+            Event::Connected { .. } => unreachable!("a shard connects to nobody: {event:?}"),
         }
     }
 

@@ -7,7 +7,7 @@ use net::metric::{Kind, Metric, named};
 
 use crate::{
     client::{self, CloseReason},
-    fanout::compress,
+    fanout::{self, compress},
 };
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
@@ -53,18 +53,13 @@ pub struct Stats {
     pub topics_looked_at: u64,
     /// Ops that waited, since `[limits] topics_looked_at_per_s` were looked at for their client.
     pub ops_rested: u64,
-    /// Updates taken from the inbox.
-    pub updates_in: u64,
-    /// Updates in frames built, once per frame, and frames built.
-    pub updates_framed: u64,
-    pub frames_built: u64,
-    /// Updates overwritten before a class of theirs was flushed, once per class flush.
-    pub conflated: u64,
     /// Frames and updates handed to clients.
     pub frames_out: u64,
     pub updates_out: u64,
     pub bytes_out: u64,
     pub bytes_in: u64,
+    /// Of the fan-out.
+    pub fanout: fanout::Counters,
     /// Of connections.
     pub client: client::Counters,
     /// Errors answered.
@@ -74,25 +69,14 @@ pub struct Stats {
     /// Snapshots and catch-up frames sent.
     pub snapshots_out: u64,
     pub catchups_out: u64,
-    /// Subscriptions refused since there were `[limits] classes` already.
-    pub classes_refused: u64,
-    /// Subscriptions refused since their patterns would exceed `[limits] shard_patterns`.
-    pub patterns_refused: u64,
     /// Gauge: addresses that hold patterns and classes, where those have a limit.
     pub addresses: u64,
     /// Subscriptions refused since the address had `[limits] patterns_per_ip` or `classes_per_ip`.
     pub shares_refused: u64,
     /// Gauge: keys of keyed topics.
     pub keys: u64,
-    /// Tombstones of keys dropped, and updates dropped from histories of streams.
-    pub key_tombstones_dropped: u64,
-    pub stream_dropped: u64,
-    /// Gauge: bytes of older updates and deleted keys; and times that a topic gave its own back, since there were
-    /// `[limits] history_bytes`.
+    /// Gauge: bytes of older updates and deleted keys.
     pub history_bytes: u64,
-    pub histories_dropped: u64,
-    /// Gaps told in frames built.
-    pub gaps: u64,
     /// Of frames sent.
     pub compress: compress::Counters,
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
@@ -193,16 +177,6 @@ impl Stats {
             "Ops that waited, since [limits] topics_looked_at_per_s were looked at for their client",
             |s| s.ops_rested,
         ),
-        Metric::counter(
-            "fanwire_classes_refused",
-            "Subscriptions refused because there were [limits] classes already",
-            |s| s.classes_refused,
-        ),
-        Metric::counter(
-            "fanwire_patterns_refused",
-            "Subscriptions refused because there were [limits] shard_patterns already",
-            |s| s.patterns_refused,
-        ),
         Metric::gauge(
             "fanwire_addresses",
             "Addresses that hold patterns and classes, once a shard, where [limits] patterns_per_ip or classes_per_ip is on",
@@ -213,29 +187,6 @@ impl Stats {
             "Subscriptions refused because the address held [limits] patterns_per_ip or classes_per_ip already",
             |s| s.shares_refused,
         ),
-        Metric::counter(
-            "fanwire_key_tombstones_dropped",
-            "Tombstones of deleted keys dropped, since a topic had [[topic]] key_tombstones",
-            |s| s.key_tombstones_dropped,
-        ),
-        Metric::counter(
-            "fanwire_stream_dropped",
-            "Updates dropped from the rings of stream topics ([[topic]] ring_updates, ring_bytes, ring_age)",
-            |s| s.stream_dropped,
-        ),
-        Metric::counter(
-            "fanwire_histories_dropped",
-            "Times that a topic gave older updates or deleted keys back, since there were [limits] history_bytes",
-            |s| s.histories_dropped,
-        ),
-        Metric::counter("fanwire_gaps", "Gaps in streams told in frames built", |s| s.gaps),
-        Metric::counter("fanwire_updates_framed", "Updates put into frames, once a frame", |s| {
-            s.updates_framed
-        }),
-        Metric::counter("fanwire_frames_built", "Frames built", |s| s.frames_built),
-        Metric::counter("fanwire_conflated", "Updates overwritten before a flush of a class", |s| {
-            s.conflated
-        }),
         Metric::counter("fanwire_frames_late", "Frames handed to clients later than their interval", |s| {
             s.frames_late
         }),
@@ -310,9 +261,8 @@ impl Stats {
     }
 
     pub fn refused(&mut self, status: u16) {
-        if let Some(i) = REFUSAL_STATUSES.iter().position(|s| *s == status) {
-            self.refused[i] += 1;
-        }
+        let at = REFUSAL_STATUSES.iter().position(|known| *known == status);
+        self.refused[at.unwrap_or_else(|| panic!("nothing is refused with {status}"))] += 1;
     }
 }
 

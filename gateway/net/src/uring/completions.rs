@@ -143,7 +143,7 @@ impl Ring {
             Ok(0) => None,
             Ok(_) => {
                 if !more {
-                    self.receive_again(conn);
+                    self.receive(conn);
                 }
                 let bytes = bytes.expect("the kernel names the buffer of what it received");
                 return Some(Event::Received { conn, bytes });
@@ -156,7 +156,7 @@ impl Ring {
                 }
                 // Paused, and maybe resumed since.
                 Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {
-                    self.receive_again(conn);
+                    self.receive(conn);
                     return None;
                 }
                 _ => Some(error),
@@ -164,11 +164,6 @@ impl Ring {
         };
         slot.ended = true;
         Some(Event::ReceiveEnded { conn, error })
-    }
-
-    fn receive_again(&mut self, conn: ConnId) {
-        self.receive(conn);
-        self.counters.receive_rearms += u64::from(self.slots[conn.slot].receiving);
     }
 
     /// Puts a connection in line for receive buffers.
