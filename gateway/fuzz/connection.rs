@@ -158,6 +158,11 @@ impl<'c> Driver<'c> {
         }
     }
 
+    fn reply(&mut self, json: &[u8]) {
+        let encoding = self.connection.wire().encoding;
+        self.connection.queue(encoding.framed(json, self.limits.fragment_bytes));
+    }
+
     fn on_said(&mut self, said: Said) {
         match said {
             Said::Nothing | Said::Pause => {}
@@ -168,7 +173,7 @@ impl<'c> Driver<'c> {
             }
             Said::Op(Ok(request)) => {
                 self.ops.push(format!("{request:?}"));
-                self.connection.reply(&protocol::reply::pong(request.id.as_deref(), self.now.wall_us));
+                self.reply(&protocol::reply::pong(request.id.as_deref(), self.now.wall_us));
             }
             Said::Op(Err(refused)) => {
                 self.ops.push(refused.reason.clone());
@@ -177,7 +182,7 @@ impl<'c> Driver<'c> {
                     protocol::reply::BAD_REQUEST,
                     &refused.reason,
                 );
-                self.connection.reply(&error);
+                self.reply(&error);
                 if self.connection.note_malformed(self.now) {
                     let ended = self.connection.close(CloseReason::Malformed, self.now);
                     self.end(ended);
