@@ -3,10 +3,17 @@
 
 mod support;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use engine::{
-    client::close::{TABLE, Used},
+    client::{
+        ERRORS_MAX, ERRORS_WINDOW_US,
+        close::{TABLE, Used},
+    },
+    protocol::encoding::Encoding,
     shard::stats::Stats,
 };
 use gateway::config::Config;
@@ -75,6 +82,16 @@ fn a_clients_close_is_answered_with_its_code() {
         assert_eq!(code_after(&[0x88, 0x82, 0, 0, 0, 0, high, low]), Some(code));
     }
     assert_eq!(code_after(&[0x88, 0x80, 0, 0, 0, 0]), Some(1000));
+}
+
+#[test]
+fn a_code_of_the_table_may_come_from_a_client_unless_it_is_never_on_the_wire() {
+    for row in &TABLE {
+        let Some(code) = row.code else { continue };
+        let [high, low] = code.to_be_bytes();
+        let answer = if row.used == Used::NotOnWire { 1002 } else { code };
+        assert_eq!(code_after(&[0x88, 0x82, 0, 0, 0, 0, high, low]), Some(answer), "{row:?}");
+    }
 }
 
 #[test]
@@ -278,16 +295,36 @@ fn the_contract_lists_every_close_code_as_the_table_has_it() {
         let who = row["who sends it"];
         for known in TABLE.iter().filter(|known| known.code == Some(code)) {
             let used = match known.used {
-                Used::ByGateway => who.contains("gateway"),
-                Used::ByClients => who == "clients",
-                Used::NotOnWire => who == "nobody",
+                Used::ByGateway => "gateway",
+                Used::ByBoth => "gateway, clients",
+                Used::ByClients => "clients",
+                Used::ByServers => "other servers",
+                Used::NotOnWire => "nobody",
             };
-            assert!(used, "{code}: {who}, {known:?}");
+            assert_eq!(who, used, "{code}: {known:?}");
             assert_eq!(row["reconnecting helps"] == "yes", known.reconnect, "{code}: {known:?}");
-            let text = row["reason text"];
-            let has_text = known.text.is_empty() || text.contains(&format!("\"{}\"", known.text));
-            assert!(has_text, "{code}: {text}, {known:?}");
         }
+        let rows = TABLE.iter().filter(|known| known.code == Some(code));
+        let known: BTreeSet<&str> = rows.flat_map(|known| known.texts.iter().copied()).collect();
+        assert_eq!(quoted(row["reason text"]), known, "{code}");
+    }
+}
+
+/// Texts in quotes, without examples of those that are made for the case.
+fn quoted(cell: &'static str) -> BTreeSet<&'static str> {
+    let parts: Vec<&str> = cell.split('"').collect();
+    let pairs = parts.chunks_exact(2);
+    pairs.filter(|pair| !pair[0].ends_with("such as ")).map(|pair| pair[1]).collect()
+}
+
+#[test]
+fn the_contract_says_how_many_malformed_messages_are_too_many_and_which_frames_an_encoding_has() {
+    let documented: HashMap<_, _> = documented().into_iter().collect();
+    let when = format!("more than {ERRORS_MAX} malformed messages in {} s", ERRORS_WINDOW_US / 1_000_000);
+    assert_eq!(documented[&4506]["when"], when);
+    for (kind, encoding) in [("binary", Encoding::Json), ("text", Encoding::Msgpack)] {
+        let text = format!("{kind} frames are not part of {}", encoding.subprotocol());
+        assert!(quoted(documented[&1003]["reason text"]).contains(text.as_str()), "{text}");
     }
 }
 

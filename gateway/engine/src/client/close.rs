@@ -1,7 +1,8 @@
-//! Why connections end: each reason and each close code (RFC 6455, section 7.4) in one table.
+//! Why connections end: each reason and each close code in one table. The codes are those of RFC 6455, section
+//! 7.4.1, of its registry up to 1015, and the gateway's own.
 
 use CloseReason as Why;
-use Used::{ByClients, ByGateway, NotOnWire};
+use Used::{ByBoth, ByClients, ByGateway, ByServers, NotOnWire};
 
 /// Why a connection ended or was refused. Each has a row in [`TABLE`] and a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +53,14 @@ pub enum CloseReason {
 /// Who says a close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Used {
-    /// The gateway, and clients as they like.
+    /// The gateway alone: its meaning is the gateway's.
     ByGateway,
+    /// The gateway, and clients as they like.
+    ByBoth,
     /// Clients alone; the gateway answers with the same code (section 5.5.1).
     ByClients,
+    /// Servers, of which the gateway is none that does.
+    ByServers,
     /// Nobody: a client that says it breaks the protocol.
     NotOnWire,
 }
@@ -65,71 +70,78 @@ pub enum Used {
 pub struct Row {
     /// Of the close frame; `None`: the connection ends without one.
     pub code: Option<u16>,
-    /// Who says it.
+    /// Who says it: for PROTOCOL.md, whose table a test compares.
     pub used: Used,
     /// Why a connection ended; `None`: the gateway has no reason to say this code.
     pub reason: Option<CloseReason>,
-    /// Of the close frame; empty: it is made for the case.
-    pub text: &'static str,
+    /// Of the close frame, in all cases or in some; where there are none, the text is made for the case.
+    pub texts: &'static [&'static str],
     /// Of `reason` as a label of metrics.
     pub label: &'static str,
-    /// Whether a client that is told so does well to connect again.
+    /// Whether a client that gets it does well to connect again: for PROTOCOL.md, whose table a test compares.
     pub reconnect: bool,
 }
 
+/// A message of the other kind than its connection's encoding has.
+pub const BINARY_FRAMES: &str = "binary frames are not part of fanwire.json.v1";
+pub const TEXT_FRAMES: &str = "text frames are not part of fanwire.msgpack.v1";
+/// Over `messages_per_s`, and over `control_per_s`.
+pub const MESSAGES: &str = "too many messages per second";
+pub const CONTROLS: &str = "too many control frames per second";
+
 /// Reasons in the order of [`CloseReason`], then the codes that the gateway has no reason to say.
 pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
-    of(Some(1000), ByGateway, Why::ClientClosed, "", "client_closed", true),
-    of(None, NotOnWire, Why::SocketError, "", "socket_error", true),
-    of(Some(1001), ByGateway, Why::Draining, "the gateway is shutting down", "draining", true),
-    of(Some(1002), ByGateway, Why::ProtocolError, "", "protocol_error", false),
-    of(Some(1003), ByGateway, Why::UnsupportedData, "", "unsupported_data", false),
-    of(Some(1007), ByGateway, Why::InvalidUtf8, "", "invalid_utf8", false),
-    of(Some(1009), ByGateway, Why::TooBig, "", "too_big", false),
-    of(Some(1007), ByGateway, Why::NotDeflate, "", "not_deflate", false),
-    of(Some(1009), ByGateway, Why::Bomb, "", "bomb", false),
-    of(None, NotOnWire, Why::Stalled, "", "stalled", true),
-    of(None, NotOnWire, Why::Pinned, "", "pinned_bytes", true),
-    of(Some(4000), ByGateway, Why::Idle, "no subscription", "idle", true),
-    of(Some(4001), ByGateway, Why::PingTimeout, "no answer to a ping", "ping_timeout", true),
-    of(Some(4004), ByGateway, Why::Behind, "", "behind", true),
-    of(Some(1013), ByGateway, Why::Dictionaries, "", "dictionaries", true),
-    of(Some(1013), ByGateway, Why::Ahead, "behind the position of since", "ahead", true),
-    of(Some(4429), ByGateway, Why::Rate, "", "rate", true),
-    of(Some(4506), ByGateway, Why::Malformed, "too many malformed messages", "malformed", false),
-    of(None, NotOnWire, Why::HandshakeTimeout, "", "handshake_timeout", true),
-    of(None, NotOnWire, Why::Refused, "", "refused", true),
+    of(Some(1000), ByBoth, Why::ClientClosed, &[], "client_closed", true),
+    of(None, NotOnWire, Why::SocketError, &[], "socket_error", true),
+    of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true),
+    of(Some(1002), ByBoth, Why::ProtocolError, &[], "protocol_error", false),
+    of(Some(1003), ByBoth, Why::UnsupportedData, &[BINARY_FRAMES, TEXT_FRAMES], "unsupported_data", false),
+    of(Some(1007), ByBoth, Why::InvalidUtf8, &["text that is not UTF-8"], "invalid_utf8", false),
+    of(Some(1009), ByBoth, Why::TooBig, &[], "too_big", false),
+    of(Some(1007), ByBoth, Why::NotDeflate, &[], "not_deflate", false),
+    of(Some(1009), ByBoth, Why::Bomb, &[], "bomb", false),
+    of(None, NotOnWire, Why::Stalled, &[], "stalled", true),
+    of(None, NotOnWire, Why::Pinned, &[], "pinned_bytes", true),
+    of(Some(4000), ByGateway, Why::Idle, &["no subscription"], "idle", true),
+    of(Some(4001), ByGateway, Why::PingTimeout, &["no answer to a ping"], "ping_timeout", true),
+    of(Some(4004), ByGateway, Why::Behind, &[], "behind", true),
+    of(Some(1013), ByBoth, Why::Dictionaries, &[], "dictionaries", true),
+    of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
+    of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),
+    of(Some(4506), ByGateway, Why::Malformed, &["too many malformed messages"], "malformed", false),
+    of(None, NotOnWire, Why::HandshakeTimeout, &[], "handshake_timeout", true),
+    of(None, NotOnWire, Why::Refused, &[], "refused", true),
     // Reserved.
-    code(1004, NotOnWire),
+    code(1004, NotOnWire, false),
     // A close frame without a code, an end without a close frame.
-    code(1005, NotOnWire),
-    code(1006, NotOnWire),
+    code(1005, NotOnWire, true),
+    code(1006, NotOnWire, true),
     // Policy.
-    code(1008, ByClients),
-    // An extension that was not agreed.
-    code(1010, ByClients),
-    // An internal error, a restart.
-    code(1011, ByClients),
-    code(1012, ByClients),
-    // A gateway of the client's that found nobody.
-    code(1014, ByClients),
+    code(1008, ByClients, false),
+    // An extension that was not agreed, and that the client cannot do without.
+    code(1010, ByClients, false),
+    // A server's error, and its restart.
+    code(1011, ByServers, true),
+    code(1012, ByServers, true),
+    // A proxy whose server did not answer well.
+    code(1014, ByServers, true),
     // A TLS handshake that failed.
-    code(1015, NotOnWire),
+    code(1015, NotOnWire, false),
 ];
 
 const fn of(
     code: Option<u16>,
     used: Used,
     reason: CloseReason,
-    text: &'static str,
+    texts: &'static [&'static str],
     label: &'static str,
     reconnect: bool,
 ) -> Row {
-    Row { code, used, reason: Some(reason), text, label, reconnect }
+    Row { code, used, reason: Some(reason), texts, label, reconnect }
 }
 
-const fn code(code: u16, used: Used) -> Row {
-    Row { code: Some(code), used, reason: None, text: "", label: "", reconnect: true }
+const fn code(code: u16, used: Used, reconnect: bool) -> Row {
+    Row { code: Some(code), used, reason: None, texts: &[], label: "", reconnect }
 }
 
 impl CloseReason {
@@ -176,9 +188,9 @@ impl CloseReason {
         matches!(self, Why::Stalled | Why::Pinned | Why::Draining | Why::Refused)
     }
 
-    /// Beside the code, where it is always the same.
+    /// Beside the code, where it is always the same; else empty.
     pub fn text(self) -> &'static str {
-        self.row().text
+        if let [text] = self.row().texts { text } else { "" }
     }
 }
 
@@ -189,7 +201,18 @@ impl From<&proto::Error> for CloseReason {
             proto::Error::Bomb { .. } => Why::Bomb,
             proto::Error::NotUtf8 => Why::InvalidUtf8,
             proto::Error::MessageTooBig { .. } => Why::TooBig,
-            _ => Why::ProtocolError,
+            proto::Error::ReservedBits(_)
+            | proto::Error::ReservedOpcode(_)
+            | proto::Error::FragmentedControl(_)
+            | proto::Error::ControlTooLong(_)
+            | proto::Error::Unmasked
+            | proto::Error::Masked
+            | proto::Error::LengthNotMinimal(_)
+            | proto::Error::LengthTopBit
+            | proto::Error::UnexpectedContinuation
+            | proto::Error::ExpectedContinuation(_)
+            | proto::Error::CloseTooShort
+            | proto::Error::CloseCode(_) => Why::ProtocolError,
         }
     }
 }
@@ -211,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_of_the_rfc_has_a_row_and_one_meaning() {
+    fn every_code_of_the_rfc_and_its_registry_has_a_row_and_one_meaning() {
         for code in 1000..=1015 {
             let rows: Vec<&Row> = TABLE.iter().filter(|row| row.code == Some(code)).collect();
             assert!(!rows.is_empty(), "{code} is missing");
@@ -237,8 +260,8 @@ mod tests {
         assert!(!labels.contains(""));
         for row in &TABLE {
             assert_eq!(row.reason.is_none(), row.label.is_empty(), "{row:?}");
-            assert!(row.text.len() <= 123, "{row:?}");
-            assert!(row.text.is_empty() || row.code.is_some(), "{row:?}");
+            assert!(row.texts.iter().all(|text| (1..=123).contains(&text.len())), "{row:?}");
+            assert!(row.texts.is_empty() || row.code.is_some(), "{row:?}");
         }
     }
 
@@ -250,10 +273,24 @@ mod tests {
             proto::Error::Bomb { bytes: 1, ratio: 1 },
             proto::Error::NotUtf8,
             proto::Error::MessageTooBig { bytes: 2, limit: 1 },
+            proto::Error::ReservedBits(1),
+            proto::Error::ReservedOpcode(3),
+            proto::Error::FragmentedControl(9),
+            proto::Error::ControlTooLong(9),
             proto::Error::Unmasked,
+            proto::Error::Masked,
+            proto::Error::LengthNotMinimal(5),
+            proto::Error::LengthTopBit,
+            proto::Error::UnexpectedContinuation,
+            proto::Error::ExpectedContinuation(1),
             proto::Error::CloseTooShort,
+            proto::Error::CloseCode(1005),
         ] {
-            assert_eq!(CloseReason::from(&error).code(), Some(error.close_code()), "{error}");
+            let reason = CloseReason::from(&error);
+            assert_eq!(reason.code(), Some(error.close_code()), "{error}");
+            let text = reason.text();
+            let is_listed = text.is_empty() || text == error.to_string() || reason == Why::NotDeflate;
+            assert!(is_listed, "{error}: the table has {text}");
         }
     }
 }

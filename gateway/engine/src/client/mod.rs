@@ -1,4 +1,5 @@
-//! One connection: what is known of it, and what it decides. It knows no shard, no fan-out and no socket.
+//! One connection: what is known of it, and what it decides. It knows no shard, no class and no socket. Of the
+//! fan-out it borrows the compressor, for what an echo says.
 
 pub mod close;
 mod connection;
@@ -29,6 +30,6 @@ pub use dictionary::Dictionary;
 pub use due::{DRAIN_CHECK_US, Due, Leaving, Terms};
 pub use handshake::Refused;
 pub use limits::Limits;
-pub use rate::{ErrorWindow, Rate, RateLimit};
+pub use rate::{ERRORS_MAX, ERRORS_WINDOW_US, ErrorWindow, Rate, RateLimit};
 pub use receive::{Counters, Said, Tools};
 pub use send::Next;

@@ -38,8 +38,8 @@ impl Rate {
 }
 
 /// More malformed messages than this in [`ERRORS_WINDOW_US`] close the connection.
-const ERRORS_MAX: usize = 20;
-const ERRORS_WINDOW_US: u64 = 10_000_000;
+pub const ERRORS_MAX: usize = 20;
+pub const ERRORS_WINDOW_US: u64 = 10_000_000;
 
 /// When a client's last malformed messages came; made with the first of them.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use proto::{
 };
 
 use super::{
-    CloseReason, Connection, Dictionary, Ended, Limits, State,
+    CloseReason, Connection, Dictionary, Ended, Limits, State, close,
     handshake::{self, Answer, Situation},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Connection {
             Event::Request(request) => Heard::Answer(handshake::answer(&request, &tools.situation)),
             Event::BadRequest(refusal) => Heard::Refusal(refusal),
             Event::Ping(_) | Event::Pong(_) if !self.controls.allow(limits.controls, now_us) => {
-                Heard::Break(CloseReason::Rate, "too many control frames per second".to_owned())
+                Heard::Break(CloseReason::Rate, close::CONTROLS.to_owned())
             }
             Event::Ping(payload) => {
                 self.waiting.get_or_insert_default().push_pong(payload);
@@ -113,7 +113,7 @@ impl Connection {
                 tools.counters.messages_in += 1;
                 match event {
                     _ if !self.messages.allow(limits.messages, now_us) => {
-                        Heard::Break(CloseReason::Rate, "too many messages per second".to_owned())
+                        Heard::Break(CloseReason::Rate, close::MESSAGES.to_owned())
                     }
                     Event::Deflated(message) => {
                         inflate(&message, &mut self.dictionary, self.wire, &mut tools)
@@ -123,8 +123,11 @@ impl Connection {
             }
             Event::Close(close) => Heard::Close(close.map_or(1000, |close| close.code)),
             Event::Fail(error) => Heard::Break((&error).into(), error.to_string()),
-            // A pong says that it is there, and events of the client role do not come.
-            _ => Heard::Nothing,
+            // It says that the client is there.
+            Event::Pong(_) => Heard::Nothing,
+            Event::Response(_) | Event::Refused { .. } | Event::HandshakeFailed(_) => {
+                unreachable!("an event of the client's role: {event:?}")
+            }
         };
         // Memory that the event was delivered from is given back.
         let used = received.used;
@@ -202,9 +205,11 @@ fn understand(message: Event<'_>, wire: Wire, echo: bool, compress: &mut Compres
         (Event::Text(text), Encoding::Json) => Heard::Op(request::parse(text)),
         (Event::Binary(packed), Encoding::Msgpack) => Heard::Op(unpack(packed)),
         (_, encoding) => {
-            let kind = if encoding == Encoding::Json { "binary" } else { "text" };
-            let text = format!("{kind} frames are not part of {}", encoding.subprotocol());
-            Heard::Break(CloseReason::UnsupportedData, text)
+            let text = match encoding {
+                Encoding::Json => close::BINARY_FRAMES,
+                Encoding::Msgpack => close::TEXT_FRAMES,
+            };
+            Heard::Break(CloseReason::UnsupportedData, text.to_owned())
         }
     }
 }
