@@ -1,6 +1,6 @@
 //! A connection as RFC 6455 sees it: where it stands, how it opens and how it ends.
 //!
-//! It knows no shard, no fan-out and no socket. Bytes go in by [`Connection::receive`]; what is to be done
+//! It knows no shard, no class and no socket. Bytes go in by [`Connection::receive`]; what is to be done
 //! with the socket comes out of [`Connection::next`], what its timers want out of [`Connection::due`]. What
 //! its client subscribed to stands beside it.
 

@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::address::Address;
+use crate::{address::Address, invariant};
 
 /// How many bytes of it are taken, and by which addresses. Touched when a client's dictionary grows, which
 /// ends at 32 KiB, and when the client goes.
@@ -46,7 +46,8 @@ impl Dictionaries {
 
     /// Makes room for a dictionary of `address` that takes `bytes` instead of `had`, or changes nothing.
     pub fn grow(&self, address: Address, had: usize, bytes: usize) -> Result<(), Full> {
-        let more = bytes.saturating_sub(had);
+        invariant!(had <= bytes, "a dictionary of {had} bytes shrinks to {bytes}");
+        let more = bytes - had;
         if more == 0 {
             return Ok(());
         }
@@ -69,11 +70,10 @@ impl Dictionaries {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if self.address_bytes_max > 0 {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(taken) = by_address.get_mut(&address) {
-                *taken -= bytes;
-                if *taken == 0 {
-                    by_address.remove(&address);
-                }
+            let taken = by_address.get_mut(&address).expect("a dictionary is counted");
+            *taken -= bytes;
+            if *taken == 0 {
+                by_address.remove(&address);
             }
         }
     }

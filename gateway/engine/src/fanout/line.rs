@@ -113,11 +113,13 @@ impl Line {
         }
     }
 
-    /// Leaves before its turn.
+    /// Leaves before its turn. Does nothing where it had its turn meanwhile.
     pub fn remove(&mut self, place: Place) {
         // An address keeps its place in the order, which its turn ends.
-        let waiter = self.queues.get_mut(&place.payer).and_then(|queue| queue.remove(&place.ticket));
-        self.uncount(waiter);
+        if let Some(waiter) = self.queues.get_mut(&place.payer).and_then(|queue| queue.remove(&place.ticket))
+        {
+            self.uncount(waiter);
+        }
         if self.is_empty() {
             self.queues.clear();
             self.order.clear();
@@ -149,14 +151,14 @@ impl Line {
                 self.asleep.push(Reverse((until_us, address)));
                 continue;
             }
-            let waiter = queue.pop_first().map(|(_, waiter)| waiter);
+            let (_, waiter) = queue.pop_first().expect("it is not empty");
             if queue.is_empty() {
                 self.queues.remove(&payer);
             } else {
                 self.order.push_back(address);
             }
             self.uncount(waiter);
-            return waiter.map(|waiter| (payer, waiter));
+            return Some((payer, waiter));
         }
         self.pop_shared().map(|waiter| (None, waiter))
     }
@@ -182,16 +184,15 @@ impl Line {
     }
 
     fn pop_shared(&mut self) -> Option<Waiter> {
-        let waiter = self.queues.get_mut(&None)?.pop_first().map(|(_, waiter)| waiter);
+        let (_, waiter) = self.queues.get_mut(&None)?.pop_first()?;
         self.uncount(waiter);
-        waiter
+        Some(waiter)
     }
 
-    fn uncount(&mut self, waiter: Option<Waiter>) {
+    fn uncount(&mut self, waiter: Waiter) {
         match waiter {
-            None => {}
-            Some(Waiter::Client(_)) => self.clients -= 1,
-            Some(Waiter::Class(..)) => self.classes -= 1,
+            Waiter::Client(_) => self.clients -= 1,
+            Waiter::Class(..) => self.classes -= 1,
         }
     }
 }

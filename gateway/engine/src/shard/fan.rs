@@ -101,7 +101,8 @@ impl Shard {
         budget
     }
 
-    /// One member's turn. Nothing is allocated, formatted or locked here.
+    /// One member's turn. Nothing is formatted or locked here, and nothing allocated for a frame of one piece; what is left
+    /// of a longer message is boxed once for each member.
     fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
         let flush = &job.flush;
         let client = self.at(slot);

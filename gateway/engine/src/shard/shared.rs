@@ -1,4 +1,5 @@
-//! What all threads of the process share: touched once per accept and close, never per frame.
+//! What all threads of the process share: touched at an accept and a close, and where a frame is built or a client's
+//! compression context grows; never where a frame is handed to a client.
 
 use std::{
     collections::HashMap,
@@ -82,11 +83,10 @@ impl Shared {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if self.connections_per_ip > 0 {
             let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = per_ip.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    per_ip.remove(&address);
-                }
+            let count = per_ip.get_mut(&address).expect("an admitted connection is counted");
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&address);
             }
         }
     }
