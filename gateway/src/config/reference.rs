@@ -16,9 +16,9 @@ use crate::{
 };
 
 const HEAD: &str = "\
-# Every key of the gateway's configuration with its default, as `gateway --print-reference` prints it.
-# A key that is commented out has no default, or one that is found at the start; the value is an example.
-# A change takes effect when the gateway starts again, unless it says otherwise.
+# Every key of the gateway's configuration with its default. `gateway --print-reference` prints it.
+# A key that is commented out has no default, or one that is found at the start; its value is an
+# example. A change takes effect when the gateway starts again, unless it says otherwise.
 ";
 const COLUMNS_MAX: usize = 100;
 
