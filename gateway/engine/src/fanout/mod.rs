@@ -86,12 +86,12 @@ pub struct Fanout {
     scratch: Vec<Pick>,
     /// Keys of all tables.
     keys: usize,
-    /// Of all topics: older updates and deleted keys kept for those who are behind.
+    /// Of all topics: older updates and deleted keys kept for clients that are behind.
     history_bytes: usize,
     history_bytes_max: usize,
     /// The topic that gave its own back last.
     hand: TopicId,
-    /// Streams, and those of them that close who is behind.
+    /// Streams, and those of them that close clients that are behind.
     streams: usize,
     closing: usize,
     /// No payload is longer before it is compressed, unless a single update makes it so.
@@ -162,7 +162,7 @@ impl Fanout {
         self.position
     }
 
-    /// Whether a subscription to `patterns` at `position` can be told exactly what changed since.
+    /// Whether a shard still knows exactly what changed of `patterns` since `position`.
     pub fn answers_since(&self, position: u64, patterns: &[PatternId]) -> bool {
         (self.floor..=self.position).contains(&position)
             && (self.streams == 0
