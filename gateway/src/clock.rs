@@ -1,4 +1,4 @@
-//! The program's clock: what decides is told the time by what reads it here.
+//! The program's clock: its readings are the arguments of what decides.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

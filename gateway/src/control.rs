@@ -37,7 +37,7 @@ use crate::{
 /// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const RESET: Duration = Duration::from_secs(2);
-/// How often it is told which log lines were left out.
+/// How often the log says which lines were left out.
 const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
 /// Blocking threads: host samples and workers need one each.
 const BLOCKING_THREADS: usize = 5;

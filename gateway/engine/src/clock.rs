@@ -1,4 +1,4 @@
-//! Time as an argument: what decides is told what time it is and never asks.
+//! Time as an argument: what decides gets it from its caller and never asks.
 
 /// A moment on both clocks, in microseconds. Deadlines and ages use `mono_us`; what is written on
 /// the wire uses `wall_us`.

@@ -67,7 +67,7 @@ pub(super) fn sources(
     (sources, fresh)
 }
 
-/// `None`: its problem was told.
+/// `None`: its problem was reported.
 fn kind(section: &mut Section) -> Option<&'static Declaration> {
     let KindKeys { kind } = section.keys();
     if section.named("kind", ()).line.is_none() {

@@ -252,7 +252,7 @@ impl<'a> Section<'_, 'a> {
     }
 
     /// Converts a value that was read, whose error says what to write instead. `None`: the file does not name it, or
-    /// its problem was told.
+    /// its problem was reported.
     pub fn convert<V, T>(
         &mut self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Topics that are told to be stale together and live again one by one.
+//! Topics that become stale together and live again one by one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -97,7 +97,7 @@ impl Chunks {
         (news.into_iter().map(|(at, topics)| self.chunks[at].confirm(topics, now_us)).collect(), others)
     }
 
-    /// They are told no more, for another status takes their place: who was told them is told that.
+    /// Another status takes their place: clients that got them get that.
     pub fn end(&self, reason: &str) -> Vec<Change> {
         let end = |chunk: &Chunk| {
             let status = Status { reason: reason.into(), ..chunk.status() };
@@ -106,7 +106,7 @@ impl Chunks {
         self.chunks.iter().filter(|chunk| !chunk.left.is_empty()).map(end).collect()
     }
 
-    /// What is told to who comes now.
+    /// What a client that comes now gets.
     pub fn statuses(&self) -> impl Iterator<Item = Status> {
         self.chunks.iter().filter(|chunk| !chunk.left.is_empty()).map(Chunk::status)
     }
@@ -149,7 +149,7 @@ pub fn live(topics: &[Pattern], now_us: i64) -> Status {
     Status { topics: topics.into(), state: State::Live, since_us: now_us, reason: "".into() }
 }
 
-/// The same whenever the same is said again, so that who is slow is told the newest only.
+/// The same whenever the same is said again, so that a slow client gets the newest only.
 pub fn id_of(what: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);

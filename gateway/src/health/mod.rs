@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use chunks::{Chunks, id_of, live};
 
-/// A gap is told for so long at least, also where the next update is whole again.
+/// A gap's status lasts so long at least, also where the next update is whole again.
 const GAP_US: i64 = 1_000_000;
 
 /// Who says it. Each speaks for itself: a publisher's word does not end a source's.
@@ -65,7 +65,7 @@ type Topics = Arc<[Pattern]>;
 struct StatusEntry {
     id: u64,
     status: Status,
-    /// It is live again, which is told then. Microseconds since the Unix epoch.
+    /// It is live again, and clients get that then. Microseconds since the Unix epoch.
     ends_us: Option<i64>,
 }
 
@@ -99,7 +99,7 @@ struct Returning {
     id: u64,
     /// Topics that it has not brought again.
     chunks: Chunks,
-    /// Topics that are not among them and that it has brought: they were told to be gone too.
+    /// Topics that are not among them and that it has brought: clients got that they are gone too.
     others: Vec<Pattern>,
 }
 
@@ -179,7 +179,7 @@ impl Health {
         let others = book.all_bytes() - before;
         let fits = |bytes: usize| bytes <= before || others + bytes <= self.bytes_max;
         if !fits(status.bytes()) && is_source {
-            // That a source is dead is told whatever publishers say, if need be without the reason.
+            // Clients get that a source is dead whatever publishers say, if need be without the reason.
             status.reason = "".into();
         }
         if !is_source && (is_new && book.entries.len() >= self.max || !fits(status.bytes())) {
@@ -330,7 +330,7 @@ impl Health {
         told.into_iter().for_each(|change| self.tell(&mut book, change));
     }
 
-    /// Ends gaps that were told for long enough, and hands on what found no room.
+    /// Ends gaps whose statuses lasted long enough, and hands on what found no room.
     pub fn tick(&self, now_us: i64) {
         let ended: Vec<(Origin, Topics)> = {
             let book = self.book();
@@ -348,7 +348,7 @@ impl Health {
         book.counters.changes += 1;
         let change = Arc::new(change);
         for waiting in &mut book.waiting {
-            // An older change of the same is told no more, so at most one a status waits. Who then hears
+            // Clients get no older change of the same any more, so at most one a status waits. Who then hears
             // the newer one missed the older.
             let before = waiting.len();
             waiting.retain(|older| older.id != change.id);

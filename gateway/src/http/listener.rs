@@ -100,7 +100,7 @@ impl Listener {
         let mut http = http1::Builder::new();
         // Its own clock has one time for heads and for idling; and a large answer is sent from where it lies.
         http.header_read_timeout(None).writev(true).max_buf_size(BUFFER_BYTES);
-        // Who has said all that it wants to ask is answered.
+        // A client that has sent its whole request gets its answer.
         http.half_close(true);
         http.max_header_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX);
         let connections =
@@ -115,7 +115,7 @@ impl Listener {
 
     pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
         let router = routes::router(&admin);
-        // Who came gets to ask before the next ones may take its place, and who made room is gone by then.
+        // A client that came gets to ask before the next ones may take its place. The one that made room is gone by then.
         let accepts = self.places.max().min(ACCEPTS);
         let room = Arc::new(Semaphore::new(self.places.max() + RESERVE + accepts));
         let mut accepted = 0_usize;
@@ -198,7 +198,7 @@ impl Connections {
         }
         place.begin_lingering();
         tokio::select! {
-            // Whoever is gone by now needs no goodbye.
+            // A client that is gone by now needs no goodbye.
             _ = tokio::time::timeout(LINGER, linger(stream, self.linger_bytes)) => {}
             () = place.lost() => {}
         }
@@ -265,7 +265,7 @@ impl HttpBody for Answering {
     }
 }
 
-/// The handshake; who speaks HTTP without TLS is told so, and who fails otherwise gets an alert.
+/// The handshake; a client that speaks HTTP without TLS gets an answer that says so, one that fails otherwise an alert.
 async fn secure(
     mut stream: TcpStream,
     tls: Arc<ServerConfig>,

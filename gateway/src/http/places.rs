@@ -146,7 +146,7 @@ impl Places {
 
     /// The idle connection that makes room for one of `address`: of that itself, where it holds half of the places.
     fn oldest_idle(&self, seats: &Seats, address: Address, in_reserve: bool, now: Instant) -> Option<u64> {
-        // Who came later, by number or time, gets to say something first.
+        // A later connection, by number or time, gets to say something first.
         let newest = (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE);
         let max = if in_reserve { RESERVE } else { self.max };
         let held = seats.of(in_reserve).filter(|seat| seat.address == address).count();
@@ -267,7 +267,7 @@ impl Seat {
         self.is_blocked.load(Ordering::Relaxed)
     }
 
-    /// Since when it only keeps its place; while a head is awaited, who is newer than `newest` does not yet.
+    /// Since when it only keeps its place; while it awaits a head, one newer than `newest` does not yet.
     fn idle_since(&self, newest: (u64, Instant)) -> Option<Instant> {
         match self.phase() {
             _ if self.is_blocked() => None,

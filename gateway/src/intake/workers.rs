@@ -42,7 +42,7 @@ impl Workers {
             Ok(done) => done,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and with it whoever waits.
+                // The runtime ends, and with it all callers that wait.
                 Err(_) => std::future::pending().await,
             },
         }

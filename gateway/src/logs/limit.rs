@@ -1,4 +1,4 @@
-//! Lines that repeat: a few are written, then it is told how many were not.
+//! Lines that repeat: the log writes a few, then how many it left out.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ const PLACE_MAX: u64 = 100;
 /// Different lines told apart at once; beyond it only the places are.
 const LINES_MAX: usize = 4096;
 
-/// Bytes of a line that stand for it where it is told what was left out.
+/// Bytes of a line that stand for it where the log says what it left out.
 const LIKE_BYTES_MAX: usize = 200;
 
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
@@ -155,7 +155,7 @@ impl Windows {
         true
     }
 
-    /// What was left out of windows that are over, with what it is like; it is told once.
+    /// What was left out of windows that are over, with what it is like; the log says it once.
     fn ended(&mut self, now: Instant) -> Vec<(String, u64)> {
         let told = self.take(|window| window.untold > 0 || window.is_over(now));
         self.lines.retain(|_, line| !line.is_over(now) || line.count() > 0);

@@ -1,5 +1,5 @@
 //! Logs on stderr. Whatever texts from outside stand in a line, it stays one line of bounded length, and what
-//! repeats is told a few times and counted.
+//! repeats is written a few times and counted.
 
 mod format;
 mod limit;

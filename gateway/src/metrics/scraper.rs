@@ -37,7 +37,7 @@ pub struct Scraper {
 /// What the shards said.
 #[derive(Debug)]
 pub struct Scrape {
-    /// When they were asked. Who came before gets the same answer.
+    /// When they were asked. Earlier callers get the same answer.
     asked: Option<Instant>,
     /// A shard that does not answer keeps its last figures, so that no sum goes back.
     pub shards: Vec<Shard>,
@@ -205,7 +205,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(scraper.recent().await.silent(), [0], "it says nothing any more");
         assert_eq!(began.elapsed(), SCRAPE);
-        // It is back, which is told at once.
+        // It is back, which the scraper says at once.
         let recent = tokio::spawn(async move { scraper.recent().await.silent() });
         settle().await;
         while let Some(Message::Scrape(question)) = inbox.pop() {

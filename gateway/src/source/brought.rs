@@ -14,7 +14,7 @@ use engine::{
 /// Topics that a venue's refusals name at once. More are only counted.
 const REFUSED_MAX: usize = 1000;
 
-/// What [`Brought`] was told since it was last asked.
+/// What came to [`Brought`] since it was last asked.
 #[derive(Debug, Default)]
 pub struct News {
     /// A connection has ended since.
@@ -41,7 +41,7 @@ pub struct Brought {
 pub enum Portion {
     /// All of it.
     Whole,
-    /// A change that is counted, so that a hole before it is told.
+    /// A change that is counted, so that a hole before it shows.
     Counted,
     /// A change that may follow upon a hole.
     Change,

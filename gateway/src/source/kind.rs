@@ -31,7 +31,7 @@ pub trait Declared: Kind + Sized {
     /// Its keys, beside those of any kind.
     const GROUPS: &'static [Group];
 
-    /// `None`: its problems were told.
+    /// `None`: its problems were reported.
     fn read(section: &mut Section, given: &Given) -> Option<Self>;
 }
 

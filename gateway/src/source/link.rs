@@ -50,7 +50,7 @@ pub struct Link {
     /// What logs and metrics call it; no two are alike.
     pub name: String,
     pub url: Url,
-    /// Of a `wss` URL: who is trusted in place of those that the host trusts.
+    /// Of a `wss` URL: the certificates trusted in place of those that the host trusts.
     pub ca: Option<PathBuf>,
     /// The `Host` header.
     pub host: String,
@@ -64,7 +64,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// `example` of a url; `message_bytes`: the default. `None`: its problems were told.
+    /// `example` of a url; `message_bytes`: the default. `None`: its problems were reported.
     pub fn read(section: &mut Section, dir: &Path, example: &str, message_bytes: usize) -> Option<Self> {
         let keys: LinkKeys = section.keys();
         if section.named("url", ()).line.is_none() {

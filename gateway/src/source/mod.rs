@@ -40,7 +40,7 @@ pub struct Declaration {
     pub name: &'static str,
     /// Its keys, beside those of any kind.
     pub groups: &'static [Group],
-    /// `None`: its problems were told.
+    /// `None`: its problems were reported.
     pub read: fn(&mut Section, &Given) -> Option<Source>,
 }
 

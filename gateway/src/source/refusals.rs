@@ -30,7 +30,7 @@ impl Refusals {
         }
     }
 
-    /// How many more were refused by `limit` since it was told last; `None`: it is not told now.
+    /// How many more were refused by `limit` since the log said so last; `None`: the log does not say it now.
     fn note(&mut self, limit: &'static str, now_us: u64) -> Option<u64> {
         match self.by_limit.get_mut(limit) {
             Some(told) if now_us < told.at_us + PAUSE_US => {

@@ -63,7 +63,7 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
             format!("source {name}: nothing came for {} that made an update", show_duration(stale_after))
         }
         None if activity.has_reported() => {
-            // Its health may be told of some of its topics only.
+            // Its health may concern some of its topics only.
             let is_told = |topic: &Arc<str>| topics.iter().any(|told| told.matches(topic));
             let left = || activity.brought().left().into_iter().filter(is_told).collect::<Vec<_>>();
             news.back.retain(is_told);

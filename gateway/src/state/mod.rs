@@ -185,7 +185,7 @@ pub fn lock(config: &config::State) -> Result<Option<File>, NotLocked> {
 }
 
 /// Loads what an earlier run has left. Whatever is wrong with it, the gateway starts: what of a file cannot
-/// be used is told in the log, and the file is kept.
+/// be used stands in the log, and the file is kept.
 ///
 /// An error: nothing can be written there, so that the next start would find nothing, or what stands there is
 /// no file and has to stay.

@@ -263,7 +263,7 @@ pub fn warnings(tls: &Tls) -> Vec<String> {
 /// Reads files again when they change, and on SIGHUP. Does not return.
 pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
     let Some(mut server) = server else {
-        // Without certificates SIGHUP is told to do nothing, in place of ending the process.
+        // Without certificates SIGHUP does nothing, in place of ending the process.
         loop {
             hang_up.recv().await;
             tracing::info!("SIGHUP: there are no certificates to read again");

@@ -1,4 +1,4 @@
-//! Keyed topics: what a client's tables hold, key by key, as far as two of them have to be told apart.
+//! Keyed topics: what a client's tables hold, key by key, as far as the judge tells two of them apart.
 //!
 //! A key and a value are each held as a hash, 16 bytes a key and a little more; the sum over a table is
 //! the same for the same keys and values in any order, so that tables of thousands of clients are
@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// serde borrows a text only where it is told to.
+/// serde borrows a text only where an attribute asks for it.
 #[derive(Debug, Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 

@@ -66,7 +66,7 @@ fn float(out: &mut Vec<u8>, number: f64) -> Result<(), Error> {
     if !number.is_finite() {
         return Err(Error::NotSayable("a number that is not finite"));
     }
-    // Who has one kind of number only writes whole ones like this too.
+    // A peer that has one kind of number only writes whole ones like this too.
     if number.fract() == 0.0 && number.abs() < WHOLE_MAX && (number != 0.0 || number.is_sign_positive()) {
         print(out, number as i64);
     } else {

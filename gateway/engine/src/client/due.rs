@@ -24,7 +24,7 @@ pub const DRAIN_CHECK_US: u64 = 20_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
     pub limits: &'a Limits,
-    /// It is only let in to be told no.
+    /// The gateway let it in only to refuse its request.
     pub is_refused: bool,
     pub is_subscribed: bool,
     /// While the gateway is draining.

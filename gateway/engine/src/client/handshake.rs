@@ -17,7 +17,7 @@ use crate::{
 /// Seconds a client over a limit is asked to wait.
 const RETRY_AFTER_S: &str = "5";
 
-/// Why a connection is only let in to be told no.
+/// Why the gateway lets a connection in only to refuse its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// 503.

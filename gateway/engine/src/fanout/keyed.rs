@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Keyed {
     table: Table,
-    /// Who stands below this is told the whole table: the topic was born, it was reset or gone, or a
+    /// A cursor below this gets the whole table: the topic was born, it was reset or gone, or a
     /// tombstone above that position was dropped. 0: there was no update yet.
     floor: u64,
     tombstones_max: usize,
@@ -48,7 +48,7 @@ impl Keyed {
         dropped
     }
 
-    /// Bytes kept for those who are behind.
+    /// Bytes kept for clients that are behind.
     pub fn history_bytes(&self) -> usize {
         self.table.tombstone_bytes() + self.table.tombstones() * KEY_BYTES
     }

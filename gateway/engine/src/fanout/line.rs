@@ -1,4 +1,4 @@
-//! Who waits for a frame to be built: in order of coming, one address after the other.
+//! Clients and classes that wait for a frame to be built: in order of coming, one address after the other.
 
 use std::{
     cmp::Reverse,
@@ -127,7 +127,7 @@ impl Line {
         }
     }
 
-    /// Whoever is next. `rests`: until when an address has to wait, if it has.
+    /// The next one. `rests`: until when an address has to wait, if it has.
     pub fn pop(
         &mut self,
         now_us: u64,

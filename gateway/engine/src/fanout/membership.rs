@@ -127,7 +127,7 @@ impl Fanout {
         moved
     }
 
-    /// Keeps a class for one who is going to join it.
+    /// Keeps a class for a member that is going to join it.
     pub fn hold(&mut self, id: ClassId) {
         self.classes.get_mut(id).held += 1;
     }

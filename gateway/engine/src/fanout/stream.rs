@@ -7,7 +7,7 @@ use crate::{
     update::Update,
 };
 
-/// Dropped updates whose counts are remembered, so that a gap is told exactly.
+/// Dropped updates whose counts are remembered, so that gaps are exact.
 const DROPPED_MAX: usize = 128;
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Stream {
         self.dropped.push_back((update.version, update.v));
     }
 
-    /// Bytes kept for those who are behind: all but the newest.
+    /// Bytes kept for clients that are behind: all but the newest.
     pub fn history_bytes(&self) -> usize {
         let newest = self.updates.back().map_or(0, |update| update.json.len());
         self.bytes - newest + self.updates.len().saturating_sub(1) * size_of::<Update>()

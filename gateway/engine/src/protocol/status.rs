@@ -114,14 +114,14 @@ fn overlaps_any(keys: &[&str], starred: &[&str], key: &str) -> bool {
         || starred.iter().any(|other| overlap(key, other))
 }
 
-/// What a shard is told of one status.
+/// What the control plane tells a shard of one status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Of the status that it takes the place of.
     pub id: u64,
-    /// For who was told all changes before it.
+    /// For clients that got all changes before it.
     pub news: Status,
-    /// For who comes later; `None`: nothing is to be told any more.
+    /// For clients that come later; `None`: they get nothing.
     pub left: Option<Status>,
     /// For who missed some changes of it.
     pub missed: Status,

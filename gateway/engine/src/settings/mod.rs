@@ -21,7 +21,7 @@ pub const INBOX_MESSAGES: u64 = 4096;
 /// Safari's versions whose permessage-deflate is broken (uWebSockets passes over the same).
 const SAFARI_15: [&str; 4] = ["Version/15.0 ", "Version/15.1 ", "Version/15.2 ", "Version/15.3 "];
 
-/// What a shard is told when it starts.
+/// What a shard gets when it starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings<'a> {
     pub fanout: &'a Fanout,

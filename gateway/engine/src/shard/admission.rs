@@ -1,4 +1,4 @@
-//! Who is let in, who is only told no, and for how many of those there is room.
+//! Which connections are let in, which are only refused, and for how many of those there is room.
 
 use std::net::SocketAddr;
 

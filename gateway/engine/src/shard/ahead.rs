@@ -22,7 +22,7 @@ impl Shard {
         if self.chained {
             return !self.fanout.has_restarted() || self.is_ahead(since);
         }
-        // Beyond what was announced nothing comes: who is ahead of the gateway gets a snapshot at once.
+        // Beyond what was announced nothing comes: a client that is ahead of the gateway gets a snapshot at once.
         self.is_ahead(since) && since.is_some_and(|since| since.version <= self.inbox.announced())
     }
 

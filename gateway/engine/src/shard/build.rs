@@ -34,7 +34,7 @@ impl Shard {
         }
     }
 
-    /// Who has its turn in the long line found no room for so many bytes.
+    /// The one that has its turn in the long line found no room for so many bytes.
     pub(super) fn note_need(&mut self, bytes: usize) {
         if self.builds.granted {
             self.builds.need_bytes = Some(bytes);

@@ -1,4 +1,4 @@
-//! What is built in the turns to come, for whom, and who waits for it.
+//! What a shard builds in the turns to come, for which clients, and the lines for it.
 
 use std::collections::VecDeque;
 
@@ -60,7 +60,7 @@ pub(super) struct Builds {
     /// What is being built, in order; all of it for the same client or class.
     pub running: VecDeque<Running>,
     pub addresses: Addresses,
-    /// Who is served has its turn in the long line.
+    /// The one that is served has its turn in the long line.
     pub granted: bool,
     /// What whose turn it is in the long line needs, for which there is no room.
     pub need_bytes: Option<usize>,
@@ -100,8 +100,8 @@ impl Builds {
         self.need_bytes.is_some()
     }
 
-    /// At the end of a line, or in front of it. Who had its turn and found no room keeps it, or room would
-    /// always be taken by whoever is next when it comes.
+    /// At the end of a line, or in front of it. One that had its turn and found no room keeps it, or the
+    /// next one would always take the room when it comes.
     pub fn enter(&mut self, lane: Lane, waiter: Waiter, payer: Option<Address>, in_front: bool) -> Place {
         let line = &mut self.lines[lane as usize];
         let place = line.push(waiter, payer, in_front);

@@ -42,14 +42,14 @@ pub(super) struct Client {
     pub is_loopback: bool,
     /// Counted in [`crate::shard::shared::Shared`].
     pub admitted: bool,
-    /// To be told no.
+    /// Its request is to be refused.
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
     /// What it waits for. Made only when needed.
     pending: Option<Box<Pending>>,
-    /// Changes of statuses that it was told of, or that do not concern it.
+    /// Changes of statuses that it got, or that do not concern it.
     pub told: u64,
-    /// It was told what was not live when it subscribed first.
+    /// It got what was not live when it subscribed first.
     pub greeted: bool,
 }
 

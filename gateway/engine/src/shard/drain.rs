@@ -1,4 +1,4 @@
-//! A drain: when each client is told, flushed and sent away.
+//! A drain: when each client gets its notice, its last updates and its close.
 
 use crate::client::Leaving;
 
@@ -9,7 +9,7 @@ const RECONNECT_SPREAD_MS: u64 = 2_000;
 pub(super) struct Drain {
     pub start_us: u64,
     pub drain_us: u64,
-    /// Clients below this slot were told.
+    /// Clients below this slot got their notice.
     pub told: usize,
     pub slots: usize,
 }

@@ -34,7 +34,7 @@ pub enum Message {
     },
     /// Give back a copy of the shard's counters.
     Scrape(Answer),
-    /// Reset whoever is left and end.
+    /// Reset all clients that are left, and end.
     Stop,
 }
 

@@ -1,4 +1,4 @@
-//! Draining: every client is told, flushed and sent away at its own moment.
+//! Draining: every client gets its notice, its last updates and its close at its own moment.
 
 use net::Sockets;
 
@@ -19,7 +19,7 @@ impl Shard {
         self.drain.get_or_insert(Drain { start_us: now.mono_us, drain_us, told: 0, slots });
     }
 
-    /// Tells some more clients; at the deadline resets whoever is left.
+    /// Tells some more clients; at the deadline resets all that are left.
     pub(super) fn run_drain(&mut self, net: &mut impl Sockets, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         let (deadline_us, first) = (drain.deadline_us(), drain.told);

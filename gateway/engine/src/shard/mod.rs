@@ -1,6 +1,6 @@
 //! A shard: its clients, its fan-out and its deadlines, as events in and commands out.
 //!
-//! Everything here is told the time and talks to its sockets through [`Sockets`], so the same code
+//! Everything here gets the time as an argument and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring and in a simulation.
 
 mod addresses;
@@ -112,7 +112,7 @@ pub struct Shard {
     drain: Option<Drain>,
     relief: Relief,
     stop: bool,
-    /// The epoch has changed: every client that is not busy has to be told.
+    /// The epoch has changed: every client that is not busy has to get it.
     restarted: bool,
     statuses: Statuses,
     /// Of the tables of `fanout`.
@@ -231,7 +231,7 @@ impl Shard {
         self.restarted = true;
     }
 
-    /// Gives everyone the snapshot that begins the new epoch; who is busy gets it next.
+    /// Gives every client the snapshot that begins the new epoch; a busy client gets it when its send is done.
     fn tell_restart(&mut self, net: &mut impl Sockets, now: Now) {
         for slot in 0..self.clients.len() {
             if self.clients[slot]

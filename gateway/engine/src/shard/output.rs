@@ -69,7 +69,7 @@ impl Shard {
             return true;
         }
         if was_held && !self.at(slot).connection.is_held() {
-            // The last of what follows an answer was told.
+            // The client has the last of what follows an answer.
             return false;
         }
         if let Some(bytes) = self.owed(slot, now) {

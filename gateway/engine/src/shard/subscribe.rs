@@ -90,7 +90,7 @@ impl Shard {
         }
     }
 
-    /// The subscription changes, and the client is told so.
+    /// Changes the subscription and tells the client so.
     pub(super) fn finish_subscribe(
         &mut self,
         slot: u32,

@@ -1,4 +1,4 @@
-//! Who cannot be served now stands in line, and is called when its turn has come.
+//! A client or class that the shard cannot serve now stands in line. The shard calls it when its turn has come.
 
 use net::{ConnId, Sockets};
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// How often it is looked whether there is room again.
 const ROOM_US: u64 = 10_000;
-/// That frames wait is told in the log once in so long.
+/// The log says that frames wait once in so long.
 const TELL_US: u64 = 60_000_000;
 /// A class with more members is nobody's own.
 const PRIVATE_MEMBERS_MAX: usize = 8;
@@ -125,7 +125,7 @@ impl Shard {
         }
     }
 
-    /// Serves who waits for the budget, while it lasts.
+    /// Serves those that wait for the budget, while it lasts.
     pub(super) fn serve_short(&mut self, net: &mut impl Sockets, now: Now) {
         self.leave_ended_classes();
         for _ in 0..self.builds.lines[Lane::Short as usize].len() {

@@ -16,7 +16,7 @@ const _: () = assert!(size_of::<Position>() == size_of::<u64>());
 impl Position {
     pub const NOWHERE: Self = Self(None);
 
-    /// Of who was sent everything up to `version`.
+    /// Of a client that was sent everything up to `version`.
     pub fn at(version: u64) -> Self {
         let from_one = version.checked_add(1).and_then(NonZeroU64::new);
         invariant!(from_one.is_some(), "versions end at 2^53, not at {version}");

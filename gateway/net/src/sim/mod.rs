@@ -33,7 +33,7 @@ pub struct SimRing {
     slots: Vec<(Option<ConnId>, u32)>,
     free: Vec<u32>,
     conns: HashMap<ConnId, Conn>,
-    /// Connections of which something may be told or done, each once.
+    /// Connections that may have an event or something to do, each once.
     active: Vec<ConnId>,
     recv_bytes_max: usize,
     send_bytes_max: usize,

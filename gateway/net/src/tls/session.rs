@@ -177,7 +177,7 @@ impl Session {
         self.is_deferred
     }
 
-    /// Whether an end was kept; it is told now.
+    /// Whether an end was kept; it becomes an event now.
     pub fn take_end(&mut self) -> bool {
         std::mem::take(&mut self.is_ended)
     }

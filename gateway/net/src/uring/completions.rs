@@ -103,7 +103,7 @@ impl Ring {
         }
     }
 
-    /// Nothing is told any more but the end, which is there when the kernel has let go of the slot.
+    /// The only event left is the end, which comes when the kernel has let go of the slot.
     fn complete_while_closing(&mut self, conn: ConnId, op: Op) -> Option<Event> {
         if op == Op::Connect {
             self.close_file(conn);

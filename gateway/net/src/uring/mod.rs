@@ -48,7 +48,7 @@ pub use setup_error::{KERNEL_LEAST, SetupError};
 ///
 /// A ring belongs to the thread that made it.
 pub struct Ring {
-    // First, so that the kernel's ring is closed before any memory that it was told of is freed.
+    // First, so that the kernel's ring is closed before any memory that it knows of is freed.
     queues: Queues,
     slots: Slots,
     accepts: Accepts,

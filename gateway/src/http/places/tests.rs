@@ -88,7 +88,7 @@ async fn when_all_are_busy_the_oldest_in_reserve_makes_room() {
         let asking = next.ask(true);
         reserve.push((next, asking));
     }
-    // Whoever was answered makes room before.
+    // A connection that was answered makes room before.
     reserve[9].0.begin_lingering();
     assert_eq!((places.enter(ONE).1, is_evicted(&reserve[9].0)), (Found::Evicted, true));
     let (last, _) = reserve.pop().unwrap();

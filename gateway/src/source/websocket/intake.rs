@@ -129,7 +129,7 @@ impl<'a> Mapping<'a> {
         if outcome.conflated > 0 {
             self.sequencer.count_conflated(outcome.conflated);
         }
-        // What cannot be read was told when it came.
+        // The log said what cannot be read when it came.
         for refused in outcome.refused.iter().filter(|r| !matches!(r.why, Why::Unread { .. })) {
             self.counters.bad(Bad::Refused);
             self.refusals.tell(self.counters.name(), &refused.why, self.sequencer);

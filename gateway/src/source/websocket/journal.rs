@@ -18,9 +18,9 @@ pub struct Journal<'a> {
     connected: Option<Instant>,
     /// The present connection brought something.
     brought: bool,
-    /// The last end that was told.
+    /// The last end that the log has.
     told: Option<String>,
-    /// An end was told, and no connection was established since.
+    /// The log has an end, and no connection was established since.
     down: bool,
 }
 

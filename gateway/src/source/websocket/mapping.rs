@@ -50,7 +50,7 @@ pub enum Said<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Odd<'a> {
     pub fault: Fault,
-    /// Of which an update is missing now, as far as it can be told.
+    /// Of which an update is missing now, as far as the mapping can know.
     pub topic: Option<String>,
     /// As it stood in the message.
     pub text: &'a str,
@@ -107,7 +107,7 @@ pub fn map<'a>(
     Ok(Some(all))
 }
 
-/// Of several updates of one topic all but the last are told that the message goes on.
+/// Of several updates of one topic all but the last say that the message goes on.
 fn mark_last(said: &mut [Result<Said<'_>, Odd<'_>>]) {
     let mut seen = HashSet::new();
     for said in said.iter_mut().rev() {
@@ -175,7 +175,7 @@ fn denied<'a>(topics: &[Denied], reason: Option<&Pointer>, scope: Scope<'_, 'a>)
         Pattern::parse(&text).map_err(|bad| Fault::Topic(bad.to_string()))
     };
     let topics = topics.iter().map(name).collect::<Result<_, Fault>>()?;
-    // A refusal is told also where it gives no reason.
+    // The log names a refusal also where it gives no reason.
     let why = match reason.and_then(|pointer| scope.find(pointer, "a reason").ok()) {
         None => "the venue refuses it".to_owned(),
         Some(found) => {

@@ -85,7 +85,7 @@ fn tell_message(section: &mut Section, keyed: &Keyed, pattern: &str, message_byt
     section.problem(section.line_of("message_bytes"), text);
 }
 
-/// Levels of topics that are certain not to be keyed. That there is no keyed one at all is told elsewhere.
+/// Levels of topics that are certain not to be keyed. Another check reports that there is no keyed one at all.
 fn check_mode(section: &mut Section, line: usize, template: &Template, topics: &Policies) {
     if !topics.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_))) {
         return;
@@ -180,7 +180,7 @@ fn check_depth(
         );
         section.problem(line, text);
     } else if !names_keys && !keyed.fits_depth(needed) {
-        // Where keys are named this was told of them.
+        // Where keys are named the check of keys has reported it.
         let [whole, max] = [needed * LEVEL_BYTES, keyed.table_bytes].map(|bytes| show_size(bytes as u64));
         let text = format!(
             "map: depth = {levels} of each side makes {needed} keys, of {LEVEL_BYTES} bytes each {whole}, but \

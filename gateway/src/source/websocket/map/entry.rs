@@ -52,7 +52,7 @@ pub fn entries(source: &mut Section) -> Vec<(usize, Entry)> {
     entries
 }
 
-/// `None`: its problems were told.
+/// `None`: its problems were reported.
 fn entry(section: &mut Section) -> Option<Entry> {
     let when = section.read("when", Vec::new(), when).value;
     let each = pointer(section, "each");
@@ -122,7 +122,7 @@ fn entry(section: &mut Section) -> Option<Entry> {
     })
 }
 
-/// `None`: its problems were told.
+/// `None`: its problems were reported.
 fn body(
     section: &mut Section,
     data: Named<Option<Pointer>>,

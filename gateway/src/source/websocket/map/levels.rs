@@ -13,7 +13,7 @@ use crate::document::read::{Named, Section};
 /// Bytes of what goes before a price to make a key.
 const PREFIX_BYTES_MAX: usize = 32;
 
-/// `None`: its problems were told.
+/// `None`: its problems were reported.
 pub fn levels(section: &mut Section) -> Option<Levels> {
     let path = pointer(section, "path");
     let key = section.read("key", None, |value| key(value).map(Some));

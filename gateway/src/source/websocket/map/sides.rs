@@ -74,7 +74,7 @@ fn told_by(name: &str) -> Option<Best> {
     }
 }
 
-/// `None`: there is none, or its problems were told.
+/// `None`: there is none, or its problems were reported.
 pub fn depth(section: &mut Section, levels: &Named<Option<u64>>, lists: &[Levels]) -> Option<Arc<Depth>> {
     let (line, levels) = (levels.line?, levels.value?);
     if lists.is_empty() {
