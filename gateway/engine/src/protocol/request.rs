@@ -31,6 +31,7 @@ pub enum Op {
         topics: Option<Vec<Pattern>>,
     },
     Ping,
+    Where,
 }
 
 /// `subscribe`, from a message or from a URL.
@@ -132,6 +133,7 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             })
         }
         "ping" => Ok(Op::Ping),
+        "where" => Ok(Op::Where),
         "publish" => Err("publish is not allowed here".into()),
         other => Err(format!("unknown op: {} (subscribe, unsubscribe or ping)", excerpt(other))),
     }
