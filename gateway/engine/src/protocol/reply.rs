@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use crate::topic::epoch::Epoch;
-
 /// `error.code` of a request that is refused.
 pub const BAD_REQUEST: u16 = 4000;
 
@@ -18,14 +16,6 @@ pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
 pub fn pong(id: Option<&str>, ts_us: i64) -> Vec<u8> {
     let mut out = begin("pong", id);
     push(&mut out, format_args!(r#","ts":{ts_us}"#));
-    out.push(b'}');
-    out
-}
-
-/// Where the shard stands: `since` of a later `subscribe`.
-pub fn position(id: Option<&str>, epoch: Epoch, version: u64) -> Vec<u8> {
-    let mut out = begin("where", id);
-    push(&mut out, format_args!(r#","epoch":"{epoch}","version":{version}"#));
     out.push(b'}');
     out
 }

@@ -31,7 +31,6 @@ pub enum Op {
         topics: Option<Vec<Pattern>>,
     },
     Ping,
-    Where,
 }
 
 /// `subscribe`, from a message or from a URL.
@@ -133,7 +132,6 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             })
         }
         "ping" => Ok(Op::Ping),
-        "where" => Ok(Op::Where),
         "publish" => Err("publish is not allowed here".into()),
         other => Err(format!("unknown op: {} (subscribe, unsubscribe or ping)", excerpt(other))),
     }

@@ -28,10 +28,6 @@ impl Shard {
         let Request { id, op } = request;
         match op {
             Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
-            Op::Where => {
-                let (epoch, version) = (self.fanout.epoch(), self.fanout.position());
-                self.reply(slot, &reply::position(id.as_deref(), epoch, version));
-            }
             Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
             Op::Unsubscribe { .. } => {
                 self.take_whole_inbox(now);
@@ -87,7 +83,7 @@ impl Shard {
         let tried = match &asked.op {
             Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
-            Op::Ping | Op::Where => unreachable!("it is answered at once: {asked:?}"),
+            Op::Ping => unreachable!("a ping is answered at once: {asked:?}"),
         };
         self.charge(payer, before, now);
         self.weights.charge(conn, self.fanout.topics_looked_at() - looked_at, now.mono_us);
