@@ -54,6 +54,7 @@ BENCHES = [
     Entry("costs", "what a client, a class, a topic or a restart costs: how it grows with what exists", 10, ("costs",)),
     Entry("watchlists", "what a frame costs the engine where each client has a watchlist of its own", 5,
           ("watchlists",)),
+    Entry("wakeups", "system calls and CPU of a shard that serves 3,000 classes of one client", 3, LOADED),
     Entry("wire", "compression, MessagePack and TLS: CPU, bytes, memory; beside uWebSockets and nchan", 45,
           (*LOADED, "deflate", "openssl")),
     Entry("pair", "CPU per frame and memory of this build ÷ another's", 25, (*LOADED, "openssl")),

@@ -21,3 +21,4 @@ pub mod shard;
 pub mod topic;
 pub mod unit;
 pub mod update;
+mod wheel;

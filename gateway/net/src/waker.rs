@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::AcqRel},
+        atomic::{
+            AtomicU8,
+            Ordering::{AcqRel, Acquire},
+        },
     },
 };
 
@@ -15,12 +18,23 @@ const IDLE: u8 = 0;
 const PARKED: u8 = 1;
 /// Somebody called; the next sleep returns at once.
 const NOTIFIED: u8 = 2;
+/// As [`PARKED`], and the ring will look by itself before long: only an urgent call must write.
+const DOZING: u8 = 3;
+
+/// Which calls end a sleep.
+#[cfg(feature = "uring")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    All,
+    /// Those of [`Waker::wake`].
+    Urgent,
+}
 
 /// Wakes a parked ring from any thread. It is made before its ring, so that queues
 /// which lead to the ring's thread can be built first. Clones wake the same ring.
 ///
 /// A call is never lost. The state works like a thread's park token: [`Waker::wake`] swaps in
-/// `NOTIFIED`, and only whoever swaps out `PARKED` writes to the eventfd, so waking a busy ring
+/// `NOTIFIED`, and only whoever swaps out `PARKED` or `DOZING` writes to the eventfd, so waking a busy ring
 /// costs no system call. The ring swaps in `PARKED` before it sleeps and does not sleep if that
 /// swaps out `NOTIFIED`. All steps are read-modify-writes of one variable, hence in one order: a
 /// call before the ring's swap is seen by it, a call after it sees `PARKED`. What the caller wrote
@@ -58,9 +72,20 @@ impl Waker {
     /// Ends the ring's present sleep, or its next one if it does not sleep now.
     pub fn wake(&self) {
         if let Some(shared) = &self.shared
-            && shared.state.swap(NOTIFIED, AcqRel) == PARKED
+            && matches!(shared.state.swap(NOTIFIED, AcqRel), PARKED | DOZING)
         {
             write(&shared.eventfd);
+        }
+    }
+
+    /// Like [`Waker::wake`], unless the ring sleeps where such calls may wait: it looks by itself before
+    /// long, and costs nobody a system call.
+    pub fn nudge(&self) {
+        if let Some(shared) = &self.shared
+            // A write of what stands there already: the ring's own next step sees what came before it.
+            && shared.state.compare_exchange(DOZING, DOZING, AcqRel, Acquire).is_err()
+        {
+            self.wake();
         }
     }
 }
@@ -68,9 +93,10 @@ impl Waker {
 #[cfg(feature = "uring")]
 impl Waker {
     /// The ring is about to sleep. `false`: somebody called, so it must not.
-    pub(crate) fn park(&self) -> bool {
+    pub(crate) fn park(&self, calls: Calls) -> bool {
         let Some(shared) = &self.shared else { return true };
-        if shared.state.swap(PARKED, AcqRel) != NOTIFIED {
+        let asleep = if calls == Calls::All { PARKED } else { DOZING };
+        if shared.state.swap(asleep, AcqRel) != NOTIFIED {
             return true;
         }
         shared.state.swap(IDLE, AcqRel);
@@ -118,8 +144,22 @@ mod tests {
         let waker = Waker::new().unwrap();
         waker.wake();
         assert_eq!(count(&waker), 0, "nobody sleeps");
-        assert!(!waker.park(), "the call is remembered");
-        assert!(waker.park(), "once");
+        assert!(!waker.park(Calls::All), "the call is remembered");
+        assert!(waker.park(Calls::All), "once");
+        waker.wake();
+        assert_eq!(count(&waker), 1);
+    }
+
+    #[test]
+    fn a_ring_that_will_look_by_itself_is_woken_only_by_what_is_urgent() {
+        let waker = Waker::new().unwrap();
+        assert!(waker.park(Calls::Urgent));
+        waker.nudge();
+        assert_eq!(count(&waker), 0, "it looks by itself");
+        waker.unpark();
+        waker.nudge();
+        assert!(!waker.park(Calls::Urgent), "before the sleep it is remembered");
+        assert!(waker.park(Calls::Urgent), "once");
         waker.wake();
         assert_eq!(count(&waker), 1);
     }

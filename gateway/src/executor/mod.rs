@@ -1,22 +1,24 @@
 //! Runs shards: one pinned glommio executor each, with a ring of its own for the sockets.
 //!
-//! glommio gives the thread, its pinning and the parking; the ring moves the bytes. The pump is the
-//! one task of its executor: inbox, completions, what is due, submit; and when nothing is left,
-//! park on the ring's eventfd until a completion, a deadline or the control plane wakes it.
+//! glommio gives the thread and its pinning; the ring moves the bytes. The pump is the one task of its
+//! executor: inbox, completions, what is due, submit; and when nothing is left, it sleeps in the ring
+//! itself, by the system call that submits, until a completion, a deadline or the control plane ends it.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use engine::shard::{Application, SLOTS_RESERVED, Shard, inbox::Inbox, shared::Shared};
+use engine::shard::{Application, SLOTS_RESERVED, Shard, Sleep, inbox::Inbox, shared::Shared};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use net::{
     Events, Waker,
     tls::{self, Tls},
-    uring::{Parker, Ring, SetupError},
+    uring::{Ring, SetupError},
 };
+use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
@@ -33,11 +35,6 @@ const RECV_BUFFER_BYTES: u32 = 2048;
 const BACKLOG: i32 = 4096;
 /// Not yet sent bytes that may lie in the kernel, where nothing can be conflated any more.
 const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
-/// Practically never. When glommio 0.9's preemption timer fires between its look at the rings and its
-/// look at the task queues, it parks with a task still runnable (`run_task_queues` gives `false`
-/// though it ran nothing), and the shard sleeps for ever. The pump is its executor's only task and
-/// keeps its own slices, so it needs no preemption.
-const PREEMPT_TIMER: Duration = Duration::from_secs(86_400);
 /// Its place among the listeners of a ring.
 const TLS_LISTENER: u8 = 1;
 
@@ -105,7 +102,6 @@ pub fn start(
             .name(&format!("shard{index}"))
             .io_memory(0)
             .ring_depth(128)
-            .preempt_timer(PREEMPT_TIMER)
             .spawn(move || async move {
                 let options = net::uring::Options {
                     slots: slots as u32,
@@ -120,17 +116,15 @@ pub fn start(
                         for listener in [Some(listener), tls_listener].into_iter().flatten() {
                             ring.listen(listener).map_err(|error| StartError::Io { index, error })?;
                         }
-                        let parker = Parker::new(&ring);
-                        Ok((ring, parker))
+                        Ok(ring)
                     });
-                let (ring, parker) = match set_up {
-                    Ok(set_up) => set_up,
+                let ring = match set_up {
+                    Ok(ring) => ring,
                     Err(error) => return drop(ready.send(Err(error))),
                 };
                 let mut clock = Clock::new(epoch);
                 let now = clock.now();
-                let shard =
-                    Shard::new(&config.settings(), application, index, slots, shared, inbox.clone(), now);
+                let shard = Shard::new(&config.settings(), application, index, slots, shared, inbox, now);
                 drop(ready.send(Ok(())));
                 let limits = tls::Limits {
                     handshakes_per_turn: config.limits.handshakes_per_turn,
@@ -138,7 +132,7 @@ pub fn start(
                 };
                 let listener = server.as_ref().map(|server| (TLS_LISTENER, server.borrow().clone()));
                 let net = Tls::new(ring, listener, limits);
-                pump(shard, net, server, parker, inbox, clock).await;
+                pump(shard, net, server, clock);
             })
             .map_err(|error| StartError::Executor { index, cpu, error: error.to_string() })?;
         handles.push(handle);
@@ -183,20 +177,9 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-async fn pump(
-    mut shard: Shard,
-    mut net: Tls<Ring>,
-    mut server: Option<Current>,
-    parker: Parker,
-    inbox: Arc<Inbox>,
-    mut clock: Clock,
-) {
-    let mut parked_us = None;
+fn pump(mut shard: Shard, mut net: Tls<Ring>, mut server: Option<Current>, mut clock: Clock) {
     loop {
-        let mut now = clock.now();
-        if let Some(since_us) = parked_us.take() {
-            shard.note_rest(now.mono_us - since_us);
-        }
+        let now = clock.now();
         shard.note_ring(net.inner().counters(), net.counters());
         let left = shard.take_inbox(now);
         if let Some(server) = &mut server
@@ -212,21 +195,35 @@ async fn pump(
             shard.on_event(event, &mut net, now);
             events += 1;
         }
-        now = clock.now();
-        let more = shard.run(&mut net, now) || net.waits() || left;
+        let now = clock.now();
+        let more = shard.run(&mut net, now) || net.waits() || left || events == EVENTS_PER_TURN;
+        let went_on = if more || shard.finished() {
+            net.inner().submit()
+        } else {
+            sleep(&mut shard, &mut net, &mut clock)
+        };
         // A shard without its ring serves nobody: the process ends (see `main`) and is started again.
-        net.inner().submit().unwrap_or_else(|error| panic!("the ring failed: {error}"));
+        went_on.unwrap_or_else(|error| panic!("the ring failed: {error}"));
         if shard.finished() {
             return;
         }
-        if events == 0 && !more {
-            let after = shard.next_us().map(|at| Duration::from_micros(at.saturating_sub(now.mono_us)));
-            net.inner().wake_at(after);
-            parked_us = Some(clock.now().mono_us);
-            let parked = parker.park(net.inner(), || inbox.is_empty()).await;
-            parked.unwrap_or_else(|error| panic!("the ring failed: {error}"));
-        } else {
-            glommio::yield_if_needed().await;
-        }
     }
+}
+
+/// Submits, and sleeps as long as the shard may.
+fn sleep(shard: &mut Shard, net: &mut Tls<Ring>, clock: &mut Clock) -> io::Result<()> {
+    let (now, worked_us) = (clock.now(), cpu_us());
+    let Sleep { until_us, updates_wait } = shard.sleep(now);
+    let timeout = until_us.map(|at_us| Duration::from_micros(at_us.saturating_sub(now.mono_us)));
+    let slept = net.inner().rest(timeout, updates_wait);
+    // Most of what is submitted is done within the call.
+    let worked_us = cpu_us() - worked_us;
+    shard.note_rest((clock.now().mono_us - now.mono_us).saturating_sub(worked_us));
+    slept
+}
+
+/// CPU time of this thread.
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }

@@ -95,6 +95,12 @@ bugs! {
     KeptForgotten,
     /// An answer is sent between the fragments of a message.
     AnswerWithin,
+    /// A class that is busy at its moment is given no other.
+    GridForgets,
+    /// Of the classes that are to be looked at at once, only the first is.
+    StirForgotten,
+    /// A class is flushed early one update too late.
+    EarlyTooLate,
     /// A shard that keeps up goes on leaving things out.
     RungStays,
     /// What is due at a lengthened interval counts as looked through.

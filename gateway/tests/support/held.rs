@@ -8,7 +8,7 @@ use engine::topic::{
 };
 
 use super::{
-    epoch::{Epoch, Sent, Table},
+    epoch::{Epoch, Sent, Table, Topic},
     subscriber::{Frame, Judge},
 };
 
@@ -79,6 +79,13 @@ impl Sub {
 
     pub fn matches(&self, topic: &str) -> bool {
         self.patterns.iter().any(|p| matches(p, topic))
+    }
+
+    /// Updates of its topics after its position.
+    pub fn waiting(&self, epoch: &Epoch) -> usize {
+        let newer = |topic: &&Topic| topic.entries.last().is_some_and(|entry| entry.version > self.version);
+        let topics = epoch.topics.iter().filter(newer).filter(|topic| self.matches(&topic.name));
+        topics.map(|topic| topic.entries.len() - topic.after(self.version)).sum()
     }
 
     /// The `v` held of a topic, if it is there.

@@ -139,6 +139,8 @@ pub struct World {
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
     fragment_bytes: usize,
+    /// Of the last turn.
+    events: usize,
     inflater: Inflater,
     ids: u64,
 }
@@ -185,6 +187,7 @@ impl World {
             address: ADDR,
             sent: DefaultHasher::new(),
             fragment_bytes: FRAGMENT_BYTES,
+            events: 0,
             inflater: Inflater::new(),
             ids: 0,
         }
@@ -198,7 +201,7 @@ impl World {
 
     // Time.
 
-    /// One turn of the pump with at most `events` events. `false`: nothing happened and nothing is left.
+    /// One turn of the pump with at most `events` events. `false`: the shard would sleep.
     pub fn turn(&mut self, events: usize) -> bool {
         self.shard.note_ring(net::Counters::default(), self.net.counters());
         let left = self.shard.take_inbox(self.now);
@@ -215,8 +218,9 @@ impl World {
             self.shard.on_event(event, &mut self.net, self.now);
             taken += 1;
         }
+        self.events = taken;
         let more = self.shard.run(&mut self.net, self.now);
-        more || self.net.waits() || taken > 0 || left
+        more || self.net.waits() || left || taken == events
     }
 
     /// Until nothing more happens at this moment.
@@ -224,9 +228,19 @@ impl World {
         for _ in 0..TURNS_MAX {
             let busy = self.turn(1024);
             let read: usize = (0..self.peers.len()).map(|at| self.read_if_reading(at)).sum();
-            if read == 0 && !busy && !self.turn(1024) {
+            if read > 0 || busy {
+                continue;
+            }
+            let before = self.shard.stats();
+            // Who waits for room is called at its time; another turn may find the room earlier.
+            let waits = before.build_clients + before.build_classes > 0;
+            let sleeps = !waits && self.shard.next_us().is_none_or(|at_us| at_us > self.now.mono_us);
+            let busy = self.turn(1024);
+            if self.events == 0 && !busy {
                 return;
             }
+            let slept_over = self.events == 0 && (busy || self.shard.stats().frames_out > before.frames_out);
+            assert!(!sleeps || !slept_over, "the shard would have slept with something to do");
         }
         panic!("the shard does not come to rest");
     }
@@ -243,6 +257,38 @@ impl World {
             self.shard.note_rest(rest_us);
             self.settle();
             self.check_heartbeats();
+        }
+        self.check_prompt();
+    }
+
+    /// Whoever reads was sent what does not wait for its interval: each update where that is 0, and what makes as many
+    /// as `flush_updates`.
+    fn check_prompt(&self) {
+        let stats = self.shard.stats();
+        if stats.build_clients + stats.build_classes > 0 {
+            return;
+        }
+        let (epochs, flush_updates) = (&self.publisher.epochs, self.config.fanout.flush_updates as usize);
+        let epoch = epochs.last().expect("there is always one");
+        for (at, peer) in self.peers.iter().enumerate() {
+            let is_asking = !peer.model.asked.is_empty() || peer.leaving;
+            if !peer.open || !peer.reading || is_asking || peer.close.is_some() || peer.slot_freed {
+                continue;
+            }
+            let told =
+                |sub: &&Sub| sub.epoch + 1 == epochs.len() && sub.first.is_none() && sub.parts.is_none();
+            for sub in peer.model.subs.iter().filter(told) {
+                let most = if sub.interval_ms == 0 { 1 } else { flush_updates };
+                let waiting = sub.waiting(epoch);
+                assert!(
+                    most == 0 || waiting < most,
+                    "peer {at}: {:?} (class {}, {} ms) waits for {waiting} updates at {}, {most} do not wait",
+                    sub.name,
+                    sub.class,
+                    sub.interval_ms,
+                    sub.version
+                );
+            }
         }
     }
 

@@ -326,5 +326,6 @@ fn offered(fanout: &engine::settings::Fanout, asked_ms: Option<u64>) -> u64 {
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     let asked = asked_ms.unwrap_or(ms(fanout.interval)).max(ms(fanout.interval_min));
     let mut menu = fanout.interval_menu.iter().map(|entry| ms(*entry));
-    menu.clone().find(|entry| *entry >= asked).or(menu.next_back()).unwrap_or(asked)
+    let offered = menu.clone().find(|entry| *entry >= asked).or(menu.next_back()).unwrap_or(asked);
+    offered.next_multiple_of(ms(fanout.flush_grid))
 }

@@ -6,6 +6,7 @@
 //! A cost is a row of `COSTS` in the file that is about it; a new file is a line of [`FILES`].
 #![forbid(unsafe_code)]
 
+mod classes;
 mod cost;
 mod patterns;
 mod plane;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use cost::{Cost, Meter};
 
-const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS];
+const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS, classes::COSTS];
 
 /// What it costs, at two sizes of what exists.
 #[derive(Parser)]

@@ -27,6 +27,7 @@ impl Fanout {
         self.classes.restart(batch.version);
         self.restarted |= epoch != self.epoch;
         self.epoch = epoch;
+        self.position = batch.version;
         self.take_in(batch);
         self.floor = batch.version;
     }
@@ -107,7 +108,8 @@ impl Fanout {
             }
         }
         self.history_bytes = self.history_bytes - history_before + topic.memory.history_bytes();
-        self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain);
+        let stir = |class| self.classes.stir(class, self.position);
+        self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain, stir);
         if self.history_bytes > self.history_bytes_max {
             self.bound_history(update.topic);
         }

@@ -1,13 +1,12 @@
 //! Interest classes: subscriptions that may be served with the same bytes.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{HashMap, VecDeque},
     rc::Rc,
 };
 
 use super::{class_id::ClassId, line::Place, pattern_id::PatternId};
-use crate::{invariant, protocol::encoding::Wire};
+use crate::{invariant, protocol::encoding::Wire, wheel::Wheel};
 
 /// What makes two subscriptions the same class.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -29,8 +28,15 @@ pub struct Class {
     pub members: Vec<u32>,
     /// Version up to which its members were sent something: `from` of the next batch.
     pub sent: u64,
-    /// Version up to which it was looked through; at least `sent`.
+    /// Version up to which it was looked through; at least `sent`. See [`Class::looked`].
     pub scanned: u64,
+    /// Its places among the watchers of its patterns, in their order; empty where it does not watch: then it is
+    /// looked at when its interval has passed, whatever was taken in.
+    pub watches: Box<[u32]>,
+    /// It watches, and something of its patterns was taken in since it was looked through.
+    pub stirred: bool,
+    /// It stands among those to be looked at.
+    pub listed: bool,
     /// Updates its patterns had seen at the last look.
     pub seen: u64,
     /// Next regular flush. Not used with interval 0.
@@ -45,23 +51,42 @@ pub struct Class {
     pub held: u32,
 }
 
+impl Class {
+    /// Version up to which it is known what there is of it, at `position`.
+    pub fn looked(&self, position: u64) -> u64 {
+        if self.stirred || self.watches.is_empty() { self.scanned } else { position }
+    }
+}
+
 /// All classes of a shard and when they are due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Classes {
     slots: Vec<Option<Class>>,
     free: Vec<ClassId>,
     by_key: HashMap<Rc<ClassKey>, ClassId>,
-    /// One entry per class: when to look at it next. An entry of a class that died is recognised
-    /// by its number.
-    due: BinaryHeap<Reverse<(u64, ClassId, u64)>>,
-    /// Classes with interval 0: looked at whenever something was taken in.
-    immediate: Vec<ClassId>,
+    /// When to look at each next, on the grid of `flush_grid_ms`.
+    due: Wheel,
+    /// Classes that watch, of which something was taken in; each once.
+    stirred: VecDeque<ClassId>,
     numbers: u64,
     /// Places in line of classes that have ended.
     left: Vec<Place>,
 }
 
 impl Classes {
+    /// `grid_us`: they are looked at in whole steps of it.
+    pub fn new(grid_us: u64, now_us: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            due: Wheel::new(0, grid_us, now_us),
+            stirred: VecDeque::new(),
+            numbers: 0,
+            left: Vec::new(),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
@@ -87,15 +112,12 @@ impl Classes {
     pub fn restart(&mut self, version: u64) {
         for class in self.slots.iter_mut().flatten() {
             (class.sent, class.scanned, class.busy) = (version, version, false);
+            class.stirred = false;
         }
     }
 
     pub fn find(&self, key: &ClassKey) -> Option<ClassId> {
         self.by_key.get(key).copied()
-    }
-
-    pub fn immediate(&self) -> &[ClassId] {
-        &self.immediate
     }
 
     /// Numbers given out so far: the next class gets one more.
@@ -113,9 +135,6 @@ impl Classes {
             }
         };
         self.by_key.insert(class.key.clone(), id);
-        if class.key.interval_us == 0 {
-            self.immediate.push(id);
-        }
         self.slots[id.0 as usize] = Some(class);
         self.schedule(id);
         id
@@ -126,7 +145,7 @@ impl Classes {
         self.left.extend(class.waits);
         let named = self.by_key.remove(&class.key);
         invariant!(named == Some(id), "class {}: its key led to {named:?}", class.number);
-        self.immediate.retain(|other| *other != id);
+        self.due.clear(id.0);
         self.free.push(id);
         Some(class)
     }
@@ -136,35 +155,48 @@ impl Classes {
         self.left.pop()
     }
 
-    /// Enters a class's next moment; call once after its last entry was popped.
+    /// Enters a class's next moment in place of what was entered.
     pub fn schedule(&mut self, id: ClassId) {
         let class = self.get(id);
-        let at = if class.key.interval_us == 0 {
+        let at_us = if class.key.interval_us == 0 {
             class.heartbeat_us
         } else {
             class.flush_us.min(class.heartbeat_us)
         };
-        let number = class.number;
-        self.due.push(Reverse((at, id, number)));
+        self.due.set(id.0, at_us);
     }
 
-    /// Pops a class whose moment has come.
+    /// Pops a class whose moment has come, or one far ahead whose moment is to be entered again.
     pub fn pop_due(&mut self, now_us: u64) -> Option<ClassId> {
-        while let Some(Reverse((at, id, number))) = self.due.peek().copied() {
-            let alive = self.slots[id.0 as usize].as_ref().is_some_and(|class| class.number == number);
-            if alive && at > now_us {
-                return None;
-            }
-            self.due.pop();
-            if alive {
-                return Some(id);
-            }
-        }
-        None
+        self.due.pop(now_us).map(ClassId)
     }
 
     /// The next moment at which [`Classes::pop_due`] may give one.
     pub fn next_due_us(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((at, _, _))| *at)
+        self.due.next_us()
+    }
+
+    /// Something of a class that watches is about to be taken in, after `position`.
+    pub fn stir(&mut self, id: ClassId, position: u64) {
+        let class = self.get_mut(id);
+        if !class.stirred {
+            // Up to here nothing of it was, so that it counts as looked through.
+            (class.stirred, class.scanned) = (true, position);
+        }
+        if !std::mem::replace(&mut class.listed, true) {
+            self.stirred.push_back(id);
+        }
+    }
+
+    /// Takes a class that watches and of which something was taken in.
+    pub fn pop_stirred(&mut self) -> Option<ClassId> {
+        while let Some(id) = self.stirred.pop_front() {
+            // It may have ended since.
+            if let Some(class) = &mut self.slots[id.0 as usize] {
+                class.listed = false;
+                return Some(id);
+            }
+        }
+        None
     }
 }

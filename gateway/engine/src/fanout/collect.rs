@@ -18,7 +18,7 @@ impl Fanout {
     pub(super) fn batch_from(&self, id: ClassId, pos: Position) -> Option<u64> {
         let (class, pos) = (self.classes.get(id), pos.version()?);
         // A member that was sent all its class was sent has been looked through as far as the class.
-        let looked = if pos >= class.sent { pos.max(class.scanned) } else { pos };
+        let looked = if pos >= class.sent { pos.max(class.looked(self.position)) } else { pos };
         (looked >= self.floor).then_some(pos)
     }
 

@@ -1,7 +1,7 @@
 //! A class's moment: its frame, or its heartbeat.
 
 use super::{
-    ClassId, Due, Fanout, Flush, Flushed, Made,
+    ClassId, Due, Fanout, Flush, Flushed, Made, PatternId,
     frame::{Encoder, Frame},
     line::Lane,
     readers::Readers,
@@ -9,10 +9,26 @@ use super::{
 use crate::{clock::Now, invariant, protocol::batch::Envelope, topic::position::Position};
 
 impl Fanout {
+    /// Whether a class is to be looked at before its interval has passed.
+    pub fn is_pressing(&self, id: ClassId) -> bool {
+        let class = self.classes.get(id);
+        class.stirred
+            && (class.key.interval_us == 0
+                || self.flush_updates > 0
+                    && self.updates_of(&class.key.patterns) - class.seen >= self.flush_updates)
+    }
+
+    /// Updates of patterns so far: what two of them match counts twice.
+    fn updates_of(&self, patterns: &[PatternId]) -> u64 {
+        patterns.iter().map(|pattern| self.patterns.mark(*pattern).updates).sum()
+    }
+
     /// Looks at a class whose moment has come. `may_build`: a short frame.
     pub fn flush(&mut self, id: ClassId, may_build: bool, now: Now) -> Flushed {
         let position = self.position;
-        let class = self.classes.get(id);
+        let early = self.is_pressing(id);
+        let class = self.classes.get_mut(id);
+        class.scanned = class.looked(position);
         invariant!(
             class.sent <= class.scanned && class.scanned <= position,
             "class {}: sent up to {}, looked through up to {}, of {position}",
@@ -21,10 +37,10 @@ impl Fanout {
             class.scanned
         );
         let (interval_us, key) = (class.key.interval_us, class.key.clone());
-        let flush_due = interval_us == 0 || now.mono_us >= class.flush_us;
-        let due_us = if interval_us == 0 { now.mono_us } else { class.flush_us };
+        let is_due = interval_us == 0 || now.mono_us >= class.flush_us;
+        let due_us = if early { now.mono_us } else { class.flush_us };
         let (mut scanned, waits) = (class.scanned, class.waits.is_some() || class.members.is_empty());
-        if flush_due {
+        if is_due || early {
             if let Some(past) = now.mono_us.checked_sub(class.flush_us)
                 && interval_us > 0
             {
@@ -42,7 +58,8 @@ impl Fanout {
                 }
             } else {
                 scanned = position;
-                self.classes.get_mut(id).scanned = position;
+                let class = self.classes.get_mut(id);
+                (class.scanned, class.stirred) = (position, false);
             }
         }
         self.heartbeat(id, scanned, now).map_or(Flushed::Nothing, Flushed::Flush)
@@ -99,7 +116,7 @@ impl Fanout {
             return Flushed::Nothing;
         }
         let from = (class.scanned >= self.floor).then_some(sent);
-        let updates: u64 = key.patterns.iter().map(|p| self.patterns.mark(*p).updates).sum();
+        let updates = self.updates_of(&key.patterns);
         let readers = Readers { class: number, wire: key.wire, all: true };
         let lapsed = self.lapse(id, Position::at(sent)).is_some();
         let (made, oldest_us) = self.build(readers, None, &key.patterns, from, true, long, now);
@@ -126,7 +143,8 @@ impl Fanout {
         self.counters.conflated += (updates - class.seen).saturating_sub(u64::from(frame.updates));
         class.seen = updates;
         class.sent = frame.version;
-        class.scanned = frame.version;
+        (class.scanned, class.stirred) =
+            (frame.version, frame.version < self.position && !class.watches.is_empty());
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let version = frame.version;
         Flush { class: id, number, frame, from, silent_since_us: None, version, due_us, age_us, lapsed }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use thiserror::Error;
 
-use super::{Class, ClassId, ClassKey, Fanout, PatternId};
+use super::{Class, ClassId, ClassKey, Fanout, PatternId, patterns::Watcher};
 use crate::{clock::Now, protocol::encoding::Wire, topic::pattern::Pattern};
 
 /// No room for another distinct subscription.
@@ -63,19 +63,47 @@ impl Fanout {
             0 => 0,
             interval_us => number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % interval_us,
         };
-        Ok(self.classes.insert(Class {
-            key: Rc::new(key),
+        // And at moments that many share, so that one entry into the kernel does for all of them.
+        let flush_us = (now.mono_us + phase_us).next_multiple_of(self.grid_us);
+        let key = Rc::new(key);
+        let id = self.classes.insert(Class {
+            key: key.clone(),
             number,
             members: Vec::new(),
             sent: self.position,
             scanned: self.position,
+            watches: Box::default(),
+            stirred: false,
+            listed: false,
             seen,
-            flush_us: now.mono_us + phase_us,
+            flush_us,
             heartbeat_us: now.mono_us + self.heartbeat_us,
             busy: false,
             waits: None,
             held: 0,
-        }))
+        });
+        if interval_us == 0 || self.flush_updates > 0 {
+            self.watch(id, &key.patterns);
+        }
+        Ok(id)
+    }
+
+    /// Has a class looked at as soon as something of its patterns is taken in.
+    fn watch(&mut self, class: ClassId, patterns: &[PatternId]) {
+        let watchers = patterns.iter().zip(0..);
+        let places = watchers.map(|(pattern, nth)| self.patterns.watch(*pattern, Watcher { class, nth }));
+        self.classes.get_mut(class).watches = places.collect();
+        self.watching += 1;
+    }
+
+    /// Ends [`Fanout::watch`], of a class that has ended.
+    fn unwatch(&mut self, class: &Class) {
+        self.watching -= usize::from(!class.watches.is_empty());
+        for (pattern, place) in class.key.patterns.iter().zip(&class.watches) {
+            if let Some(moved) = self.patterns.unwatch(*pattern, *place) {
+                self.classes.get_mut(moved.class).watches[moved.nth as usize] = *place;
+            }
+        }
     }
 
     /// Looked at before any of them is interned, which costs a walk over its topics.
@@ -145,6 +173,7 @@ impl Fanout {
             && class.held == 0
             && let Some(class) = self.classes.remove(id)
         {
+            self.unwatch(&class);
             self.release(&class.key.patterns);
         }
     }

@@ -101,6 +101,11 @@ pub struct Fanout {
     heartbeat_us: u64,
     /// Of each class from its next flush on.
     pub stretch: Stretch,
+    grid_us: u64,
+    /// Classes that watch their patterns.
+    watching: usize,
+    /// A class is flushed early when so many of its updates wait; 0: never.
+    flush_updates: u64,
     classes_max: usize,
     patterns_max: usize,
     /// This shard and how many there are: they keep class numbers apart.
@@ -114,12 +119,14 @@ impl Fanout {
         epoch: Epoch,
         shard: (usize, usize),
         pinned: Arc<AtomicUsize>,
+        now: Now,
     ) -> Self {
         let Settings { fanout, limits, compression, .. } = settings;
+        let grid_us = fanout.flush_grid.as_micros() as u64;
         Self {
             topics: Topics::default(),
             patterns: Patterns::new(Kept::new(fanout.pattern_keep, limits.kept_pattern_bytes)),
-            classes: Classes::default(),
+            classes: Classes::new(grid_us, now.mono_us),
             pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
             counters: Counters::default(),
@@ -142,6 +149,9 @@ impl Fanout {
             short_bytes: fanout.build_bytes / SHORT_PART,
             heartbeat_us: fanout.heartbeat.as_micros() as u64,
             stretch: Stretch::default(),
+            grid_us,
+            watching: 0,
+            flush_updates: fanout.flush_updates,
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),
@@ -178,6 +188,11 @@ impl Fanout {
             let topics = self.patterns.recent(*pattern).filter_map(|topic| self.topics.get(topic));
             topics.take_while(move |topic| topic.version() > position)
         })
+    }
+
+    /// Whether some class is looked at as soon as something is taken in.
+    pub fn is_watched(&self) -> bool {
+        self.watching > 0
     }
 
     /// Keys of keyed topics.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{kept::Kept, pattern_id::PatternId, spans::Spans, topics::Topics};
+use super::{class_id::ClassId, kept::Kept, pattern_id::PatternId, spans::Spans, topics::Topics};
 use crate::{
     topic::{pattern::Pattern, stars::Stars},
     update::TopicId,
@@ -24,6 +24,14 @@ struct Node {
     pattern: PatternId,
     newer: u32,
     older: u32,
+}
+
+/// A class that is told when something of a pattern is taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Watcher {
+    pub class: ClassId,
+    /// Which of the class's patterns it is.
+    pub nth: u32,
 }
 
 /// How far a pattern has come.
@@ -50,6 +58,7 @@ pub struct Interned {
     /// Topics in its list, and those that were looked at when it was made.
     topics: u32,
     looked_at: u32,
+    watchers: Vec<Watcher>,
 }
 
 #[derive(Debug)]
@@ -149,6 +158,7 @@ impl Patterns {
             users: 1,
             topics: 0,
             looked_at,
+            watchers: Vec::new(),
             newest: NONE,
             oldest: NONE,
             spans: Spans::default(),
@@ -254,6 +264,20 @@ impl Patterns {
         left
     }
 
+    /// Has a class told of what is taken in. Gives its place.
+    pub fn watch(&mut self, id: PatternId, watcher: Watcher) -> u32 {
+        let watchers = &mut self.get_mut(id).watchers;
+        watchers.push(watcher);
+        watchers.len() as u32 - 1
+    }
+
+    /// Ends [`Patterns::watch`]. Gives the watcher that moved to its place, if any.
+    pub fn unwatch(&mut self, id: PatternId, place: u32) -> Option<Watcher> {
+        let watchers = &mut self.get_mut(id).watchers;
+        watchers.swap_remove(place as usize);
+        watchers.get(place as usize).copied()
+    }
+
     /// Enters a new topic into the list of every pattern that matches it.
     pub fn birth(&mut self, id: TopicId, topics: &mut Topics) {
         let topic = topics.get_mut(id).expect("a topic is there when it is born");
@@ -278,16 +302,28 @@ impl Patterns {
         self.marks.iter_mut().for_each(|mark| mark.version = 0);
     }
 
-    /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart.
-    pub fn touch(&mut self, nodes: &[u32], version: u64, due_us: i64, drain: u64) {
+    /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart; `stir` is told who watches,
+    /// once a drain.
+    pub fn touch(
+        &mut self,
+        nodes: &[u32],
+        version: u64,
+        due_us: i64,
+        drain: u64,
+        mut stir: impl FnMut(ClassId),
+    ) {
         let patterns = self.len();
         for &at in nodes {
             let id = self.nodes[at as usize].pattern;
             self.unlink(at);
             self.push_front(at);
             let pattern = self.get_mut(id);
-            pattern.spans.note(version, due_us, pattern.drain != drain, patterns);
+            let fresh = pattern.drain != drain;
+            pattern.spans.note(version, due_us, fresh, patterns);
             pattern.drain = drain;
+            if fresh {
+                pattern.watchers.iter().for_each(|watcher| stir(watcher.class));
+            }
             let mark = &mut self.marks[id.0 as usize];
             (mark.version, mark.updates) = (version, mark.updates + 1);
         }

@@ -19,12 +19,8 @@ const SLOW_US: u64 = 1_000_000;
 impl Shard {
     /// Flushes the classes that are due. A class whose fan-out is still under way conflates on.
     pub(super) fn flush_due(&mut self, now: Now) {
-        if self.immediate_at != self.fanout.position() {
-            self.immediate_at = self.fanout.position();
-            for i in 0..self.fanout.classes.immediate().len() {
-                let class = self.fanout.classes.immediate()[i];
-                self.flush(class, now);
-            }
+        while let Some(class) = self.fanout.classes.pop_stirred() {
+            self.flush_pressing(class, now);
         }
         while let Some(class) = self.fanout.classes.pop_due(now.mono_us) {
             self.flush(class, now);
@@ -32,7 +28,15 @@ impl Shard {
         }
     }
 
-    pub(super) fn flush(&mut self, id: ClassId, now: Now) {
+    /// Looks at a class now where it does not wait for its interval to pass. While its fan-out is under way it
+    /// conflates on: the batch grows with the load, and at the end it is looked at again.
+    pub(super) fn flush_pressing(&mut self, id: ClassId, now: Now) {
+        if self.fanout.is_pressing(id) && !self.fanout.classes.get(id).busy {
+            self.flush(id, now);
+        }
+    }
+
+    fn flush(&mut self, id: ClassId, now: Now) {
         let class = self.fanout.classes.get_mut(id);
         if class.busy {
             let interval_us = class.key.interval_us;
@@ -152,7 +156,6 @@ impl Shard {
 
     fn finish(&mut self, job: &Job, now: Now) {
         let heartbeat_us = self.fanout_config.heartbeat.as_micros() as u64;
-        let position = self.fanout.position();
         let class = self.fanout.classes.get_mut(job.flush.class);
         class.busy = false;
         if job.flush.silent_since_us.is_some() {
@@ -162,12 +165,7 @@ impl Shard {
             self.stats.fanout_us.saturating_record(late_us);
             self.note_late(job.flush.class, late_us);
         }
-        let class = self.fanout.classes.get(job.flush.class);
-        if class.key.interval_us == 0 && position > class.scanned {
-            // What came in meanwhile: the batch grows with the load.
-            let id = job.flush.class;
-            self.flush(id, now);
-        }
+        self.flush_pressing(job.flush.class, now);
     }
 
     /// Over `pinned_bytes` of frames alive, or while a frame waits for room, what is only cached goes first. If that is not enough,

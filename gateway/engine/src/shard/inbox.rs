@@ -140,13 +140,20 @@ impl Inbox {
         })
     }
 
-    /// Pushes and wakes the shard. Gives the message back when the inbox is full.
+    /// Pushes and wakes the shard; for updates only where it must not doze. Gives the message back when the inbox is
+    /// full.
     pub fn push(&self, message: Message) -> Result<(), Message> {
         let (updates, bytes) = size(&message);
         self.updates.fetch_add(updates, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let queue = if matches!(message, Message::Scrape(_)) { &self.questions } else { &self.queue };
+        let may_wait = matches!(message, Message::Updates(_));
         match queue.push(message) {
+            // A publisher may be about to wait for room.
+            Ok(()) if may_wait && !self.is_half_full() => {
+                self.waker.nudge();
+                Ok(())
+            }
             Ok(()) => {
                 self.waker.wake();
                 Ok(())
@@ -157,6 +164,12 @@ impl Inbox {
                 Err(message)
             }
         }
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.depth() > self.updates_max / 2
+            || self.bytes() > self.bytes_max / 2
+            || self.messages() > self.queue.capacity() / 2
     }
 
     /// Takes the oldest question, else the oldest message; for the shard.

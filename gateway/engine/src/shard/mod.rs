@@ -30,6 +30,7 @@ mod relieving;
 mod resting;
 pub mod shared;
 mod shares;
+mod sleep;
 pub mod stats;
 mod status;
 mod statuses;
@@ -38,7 +39,6 @@ mod tried;
 mod turns;
 mod unsubscribe;
 mod weights;
-mod wheel;
 
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -59,6 +59,7 @@ use crate::{
     },
     topic::{epoch::Epoch, position::Position},
     update::Batch,
+    wheel::Wheel,
 };
 use builds::Builds;
 use client::Client;
@@ -67,13 +68,15 @@ use job::Job;
 use pending::Ahead;
 use relief::Relief;
 use shares::Shares;
+pub use sleep::Sleep;
 use statuses::Statuses;
 use weights::Weights;
-use wheel::Wheel;
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
 const TURN_UPDATES: usize = 4096;
 const TURN_BYTES: usize = 1 << 20;
+/// Deadlines of connections are as much late at most.
+const DEADLINES_US: u64 = 10_000;
 
 pub struct Shard {
     application: Application,
@@ -122,8 +125,8 @@ pub struct Shard {
     weights: Weights,
     /// The gateway's numbers come from upstream, and others may be further.
     chained: bool,
-    /// Position at which classes with interval 0 were last looked at.
-    immediate_at: u64,
+    /// When updates were last taken in. µs, monotonic.
+    took_us: Option<u64>,
     pinned_checked_us: u64,
     stats: Stats,
 }
@@ -148,7 +151,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let of_all = (index, settings.shards);
-        let fanout = Fanout::new(settings, shared.epoch, of_all, shared.pinned.clone());
+        let fanout = Fanout::new(settings, shared.epoch, of_all, shared.pinned.clone(), now);
         Self {
             application,
             fanout_config: settings.fanout.clone(),
@@ -173,7 +176,7 @@ impl Shard {
             builds: Builds::new(settings.limits),
             slice: job::SLICE,
             turn_updates: TURN_UPDATES,
-            wheel: Wheel::new(slots, now.mono_us),
+            wheel: Wheel::new(slots, DEADLINES_US, now.mono_us),
             drain: None,
             relief: Relief::new(settings, application, index, now),
             stop: false,
@@ -183,7 +186,7 @@ impl Shard {
             ahead: Vec::new(),
             weights: Weights::new(settings.limits.topics_looked_at_per_s),
             chained: settings.is_chained,
-            immediate_at: 0,
+            took_us: None,
             pinned_checked_us: 0,
             stats: Stats::default(),
         }
@@ -265,6 +268,7 @@ impl Shard {
             if let Message::Updates(batch) = &message {
                 updates = updates.saturating_sub(batch.ops.len());
                 bytes = bytes.saturating_sub(batch.bytes);
+                self.took_us = Some(now.mono_us);
             }
             match message {
                 Message::Updates(batch) => self.fanout.apply(&batch),

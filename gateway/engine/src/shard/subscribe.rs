@@ -126,19 +126,17 @@ impl Shard {
         let bytes = self.count_out(frame);
         self.at(slot).connection.queue(bytes);
         self.answer_statuses(slot, &op.topics);
-        if interval_us == 0 && self.fanout.position() > self.fanout.classes.get(class).scanned {
-            // What came while the answer was built.
-            self.flush(class, now);
-        }
+        // What came while the answer was built.
+        self.flush_pressing(class, now);
     }
 
-    /// What holds for an interval asked for: at least the least, rounded up to the menu.
+    /// What holds for an interval asked for: at least the least, rounded up to the menu and to the grid.
     fn interval_us(&self, asked_ms: Option<u64>) -> u64 {
         let config = &self.fanout_config;
         let asked = asked_ms.map_or(config.interval, std::time::Duration::from_millis);
         let asked = asked.max(config.interval_min);
         let menu = &config.interval_menu;
         let offered = menu.iter().find(|entry| **entry >= asked).or(menu.last()).copied();
-        offered.unwrap_or(asked).as_micros() as u64
+        (offered.unwrap_or(asked).as_micros() as u64).next_multiple_of(config.flush_grid.as_micros() as u64)
     }
 }

@@ -95,9 +95,9 @@ impl<S: Sockets> Tls<S> {
         }
     }
 
-    /// Whether handshakes wait for the next turn.
+    /// Whether handshakes, or events, wait for the next turn.
     pub fn waits(&self) -> bool {
-        !self.deferred.is_empty()
+        !self.deferred.is_empty() || !self.events.is_empty()
     }
 
     /// Like [`Sockets::connect`], to a server that speaks TLS under that name.

@@ -12,13 +12,14 @@ use socket2::SockAddr;
 use super::{
     Ring, buffers,
     op::{Op, Tag},
-    queues::Staged,
     slots::State,
 };
 use crate::socket::{Close, ConnId, Sockets};
 
 /// The most that one operation sends; larger frames go on in further ones.
 const SEND_BYTES_MAX: usize = 1 << 20;
+/// Whoever sends no more is not waiting to go on with something longer.
+const SEND_BYTES_SHORT: usize = 8 << 10;
 /// `SOCKET_URING_OP_SIOCOUTQ`, Linux 6.7.
 const SIOCOUTQ: u32 = 1;
 
@@ -118,13 +119,13 @@ impl Sockets for Ring {
             self.slots[conn.slot].in_flight += 5;
             // SAFETY: options are statics; addresses are read during submission and staged below.
             unsafe { self.queues.push_linked([socket, no_delay, no_port, bind, connect]) };
-            self.queues.stage(Staged::Address(source));
+            self.queues.stage(source);
         } else {
             self.slots[conn.slot].in_flight += 3;
             // SAFETY: as above.
             unsafe { self.queues.push_linked([socket, no_delay, connect]) };
         }
-        self.queues.stage(Staged::Address(target));
+        self.queues.stage(target);
         Some(conn)
     }
 
@@ -152,6 +153,7 @@ impl Ring {
     /// Sends what is left of the send in flight.
     pub(super) fn send_rest(&mut self, conn: ConnId) {
         let bytes = &self.slots[conn.slot].bytes;
+        self.short_sends += usize::from(bytes.len() <= SEND_BYTES_SHORT);
         let len = bytes.len().min(SEND_BYTES_MAX) as u32;
         let entry =
             opcode::Send::new(Fixed(conn.slot), bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build();

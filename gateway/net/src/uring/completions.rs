@@ -24,7 +24,6 @@ impl Ring {
         match tag.op {
             Op::Accept => return self.accepted(tag.index, result),
             Op::Backoff => self.accepts.backing_off = false,
-            Op::Timer => self.timer = None,
             Op::Wake => self.wake_armed &= more,
             Op::Housekeeping => {}
             _ => {

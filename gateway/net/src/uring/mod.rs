@@ -39,8 +39,6 @@ use queues::Queues;
 use slots::Slots;
 
 pub use options::Options;
-#[cfg(feature = "glommio")]
-pub use park::Parker;
 pub use self_test::{SelfTestError, self_test};
 pub use setup_error::{KERNEL_LEAST, SetupError};
 
@@ -56,13 +54,11 @@ pub struct Ring {
     /// Connections waiting for receive buffers, and some that no longer do.
     starved: VecDeque<ConnId>,
     waker: Waker,
-    /// When the next sleep shall end.
-    deadline: Option<Instant>,
-    /// When the timer that the kernel holds will fire.
-    timer: Option<Instant>,
     /// The kernel holds a poll of the waker's eventfd.
     wake_armed: bool,
     counters: Counters,
+    /// Sends begun since the kernel was last given all that was queued, as far as they are short.
+    short_sends: usize,
     accepts_per_listener: u32,
     recv_single: bool,
 }
@@ -86,20 +82,17 @@ impl Ring {
             .map_err(SetupError::setup)?;
         let pool = Pool::new(options.recv_buffers, options.recv_buffer_bytes, waker.clone())
             .map_err(SetupError::step("mapping receive buffers"))?;
-        register(&uring, options, &pool, &waker)?;
-        let mut queues = Queues::new(uring);
-        queues.notify(false);
+        register(&uring, options, &pool)?;
         Ok(Ring {
-            queues,
+            queues: Queues::new(uring),
             slots: Slots::new(options.slots),
             accepts: Accepts::default(),
             pool,
             starved: VecDeque::new(),
             waker,
-            deadline: None,
-            timer: None,
             wake_armed: false,
             counters: Counters::default(),
+            short_sends: 0,
             accepts_per_listener: options.accepts,
             recv_single: options.recv_single,
         })
@@ -126,6 +119,7 @@ impl Ring {
     /// An error means that the ring is unusable.
     pub fn submit(&mut self) -> io::Result<()> {
         self.prepare();
+        self.short_sends = 0;
         self.queues.submit()
     }
 
@@ -207,13 +201,13 @@ impl Ring {
         for slot in 0..self.slots.used() {
             self.close(self.slots.id(slot), Close::Orderly);
         }
-        for op in [Op::Wake, Op::Timer, Op::Backoff] {
+        for op in [Op::Wake, Op::Backoff] {
             self.cancel_of_ring(Tag::of_ring(op, 0));
         }
         let mut moved = Instant::now();
         while self.queues.in_flight > 0 {
             let before = self.queues.in_flight;
-            if self.queues.wait(Some(Duration::from_millis(100))).is_err() {
+            if self.queues.wait(Some(Duration::from_millis(100)), 1).is_err() {
                 return false;
             }
             while let Some(event) = self.next() {
@@ -231,7 +225,7 @@ impl Ring {
     }
 }
 
-fn register(uring: &IoUring, options: &Options, pool: &Pool, waker: &Waker) -> Result<(), SetupError> {
+fn register(uring: &IoUring, options: &Options, pool: &Pool) -> Result<(), SetupError> {
     let submitter = uring.submitter();
     submitter
         .register_files_sparse(options.slots)
@@ -244,11 +238,6 @@ fn register(uring: &IoUring, options: &Options, pool: &Pool, waker: &Waker) -> R
     submitter
         .register_iowq_max_workers(&mut [1, 1])
         .map_err(SetupError::step("bounding the kernel's worker threads"))?;
-    if let Some(eventfd) = waker.eventfd() {
-        submitter
-            .register_eventfd(std::os::fd::AsRawFd::as_raw_fd(&eventfd))
-            .map_err(SetupError::step("registering the eventfd"))?;
-    }
     Ok(())
 }
 

@@ -21,11 +21,10 @@ pub(super) enum Op {
     // Of the ring.
     Housekeeping,
     Backoff,
-    Timer,
     Wake,
 }
 
-const OPS: [Op; 14] = [
+const OPS: [Op; 13] = [
     Op::Accept,
     Op::Receive,
     Op::Send,
@@ -38,7 +37,6 @@ const OPS: [Op; 14] = [
     Op::Connect,
     Op::Housekeeping,
     Op::Backoff,
-    Op::Timer,
     Op::Wake,
 ];
 

@@ -8,19 +8,14 @@ use io_uring::{
 };
 use socket2::SockAddr;
 
-/// Memory that the kernel reads while it takes an entry from the submission queue, not later.
-#[expect(dead_code, reason = "kept alive for the kernel, which alone reads it")]
-pub(super) enum Staged {
-    Address(Box<SockAddr>),
-    Time(Box<Timespec>),
-}
-
 pub(super) struct Queues {
     uring: IoUring,
     /// Entries that found the submission queue full and the kernel short of memory, each with
     /// whether the next one is linked to it. Bounded by the operations that slots may have.
     backlog: VecDeque<(squeue::Entry, bool)>,
-    staged: Vec<Staged>,
+    /// Memory that the kernel reads while it takes an entry from the submission queue, not later.
+    #[expect(clippy::vec_box, reason = "the kernel was told where they lie")]
+    staged: Vec<Box<SockAddr>>,
     /// Why a submission inside a command failed; told by the next [`Queues::submit`].
     fault: Option<io::Error>,
     /// Operations whose last completion was not read yet.
@@ -72,7 +67,7 @@ impl Queues {
     }
 
     /// Keeps memory until the kernel has taken everything queued before now.
-    pub(super) fn stage(&mut self, memory: Staged) {
+    pub(super) fn stage(&mut self, memory: Box<SockAddr>) {
         self.staged.push(memory);
     }
 
@@ -88,14 +83,8 @@ impl Queues {
         if self.kernel_has_work() { self.enter(0).map(drop) } else { Ok(()) }
     }
 
-    /// Like [`Queues::submit`], but always asks the kernel.
-    #[cfg(feature = "glommio")]
-    pub(super) fn submit_and_look(&mut self) -> io::Result<()> {
-        if self.has_queued() { self.submit() } else { self.enter(0).map(drop) }
-    }
-
-    /// Submits and sleeps until a completion can be read or the time is up.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Submits and sleeps until so many completions can be read or the time is up.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, completions: usize) -> io::Result<()> {
         if let Some(error) = self.fault.take() {
             return Err(error);
         }
@@ -109,7 +98,7 @@ impl Queues {
             args = args.timespec(timespec);
         }
         self.enters += 1;
-        match self.uring.submitter().submit_with_args(1, &args) {
+        match self.uring.submitter().submit_with_args(completions, &args) {
             Err(error) if error.raw_os_error() != Some(libc::ETIME) && !is_transient(&error) => Err(error),
             _ => {
                 self.forget_staged();
@@ -126,23 +115,6 @@ impl Queues {
             self.in_flight -= 1;
         }
         Some(completion)
-    }
-
-    #[cfg(feature = "glommio")]
-    pub(super) fn has_completions(&mut self) -> bool {
-        !self.uring.completion().is_empty()
-    }
-
-    /// Whether neither a completion nor deferred work nor an unsubmitted entry is there.
-    #[cfg(feature = "glommio")]
-    pub(super) fn is_quiet(&mut self) -> bool {
-        !self.has_completions() && !self.has_queued() && !self.kernel_has_work()
-    }
-
-    /// Whether the kernel writes to the ring's eventfd when it has completions or deferred work.
-    pub(super) fn notify(&mut self, on: bool) {
-        let completion = self.uring.completion();
-        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
     }
 
     fn room(&mut self) -> usize {

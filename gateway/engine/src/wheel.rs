@@ -1,9 +1,9 @@
-//! A timer wheel: one deadline per connection, in three numbers each.
+//! A timer wheel: one deadline for each key, in three numbers.
 
-/// µs per step: deadlines fire up to this much late.
-const STEP_US: u64 = 10_000;
-/// Steps in a turn (41 s). A deadline further off fires early, after a turn, and is set again.
-const STEPS: u64 = 4096;
+/// Steps in a turn. A deadline further off fires early, after a turn, and is set again.
+const STEPS: u64 = 8192;
+/// How far [`Wheel::next_us`] looks ahead.
+const AHEAD_US: u64 = 1_000_000;
 
 const NONE: u32 = u32::MAX;
 
@@ -19,6 +19,8 @@ const UNSET: Link = Link { newer: NONE, older: NONE, place: NONE };
 
 #[derive(Debug)]
 pub struct Wheel {
+    /// Deadlines are rounded up to whole steps.
+    step_us: u64,
     heads: Box<[u32]>,
     links: Vec<Link>,
     /// First step not yet fired.
@@ -27,10 +29,10 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// `keys`: timers are numbered from 0 below this.
-    pub fn new(keys: usize, now_us: u64) -> Self {
+    /// `keys`: how many timers there will be, numbered from 0; more find room too.
+    pub fn new(keys: usize, step_us: u64, now_us: u64) -> Self {
         let heads = vec![NONE; STEPS as usize].into_boxed_slice();
-        Self { heads, links: Vec::with_capacity(keys), step: now_us / STEP_US, set: 0 }
+        Self { step_us, heads, links: Vec::with_capacity(keys), step: now_us / step_us, set: 0 }
     }
 
     /// Sets the one timer of `key`, in place of what was set.
@@ -39,7 +41,7 @@ impl Wheel {
         if key as usize >= self.links.len() {
             self.links.resize(key as usize + 1, UNSET);
         }
-        let step = at_us.div_ceil(STEP_US).clamp(self.step, self.step + STEPS - 1);
+        let step = at_us.div_ceil(self.step_us).clamp(self.step, self.step + STEPS - 1);
         let place = (step % STEPS) as u32;
         let head = self.heads[place as usize];
         self.links[key as usize] = Link { newer: NONE, older: head, place };
@@ -68,7 +70,7 @@ impl Wheel {
 
     /// Takes one timer that is due, until none is.
     pub fn pop(&mut self, now_us: u64) -> Option<u32> {
-        let end = now_us / STEP_US;
+        let end = now_us / self.step_us;
         while self.step <= end {
             let head = self.heads[(self.step % STEPS) as usize];
             if head != NONE {
@@ -91,9 +93,9 @@ impl Wheel {
         if self.set == 0 {
             return None;
         }
-        let ahead = 1_000_000 / STEP_US;
+        let ahead = AHEAD_US / self.step_us;
         let found = (0..ahead).find(|i| self.heads[((self.step + i) % STEPS) as usize] != NONE);
-        Some((self.step + found.unwrap_or(ahead)) * STEP_US)
+        Some((self.step + found.unwrap_or(ahead)) * self.step_us)
     }
 }
 
@@ -101,9 +103,11 @@ impl Wheel {
 mod tests {
     use super::*;
 
+    const STEP_US: u64 = 10_000;
+
     #[test]
     fn timers_fire_once_in_their_step_and_can_be_moved() {
-        let mut wheel = Wheel::new(10, 0);
+        let mut wheel = Wheel::new(10, STEP_US, 0);
         wheel.set(3, 50_000);
         wheel.set(4, 50_000);
         wheel.set(5, 20_000);
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn random_timers_never_fire_early_within_a_turn_nor_get_lost() {
         let mut rng = fastrand::Rng::with_seed(7);
-        let mut wheel = Wheel::new(100, 0);
+        let mut wheel = Wheel::new(100, STEP_US, 0);
         let mut set = [None; 100];
         let mut now_us = 0;
         for _ in 0..100_000 {
