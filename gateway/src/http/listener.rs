@@ -115,7 +115,8 @@ impl Listener {
 
     pub async fn serve(mut self, admin: Arc<Admin>) -> Infallible {
         let router = routes::router(&admin);
-        // A client that came gets to ask before the next ones may take its place. The one that made room is gone by then.
+        // A client that came gets to ask before the next ones may take its place. The one that made room is gone
+        // by then.
         let accepts = self.places.max().min(ACCEPTS);
         let room = Arc::new(Semaphore::new(self.places.max() + RESERVE + accepts));
         let mut accepted = 0_usize;
