@@ -26,8 +26,8 @@ def program(*words, prefix=()):
     return process.output(*prefix, os.environ["COSTS_BIN"], *words)
 
 
-def time_ns(cost, size, samples):
-    return json.loads(program(cost["name"], size, "--samples", samples))["ns"]
+def timed(cost, size, samples):
+    return json.loads(program(cost["name"], size, "--samples", samples))
 
 
 def instructions(cost, size, samples):
@@ -47,10 +47,16 @@ def measure(cost, args, verdict):
     is_counted = args.instructions or cost["is_counted"]
     row = {"cost": cost["name"], "what": cost["what"], "sizes": sizes}
     if not args.instructions:
-        seen = alternated({size: lambda size=size: time_ns(cost, size, args.samples) for size in sizes}, args.rounds)
-        row["us"] = [statistics.median(seen[size]) / 1e3 for size in sizes]
+        seen = alternated({size: lambda size=size: timed(cost, size, args.samples) for size in sizes}, args.rounds)
+        row["us"] = [statistics.median(one["ns"] for one in seen[size]) / 1e3 for size in sizes]
+        if seen[large][0]["mib"]:
+            mib_max = seen[large][0]["mib"][1]
+            row["mib"] = [statistics.median(one["mib"][0] for one in seen[size]) for size in sizes]
     if is_counted:
         row["instructions"] = [instructions(cost, size, args.counted) for size in sizes]
+    if is_counted and not all(row["instructions"]):
+        # The longest of many is told by time alone.
+        return
     # One row for whoever reads it by machine.
     print(json.dumps(row, ensure_ascii=False), flush=True)
     before, after = row["instructions"] if is_counted else row["us"]
@@ -58,6 +64,9 @@ def measure(cost, args, verdict):
     verdict.ratio(name, after, before, unit, "<=", cost["ratio_max"], cost["what"])
     if cost["ms_max"] and "us" in row:
         verdict.figure(f"{cost['name']} at {large:,}", row["us"][1] / 1e3, "<=", cost["ms_max"], "ms")
+    if "mib" in row:
+        note = f"{row['mib'][0]:.0f} at {small:,}"
+        verdict.figure(f"{cost['name']} at {large:,}, memory", row["mib"][1], "<=", mib_max, "MiB", note)
 
 
 def arguments(parser):

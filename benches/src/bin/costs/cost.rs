@@ -34,11 +34,13 @@ impl Cost {
 pub struct Meter {
     wanted: usize,
     ns: Vec<u64>,
+    /// Memory at its highest, and the goal for it.
+    mib: Option<(f64, f64)>,
 }
 
 impl Meter {
     pub fn new(wanted: usize) -> Self {
-        Self { wanted, ns: Vec::with_capacity(wanted) }
+        Self { wanted, ns: Vec::with_capacity(wanted), mib: None }
     }
 
     /// Samples still to be taken, counted from 0.
@@ -51,6 +53,24 @@ impl Meter {
         let began = Instant::now();
         measured(&mut work);
         self.ns.push(began.elapsed().as_nanos() as u64);
+    }
+
+    /// The only sample is the longest of all that this is called with. Of such there are no instructions.
+    pub fn longest(&mut self, mut work: impl FnMut()) {
+        let began = Instant::now();
+        work();
+        let ns = began.elapsed().as_nanos() as u64;
+        let longest = self.ns.first().copied().unwrap_or(0).max(ns);
+        self.ns = vec![longest];
+    }
+
+    /// Memory at its highest, beside what was held before, and the goal for it.
+    pub fn note_mib(&mut self, mib: f64, mib_max: f64) {
+        self.mib = Some((mib, mib_max));
+    }
+
+    pub fn mib(&self) -> Option<(f64, f64)> {
+        self.mib
     }
 
     pub fn len(&self) -> usize {

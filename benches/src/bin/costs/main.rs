@@ -6,8 +6,10 @@
 //! A cost is a row of `COSTS` in the file that is about it; a new file is a line of [`FILES`].
 #![forbid(unsafe_code)]
 
+mod asking;
 mod classes;
 mod cost;
+mod numbering;
 mod patterns;
 mod plane;
 mod restart;
@@ -18,7 +20,7 @@ use serde_json::json;
 
 use cost::{Cost, Meter};
 
-const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS, classes::COSTS];
+const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS, classes::COSTS, numbering::COSTS, asking::COSTS];
 
 /// What it costs, at two sizes of what exists.
 #[derive(Parser)]
@@ -49,5 +51,6 @@ fn main() {
     };
     let mut meter = Meter::new(arguments.samples);
     (cost.run)(size, &mut meter);
-    println!("{}", json!({"name": name, "size": size, "samples": meter.len(), "ns": meter.median_ns()}));
+    let (samples, ns, mib) = (meter.len(), meter.median_ns(), meter.mib());
+    println!("{}", json!({"name": name, "size": size, "samples": samples, "ns": ns, "mib": mib}));
 }

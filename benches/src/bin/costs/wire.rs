@@ -10,6 +10,9 @@ pub struct Wire {
     generations: Vec<u32>,
     free: Vec<u32>,
     events: VecDeque<Event>,
+    /// Peers read only when they are told to: what they are sent is held until [`Wire::release`].
+    pub holds_sends: bool,
+    held: VecDeque<(ConnId, Bytes)>,
     /// Sends so far, and their bytes.
     pub sends: u64,
     pub bytes: u64,
@@ -18,7 +21,15 @@ pub struct Wire {
 impl Wire {
     pub fn new(slots: usize) -> Self {
         let (generations, free) = (vec![0; slots], (0..slots as u32).rev().collect());
-        Self { generations, free, events: VecDeque::new(), sends: 0, bytes: 0 }
+        Self {
+            generations,
+            free,
+            events: VecDeque::new(),
+            holds_sends: false,
+            held: VecDeque::new(),
+            sends: 0,
+            bytes: 0,
+        }
     }
 
     /// A peer connects.
@@ -37,6 +48,13 @@ impl Wire {
     /// A peer ends the connection.
     pub fn end(&mut self, conn: ConnId) {
         self.events.push_back(Event::ReceiveEnded { conn, error: None });
+    }
+
+    /// The peer that was sent something longest ago reads it.
+    pub fn release(&mut self) {
+        if let Some((conn, bytes)) = self.held.pop_front() {
+            self.events.push_back(Event::Sent { conn, bytes: bytes.len() as u32, done: true });
+        }
     }
 
     fn is_live(&self, conn: ConnId) -> bool {
@@ -68,6 +86,9 @@ impl Sockets for Wire {
     fn send(&mut self, conn: ConnId, bytes: Bytes) {
         self.sends += 1;
         self.bytes += bytes.len() as u64;
+        if self.holds_sends {
+            return self.held.push_back((conn, bytes));
+        }
         self.events.push_back(Event::Sent { conn, bytes: bytes.len() as u32, done: true });
     }
 
