@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use engine::{
     clock::Now,
-    settings::{Compression, Fanout, Keys, Limits, Settings},
+    settings::{Compression, Fanout, Keys, Limits, Overload, Settings},
     shard::{
         Application, Shard,
         inbox::{Inbox, Message},
@@ -137,12 +137,14 @@ impl World {
     fn new(args: &Args) -> Self {
         let (mut fanout, mut limits, compression) =
             (Fanout::defaults(), Limits::defaults(), Compression::defaults());
+        let overload = Overload::defaults();
         fanout.heartbeat = std::time::Duration::from_secs(3_600);
         limits.connections = Some(args.clients as usize);
         let settings = Settings {
             fanout: &fanout,
             limits: &limits,
             compression: &compression,
+            overload: &overload,
             shards: 1,
             loopbacks: [true; 2],
             admin_tls: false,
@@ -314,7 +316,7 @@ fn main() {
     let frames = (world.net.frames - frames) as f64;
     let bytes = (world.net.bytes - bytes) as f64 / frames;
     let updates = (after.updates_out - before.updates_out) as f64 / frames;
-    let built = after.frames_built - before.frames_built;
+    let built = after.fanout.frames_built - before.fanout.frames_built;
     let ns = |part: u128| part as f64 / frames;
     println!(
         "counted={counted} frames={frames} built={built} updates={updates:.2} bytes={bytes:.0} take_inbox_ns={:.0} events_ns={:.0} \
