@@ -19,6 +19,7 @@ mod agreement;
 mod deflated;
 mod deflater;
 mod inflater;
+mod short;
 
 pub use agreement::{Agreement, OFFER};
 pub use deflated::Deflated;

@@ -57,6 +57,15 @@ pub fn from_json(json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     }
 }
 
+/// Appends the beginning of an array, which so many values follow.
+///
+/// # Panics
+/// Where they are more than MessagePack can count, 2³² - 1.
+pub fn begin_array(out: &mut Vec<u8>, values: usize) {
+    let values = u32::try_from(values).expect("MessagePack counts up to 2^32 - 1 values");
+    push(encode::write_array_len(out, values));
+}
+
 /// Of each array and object, in the order in which they begin, how many values or members it has.
 fn counts(json: &[u8]) -> Result<Vec<u32>, Error> {
     let (mut counts, mut open, mut in_text) = (Vec::new(), Vec::new(), false);

@@ -20,7 +20,7 @@ mod encode;
 use thiserror::Error;
 
 pub use decode::to_json;
-pub use encode::from_json;
+pub use encode::{begin_array, from_json};
 
 /// Of a number as text.
 pub const NUMBER: i8 = 1;

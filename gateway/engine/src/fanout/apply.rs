@@ -76,6 +76,7 @@ impl Fanout {
             Memory::Stream(stream) => self.count_streams(&Mode::Stream(stream.policy().clone()), -1),
         }
         self.patterns.forget(&topic.nodes);
+        self.packs.forget(id);
     }
 
     fn update(&mut self, update: &Update) {

@@ -12,6 +12,7 @@ use crate::{
     clock::Now,
     protocol::{
         batch::{Envelope, Piece},
+        encoding::Encoding,
         update,
     },
     topic::position::Position,
@@ -161,6 +162,12 @@ impl Fanout {
     fn make_short(&mut self, readers: Readers, envelope: &Envelope, picks: &[Pick]) -> Made {
         let (mut made, mut gaps, mut bytes) = (Vec::new(), 0, 0);
         let mut pieces = Vec::with_capacity(picks.len());
+        let is_packed = readers.wire.encoding == Encoding::Msgpack;
+        if is_packed {
+            let updates = picks.iter().map(|pick| picked(&self.topics, *pick));
+            let shared = updates.filter(|(topic, _)| matches!(topic.memory, Memory::Latest));
+            shared.for_each(|(_, update)| self.packs.make(update));
+        }
         for pick in picks {
             let (topic, update) = picked(&self.topics, *pick);
             let start = made.len();
@@ -180,7 +187,8 @@ impl Fanout {
                 }
                 _ => {}
             }
-            pieces.push(Piece { made: start..made.len(), rest });
+            let packed = if is_packed && made.len() == start { self.packs.get(update) } else { &[] };
+            pieces.push(Piece { made: start..made.len(), rest, packed });
             bytes += made.len() - start + rest.len() + 1;
             if bytes > self.short_bytes && picks.len() > 1 {
                 return Made::TooLong;

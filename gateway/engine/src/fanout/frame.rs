@@ -1,10 +1,7 @@
 //! Batches and snapshots as WebSocket frames, encoded once for everyone who may have the same bytes.
 
 use bytes::Bytes;
-use proto::{
-    encode::{HEADER_BYTES_MAX, Opcode, header},
-    msgpack,
-};
+use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
 
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
 use crate::protocol::{
@@ -123,11 +120,9 @@ impl Encoder<'_> {
             return;
         }
         let mut payload = Vec::with_capacity(len);
-        texts.write(&mut payload);
-        if self.wire.encoding == Encoding::Msgpack {
-            let mut packed = Vec::with_capacity(len);
-            msgpack::from_json(&payload, &mut packed).expect("updates were checked to be JSON");
-            payload = packed;
+        match self.wire.encoding {
+            Encoding::Json => texts.write(&mut payload),
+            Encoding::Msgpack => texts.write_packed(&mut payload),
         }
         let wire = if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
         self.compress.frame(&mut to.out, wire.encoding.opcode(), &payload, wire);

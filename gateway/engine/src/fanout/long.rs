@@ -149,7 +149,7 @@ impl Fanout {
     pub fn step(&mut self, long: &mut Long) -> Option<Frame> {
         let (made, taken) = long.take(part_room(self.part_bytes));
         let pieces: Vec<Piece<'_>> =
-            taken.iter().map(|(made, rest)| Piece { made: made.clone(), rest }).collect();
+            taken.iter().map(|(made, rest)| Piece { made: made.clone(), rest, packed: &[] }).collect();
         let (done, envelope) = (long.is_done(), long.envelope());
         let Readers { wire, all: for_class, .. } = long.readers;
         let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };

@@ -23,6 +23,7 @@ mod long;
 mod made;
 mod matching;
 mod membership;
+mod packs;
 mod pattern_id;
 mod patterns;
 mod pick;
@@ -56,6 +57,7 @@ use crate::{
 use budget::Budget;
 use compress::Compress;
 use kept::Kept;
+use packs::Packs;
 use patterns::Patterns;
 use pick::Pick;
 use readers::CacheKey;
@@ -71,6 +73,7 @@ pub struct Fanout {
     pub classes: Classes,
     pub pinned: Pinned,
     pub compress: Compress,
+    packs: Packs,
     pub counters: Counters,
     epoch: Epoch,
     /// It is not the one of the start: snapshots that nobody asked for say which it is.
@@ -129,6 +132,7 @@ impl Fanout {
             classes: Classes::new(grid_us, now.mono_us),
             pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
+            packs: Packs::default(),
             counters: Counters::default(),
             epoch,
             restarted: false,

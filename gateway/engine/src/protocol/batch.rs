@@ -5,6 +5,8 @@ use std::{
     ops::{Deref, Range},
 };
 
+use proto::msgpack;
+
 use crate::topic::epoch::Epoch;
 
 /// Room for an envelope's fixed text and numbers.
@@ -29,6 +31,8 @@ pub struct Piece<'a> {
     /// In the text that goes with all pieces.
     pub made: Range<usize>,
     pub rest: &'a [u8],
+    /// All of it as MessagePack, where that is known.
+    pub packed: &'a [u8],
 }
 
 impl Piece<'_> {
@@ -79,6 +83,25 @@ impl Texts<'_> {
             out.extend_from_slice(piece.rest);
         }
         out.extend_from_slice(b"]}");
+    }
+
+    /// The same as MessagePack. `out` is empty.
+    pub fn write_packed(&self, out: &mut Vec<u8>) {
+        let pack = |json: &[u8], out: &mut Vec<u8>| {
+            msgpack::from_json(json, out).expect("updates were checked to be JSON");
+        };
+        pack(&[self.head, b"]}"].concat(), out);
+        // The last of it is the empty array of updates.
+        out.pop();
+        msgpack::begin_array(out, self.pieces.len());
+        for piece in self.pieces {
+            let made = &self.made[piece.made.clone()];
+            match (piece.packed, made, piece.rest) {
+                (&[], &[], json) | (&[], json, &[]) => pack(json, out),
+                (&[], made, rest) => pack(&[made, rest].concat(), out),
+                (packed, ..) => out.extend_from_slice(packed),
+            }
+        }
     }
 }
 

@@ -74,6 +74,7 @@ impl Ring {
         options.check()?;
         let uring: IoUring = IoUring::builder()
             .setup_single_issuer()
+            .setup_no_sqarray()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
