@@ -98,6 +98,7 @@ def long_steps(feeds, before):
         Step("simulate", check("simulate"), 30),
         Step("fuzz", check("fuzz"), 30),
         Step("any", check("any-server"), 10),
+        Step("rivals", ["scripts/compare", "--smoke"], 30),
         Step("replayed", check("replay"), 20),
         Step("recorded", check("exact", *feeds), 15),
         Step("recorded-2", check("exact", "--chained", "2", *feeds), 15),

@@ -60,6 +60,13 @@ struct Counts {
     ended: u64,
 }
 
+impl Counts {
+    fn frame(&mut self, payload_bytes: usize) {
+        self.frames += 1;
+        self.payload_bytes += payload_bytes as u64;
+    }
+}
+
 struct Receiver {
     args: Args,
     poll: Poll,
@@ -226,10 +233,8 @@ impl Client {
             at += step.used;
             match step.event {
                 None => {}
-                Some(Event::Text(text)) => {
-                    counts.frames += 1;
-                    counts.payload_bytes += text.len() as u64;
-                }
+                Some(Event::Text(text)) => counts.frame(text.len()),
+                Some(Event::Binary(bytes)) => counts.frame(bytes.len()),
                 Some(Event::Response(_)) => {
                     counts.open += 1;
                     if let Some(text) = subscribe {

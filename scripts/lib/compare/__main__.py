@@ -110,7 +110,7 @@ def handshake_row(key, title, tls):
 def slow(context):
     what = f"{costs.SLOW_PERCENT} % of slow readers"
     lateness = context.results.row("f", f"p99 of the others beside {what}", "ms", False)
-    memory = context.results.row("f-memory", f"memory that {what} take", "MiB", False)
+    memory = context.results.row("f-memory", f"memory that {what} take", "MiB", False, True)
     costs.slow(context.able("f", lateness), context.args, lateness, memory)
     return lateness
 
@@ -174,7 +174,7 @@ def parsed(words):
     parser.add_argument("--out", default=tools.TARGET / "compare", help="where to write (target/compare)")
     args = parser.parse_args(words)
     args.rounds, args.rounds_few = (1, 1) if args.quick else (3, 2)
-    args.search_s, args.window_s, args.slow_s = (3, 4, 10) if args.quick else (5, 10, 20)
+    args.search_s, args.window_s, args.slow_s = (3, 4, 15) if args.quick else (5, 10, 30)
     args.clients, args.clients_slow, args.handshakes = (2000, 200, 2000) if args.quick else (5000, 500, 5000)
     args.clients_few, args.clients_many = (1000, 4000) if args.quick else (2000, 18000)
     return args

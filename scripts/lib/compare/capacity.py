@@ -62,6 +62,14 @@ def measured(server, load, clients, seconds):
         )
 
 
+def attempted(server, load, clients, seconds):
+    """A Round that does not hold where the server or loadgen fails."""
+    try:
+        return measured(server, load, clients, seconds)
+    except (OSError, RuntimeError) as error:
+        return Round(clients, str(error).splitlines()[-1], None, 0, 0, 0)
+
+
 def searched(measure, first, most):
     """The most clients that hold, at most `most`, and every Round on the way; `measure(clients)` is asked from `first`
     on. 0: not even FEWEST."""
@@ -99,7 +107,7 @@ def capacity(servers, loads, firsts, args):
     for name, server in servers.items():
 
         def measure(clients, name=name, server=server):
-            one = measured(server, loads[name], clients, args.search_s)
+            one = attempted(server, loads[name], clients, args.search_s)
             shown(name, one)
             return one
 
@@ -114,7 +122,7 @@ def settled(servers, loads, levels, args):
     open_names = [name for name in servers if levels[name]]
     for _ in range(LOWERED_MAX + 1):
         measures = {
-            name: lambda name=name: measured(servers[name], loads[name], levels[name], args.window_s)
+            name: lambda name=name: attempted(servers[name], loads[name], levels[name], args.window_s)
             for name in open_names
         }
         seen |= alternated(measures, args.rounds, shown)

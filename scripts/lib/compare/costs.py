@@ -43,9 +43,31 @@ def frames(servers, args, size, row):
 
     measures = {"floor": lambda: measure(lambda: floor(args, size))}
     measures |= {name: lambda server=server: measure(lambda: server.served(load)) for name, server in servers.items()}
-    show = lambda name, one: print(f"  {name:12} {one[0]:6.2f} µs/frame, {one[1]:.0f} B", flush=True)
-    for name, rounds in alternated(measures, args.rounds, show).items():
+    show = lambda one: f"{one[0]:6.2f} µs/frame, {one[1]:.0f} B"
+    for name, rounds in in_rounds(measures, args.rounds, row, show).items():
         row.figures[name] = Figure([us for us, _ in rounds], f"frames of {rounds[0][1]:.0f} B", rounds)
+
+
+def in_rounds(measures, count, row, show):
+    """Alternated rounds of {name: measure}: {name: [figures, …]}. One that fails has no figure, and the row says why."""
+    failed = {}
+
+    def measured(name, measure):
+        if name in failed:
+            return None
+        try:
+            return measure()
+        except (OSError, RuntimeError) as error:
+            failed[name] = str(error).splitlines()[-1]
+            return None
+
+    def told(name, one):
+        print(f"  {name:12} {show(one) if one is not None else failed[name]}", flush=True)
+
+    measures = {name: lambda name=name, measure=measure: measured(name, measure) for name, measure in measures.items()}
+    seen = alternated(measures, count, told)
+    row.figures |= {name: Figure([], why) for name, why in failed.items()}
+    return {name: rounds for name, rounds in seen.items() if name not in failed}
 
 
 def idle(servers, args, row):
@@ -53,19 +75,18 @@ def idle(servers, args, row):
 
     Pages of files are not counted, memory that is shared is. Who collects garbage does so before."""
     load = Load(own=False, per_s=IDLE_PER_S, bytes=128, interval_ms=0)
-    counts = (args.clients_few, args.clients_many)
-    for name, server in servers.items():
-        seen = []
-        for _ in range(args.rounds_few):
-            with server.served(load) as served, contextlib.ExitStack() as stack:
-                memory, connected = [], 0
-                for clients in counts:
-                    hold(stack, served, clients - connected)
-                    connected = clients
-                    memory.append(settled_bytes(served))
-            seen.append((memory[1] - memory[0]) / (counts[1] - counts[0]))
-            print(f"  {name:12} {seen[-1]:8.0f} B a client", flush=True)
-        row.figures[name] = Figure(seen)
+    few, many = args.clients_few, args.clients_many
+
+    def measure(server):
+        with server.served(load) as served, contextlib.ExitStack() as stack:
+            hold(stack, served, few)
+            before = settled_bytes(served)
+            hold(stack, served, many - few)
+            return (settled_bytes(served) - before) / (many - few)
+
+    measures = {name: lambda server=server: measure(server) for name, server in servers.items()}
+    seen = in_rounds(measures, args.rounds_few, row, lambda one: f"{one:8.0f} B a client")
+    row.figures |= {name: Figure(rounds) for name, rounds in seen.items()}
 
 
 def hold(stack, served, clients):
@@ -102,8 +123,8 @@ def handshakes(servers, args, row, certificate=None):
             return established / (cpu_s(served.pid) - before), report["setup"]["per_s"]
 
     measures = {name: lambda server=server: measure(server) for name, server in servers.items()}
-    show = lambda name, one: print(f"  {name:12} {one[0]:7,.0f}/s by CPU, {one[1]:7,.0f}/s came", flush=True)
-    for name, rounds in alternated(measures, args.rounds, show).items():
+    show = lambda one: f"{one[0]:7,.0f}/s by CPU, {one[1]:7,.0f}/s came"
+    for name, rounds in in_rounds(measures, args.rounds, row, show).items():
         row.figures[name] = Figure([per_s for per_s, _ in rounds], rounds=rounds)
 
 
@@ -119,20 +140,24 @@ def cpu_s(pid):
 def slow(servers, args, lateness, memory):
     """What SLOW_PERCENT of readers that take SLOW_BYTES_PER_S cost: lateness of the others, and memory."""
     words = ["--slow", SLOW_PERCENT, "--slow-bytes-per-s", SLOW_BYTES_PER_S]
-    for name, server in servers.items():
-        late, more, told = [], [], ""
-        for _ in range(args.rounds_few):
-            reports = []
-            for extra in ([], words):
-                with server.served(SLOW) as served:
-                    reports.append(judged(served, SLOW, args.clients_slow, args.slow_s, *extra))
-            quiet, disturbed = reports
-            late.append(disturbed["visible_ms"]["p99"] or 0)
-            more.append((disturbed["server"]["rss_bytes_max"] - quiet["server"]["rss_bytes_max"]) / 2**20)
-            told = f"{quiet['visible_ms']['p99']:.1f} ms without; {how(disturbed)}"
-            print(f"  {name:12} others' p99 {late[-1]:.1f} ms, {told}; {more[-1]:+.1f} MiB", flush=True)
-        lateness.figures[name] = Figure(late, told)
-        memory.figures[name] = Figure(more)
+
+    def measure(server):
+        reports = []
+        for extra in ([], words):
+            with server.served(SLOW) as served:
+                reports.append(judged(served, SLOW, args.clients_slow, args.slow_s, *extra))
+        quiet, disturbed = reports
+        more = disturbed["server"]["rss_bytes_max"] - quiet["server"]["rss_bytes_max"]
+        late, before = (report["visible_ms"]["p99"] for report in (disturbed, quiet))
+        if late is None or before is None:
+            raise RuntimeError("no frame came")
+        return late, more / 2**20, f"{before:.0f} ms without; {how(disturbed)}"
+
+    measures = {name: lambda server=server: measure(server) for name, server in servers.items()}
+    show = lambda one: f"others' p99 {one[0]:.1f} ms, {one[2]}; {one[1]:+.1f} MiB"
+    for name, rounds in in_rounds(measures, args.rounds_few, lateness, show).items():
+        lateness.figures[name] = Figure([late for late, _, _ in rounds], rounds[-1][2], rounds)
+        memory.figures[name] = Figure([more for _, more, _ in rounds])
 
 
 def how(report):

@@ -39,10 +39,14 @@ class Row:
     title: str
     unit: str
     more_is_better: bool
+    # A difference, which may be about nothing: no ratio of it says anything.
+    difference: bool = False
     figures: dict[str, Figure] = dataclasses.field(default_factory=dict)
 
     def ratio(self, name):
         """A server's median ÷ Fanwire's, or None."""
+        if self.difference:
+            return None
         ours, theirs = (self.figures.get(one) for one in (FANWIRE, name))
         return theirs.median / ours.median if ours and theirs and ours.median and theirs.median else None
 
