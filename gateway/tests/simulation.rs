@@ -66,6 +66,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.rested, 10),
             (tally.restarts, 100),
             (tally.followed, 200),
+            (tally.statuses, 5_000),
             (tally.deflated, 5_000),
             (tally.inflated, 500),
             (tally.dictionary_bytes, 3_000),

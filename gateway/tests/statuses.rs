@@ -338,3 +338,45 @@ fn a_long_status_comes_in_frames_that_are_bounded_each_with_a_share_of_its_topic
         assert!(frames.len() > 4 && topics == 40, "{} frames, {topics} topics", frames.len());
     }
 }
+
+#[test]
+fn who_was_behind_on_several_statuses_hears_of_each_topic_that_is_live_again() {
+    let mut told = Told::new();
+    let names: Vec<Arc<str>> = (0..4).map(|i| format!("a.t{i}").into()).collect();
+    told.health.restored(&names, told.world.now.wall_us);
+    told.world.settle();
+    let slow = told.reader(&["a.*", "b.*"]);
+    assert_eq!(told.seen(slow), ["a.t0,a.t1,a.t2,a.t3 stale"]);
+    told.world.stall(slow, 0);
+    told.world.publish("a.t9", &"1".repeat(100));
+    told.world.advance(Duration::from_millis(50));
+    let confirm =
+        |told: &Told, i: usize| told.health.confirm([&names[i]].into_iter(), told.world.now.wall_us);
+    confirm(&told, 1);
+    told.publisher("b.*", State::Stale);
+    confirm(&told, 3);
+    confirm(&told, 0);
+    told.world.resume(slow);
+    told.world.settle();
+    assert_eq!(told.seen(slow)[1..], ["a.t1 live", "b.* stale", "a.t0,a.t3 live"]);
+}
+
+#[test]
+fn of_topics_that_are_confirmed_together_each_client_hears_its_own() {
+    let mut told = Told::new();
+    let names: Vec<Arc<str>> = (0..2500).map(|i| format!("a.t{i:04}").into()).collect();
+    told.health = Health::new(std::slice::from_ref(&told.world.inbox), 3, 1 << 20);
+    told.health.restored(&names, told.world.now.wall_us);
+    told.world.settle();
+    let [all, twin, few] = [&["*"][..], &["*"], &["a.t0003", "a.t1500", "b"]].map(|own| told.reader(own));
+    assert_eq!(told.seen(all).len(), 3, "a thousand topics a status");
+    assert_eq!(told.seen(few), ["a.t0003,a.t1500 stale"]);
+    told.health.confirm(names[..1501].iter().step_by(500), told.world.now.wall_us);
+    told.world.settle();
+    assert_eq!(told.seen(few)[1..], ["a.t1500 live"]);
+    for peer in [all, twin] {
+        assert_eq!(told.seen(peer)[3..], ["a.t0000,a.t0500,a.t1000,a.t1500 live"]);
+    }
+    let late = told.reader(&["a.t1500", "a.t1501"]);
+    assert_eq!(told.seen(late), ["a.t1501 stale"]);
+}

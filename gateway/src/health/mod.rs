@@ -1,7 +1,7 @@
 //! What is known to be stale or incomplete, by source, by topic, and by what publishers say; told to every
 //! shard as it changes.
 
-mod chunks;
+mod awaited;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +18,7 @@ use net::metric::{Kind, Metric, named};
 use serde::Serialize;
 use thiserror::Error;
 
-use chunks::{Chunks, id_of, live};
+use awaited::{Awaited, id_of, live};
 
 /// A gap's status lasts so long at least, also where the next update is whole again.
 const GAP_US: i64 = 1_000_000;
@@ -81,10 +81,10 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Book {
     entries: BTreeMap<(Origin, Topics), StatusEntry>,
-    /// By inbox: changes that found no room.
+    /// By inbox: changes that found no room, of a status the newest whole one and parts that follow it.
     waiting: Vec<VecDeque<Arc<Change>>>,
     /// Topics of an earlier run.
-    restored: Chunks,
+    restored: Awaited,
     /// By source: it is back, but not with all topics.
     returning: BTreeMap<usize, Returning>,
     /// Of what publishers, topics, sources and upstream say.
@@ -98,15 +98,13 @@ struct Returning {
     /// Of the status that told that it was gone.
     id: u64,
     /// Topics that it has not brought again.
-    chunks: Chunks,
-    /// Topics that are not among them and that it has brought: clients got that they are gone too.
-    others: Vec<Pattern>,
+    awaited: Awaited,
 }
 
 impl Book {
     /// Of all statuses.
     fn all_bytes(&self) -> usize {
-        let returning = self.returning.values().map(|returning| returning.chunks.bytes());
+        let returning = self.returning.values().map(|returning| returning.awaited.bytes());
         self.bytes + self.restored.bytes() + returning.sum::<usize>()
     }
 }
@@ -171,7 +169,7 @@ impl Health {
             let Some(entry) = book.entries.remove(&key) else { return Ok(()) };
             book.bytes -= entry.status.bytes();
             let live = Status { state, since_us: now_us, reason: reason.into(), ..entry.status };
-            self.tell(book, Change { id: entry.id, news: live.clone(), left: None, missed: live });
+            self.tell(book, Change::whole(entry.id, live));
             return Ok(());
         }
         let mut status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
@@ -202,7 +200,7 @@ impl Health {
                 id
             }
         };
-        self.tell(book, Change { id, news: status.clone(), left: Some(status.clone()), missed: status });
+        self.tell(book, Change::whole(id, status));
         Ok(())
     }
 
@@ -241,8 +239,8 @@ impl Health {
         };
         let book = self.book();
         let entries = book.entries.values().map(|entry| row(&entry.status));
-        let chunks = book.returning.values().map(|returning| &returning.chunks).chain([&book.restored]);
-        entries.chain(chunks.flat_map(Chunks::statuses).map(|status| row(&status))).collect()
+        let awaited = book.returning.values().map(|returning| &returning.awaited).chain([&book.restored]);
+        entries.chain(awaited.flat_map(Awaited::statuses).map(|status| row(&status))).collect()
     }
 
     pub fn counters(&self) -> Counters {
@@ -259,9 +257,9 @@ impl Health {
         let mut book = self.book();
         let reason = "restored from an earlier run, no update since";
         let room = self.bytes_max.saturating_sub(book.all_bytes());
-        let (chunks, told) = Chunks::new("restored", topics, reason, (self.max, room), now_us);
-        book.counters.refused += chunks.beyond(topics.len()) as u64;
-        book.restored = chunks;
+        let (awaited, told) = Awaited::new("restored", topics, reason, (self.max, room), now_us);
+        book.counters.refused += awaited.beyond() as u64;
+        book.restored = awaited;
         told.into_iter().for_each(|change| self.tell(&mut book, change));
     }
 
@@ -279,7 +277,7 @@ impl Health {
         let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
         if let Some(returning) = returning {
             let mut book = self.book();
-            returning.chunks.end(reason).into_iter().for_each(|change| self.tell(&mut book, change));
+            returning.awaited.end(reason).into_iter().for_each(|change| self.tell(&mut book, change));
         }
     }
 
@@ -309,25 +307,27 @@ impl Health {
                 book.bytes -= entry.status.bytes();
             }
             let reason = "its source is connected again and has not brought it since";
-            let (chunks, told) = Chunks::new(("source", i), &left, reason, (usize::MAX, usize::MAX), now_us);
+            let (awaited, told) =
+                Awaited::new(("source", i), &left, reason, (usize::MAX, usize::MAX), now_us);
             begins = true;
-            book.returning.insert(i, Returning { id, chunks, others: Vec::new() });
+            book.returning.insert(i, Returning { id, awaited });
             told.into_iter().for_each(|change| self.tell(&mut book, change));
         }
         let Some(returning) = book.returning.get_mut(&i) else { return };
-        let (mut told, others) = returning.chunks.confirm(back.iter(), now_us);
-        let (id, is_whole) = (returning.id, returning.chunks.is_empty());
-        let others: Vec<Pattern> = others.into_iter().map(Pattern::of_topic).collect();
-        returning.others.extend(others.iter().cloned());
-        if is_whole {
-            let live = live(&key.1, now_us);
-            told.push(Change { id, news: live.clone(), left: None, missed: live });
+        let (told, others) = returning.awaited.confirm(back.iter(), now_us);
+        let (id, is_whole) = (returning.id, returning.awaited.is_empty());
+        // Those that are not awaited were told to be gone too.
+        let mut others: Vec<Pattern> = others.into_iter().map(Pattern::of_topic).collect();
+        others.sort_unstable();
+        let of_source = if is_whole {
             book.returning.remove(&i);
-        } else if begins || !others.is_empty() {
-            let missed = live(&returning.others, now_us);
-            told.push(Change { id, news: live(&others, now_us), left: None, missed });
-        }
-        told.into_iter().for_each(|change| self.tell(&mut book, change));
+            Some(Change::whole(id, live(&key.1, now_us)))
+        } else if begins {
+            Some(Change::whole(id, live(&others, now_us)))
+        } else {
+            (!others.is_empty()).then(|| Change::part(id, live(&others, now_us)))
+        };
+        told.into_iter().chain(of_source).for_each(|change| self.tell(&mut book, change));
     }
 
     /// Ends gaps whose statuses lasted long enough, and hands on what found no room.
@@ -348,13 +348,11 @@ impl Health {
         book.counters.changes += 1;
         let change = Arc::new(change);
         for waiting in &mut book.waiting {
-            // Clients get no older change of the same any more, so at most one a status waits. Who then hears
-            // the newer one missed the older.
-            let before = waiting.len();
-            waiting.retain(|older| older.id != change.id);
-            let missed = (waiting.len() < before)
-                .then(|| Arc::new(Change { news: change.missed.clone(), ..(*change).clone() }));
-            waiting.push_back(missed.unwrap_or_else(|| change.clone()));
+            if change.is_whole {
+                // What it takes the place of is told no more.
+                waiting.retain(|older| older.id != change.id);
+            }
+            waiting.push_back(change.clone());
         }
         self.send(book);
     }

@@ -2,6 +2,7 @@
 //! subscriptions, resumption, garbage, long pauses, drains. Each frame that a client reads is judged
 //! by a model of the contract. One seed decides everything.
 
+mod health;
 mod tls;
 
 use std::{cell::Cell, hash::Hasher, time::Duration};
@@ -23,6 +24,7 @@ use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;
 
 use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
+use health::States;
 use tls::{Speakers, random_wire};
 
 const STEPS_OF_EPISODE: u64 = 2_000;
@@ -68,6 +70,7 @@ struct Simulation {
     topics: Vec<String>,
     patterns: Vec<String>,
     speakers: Speakers,
+    states: States,
     /// What all clients offer and speak, or each its own: only those who are alike share frames.
     wire: Option<(bool, Encoding)>,
     draining: bool,
@@ -105,6 +108,7 @@ pub struct Tally {
     /// Connections that were told of another epoch, and batches of another gateway.
     pub restarts: u64,
     pub followed: u64,
+    pub statuses: u64,
     /// Frames that came compressed, and messages that went so.
     pub deflated: u64,
     pub inflated: u64,
@@ -245,6 +249,7 @@ impl Simulation {
         let clients = rng.usize(4..16);
         let conduct = (0..clients).map(|_| Conduct::default()).collect();
         let speakers = Speakers::new();
+        let states = States::new(&world, &topics, &mut rng);
         let wire = rng.bool().then(|| random_wire(&mut rng));
         let mut simulation = Self {
             world,
@@ -253,6 +258,7 @@ impl Simulation {
             topics,
             patterns,
             speakers,
+            states,
             wire,
             draining: false,
             seq: 0,
@@ -280,6 +286,7 @@ impl Simulation {
             }
             681..682 => self.quiesce(),
             682..684 => self.strain(),
+            684..692 => self.states.change(&self.world, &self.topics, &mut self.rng),
             _ => {
                 let peer = self.rng.usize(..self.conduct.len());
                 self.act(peer);
@@ -667,6 +674,7 @@ impl Simulation {
         for peer in 0..self.conduct.len() {
             self.world.resume(peer);
         }
+        self.states.tick(&self.world);
         // Who was closed meanwhile learns it now, and is judged by how it has been.
         self.advance(Duration::from_millis(500));
         // What one address or client has used up comes back.
@@ -681,6 +689,10 @@ impl Simulation {
                 assert!(!peer.model.overloaded, "peer {at} was not told the end of an overload");
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
                 peer.model.check_newest(&self.world.publisher.epochs);
+                // One that a drain has sent away may not have been told.
+                if !self.draining {
+                    peer.model.states.check(&peer.model.subs, &self.states.not_live);
+                }
             }
         }
     }
@@ -756,6 +768,10 @@ impl Simulation {
             if peer.close_code() == Some(1001) {
                 assert!(peer.model.draining, "peer {at} was not told");
                 peer.model.check_newest(&self.world.publisher.epochs);
+                // One that a drain has sent away may not have been told.
+                if !self.draining {
+                    peer.model.states.check(&peer.model.subs, &self.states.not_live);
+                }
                 self.tally.drained += 1;
             }
         }
@@ -774,6 +790,7 @@ impl Simulation {
         tally.tls += if peer.tls.is_some() { peer.model.batches } else { 0 };
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
+        tally.statuses += peer.model.statuses;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
         tally.lapsed += u64::from(peer.close_code() == Some(4004));

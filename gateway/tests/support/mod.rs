@@ -6,6 +6,7 @@ pub mod epoch;
 mod fragments;
 mod held;
 pub mod publisher;
+mod states;
 pub mod subscriber;
 pub mod tls;
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     epoch::Epoch,
     held::{First, Sub},
+    states::States,
 };
 
 /// A text frame from the gateway.
@@ -35,6 +36,7 @@ pub struct Frame<'a> {
     pub code: Option<&'a RawValue>,
     pub active: Option<bool>,
     pub interval_ms_max: Option<u64>,
+    pub state: Option<&'a str>,
 }
 
 /// What a client asked, answered in order.
@@ -88,6 +90,7 @@ pub struct Subscriber {
     pub asked: VecDeque<Asked>,
     /// Patterns of the answer whose parts are coming.
     told: BTreeSet<String>,
+    pub states: States,
     pub errors: usize,
     pub draining: bool,
     /// The gateway says that it is overloaded, and how often it began to.
@@ -101,6 +104,7 @@ pub struct Subscriber {
     pub parts: u64,
     pub parts_of_answer: u64,
     pub restarts: u64,
+    pub statuses: u64,
 }
 
 impl Subscriber {
@@ -128,15 +132,16 @@ impl Subscriber {
                 Some("\"overload\"") => self.on_overload(&frame, judge),
                 other => panic!("a notice {other:?}: {text}"),
             },
-            // tests/statuses.rs judges who gets which.
             "status" => {
-                assert!(!self.subs.is_empty(), "a status without a subscription: {text}");
-                let single = frame.topics.as_ref().is_some_and(|topics| topics.len() == 1);
+                let topics = frame.topics.as_ref().expect("a status has topics");
+                let single = topics.len() == 1;
                 assert!(
                     text.len() <= judge.fanout.frame_bytes_max || single,
                     "a status of {} bytes",
                     text.len()
                 );
+                self.states.take(topics, frame.state.expect("a status has a state"), &self.subs);
+                self.statuses += 1;
             }
             other => panic!("an unknown op {other}: {text}"),
         }
@@ -210,6 +215,7 @@ impl Subscriber {
         if fresh {
             held.version = version;
         }
+        self.states.forget(&patterns);
         held.first = Some(First { patterns, since, version });
         self.check_classes();
     }

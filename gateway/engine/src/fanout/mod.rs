@@ -236,17 +236,18 @@ impl Fanout {
             .sum()
     }
 
-    /// What the topics of patterns are called or begin with, sorted.
-    pub fn keys_of(&self, patterns: &[&[PatternId]]) -> Vec<&str> {
-        let patterns = patterns.iter().flat_map(|patterns| patterns.iter());
-        let mut keys: Vec<&str> =
-            patterns.map(|pattern| self.patterns.get(*pattern).pattern().key()).collect();
-        keys.sort_unstable();
-        keys
-    }
-
     pub fn pattern(&self, id: PatternId) -> &Pattern {
         self.patterns.get(id).pattern()
+    }
+
+    /// Notes in the patterns that match a topic that change `at` of a status names it.
+    pub fn note_status(&mut self, topic: &str, at: u64) {
+        self.patterns.note_status(topic, at);
+    }
+
+    /// The newest change of a status that names a topic of the pattern.
+    pub fn status_of(&self, id: PatternId) -> u64 {
+        self.patterns.status_of(id)
     }
 
     /// Marks that a position may have been looked at; call before a run of [`Fanout::apply`].

@@ -66,6 +66,8 @@ pub struct Patterns {
     slots: Vec<Option<Interned>>,
     /// Of each slot. A small class looks at all of its patterns and finds most unchanged, so these lie close together.
     marks: Vec<Mark>,
+    /// Of each slot: the newest change of a status that named one of its topics, or of all when it was interned.
+    statuses: Vec<u64>,
     free: Vec<PatternId>,
     by_key: HashMap<Box<str>, PatternId>,
     /// Of `by_key`.
@@ -80,6 +82,8 @@ pub struct Patterns {
     leaving: usize,
     /// Topics looked at for those that were made.
     looked_at: u64,
+    /// Newest change of a status.
+    newest_status: u64,
 }
 
 impl Interned {
@@ -93,6 +97,7 @@ impl Patterns {
         Self {
             slots: Vec::new(),
             marks: Vec::new(),
+            statuses: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             stars: Stars::default(),
@@ -102,6 +107,7 @@ impl Patterns {
             ending: Vec::new(),
             leaving: LEAVING,
             looked_at: 0,
+            newest_status: 0,
         }
     }
 
@@ -169,11 +175,13 @@ impl Patterns {
             None => {
                 self.slots.push(None);
                 self.marks.push(Mark::default());
+                self.statuses.push(0);
                 PatternId(self.slots.len() as u32 - 1)
             }
         };
         self.slots[id.0 as usize] = Some(interned);
         self.marks[id.0 as usize] = Mark::default();
+        self.statuses[id.0 as usize] = self.newest_status;
         self.by_key.insert(key.into(), id);
         self.stars.add(key);
         matching.sort_unstable();
@@ -327,6 +335,20 @@ impl Patterns {
             let mark = &mut self.marks[id.0 as usize];
             (mark.version, mark.updates) = (version, mark.updates + 1);
         }
+    }
+
+    /// Notes that change `at` of a status names a topic.
+    pub fn note_status(&mut self, topic: &str, at: u64) {
+        self.newest_status = at;
+        let (by_key, statuses) = (&self.by_key, &mut self.statuses);
+        self.stars.each_key(topic, &mut |key| {
+            by_key.get(key).into_iter().for_each(|id| statuses[id.0 as usize] = at);
+        });
+    }
+
+    /// The newest change of a status that names a topic of the pattern, or one before it was interned.
+    pub fn status_of(&self, id: PatternId) -> u64 {
+        self.statuses[id.0 as usize]
     }
 
     /// Topics of a pattern, most recently updated first.

@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 use proto::encode::{self, Opcode};
 
-use crate::topic::pattern::{Pattern, covering, is_starred, is_wide, overlap};
+use crate::topic::pattern::Pattern;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -42,21 +42,14 @@ pub struct Status {
 }
 
 impl Status {
-    /// As text frames in a row, with those of its topics that have some in common with patterns of these
-    /// `keys`, sorted; `None` where none has. `all`: what it gives where all have.
-    pub fn frames_for(&self, keys: &[&str], frame_bytes_max: usize, all: &Bytes) -> Option<Bytes> {
-        let starred: Vec<&str> = keys.iter().copied().filter(|key| is_starred(key)).collect();
-        let concerns = |topic: &&Pattern| overlaps_any(keys, &starred, topic.key());
-        let topics: Vec<&Pattern> = self.topics.iter().filter(concerns).collect();
-        if topics.len() == self.topics.len() {
-            return Some(all.clone());
-        }
-        (!topics.is_empty()).then(|| self.encode(&topics, frame_bytes_max).into())
-    }
-
     /// As text frames in a row, none with a longer payload than `frame_bytes_max` unless one topic makes it so.
     pub fn frames(&self, frame_bytes_max: usize) -> Bytes {
-        self.encode(&self.topics.iter().collect::<Vec<_>>(), frame_bytes_max).into()
+        self.frames_of(&self.topics.iter().collect::<Vec<_>>(), frame_bytes_max)
+    }
+
+    /// The same of some of its topics.
+    pub fn frames_of(&self, topics: &[&Pattern], frame_bytes_max: usize) -> Bytes {
+        self.encode(topics, frame_bytes_max).into()
     }
 
     /// Of its topics and its reason.
@@ -102,29 +95,30 @@ fn short(text: &str, bytes_max: usize) -> String {
     }
 }
 
-/// Whether the pattern of `key` has topics in common with those of some of `keys`, which are sorted. `starred`:
-/// those of them with a star before their end.
-fn overlaps_any(keys: &[&str], starred: &[&str], key: &str) -> bool {
-    if is_starred(key) {
-        return keys.iter().any(|other| overlap(key, other));
-    }
-    let first = keys.partition_point(|other| *other < key);
-    covering(key).any(|wider| keys.binary_search(&wider).is_ok())
-        || is_wide(key) && keys.get(first).is_some_and(|narrower| narrower.starts_with(key))
-        || starred.iter().any(|other| overlap(key, other))
-}
-
 /// What the control plane tells a shard of one status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Of the status that it takes the place of.
+    /// Of the status that it changes.
     pub id: u64,
-    /// For clients that got all changes before it.
-    pub news: Status,
-    /// For clients that come later; `None`: they get nothing.
-    pub left: Option<Status>,
-    /// For who missed some changes of it.
-    pub missed: Status,
+    /// What clients get.
+    pub status: Status,
+    /// It takes the place of all that was told with this `id`; else of what was told of its topics.
+    pub is_whole: bool,
+    /// Clients that subscribe later get it.
+    pub lasts: bool,
+}
+
+impl Change {
+    /// A status, or that it is live again.
+    pub fn whole(id: u64, status: Status) -> Self {
+        let lasts = status.state != State::Live;
+        Self { id, status, is_whole: true, lasts }
+    }
+
+    /// Some topics of a status.
+    pub fn part(id: u64, status: Status) -> Self {
+        Self { is_whole: false, ..Self::whole(id, status) }
+    }
 }
 
 #[cfg(test)]
@@ -154,31 +148,19 @@ mod tests {
         ] {
             let [a, b] = [a, b].map(pattern);
             assert_eq!((a.overlaps(&b), b.overlaps(&a)), (expected, expected), "{a} {b}");
-            for (x, y) in [(&a, &b), (&b, &a)] {
-                let mut held = ["a.-41", "a.b.c.d", x.as_str(), "zz.*", "zz"].map(pattern);
-                held.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-                let any = held.iter().any(|held| held.overlaps(y));
-                let keys = held.each_ref().map(Pattern::key);
-                let starred: Vec<&str> = keys.into_iter().filter(|key| is_starred(key)).collect();
-                assert_eq!(overlaps_any(&keys, &starred, y.key()), any, "{held:?} {y}");
-            }
         }
     }
 
     #[test]
-    fn a_frame_names_only_the_topics_that_concern() {
+    fn a_frame_names_only_the_topics_that_are_told() {
         let topics = ["a.b", "a.c", "d.*"].map(pattern);
         let status =
             Status { topics: topics.into(), state: State::Stale, since_us: 7, reason: "a \"b\"".into() };
         let text = |frame: Bytes| String::from_utf8(frame[2..].to_vec()).unwrap();
-        let all = status.frames(1024);
         assert_eq!(
-            text(status.frames_for(&["a.c", "d.e.f"], 1024, &all).unwrap()),
+            text(status.frames_of(&[&status.topics[1], &status.topics[2]], 1024)),
             r#"{"op":"status","topics":["a.c","d.*"],"state":"stale","since":7,"reason":"a \"b\""}"#
         );
-        assert_eq!(status.frames_for(&["x."], 1024, &all), None);
-        let shared = status.frames_for(&[""], 1024, &all).unwrap();
-        assert_eq!(shared.as_ptr(), all.as_ptr(), "what concerns somebody whole is encoded once");
     }
 
     #[test]

@@ -49,8 +49,6 @@ pub(super) struct Client {
     pending: Option<Box<Pending>>,
     /// Changes of statuses that it got, or that do not concern it.
     pub told: u64,
-    /// It got what was not live when it subscribed first.
-    pub greeted: bool,
 }
 
 const _: () = assert!(size_of::<Client>() <= 200 && size_of::<Sub>() <= 48);
@@ -67,7 +65,6 @@ impl Client {
             subs: Vec::new(),
             pending: None,
             told: 0,
-            greeted: false,
         }
     }
 

@@ -27,15 +27,13 @@ pub(super) struct Ahead {
     pub until_us: u64,
 }
 
-/// What a client that subscribed to more is still to be told: of these patterns, the statuses after one
-/// change and up to another. One is told at a time.
+/// What a client that subscribed is still to be told of these patterns: what is not live of the changes after
+/// one and up to another. One status is told at a time.
 #[derive(Debug)]
 pub(super) struct Untold {
     pub patterns: Box<[PatternId]>,
     pub after: u64,
     pub until: u64,
-    /// The first of them that were looked up, the next one last.
-    pub numbers: Vec<u64>,
 }
 
 /// What a client waits for.

@@ -1,143 +1,308 @@
 //! Statuses that a shard holds: what is not live, and what became live lately.
+//!
+//! Changes are numbered. Each topic of a status stands in the change that spoke of it last, and only there: so
+//! who was told all up to one number is owed what stands above it, however often that changed meanwhile, and a
+//! change costs as much as it names.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
 use bytes::Bytes;
 
-use super::named::{Named, Part};
+use super::named::{Named, is_loose};
 use crate::{
+    invariant,
     protocol::{
         fragment::{self, FRAGMENT_BYTES},
-        status::{Change, Status},
+        status::{Change, State, Status, TOPIC_BYTES},
     },
     settings::Settings,
+    topic::pattern::{Pattern, is_starred, overlap, stem},
 };
 
 /// To look up a pattern takes so many times as long as to look at one entry.
 const PATTERN_COST: usize = 16;
+/// Topics that are told at once; a change that names more is told whole.
+const TOLD_TOPICS: usize = 1000;
+/// What a change takes beside its topics.
+const CHANGE_BYTES: usize = 256;
+/// Of frames that the members of a class share.
+const SHARED_BYTES: usize = 1 << 20;
 
 /// What is not live, and what became live lately.
 #[derive(Debug)]
 pub(super) struct Statuses {
-    /// In the order of their last change.
-    pub held: Vec<Held>,
+    /// By number: changes of which something still holds.
+    held: BTreeMap<u64, Held>,
+    /// By status: the numbers of its changes.
+    by_id: HashMap<u64, BTreeSet<u64>>,
     named: Named,
-    /// Numbers of the changes that concern a class, by its own number.
-    pub concerns: HashMap<(u64, Part), Rc<[u64]>>,
-    pub concerns_kept: usize,
+    /// Changes that are kept for who is slow alone.
+    passing: BTreeSet<u64>,
+    passing_bytes: usize,
+    /// What members of a class are told, by its number and the last change that they were told.
+    shared: HashMap<(u64, u64), Told>,
+    shared_bytes: usize,
     /// Changes so far. A client remembers how many it was told of.
     pub changes: u64,
-    max: usize,
+    /// The newest change that names other than single topics.
+    pub wide: u64,
     bytes_max: usize,
-    pub frame_bytes_max: usize,
+    frame_bytes_max: usize,
     pub fragment_bytes: usize,
-    /// The next client to be looked at, while changes are told.
-    pub walk: Option<usize>,
+    /// Slot of the next client to be looked at, and how many are left, while changes are told.
+    pub walk: Option<(usize, usize)>,
 }
 
+/// A change, as far as it still holds.
 #[derive(Debug)]
-pub(super) struct Held {
-    /// Number of its last change, and of the one before.
-    pub at: u64,
-    pub before: u64,
-    pub change: Change,
-    /// Of `change.news`, `change.missed` and `change.left`, encoded once for everyone.
-    pub news: Bytes,
-    pub missed: Bytes,
-    pub left: Option<Bytes>,
+struct Held {
+    id: u64,
+    /// Also of topics that stand in a later change by now.
+    status: Status,
+    is_whole: bool,
+    lasts: bool,
+    /// Topics that stand here, and the bytes of all this.
+    topics: usize,
+    bytes: usize,
+    /// Of those topics, encoded once for everyone.
+    frames: OnceCell<Bytes>,
+}
+
+/// What of changes is told first, as one: the last of these changes, and the topics of all.
+struct First<'a> {
+    at: u64,
+    held: &'a Held,
+    topics: Vec<&'a Pattern>,
+    is_merged: bool,
+}
+
+/// What a client is told next.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// It has been told all changes up to that then.
+    pub until: u64,
+    /// Text frames in a row; `None`: nothing concerns it.
+    pub frames: Option<Bytes>,
+    /// They were made for it alone.
+    pub is_own: bool,
+    /// What it took to find.
+    pub cost: usize,
 }
 
 impl Statuses {
     pub fn new(settings: &Settings<'_>) -> Self {
-        let (max, bytes_max) = (settings.limits.statuses, settings.limits.status_bytes);
-        let frame_bytes_max = settings.fanout.frame_bytes_max;
-        let (held, named, concerns) = (Vec::new(), Named::default(), HashMap::new());
         Self {
-            held,
-            named,
-            concerns,
-            concerns_kept: 0,
+            held: BTreeMap::new(),
+            by_id: HashMap::new(),
+            named: Named::default(),
+            passing: BTreeSet::new(),
+            passing_bytes: 0,
+            shared: HashMap::new(),
+            shared_bytes: 0,
             changes: 0,
-            max,
-            bytes_max,
-            frame_bytes_max,
+            wide: 0,
+            bytes_max: settings.limits.status_bytes,
+            frame_bytes_max: settings.fanout.frame_bytes_max,
             fragment_bytes: FRAGMENT_BYTES,
             walk: None,
         }
     }
 
-    pub fn take(&mut self, change: Change) {
+    /// Takes a change in; gives its number.
+    pub fn take(&mut self, change: Change) -> u64 {
         self.changes += 1;
-        let known = self.held.iter().position(|held| held.change.id == change.id);
-        let known = known.map(|i| self.held.remove(i));
-        let before = known.as_ref().map_or(0, |known| known.at);
-        if let Some(known) = known {
-            self.named.remove(&known.change, known.at);
+        let at = self.changes;
+        self.shared.clear();
+        self.shared_bytes = 0;
+        let Change { id, status, is_whole, lasts } = change;
+        if is_whole {
+            self.by_id.remove(&id).into_iter().flatten().for_each(|at| self.end(at));
         }
-        self.named.add(&change, self.changes);
-        self.drop_concerns();
-        let news = self.frames(&change.news);
-        let encode = |status: &Status| match *status == change.news {
-            true => news.clone(),
-            false => self.frames(status),
-        };
-        let (missed, left) = (encode(&change.missed), change.left.as_ref().map(encode));
-        self.held.push(Held { at: self.changes, before, change, news, missed, left });
-        self.drop_live();
-        self.walk = Some(0);
+        let topics = status.topics.clone();
+        invariant!(topics.is_sorted_by(|a, b| a < b), "the topics of a status are in order: {topics:?}");
+        if topics.is_empty() {
+            return at;
+        }
+        let bytes = status.bytes() + CHANGE_BYTES;
+        if !lasts {
+            self.passing.insert(at);
+            self.passing_bytes += bytes;
+        }
+        let frames = OnceCell::new();
+        self.held.insert(at, Held { id, status, is_whole, lasts, topics: topics.len(), bytes, frames });
+        self.by_id.entry(id).or_default().insert(at);
+        for topic in &*topics {
+            if is_loose(topic.key()) {
+                self.wide = at;
+            }
+            if let Some(before) = self.named.put(topic, id, at) {
+                self.leave(before, topic);
+            }
+        }
+        while self.passing_bytes > self.bytes_max
+            && let Some(oldest) = self.passing.first().copied()
+        {
+            self.end(oldest);
+        }
+        at
     }
 
-    fn frames(&self, status: &Status) -> Bytes {
-        let frames = status.frames(self.frame_bytes_max);
+    /// A topic of that change stands in a later one now.
+    fn leave(&mut self, at: u64, topic: &Pattern) {
+        let held = self.held.get_mut(&at).expect("a topic stands in a change that is held");
+        let bytes = topic.as_str().len() + TOPIC_BYTES;
+        (held.topics, held.bytes) = (held.topics - 1, held.bytes - bytes);
+        held.frames.take();
+        if held.topics * 2 < held.status.topics.len() {
+            let stands = |topic: &&Pattern| self.named.stands_in(topic, at);
+            held.status.topics = held.status.topics.iter().filter(stands).cloned().collect();
+        }
+        if !held.lasts {
+            self.passing_bytes -= bytes;
+        }
+        if held.topics == 0 {
+            self.end(at);
+        }
+    }
+
+    /// Nothing of a change holds any more.
+    fn end(&mut self, at: u64) {
+        let Some(held) = self.held.remove(&at) else { return };
+        for topic in &*held.status.topics {
+            if self.named.stands_in(topic, at) {
+                self.named.remove(topic, held.id);
+            }
+        }
+        if self.passing.remove(&at) {
+            self.passing_bytes -= held.bytes;
+        }
+        if let Some(changes) = self.by_id.get_mut(&held.id) {
+            changes.remove(&at);
+            if changes.is_empty() {
+                self.by_id.remove(&held.id);
+            }
+        }
+    }
+
+    /// Whether something is not live.
+    pub fn is_any_held(&self) -> bool {
+        self.held.len() > self.passing.len()
+    }
+
+    /// What is told first of those `changes` to who has subscribed to these patterns: as an answer only what lasts, and
+    /// only its own topics.
+    pub fn next(&self, patterns: &[&Pattern], changes: RangeInclusive<u64>, is_answer: bool) -> Told {
+        let mut cost = patterns.len() * PATTERN_COST;
+        let mut found: BTreeMap<u64, Vec<&Pattern>> = BTreeMap::new();
+        for pattern in patterns {
+            let find = |at, named| found.entry(at).or_default().push(named);
+            self.named.beside(pattern.key(), &changes, find);
+        }
+        let below: Vec<&str> =
+            patterns.iter().map(|pattern| pattern.key()).filter(|key| is_loose(key)).collect();
+        let in_order: Box<dyn Iterator<Item = u64>> = match below.is_empty() {
+            true => Box::new(found.keys().copied().collect::<Vec<_>>().into_iter()),
+            false => Box::new(self.held.range(changes.clone()).map(|(at, _)| *at)),
+        };
+        let mut first: Option<First> = None;
+        for at in in_order {
+            let held = &self.held[&at];
+            cost += 1;
+            if is_answer && !held.lasts {
+                continue;
+            }
+            if let Some(first) = first.as_ref().filter(|first| first.topics.len() >= TOLD_TOPICS) {
+                return self.told(Some(first), first.at, is_answer, cost);
+            }
+            let mut topics = found.remove(&at).unwrap_or_default();
+            below.iter().for_each(|key| topics.extend(held.below(key, at, &self.named)));
+            if topics.is_empty() {
+                continue;
+            }
+            topics.sort_unstable();
+            topics.dedup();
+            cost += topics.len();
+            match &mut first {
+                None => first = Some(First { at, held, topics, is_merged: false }),
+                Some(first) if first.held.goes_on_in(held) => {
+                    first.topics.extend(topics);
+                    (first.at, first.held, first.is_merged) = (at, held, true);
+                }
+                Some(first) => return self.told(Some(first), first.at, is_answer, cost),
+            }
+        }
+        self.told(first.as_ref(), *changes.end(), is_answer, cost)
+    }
+
+    fn told(&self, first: Option<&First>, until: u64, is_answer: bool, cost: usize) -> Told {
+        let Some(First { at, held, topics, is_merged }) = first else {
+            return Told { until, frames: None, is_own: false, cost };
+        };
+        let is_all = held.is_whole && !is_answer || topics.len() == held.topics;
+        if is_all && !is_merged {
+            return Told { until, frames: Some(self.frames(*at, held)), is_own: false, cost };
+        }
+        let mut topics = topics.clone();
+        topics.sort_unstable();
+        let frames = self.fragmented(held.status.frames_of(&topics, self.frame_bytes_max));
+        Told { until, frames: Some(frames), is_own: true, cost }
+    }
+
+    /// Of all that stands in change `at`.
+    fn frames(&self, at: u64, held: &Held) -> Bytes {
+        let encode = || {
+            let stands = |topic: &&Pattern| self.named.stands_in(topic, at);
+            let topics: Vec<&Pattern> = held.status.topics.iter().filter(stands).collect();
+            self.fragmented(held.status.frames_of(&topics, self.frame_bytes_max))
+        };
+        held.frames.get_or_init(encode).clone()
+    }
+
+    fn fragmented(&self, frames: Bytes) -> Bytes {
         fragment::fragmented(&frames, self.fragment_bytes).map_or(frames, Bytes::from)
     }
 
-    pub fn drop_concerns(&mut self) {
-        self.concerns.clear();
-        self.concerns_kept = 0;
+    /// What another member of the class was told that stood at the same change.
+    pub fn shared(&self, class: u64, told: u64) -> Option<Told> {
+        self.shared.get(&(class, told)).cloned()
     }
 
-    /// Those that became live are kept for who is slow, as long as there is room.
-    fn drop_live(&mut self) {
-        let live = || self.held.iter().filter(|held| held.change.left.is_none());
-        let (mut count, mut bytes) = (live().count(), live().map(Held::bytes).sum::<usize>());
-        self.held.retain(|held| {
-            let drops = held.change.left.is_none() && (count > self.max || bytes > self.bytes_max);
-            if drops {
-                (count, bytes) = (count - 1, bytes - held.bytes());
-                self.named.remove(&held.change, held.at);
-            }
-            !drops
-        });
-    }
-
-    /// The one whose last change has that number.
-    pub fn find(&self, at: u64) -> Option<&Held> {
-        self.held.binary_search_by_key(&at, |held| held.at).ok().map(|i| &self.held[i])
-    }
-
-    /// Numbers of the changes of which `part` concerns patterns of these `keys`, sorted, and what it took.
-    pub fn concerning(&self, keys: &[&str], part: Part) -> (Vec<u64>, usize) {
-        if keys.first() == Some(&"") {
-            let has = |held: &&Held| part == Part::Missed || held.left.is_some();
-            return (self.held.iter().filter(has).map(|held| held.at).collect(), self.held.len());
+    /// Keeps what a member of a class is told for the others, as long as there is room and nothing changes.
+    pub fn share(&mut self, class: u64, told: u64, next: Told) -> Told {
+        let bytes = next.frames.as_ref().map_or(0, Bytes::len) + CHANGE_BYTES;
+        if self.shared_bytes + bytes > SHARED_BYTES {
+            return next;
         }
-        let (numbers, looked_at) = self.named.concerning(keys, part);
-        (numbers, looked_at + keys.len() * PATTERN_COST)
+        self.shared_bytes += bytes;
+        let next = Told { is_own: false, cost: 0, ..next };
+        self.shared.insert((class, told), next.clone());
+        next
     }
 }
 
 impl Held {
-    fn bytes(&self) -> usize {
-        self.news.len() + self.missed.len()
+    /// Topics that stand here, in change `at`, begin with the stem of `key` and may match its pattern.
+    fn below<'a>(&'a self, key: &str, at: u64, named: &Named) -> impl Iterator<Item = &'a Pattern> {
+        let (topics, stem) = (&self.status.topics, stem(key));
+        let (is_full, is_starred) = (self.topics == topics.len(), is_starred(key));
+        let first = topics.partition_point(|topic| topic.as_str() < stem);
+        let below = topics[first..].iter().take_while(move |topic| topic.as_str().starts_with(stem));
+        let below = below.filter(move |topic| !is_starred || overlap(topic.key(), key));
+        below.filter(move |topic| is_full || named.stands_in(topic, at))
     }
 
-    /// What is not live, of those topics that have some in common with patterns of these `keys`, sorted;
-    /// whether it was made for them alone, and how many topics were looked at.
-    pub fn left_for(&self, keys: &[&str], frame_bytes_max: usize) -> Option<(Bytes, bool, usize)> {
-        let (left, all) = (self.change.left.as_ref()?, self.left.as_ref()?);
-        let frames = left.frames_for(keys, frame_bytes_max, all)?;
-        let own = frames.as_ptr() != all.as_ptr();
-        Some((frames, own, left.topics.len()))
+    /// Whether a later change tells more of the same, so that the two are told as one.
+    fn goes_on_in(&self, later: &Held) -> bool {
+        let (status, then) = (&self.status, &later.status);
+        let is_part = !self.is_whole && !later.is_whole && self.id == later.id;
+        let is_same = status.state == then.state && status.reason == then.reason && self.lasts == later.lasts;
+        is_part && is_same && (status.since_us == then.since_us || status.state == State::Live)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,8 @@ impl Shard {
         self.answer(slot, answer);
         let bytes = self.count_out(frame);
         self.at(slot).connection.queue(bytes);
-        self.answer_statuses(slot, &op.topics);
+        let is_first = held.is_none() && self.at(slot).subs.len() == 1;
+        self.answer_statuses(slot, &op.topics, is_first);
         // What came while the answer was built.
         self.flush_pressing(class, now);
     }
