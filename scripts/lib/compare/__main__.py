@@ -37,7 +37,7 @@ FIRST = {
     "b1": {"fanwire": 12000, "uws": 4000, "bun": 4000, "ws": 1000, "tungstenite": 2000, "gorilla": 1500, "nats": 3000,
            "nchan": 2000},
     "b2": {"fanwire": 12000, "uws": 12000, "bun": 12000, "ws": 4000, "tungstenite": 8000, "gorilla": 6000},
-    "c": {"fanwire": 6000, "uws": 2000, "bun": 2000, "ws": 1000, "gorilla": 2000},
+    "c": {"fanwire": 10000, "uws": 2000, "bun": 2000, "ws": 1000, "gorilla": 2000},
 }
 CODE_MARKS = ("//", "/*", "*", "#", "'use strict'", "\"use strict\"")
 
@@ -174,7 +174,7 @@ def parsed(words):
     parser.add_argument("--out", default=tools.TARGET / "compare", help="where to write (target/compare)")
     args = parser.parse_args(words)
     args.rounds, args.rounds_few = (1, 1) if args.quick else (3, 2)
-    args.search_s, args.window_s, args.slow_s = (3, 4, 15) if args.quick else (5, 10, 30)
+    args.search_s, args.window_s, args.slow_s = (3, 4, 15) if args.quick else (4, 8, 25)
     args.clients, args.clients_slow, args.handshakes = (2000, 200, 2000) if args.quick else (5000, 500, 5000)
     args.clients_few, args.clients_many = (1000, 4000) if args.quick else (2000, 18000)
     return args

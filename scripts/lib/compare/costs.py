@@ -155,7 +155,7 @@ def slow(servers, args, lateness, memory):
 
     measures = {name: lambda server=server: measure(server) for name, server in servers.items()}
     show = lambda one: f"others' p99 {one[0]:.1f} ms, {one[2]}; {one[1]:+.1f} MiB"
-    for name, rounds in in_rounds(measures, args.rounds_few, lateness, show).items():
+    for name, rounds in in_rounds(measures, 1, lateness, show).items():
         lateness.figures[name] = Figure([late for late, _, _ in rounds], rounds[-1][2], rounds)
         memory.figures[name] = Figure([more for _, more, _ in rounds])
 
