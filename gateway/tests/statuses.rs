@@ -122,6 +122,21 @@ fn patterns_added_before_a_status_was_told_do_not_hide_it() {
 }
 
 #[test]
+fn a_pattern_that_nobody_had_before_does_not_hide_a_status_that_is_still_to_be_told() {
+    let mut told = Told::new();
+    let peer = told.reader(&["a.*"]);
+    told.world.stall(peer, 0);
+    told.world.publish("a.b", "1");
+    told.world.advance(Duration::from_millis(50));
+    told.publisher("c.d", State::Stale);
+    told.world.subscribe(peer, "", &["c.d"], None);
+    told.world.resume(peer);
+    told.world.settle();
+    told.world.advance(Duration::from_millis(50));
+    assert_eq!(told.seen(peer), ["c.d stale"]);
+}
+
+#[test]
 fn who_has_unsubscribed_is_told_nothing_and_who_subscribes_is_told_what_is_not_live() {
     let mut told = Told::new();
     let (left, stays) = (told.reader(&["a.*"]), told.reader(&["b.*"]));
