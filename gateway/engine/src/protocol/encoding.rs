@@ -1,12 +1,9 @@
 //! How messages reach a client, as was agreed in its handshake.
 
-use bytes::Bytes;
 use proto::{
     encode::{self, HEADER_BYTES_MAX, Opcode},
     msgpack,
 };
-
-use super::fragment;
 
 /// Clients that differ in it share no frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -66,23 +63,4 @@ impl Encoding {
         self.frame(json, fragment_bytes, &mut out);
         out
     }
-
-    /// Frames in a row that several clients share, which are text, as they go to a client that speaks this.
-    pub fn frames(self, text: Bytes, fragment_bytes: usize) -> Bytes {
-        match self {
-            Encoding::Json => text,
-            Encoding::Msgpack => packed(&text, fragment_bytes).into(),
-        }
-    }
-}
-
-/// The same as MessagePack.
-pub fn packed(mut frames: &[u8], fragment_bytes: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(frames.len());
-    while !frames.is_empty() {
-        let (message, rest) = fragment::next_message(frames);
-        Encoding::Msgpack.frame(&message, fragment_bytes, &mut out);
-        frames = rest;
-    }
-    out
 }

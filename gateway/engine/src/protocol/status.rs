@@ -2,9 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use bytes::Bytes;
-use proto::encode::{self, Opcode};
-
+use super::encoding::Encoding;
 use crate::topic::pattern::Pattern;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,22 +40,15 @@ pub struct Status {
 }
 
 impl Status {
-    /// As text frames in a row, none with a longer payload than `frame_bytes_max` unless one topic makes it so.
-    pub fn frames(&self, frame_bytes_max: usize) -> Bytes {
-        self.frames_of(&self.topics.iter().collect::<Vec<_>>(), frame_bytes_max)
-    }
-
-    /// The same of some of its topics.
-    pub fn frames_of(&self, topics: &[&Pattern], frame_bytes_max: usize) -> Bytes {
-        self.encode(topics, frame_bytes_max).into()
-    }
-
-    /// Of its topics and its reason.
-    pub fn bytes(&self) -> usize {
-        self.topics.iter().map(|topic| topic.as_str().len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
-    }
-
-    fn encode(&self, topics: &[&Pattern], frame_bytes_max: usize) -> Vec<u8> {
+    /// Messages in a row about some of its topics, as JSON none longer than `frame_bytes_max` unless one topic makes
+    /// it so, in frames with at most `fragment_bytes` of payload each.
+    pub fn frames_of(
+        &self,
+        topics: &[&Pattern],
+        encoding: Encoding,
+        frame_bytes_max: usize,
+        fragment_bytes: usize,
+    ) -> Vec<u8> {
         let mut end = format!(r#"],"state":"{}","since":{}"#, self.state.name(), self.since_us);
         if !self.reason.is_empty() {
             let _ = write!(end, r#","reason":{}"#, short(&self.reason, frame_bytes_max / 2));
@@ -71,11 +62,16 @@ impl Status {
             let _ = write!(text, r#"{}"{topic}""#, if text.is_empty() { "" } else { "," });
             let next = topics.get(i + 1).map(|next| text.len() + next.as_str().len() + r#","""#.len());
             if next.is_none_or(|next| next > room) {
-                encode::frame(&mut out, Opcode::Text, format!("{begin}{text}{end}").as_bytes());
+                encoding.frame(format!("{begin}{text}{end}").as_bytes(), fragment_bytes, &mut out);
                 text.clear();
             }
         }
         out
+    }
+
+    /// Of its topics and its reason.
+    pub fn bytes(&self) -> usize {
+        self.topics.iter().map(|topic| topic.as_str().len() + TOPIC_BYTES).sum::<usize>() + self.reason.len()
     }
 }
 
@@ -123,7 +119,8 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use crate::protocol::status::*;
+    use super::*;
+    use crate::protocol::fragment::FRAGMENT_BYTES;
 
     fn pattern(text: &str) -> Pattern {
         Pattern::parse(text).unwrap()
@@ -156,9 +153,14 @@ mod tests {
         let topics = ["a.b", "a.c", "d.*"].map(pattern);
         let status =
             Status { topics: topics.into(), state: State::Stale, since_us: 7, reason: "a \"b\"".into() };
-        let text = |frame: Bytes| String::from_utf8(frame[2..].to_vec()).unwrap();
+        let text = |frame: Vec<u8>| String::from_utf8(frame[2..].to_vec()).unwrap();
         assert_eq!(
-            text(status.frames_of(&[&status.topics[1], &status.topics[2]], 1024)),
+            text(status.frames_of(
+                &[&status.topics[1], &status.topics[2]],
+                Encoding::Json,
+                1024,
+                FRAGMENT_BYTES
+            )),
             r#"{"op":"status","topics":["a.c","d.*"],"state":"stale","since":7,"reason":"a \"b\""}"#
         );
     }
@@ -169,7 +171,9 @@ mod tests {
             (0..100).map(|i| pattern(&format!("{}.t{i}", "a".repeat(i + 1)))).collect();
         let reason = "\u{1}".repeat(1000).into();
         let status = Status { topics: topics.clone().into(), state: State::Gap, since_us: 7, reason };
-        let (frames, mut told) = (status.frames(1024), Vec::<Pattern>::new());
+        let all: Vec<&Pattern> = status.topics.iter().collect();
+        let frames = status.frames_of(&all, Encoding::Json, 1024, FRAGMENT_BYTES);
+        let mut told = Vec::<Pattern>::new();
         let mut rest = &frames[..];
         while !rest.is_empty() {
             let (start, len) = match rest[1] {

@@ -9,15 +9,12 @@ use super::{
     Shard,
     client::Client,
     pending::Untold,
-    statuses::{Statuses, Told},
+    statuses::{Hearer, Statuses, Told},
 };
 use crate::{
     clock::Now,
     fanout::{Fanout, PatternId, line::Lane},
-    protocol::{
-        encoding::{self, Encoding},
-        status::Change,
-    },
+    protocol::status::Change,
     topic::pattern::Pattern,
 };
 
@@ -70,7 +67,8 @@ impl Shard {
             return None;
         }
         let mut untold = self.at(slot).pend(|pending| pending.untold.take())?;
-        let told = next_of(&self.statuses, &self.fanout, &[&untold.patterns], changes, true);
+        let to = Hearer { encoding: self.encoding_of(slot), is_answer: true };
+        let told = next_of(&self.statuses, &self.fanout, &[&untold.patterns], changes, to);
         self.spend_looked_up(slot, told.cost, now);
         let frames = told.frames?;
         let given = self.give(slot, frames, told.is_own, now);
@@ -100,7 +98,8 @@ impl Shard {
             None if !self.may_look_up(slot, now) => return None,
             None => {
                 let changes = told + 1..=self.statuses.changes;
-                let next = next_of(&self.statuses, &self.fanout, &self.patterns_at(slot), changes, false);
+                let to = Hearer { encoding: self.encoding_of(slot), is_answer: false };
+                let next = next_of(&self.statuses, &self.fanout, &self.patterns_at(slot), changes, to);
                 self.spend_looked_up(slot, next.cost, now);
                 match class {
                     Some(class) => self.statuses.share(class, told, next),
@@ -154,20 +153,17 @@ impl Shard {
         self.charge(payer, before, now);
     }
 
-    /// In the client's encoding; `None`: there is no room for what is its `own`, and it waits for some.
+    /// `None`: there is no room for what is the client's `own`, and it waits for some.
     fn give(&mut self, slot: u32, frames: Bytes, own: bool, now: Now) -> Option<Bytes> {
-        let fragment_bytes = self.statuses.fragment_bytes;
-        let is_packed = self.at(slot).connection.wire().encoding == Encoding::Msgpack;
-        if frames.len() <= OWN_BYTES || !own && !is_packed {
-            return Some(self.at(slot).connection.wire().encoding.frames(frames, fragment_bytes));
+        if frames.len() <= OWN_BYTES || !own {
+            return Some(frames);
         }
         if !self.fanout.fits(frames.len()) {
             self.note_need(frames.len());
             self.wait(slot, Lane::Long, now);
             return None;
         }
-        let frames = if is_packed { encoding::packed(&frames, fragment_bytes) } else { frames.into() };
-        Some(self.fanout.pinned.hold(frames))
+        Some(self.fanout.pinned.hold(frames.into()))
     }
 
     /// After `subscribed` and what follows it: the topics of `patterns` that are not live. Changes that the client
@@ -192,9 +188,9 @@ fn next_of(
     fanout: &Fanout,
     patterns: &[&[PatternId]],
     changes: RangeInclusive<u64>,
-    is_answer: bool,
+    to: Hearer,
 ) -> Told {
     let patterns: Vec<&Pattern> =
         patterns.iter().copied().flatten().map(|pattern| fanout.pattern(*pattern)).collect();
-    statuses.next(&patterns, changes, is_answer)
+    statuses.next(&patterns, changes, to)
 }

@@ -16,7 +16,8 @@ use super::named::{Named, is_loose};
 use crate::{
     invariant,
     protocol::{
-        fragment::{self, FRAGMENT_BYTES},
+        encoding::Encoding,
+        fragment::FRAGMENT_BYTES,
         status::{Change, State, Status, TOPIC_BYTES},
     },
     settings::Settings,
@@ -68,8 +69,8 @@ struct Held {
     /// Topics that stand here, and the bytes of all this.
     topics: usize,
     bytes: usize,
-    /// Of those topics, encoded once for everyone.
-    frames: OnceCell<Bytes>,
+    /// Of those topics, made once for everyone of an [`Encoding`].
+    frames: [OnceCell<Bytes>; 2],
 }
 
 /// What of changes is told first, as one: the last of these changes, and the topics of all.
@@ -80,12 +81,20 @@ struct First<'a> {
     is_merged: bool,
 }
 
+/// Whom something is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hearer {
+    pub encoding: Encoding,
+    /// As the answer to a subscription: only what lasts, and only its own topics.
+    pub is_answer: bool,
+}
+
 /// What a client is told next.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
     /// It has been told all changes up to that then.
     pub until: u64,
-    /// Text frames in a row; `None`: nothing concerns it.
+    /// Whole frames in a row; `None`: nothing concerns it.
     pub frames: Option<Bytes>,
     /// They were made for it alone.
     pub is_own: bool,
@@ -132,7 +141,7 @@ impl Statuses {
             self.passing.insert(at);
             self.passing_bytes += bytes;
         }
-        let frames = OnceCell::new();
+        let frames = Default::default();
         self.held.insert(at, Held { id, status, is_whole, lasts, topics: topics.len(), bytes, frames });
         self.by_id.entry(id).or_default().insert(at);
         for topic in &*topics {
@@ -156,7 +165,7 @@ impl Statuses {
         let held = self.held.get_mut(&at).expect("a topic stands in a change that is held");
         let bytes = topic.as_str().len() + TOPIC_BYTES;
         (held.topics, held.bytes) = (held.topics - 1, held.bytes - bytes);
-        held.frames.take();
+        held.frames = Default::default();
         if held.topics * 2 < held.status.topics.len() {
             let stands = |topic: &&Pattern| self.named.stands_in(topic, at);
             held.status.topics = held.status.topics.iter().filter(stands).cloned().collect();
@@ -193,9 +202,8 @@ impl Statuses {
         self.held.len() > self.passing.len()
     }
 
-    /// What is told first of those `changes` to who has subscribed to these patterns: as an answer only what lasts, and
-    /// only its own topics.
-    pub fn next(&self, patterns: &[&Pattern], changes: RangeInclusive<u64>, is_answer: bool) -> Told {
+    /// What is told first of those `changes` to a client that has subscribed to these patterns.
+    pub fn next(&self, patterns: &[&Pattern], changes: RangeInclusive<u64>, to: Hearer) -> Told {
         let mut cost = patterns.len() * PATTERN_COST;
         let mut found: BTreeMap<u64, Vec<&Pattern>> = BTreeMap::new();
         for pattern in patterns {
@@ -212,11 +220,11 @@ impl Statuses {
         for at in in_order {
             let held = &self.held[&at];
             cost += 1;
-            if is_answer && !held.lasts {
+            if to.is_answer && !held.lasts {
                 continue;
             }
             if let Some(first) = first.as_ref().filter(|first| first.topics.len() >= TOLD_TOPICS) {
-                return self.told(Some(first), first.at, is_answer, cost);
+                return self.told(Some(first), first.at, to, cost);
             }
             let mut topics = found.remove(&at).unwrap_or_default();
             below.iter().for_each(|key| topics.extend(held.below(key, at, &self.named)));
@@ -232,38 +240,38 @@ impl Statuses {
                     first.topics.extend(topics);
                     (first.at, first.held, first.is_merged) = (at, held, true);
                 }
-                Some(first) => return self.told(Some(first), first.at, is_answer, cost),
+                Some(first) => return self.told(Some(first), first.at, to, cost),
             }
         }
-        self.told(first.as_ref(), *changes.end(), is_answer, cost)
+        self.told(first.as_ref(), *changes.end(), to, cost)
     }
 
-    fn told(&self, first: Option<&First>, until: u64, is_answer: bool, cost: usize) -> Told {
+    fn told(&self, first: Option<&First>, until: u64, to: Hearer, cost: usize) -> Told {
         let Some(First { at, held, topics, is_merged }) = first else {
             return Told { until, frames: None, is_own: false, cost };
         };
-        let is_all = held.is_whole && !is_answer || topics.len() == held.topics;
+        let is_all = held.is_whole && !to.is_answer || topics.len() == held.topics;
         if is_all && !is_merged {
-            return Told { until, frames: Some(self.frames(*at, held)), is_own: false, cost };
+            return Told { until, frames: Some(self.frames(*at, held, to.encoding)), is_own: false, cost };
         }
         let mut topics = topics.clone();
         topics.sort_unstable();
-        let frames = self.fragmented(held.status.frames_of(&topics, self.frame_bytes_max));
+        let frames = self.encode(&held.status, &topics, to.encoding);
         Told { until, frames: Some(frames), is_own: true, cost }
     }
 
     /// Of all that stands in change `at`.
-    fn frames(&self, at: u64, held: &Held) -> Bytes {
+    fn frames(&self, at: u64, held: &Held, encoding: Encoding) -> Bytes {
         let encode = || {
             let stands = |topic: &&Pattern| self.named.stands_in(topic, at);
             let topics: Vec<&Pattern> = held.status.topics.iter().filter(stands).collect();
-            self.fragmented(held.status.frames_of(&topics, self.frame_bytes_max))
+            self.encode(&held.status, &topics, encoding)
         };
-        held.frames.get_or_init(encode).clone()
+        held.frames[encoding as usize].get_or_init(encode).clone()
     }
 
-    fn fragmented(&self, frames: Bytes) -> Bytes {
-        fragment::fragmented(&frames, self.fragment_bytes).map_or(frames, Bytes::from)
+    fn encode(&self, status: &Status, topics: &[&Pattern], encoding: Encoding) -> Bytes {
+        status.frames_of(topics, encoding, self.frame_bytes_max, self.fragment_bytes).into()
     }
 
     /// What another member of the class was told that stood at the same change.

@@ -44,12 +44,17 @@ fn topics(frames: &Bytes) -> Vec<String> {
     topics
 }
 
+fn hearer(is_answer: bool) -> Hearer {
+    Hearer { encoding: Encoding::Json, is_answer }
+}
+
 /// All that is told of these patterns, one status after the other.
 fn told(statuses: &Statuses, asked: &[&str], after: u64, is_answer: bool) -> Vec<Vec<String>> {
     let asked: Vec<Pattern> = asked.iter().map(|text| pattern(text)).collect();
     let (mut all, mut after) = (Vec::new(), after);
     while after < statuses.changes {
-        let next = statuses.next(&asked.iter().collect::<Vec<_>>(), after + 1..=statuses.changes, is_answer);
+        let next =
+            statuses.next(&asked.iter().collect::<Vec<_>>(), after + 1..=statuses.changes, hearer(is_answer));
         assert!(next.until > after);
         after = next.until;
         all.extend(next.frames.as_ref().map(topics));
@@ -112,11 +117,11 @@ fn a_look_costs_nothing_for_topics_that_others_ask_for() {
         statuses.take(Change::part(1, status(&some, State::Stale)));
     }
     let [own, narrow] = ["own.*", "theirs.t00007"].map(pattern);
-    let next = statuses.next(&[&own, &narrow], 1..=statuses.changes, true);
+    let next = statuses.next(&[&own, &narrow], 1..=statuses.changes, hearer(true));
     assert_eq!(next.frames.as_ref().map(topics), Some(vec!["theirs.t00007".to_owned()]));
     // Two patterns, a look at each change, and one topic.
     assert_eq!(next.cost, 2 * PATTERN_COST + 100 + 1);
-    assert_eq!(statuses.next(&[&narrow], 1..=statuses.changes, true).cost, PATTERN_COST + 2);
+    assert_eq!(statuses.next(&[&narrow], 1..=statuses.changes, hearer(true)).cost, PATTERN_COST + 2);
 }
 
 #[test]
