@@ -29,6 +29,7 @@ mod patterns;
 mod pick;
 mod pinned;
 mod readers;
+mod recency;
 mod spans;
 mod stream;
 mod stretch;

@@ -5,26 +5,22 @@
 
 use std::collections::HashMap;
 
-use super::{class_id::ClassId, kept::Kept, pattern_id::PatternId, spans::Spans, topics::Topics};
+use super::{
+    class_id::ClassId,
+    kept::Kept,
+    pattern_id::PatternId,
+    recency::{Ends, Lists},
+    spans::Spans,
+    topics::Topics,
+};
 use crate::{
     topic::{pattern::Pattern, stars::Stars},
     update::TopicId,
 };
 
-const NONE: u32 = u32::MAX;
-
 /// Topics that leave a pattern's list in one go, and in a turn; where many are to, in a turn an eighth of them.
 const LEAVING: usize = 1024;
 const LEAVING_PART: usize = 8;
-
-/// A topic's place in one pattern's recency list.
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    topic: TopicId,
-    pattern: PatternId,
-    newer: u32,
-    older: u32,
-}
 
 /// A class that is told when something of a pattern is taken in.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +44,7 @@ pub struct Mark {
 #[repr(C, align(64))]
 pub struct Interned {
     pattern: Pattern,
-    newest: u32,
-    oldest: u32,
+    list: Ends,
     pub spans: Spans,
     /// The drain of the inbox in which it was last touched.
     drain: u64,
@@ -72,8 +67,7 @@ pub struct Patterns {
     by_key: HashMap<Box<str>, PatternId>,
     /// Of `by_key`.
     stars: Stars,
-    nodes: Vec<Node>,
-    free_nodes: Vec<u32>,
+    lists: Lists,
     /// Those of `by_key` that no class names.
     kept: Kept,
     /// No longer in `by_key`: topics leave their lists turn by turn.
@@ -101,8 +95,7 @@ impl Patterns {
             free: Vec::new(),
             by_key: HashMap::new(),
             stars: Stars::default(),
-            nodes: Vec::new(),
-            free_nodes: Vec::new(),
+            lists: Lists::default(),
             kept,
             ending: Vec::new(),
             leaving: LEAVING,
@@ -165,8 +158,7 @@ impl Patterns {
             topics: 0,
             looked_at,
             watchers: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
+            list: Ends::default(),
             spans: Spans::default(),
             drain: 0,
         };
@@ -186,7 +178,7 @@ impl Patterns {
         self.stars.add(key);
         matching.sort_unstable();
         for (version, topic) in matching {
-            let node = self.add_node(id, topic);
+            let node = self.add(id, topic);
             if let Some(topic) = topics.get_mut(topic) {
                 topic.nodes.push(node);
             }
@@ -251,22 +243,23 @@ impl Patterns {
 
     /// Lets so many topics leave one that has ended; gives how many did.
     fn empty(&mut self, id: PatternId, most: usize, topics: &mut Topics) -> usize {
-        let (mut at, mut left) = (self.get(id).newest, 0);
-        while at != NONE && left < most {
-            let node = self.nodes[at as usize];
-            if let Some(topic) = topics.get_mut(node.topic) {
-                topic.nodes.retain(|n| *n != at);
-            }
-            self.free_nodes.push(at);
-            (at, left) = (node.older, left + 1);
+        let pattern = self.slots[id.0 as usize].as_mut().expect("it is interned until it is empty");
+        let mut left = 0;
+        while left < most
+            && let Some((at, topic)) = self.lists.pop_front(&mut pattern.list)
+        {
+            topics
+                .get_mut(topic)
+                .expect("a list holds topics that are held")
+                .nodes
+                .retain(|node| *node != at);
+            left += 1;
         }
-        if at == NONE {
+        pattern.topics -= left as u32;
+        if pattern.topics == 0 {
             self.slots[id.0 as usize] = None;
             self.free.push(id);
         } else {
-            self.nodes[at as usize].newer = NONE;
-            let pattern = self.get_mut(id);
-            (pattern.newest, pattern.topics) = (at, pattern.topics - left as u32);
             self.ending.push(id);
         }
         left
@@ -291,16 +284,15 @@ impl Patterns {
         let topic = topics.get_mut(id).expect("a topic is there when it is born");
         let mut matching = Vec::new();
         self.stars.each_key(&topic.name, &mut |key| matching.extend(self.by_key.get(key)));
-        topic.nodes = matching.into_iter().map(|pattern| self.add_node(pattern, id)).collect();
+        topic.nodes = matching.into_iter().map(|pattern| self.add(pattern, id)).collect();
     }
 
     /// Takes a forgotten topic out of its lists.
     pub fn forget(&mut self, nodes: &[u32]) {
         for &at in nodes {
-            self.unlink(at);
-            self.free_nodes.push(at);
-            let id = self.nodes[at as usize].pattern;
-            self.get_mut(id).topics -= 1;
+            let pattern = interned(&mut self.slots, self.lists.pattern(at));
+            self.lists.remove(&mut pattern.list, at);
+            pattern.topics -= 1;
         }
     }
 
@@ -322,10 +314,9 @@ impl Patterns {
     ) {
         let patterns = self.len();
         for &at in nodes {
-            let id = self.nodes[at as usize].pattern;
-            self.unlink(at);
-            self.push_front(at);
-            let pattern = self.get_mut(id);
+            let id = self.lists.pattern(at);
+            let pattern = interned(&mut self.slots, id);
+            self.lists.touch(&mut pattern.list, at);
             let fresh = pattern.drain != drain;
             pattern.spans.note(version, due_us, fresh, patterns);
             pattern.drain = drain;
@@ -353,59 +344,16 @@ impl Patterns {
 
     /// Topics of a pattern, most recently updated first.
     pub fn recent(&self, id: PatternId) -> impl Iterator<Item = TopicId> + '_ {
-        let mut at = self.get(id).newest;
-        std::iter::from_fn(move || {
-            if at == NONE {
-                return None;
-            }
-            let node = &self.nodes[at as usize];
-            at = node.older;
-            Some(node.topic)
-        })
+        self.lists.recent(self.get(id).list)
     }
 
-    fn add_node(&mut self, pattern: PatternId, topic: TopicId) -> u32 {
-        let node = Node { topic, pattern, newer: NONE, older: NONE };
-        let at = match self.free_nodes.pop() {
-            Some(at) => {
-                self.nodes[at as usize] = node;
-                at
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() as u32 - 1
-            }
-        };
-        self.get_mut(pattern).topics += 1;
-        self.push_front(at);
-        at
+    fn add(&mut self, id: PatternId, topic: TopicId) -> u32 {
+        let pattern = interned(&mut self.slots, id);
+        pattern.topics += 1;
+        self.lists.add(&mut pattern.list, id, topic)
     }
+}
 
-    fn push_front(&mut self, at: u32) {
-        let id = self.nodes[at as usize].pattern;
-        let pattern = self.slots[id.0 as usize].as_mut().expect("nodes belong to interned patterns");
-        let second = pattern.newest;
-        pattern.newest = at;
-        if second == NONE {
-            pattern.oldest = at;
-        } else {
-            self.nodes[second as usize].newer = at;
-        }
-        let node = &mut self.nodes[at as usize];
-        node.newer = NONE;
-        node.older = second;
-    }
-
-    fn unlink(&mut self, at: u32) {
-        let Node { pattern, newer, older, .. } = self.nodes[at as usize];
-        let pattern = self.slots[pattern.0 as usize].as_mut().expect("nodes belong to interned patterns");
-        match newer {
-            NONE => pattern.newest = older,
-            n => self.nodes[n as usize].older = older,
-        }
-        match older {
-            NONE => pattern.oldest = newer,
-            n => self.nodes[n as usize].newer = newer,
-        }
-    }
+fn interned(slots: &mut [Option<Interned>], id: PatternId) -> &mut Interned {
+    slots[id.0 as usize].as_mut().expect("places belong to interned patterns")
 }
