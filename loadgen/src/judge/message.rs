@@ -1,4 +1,4 @@
-//! Messages of the gateway (the contract's section 4), parsed once for all clients that receive the same bytes.
+//! Messages of the gateway (gateway/PROTOCOL.md), parsed once for all clients that receive the same bytes.
 
 use std::{borrow::Cow, rc::Rc};
 

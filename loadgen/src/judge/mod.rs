@@ -1,4 +1,4 @@
-//! What one subscription is promised, checked frame by frame (the contract's sections 4 and 7), and
+//! What one subscription is promised, checked frame by frame (gateway/PROTOCOL.md), and
 //! what all of them hold in the end.
 //!
 //! Pure: messages and times come in, verdicts go out. Nothing here opens a socket or a file, reads a

@@ -1,4 +1,4 @@
-//! Patterns of topics, as the contract's section 3 has them.
+//! Patterns of topics, as gateway/PROTOCOL.md has them.
 
 use std::collections::HashSet;
 

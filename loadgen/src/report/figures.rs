@@ -1,6 +1,6 @@
 //! The figures of a report, as JSON.
 //!
-//! Its keys are the contract's section 7 and more; keys may be added, none may go. A figure that
+//! Its keys are those that loadgen/README.md lists and more; keys may be added, none may go. A figure that
 //! was not measured is null, never 0.
 
 use std::{collections::BTreeMap, fmt};

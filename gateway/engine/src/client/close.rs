@@ -74,7 +74,8 @@ pub struct Row {
     pub used: Used,
     /// Why a connection ended; `None`: the gateway has no reason to say this code.
     pub reason: Option<CloseReason>,
-    /// Of the close frame, in all cases or in some; where there are none, the text is made for the case.
+    /// Of the close frame, in all cases or in some; where there are none, the text is made for the case
+    /// or stands beside what is broken (`NotDeflate`, `Dictionaries`).
     pub texts: &'static [&'static str],
     /// Of `reason` as a label of metrics.
     pub label: &'static str,

@@ -99,7 +99,7 @@ impl Connection {
         bytes
     }
 
-    /// The first piece. What is left is boxed: the one allocation of a message longer than a fragment.
+    /// The first piece. What is left is boxed: the one allocation of what is longer than a fragment.
     #[cold]
     fn cut(&mut self, mut rest: Bytes, fragment_bytes: usize) -> Bytes {
         // The answer to the handshake. As a frame it would be a close in fragments, of which there are none.

@@ -7,7 +7,8 @@ pub struct Counters {
     /// Updates in frames built, once per frame, and frames built.
     pub updates_framed: u64,
     pub frames_built: u64,
-    /// Updates overwritten before a class of theirs was flushed, once per class flush.
+    /// Updates overwritten before a class of theirs was flushed, once per class flush and pattern that
+    /// matches.
     pub conflated: u64,
     /// Subscriptions refused for `[limits] classes`, and for `shard_patterns`.
     pub classes_refused: u64,

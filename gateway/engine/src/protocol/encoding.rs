@@ -13,7 +13,7 @@ pub struct Wire {
     pub window_bits: Option<u8>,
 }
 
-/// Messages are JSON everywhere in the gateway; what they become on the way out.
+/// What a message, which is JSON, becomes on the way out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `fanwire.json.v1`: text messages.

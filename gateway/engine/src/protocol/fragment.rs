@@ -1,4 +1,4 @@
-//! Long messages in fragments (RFC 6455, section 5.4), and where frames in a row may be cut.
+//! How long a frame may be, and where frames in a row may be cut, so that others pass between (RFC 6455, 5.4).
 
 use proto::encode::HEADER_BYTES_MAX;
 

@@ -5,10 +5,11 @@
 //! encoding   JSON or MessagePack, framed    subscribed  the answer to subscribe and unsubscribe
 //!                                           batch       batches and snapshots, of updates
 //!                                           update      one update as it stands in them
-//! fragment   long messages in fragments     status      what cannot be relied upon
+//! fragment   where frames may be cut        status      what cannot be relied upon
 //! ```
 //!
-//! Messages are JSON everywhere in the gateway; [`encoding::Encoding`] frames a payload for a client. Pings, pongs and
+//! Messages are JSON until a frame is made; [`encoding::Encoding`] frames an answer or a status, [`crate::fanout`]
+//! batches and snapshots. Pings, pongs and
 //! closes are no messages: the connection ([`crate::client`]) makes them, and `proto` writes all frames.
 
 pub mod batch;

@@ -1,4 +1,4 @@
-//! Whether what a topic holds can be relied upon: the `status` op, and which subscribers it concerns.
+//! Whether what a topic holds can be relied upon: the `status` op.
 
 use std::{fmt::Write, sync::Arc};
 

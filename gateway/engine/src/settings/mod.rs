@@ -47,14 +47,15 @@ keys! {
         interval: Duration = count(100, 0..=HOUR) as "interval_ms";
         /// The shortest interval of a subscription, in milliseconds. A shorter one is raised to it.
         interval_min: Duration = count(0, 0..=HOUR) as "interval_ms_min";
-        /// Intervals in milliseconds, rising. A subscription gets the next higher one of them, so that more
-        /// clients share frames. Empty: any interval.
+        /// Intervals in milliseconds, rising. A subscription gets the next higher one of them, or the last, so that
+        /// more clients share frames. Empty: any interval.
         interval_menu: Vec<Duration> = counts(&[]) as "interval_ms_menu";
         /// Milliseconds between moments at which frames of subscriptions with an interval go out, so that many frames
         /// share a system call. Intervals are rounded up to whole steps of it.
         flush_grid: Duration = count(1, 1..=10) as "flush_grid_ms";
         /// A subscription gets a batch before its interval has passed, as soon as so many updates were taken in since the
-        /// last one, conflated ones included. 0: only at its interval.
+        /// last one, conflated ones included. They count by pattern: one that two patterns match counts twice. 0: only at its
+        /// interval.
         flush_updates: u64 = count(0, 0..=1_000_000_000);
         /// Bytes of a batch or a snapshot. A longer one comes in parts.
         frame_bytes_max: usize = size(256 * KIB, KIB..=64 * MIB);

@@ -1,5 +1,5 @@
-//! What all threads of the process share: touched at an accept and a close, and where a frame is built or a client's
-//! compression context grows; never where a frame is handed to a client.
+//! What all threads of the process share: touched at an accept and a close, where a frame is built or dropped, and
+//! where a client's compression context grows; read once a turn; never touched where a frame is handed to a client.
 
 use std::{
     collections::HashMap,

@@ -103,7 +103,7 @@ pub struct Stats {
     pub version: u64,
     /// Gauge: what it leaves out, since it cannot keep up: see [`super::overload`].
     pub overload_rung: u64,
-    /// Frames handed to members later than their interval.
+    /// Members of classes whose frame was later than its interval, also those that were too busy to get it.
     pub frames_late: u64,
     /// From a flush's due time to the last member's send being queued. Microseconds.
     pub fanout_us: Times,
@@ -187,7 +187,7 @@ impl Stats {
             "Subscriptions refused because the address held [limits] patterns_per_ip or classes_per_ip already",
             |s| s.shares_refused,
         ),
-        Metric::counter("fanwire_frames_late", "Frames handed to clients later than their interval", |s| {
+        Metric::counter("fanwire_frames_late", "Members of subscriptions whose frame was later than its interval", |s| {
             s.frames_late
         }),
         Metric::counter("fanwire_frames_out", "Frames handed to clients", |s| s.frames_out),
