@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use engine::{
+    address::Address,
     client::{
         CloseReason, Connection, Counters, Due, Ended, Hold, Limits, Next, Said, State, Terms, Tools,
         dictionaries::Dictionaries, handshake::Situation,
@@ -131,7 +132,7 @@ impl<'c> Driver<'c> {
         let mut at = 0;
         while at < bytes.len() {
             let situation = Situation {
-                peer: [127, 0, 0, 1].into(),
+                peer: Address::V4([127, 0, 0, 1]),
                 is_loopback: true,
                 hosts: &[],
                 refused: None,

@@ -15,6 +15,16 @@ pub enum Address {
     V6([u8; 8]),
 }
 
+impl Address {
+    /// Itself where it is of loopback: of IPv6 there is one such address, `::1`, in its /64.
+    pub fn loopback(self) -> Option<IpAddr> {
+        match self {
+            Address::V4(octets) => Some(Ipv4Addr::from(octets).into()).filter(IpAddr::is_loopback),
+            Address::V6(half) => (half == [0; 8]).then_some(Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+}
+
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip.to_canonical() {
@@ -54,6 +64,21 @@ mod tests {
         assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
         assert_ne!(address("::ffff:192.0.2.1"), address("::ffff:192.0.2.2"));
         assert_ne!(address("::ffff:0.0.0.0"), address("::1"));
+    }
+
+    #[test]
+    fn one_of_loopback_is_found_again() {
+        for (text, loopback) in [
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("127.8.0.3", Some("127.8.0.3")),
+            ("::ffff:127.0.0.1", Some("127.0.0.1")),
+            ("::1", Some("::1")),
+            ("192.0.2.1", None),
+            ("2001:db8::1", None),
+            ("fe80::1", None),
+        ] {
+            assert_eq!(address(text).loopback(), loopback.map(|ip| ip.parse().unwrap()), "{text}");
+        }
     }
 
     #[test]

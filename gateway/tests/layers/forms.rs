@@ -111,6 +111,7 @@ fn every_way_to_wait_or_to_ask_the_system_is_seen() {
         "use std::sync::mpsc;",
         "use std::io; fn f() { io::stdout() }",
         "use std::hash::RandomState;",
+        "use std::collections::hash_map::RandomState;",
         "fn f() { fastrand::u64(..) }",
         "fn f(path: &std::path::Path) { path.exists() }",
         "fn f() { println!() }",

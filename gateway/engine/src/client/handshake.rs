@@ -6,6 +6,7 @@ use proto::{Refusal, Request, deflate::Agreement, handshake};
 
 use super::{dictionaries::Dictionaries, query::Query};
 use crate::{
+    address::Address,
     http::host::Host,
     protocol::{
         encoding::{Encoding, Wire},
@@ -47,7 +48,7 @@ pub enum Answer {
 /// What the answer depends on beside the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
-    pub peer: IpAddr,
+    pub peer: Address,
     /// The listener's address is of loopback.
     pub is_loopback: bool,
     /// `[access] hosts`.
@@ -106,9 +107,9 @@ fn root(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         let reason = "this listener is on loopback and answers here to localhost, loopback addresses and [access] hosts";
         return refuse(403, reason);
     }
-    match situation.admin {
-        Some(admin) if situation.peer.is_loopback() && is_near && !request.has_field(is_forwarding) => {
-            redirect(admin, situation.peer, if situation.admin_tls { "https" } else { "http" })
+    match situation.admin.zip(situation.peer.loopback()) {
+        Some((admin, peer)) if is_near && !request.has_field(is_forwarding) => {
+            redirect(admin, peer, if situation.admin_tls { "https" } else { "http" })
         }
         _ => refuse(404, NO_SUCH_PATH),
     }
@@ -149,7 +150,7 @@ fn upgrade(request: &Request<'_>, query: Query, subprotocol: bool, situation: &S
             let agree = |takes_context| upgrade.deflate(compression.window_bits, takes_context);
             let wanted = !query.uncompressed && wants_compression(request, compression);
             let wanted = wanted.then(|| agree(true)).flatten();
-            let takes_context = || situation.dictionaries.have_room(situation.peer.into());
+            let takes_context = || situation.dictionaries.have_room(situation.peer);
             let deflate =
                 if wanted.is_some() && takes_context() { wanted } else { wanted.and_then(|_| agree(false)) };
             handshake::accept(&mut head, upgrade.key(), chosen.map(Encoding::subprotocol), deflate.as_ref());

@@ -239,7 +239,7 @@ fn inflate(
         let had = dictionary.as_deref().map_or(0, Dictionary::taken_bytes);
         let bytes = Dictionary::heap_bytes(inflated.window.len());
         let Situation { peer, dictionaries, .. } = tools.situation;
-        if let Err(full) = dictionaries.grow(peer.into(), had, bytes) {
+        if let Err(full) = dictionaries.grow(peer, had, bytes) {
             return Heard::Break(CloseReason::Dictionaries, full.to_string());
         }
         tools.counters.dictionary_bytes += (bytes - had) as u64;

@@ -23,13 +23,13 @@ impl Shard {
         if slot >= self.clients.len() {
             self.clients.resize_with(slot + 1, || None);
         }
-        let peer = peer.ip().to_canonical();
+        let address = peer.ip().into();
         let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
-        let mut client = Client::new(conn, peer, is_loopback, now);
+        let mut client = Client::new(conn, address, is_loopback, now);
         if self.admitted >= self.admitted_max {
             client.refused = Some(Refused::Full);
         } else {
-            match self.shared.admit(peer.into()) {
+            match self.shared.admit(address) {
                 Ok(()) => {
                     client.admitted = true;
                     self.admitted += 1;
@@ -69,7 +69,7 @@ impl Shard {
             && client.admitted
         {
             self.admitted -= 1;
-            self.shared.release(client.peer.into());
+            self.shared.release(client.address);
         }
     }
 }

@@ -50,7 +50,7 @@ impl Shard {
     ) -> Result<(), String> {
         let before = Share { patterns: held.len(), classes: usize::from(!held.is_empty()) };
         let after = |more: usize| Share { patterns: held.len() + more, classes: 1 };
-        let address = self.at(slot).address();
+        let address = self.at(slot).address;
         if self.shares.check(address, before, after(added.len())).is_ok() {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! What a shard remembers of a client: its connection, and what it has of the fan-out.
 
-use std::net::IpAddr;
-
 use net::ConnId;
 
 use super::pending::Pending;
@@ -37,7 +35,8 @@ pub(super) struct Sub {
 pub(super) struct Client {
     pub id: ConnId,
     pub connection: Connection,
-    pub peer: IpAddr,
+    /// As limits count it.
+    pub address: Address,
     /// It came to a listener that only this machine reaches.
     pub is_loopback: bool,
     /// Counted in [`crate::shard::shared::Shared`].
@@ -51,14 +50,14 @@ pub(super) struct Client {
     pub told: u64,
 }
 
-const _: () = assert!(size_of::<Client>() <= 200 && size_of::<Sub>() <= 48);
+const _: () = assert!(size_of::<Client>() <= 192 && size_of::<Sub>() <= 48);
 
 impl Client {
-    pub fn new(id: ConnId, peer: IpAddr, is_loopback: bool, now: Now) -> Self {
+    pub fn new(id: ConnId, address: Address, is_loopback: bool, now: Now) -> Self {
         Self {
             id,
             connection: Connection::new(now),
-            peer,
+            address,
             is_loopback,
             admitted: false,
             refused: None,
@@ -66,11 +65,6 @@ impl Client {
             pending: None,
             told: 0,
         }
-    }
-
-    /// As limits count it.
-    pub fn address(&self) -> Address {
-        self.peer.into()
     }
 
     /// What it waits for, if anything.

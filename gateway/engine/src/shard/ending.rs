@@ -31,7 +31,7 @@ impl Shard {
         }
         if ended.dictionary_bytes > 0 {
             self.stats.client.dictionary_bytes -= ended.dictionary_bytes as u64;
-            let address = self.at(slot).address();
+            let address = self.at(slot).address;
             self.shared.dictionaries.release(address, ended.dictionary_bytes);
         }
         self.stats.ended(ended.reason);

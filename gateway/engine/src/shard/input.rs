@@ -33,7 +33,7 @@ impl Shard {
         let overloaded = self.relief.overload.refuses().then_some(Refused::Overload);
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
         let situation = Situation {
-            peer: client.peer,
+            peer: client.address,
             is_loopback: client.is_loopback,
             hosts: &self.hosts,
             refused: client.refused.or(overloaded),

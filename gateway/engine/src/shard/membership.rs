@@ -78,7 +78,7 @@ impl Shard {
 
     /// Enters a class; gives the place among its members.
     fn enter_class(&mut self, slot: u32, class: ClassId) -> u32 {
-        let (address, share) = (self.at(slot).address(), self.share_of(class));
+        let (address, share) = (self.at(slot).address, self.share_of(class));
         self.shares.take(address, share);
         self.fanout.join(class, slot)
     }
@@ -86,7 +86,7 @@ impl Shard {
     /// Leaves a class and tells the member that took the place. The class's members all have it in
     /// the same slot of theirs.
     pub(super) fn leave_class(&mut self, slot: u32, class: ClassId, place: u32, sub_slot: u8) {
-        let (address, share) = (self.at(slot).address(), self.share_of(class));
+        let (address, share) = (self.at(slot).address, self.share_of(class));
         self.shares.give_back(address, share);
         if let Some(moved) = self.fanout.leave(class, place) {
             self.at(moved).member_in_slot(sub_slot).place = place;

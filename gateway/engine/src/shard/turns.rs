@@ -44,7 +44,7 @@ impl Shard {
     }
 
     pub(super) fn payer_of(&mut self, slot: u32) -> Option<Address> {
-        Some(self.at(slot).address())
+        Some(self.at(slot).address)
     }
 
     /// The address that a class is for, if it is for one only.
@@ -54,8 +54,8 @@ impl Shard {
             return None;
         }
         let mut addresses = members.iter().filter_map(|slot| self.clients[*slot as usize].as_ref());
-        let first = addresses.next()?.address();
-        addresses.all(|client| client.address() == first).then_some(first)
+        let first = addresses.next()?.address;
+        addresses.all(|client| client.address == first).then_some(first)
     }
 
     /// The client stands in a line until its turn comes, for good reason.
