@@ -187,9 +187,11 @@ impl Stats {
             "Subscriptions refused because the address held [limits] patterns_per_ip or classes_per_ip already",
             |s| s.shares_refused,
         ),
-        Metric::counter("fanwire_frames_late", "Members of subscriptions whose frame was later than its interval", |s| {
-            s.frames_late
-        }),
+        Metric::counter(
+            "fanwire_frames_late",
+            "Members of subscriptions whose frame was later than its interval",
+            |s| s.frames_late,
+        ),
         Metric::counter("fanwire_frames_out", "Frames handed to clients", |s| s.frames_out),
         Metric::counter("fanwire_updates_out", "Updates handed to clients", |s| s.updates_out),
         Metric::counter("fanwire_bytes_out", "Bytes handed to clients", |s| s.bytes_out),
