@@ -1,10 +1,8 @@
 //! A gateway without IO: a sequencer, its one shard and clients that take whatever they are sent.
-#![allow(dead_code, reason = "each cost uses its part")]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use engine::{
@@ -70,19 +68,6 @@ impl Plane {
             if !is_busy {
                 return;
             }
-        }
-    }
-
-    /// Lets time pass; whatever falls due on the way happens at its moment.
-    pub fn advance(&mut self, duration: Duration) {
-        let end_us = self.now.mono_us + duration.as_micros() as u64;
-        self.settle();
-        while self.now.mono_us < end_us {
-            let due_us = self.shard.next_us().unwrap_or(end_us);
-            let next_us = due_us.max(self.now.mono_us + 100).min(end_us);
-            self.now.wall_us += (next_us - self.now.mono_us) as i64;
-            self.now.mono_us = next_us;
-            self.settle();
         }
     }
 

@@ -210,11 +210,6 @@ impl Fanout {
         self.history_bytes
     }
 
-    /// Topics and tombstones held.
-    pub fn topics_len(&self) -> usize {
-        self.topics.len()
-    }
-
     pub fn patterns_len(&self) -> usize {
         self.patterns.len()
     }

@@ -96,11 +96,6 @@ impl Topics {
         self.by_id.len() as u32
     }
 
-    /// Topics and tombstones.
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
     /// What a pattern of this key selects.
     pub fn matching<'a>(&'a self, key: &'a str) -> Matching<'a> {
         Matching::new(&self.by_name, key)

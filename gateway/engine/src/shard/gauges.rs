@@ -10,7 +10,6 @@ impl Shard {
             slots_free: (self.slots - self.taken) as u64,
             sockets_refused: self.refusing() as u64,
             connections: self.clients_open as u64,
-            topics: self.fanout.topics_len() as u64,
             classes: self.fanout.classes.len() as u64,
             patterns: self.fanout.patterns_len() as u64,
             patterns_kept: self.fanout.patterns_kept().len() as u64,

@@ -56,7 +56,8 @@ impl Named {
 
     /// The status names the pattern no more.
     pub fn remove(&mut self, pattern: &Pattern, id: u64) {
-        let Some(places) = self.places.get_mut(pattern.as_str()) else { return };
+        let places =
+            self.places.get_mut(pattern.as_str()).expect("a pattern that stands in a change is named");
         if let Some(i) = places.others.iter().position(|place| place.id == id) {
             places.others.swap_remove(i);
         } else if places.first.id == id {

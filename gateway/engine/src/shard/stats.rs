@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
-pub const REFUSAL_STATUSES: [u16; 9] = [400, 403, 404, 405, 426, 429, 431, 500, 503];
+pub const REFUSAL_STATUSES: [u16; 8] = [400, 403, 404, 405, 426, 429, 431, 503];
 
 /// Why frames waited to be built: the turn's budget was spent, it was a long one, there was no room among what
 /// is pinned, or the address had used up its share. Index into [`Stats::build_waits`].
@@ -42,7 +42,6 @@ pub struct Stats {
     /// Connections the listener could not take (the table was full).
     pub accept_failures: u64,
     /// Gauges.
-    pub topics: u64,
     pub classes: u64,
     pub patterns: u64,
     pub patterns_kept: u64,

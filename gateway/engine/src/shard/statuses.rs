@@ -180,7 +180,7 @@ impl Statuses {
 
     /// Nothing of a change holds any more.
     fn end(&mut self, at: u64) {
-        let Some(held) = self.held.remove(&at) else { return };
+        let held = self.held.remove(&at).expect("a change ends once, while it is held");
         for topic in &*held.status.topics {
             if self.named.stands_in(topic, at) {
                 self.named.remove(topic, held.id);
