@@ -20,6 +20,10 @@ use serde_json::json;
 
 use cost::{Cost, Meter};
 
+/// The gateway's own, as what a cost grows with is partly its.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS, classes::COSTS, numbering::COSTS, asking::COSTS];
 
 /// What it costs, at two sizes of what exists.

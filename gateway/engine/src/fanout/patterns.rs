@@ -3,7 +3,11 @@
 //! The patterns that match a new topic are found by looking up its name, each of its prefixes and the empty
 //! string as keys: one step per segment. Those with a star before their end are found by [`Stars`].
 
-use std::collections::HashMap;
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+};
 
 use super::{
     class_id::ClassId,
@@ -56,6 +60,30 @@ pub struct Interned {
     watchers: Vec<Watcher>,
 }
 
+/// A pattern that is found by its key, and shares its text with the one that is interned.
+#[derive(Debug)]
+struct ByKey(Pattern);
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        self.0.key()
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for ByKey {}
+
 #[derive(Debug)]
 pub struct Patterns {
     slots: Vec<Option<Interned>>,
@@ -64,7 +92,7 @@ pub struct Patterns {
     /// Of each slot: the newest change of a status that named one of its topics, or of all when it was interned.
     statuses: Vec<u64>,
     free: Vec<PatternId>,
-    by_key: HashMap<Box<str>, PatternId>,
+    by_key: HashMap<ByKey, PatternId>,
     /// Of `by_key`.
     stars: Stars,
     lists: Lists,
@@ -174,7 +202,7 @@ impl Patterns {
         self.slots[id.0 as usize] = Some(interned);
         self.marks[id.0 as usize] = Mark::default();
         self.statuses[id.0 as usize] = self.newest_status;
-        self.by_key.insert(key.into(), id);
+        self.by_key.insert(ByKey(pattern.clone()), id);
         self.stars.add(key);
         matching.sort_unstable();
         for (version, topic) in matching {
