@@ -17,6 +17,8 @@ LOWERED_MAX = 3
 # Descriptors that a server has open beside its clients.
 OTHER_FILES = 300
 BUSY_PERCENT = 90
+# From the last client's arrival on: what that brought about is over, such as intervals that a server lengthened.
+SETTLE_S = 6
 FEWEST = 50
 
 
@@ -53,7 +55,7 @@ def measured(server, load, clients, seconds):
     # Full handshakes are a row of their own; here they would only take time.
     words = ["--tls-resume"] if load.certificate else []
     with server.served(load) as served:
-        report = judged(served, load, clients, seconds, *words)
+        report = judged(served, load, clients, seconds, *words, warm_up_s=SETTLE_S)
         return Round(
             clients,
             fails(served, report),

@@ -14,6 +14,8 @@ ON_ONE_CPU = "shards = 1\ncpus = [0]\n"
 # `{"n":…,"text":""}` and what stands around it, as in the feed of the others.
 PADDED_BYTES = 74
 FOREVER = '[fanout]\nheartbeat = "60s"\n'
+# Where each client has frames of its own: fewer and larger groups of them.
+GRID_MS = 10
 
 
 def source(load, directory):
@@ -34,7 +36,8 @@ def source(load, directory):
 
 def settings(load):
     compressed = ", permessage-deflate" if load.deflate else ""
-    return f"interval {load.interval_ms} ms{compressed}"
+    grid = f", flush_grid_ms {GRID_MS}" if load.own else ""
+    return f"interval {load.interval_ms} ms{grid}{compressed}"
 
 
 @contextlib.contextmanager
@@ -43,7 +46,8 @@ def served(load):
     if load.certificate:
         tls = 'tls = "127.0.0.1:0"\ntls_cert = "%s"\ntls_key = "%s"\n' % load.certificate
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
-        config = FOREVER + source(load, directory)
+        grid = f"flush_grid_ms = {GRID_MS}\n" if load.own else ""
+        config = FOREVER + grid + source(load, directory)
         with Gateway(config, server=tls + ON_ONE_CPU, prefix=pinned(SERVER_CPU)) as gateway:
             # The same mode of loadgen as for the others; exactness is judged elsewhere.
             says = json.dumps({"op": "subscribe", "topics": None, "interval_ms": load.interval_ms})
