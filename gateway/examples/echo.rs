@@ -11,7 +11,7 @@ use engine::{
     shard::{Application, inbox::Inbox, shared::Shared},
     topic::epoch::Epoch,
 };
-use gateway::{config::Config, executor};
+use gateway::{config::Config, executor, sockets::Sockets};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +25,9 @@ struct Args {
     /// 0: any free one.
     #[arg(long, default_value_t = 9001)]
     port: u16,
+    /// By which calls of the kernel it moves bytes: io_uring or epoll.
+    #[arg(long, default_value_t = net::Io::IoUring)]
+    io: net::Io,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,9 +42,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new(Epoch::from(1), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
-    let slots = executor::slots(CONNECTIONS, CONNECTIONS * 2);
+    let sockets = Sockets::new(args.io, CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];
-    let shards = executor::start(&config, Application::Echo, &shared, ends, slots, Instant::now(), None)?;
+    let shards = executor::start(&config, Application::Echo, &shared, ends, sockets, Instant::now(), None)?;
     println!("listening data={}", shards.addr);
     shards.join();
     Ok(())

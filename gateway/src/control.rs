@@ -31,7 +31,9 @@ use crate::{
     logs,
     metrics::watched::Watched,
     source::{self, SourceCounters},
-    state, tls,
+    state, supervisor,
+    system::Choice,
+    tls,
 };
 
 /// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
@@ -67,6 +69,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Parts {
     pub config: Arc<Config>,
+    /// What moves the shards' bytes.
+    pub io: Choice,
     pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
     pub state: Arc<state::Counters>,
@@ -107,7 +111,7 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
+    let Parts { config, io, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
     let Parts { admin, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
@@ -124,6 +128,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         health: health.clone(),
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
+        io: io.into(),
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
@@ -150,11 +155,15 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         }
     };
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
+    let warming = source::watch::warming(&counters, &config.freshness, sequencer.now());
+    shared.set_warming(!warming.is_empty());
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
+    supervisor::ready();
+    let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::server::watch(tls_server, hang_up);
-    let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness);
+    let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness, &shared);
     let deadlines = async {
         while config.topics.have_deadlines() {
             tokio::time::sleep(DUE_EARLY).await;
@@ -173,6 +182,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             () = signals.next() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
+        supervisor::stopping();
         tracing::info!(clients = shared.connections(), drain = ?config.server.drain, "draining");
         tokio::select! {
             () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
@@ -189,6 +199,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = checkpoints => match never {},
         never = certificates => match never {},
         never = repeats => match never {},
+        never = watched => match never {},
         outcome = lifetime => outcome,
     }
 }

@@ -11,6 +11,8 @@ use std::{
 use clap::Parser;
 use gateway::{
     config::{self, Config},
+    document::environment::Environment,
+    fit, livez,
     logs::{self, Format},
     system::{self, Machine},
 };
@@ -28,13 +30,17 @@ Examples:
 Once every shard listens, the first line on stdout says where:
   listening data=127.0.0.1:9001 admin=127.0.0.1:9002
 
+Environment:
+  FANWIRE_SERVER__DATA=0.0.0.0:9001 is `data = "0.0.0.0:9001"` in [server], and so is every key of a section, in place
+  of what the file says. {env:NAME} in a text of the file stands for the variable NAME.
+
 Signals:
   SIGTERM, SIGINT  sends every client away within [server] drain, then ends; a second one ends at once
   SIGHUP           reads certificates again
 
 Exit codes:
-  0  it ended cleanly, or --check found nothing wrong
-  1  it failed while it ran, or this machine lacks what it needs
+  0  it ended cleanly, --check found nothing wrong, or --health an answer
+  1  it failed while it ran, or this machine lacks what it needs, or --health found nobody
   2  wrong arguments, or a configuration that cannot be";
 
 /// Takes updates in and sends the newest value of every topic to very many WebSocket clients.
@@ -43,12 +49,15 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// Runs this configuration instead of the demo
+    /// Runs this configuration instead of the demo; FANWIRE_CONFIG may name it too
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Checks the configuration, prints what it amounts to as TOML, and ends
     #[arg(long)]
     check: bool,
+    /// Asks the gateway that runs with this configuration whether it lives, and ends with 0 if it does
+    #[arg(long)]
+    health: bool,
     /// Prints every configuration key with its default, its range and what it decides, and ends
     #[arg(long)]
     print_reference: bool,
@@ -91,11 +100,17 @@ fn start(args: &Args) -> Result<(), Failure> {
     }
     // Whoever asks for certificates to be read again before they were read must not end the process.
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).map_err(Failure::run_time)?;
-    let machine = Machine::this().map_err(Failure::run_time)?;
-    let config = match &args.config {
-        Some(path) => Config::load(path, &machine).map_err(Failure::usage)?,
-        None => Config::embedded_demo(),
+    let mut machine = Machine::this().map_err(Failure::run_time)?;
+    let environment = Environment::of_process();
+    let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
+    let config = match &path {
+        Some(path) => Config::load(path, &environment, &machine),
+        None => Config::demo(&environment, &machine),
     };
+    let config = config.map_err(Failure::usage)?;
+    if args.health {
+        return livez::ask(&config).map_err(Failure::run_time);
+    }
     if args.check {
         for warning in config.server.tls.iter().flat_map(gateway::tls::server::warnings) {
             eprintln!("gateway: warning: {}", logs::one_line(&warning));
@@ -105,7 +120,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     }
     logs::start(args.log_format).map_err(Failure::usage)?;
     system::use_small_pages();
-    system::check().map_err(Failure::run_time)?;
+    fit::check(&config, &mut machine).map_err(Failure::run_time)?;
     end_on_panic();
     let ended = gateway::run::run(config, &machine);
     logs::tell_all_left_out();

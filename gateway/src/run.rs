@@ -46,7 +46,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let config = Arc::new(config);
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
-    let slots = executor::slots(connections_max, machine.slots_max());
+    let sockets = config.sockets(machine);
     let state = Arc::new(state::Counters::default());
     // Until the process ends.
     let _lock = state::lock(&config.state)?;
@@ -72,9 +72,14 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
         config.server.tls.as_ref().map(tls::server::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
-    let shards = executor::start(&config, broadcast, &shared, ends, slots, start, tls_server.as_ref())?;
+    let shards = executor::start(&config, broadcast, &shared, ends, sockets, start, tls_server.as_ref())?;
     let (data, tls) = (shards.addr, shards.tls);
-    tracing::info!(shards = inboxes.len(), connections = connections_max, slots, "every shard listens");
+    tracing::info!(
+        shards = inboxes.len(),
+        connections = connections_max,
+        slots = sockets.slots,
+        "every shard listens"
+    );
     let (tell, ended) = oneshot::channel();
     let join = move || {
         // Nobody listens any more where the process ends first.
@@ -82,6 +87,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     };
     thread::Builder::new().name("join".to_owned()).spawn(join)?;
     Ok(control::run(Parts {
+        io: machine.choice(config.server.io),
         config,
         sequencer,
         shared,

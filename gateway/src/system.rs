@@ -3,6 +3,7 @@
 use std::{fs, io};
 
 use engine::shard::{self, SLOTS_RESERVED};
+use net::{Io, uring};
 use rlimit::Resource;
 use thiserror::Error;
 
@@ -14,9 +15,22 @@ const SLOTS_MAX: u64 = 1 << 20;
 pub struct Machine {
     /// CPUs this process may run on. Never empty.
     pub cpus: Vec<usize>,
-    /// The hard limit on descriptors. It bounds each ring's table of sockets, not the process.
+    /// The hard limit on descriptors. It bounds each ring's table of sockets; with epoll it bounds the process.
     pub nofile_hard: u64,
+    /// Why io_uring does not do here what the shards need; `None`: it does.
+    pub no_io_uring: Option<String>,
 }
+
+/// By which calls of the kernel shards move bytes, and why by these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    pub io: Io,
+    pub reason: String,
+}
+
+/// Descriptors of a process with epoll that are no client's: listeners, logs, readers of the admin listener, sources,
+/// files of the state, and connections that are only being refused.
+const NOFILE_OTHER: u64 = 2 * SLOTS_RESERVED as u64;
 
 /// Why the gateway cannot run here, with the remedy.
 #[derive(Debug, Error)]
@@ -31,8 +45,13 @@ pub enum Unfit {
         "the hard limit nofile is {hard}, at least {least} are needed; raise it with ulimit -Hn or LimitNOFILE="
     )]
     NofileTooLow { hard: u64, least: u64 },
-    #[error(transparent)]
-    Ring(#[from] net::uring::SelfTestError),
+    #[error("[server] io = \"io_uring\": {0}; or write io = \"auto\", and the gateway uses epoll")]
+    Ring(String),
+    #[error(
+        "connections = {wanted} does not fit: the hard limit nofile is {nofile}, which with epoll gives the process \
+         room for {room} clients; raise it (ulimit -Hn, LimitNOFILE=). The gateway uses epoll, as {reason}"
+    )]
+    Room { wanted: usize, nofile: u64, room: usize, reason: String },
 }
 
 /// Keeps the kernel from backing our memory with huge pages. A huge page is resident whole as soon as
@@ -52,7 +71,22 @@ impl Machine {
         let cpus =
             list.and_then(parse_cpu_list).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
         let (_, nofile_hard) = nofile()?;
-        Ok(Self { cpus, nofile_hard })
+        let no_io_uring = uring::self_test().err().map(|error| error.to_string());
+        Ok(Self { cpus, nofile_hard, no_io_uring })
+    }
+
+    /// What moves the shards' bytes, where a configuration asks for `wanted`.
+    pub fn io(&self, wanted: Option<Io>) -> Io {
+        self.choice(wanted).io
+    }
+
+    /// And why.
+    pub fn choice(&self, wanted: Option<Io>) -> Choice {
+        match (wanted, &self.no_io_uring) {
+            (Some(io), _) => Choice { io, reason: "[server] io".to_owned() },
+            (None, None) => Choice { io: Io::IoUring, reason: "io_uring works here".to_owned() },
+            (None, Some(reason)) => Choice { io: Io::Epoll, reason: reason.clone() },
+        }
     }
 
     /// Slots of one shard's table of sockets at most.
@@ -60,43 +94,24 @@ impl Machine {
         self.nofile_hard.min(SLOTS_MAX) as usize
     }
 
-    /// Clients that the tables of `shards` shards hold together.
-    pub fn clients_max(&self, shards: usize) -> usize {
-        shards * shard::clients_max(self.slots_max())
+    /// Clients that there is room for: in the tables of `shards` shards together, or in the process.
+    pub fn clients_max(&self, shards: usize, io: Io) -> usize {
+        match io {
+            Io::IoUring => shards * shard::clients_max(self.slots_max()),
+            Io::Epoll => self.nofile_hard.saturating_sub(NOFILE_OTHER) as usize,
+        }
     }
-}
-
-/// Raises the soft limit on descriptors and proves that io_uring does here what the shards need.
-pub fn check() -> Result<(), Unfit> {
-    let (soft, hard) = nofile()?;
-    if hard < NOFILE_LEAST {
-        return Err(Unfit::NofileTooLow { hard, least: NOFILE_LEAST });
-    }
-    if soft < hard {
-        Resource::NOFILE.set(hard, hard).map_err(|error| Unfit::Nofile { soft, hard, error })?;
-    }
-    net::uring::self_test()?;
-    let (memlock_bytes, _) = limit(Resource::MEMLOCK, "the limit memlock")?;
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    tracing::info!(
-        kernel = kernel.trim(),
-        least = net::uring::KERNEL_LEAST,
-        nofile = hard,
-        memlock_bytes,
-        "io_uring works here"
-    );
-    Ok(())
 }
 
 /// Less leaves no clients beside listeners, logs, rings and the slots in reserve.
-const NOFILE_LEAST: u64 = 2 * SLOTS_RESERVED as u64;
+pub const NOFILE_LEAST: u64 = 2 * SLOTS_RESERVED as u64;
 
 /// Soft, hard.
-fn nofile() -> Result<(u64, u64), Unfit> {
+pub fn nofile() -> Result<(u64, u64), Unfit> {
     limit(Resource::NOFILE, "the limit nofile")
 }
 
-fn limit(resource: Resource, what: &'static str) -> Result<(u64, u64), Unfit> {
+pub fn limit(resource: Resource, what: &'static str) -> Result<(u64, u64), Unfit> {
     resource.get().map_err(|error| Unfit::Unreadable { what, error })
 }
 
@@ -124,16 +139,19 @@ mod tests {
 
     #[test]
     fn tables_are_bounded_by_nofile_and_by_the_kernel() {
-        let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard };
-        assert_eq!(machine(20_000).clients_max(6), 6 * (20_000 - 256));
+        let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard, no_io_uring: None };
+        assert_eq!(machine(20_000).clients_max(6, Io::IoUring), 6 * (20_000 - 256));
         assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);
-        assert_eq!(machine(100).clients_max(2), 150);
+        assert_eq!(machine(100).clients_max(2, Io::IoUring), 150);
+        assert_eq!(machine(20_000).clients_max(6, Io::Epoll), 20_000 - 512);
+        assert_eq!(machine(100).clients_max(6, Io::Epoll), 0);
     }
 
     #[test]
     fn the_least_kernel_is_one_number_everywhere() {
         let readme = include_str!("../../README.md");
-        assert_eq!(readme.matches(&format!("{} or newer", net::uring::KERNEL_LEAST)).count(), 1);
-        assert_eq!(readme.matches(" or newer").count(), 1, "the README names another one");
+        assert!(readme.contains(&format!("From {} on it uses io_uring", net::KERNEL_LEAST)));
+        let protocol = include_str!("../PROTOCOL.md");
+        assert!(protocol.contains(&format!("Linux {} or newer", net::KERNEL_LEAST)));
     }
 }

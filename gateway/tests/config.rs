@@ -14,7 +14,7 @@ use gateway::{
 };
 
 fn machine() -> Machine {
-    Machine { cpus: vec![0, 1], nofile_hard: 20_000 }
+    Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None }
 }
 
 fn configs() -> PathBuf {

@@ -68,6 +68,7 @@ impl Gateway {
             sources: Arc::default(),
             state: Arc::default(),
             tls: None,
+            io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
         };
         let admin =
             Admin::new(watched, Page::new("ws", data), Gate::new(true, Vec::new()), &limits, Vec::new());

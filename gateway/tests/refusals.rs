@@ -280,7 +280,34 @@ fn while_draining_handshakes_get_503_and_healthz_says_so() {
     world.shared.start_draining();
     let late = world.dial_to("/ws");
     assert_eq!(refusal_of(&mut world, late).status, 503);
-    assert_eq!(refused(&mut world, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").status, 503);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(
+            refused(&mut world, &format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).reason,
+            "draining"
+        );
+    }
+    let live = world.dial();
+    world.send_raw(live, b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.settle();
+    assert_eq!(http(&world, live).0, 200, "a shard that drains lives");
+}
+
+#[test]
+fn while_sources_are_waited_for_a_gateway_lives_and_takes_clients_but_is_not_ready() {
+    let mut world = world();
+    world.shared.set_warming(true);
+    let asked = ["/livez", "/healthz", "/readyz"].map(|path| {
+        let peer = world.dial();
+        world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        world.settle();
+        http(&world, peer).0
+    });
+    assert_eq!(asked, [200, 503, 503]);
+    world.shared.set_warming(false);
+    let peer = world.dial();
+    world.send_raw(peer, b"HEAD /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.settle();
+    assert_eq!(http(&world, peer).0, 200);
 }
 
 #[test]

@@ -38,6 +38,10 @@ CHECKS = [
           (*LOADED, "python"), quick=True),
     Entry("exact", "independent clients hold every book, trade and value under conflation", 2,
           ("gateway", "python"), quick=True),
+    Entry("anywhere", "without io_uring the gateway and loadgen use epoll and say why; supervisors hear how it is", 1,
+          LOADED, quick=True),
+    Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus"),
+          quick=True),
     Entry("any-server", "loadgen measures servers of other protocols", 1, LOADED, quick=True),
     Entry("simulate", "a whole shard keeps the contract under new random schedules", 8),
     Entry("fuzz", "no input breaks a parser: 60 s a target", 8, ("cargo-fuzz",)),
@@ -86,6 +90,8 @@ def steps():
         Step("replay", check("replay", "--seconds", "1", "--clients", "200"), 10, DEV),
         Step("exact", check("exact"), 10, DEV),
         Step("chained", check("exact", "--chained", "2"), 10, DEV),
+        Step("anywhere", check("anywhere"), 10, DEV),
+        Step("metrics", check("metrics"), 10, DEV),
         Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),
     ]
 

@@ -200,6 +200,7 @@ INSTALLS = {
     "chromium": chromium,
     "nchan": nchan,
     "nats": command("nats-server"),
+    "prometheus": command("promtool", "prometheus"),
     "cargo-fuzz": cargo_fuzz,
     "valgrind": command("valgrind"),
 }

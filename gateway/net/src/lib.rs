@@ -1,45 +1,56 @@
 //! Very many sockets behind a safe interface: events come in, commands go out.
 //!
 //! [`Sockets`] and [`Events`] are the seam that connection logic is written against. Behind it is
-//! [`uring::Ring`] on io_uring (feature `uring`) or [`sim::SimRing`] in memory; with the feature `tls`,
-//! `tls::Tls` adds TLS to either.
+//! [`uring::Ring`] on io_uring or [`epoll::Epoll`], one of which is a [`Backend`] (feature `kernel`), or
+//! [`sim::SimRing`] in memory; with the feature `tls`, `tls::Tls` adds TLS to each of them.
 //!
 //! ```no_run
-//! # #[cfg(feature = "uring")]
+//! # #[cfg(feature = "kernel")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use net::{
-//!     Close, Event, Events, Sockets, Waker,
-//!     uring::{Options, Ring},
-//! };
+//! use net::{Backend, Close, Event, Events, Io, Options, Sockets, Waker};
 //!
-//! let mut ring = Ring::new(&Options::default(), Waker::new()?)?;
-//! ring.listen(std::net::TcpListener::bind("127.0.0.1:0")?)?;
+//! let mut sockets = Backend::new(Io::Epoll, &Options::default(), Waker::new()?)?;
+//! sockets.listen(std::net::TcpListener::bind("127.0.0.1:0")?)?;
 //! loop {
-//!     ring.wait(None)?;
-//!     while let Some(event) = ring.next() {
+//!     sockets.wait(None)?;
+//!     while let Some(event) = sockets.next() {
 //!         match event {
-//!             Event::Received { conn, bytes } => ring.send(conn, bytes.to_vec().into()),
-//!             Event::ReceiveEnded { conn, .. } => ring.close(conn, Close::Orderly),
+//!             Event::Received { conn, bytes } => sockets.send(conn, bytes.to_vec().into()),
+//!             Event::ReceiveEnded { conn, .. } => sockets.close(conn, Close::Orderly),
 //!             _ => {}
 //!         }
 //!     }
 //! }
 //! # }
-//! # #[cfg(not(feature = "uring"))]
+//! # #[cfg(not(feature = "kernel"))]
 //! # fn main() {}
 //! ```
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+#[cfg(feature = "kernel")]
+mod backend;
 mod counters;
+#[cfg(feature = "kernel")]
+pub mod epoll;
 pub mod metric;
+#[cfg(feature = "kernel")]
+mod options;
+#[cfg(feature = "kernel")]
+mod setup_error;
 pub mod sim;
 mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(feature = "uring")]
+#[cfg(feature = "kernel")]
 pub mod uring;
 mod waker;
 
+#[cfg(feature = "kernel")]
+pub use backend::{Backend, Io};
 pub use counters::{Counters, TlsCounters, TlsFailure};
+#[cfg(feature = "kernel")]
+pub use options::Options;
+#[cfg(feature = "kernel")]
+pub use setup_error::{KERNEL_LEAST, SetupError};
 pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

@@ -1,7 +1,7 @@
 //! What a shard sees of its sockets: events in, commands out.
 //!
-//! `uring::Ring` implements [`Sockets`] on io_uring, [`sim::SimRing`](crate::sim::SimRing)
-//! in memory. Connection logic is written against this trait and knows neither.
+//! `uring::Ring` implements [`Sockets`] on io_uring, `epoll::Epoll` on epoll, [`sim::SimRing`](crate::sim::SimRing)
+//! in memory. Connection logic is written against this trait and knows none of them.
 
 use std::{fmt, io, net::SocketAddr, ops};
 
@@ -20,7 +20,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// What happened on the ring. Events of one connection come in the order in which they happened;
+/// What happened. Events of one connection come in the order in which they happened;
 /// after [`Event::Closed`] none with that [`ConnId`] follows.
 #[derive(Debug)]
 pub enum Event {
@@ -95,8 +95,10 @@ pub struct RecvBuf {
 }
 
 pub(crate) enum RecvBytes {
-    #[cfg(feature = "uring")]
+    #[cfg(feature = "kernel")]
     Pooled(crate::uring::PooledBuf),
+    #[cfg(feature = "kernel")]
+    Lent(crate::epoll::LentBuf),
     Owned(Vec<u8>),
 }
 
@@ -110,8 +112,10 @@ impl ops::Deref for RecvBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match &self.inner {
-            #[cfg(feature = "uring")]
+            #[cfg(feature = "kernel")]
             RecvBytes::Pooled(b) => b,
+            #[cfg(feature = "kernel")]
+            RecvBytes::Lent(b) => b,
             RecvBytes::Owned(b) => b,
         }
     }
@@ -120,8 +124,10 @@ impl ops::Deref for RecvBuf {
 impl ops::DerefMut for RecvBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.inner {
-            #[cfg(feature = "uring")]
+            #[cfg(feature = "kernel")]
             RecvBytes::Pooled(b) => b,
+            #[cfg(feature = "kernel")]
+            RecvBytes::Lent(b) => b,
             RecvBytes::Owned(b) => b,
         }
     }

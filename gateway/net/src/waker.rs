@@ -22,7 +22,7 @@ const NOTIFIED: u8 = 2;
 const DOZING: u8 = 3;
 
 /// Which calls end a sleep.
-#[cfg(feature = "uring")]
+#[cfg(feature = "kernel")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {
     All,
@@ -90,7 +90,7 @@ impl Waker {
     }
 }
 
-#[cfg(feature = "uring")]
+#[cfg(feature = "kernel")]
 impl Waker {
     /// The ring is about to sleep. `false`: somebody called, so it must not.
     pub(crate) fn park(&self, calls: Calls) -> bool {
@@ -128,7 +128,7 @@ fn write(eventfd: &OwnedFd) {
     }
 }
 
-#[cfg(all(test, feature = "uring"))]
+#[cfg(all(test, feature = "kernel"))]
 mod tests {
     use super::*;
 

@@ -10,26 +10,31 @@ use std::{
 
 use bytes::Bytes;
 use common::{Host, small};
-use net::{Close, Event, Sockets};
+use net::{Close, Event, Io, Sockets};
 use socket2::SockRef;
 
-#[test]
-fn a_reset_is_a_reset_at_the_peer() {
-    let mut host = Host::new(&small());
+common::on_each! {
+    a_reset_is_a_reset_at_the_peer
+    a_reset_drops_what_the_kernel_holds_and_what_is_in_flight
+    a_peers_reset_ends_receiving_and_fails_the_send
+    commands_to_a_closing_or_closed_connection_are_ignored
+}
+
+fn a_reset_is_a_reset_at_the_peer(io: Io) {
+    let mut host = Host::new(io, &small());
     let (mut client, conn) = host.client();
-    host.ring.close(conn, Close::Reset);
+    host.sockets.close(conn, Close::Reset);
     host.closed(conn);
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-#[test]
-fn a_reset_drops_what_the_kernel_holds_and_what_is_in_flight() {
-    let mut host = Host::new(&small());
+fn a_reset_drops_what_the_kernel_holds_and_what_is_in_flight(io: Io) {
+    let mut host = Host::new(io, &small());
     let (mut client, conn) = host.client();
     let bytes = Bytes::from(vec![0; 16 << 20]);
-    host.ring.send(conn, bytes.clone());
+    host.sockets.send(conn, bytes.clone());
     host.events_for(Duration::from_millis(50));
-    host.ring.close(conn, Close::Reset);
+    host.sockets.close(conn, Close::Reset);
     assert!(matches!(host.event(), Event::Closed { conn: gone } if gone == conn), "nothing else is told");
     assert!(bytes.is_unique());
     let mut read = Vec::new();
@@ -37,11 +42,10 @@ fn a_reset_drops_what_the_kernel_holds_and_what_is_in_flight() {
     assert!(read.len() < 16 << 20);
 }
 
-#[test]
-fn a_peers_reset_ends_receiving_and_fails_the_send() {
-    let mut host = Host::new(&small());
+fn a_peers_reset_ends_receiving_and_fails_the_send(io: Io) {
+    let mut host = Host::new(io, &small());
     let (client, conn) = host.client();
-    host.ring.send(conn, Bytes::from(vec![0; 16 << 20]));
+    host.sockets.send(conn, Bytes::from(vec![0; 16 << 20]));
     host.events_for(Duration::from_millis(50));
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
@@ -55,25 +59,24 @@ fn a_peers_reset_ends_receiving_and_fails_the_send() {
             other => panic!("unexpected {other:?}"),
         }
     }
-    host.ring.close(conn, Close::Orderly);
+    host.sockets.close(conn, Close::Orderly);
     host.closed(conn);
 }
 
-#[test]
-fn commands_to_a_closing_or_closed_connection_are_ignored() {
-    let mut host = Host::new(&small());
+fn commands_to_a_closing_or_closed_connection_are_ignored(io: Io) {
+    let mut host = Host::new(io, &small());
     let (_client, conn) = host.client();
-    host.ring.close(conn, Close::Orderly);
+    host.sockets.close(conn, Close::Orderly);
     for _ in 0..2 {
-        host.ring.send(conn, Bytes::from_static(b"late"));
-        host.ring.send(conn, Bytes::from_static(b"later"));
-        host.ring.pause_receive(conn);
-        host.ring.resume_receive(conn);
-        host.ring.query_unsent(conn);
-        host.ring.shutdown(conn);
-        host.ring.close(conn, Close::Reset);
+        host.sockets.send(conn, Bytes::from_static(b"late"));
+        host.sockets.send(conn, Bytes::from_static(b"later"));
+        host.sockets.pause_receive(conn);
+        host.sockets.resume_receive(conn);
+        host.sockets.query_unsent(conn);
+        host.sockets.shutdown(conn);
+        host.sockets.close(conn, Close::Reset);
         let events = host.events_for(Duration::from_millis(20));
         assert!(events.iter().all(|event| matches!(event, Event::Closed { .. })), "{events:?}");
     }
-    assert_eq!(host.ring.open(), 0);
+    assert_eq!(host.sockets.open(), 0);
 }

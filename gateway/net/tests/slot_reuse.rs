@@ -12,17 +12,20 @@ use std::{
 
 use bytes::Bytes;
 use common::{Host, small};
-use net::{Close, ConnId, Event, Sockets, uring::Options};
+use net::{Close, ConnId, Event, Io, Options, Sockets};
 use socket2::SockRef;
+
+common::on_each! {
+    thousands_of_users_of_three_slots_are_never_mixed_up
+}
 
 /// Clients come and go on three slots, each with a byte of its own that is echoed, and end in every
 /// way: either side first, with sends stalled or queries and pauses under way.
-#[test]
-fn thousands_of_users_of_three_slots_are_never_mixed_up() {
+fn thousands_of_users_of_three_slots_are_never_mixed_up(io: Io) {
     const CLIENTS: u32 = 3000;
     let seed = 11;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut host = Host::new(&Options { slots: 3, accepts: 2, ..small() });
+    let mut host = Host::new(io, &Options { slots: 3, accepts: 2, ..small() });
     let mut marks: HashMap<ConnId, u8> = HashMap::new();
     let mut clients: HashMap<ConnId, TcpStream> = HashMap::new();
     let mut gone: HashMap<ConnId, ()> = HashMap::new();
@@ -51,9 +54,9 @@ fn thousands_of_users_of_three_slots_are_never_mixed_up() {
                 count += bytes.len();
             }
         }
-        host.ring.send(conn, Bytes::from(vec![mark; if rng.u8(..4) == 0 { 8 << 20 } else { 10 }]));
+        host.sockets.send(conn, Bytes::from(vec![mark; if rng.u8(..4) == 0 { 8 << 20 } else { 10 }]));
         let mut echo = [0; 10];
-        host.ring.submit().unwrap();
+        host.sockets.submit().unwrap();
         client.read_exact(&mut echo).unwrap();
         assert_eq!(echo, [mark; 10]);
         clients.insert(conn, client);
@@ -64,9 +67,9 @@ fn thousands_of_users_of_three_slots_are_never_mixed_up() {
         }
     }
     for conn in clients.keys() {
-        host.ring.close(*conn, Close::Reset);
+        host.sockets.close(*conn, Close::Reset);
     }
-    while host.ring.open() > 0 {
+    while host.sockets.open() > 0 {
         let event = host.event();
         note(&event, &marks, &mut gone);
     }
@@ -75,8 +78,8 @@ fn thousands_of_users_of_three_slots_are_never_mixed_up() {
 
 fn end(host: &mut Host, conn: ConnId, client: TcpStream, rng: &mut fastrand::Rng) {
     match rng.u8(..5) {
-        0 => host.ring.query_unsent(conn),
-        1 => host.ring.pause_receive(conn),
+        0 => host.sockets.query_unsent(conn),
+        1 => host.sockets.pause_receive(conn),
         2 => drop(client.try_clone().unwrap().write_all(b"never to be received by another")),
         3 => SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap(),
         _ => {}
@@ -84,10 +87,10 @@ fn end(host: &mut Host, conn: ConnId, client: TcpStream, rng: &mut fastrand::Rng
     if rng.bool() {
         drop(client);
         if rng.bool() {
-            host.ring.submit().unwrap();
+            host.sockets.submit().unwrap();
         }
     }
-    host.ring.close(conn, if rng.bool() { Close::Reset } else { Close::Orderly });
+    host.sockets.close(conn, if rng.bool() { Close::Reset } else { Close::Orderly });
 }
 
 /// Events belong to users that are there, and bytes to the one who sent them.

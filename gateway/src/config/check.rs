@@ -15,13 +15,21 @@ use super::{
     topic::policies,
 };
 use crate::{
-    document::read::{Problem, Reader, named},
+    document::{
+        environment::{Environment, Layered},
+        read::{Problem, Reader, named},
+    },
     system::Machine,
 };
 
-/// Paths in `text` are relative to `dir`.
-pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader::new(text).map_err(|problem| vec![problem])?;
+/// Paths in the file are relative to `dir`.
+pub(super) fn check(
+    layered: &Layered,
+    environment: &Environment,
+    dir: &Path,
+    machine: &Machine,
+) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(layered, environment).map_err(|problem| vec![problem])?;
     let mut section = reader.section("server");
     let (mut server, keys) = server(&mut section, machine);
     let given = tls::Given::new(&section, keys);
@@ -31,7 +39,7 @@ pub(super) fn check(text: &str, dir: &Path, machine: &Machine) -> Result<Config,
     let fanout = fanout(&mut section);
     let frame_bytes = named!(section, fanout.frame_bytes_max);
     section.finish();
-    let (limits, topics_bytes) = limits(reader.section("limits"), &frame_bytes, server.shards, machine);
+    let (limits, topics_bytes) = limits(reader.section("limits"), &frame_bytes, &server, machine);
     let compression = compression(reader.section("compression"));
     let mut section = reader.section("overload");
     let overload = section.keys();

@@ -6,6 +6,9 @@ use engine::{
     unit::{show_duration, show_size},
 };
 
+use net::Io;
+
+use super::Server;
 use crate::{
     document::read::{Named, Section, contradicts, named},
     system::Machine,
@@ -15,11 +18,11 @@ use crate::{
 pub(super) fn limits(
     mut section: Section,
     frame_bytes: &Named<usize>,
-    shards: usize,
+    server: &Server,
     machine: &Machine,
 ) -> (Limits, Named<usize>) {
     let mut limits: Limits = section.keys();
-    check_connections(&mut section, &limits, shards, machine);
+    check_connections(&mut section, &limits, server, machine);
     check_bytes(&mut section, &limits, frame_bytes);
     let (ping, pong) = (named!(section, limits.ping), named!(section, limits.pong));
     if let Some(line) = contradicts(&pong, &ping) {
@@ -46,13 +49,14 @@ pub(super) fn limits(
     (limits, topics_bytes)
 }
 
-fn check_connections(section: &mut Section, limits: &Limits, shards: usize, machine: &Machine) {
+fn check_connections(section: &mut Section, limits: &Limits, server: &Server, machine: &Machine) {
+    let io = machine.io(server.io);
     let connections = named!(section, limits.connections);
     if let (Some(line), Some(wanted)) = (connections.line, connections.value) {
         if wanted == 0 {
             section.problem(line, "connections = 0: nobody could connect; write at least 1");
-        } else if wanted > machine.clients_max(shards) {
-            section.problem(line, too_many_connections(wanted, shards, machine));
+        } else if wanted > machine.clients_max(server.shards, io) {
+            section.problem(line, too_many_connections(wanted, server.shards, io, machine));
         }
     }
     let per_ip = named!(section, limits.connections_per_ip);
@@ -67,17 +71,23 @@ fn check_connections(section: &mut Section, limits: &Limits, shards: usize, mach
     }
 }
 
-fn too_many_connections(wanted: usize, shards: usize, machine: &Machine) -> String {
-    let (nofile, room) = (machine.nofile_hard, machine.clients_max(shards));
-    let remedy = match wanted.checked_div(machine.clients_max(1)) {
-        None => "raise it (ulimit -Hn, LimitNOFILE=)".to_owned(),
-        Some(_) => {
-            format!("raise [server] shards to {}, or the limit", wanted.div_ceil(machine.clients_max(1)))
+fn too_many_connections(wanted: usize, shards: usize, io: Io, machine: &Machine) -> String {
+    let (nofile, room) = (machine.nofile_hard, machine.clients_max(shards, io));
+    let of_one = machine.clients_max(1, io);
+    let (holder, remedy) = match io {
+        Io::Epoll => {
+            ("with epoll the process gives".to_owned(), "raise it (ulimit -Hn, LimitNOFILE=)".to_owned())
+        }
+        Io::IoUring if of_one == 0 => {
+            (format!("{shards} shards give"), "raise it (ulimit -Hn, LimitNOFILE=)".to_owned())
+        }
+        Io::IoUring => {
+            let enough = wanted.div_ceil(of_one);
+            (format!("{shards} shards give"), format!("raise [server] shards to {enough}, or the limit"))
         }
     };
-    format!(
-        "connections = {wanted} does not fit: the hard limit nofile is {nofile}, {shards} shards give room for {room} clients; {remedy}"
-    )
+    let limit = format!("the hard limit nofile is {nofile}, {holder} room for {room} clients");
+    format!("connections = {wanted} does not fit: {limit}; {remedy}")
 }
 
 /// Of a frame, a value and a body, and of what holds them.

@@ -3,7 +3,13 @@
 use std::{fs, path::Path};
 
 use super::{Config, Refused, check::check, render::render};
-use crate::system::Machine;
+use crate::{
+    document::{
+        environment::{Environment, Layered},
+        read::Problem,
+    },
+    system::Machine,
+};
 
 /// What runs without `--config`.
 const DEMO: &str = include_str!("../../../configs/demo.toml");
@@ -15,20 +21,38 @@ impl Config {
     /// Where /proc or the resource limits cannot be read; [`Machine::this`] tells why.
     pub fn embedded_demo() -> Self {
         let machine = Machine::this().expect("Machine::this tells why");
-        Self::parse(DEMO, "demo", Path::new(""), &machine).expect("a test loads it")
+        Self::demo(&Environment::default(), &machine).expect("a test loads it")
     }
 
-    /// Reads and checks a file.
-    pub fn load(path: &Path, machine: &Machine) -> Result<Self, Refused> {
+    /// The demo with what the environment says.
+    pub fn demo(environment: &Environment, machine: &Machine) -> Result<Self, Refused> {
+        Self::layered(DEMO, "demo", Path::new(""), environment, machine)
+    }
+
+    /// Reads and checks a file with what the environment says.
+    pub fn load(path: &Path, environment: &Environment, machine: &Machine) -> Result<Self, Refused> {
         let text = fs::read_to_string(path)
             .map_err(|e| Refused(vec![format!("cannot read the configuration {}: {e}", path.display())]))?;
-        Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), machine)
+        let dir = path.parent().unwrap_or(Path::new(""));
+        Self::layered(&text, &path.display().to_string(), dir, environment, machine)
     }
 
     /// Checks a configuration. `name` stands in errors; paths in it are relative to `dir`.
     pub fn parse(text: &str, name: &str, dir: &Path, machine: &Machine) -> Result<Self, Refused> {
-        check(text, dir, machine).map_err(|problems| {
-            Refused(problems.into_iter().map(|p| format!("{name}:{}: {}", p.line, p.text)).collect())
+        Self::layered(text, name, dir, &Environment::default(), machine)
+    }
+
+    fn layered(
+        text: &str,
+        name: &str,
+        dir: &Path,
+        environment: &Environment,
+        machine: &Machine,
+    ) -> Result<Self, Refused> {
+        let layered = Layered::new(text, environment).map_err(|error| Refused(vec![error]))?;
+        check(&layered, environment, dir, machine).map_err(|problems| {
+            let told = |problem: Problem| format!("{}: {}", layered.place(name, problem.line), problem.text);
+            Refused(problems.into_iter().map(told).collect())
         })
     }
 

@@ -23,6 +23,7 @@ use engine::{
 use thiserror::Error;
 
 use crate::{
+    sockets::Sockets,
     source::{Source, freshness::Freshness},
     system::Machine,
 };
@@ -58,8 +59,14 @@ pub struct Refused(pub Vec<String>);
 impl Config {
     /// Clients of the process, over all shards: `[limits] connections` or its default on this machine.
     pub fn connections_max(&self, machine: &Machine) -> usize {
-        let default = || machine.clients_max(self.server.shards).min(CONNECTIONS_DEFAULT);
+        let io = machine.io(self.server.io);
+        let default = || machine.clients_max(self.server.shards, io).min(CONNECTIONS_DEFAULT);
         self.limits.connections.unwrap_or_else(default)
+    }
+
+    /// Those of each shard.
+    pub fn sockets(&self, machine: &Machine) -> Sockets {
+        Sockets::new(machine.io(self.server.io), self.connections_max(machine), machine.slots_max())
     }
 
     /// What the engine runs on.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use engine::keys;
+use net::Io;
 
 use crate::{
     document::read::{Section, named},
@@ -18,6 +19,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// The admin listener speaks TLS too, with the same certificates.
     pub admin_tls: bool,
+    /// `None`: io_uring where it works, else epoll.
+    pub io: Option<Io>,
     pub shards: usize,
     /// CPUs to pin shards to, round robin. Never empty.
     pub cpus: Vec<usize>,
@@ -53,6 +56,10 @@ keys! {
         admin_tls: bool = flag(false);
         /// PEM: a client has to show a certificate that one of these signed. Default: it needs none.
         tls_client_ca: String = text_or(""), example("\"clients.pem\""), reloaded;
+        /// By which calls of the kernel shards move bytes: "io_uring" needs Linux 6.8, and containers mostly forbid it;
+        /// "epoll" works everywhere, and the limit nofile then bounds the process; "auto" is io_uring where it works,
+        /// else epoll.
+        io: String = choice("auto", &["auto", "io_uring", "epoll"]);
         /// Threads that own clients. Default: one for each CPU that this process may run on.
         shards: Option<usize> = count_found(1..=1024), example("1");
         /// CPUs to pin shards to, round robin. Default: all that this process may run on.
@@ -98,6 +105,7 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
         admin: admin.value,
         tls: None,
         admin_tls: keys.admin_tls,
+        io: Io::ALL.into_iter().find(|io| io.name() == keys.io),
         shards: keys.shards.unwrap_or(machine.cpus.len()),
         cpus: chosen.value.unwrap_or_else(|| machine.cpus.clone()),
         drain: keys.drain,
@@ -118,6 +126,7 @@ impl From<&Server> for ServerKeys {
             tls_key: text(first.map(|files| &files.key)),
             admin_tls: server.admin_tls,
             tls_client_ca: text(tls.and_then(|tls| tls.client_ca.as_ref())),
+            io: server.io.map_or("auto", Io::name).to_owned(),
             shards: Some(server.shards),
             cpus: Some(server.cpus.clone()),
             drain: server.drain,

@@ -8,7 +8,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::value;
+use super::{
+    environment::{Environment, Layered, put_in},
+    value,
+};
 
 /// A value and where the file names it; no line: it is the default.
 #[derive(Debug, Clone)]
@@ -61,18 +64,42 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(text: &'a str) -> Result<Self, Problem> {
-        let root = DeTable::parse(text).map_err(|e| {
-            let line = line_at(text, e.span().map_or(0, |span| span.start));
-            Problem { line, text: format!("not TOML: {}", e.message()) }
-        })?;
-        Ok(Self {
-            text,
-            root: root.into_inner(),
-            problems: Vec::new(),
-            known: Vec::new(),
-            unknown: Vec::new(),
-        })
+    /// A file, and over it what the environment says.
+    pub fn new(layered: &'a Layered, environment: &Environment) -> Result<Self, Problem> {
+        let text = layered.text();
+        let parse = |part: &'a str| {
+            let root = DeTable::parse(part).map_err(|e| {
+                let line = line_at(text, e.span().map_or(0, |span| span.start));
+                Problem { line, text: format!("not TOML: {}", e.message()) }
+            });
+            root.map(Spanned::into_inner)
+        };
+        let mut root = parse(layered.file())?;
+        let mut problems = Vec::new();
+        put_in(&mut root, environment, &mut |offset, text_of| {
+            problems.push(Problem { line: line_at(text, offset), text: text_of });
+        });
+        let mut reader = Self { text, root, problems, known: Vec::new(), unknown: Vec::new() };
+        reader.lay_over(parse(layered.over())?);
+        Ok(reader)
+    }
+
+    /// Keys of sections take the place of those that the file has.
+    fn lay_over(&mut self, over: DeTable<'a>) {
+        for (name, section) in over {
+            let line = self.line(&section);
+            let (Some(held), DeValue::Table(_)) = (self.root.get_mut(&name), section.get_ref()) else {
+                self.root.insert(name, section);
+                continue;
+            };
+            match (held.get_mut(), section.into_inner()) {
+                (DeValue::Table(held), DeValue::Table(keys)) => held.extend(keys),
+                _ => self.problem(
+                    line,
+                    format!("[[{}]]: the environment names keys of sections only", name.get_ref()),
+                ),
+            }
+        }
     }
 
     /// The table `[name]`; where it is absent every key has its default.

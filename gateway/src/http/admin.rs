@@ -116,5 +116,5 @@ impl Admin {
 
 /// Whether a path asks how the gateway is: that is answered in reserve too.
 fn is_probe(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/metrics")
+    matches!(path, "/livez" | "/healthz" | "/readyz" | "/metrics")
 }

@@ -1,4 +1,4 @@
-//! How the gateway is: `GET /healthz`, `/readyz`, `/metrics`.
+//! How the gateway is: `GET /livez`, `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -29,6 +29,7 @@ pub fn router(admin: &Arc<Admin>) -> Router {
         .route("/topics/{*name}", get(topics::show).delete(topics::remove))
         .route("/status", get(status::list).post(status::set))
         .route("/metrics", get(probes::metrics))
+        .route("/livez", get(probes::healthz))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .method_not_allowed_fallback(method_not_allowed)

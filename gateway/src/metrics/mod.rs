@@ -24,6 +24,7 @@ use super::{
     health,
     source::{SourceCounters, activity::Activity, websocket::counters::Counters as Upstream},
     state,
+    system::Choice,
 };
 use crate::{
     http::counters::{ANSWERS, Counters as Admin},
@@ -45,7 +46,7 @@ pub fn text(
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
-        let Watched { publisher: sequencer, sources, health, state, tls, .. } = watched;
+        let Watched { publisher: sequencer, sources, health, state, tls, io, .. } = watched;
         let snapshot = Snapshot {
             answer_bytes,
             shards: scrape.shards.clone(),
@@ -54,6 +55,7 @@ pub fn text(
             health: health.counters(),
             state: state.clone(),
             tls: tls.clone(),
+            io: io.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
@@ -76,6 +78,7 @@ struct Snapshot {
     health: health::Counters,
     state: Arc<state::Counters>,
     tls: Option<Arc<tls::server::Counters>>,
+    io: Arc<Choice>,
     admin: Arc<Admin>,
     /// Now.
     mono_us: u64,
@@ -98,6 +101,8 @@ impl Collector for Snapshot {
         out.all(ANSWERS, &[&self.answer_bytes])?;
         out.all(Admin::METRICS, &[&self.admin])?;
         self.shards(&mut out)?;
+        let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
+        out.info("fanwire_io", "What moves the shards' bytes, and why", &labels)?;
         if let Some(files) = &self.tls {
             out.all(net::TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
             out.all(tls::server::Counters::METRICS, &[files])?;

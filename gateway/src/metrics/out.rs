@@ -83,6 +83,11 @@ impl Out<'_> {
         Ok(())
     }
 
+    /// What something is, in words.
+    pub fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&labels)
+    }
+
     fn begin<T>(&mut self, metric: &Metric<T>) -> Result<MetricEncoder<'_>, fmt::Error> {
         let kind = match (&metric.values, metric.kind) {
             (Values::Times(_), _) => MetricType::Histogram,

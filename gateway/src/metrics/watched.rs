@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use engine::shard::shared::Shared;
 
-use crate::{health::Health, intake::publisher::Publisher, source::SourceCounters, state, tls};
+use crate::{
+    health::Health, intake::publisher::Publisher, source::SourceCounters, state, system::Choice, tls,
+};
 
 /// What the gateway is made of, for whoever asks how it is.
 #[derive(Debug, Clone)]
@@ -16,4 +18,6 @@ pub struct Watched {
     pub state: Arc<state::Counters>,
     /// Where there is a TLS listener.
     pub tls: Option<Arc<tls::server::Counters>>,
+    /// What moves the shards' bytes.
+    pub io: Arc<Choice>,
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{clock::Now, protocol::status::State, topic::pattern::Pattern, unit::show_duration};
+use engine::{
+    clock::Now, protocol::status::State, shard::shared::Shared, topic::pattern::Pattern, unit::show_duration,
+};
 
 use super::SourceCounters;
 use crate::{
@@ -20,8 +22,11 @@ pub async fn watch(
     sequencer: &ClockedSequencer,
     sources: &SourceCounters,
     freshness: &[Freshness],
+    shared: &Shared,
 ) -> std::convert::Infallible {
     loop {
+        let now = sequencer.now();
+        shared.set_warming(!warming(sources, freshness, now).is_empty());
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
         for topic in sequencer.take_ended() {

@@ -25,7 +25,7 @@ use rustls::{
 use tokio::{signal::unix::Signal, sync};
 
 use super::{certificate::Certificate, pem::read_ca, provider::provider};
-use crate::config::Tls;
+use crate::{config::Tls, supervisor};
 
 /// How often files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(5);
@@ -266,6 +266,8 @@ pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
         // Without certificates SIGHUP does nothing, in place of ending the process.
         loop {
             hang_up.recv().await;
+            supervisor::reloading();
+            supervisor::ready();
             tracing::info!("SIGHUP: there are no certificates to read again");
         }
     };
@@ -274,6 +276,9 @@ pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
             _ = hang_up.recv() => true,
             () = tokio::time::sleep(LOOK) => false,
         };
+        if asked {
+            supervisor::reloading();
+        }
         // A disk may hang.
         let looked = tokio::task::spawn_blocking(move || {
             server.look(asked);
@@ -283,5 +288,8 @@ pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
             Ok(server) => server,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        if asked {
+            supervisor::ready();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
+use net::Io;
 
 use super::duration;
 
@@ -177,7 +178,11 @@ pub struct Flags {
     /// nowhere. Default: none
     #[arg(long)]
     pub stamp: Option<String>,
-    /// Threads, each with an io_uring of its own, 1 to 256. Default: one for each allowed CPU, more
+    /// By which calls of the kernel loadgen moves bytes. With epoll the limit on open files bounds all
+    /// connections together, with io_uring those of each thread
+    #[arg(long, value_enum, default_value_t = Wanted::Auto)]
+    pub io: Wanted,
+    /// Threads, each with sockets of its own, 1 to 256. Default: one for each allowed CPU, with io_uring more
     /// where the limit on open files demands it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -192,6 +197,29 @@ pub struct Flags {
     /// listens on the port of --url
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
+}
+
+/// `--io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wanted {
+    /// io_uring where it works, else epoll
+    Auto,
+    /// Linux 6.8, where it is not forbidden
+    #[value(name = "io_uring")]
+    IoUring,
+    /// Everywhere
+    Epoll,
+}
+
+impl Wanted {
+    /// An error where io_uring is asked for and does not work here.
+    pub fn choose(self) -> Result<Io, String> {
+        match (self, net::uring::self_test()) {
+            (Self::Epoll, _) | (Self::Auto, Err(_)) => Ok(Io::Epoll),
+            (Self::Auto | Self::IoUring, Ok(())) => Ok(Io::IoUring),
+            (Self::IoUring, Err(error)) => Err(format!("--io io_uring: {error}; or use --io epoll")),
+        }
+    }
 }
 
 /// `--clock-offset`.

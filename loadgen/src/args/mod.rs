@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use net::Io;
+
 use crate::{
     judge::topic,
     report::expect::Expect,
@@ -68,6 +70,8 @@ pub struct Args {
     pub expect: Vec<Expect>,
     /// Present: the server does not speak Fanwire's protocol.
     pub raw: Option<Raws>,
+    /// What moves the bytes.
+    pub io: Io,
     pub threads: Option<usize>,
     pub source_ips: Vec<IpAddr>,
     pub server_pid: Option<u32>,
@@ -144,6 +148,7 @@ impl Args {
             hgrm: raw.hgrm,
             expect: raw.expect.iter().map(|text| Expect::parse(text)).collect::<Result<_, _>>()?,
             raw: raws,
+            io: raw.io.choose()?,
             threads: raw.threads,
             source_ips: raw
                 .source_ip

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use net::Io;
+
 /// Standard streams, rings, wake-ups and the admin connections.
 const DESCRIPTORS_KEPT: u64 = 64;
 /// Kernel memory of one established, idle loopback connection, both ends (Linux 6.18, from
@@ -12,7 +14,8 @@ const KERNEL_BYTES: u64 = 12 << 10;
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
     pub connections: u64,
-    /// Rings that were asked for; `None`: as many as it takes.
+    pub io: Io,
+    /// That were asked for; `None`: as many as it takes.
     pub threads: Option<u64>,
     pub source_addresses: u64,
     /// The server runs here too: every connection has both its ends on this host.
@@ -22,7 +25,7 @@ pub struct Need {
 /// What this host has. What cannot be read does not limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostLimits {
-    /// Hard limit on open files of a process, and so of a ring's table.
+    /// Hard limit on open files of a process; a ring's table may hold as many by itself.
     pub nofile: u64,
     pub cpus: u64,
     /// First and last port that the kernel gives to connects.
@@ -71,8 +74,19 @@ impl HostLimits {
     /// An error where the load cannot be held; it says what to change.
     pub fn plan(&self, need: &Need) -> Result<Plan, String> {
         let connections = need.connections;
-        let per_ring = self.nofile.saturating_sub(DESCRIPTORS_KEPT).max(1);
-        let least = connections.div_ceil(per_ring);
+        // Of a ring, or of the process.
+        let table = self.nofile.saturating_sub(DESCRIPTORS_KEPT).max(1);
+        let least = match need.io {
+            Io::IoUring => connections.div_ceil(table),
+            Io::Epoll => 1,
+        };
+        if need.io == Io::Epoll && connections > table {
+            return Err(format!(
+                "{connections} connections with epoll: this process may open {} files, of which {DESCRIPTORS_KEPT} are \
+                 kept; raise ulimit -n, run where io_uring works, or start further loadgens",
+                self.nofile
+            ));
+        }
         let threads = need.threads.unwrap_or(self.cpus.max(least).min(connections));
         if threads < least {
             return Err(format!(
@@ -91,10 +105,14 @@ impl HostLimits {
                 need.source_addresses
             ));
         }
-        let (rings, addresses) = (threads * per_ring, need.source_addresses);
+        let addresses = need.source_addresses;
+        let (sockets, of) = match need.io {
+            Io::IoUring => (threads * table, format!("{threads} rings of {table}")),
+            Io::Epoll => (table, format!("epoll, {table} of the process")),
+        };
         let room = format!(
-            "room for {} connections: {threads} rings of {per_ring} (ulimit -n {}), {addresses} source addresses of {ports} ports",
-            rings.min(addresses * ports),
+            "room for {} connections: {of} (ulimit -n {}), {addresses} source addresses of {ports} ports",
+            sockets.min(addresses * ports),
             self.nofile
         );
         Ok(Plan { threads, room, warnings: self.warnings(need, ports) })
@@ -153,7 +171,13 @@ mod tests {
         memory_available_bytes: 8 << 30,
         somaxconn: 4096,
     };
-    const NEED: Need = Need { connections: 100_000, threads: None, source_addresses: 100, server_here: true };
+    const NEED: Need = Need {
+        connections: 100_000,
+        io: Io::IoUring,
+        threads: None,
+        source_addresses: 100,
+        server_here: true,
+    };
 
     #[test]
     fn rings_are_as_many_as_open_files_demand() {
@@ -163,6 +187,14 @@ mod tests {
         assert_eq!(LIMITS.plan(&few).unwrap().threads, 1);
         let refusal = LIMITS.plan(&Need { threads: Some(3), ..NEED }).unwrap_err();
         assert!(refusal.contains("need 6 rings") && refusal.contains("20000"), "{refusal}");
+    }
+
+    #[test]
+    fn with_epoll_open_files_bound_the_process() {
+        let refusal = LIMITS.plan(&Need { io: Io::Epoll, ..NEED }).unwrap_err();
+        assert!(refusal.contains("may open 20000 files") && refusal.contains("ulimit -n"), "{refusal}");
+        let fits = Need { io: Io::Epoll, connections: 18_000, source_addresses: 18, ..NEED };
+        assert_eq!(LIMITS.plan(&fits).unwrap().threads, 2);
     }
 
     #[test]

@@ -259,6 +259,7 @@ fn sum(tallies: &[Tally], settled: &Settled) -> Tally {
 fn threads(args: &Args) -> Result<usize, String> {
     let connections = args.connections as usize + args.hostile as usize;
     let need = Need {
+        io: args.io,
         connections: connections as u64,
         threads: args.threads.map(|threads| threads as u64),
         source_addresses: source::addresses(args, connections) as u64,

@@ -1,4 +1,4 @@
-//! What a worker does when something happened on its ring.
+//! What a worker does when something happened on its sockets.
 
 use std::{cmp::Reverse, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -19,7 +19,7 @@ impl Worker {
         let now_us = self.shared.now_us();
         let measured = self.shared.is_measured(now_us);
         let mut any = false;
-        while let Some(event) = self.ring.next() {
+        while let Some(event) = self.sockets.next() {
             any = true;
             match self.foe(&event) {
                 None => self.handle(event, arrival, now_us),
@@ -45,7 +45,7 @@ impl Worker {
                     let kinds = if early { &mut self.tally.failures } else { &mut self.tally.closes };
                     kinds.add(&how, 1);
                 }
-                self.ring.close(conn, Close::Orderly);
+                self.sockets.close(conn, Close::Orderly);
             }
             Event::Sent { conn, done, .. } => {
                 let Some(index) = self.index(conn) else { return };
@@ -53,7 +53,7 @@ impl Worker {
                     self.sent(index, conn);
                 }
             }
-            Event::SendFailed { conn, .. } => self.ring.close(conn, Close::Orderly),
+            Event::SendFailed { conn, .. } => self.sockets.close(conn, Close::Orderly),
             Event::Closed { conn } => self.closed(conn, now_us),
             Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Unsent { .. } => {}
         }
@@ -75,7 +75,7 @@ impl Worker {
         let Some(index) = self.index(conn) else { return };
         let measured = self.shared.is_measured(now_us);
         // What TLS has received since the last message stands for it.
-        let received = self.ring.counters().received_bytes;
+        let received = self.sockets.counters().received_bytes;
         let sealed = received - std::mem::replace(&mut self.sealed_bytes, received);
         if measured {
             self.tally.wire_bytes += if self.args.tls.is_some() { sealed } else { bytes.len() as u64 };
@@ -147,7 +147,7 @@ impl Worker {
             client.ending = true;
             self.timers.push(Reverse((now_us + CLOSE_US, index, client.attempt, Due::Deadline)));
         } else {
-            self.ring.close(conn, Close::Orderly);
+            self.sockets.close(conn, Close::Orderly);
         }
     }
 
@@ -205,22 +205,22 @@ impl Worker {
             client.leave = Leave::ForGood;
             match (client.phase, client.conn) {
                 (Phase::Open | Phase::Ready, _) => client.close(1000),
-                (_, Some(conn)) => self.ring.close(conn, Close::Reset),
+                (_, Some(conn)) => self.sockets.close(conn, Close::Reset),
                 _ => {}
             }
             self.flush(index as u32);
         }
         let end_us = self.shared.now_us() + CLOSE_US;
-        while self.ring.open() > 0 && self.shared.now_us() < end_us {
-            self.ring.inner().wait(Some(Duration::from_millis(20)))?;
-            while let Some(event) = self.ring.next() {
+        while self.sockets.open() > 0 && self.shared.now_us() < end_us {
+            self.sockets.inner().wait(Some(Duration::from_millis(20)))?;
+            while let Some(event) = self.sockets.next() {
                 match event {
                     Event::Sent { conn, done: true, .. } => {
                         if let Some(index) = self.index(conn) {
                             self.sent(index, conn);
                         }
                     }
-                    Event::ReceiveEnded { conn, .. } => self.ring.close(conn, Close::Orderly),
+                    Event::ReceiveEnded { conn, .. } => self.sockets.close(conn, Close::Orderly),
                     _ => {}
                 }
             }
@@ -233,7 +233,7 @@ impl Worker {
         self.flush(index);
         let client = &self.clients[index as usize];
         if client.ending && !client.sending {
-            self.ring.close(conn, Close::Orderly);
+            self.sockets.close(conn, Close::Orderly);
         }
     }
 }

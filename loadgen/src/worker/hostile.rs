@@ -53,13 +53,13 @@ impl Worker {
         if let Some(conn) = foe.conn {
             let byte = foe.step();
             if !byte.is_empty() {
-                self.ring.send(conn, byte);
+                self.sockets.send(conn, byte);
                 self.foe_due(at, now_us + SLOW_STEP_US);
             }
             return;
         }
         let global = self.args.connections as usize + self.thread + at * self.threads;
-        match self.ring.connect(source::address(&self.args, global), self.args.url.addr) {
+        match self.sockets.connect(source::address(&self.args, global), self.args.url.addr) {
             Some(conn) => {
                 self.foes[at].connecting(conn, &self.args);
                 self.by_slot[conn.slot as usize] = (self.clients.len() + at) as u32;
@@ -74,7 +74,7 @@ impl Worker {
             Event::Connected { conn, result: Ok(()) } => {
                 let opening = self.foes[at].opening();
                 if !opening.is_empty() {
-                    self.ring.send(conn, opening);
+                    self.sockets.send(conn, opening);
                 } else if self.foes[at].kind == Hostile::SlowHandshake {
                     self.foe_due(at, now_us);
                 }
@@ -86,7 +86,7 @@ impl Worker {
             Event::ReceiveEnded { conn, error } => {
                 let how = error.map_or("end of stream".into(), |error| error.to_string());
                 self.foes[at].told.get_or_insert(how);
-                self.ring.close(conn, Close::Orderly);
+                self.sockets.close(conn, Close::Orderly);
             }
             Event::Closed { .. } => {
                 let foe = &mut self.foes[at];
@@ -95,7 +95,7 @@ impl Worker {
                 self.tally.hostile_ended(foe.kind.name(), &how);
                 self.foe_due(at, now_us + AGAIN_US + fastrand::u64(..AGAIN_US));
             }
-            Event::SendFailed { conn, .. } => self.ring.close(conn, Close::Orderly),
+            Event::SendFailed { conn, .. } => self.sockets.close(conn, Close::Orderly),
             _ => {}
         }
     }
@@ -104,7 +104,7 @@ impl Worker {
         if self.foes[at].receive(bytes) {
             // The request was answered, so it was sent: no send is in flight.
             let attack = self.foes[at].attack();
-            self.ring.send(conn, attack);
+            self.sockets.send(conn, attack);
         }
     }
 
@@ -113,7 +113,7 @@ impl Worker {
         for foe in &mut self.foes {
             if let Some(conn) = foe.conn {
                 self.tally.hostile_ended(foe.kind.name(), "still open at the end");
-                self.ring.close(conn, Close::Reset);
+                self.sockets.close(conn, Close::Reset);
             }
         }
     }

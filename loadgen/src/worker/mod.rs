@@ -1,4 +1,4 @@
-//! One thread of the load: a ring, its share of the connections, and the schedule of what they do.
+//! One thread of the load: its sockets, its share of the connections, and the schedule of what they do.
 
 use std::{
     cmp::Reverse,
@@ -8,9 +8,8 @@ use std::{
 };
 
 use net::{
-    ConnId, Sockets, Waker,
+    Backend, ConnId, Options, Sockets, Waker,
     tls::{self, Tls},
-    uring::{Options, Ring},
 };
 
 use crate::{
@@ -50,7 +49,7 @@ mod wire;
 const CLOSE_US: u64 = 2_000_000;
 /// The back-off after connects that came to nothing: up to the first, twice that after each, up to the last.
 const BACKOFF_US: (u64, u64) = (100_000, 10_000_000);
-/// Receive buffers of all rings together.
+/// Receive buffers of all threads together.
 const RECV_BUFFERS: usize = 4096;
 const RECV_BUFFER_BYTES: u32 = 4096;
 
@@ -79,9 +78,9 @@ pub struct Worker {
     shared: Arc<Shared>,
     thread: usize,
     threads: usize,
-    ring: Tls<Ring>,
+    sockets: Tls<Backend>,
     clients: Vec<Client>,
-    /// Client by slot of the ring.
+    /// Client by slot of its connection.
     by_slot: Vec<u32>,
     interests: Interests,
     at_end: Option<Vec<Known>>,
@@ -126,11 +125,11 @@ impl Worker {
             ..Options::default()
         };
         let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
-        let ring = Ring::new(&options, waker).map_err(|error| error.to_string())?;
+        let backend = Backend::new(args.io, &options, waker).map_err(|error| error.to_string())?;
         // What a load brings about is not ours to hold back.
         let all = tls::Limits { handshakes_per_turn: usize::MAX, sealed_bytes: usize::MAX };
         Ok(Self {
-            ring: Tls::new(ring, None, all),
+            sockets: Tls::new(backend, None, all),
             by_slot: vec![0; slots as usize],
             interests: Interests::new(&args, &shared.key_budget),
             clients,
@@ -160,7 +159,7 @@ impl Worker {
 
     /// Runs until the end that the others agree on: what was counted, and what its connections hold.
     pub fn run(mut self) -> Result<(Tally, Holdings), String> {
-        let failed = |error: io::Error| format!("the ring failed: {error}");
+        let failed = |error: io::Error| format!("the sockets failed: {error}");
         fastrand::seed(self.args.seed.wrapping_add(self.thread as u64));
         loop {
             let now_us = self.shared.now_us();
@@ -169,7 +168,7 @@ impl Worker {
             }
             self.schedule(now_us);
             let sleep = self.sleep(now_us);
-            self.ring.inner().wait(Some(sleep)).map_err(failed)?;
+            self.sockets.inner().wait(Some(sleep)).map_err(failed)?;
             self.harvest();
         }
         let live = |client: &Client| client.phase == Phase::Ready && client.subscription.is_live();
@@ -216,7 +215,7 @@ impl Worker {
             && client.phase != Phase::Connecting
         {
             client.sending = true;
-            self.ring.send(conn, std::mem::take(&mut client.outbox).into());
+            self.sockets.send(conn, std::mem::take(&mut client.outbox).into());
         }
     }
 
@@ -231,7 +230,7 @@ impl Worker {
     }
 }
 
-/// A ring's share, a power of two: most connections are silent at any moment.
+/// A thread's share, a power of two: most connections are silent at any moment.
 fn recv_buffers(threads: usize) -> u16 {
     let share = (RECV_BUFFERS / threads).clamp(256, 2048);
     1 << share.ilog2()

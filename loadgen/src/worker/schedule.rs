@@ -100,7 +100,7 @@ impl Worker {
             return;
         }
         match (due, client.conn) {
-            (Due::Resume, Some(conn)) if client.read_from_us <= now_us => self.ring.resume_receive(conn),
+            (Due::Resume, Some(conn)) if client.read_from_us <= now_us => self.sockets.resume_receive(conn),
             (Due::HoldBack, Some(conn)) if self.at_end.is_none() && is_ready(&self.args, client) => {
                 self.hold_back(index, conn)
             }
@@ -108,7 +108,7 @@ impl Worker {
             (Due::Retry, None) => self.again.push_back(index),
             (Due::Say, Some(_)) => self.say(index, now_us, due_us),
             (Due::Deadline, Some(conn)) if client.phase == Phase::Closing || client.ending => {
-                self.ring.close(conn, Close::Reset)
+                self.sockets.close(conn, Close::Reset)
             }
             (Due::Deadline, Some(conn)) if !is_ready(&self.args, client) => {
                 let what = match client.phase {
@@ -117,7 +117,7 @@ impl Worker {
                     _ => "no answer to the subscribe within 10 s",
                 };
                 self.tally.failures.add(what, 1);
-                self.ring.close(conn, Close::Reset);
+                self.sockets.close(conn, Close::Reset);
             }
             _ => {}
         }
@@ -148,9 +148,9 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         let addr = self.args.url.addr;
         let conn = match &self.args.tls {
-            None => self.ring.connect(source, addr),
+            None => self.sockets.connect(source, addr),
             Some(Tls { config, name }) => {
-                let conn = self.ring.connect_tls(source, addr, config.clone(), name.clone());
+                let conn = self.sockets.connect_tls(source, addr, config.clone(), name.clone());
                 // rustls refuses a broken configuration only, and that one was checked.
                 conn.expect("a client's configuration that was built")
             }
@@ -197,7 +197,7 @@ impl Worker {
             if let Some((index, conn)) = self.pick() {
                 self.clients[index as usize].leave = Leave::Resume;
                 self.clients[index as usize].phase = Phase::Closing;
-                self.ring.close(conn, Close::Orderly);
+                self.sockets.close(conn, Close::Orderly);
             }
         }
     }

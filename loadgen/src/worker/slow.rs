@@ -32,13 +32,13 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         client.held_back = true;
         if client.manner == Manner::Stalled {
-            self.ring.pause_receive(conn);
+            self.sockets.pause_receive(conn);
         }
     }
 
     pub(super) fn release(&mut self, index: u32, conn: ConnId) {
         self.clients[index as usize].held_back = false;
-        self.ring.resume_receive(conn);
+        self.sockets.resume_receive(conn);
     }
 
     /// A slow reader pauses after every piece for as long as it would have taken to read it.
@@ -47,7 +47,7 @@ impl Worker {
         if !client.held_back || client.manner != Manner::Slow {
             return;
         }
-        self.ring.pause_receive(conn);
+        self.sockets.pause_receive(conn);
         let pause_us = received_bytes * 1_000_000 / self.args.slow_bytes_per_s;
         client.read_from_us = client.read_from_us.max(now_us) + pause_us;
         self.timers.push(Reverse((client.read_from_us, index, client.attempt, Due::Resume)));

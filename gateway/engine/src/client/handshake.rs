@@ -55,6 +55,8 @@ pub struct Situation<'a> {
     pub hosts: &'a [Host],
     pub refused: Option<Refused>,
     pub draining: bool,
+    /// Sources are waited for that have brought nothing yet.
+    pub warming: bool,
     pub admin: Option<SocketAddr>,
     pub admin_tls: bool,
     /// `[limits] patterns`.
@@ -81,15 +83,19 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         let query = Query::parse(text, situation.patterns_max).unwrap_or_default();
         return upgrade(request, query, false, situation);
     }
-    if !matches!(path, "/ws" | "/healthz" | "/") {
+    if !matches!(path, "/ws" | "/healthz" | "/readyz" | "/livez" | "/") {
         return refuse(404, NO_SUCH_PATH);
     }
     if request.method() != "GET" {
         return refusal_of(405, "only GET and HEAD are allowed here", &[("Allow", "GET, HEAD")]);
     }
     match path {
-        "/healthz" if situation.draining => refuse(503, "draining"),
-        "/healthz" => plain(200, "text/plain", b"ok\n"),
+        "/healthz" | "/readyz" if situation.draining => refuse(503, "draining"),
+        "/healthz" | "/readyz" if situation.warming => {
+            refuse(503, "warming: some sources have brought nothing yet")
+        }
+        // The shard that answers lives.
+        "/healthz" | "/readyz" | "/livez" => plain(200, "text/plain", b"ok\n"),
         "/" => root(request, situation),
         _ => subscriber(request, text, situation),
     }

@@ -38,6 +38,7 @@ impl Shard {
             hosts: &self.hosts,
             refused: client.refused.or(overloaded),
             draining: self.shared.draining(),
+            warming: self.shared.warming(),
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
             patterns_max: self.patterns_max,

@@ -32,6 +32,7 @@ pub struct Shared {
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
+    warming: AtomicBool,
     connections: AtomicUsize,
     per_ip: Mutex<HashMap<Address, usize>>,
 }
@@ -55,6 +56,7 @@ impl Shared {
             },
             pinned: Arc::default(),
             draining: AtomicBool::new(false),
+            warming: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             per_ip: Mutex::default(),
         }
@@ -102,5 +104,14 @@ impl Shared {
 
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether sources are waited for that have brought nothing yet.
+    pub fn warming(&self) -> bool {
+        self.warming.load(Ordering::Relaxed)
+    }
+
+    pub fn set_warming(&self, warming: bool) {
+        self.warming.store(warming, Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@
 //! A connection holds no buffer between records. Handshakes are answered a few at a time
 //! ([`Tls::begin_turn`]), so that a storm of them does not keep established connections waiting.
 
+mod anyone;
 mod http;
 mod outcome;
 mod session;
@@ -21,6 +22,7 @@ use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
 pub use crate::counters::{TlsCounters as Counters, TlsFailure as Failure};
 use crate::{Close, ConnId, Event, Events, Sockets};
+pub use anyone::Anyone;
 pub use http::{METHOD_BYTES, answer_to_http, may_be_http};
 pub use session::ALERT_DECODE_ERROR;
 use session::{Session, Step};

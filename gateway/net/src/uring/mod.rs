@@ -9,11 +9,9 @@ mod buffers;
 mod commands;
 mod completions;
 mod op;
-mod options;
 mod park;
 mod queues;
 mod self_test;
-mod setup_error;
 mod slots;
 
 use std::{
@@ -28,6 +26,8 @@ use io_uring::{IoUring, opcode, types::Timespec};
 
 use crate::{
     Counters,
+    options::Options,
+    setup_error::SetupError,
     socket::{Close, ConnId, Event, Events, Sockets},
     waker::Waker,
 };
@@ -38,9 +38,7 @@ use op::{Op, Tag};
 use queues::Queues;
 use slots::Slots;
 
-pub use options::Options;
 pub use self_test::{SelfTestError, self_test};
-pub use setup_error::{KERNEL_LEAST, SetupError};
 
 /// An io_uring with its table of connections. See the [crate] for how it is used.
 ///

@@ -6,12 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Ring,
+use super::Ring;
+use crate::{
     options::Options,
     setup_error::{KERNEL_LEAST, SetupError, release},
-};
-use crate::{
     socket::{Close, ConnId, Event, Sockets},
     waker::Waker,
 };

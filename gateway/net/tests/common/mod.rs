@@ -1,4 +1,4 @@
-//! A ring with a listener on loopback, and waiting for its events with a bound.
+//! A backend with a listener on loopback, and waiting for its events with a bound.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::{
@@ -7,17 +7,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net::{
-    ConnId, Event, Waker,
-    uring::{Options, Ring},
-};
+use net::{Backend, ConnId, Event, Events, Io, Options, Waker};
 use socket2::{Domain, Socket, Type};
 
 /// No step of a test waits longer for what must come.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Makes a test of each function for each backend.
+#[allow(unused_macros, reason = "each test uses a part")]
+macro_rules! on_each {
+    ($($name:ident)*) => {
+        mod io_uring {
+            $(#[test] fn $name() { super::$name(net::Io::IoUring); })*
+        }
+        mod epoll {
+            $(#[test] fn $name() { super::$name(net::Io::Epoll); })*
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test uses a part")]
+pub(crate) use on_each;
+
 pub struct Host {
-    pub ring: Ring,
+    pub sockets: Backend,
     pub address: SocketAddr,
 }
 
@@ -42,25 +54,25 @@ pub fn listener(address: &str) -> TcpListener {
 }
 
 impl Host {
-    pub fn new(options: &Options) -> Self {
-        let mut ring = Ring::new(options, Waker::new().unwrap()).unwrap();
+    pub fn new(io: Io, options: &Options) -> Self {
+        let mut sockets = Backend::new(io, options, Waker::new().unwrap()).unwrap();
         let listener = listener("127.0.0.1:0");
         let address = listener.local_addr().unwrap();
-        ring.listen(listener).unwrap();
-        ring.submit().unwrap();
-        Self { ring, address }
+        sockets.listen(listener).unwrap();
+        sockets.submit().unwrap();
+        Self { sockets, address }
     }
 
     /// The next event; panics if none comes.
     pub fn event(&mut self) -> Event {
         let end = Instant::now() + LIMIT;
         loop {
-            if let Some(event) = self.ring.next() {
+            if let Some(event) = self.sockets.next() {
                 return event;
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no event within {LIMIT:?}");
-            self.ring.wait(Some(left)).unwrap();
+            self.sockets.wait(Some(left)).unwrap();
         }
     }
 
@@ -69,16 +81,16 @@ impl Host {
         let end = Instant::now() + time;
         let mut events = Vec::new();
         loop {
-            events.extend(std::iter::from_fn(|| self.ring.next()));
+            events.extend(std::iter::from_fn(|| self.sockets.next()));
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return events;
             }
-            self.ring.wait(Some(left)).unwrap();
+            self.sockets.wait(Some(left)).unwrap();
         }
     }
 
-    /// A client of the standard library and the connection that the ring has with it.
+    /// A client of the standard library and the connection that the backend has with it.
     pub fn client(&mut self) -> (TcpStream, ConnId) {
         let client = TcpStream::connect(self.address).unwrap();
         client.set_read_timeout(Some(LIMIT)).unwrap();

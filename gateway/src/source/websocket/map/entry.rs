@@ -157,8 +157,13 @@ fn body(
 /// Entries as a configuration file has them.
 #[cfg(test)]
 pub fn parse(text: &str) -> Vec<Entry> {
-    let text = format!("[[source]]\n{text}");
-    let mut reader = crate::document::read::Reader::new(&text).expect("TOML");
+    use crate::document::{
+        environment::{Environment, Layered},
+        read::Reader,
+    };
+    let environment = Environment::default();
+    let layered = Layered::new(&format!("[[source]]\n{text}"), &environment).expect("no variable");
+    let mut reader = Reader::new(&layered, &environment).expect("TOML");
     let table = reader.sections("source").remove(0);
     let mut section = reader.open("source", table);
     let entries = entries(&mut section).into_iter().map(|(_, entry)| entry).collect();

@@ -120,12 +120,17 @@ pub const LEVELS: Group = Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::read::Reader;
+    use crate::document::{
+        environment::{Environment, Layered},
+        read::Reader,
+    };
 
     #[test]
     fn every_key_that_is_read_is_told_in_the_reference_and_no_other() {
         let text = "[[source]]\n[[source.map]]\nwhen = {}\n[[source.map.levels]]\npath = \"/a\"\n";
-        let mut reader = Reader::new(text).expect("TOML");
+        let environment = Environment::default();
+        let layered = Layered::new(text, &environment).expect("no variable");
+        let mut reader = Reader::new(&layered, &environment).expect("TOML");
         let table = reader.sections("source").remove(0);
         super::super::entries(&mut reader.open("source", table));
         for group in [ENTRY, LEVELS] {

@@ -1,8 +1,8 @@
-//! Why a ring could not be made, and what to do about it.
+//! Why the sockets' backend could not be made, and what to do about it.
 
 use std::{fs, io};
 
-/// A ring could not be made. The text is one sentence with the numbers and the remedy.
+/// A ring, or epoll, could not be made. The text is one sentence with the numbers and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("{name} is {value}; use {min} to {max}")]
@@ -31,20 +31,22 @@ pub enum SetupError {
          raise it with `ulimit -n {slots}` or use more shards with at most {nofile} slots each"
     )]
     TableTooLarge { slots: u32, nofile: u64 },
-    #[error("no file descriptor is left for the ring (RLIMIT_NOFILE is {nofile}); raise it with `ulimit -n`")]
-    OutOfDescriptors { nofile: u64 },
+    #[error("no file descriptor is left for {what} (RLIMIT_NOFILE is {nofile}); raise it with `ulimit -n`")]
+    OutOfDescriptors { what: &'static str, nofile: u64 },
+    #[error("{call} failed: {error}; this is unexpected on Linux 5.10 or later")]
+    Call { call: &'static str, error: io::Error },
     #[error("{step} failed: {error}; this is unexpected on Linux {KERNEL_LEAST} or later")]
     Step { step: &'static str, error: io::Error },
 }
 
 /// The oldest kernel that does all that a ring needs. Options and send queues of sockets that have no
 /// descriptor (`SOCKET_URING_OP_SETSOCKOPT`, `SOCKET_URING_OP_SIOCOUTQ`) came last, with 6.7, whose multishot
-/// operations are broken, as they were from 6.6.1 to 6.8-rc3. [`super::self_test`] tries each.
+/// operations are broken, as they were from 6.6.1 to 6.8-rc3. [`self_test`](crate::uring::self_test) tries each.
 pub const KERNEL_LEAST: &str = "6.8";
 
 impl SetupError {
     /// `io_uring_setup` failed.
-    pub(super) fn setup(error: io::Error) -> Self {
+    pub(crate) fn setup(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EINVAL) => Self::too_old("rings with deferred task work"),
             Some(libc::ENOSYS | libc::EPERM | libc::EACCES) => match disabled_sysctl() {
@@ -53,14 +55,14 @@ impl SetupError {
             },
             Some(libc::ENOMEM) => Self::Memlock { limit_kib: limit(libc::RLIMIT_MEMLOCK) / 1024 },
             Some(libc::EMFILE | libc::ENFILE) => {
-                Self::OutOfDescriptors { nofile: limit(libc::RLIMIT_NOFILE) }
+                Self::OutOfDescriptors { what: "the ring", nofile: limit(libc::RLIMIT_NOFILE) }
             }
             _ => Self::Step { step: "io_uring_setup", error },
         }
     }
 
     /// Registering the table of files failed.
-    pub(super) fn table(error: io::Error, slots: u32) -> Self {
+    pub(crate) fn table(error: io::Error, slots: u32) -> Self {
         match error.raw_os_error() {
             Some(libc::EMFILE) => Self::TableTooLarge { slots, nofile: limit(libc::RLIMIT_NOFILE) },
             _ => Self::step("registering the table of files")(error),
@@ -68,7 +70,7 @@ impl SetupError {
     }
 
     /// Registering something else failed.
-    pub(super) fn step(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn step(step: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| match error.raw_os_error() {
             Some(libc::EINVAL) => Self::too_old(step),
             Some(libc::ENOMEM) => Self::Memlock { limit_kib: limit(libc::RLIMIT_MEMLOCK) / 1024 },
@@ -76,13 +78,23 @@ impl SetupError {
         }
     }
 
-    pub(super) fn too_old(what: &'static str) -> Self {
+    /// A call for epoll failed.
+    pub(crate) fn call(call: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |error| match error {
+            rustix::io::Errno::MFILE | rustix::io::Errno::NFILE => {
+                Self::OutOfDescriptors { what: "epoll", nofile: limit(libc::RLIMIT_NOFILE) }
+            }
+            _ => Self::Call { call, error: error.into() },
+        }
+    }
+
+    pub(crate) fn too_old(what: &'static str) -> Self {
         Self::KernelTooOld { release: release(), what }
     }
 }
 
 /// Of this kernel, as `uname -r` prints it.
-pub(super) fn release() -> String {
+pub(crate) fn release() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
     release.trim().to_owned()
 }

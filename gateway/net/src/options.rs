@@ -1,16 +1,16 @@
-//! How large a ring is.
+//! How large a ring, or what stands for it on epoll, is.
 
-use super::setup_error::SetupError;
+use crate::setup_error::SetupError;
 
-/// Sizes of a [`Ring`](super::Ring). None of them grows later.
+/// Sizes of a [`Backend`](crate::Backend). None of them grows later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Connections at once: entries of the ring's table of files. At most `RLIMIT_NOFILE`, which
-    /// the kernel applies to each ring by itself.
+    /// Connections at once: entries of a ring's table of files. At most `RLIMIT_NOFILE`, which
+    /// the kernel applies to each ring by itself, and to a process with epoll as a whole.
     pub slots: u32,
-    /// Commands that reach the kernel in one system call; a power of two.
+    /// Commands that reach the kernel in one system call of a ring; a power of two.
     pub sq_entries: u32,
-    /// Completions that may wait to be read; a power of two, at least `2 * sq_entries`. What does
+    /// Completions that may wait to be read from a ring; a power of two, at least `2 * sq_entries`. What does
     /// not fit waits in kernel memory and costs more.
     pub cq_entries: u32,
     /// Receive buffers of all connections together; a power of two up to 32768.
@@ -18,9 +18,9 @@ pub struct Options {
     /// Bytes of one receive buffer, and so the most one [`Event::Received`](crate::Event) carries.
     pub recv_buffer_bytes: u32,
     /// One read at a time: a connection whose receiving is paused gets at most one more, where else as much
-    /// comes as the kernel had read by then. Costs a command for each read.
+    /// comes as a ring's kernel had read by then. Costs a command for each read. With epoll it is always so.
     pub recv_single: bool,
-    /// Accepts kept waiting per listener. Each holds a free slot in reserve, but the last slots of
+    /// Accepts kept waiting per listener of a ring; with epoll, accepts in a turn. Each holds a free slot in reserve, but the last slots of
     /// the table can be reached too.
     pub accepts: u32,
 }
@@ -48,7 +48,7 @@ const RECV_BUFFER_BYTES_MAX: u32 = 1 << 20;
 const ACCEPTS_MAX: u32 = 4096;
 
 impl Options {
-    pub(super) fn check(&self) -> Result<(), SetupError> {
+    pub(crate) fn check(&self) -> Result<(), SetupError> {
         let power = |name, value: u32, min: u32, max: u32| {
             range(name, value, min, max)?;
             if value.is_power_of_two() { Ok(()) } else { Err(SetupError::NotPowerOfTwo { name, value }) }

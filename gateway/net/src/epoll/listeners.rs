@@ -1,0 +1,167 @@
+//! Listeners, and accepting from them.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::epoll::EventFlags,
+    io::Errno,
+    net::{SocketFlags, acceptfrom_with},
+};
+
+use super::{Epoll, slots::State, token::Token, watch};
+use crate::socket::Event;
+
+/// After an accept that failed for want of something that others may give back.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    /// No call has found since the kernel told so that nobody waits.
+    ready: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Listeners {
+    listeners: Vec<Listener>,
+    /// How many are accepted in a turn, and may still be in this one.
+    per_turn: u32,
+    left: u32,
+    /// Nothing is accepted before.
+    retry_at: Option<Instant>,
+    /// Is given up for a moment when the process has no descriptor left, so that whoever waits can be refused.
+    reserve: Option<OwnedFd>,
+}
+
+impl Listeners {
+    pub(super) fn new(per_turn: u32) -> Self {
+        Self { listeners: Vec::new(), per_turn, left: per_turn, retry_at: None, reserve: None }
+    }
+
+    /// That of the next one that is added.
+    pub(super) fn next_index(&self) -> u8 {
+        u8::try_from(self.listeners.len()).expect("a process has few listeners")
+    }
+
+    pub(super) fn add(&mut self, socket: TcpListener) {
+        self.listeners.push(Listener { socket, ready: false });
+        self.reserve = self.reserve.take().or_else(reserve);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.listeners.clear();
+        self.reserve = None;
+    }
+
+    pub(super) fn set_ready(&mut self, index: u8) {
+        // It may have been closed since.
+        if let Some(listener) = self.listeners.get_mut(usize::from(index)) {
+            listener.ready = true;
+        }
+    }
+
+    /// Whether somebody may be accepted in this turn or the next.
+    pub(super) fn is_ready(&self) -> bool {
+        self.retry_at.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        self.left = self.per_turn;
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.reserve = self.reserve.take().or_else(reserve);
+        }
+    }
+
+    fn back_off(&mut self) {
+        self.retry_at = Some(Instant::now() + BACKOFF);
+    }
+
+    /// The time until accepting may be tried again.
+    pub(super) fn until_retry(&self, now: Instant) -> Option<Duration> {
+        self.retry_at.map(|at| at.saturating_duration_since(now))
+    }
+}
+
+/// What costs a descriptor and does nothing.
+fn reserve() -> Option<OwnedFd> {
+    File::open("/dev/null").ok().map(OwnedFd::from)
+}
+
+impl Epoll {
+    /// Takes a connection that waits, or tells why that could not be.
+    pub(super) fn accept(&mut self) -> Option<Event> {
+        while self.listeners.left > 0 && self.listeners.is_ready() && self.slots.has_room() {
+            let at = self.listeners.listeners.iter().position(|listener| listener.ready)?;
+            let Listener { socket, ready } = &mut self.listeners.listeners[at];
+            self.counters.enters += 1;
+            let error = match acceptfrom_with(&*socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((fd, peer)) => {
+                    self.listeners.left -= 1;
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    return Some(self.accepted(
+                        fd,
+                        peer.expect("a TCP listener's peers have IP addresses"),
+                        at as u8,
+                    ));
+                }
+                Err(Errno::AGAIN) => {
+                    *ready = false;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(error) => error,
+            };
+            self.listeners.left -= 1;
+            match error {
+                // The peer gave up before it was accepted: the next one may be fine.
+                Errno::CONNABORTED => {}
+                Errno::MFILE | Errno::NFILE => match self.refuse(at) {
+                    Ok(()) => {}
+                    // The kernel says that there are no descriptors before it looks whether somebody waits.
+                    Err(Errno::AGAIN) => {
+                        self.listeners.listeners[at].ready = false;
+                        continue;
+                    }
+                    Err(_) => self.listeners.back_off(),
+                },
+                _ => self.listeners.back_off(),
+            }
+            return Some(Event::AcceptFailed { error: error.into() });
+        }
+        None
+    }
+
+    /// Accepts with the descriptor in reserve and closes at once, so that the peer learns of it and nobody waits for
+    /// what will not come.
+    fn refuse(&mut self, at: usize) -> rustix::io::Result<()> {
+        let listeners = &mut self.listeners;
+        let given_up = listeners.reserve.take().ok_or(Errno::MFILE);
+        drop(given_up?);
+        let refused = acceptfrom_with(&listeners.listeners[at].socket, SocketFlags::CLOEXEC).map(drop);
+        listeners.reserve = reserve();
+        refused
+    }
+
+    fn accepted(&mut self, fd: OwnedFd, peer: SocketAddr, listener: u8) -> Event {
+        let (conn, slot) = self.slots.occupy(State::Open).expect("there was room for it");
+        slot.writable = true;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP;
+        let watched = watch(&self.epoll, &fd, Token::Conn(conn), flags);
+        slot.fd = Some(fd);
+        match watched {
+            Ok(()) => Event::Accepted { conn, peer, listener },
+            Err(error) => {
+                // Nobody has heard of it yet.
+                slot.end();
+                self.slots.vacate(conn);
+                Event::AcceptFailed { error: error.into() }
+            }
+        }
+    }
+}

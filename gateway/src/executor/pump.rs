@@ -1,0 +1,64 @@
+//! A shard's loop: inbox, what happened, what is due, and a sleep when nothing is left.
+
+use std::{io, time::Duration};
+
+use engine::shard::{Shard, Sleep};
+use net::{Backend, Events, tls::Tls};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{clock::Clock, tls::server::Current};
+
+/// Events handled before deadlines and fan-out have their turn again.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Runs a shard until it has finished.
+pub fn pump(mut shard: Shard, mut net: Tls<Backend>, mut server: Option<Current>, mut clock: Clock) {
+    loop {
+        let now = clock.now();
+        shard.note_ring(net.inner().counters(), net.counters());
+        let left = shard.take_inbox(now);
+        if let Some(server) = &mut server
+            && server.has_changed().unwrap_or(false)
+        {
+            net.set_server(server.borrow_and_update().clone());
+        }
+        net.begin_turn();
+        let mut events = 0;
+        while events < EVENTS_PER_TURN
+            && let Some(event) = net.next()
+        {
+            shard.on_event(event, &mut net, now);
+            events += 1;
+        }
+        let now = clock.now();
+        let more = shard.run(&mut net, now) || net.waits() || left || events == EVENTS_PER_TURN;
+        let went_on = if more || shard.finished() {
+            net.inner().submit()
+        } else {
+            sleep(&mut shard, &mut net, &mut clock)
+        };
+        // A shard without its sockets serves nobody: the process ends (see `main`) and is started again.
+        went_on.unwrap_or_else(|error| panic!("the sockets failed: {error}"));
+        if shard.finished() {
+            return;
+        }
+    }
+}
+
+/// Submits, and sleeps as long as the shard may.
+fn sleep(shard: &mut Shard, net: &mut Tls<Backend>, clock: &mut Clock) -> io::Result<()> {
+    let (now, worked_us) = (clock.now(), cpu_us());
+    let Sleep { until_us, updates_wait } = shard.sleep(now);
+    let timeout = until_us.map(|at_us| Duration::from_micros(at_us.saturating_sub(now.mono_us)));
+    let slept = net.inner().rest(timeout, updates_wait);
+    // Most of what is submitted is done within the call.
+    let worked_us = cpu_us() - worked_us;
+    shard.note_rest((clock.now().mono_us - now.mono_us).saturating_sub(worked_us));
+    slept
+}
+
+/// CPU time of this thread.
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+}

@@ -1,0 +1,114 @@
+//! `gateway --health`: asks the gateway of a configuration whether it lives, for whoever supervises it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use hyper::{Request, StatusCode, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{config::Config, tls};
+
+/// Who does not answer within that does not live.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why it does not, or why nobody can tell.
+#[derive(Debug, Error)]
+pub enum NotAlive {
+    #[error("port 0 of {0} is any free one, so nobody knows where to ask; write one into the configuration")]
+    AnyPort(SocketAddr),
+    #[error("{0} did not answer within 3 s")]
+    Late(SocketAddr),
+    #[error("{0} cannot be asked: {1}")]
+    Unreachable(SocketAddr, String),
+    #[error("{0} answered {1}")]
+    Refused(SocketAddr, StatusCode),
+    #[error("{0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// Asks for `/livez` at the admin listener, or where there is none at the data listener. Of TLS the certificate is not
+/// verified: it is for the names that clients use.
+pub fn ask(config: &Config) -> Result<(), NotAlive> {
+    let server = &config.server;
+    // Who asks has no certificate to show.
+    let wants_certificate =
+        server.admin_tls && server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let (address, is_tls) = match server.admin.filter(|_| !wants_certificate) {
+        Some(admin) => (admin, server.admin_tls),
+        None => (server.data, false),
+    };
+    if address.port() == 0 {
+        return Err(NotAlive::AnyPort(address));
+    }
+    let address = reachable(address);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, get(address, is_tls)).await });
+    match asked.map_err(|_| NotAlive::Late(address))? {
+        Ok(StatusCode::OK) => Ok(()),
+        Ok(status) => Err(NotAlive::Refused(address, status)),
+        Err(error) => Err(NotAlive::Unreachable(address, error)),
+    }
+}
+
+/// Whoever listens on any address is reached on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+async fn get(address: SocketAddr, is_tls: bool) -> Result<StatusCode, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    if !is_tls {
+        return get_over(stream, address).await;
+    }
+    let connector = TlsConnector::from(Arc::new(tls::client::unverified()?));
+    let name = ServerName::IpAddress(address.ip().into());
+    let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
+    get_over(stream, address).await
+}
+
+async fn get_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+) -> Result<StatusCode, String> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let request = Request::get("/livez").header(header::HOST, address.to_string()).body(Body::empty());
+    let request = request.map_err(|error| error.to_string())?;
+    tokio::select! {
+        // It moves the bytes of both.
+        ended = connection => Err(ended.map_or_else(|error| error.to_string(), |()| "no answer".to_owned())),
+        answer = sender.send_request(request) => {
+            answer.map(|answer| answer.status()).map_err(|error| error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_any_address_is_asked_on_loopback() {
+        let of = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(of("0.0.0.0:9002"), "127.0.0.1:9002");
+        assert_eq!(of("[::]:9002"), "[::1]:9002");
+        assert_eq!(of("10.0.0.1:9002"), "10.0.0.1:9002");
+    }
+}
