@@ -25,9 +25,10 @@ struct Args {
     /// 0: any free one.
     #[arg(long, default_value_t = 9001)]
     port: u16,
-    /// By which calls of the kernel it moves bytes: io_uring or epoll.
-    #[arg(long, default_value_t = net::Io::IoUring)]
-    io: net::Io,
+    /// By which calls of the kernel it moves bytes: io_uring or epoll. Default: as FANWIRE_SERVER__IO says, else
+    /// io_uring.
+    #[arg(long)]
+    io: Option<net::Io>,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new(Epoch::from(1), None, CONNECTIONS, &config.settings()));
     let config = Arc::new(config);
-    let sockets = Sockets::new(args.io, CONNECTIONS, CONNECTIONS * 2);
+    let named = std::env::var("FANWIRE_SERVER__IO").ok().map(|io| io.parse()).transpose()?;
+    let io = args.io.or(named).unwrap_or(net::Io::IoUring);
+    let sockets = Sockets::new(io, CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];
     let shards = executor::start(&config, Application::Echo, &shared, ends, sockets, Instant::now(), None)?;
     println!("listening data={}", shards.addr);

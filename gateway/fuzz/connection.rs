@@ -137,6 +137,7 @@ impl<'c> Driver<'c> {
                 hosts: &[],
                 refused: None,
                 draining: false,
+                warming: false,
                 admin: None,
                 admin_tls: false,
                 patterns_max: self.config.limits.patterns,

@@ -9,6 +9,7 @@ use std::{
 use engine::topic::policy::Mode;
 use gateway::{
     config::Config,
+    document::environment::Environment,
     source::{Source, replay::Replay},
     system::Machine,
 };
@@ -30,6 +31,75 @@ fn refused(text: &str) -> String {
     let complaints = parse(text).expect_err(text);
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     complaints[0].clone()
+}
+
+fn parse_in(environment: &[(&str, &str)], text: &str) -> Result<Config, Vec<String>> {
+    let environment: Environment = environment.iter().copied().collect();
+    Config::parse_with(text, "x.toml", &configs(), &environment, &machine()).map_err(|refused| refused.0)
+}
+
+#[test]
+fn the_environment_names_keys_in_place_of_what_the_file_says() {
+    let environment = [
+        ("FANWIRE_SERVER__DATA", "0.0.0.0:7001"),
+        ("FANWIRE_SERVER__CPUS", "[1]"),
+        ("FANWIRE_LIMITS__PING", "\"7s\""),
+        ("FANWIRE_CONFIG", "not looked at"),
+        ("HOME", "/"),
+    ];
+    let config = parse_in(&environment, "[server]\ndata = \"127.0.0.1:1\"\nshards = 1\n").unwrap();
+    assert_eq!((config.server.data, config.server.shards), ("0.0.0.0:7001".parse().unwrap(), 1));
+    assert_eq!((config.server.cpus.as_slice(), config.limits.ping.as_secs()), ([1].as_slice(), 7));
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_is_named_by_its_variable() {
+    let refused = |name, value| parse_in(&[(name, value)], "[server]\nshards = 1\n").unwrap_err().join("\n");
+    let unknown = refused("FANWIRE_SERVER__PORT", "1");
+    assert!(unknown.starts_with("FANWIRE_SERVER__PORT: [server] port: unknown key"), "{unknown}");
+    let section = refused("FANWIRE_SERVE__DATA", "1");
+    assert!(section.starts_with("FANWIRE_SERVE__DATA: [serve] is unknown"), "{section}");
+    let value = refused("FANWIRE_SERVER__SHARDS", "many");
+    assert!(value.starts_with("FANWIRE_SERVER__SHARDS: [server] shards = \"many\": "), "{value}");
+    let text = "[[source]]\nkind = \"host\"\n";
+    let list = parse_in(&[("FANWIRE_SOURCE__KIND", "host")], text).unwrap_err().join("\n");
+    assert_eq!(list, "FANWIRE_SOURCE__KIND: [[source]]: the environment names keys of sections only");
+    assert!(refused("FANWIRE_SERVER__data", "1").contains("no such key"));
+    // Lines of the file stay its own.
+    let both = parse_in(&[("FANWIRE_SERVER__SHARDS", "1")], "[fanout]\n\nheartbeat = 0\n").unwrap_err();
+    assert!(both[0].starts_with("x.toml:3: [fanout] heartbeat"), "{both:?}");
+}
+
+#[test]
+fn texts_of_the_file_take_variables_and_one_that_is_not_set_is_an_error_with_its_line() {
+    let text = "[server]\ndata = \"{env:HOST}:9001\"\n[access]\nhosts = [\"{env:HOST}\", \"b.example\"]\n";
+    let config = parse_in(&[("HOST", "127.0.0.2")], text).unwrap();
+    assert_eq!(config.server.data, "127.0.0.2:9001".parse().unwrap());
+    let complaints = parse_in(&[], text).unwrap_err();
+    assert!(
+        complaints[0].starts_with("x.toml:2: {env:HOST}: the environment has no variable HOST"),
+        "{complaints:?}"
+    );
+    assert!(complaints.iter().any(|complaint| complaint.starts_with("x.toml:4: ")), "{complaints:?}");
+    // The error of a value that was filled in shows what the file says, which is no secret.
+    let shown = parse_in(&[("HOST", "s3cret")], text).unwrap_err().join("\n");
+    assert!(shown.contains("{env:HOST}") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
+    let machine =
+        |no_io_uring: Option<&str>| Machine { no_io_uring: no_io_uring.map(str::to_owned), ..machine() };
+    let parse = |io: &str, machine: &Machine| {
+        let text = format!("[server]\nshards = 2\nio = \"{io}\"\n[limits]\nconnections = 20000\n");
+        Config::parse(&text, "x.toml", &configs(), machine).map_err(|refused| refused.0[0].clone())
+    };
+    assert!(parse("io_uring", &machine(None)).is_ok() && parse("auto", &machine(None)).is_ok());
+    for refused in [parse("epoll", &machine(None)), parse("auto", &machine(Some("it is forbidden")))] {
+        let refused = refused.unwrap_err();
+        assert!(refused.contains("with epoll the process gives room for 19488 clients"), "{refused}");
+        assert!(refused.contains("LimitNOFILE"), "{refused}");
+    }
 }
 
 #[test]
@@ -69,11 +139,13 @@ fn an_empty_file_means_the_defaults_of_the_contract() {
 fn the_shipped_files_are_valid() {
     for name in ["demo.toml", "replay.toml", "production.toml"] {
         let path = configs().join(name);
-        Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+        Config::load(&path, &Environment::default(), &machine())
+            .unwrap_or_else(|refused| panic!("{refused}"));
     }
     let demo = Config::embedded_demo();
     assert_eq!((demo.server.drain, demo.sources.len()), (Duration::from_secs(2), 2));
-    let production = Config::load(&configs().join("production.toml"), &machine()).unwrap();
+    let production =
+        Config::load(&configs().join("production.toml"), &Environment::default(), &machine()).unwrap();
     let limits = &production.limits;
     assert!(limits.connections_per_ip > 0 && limits.patterns_per_ip > 0 && limits.classes_per_ip > 0);
     assert!(production.compression.dictionaries_per_ip < production.compression.dictionaries / 10);
@@ -130,7 +202,8 @@ fn the_reference_explains_every_key_that_is_printed() {
 fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
     for name in ["coinbase.toml", "binance.toml", "kraken.toml"] {
         let path = configs().join(name);
-        let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+        let config = Config::load(&path, &Environment::default(), &machine())
+            .unwrap_or_else(|refused| panic!("{refused}"));
         let Source::Websocket(source) = &config.sources[0] else { panic!("{:?}", config.sources) };
         assert_eq!(format!("{}.toml", source.link.name), name);
         let text = std::fs::read_to_string(path).unwrap();
@@ -165,7 +238,8 @@ fn the_files_for_venues_are_valid_and_name_every_key_of_their_source() {
 #[test]
 fn the_file_of_a_chained_gateway_is_valid_and_names_every_key_of_its_source() {
     let path = configs().join("chained.toml");
-    let config = Config::load(&path, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+    let config = Config::load(&path, &Environment::default(), &machine())
+        .unwrap_or_else(|refused| panic!("{refused}"));
     assert!(config.is_chained());
     let text = std::fs::read_to_string(path).unwrap();
     let rendered = config.render(&machine());
@@ -914,10 +988,11 @@ fn who_names_no_kind_of_source_is_told_all_there_are() {
 
 #[test]
 fn paths_are_relative_to_the_file() {
-    let config = Config::load(&configs().join("replay.toml"), &machine()).unwrap();
+    let config = Config::load(&configs().join("replay.toml"), &Environment::default(), &machine()).unwrap();
     let Source::Replay(replay) = &config.sources[0] else { panic!("{:?}", config.sources) };
     let Replay { path, speed, repeat } = &**replay;
     assert_eq!((path, *speed, *repeat), (&configs().join("feed.ndjson"), 1.0, true));
-    let missing = Config::load(Path::new("/nowhere/x.toml"), &machine()).unwrap_err();
+    let missing =
+        Config::load(Path::new("/nowhere/x.toml"), &Environment::default(), &machine()).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the configuration /nowhere/x.toml: "));
 }

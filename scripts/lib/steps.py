@@ -80,7 +80,7 @@ def main():
     if args.list:
         for step in steps:
             words = [f"{name}={value}" for name, value in step.environment.items()]
-            print(f"{step.name:<12} at most {step.minutes_max:3g} min  {' '.join([*words, shlex.join(step.command)])}")
+            print(f"{step.name:<13} at most {step.minutes_max:3g} min  {' '.join([*words, shlex.join(step.command)])}")
         return 0
     LOGS.mkdir(parents=True, exist_ok=True)
     rows, passed = [], 0
@@ -88,7 +88,7 @@ def main():
         began = time.monotonic()
         good = run(step)
         passed += good
-        rows.append(f"{step.name:<12} {'passed' if good else 'FAILED':<7} {time.monotonic() - began:4.0f} s")
+        rows.append(f"{step.name:<13} {'passed' if good else 'FAILED':<7} {time.monotonic() - began:4.0f} s")
     print("", *rows, f"\n{passed} passed, {len(steps) - passed} failed", sep="\n")
     return 0 if passed == len(steps) else 1
 

@@ -3,6 +3,8 @@
 import os
 from typing import NamedTuple
 
+from machine import ROOT
+
 
 class Entry(NamedTuple):
     """`scripts/KIND NAME` runs `run` of the module KIND.NAME (checks/, benches/). `needs` are names that `tools.need`
@@ -72,6 +74,17 @@ MODULES = {"check": "checks", "bench": "benches"}
 DEV = {"PROFILE": "dev"}
 
 
+# What is tried on either backend is tried on this one too.
+EPOLL = {"FANWIRE_SERVER__IO": "epoll"}
+
+
+def process_tests():
+    """The integration tests that start a gateway, as words for cargo."""
+    tests = sorted((ROOT / "gateway" / "tests").glob("*.rs"))
+    starting = [test.stem for test in tests if "\nmod contract;\n" in test.read_text()]
+    return ["--package", "gateway", *(word for name in starting for word in ("--test", name))]
+
+
 def check(name, *words):
     return ["scripts/check", name, *words]
 
@@ -91,6 +104,10 @@ def steps():
         Step("exact", check("exact"), 10, DEV),
         Step("chained", check("exact", "--chained", "2"), 10, DEV),
         Step("anywhere", check("anywhere"), 10, DEV),
+        Step("epoll-tests", ["cargo", "test", "--locked", "--no-fail-fast", *process_tests()], 15, EPOLL),
+        Step("epoll-cases", check("conformance"), 15, EPOLL),
+        Step("epoll-clients", check("clients", "python", "node"), 15, EPOLL),
+        Step("epoll-exact", check("exact"), 10, DEV | EPOLL),
         Step("metrics", check("metrics"), 10, DEV),
         Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),
     ]
@@ -107,6 +124,8 @@ def long_steps(feeds, before):
         Step("rivals", ["scripts/compare", "--smoke"], 30),
         Step("replayed", check("replay"), 20),
         Step("recorded", check("exact", *feeds), 15),
+        Step("epoll-all", check("conformance", "--all"), 30, EPOLL),
+        Step("epoll-load", check("exact-load", *feeds), 40, EPOLL),
         Step("recorded-2", check("exact", "--chained", "2", *feeds), 15),
         Step("exact-load", check("exact-load", *feeds), 40),
         *(Step(name, check(name), 20) for name in ("slow", "storm", "admin")),

@@ -26,7 +26,7 @@ impl Config {
 
     /// The demo with what the environment says.
     pub fn demo(environment: &Environment, machine: &Machine) -> Result<Self, Refused> {
-        Self::layered(DEMO, "demo", Path::new(""), environment, machine)
+        Self::parse_with(DEMO, "demo", Path::new(""), environment, machine)
     }
 
     /// Reads and checks a file with what the environment says.
@@ -34,15 +34,16 @@ impl Config {
         let text = fs::read_to_string(path)
             .map_err(|e| Refused(vec![format!("cannot read the configuration {}: {e}", path.display())]))?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        Self::layered(&text, &path.display().to_string(), dir, environment, machine)
+        Self::parse_with(&text, &path.display().to_string(), dir, environment, machine)
     }
 
     /// Checks a configuration. `name` stands in errors; paths in it are relative to `dir`.
     pub fn parse(text: &str, name: &str, dir: &Path, machine: &Machine) -> Result<Self, Refused> {
-        Self::layered(text, name, dir, &Environment::default(), machine)
+        Self::parse_with(text, name, dir, &Environment::default(), machine)
     }
 
-    fn layered(
+    /// The same, with what the environment says.
+    pub fn parse_with(
         text: &str,
         name: &str,
         dir: &Path,

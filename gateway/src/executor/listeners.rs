@@ -1,23 +1,24 @@
 //! Listeners: one for each shard, on one address that all of them share.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
-
-use super::StartError;
 
 const BACKLOG: i32 = 4096;
 /// Not yet sent bytes that may lie in the kernel, where nothing can be conflated any more.
 const NOTSENT_LOWAT_BYTES: u32 = 16 << 10;
 
 /// A listener for each shard, and their address.
-pub fn listen_all(mut addr: SocketAddr, shards: usize) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
-    check_free(addr).map_err(|error| StartError::Listen { addr, error })?;
+pub fn listen_all(mut addr: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    check_free(addr)?;
     let mut listeners = Vec::new();
     for _ in 0..shards {
-        let listener = listen(addr).map_err(|error| StartError::Listen { addr, error })?;
+        let listener = listen(addr)?;
         // Port 0 is resolved by the first and shared by all.
-        addr = listener.local_addr().map_err(|error| StartError::Listen { addr, error })?;
+        addr = listener.local_addr()?;
         listeners.push(listener);
     }
     Ok((addr, listeners))
@@ -25,13 +26,13 @@ pub fn listen_all(mut addr: SocketAddr, shards: usize) -> Result<(SocketAddr, Ve
 
 /// Shards share their port, so another gateway of the same user could join them unnoticed and take
 /// half of the clients.
-fn check_free(addr: SocketAddr) -> std::io::Result<()> {
+fn check_free(addr: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())
 }
 
-fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

@@ -72,11 +72,10 @@ pub fn start(
     epoch: Instant,
     tls: Option<&Server>,
 ) -> Result<Shards, StartError> {
-    let (addr, listeners) = listen_all(config.server.data, inboxes.len())?;
+    let listen = |addr| listen_all(addr, inboxes.len()).map_err(|error| StartError::Listen { addr, error });
+    let (addr, listeners) = listen(config.server.data)?;
     let (tls_addr, mut tls_listeners) = match &config.server.tls {
-        Some(tls) => {
-            listen_all(tls.address, inboxes.len()).map(|(addr, all)| (Some(addr), all.into_iter()))?
-        }
+        Some(tls) => listen(tls.address).map(|(addr, all)| (Some(addr), all.into_iter()))?,
         None => (None, Vec::new().into_iter()),
     };
     let (ready, started) = mpsc::channel();

@@ -28,6 +28,8 @@ const MAY: &[&str] = &[
     "std::fmt",
     "std::fmt::",
     "std::hash::BuildHasher",
+    "std::hash::Hash",
+    "std::hash::Hasher",
     "std::io",
     "std::io::ErrorKind::",
     "std::io::Write",

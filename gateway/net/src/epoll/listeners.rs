@@ -1,4 +1,4 @@
-//! Listeners, and accepting from them.
+//! Listeners, and whether somebody waits at them.
 
 use std::{
     fs::File,
@@ -8,13 +8,9 @@ use std::{
 };
 
 use rustix::{
-    event::epoll::EventFlags,
     io::Errno,
     net::{SocketFlags, acceptfrom_with},
 };
-
-use super::{Epoll, slots::State, token::Token, watch};
-use crate::socket::Event;
 
 /// After an accept that failed for want of something that others may give back.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -78,6 +74,58 @@ impl Listeners {
         }
     }
 
+    /// Takes a connection that waits: its descriptor, the peer and the place of the listener, or why that could not
+    /// be. `None`: nobody waits, or no more in this turn. `calls` counts those of the kernel.
+    pub(super) fn accept(
+        &mut self,
+        calls: &mut u64,
+    ) -> Option<rustix::io::Result<(OwnedFd, SocketAddr, u8)>> {
+        while self.left > 0 && self.is_ready() {
+            let at = self.listeners.iter().position(|listener| listener.ready)?;
+            let Listener { socket, ready } = &mut self.listeners[at];
+            *calls += 1;
+            let error = match acceptfrom_with(&*socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((fd, peer)) => {
+                    self.left -= 1;
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    return Some(Ok((fd, peer.expect("a TCP listener's peers have IP addresses"), at as u8)));
+                }
+                Err(Errno::AGAIN) => {
+                    *ready = false;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(error) => error,
+            };
+            self.left -= 1;
+            match error {
+                // The peer gave up before it was accepted: the next one may be fine.
+                Errno::CONNABORTED => {}
+                Errno::MFILE | Errno::NFILE => match self.refuse(at) {
+                    Ok(()) => {}
+                    // The kernel says that there are no descriptors before it looks whether somebody waits.
+                    Err(Errno::AGAIN) => {
+                        self.listeners[at].ready = false;
+                        continue;
+                    }
+                    Err(_) => self.back_off(),
+                },
+                _ => self.back_off(),
+            }
+            return Some(Err(error));
+        }
+        None
+    }
+
+    /// Accepts with the descriptor in reserve and closes at once, so that the peer learns of it and nobody waits for
+    /// what will not come.
+    fn refuse(&mut self, at: usize) -> rustix::io::Result<()> {
+        drop(self.reserve.take().ok_or(Errno::MFILE)?);
+        let refused = acceptfrom_with(&self.listeners[at].socket, SocketFlags::CLOEXEC).map(drop);
+        self.reserve = reserve();
+        refused
+    }
+
     fn back_off(&mut self) {
         self.retry_at = Some(Instant::now() + BACKOFF);
     }
@@ -91,77 +139,4 @@ impl Listeners {
 /// What costs a descriptor and does nothing.
 fn reserve() -> Option<OwnedFd> {
     File::open("/dev/null").ok().map(OwnedFd::from)
-}
-
-impl Epoll {
-    /// Takes a connection that waits, or tells why that could not be.
-    pub(super) fn accept(&mut self) -> Option<Event> {
-        while self.listeners.left > 0 && self.listeners.is_ready() && self.slots.has_room() {
-            let at = self.listeners.listeners.iter().position(|listener| listener.ready)?;
-            let Listener { socket, ready } = &mut self.listeners.listeners[at];
-            self.counters.enters += 1;
-            let error = match acceptfrom_with(&*socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((fd, peer)) => {
-                    self.listeners.left -= 1;
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    return Some(self.accepted(
-                        fd,
-                        peer.expect("a TCP listener's peers have IP addresses"),
-                        at as u8,
-                    ));
-                }
-                Err(Errno::AGAIN) => {
-                    *ready = false;
-                    continue;
-                }
-                Err(Errno::INTR) => continue,
-                Err(error) => error,
-            };
-            self.listeners.left -= 1;
-            match error {
-                // The peer gave up before it was accepted: the next one may be fine.
-                Errno::CONNABORTED => {}
-                Errno::MFILE | Errno::NFILE => match self.refuse(at) {
-                    Ok(()) => {}
-                    // The kernel says that there are no descriptors before it looks whether somebody waits.
-                    Err(Errno::AGAIN) => {
-                        self.listeners.listeners[at].ready = false;
-                        continue;
-                    }
-                    Err(_) => self.listeners.back_off(),
-                },
-                _ => self.listeners.back_off(),
-            }
-            return Some(Event::AcceptFailed { error: error.into() });
-        }
-        None
-    }
-
-    /// Accepts with the descriptor in reserve and closes at once, so that the peer learns of it and nobody waits for
-    /// what will not come.
-    fn refuse(&mut self, at: usize) -> rustix::io::Result<()> {
-        let listeners = &mut self.listeners;
-        let given_up = listeners.reserve.take().ok_or(Errno::MFILE);
-        drop(given_up?);
-        let refused = acceptfrom_with(&listeners.listeners[at].socket, SocketFlags::CLOEXEC).map(drop);
-        listeners.reserve = reserve();
-        refused
-    }
-
-    fn accepted(&mut self, fd: OwnedFd, peer: SocketAddr, listener: u8) -> Event {
-        let (conn, slot) = self.slots.occupy(State::Open).expect("there was room for it");
-        slot.writable = true;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP;
-        let watched = watch(&self.epoll, &fd, Token::Conn(conn), flags);
-        slot.fd = Some(fd);
-        match watched {
-            Ok(()) => Event::Accepted { conn, peer, listener },
-            Err(error) => {
-                // Nobody has heard of it yet.
-                slot.end();
-                self.slots.vacate(conn);
-                Event::AcceptFailed { error: error.into() }
-            }
-        }
-    }
 }

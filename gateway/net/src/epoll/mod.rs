@@ -8,6 +8,7 @@
 //! `readable` and `writable` until a call finds otherwise. Nothing is changed in the kernel's set while a
 //! connection lives.
 
+mod accept;
 mod buffers;
 mod commands;
 mod listeners;
@@ -46,6 +47,8 @@ use token::Token;
 /// What one call tells at most.
 const HAPPENED_MAX: usize = 1024;
 const NOW: Duration = Duration::ZERO;
+/// What is told of a connection.
+const CONN: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP);
 
 /// Sockets watched by one epoll descriptor. See the [crate] for how it is used.
 pub struct Epoll {
