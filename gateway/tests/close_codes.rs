@@ -11,7 +11,7 @@ use std::{
 use engine::{
     client::{
         ERRORS_MAX, ERRORS_WINDOW_US,
-        close::{TABLE, Used},
+        close::{Begun, TABLE},
     },
     protocol::encoding::Encoding,
     shard::stats::Stats,
@@ -75,22 +75,33 @@ fn a_message_over_the_limit_closes_1009_before_it_has_come() {
     assert_eq!(code_after(&[0x81, 0xfe, 0x03, 0xe8]), None);
 }
 
+/// A close frame of a client, with a mask of zeros.
+fn close_frame(code: u16) -> [u8; 8] {
+    let [high, low] = code.to_be_bytes();
+    [0x88, 0x82, 0, 0, 0, 0, high, low]
+}
+
 #[test]
-fn a_clients_close_is_answered_with_its_code() {
-    for code in [1000u16, 1001, 3000, 4999] {
-        let [high, low] = code.to_be_bytes();
-        assert_eq!(code_after(&[0x88, 0x82, 0, 0, 0, 0, high, low]), Some(code));
+fn a_clients_close_is_answered_with_its_code_and_without_one_by_1000() {
+    for code in [1000..=1003, 1007..=1014, 3000..=3001, 4998..=4999].into_iter().flatten() {
+        assert_eq!(code_after(&close_frame(code)), Some(code));
     }
     assert_eq!(code_after(&[0x88, 0x80, 0, 0, 0, 0]), Some(1000));
 }
 
 #[test]
-fn a_code_of_the_table_may_come_from_a_client_unless_it_is_never_on_the_wire() {
+fn a_clients_close_with_a_code_that_may_not_be_on_the_wire_is_answered_with_1002() {
+    for code in [0..=1, 999..=999, 1004..=1006, 1015..=1016, 2999..=2999, 5000..=5000].into_iter().flatten() {
+        assert_eq!(code_after(&close_frame(code)), Some(1002), "{code}");
+    }
+}
+
+#[test]
+fn a_code_of_the_table_may_come_from_a_client_unless_nobody_begins_a_close_with_it() {
     for row in &TABLE {
         let Some(code) = row.code else { continue };
-        let [high, low] = code.to_be_bytes();
-        let answer = if row.used == Used::NotOnWire { 1002 } else { code };
-        assert_eq!(code_after(&[0x88, 0x82, 0, 0, 0, 0, high, low]), Some(answer), "{row:?}");
+        let answer = if row.begun == Begun::NotOnWire { 1002 } else { code };
+        assert_eq!(code_after(&close_frame(code)), Some(answer), "{row:?}");
     }
 }
 
@@ -292,16 +303,16 @@ fn the_contract_lists_every_close_code_as_the_table_has_it() {
     known.dedup();
     assert_eq!(named, known);
     for (code, row) in documented {
-        let who = row["who sends it"];
+        let who = row["who begins a close with it"];
         for known in TABLE.iter().filter(|known| known.code == Some(code)) {
-            let used = match known.used {
-                Used::ByGateway => "gateway",
-                Used::ByBoth => "gateway, clients",
-                Used::ByClients => "clients",
-                Used::ByServers => "other servers",
-                Used::NotOnWire => "nobody",
+            let begun = match known.begun {
+                Begun::ByGateway => "gateway",
+                Begun::ByBoth => "gateway, clients",
+                Begun::ByClients => "clients",
+                Begun::ByServers => "other servers",
+                Begun::NotOnWire => "nobody",
             };
-            assert_eq!(who, used, "{code}: {known:?}");
+            assert_eq!(who, begun, "{code}: {known:?}");
             assert_eq!(row["reconnecting helps"] == "yes", known.reconnect, "{code}: {known:?}");
         }
         let rows = TABLE.iter().filter(|known| known.code == Some(code));

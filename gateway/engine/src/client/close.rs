@@ -1,8 +1,8 @@
 //! Why connections end: each reason and each close code in one table. The codes are those of RFC 6455, section
 //! 7.4.1, of its registry up to 1015, and the gateway's own.
 
+use Begun::{ByBoth, ByClients, ByGateway, ByServers, NotOnWire};
 use CloseReason as Why;
-use Used::{ByBoth, ByClients, ByGateway, ByServers, NotOnWire};
 
 /// Why a connection ended or was refused. Each has a row in [`TABLE`] and a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,29 +50,30 @@ pub enum CloseReason {
     Refused,
 }
 
-/// Who says a close code.
+/// Who begins a close with a code. Answers are apart: a client may close with any code that may be on the wire, and
+/// is answered with the same (section 5.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Used {
-    /// The gateway alone: its meaning is the gateway's.
+pub enum Begun {
+    /// The gateway, whose own meaning it has.
     ByGateway,
-    /// The gateway, and clients as they like.
+    /// The gateway, and clients.
     ByBoth,
-    /// Clients alone; the gateway answers with the same code (section 5.5.1).
+    /// Clients alone.
     ByClients,
-    /// Servers, of which the gateway is none that does.
+    /// Servers of other kinds, such as one between the client and the gateway.
     ByServers,
-    /// Nobody: a client that says it breaks the protocol.
+    /// Nobody: a client that does breaks the protocol.
     NotOnWire,
 }
 
 /// A close code, or a way to end without one.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Of the close frame; `None`: the connection ends without one.
+    /// Of the close frame; `None`: the connection ends without one. Of `ClientClosed`: where the client's close has none.
     pub code: Option<u16>,
-    /// Who says it: for PROTOCOL.md, whose table a test compares.
-    pub used: Used,
-    /// Why a connection ended; `None`: the gateway has no reason to say this code.
+    /// By whom: for PROTOCOL.md, whose table a test compares.
+    pub begun: Begun,
+    /// Why a connection ended; `None`: the gateway has no reason to begin a close with this code.
     pub reason: Option<CloseReason>,
     /// Of the close frame, in all cases or in some; where there are none, the text is made for the case
     /// or stands beside what is broken (`NotDeflate`, `Dictionaries`).
@@ -90,9 +91,9 @@ pub const TEXT_FRAMES: &str = "text frames are not part of fanwire.msgpack.v1";
 pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
 
-/// Reasons in the order of [`CloseReason`], then the codes that the gateway has no reason to say.
+/// Reasons in the order of [`CloseReason`], then the codes that the gateway begins no close with.
 pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
-    of(Some(1000), ByBoth, Why::ClientClosed, &[], "client_closed", true),
+    of(Some(1000), ByClients, Why::ClientClosed, &[], "client_closed", true),
     of(None, NotOnWire, Why::SocketError, &[], "socket_error", true),
     of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true),
     of(Some(1002), ByBoth, Why::ProtocolError, &[], "protocol_error", false),
@@ -132,17 +133,17 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
 
 const fn of(
     code: Option<u16>,
-    used: Used,
+    begun: Begun,
     reason: CloseReason,
     texts: &'static [&'static str],
     label: &'static str,
     reconnect: bool,
 ) -> Row {
-    Row { code, used, reason: Some(reason), texts, label, reconnect }
+    Row { code, begun, reason: Some(reason), texts, label, reconnect }
 }
 
-const fn code(code: u16, used: Used, reconnect: bool) -> Row {
-    Row { code: Some(code), used, reason: None, texts: &[], label: "", reconnect }
+const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
+    Row { code: Some(code), begun, reason: None, texts: &[], label: "", reconnect }
 }
 
 impl CloseReason {
@@ -179,7 +180,7 @@ impl CloseReason {
         self.row().label
     }
 
-    /// What a close frame says; `None`: the connection ends without one.
+    /// What a close frame says, unless it answers the client's code; `None`: the connection ends without one.
     pub fn code(self) -> Option<u16> {
         self.row().code
     }
@@ -239,12 +240,20 @@ mod tests {
         for code in 1000..=1015 {
             let rows: Vec<&Row> = TABLE.iter().filter(|row| row.code == Some(code)).collect();
             assert!(!rows.is_empty(), "{code} is missing");
-            let same = |row: &&Row| (row.used, row.reconnect) == (rows[0].used, rows[0].reconnect);
+            let same = |row: &&Row| (row.begun, row.reconnect) == (rows[0].begun, rows[0].reconnect);
             assert!(rows.iter().all(same), "{code} means two things: {rows:?}");
         }
         // Codes that must not be in a close frame (RFC 6455, section 7.4.1).
-        let not_on_wire = TABLE.iter().filter(|row| row.used == NotOnWire).filter_map(|row| row.code);
+        let not_on_wire = TABLE.iter().filter(|row| row.begun == NotOnWire).filter_map(|row| row.code);
         assert_eq!(not_on_wire.collect::<Vec<_>>(), [1004, 1005, 1006, 1015]);
+    }
+
+    #[test]
+    fn the_gateway_begins_a_close_with_the_codes_of_its_reasons_and_with_no_other() {
+        for row in TABLE.iter().filter(|row| row.code.is_some()) {
+            let has_reason = row.reason.is_some_and(|reason| reason != Why::ClientClosed);
+            assert_eq!(matches!(row.begun, ByGateway | ByBoth), has_reason, "{row:?}");
+        }
     }
 
     #[test]
