@@ -13,7 +13,7 @@ use toml::{
 use super::value::json;
 
 /// Variables by their names.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 const PREFIX: &str = "FANWIRE_";
@@ -48,7 +48,6 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
 }
 
 /// A file's text, and a line for each variable that names a key.
-#[derive(Debug)]
 pub struct Layered {
     /// The file, then those lines.
     text: String,

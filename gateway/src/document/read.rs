@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use engine::settings::{Field, Keys, Kind, Value};
+use engine::settings::{Field, Key, Keys, Kind, Value};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -216,7 +216,7 @@ pub struct Section<'r, 'a> {
 struct Written {
     key: &'static str,
     line: usize,
-    /// Of its value.
+    /// Of its value; of a secret only that it is one.
     excerpt: String,
 }
 
@@ -228,10 +228,21 @@ impl<'a> Section<'_, 'a> {
         default: T,
         convert: impl FnOnce(DeValue<'a>) -> Result<T, String>,
     ) -> Named<T> {
+        self.read_told(key, default, excerpt, convert)
+    }
+
+    /// `tell`: what errors show of the value as it is written.
+    fn read_told<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        tell: impl FnOnce(&str) -> String,
+        convert: impl FnOnce(DeValue<'a>) -> Result<T, String>,
+    ) -> Named<T> {
         self.reader.known.push((self.name, key));
         let Some(value) = self.table.keys.remove(key) else { return Named { value: default, line: None } };
         let line = self.reader.line(&value);
-        self.written.push(Written { key, line, excerpt: excerpt(&self.reader.text[value.span()]) });
+        self.written.push(Written { key, line, excerpt: tell(&self.reader.text[value.span()]) });
         let value = convert(value.into_inner()).unwrap_or_else(|instead| {
             self.refuse(key, &instead);
             default
@@ -253,7 +264,10 @@ impl<'a> Section<'_, 'a> {
 
     /// The keys of a declaration.
     pub fn keys<T: Keys>(&mut self) -> T {
-        T::from_values(|key| self.value(key.name, &key.kind).value)
+        T::from_values(|Key { name, kind, is_secret, .. }| {
+            let tell = if *is_secret { |_: &str| "(secret)".to_owned() } else { excerpt };
+            self.read_told(name, kind.default(), tell, |value| value::read(kind, value)).value
+        })
     }
 
     fn value(&mut self, key: &'static str, kind: &Kind) -> Named<Value> {

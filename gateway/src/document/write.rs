@@ -44,27 +44,3 @@ impl Text {
         self.plain(key, toml::Value::String(value.to_string()));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use engine::keys;
-
-    use super::*;
-
-    keys! {
-        /// Of nobody.
-        struct Login in "login" {
-            /// Who.
-            name: String = text_or("me");
-            /// How it is proven.
-            password: Option<String> = text(), secret;
-        }
-    }
-
-    #[test]
-    fn a_secret_is_printed_nowhere() {
-        let mut text = Text::default();
-        text.keys(&Login { name: "a".to_owned(), password: Some("hush".to_owned()) });
-        assert_eq!(text.written(), "name = \"a\"\n# password = (secret)\n");
-    }
-}

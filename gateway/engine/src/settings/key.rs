@@ -3,7 +3,10 @@
 //! [`keys!`](crate::keys) declares the keys of a section, each once: as a field, and as a [`Key`] that
 //! whoever reads, prints or explains a configuration shares. How a value looks in a file is not known here.
 
-use std::ops::RangeInclusive;
+use std::{
+    fmt::{self, Debug, Formatter},
+    ops::RangeInclusive,
+};
 
 use super::Value;
 
@@ -17,7 +20,8 @@ pub struct Key {
     pub example: Option<&'static str>,
     /// What it says holds again while the gateway runs; else a change needs a restart.
     pub is_reloaded: bool,
-    /// Its value is printed nowhere.
+    /// Its value, a text, is printed nowhere: not by `Debug` of its section, not in errors, not where a configuration
+    /// is written.
     pub is_secret: bool,
 }
 
@@ -121,9 +125,17 @@ macro_rules! keys {
         }
     ) => {
         $(#[doc = $about])+
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Clone, PartialEq)]
         $vis struct $Section {
             $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl ::std::fmt::Debug for $Section {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                let fields = [$((stringify!($field), &self.$field as &dyn ::std::fmt::Debug)),+];
+                let keys = <Self as $crate::settings::Keys>::KEYS;
+                $crate::settings::fmt_fields(stringify!($Section), keys, &fields, f)
+            }
         }
 
         impl $crate::settings::Keys for $Section {
@@ -154,6 +166,28 @@ macro_rules! keys {
     (@name $field:ident $name:literal) => { $name };
 }
 
+/// `Debug` of a section, without the values of secrets.
+pub fn fmt_fields(
+    section: &str,
+    keys: &[Key],
+    fields: &[(&str, &dyn Debug)],
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
+    let mut shown = f.debug_struct(section);
+    for (key, (name, value)) in keys.iter().zip(fields) {
+        shown.field(name, if key.is_secret { &Secret } else { value });
+    }
+    shown.finish()
+}
+
+struct Secret;
+
+impl Debug for Secret {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
 impl Key {
     pub const fn new(name: &'static str, kind: Kind, doc: &'static [&'static str]) -> Self {
         Self { name, kind, doc, example: None, is_reloaded: false, is_secret: false }
@@ -168,6 +202,10 @@ impl Key {
     }
 
     pub const fn secret(self) -> Self {
+        assert!(
+            matches!(self.kind, Kind::Text { .. } | Kind::Texts { .. }),
+            "an error may quote what is no text"
+        );
         Self { is_secret: true, ..self }
     }
 }

@@ -6,7 +6,7 @@ mod value;
 use std::time::Duration;
 
 use crate::{http::host::Host, keys};
-pub use key::{Group, Key, Keys, Kind};
+pub use key::{Group, Key, Keys, Kind, fmt_fields};
 use proto::deflate::WINDOW_BITS;
 pub use value::{Field, Value};
 
