@@ -4,8 +4,8 @@ use bytes::Bytes;
 use engine::{
     address::Address,
     client::{
-        CloseReason, Connection, Counters, Due, Ended, Hold, Limits, Next, Said, State, Terms, Tools,
-        dictionaries::Dictionaries, handshake::Situation,
+        ClientCounters, ClientLimits, CloseReason, Connection, Due, Ended, Hold, Next, Said, State, Terms,
+        Tools, dictionaries::Dictionaries, handshake::Situation,
     },
     clock::Now,
     fanout::compress::Compress,
@@ -94,11 +94,11 @@ impl Dice {
 struct Driver<'c> {
     config: &'c Config,
     connection: Connection,
-    limits: Limits,
+    limits: ClientLimits,
     inflater: Option<Box<Inflater>>,
     compress: Compress,
     dictionaries: Dictionaries,
-    counters: Counters,
+    counters: ClientCounters,
     now: Now,
     state: State,
     /// A send is under way.
@@ -114,11 +114,11 @@ impl<'c> Driver<'c> {
         Self {
             config,
             connection: Connection::new(now),
-            limits: Limits::new(&config.limits, &config.compression),
+            limits: ClientLimits::new(&config.limits, &config.compression),
             inflater: None,
             compress: Compress::new(&config.compression),
             dictionaries: Dictionaries::new(1 << 20, 0),
-            counters: Counters::default(),
+            counters: ClientCounters::default(),
             now,
             state: State::Connecting,
             sends: false,

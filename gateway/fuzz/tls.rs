@@ -8,14 +8,14 @@ use std::{
 use net::{
     ConnId, Event, Events,
     sim::SimRing,
-    tls::{Limits, Tls},
+    tls::{Tls, TlsLimits},
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig,
     pki_types::{PrivateKeyDer, ServerName},
 };
 
-const LIMITS: Limits = Limits { handshakes_per_turn: 100, sealed_bytes: 1 << 20 };
+const LIMITS: TlsLimits = TlsLimits { handshakes_per_turn: 100, sealed_bytes: 1 << 20 };
 
 fn configs() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
     static CONFIGS: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();

@@ -73,7 +73,7 @@ pub struct Parts {
     pub io: Choice,
     pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
-    pub state: Arc<state::Counters>,
+    pub state: Arc<state::StateCounters>,
     /// Topics of an earlier run, stale until an update comes.
     pub unconfirmed: Vec<Arc<str>>,
     /// From [`bind_admin`].

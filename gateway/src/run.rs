@@ -47,7 +47,7 @@ pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
     let sockets = config.sockets(machine);
-    let state = Arc::new(state::Counters::default());
+    let state = Arc::new(state::StateCounters::default());
     // Until the process ends.
     let _lock = state::lock(&config.state)?;
     let restored = state::load(&config.state, &state)?;

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use engine::{
     json::pointer::Pointer,
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{
         Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate,
         seq::{Feed, Seq},
@@ -141,11 +141,11 @@ impl Gateway {
     }
 
     /// States told since the last call.
-    fn told(&self) -> Vec<(State, String)> {
+    fn told(&self) -> Vec<(TopicState, String)> {
         self.sequencer.take_state_changes().into_iter().map(|event| (event.state, event.reason)).collect()
     }
 
-    fn states(&self) -> Vec<State> {
+    fn states(&self) -> Vec<TopicState> {
         self.told().into_iter().map(|told| told.0).collect()
     }
 
@@ -212,11 +212,14 @@ fn a_gap_ends_with_whichever_whole_book_comes_and_its_count_holds() {
         let gateway = Gateway::new();
         gateway.bring(A, "book.a", r#""reset":true,"set":{"a":1},"seq":1"#);
         gateway.bring(A, "book.a", r#""set":{"b":1},"seq":4"#);
-        assert_eq!(gateway.told(), [(State::Gap, "seq stepped from 1 to 4: 2 updates are missing".into())]);
+        assert_eq!(
+            gateway.told(),
+            [(TopicState::Gap, "seq stepped from 1 to 4: 2 updates are missing".into())]
+        );
         assert!(gateway.bring(A, "book.a", r#""set":{"b":2},"seq":5"#));
         assert_eq!(gateway.states(), [], "it lasts");
         assert!(gateway.bring(feed, "book.a", whole));
-        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![State::Live], json!({"w": 1})));
+        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![TopicState::Live], json!({"w": 1})));
         let next = item("book.a", whole).seq.unwrap().last + 1;
         assert!(gateway.bring(feed, "book.a", &format!(r#""set":{{"c":1}},"seq":{next}"#)));
         assert_eq!(gateway.states(), []);
@@ -225,7 +228,7 @@ fn a_gap_ends_with_whichever_whole_book_comes_and_its_count_holds() {
     gateway.bring(PUBLISHER, "book.a", r#""set":{"a":1},"seq":1"#);
     gateway.bring(PUBLISHER, "book.a", r#""set":{"a":1},"seq":3"#);
     assert!(!gateway.bring(PUBLISHER, "book.a", r#""data":{"a":2},"seq":3"#));
-    assert_eq!(gateway.states(), [State::Gap]);
+    assert_eq!(gateway.states(), [TopicState::Gap]);
 }
 
 #[test]
@@ -238,10 +241,10 @@ fn a_value_is_the_whole_of_its_topic_and_a_source_that_counts_anew_is_not_frozen
     assert!(gateway.bring(A, "quote.a", &value(1)));
     assert!(gateway.bring(A_AGAIN, "quote.a", &value(1)));
     assert!(gateway.bring(A_AGAIN, "quote.a", &value(5)));
-    assert_eq!(gateway.states(), [State::Gap]);
+    assert_eq!(gateway.states(), [TopicState::Gap]);
     assert!(!gateway.bring(B, "quote.a", &value(4)), "an older value makes up for nothing");
     assert!(gateway.bring(A_AGAIN, "quote.a", &value(5)), "its source confirms the newest");
-    assert_eq!(gateway.states(), [State::Live]);
+    assert_eq!(gateway.states(), [TopicState::Live]);
 }
 
 #[test]
@@ -312,7 +315,7 @@ fn the_first_update_that_a_source_brings_to_a_restored_topic_is_taken_whatever_i
         let gateway = Gateway::restored("book.a", book(), 100);
         assert!(!gateway.bring(PUBLISHER, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)));
         assert!(gateway.bring(A, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)));
-        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![State::Live], json!({"w": 1})));
+        assert_eq!((gateway.states(), gateway.data("book.a")), (vec![TopicState::Live], json!({"w": 1})));
         assert!(gateway.bring(A, "book.a", &format!(r#""set":{{"x":1}},"seq":{}"#, seq + 1)));
         assert!(!gateway.bring(B, "book.a", &format!(r#""data":{{"w":1}},"seq":{seq}"#)), "only the first");
         assert_eq!(gateway.states(), []);
@@ -321,24 +324,24 @@ fn the_first_update_that_a_source_brings_to_a_restored_topic_is_taken_whatever_i
         let gateway = Gateway::restored(topic, Body::Data(Bytes::from_static(b"1")), 100);
         assert!(gateway.bring(A, topic, r#""data":2,"seq":7"#));
         assert!(!gateway.bring(B, topic, r#""data":2,"seq":7"#));
-        assert_eq!(gateway.states(), [State::Live]);
+        assert_eq!(gateway.states(), [TopicState::Live]);
     }
     // What a source counted while the gateway was away is missing all the same.
     let gateway = Gateway::restored("trade.a", Body::Data(Bytes::from_static(b"1")), 100);
     gateway.updates();
     assert!(gateway.bring(A, "trade.a", r#""data":2,"seq":104"#));
-    assert_eq!((gateway.updates()[0].skipped, gateway.states()), (3, vec![State::Gap]));
+    assert_eq!((gateway.updates()[0].skipped, gateway.states()), (3, vec![TopicState::Gap]));
 }
 
 #[test]
 fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
     let book = || Body::Data(Bytes::from_static(br#"{"old":1}"#));
     for (fields, state) in [
-        (r#""set":{"x":1},"seq":4"#, State::Gap),
-        (r#""set":{"x":1},"seq":100"#, State::Gap),
-        (r#""set":{"x":1},"seq":101"#, State::Live),
-        (r#""set":{"x":1},"seq":103"#, State::Gap),
-        (r#""set":{"x":1}"#, State::Gap),
+        (r#""set":{"x":1},"seq":4"#, TopicState::Gap),
+        (r#""set":{"x":1},"seq":100"#, TopicState::Gap),
+        (r#""set":{"x":1},"seq":101"#, TopicState::Live),
+        (r#""set":{"x":1},"seq":103"#, TopicState::Gap),
+        (r#""set":{"x":1}"#, TopicState::Gap),
     ] {
         let gateway = Gateway::restored("book.a", book(), 100);
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
@@ -347,21 +350,21 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
     let seq = |first, last| Some(Seq { first, last });
     for (seq, state) in [
         // A count that leaves numbers out tells no hole.
-        (seq(None, 101), State::Gap),
-        (seq(None, 150), State::Gap),
-        (seq(Some(101), 150), State::Live),
-        (seq(Some(100), 150), State::Live),
-        (seq(Some(100), 3), State::Live),
-        (seq(Some(102), 150), State::Gap),
-        (seq(Some(7), 150), State::Gap),
+        (seq(None, 101), TopicState::Gap),
+        (seq(None, 150), TopicState::Gap),
+        (seq(Some(101), 150), TopicState::Live),
+        (seq(Some(100), 150), TopicState::Live),
+        (seq(Some(100), 3), TopicState::Live),
+        (seq(Some(102), 150), TopicState::Gap),
+        (seq(Some(7), 150), TopicState::Gap),
     ] {
         let gateway = Gateway::restored("book.a", book(), 100);
         let change = item("book.a", r#""set":{"x":1}"#);
         assert!(gateway.take(&Publication { feed: A, seq, ..change }), "{seq:?}");
         assert_eq!(gateway.states(), [state], "{seq:?}");
-        if state == State::Gap {
+        if state == TopicState::Gap {
             assert!(gateway.bring(A, "book.a", r#""data":{"w":1},"seq":151"#));
-            assert_eq!(gateway.states(), [State::Live]);
+            assert_eq!(gateway.states(), [TopicState::Live]);
         }
     }
 }
@@ -384,21 +387,25 @@ fn a_table_that_was_removed_or_lost_and_comes_again_by_a_sources_change_lacks_wh
                 gateway.told();
                 assert!(gateway.bring(A, "book.a", r#""set":{"y":1},"seq":6"#));
                 let reason = "it was removed before and did not come whole since".to_owned();
-                assert_eq!(gateway.told(), [(State::Gap, reason)], "{before:?}");
+                assert_eq!(gateway.told(), [(TopicState::Gap, reason)], "{before:?}");
                 gateway.bring(A, "book.a", r#""set":{"z":1},"seq":7"#);
                 assert_eq!(gateway.states(), [], "it lasts");
             }
             gateway.bring(A, "book.a", r#""data":{"w":1},"seq":8"#);
-            assert_eq!(gateway.states(), [State::Live]);
+            assert_eq!(gateway.states(), [TopicState::Live]);
             gateway.take(&gone());
             gateway.bring(PUBLISHER, "book.a", r#""set":{"y":1}"#);
             assert_eq!(gateway.states(), [], "a publisher may begin with anything");
             gateway.bring(PUBLISHER, "book.a", r#""set":{"x":1},"del":["y"]"#);
             assert_eq!(gateway.states(), []);
             gateway.bring(A, "book.a", r#""set":{"z":1},"seq":6"#);
-            assert_eq!(gateway.states(), [State::Gap], "what a source's changes go on from is not all of it");
+            assert_eq!(
+                gateway.states(),
+                [TopicState::Gap],
+                "what a source's changes go on from is not all of it"
+            );
             gateway.bring(A, "book.a", r#""data":{"w":1},"seq":7"#);
-            assert_eq!(gateway.states(), [State::Live]);
+            assert_eq!(gateway.states(), [TopicState::Live]);
             gateway.take(&gone());
             gateway.bring(PUBLISHER, "book.a", r#""data":{"y":1}"#);
             gateway.told();
@@ -445,7 +452,9 @@ fn a_table_that_was_removed_or_refused_lacks_what_it_had_in_the_runs_after_too()
         for run in 0..2 {
             gateway = run_again(&gateway, &format!("removed-{tombstones}-{run}"));
         }
-        for (topic, states) in [("book.b", &[State::Gap][..]), ("book.c", &[]), ("book.d", &[State::Gap])] {
+        for (topic, states) in
+            [("book.b", &[TopicState::Gap][..]), ("book.c", &[]), ("book.d", &[TopicState::Gap])]
+        {
             assert!(gateway.bring(A, topic, r#""set":{"x":1},"seq":2"#));
             assert_eq!(gateway.states(), states, "{topic}");
         }
@@ -457,7 +466,7 @@ fn a_table_that_was_removed_or_refused_lacks_what_it_had_in_the_runs_after_too()
     gateway.sequencer.lose_names();
     let again = run_again(&run_again(&gateway, "names-0"), "names-1");
     assert!(again.bring(A, "book.a", r#""set":{"x":1},"seq":2"#));
-    assert_eq!(again.states(), [State::Gap]);
+    assert_eq!(again.states(), [TopicState::Gap]);
 }
 
 #[test]
@@ -469,7 +478,7 @@ fn after_a_loss_of_names_or_where_a_topic_is_left_out_a_sources_change_begins_wi
         gateway.states()
     };
     let change = r#""set":{"x":1},"seq":1"#;
-    for (damage, states) in [(None, vec![]), (damage(0), vec![]), (damage(1), vec![State::Gap])] {
+    for (damage, states) in [(None, vec![]), (damage(0), vec![]), (damage(1), vec![TopicState::Gap])] {
         let gateway = Gateway::restored_damaged("book.b", book(b"{}"), 100, false, damage);
         assert_eq!(told(&gateway, "book.a", A, change), states);
         assert_eq!(told(&gateway, "book.c", PUBLISHER, change), []);
@@ -477,10 +486,10 @@ fn after_a_loss_of_names_or_where_a_topic_is_left_out_a_sources_change_begins_wi
         assert_eq!(told(&gateway, "quote.a", A, r#""data":{},"seq":1"#), []);
     }
     let gateway = Gateway::restored("book.a", book(b"[]"), 100);
-    assert_eq!(told(&gateway, "book.a", A, change), [State::Gap]);
+    assert_eq!(told(&gateway, "book.a", A, change), [TopicState::Gap]);
     assert_eq!(told(&gateway, "book.b", A, change), []);
     gateway.sequencer.lose_names();
-    assert_eq!(told(&gateway, "book.c", A, change), [State::Gap]);
+    assert_eq!(told(&gateway, "book.c", A, change), [TopicState::Gap]);
     // So many names are not remembered.
     let gateway = Gateway::new();
     for n in 0..10_001 {
@@ -488,13 +497,13 @@ fn after_a_loss_of_names_or_where_a_topic_is_left_out_a_sources_change_begins_wi
         gateway.sequencer.try_publish(&[item], Grouping::Single).unwrap_err();
     }
     for topic in ["book.r0", "book.r10000"] {
-        assert_eq!(told(&gateway, topic, A, change), [State::Gap]);
+        assert_eq!(told(&gateway, topic, A, change), [TopicState::Gap]);
     }
 }
 
 #[test]
 fn a_gap_outlives_the_process() {
-    for (has_gap, state) in [(true, State::Gap), (false, State::Live)] {
+    for (has_gap, state) in [(true, TopicState::Gap), (false, TopicState::Live)] {
         let book = Body::Data(Bytes::from_static(br#"{"old":1}"#));
         let gateway = Gateway::restored_with("book.a", book, 100, has_gap);
         assert!(gateway.bring(PUBLISHER, "book.a", r#""set":{"x":1},"seq":101"#));
@@ -540,7 +549,7 @@ fn what_a_stream_was_refused_is_told_by_its_next_update_also_after_a_restart() {
     gateway.sequencer.restore(&restored);
     gateway.updates();
     gateway.version.set(9);
-    for (v, skipped, state) in [(4, 2, State::Gap), (5, 0, State::Live)] {
+    for (v, skipped, state) in [(4, 2, TopicState::Gap), (5, 0, TopicState::Live)] {
         assert!(gateway.bring(A, "trade.a", r#""data":2"#));
         let update = gateway.updates().pop().unwrap();
         assert_eq!((update.v, update.skipped, gateway.states()), (v, skipped, vec![state]));
@@ -620,7 +629,7 @@ fn holes_that_publishers_claim_without_end_are_counted_to_the_highest_number_and
     let gateway = Gateway::new();
     assert!(gateway.bring(A, "quote.a", r#""data":1,"seq":1"#));
     assert!(gateway.take(&Publication { feed: A, seq: Some(seq), ..item("quote.a", r#""data":3"#) }));
-    assert_eq!(gateway.states(), [State::Gap]);
+    assert_eq!(gateway.states(), [TopicState::Gap]);
 }
 
 #[test]
@@ -732,7 +741,7 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
     for _ in 0..200 {
         let (gateway, mut model) = (Gateway::new(), Model::default());
         let mut connections = [1, 1];
-        let mut told = State::Live;
+        let mut told = TopicState::Live;
         for _ in 0..100 {
             let source = rng.usize(..3);
             if source < 2 && rng.u8(..8) == 0 {
@@ -753,7 +762,7 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
             let expected = model.takes(seq, first, is_whole, feed);
             assert_eq!(gateway.take(&item), expected, "{item:?} after {held:?}");
             told = gateway.states().last().copied().unwrap_or(told);
-            assert_eq!(told == State::Gap, model.has_gap, "{item:?} after {held:?}");
+            assert_eq!(told == TopicState::Gap, model.has_gap, "{item:?} after {held:?}");
             anew += u32::from(expected && seq.is_some() && seq < held);
             repeats += u32::from(!expected);
             gaps += u32::from(model.has_gap);

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use engine::{
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{Body, Publication},
     settings::Limits,
     shard::inbox::{Inbox, Message},
@@ -302,7 +302,7 @@ async fn an_update_of_a_feed_that_is_too_long_or_too_deep_is_a_hole_of_its_topic
     let updates = updates(&inbox);
     let skipped: Vec<u32> = updates.iter().map(|update| update.skipped).collect();
     assert_eq!((skipped, sequencer.counters().refused), (vec![0, 0, 0, 2, 0], 4));
-    let gaps = sequencer.take_state_changes().into_iter().filter(|event| event.state == State::Gap);
+    let gaps = sequencer.take_state_changes().into_iter().filter(|event| event.state == TopicState::Gap);
     let gaps: Vec<String> = gaps.map(|event| event.topic.to_string()).collect();
     assert_eq!(gaps, ["k.a", "s.a", "k.b", "s.a"]);
 }

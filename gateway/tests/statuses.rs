@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use engine::protocol::{encoding::Encoding, status::State};
+use engine::protocol::{encoding::Encoding, status::TopicState};
 use gateway::health::{Full, Health, Origin};
 
 use support::{World, config};
@@ -37,7 +37,7 @@ impl Told {
         peer
     }
 
-    fn set(&mut self, origin: Origin, topic: &str, state: State) {
+    fn set(&mut self, origin: Origin, topic: &str, state: TopicState) {
         let now_us = self.world.now.wall_us;
         self.health.set(origin, vec![pattern(topic)], state, "", now_us).unwrap();
         self.world.settle();
@@ -47,12 +47,12 @@ impl Told {
     fn long(&mut self, name: &str) -> Result<(), Full> {
         let topics = (0..40).map(|i| pattern(&format!("{name}.t{i}.{}", "x".repeat(90)))).collect();
         let now_us = self.world.now.wall_us;
-        let set = self.health.set(Origin::Publisher, topics, State::Stale, "", now_us);
+        let set = self.health.set(Origin::Publisher, topics, TopicState::Stale, "", now_us);
         self.world.settle();
         set
     }
 
-    fn publisher(&mut self, topic: &str, state: State) {
+    fn publisher(&mut self, topic: &str, state: TopicState) {
         self.set(Origin::Publisher, topic, state);
     }
 
@@ -75,10 +75,10 @@ fn a_client_that_stalls_is_told_the_newest_only_however_often_it_changed() {
     told.world.publish("a", &"1".repeat(100));
     told.world.advance(Duration::from_millis(50));
     for _ in 0..20 {
-        told.publisher("a.*", State::Stale);
-        told.publisher("a.*", State::Live);
+        told.publisher("a.*", TopicState::Stale);
+        told.publisher("a.*", TopicState::Live);
     }
-    told.publisher("b.*", State::Stale);
+    told.publisher("b.*", TopicState::Stale);
     told.world.resume(slow);
     told.world.settle();
     assert_eq!(told.seen(slow), ["a.* live", "b.* stale"]);
@@ -90,7 +90,7 @@ fn a_client_that_is_always_behind_on_values_hears_that_they_are_stale() {
     let slow = told.reader(&["*"]);
     // It reads a little at a time: whenever a send is done there is something newer.
     told.world.net.inner().set_window(told.world.peers[slow].conn, 60);
-    told.publisher("a", State::Stale);
+    told.publisher("a", TopicState::Stale);
     for n in 0..40 {
         told.world.publish("a", &n.to_string());
         told.world.advance(Duration::from_millis(25));
@@ -105,7 +105,7 @@ fn patterns_added_before_a_status_was_told_do_not_hide_it() {
     told.world.stall(peer, 0);
     told.world.publish("a.b", "1");
     told.world.advance(Duration::from_millis(50));
-    told.publisher("a.b", State::Stale);
+    told.publisher("a.b", TopicState::Stale);
     told.world.ask(
         peer,
         support::subscriber::AskedOp::Subscribe {
@@ -128,7 +128,7 @@ fn a_pattern_that_nobody_had_before_does_not_hide_a_status_that_is_still_to_be_t
     told.world.stall(peer, 0);
     told.world.publish("a.b", "1");
     told.world.advance(Duration::from_millis(50));
-    told.publisher("c.d", State::Stale);
+    told.publisher("c.d", TopicState::Stale);
     told.world.subscribe(peer, "", &["c.d"], None);
     told.world.resume(peer);
     told.world.settle();
@@ -141,7 +141,7 @@ fn who_has_unsubscribed_is_told_nothing_and_who_subscribes_is_told_what_is_not_l
     let mut told = Told::new();
     let (left, stays) = (told.reader(&["a.*"]), told.reader(&["b.*"]));
     told.world.unsubscribe(left, "", None);
-    told.publisher("a.b", State::Gap);
+    told.publisher("a.b", TopicState::Gap);
     assert_eq!((told.seen(left).len(), told.seen(stays).len()), (0, 0));
     let late = told.reader(&["a.b"]);
     told.world.subscribe(stays, "two", &["a.*"], None);
@@ -156,15 +156,17 @@ fn a_dead_source_is_told_also_where_publishers_have_taken_all_room_and_since_sta
     let mut told = Told::new();
     let peer = told.reader(&["s.*"]);
     for topic in ["x", "y", "z"] {
-        told.publisher(topic, State::Stale);
+        told.publisher(topic, TopicState::Stale);
     }
-    let full = told.health.set(Origin::Publisher, vec![pattern("w")], State::Stale, "", 0).unwrap_err();
+    let full = told.health.set(Origin::Publisher, vec![pattern("w")], TopicState::Stale, "", 0).unwrap_err();
     assert!(full.to_string().contains("[limits] statuses"), "{full}");
-    told.set(Origin::Source(0), "s.*", State::Stale);
+    told.set(Origin::Source(0), "s.*", TopicState::Stale);
     let since = told.world.peers[peer].frames("status")[0]["since"].clone();
     told.world.advance(Duration::from_secs(5));
     let now_us = told.world.now.wall_us;
-    told.health.set(Origin::Source(0), vec![pattern("s.*")], State::Stale, "another reason", now_us).unwrap();
+    told.health
+        .set(Origin::Source(0), vec![pattern("s.*")], TopicState::Stale, "another reason", now_us)
+        .unwrap();
     told.world.settle();
     assert_eq!(told.seen(peer), ["s.* stale"]);
     let late = told.reader(&["s.*"]);
@@ -180,7 +182,7 @@ fn the_bytes_of_statuses_are_bounded_and_come_back() {
     assert!((max..2 * max).contains(&taken), "{taken}");
     let full = told.long("another").unwrap_err();
     assert!(full.to_string().contains("[limits] status_bytes = 20000"), "{full}");
-    told.set(Origin::Source(0), "source.*", State::Stale);
+    told.set(Origin::Source(0), "source.*", TopicState::Stale);
     told.health.end_all(Origin::Publisher, told.world.now.wall_us);
     told.long("another").unwrap();
     assert_eq!(told.health.counters().refused, 2);
@@ -188,7 +190,7 @@ fn the_bytes_of_statuses_are_bounded_and_come_back() {
 
 #[test]
 fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it_smaller_always_passes() {
-    for again in [State::Stale, State::Gap] {
+    for again in [TopicState::Stale, TopicState::Gap] {
         let mut told = Told::new();
         told.health = Health::new(std::slice::from_ref(&told.world.inbox), 1000, STATUS_BYTES);
         let now_us = told.world.now.wall_us;
@@ -198,9 +200,9 @@ fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it
         };
         let names: Vec<String> = (0..100).map(|i| format!("t{i}")).collect();
         for name in &names {
-            set(&told.health, name, State::Stale, "").unwrap();
+            set(&told.health, name, TopicState::Stale, "").unwrap();
         }
-        told.set(Origin::Source(0), "s.*", State::Stale);
+        told.set(Origin::Source(0), "s.*", TopicState::Stale);
         let grown = names.iter().filter(|name| set(&told.health, name, again, &reason).is_ok()).count();
         let bytes = told.health.counters().bytes;
         assert!(grown > 0 && bytes <= STATUS_BYTES as u64, "{grown} have grown to {bytes} bytes");
@@ -214,7 +216,7 @@ fn a_status_that_is_told_again_takes_no_bytes_beyond_the_bound_and_what_makes_it
             told.health.counters().bytes <= STATUS_BYTES as u64,
             "a source's reason has no room of its own"
         );
-        set(&told.health, "t0", State::Gap, &reason[..500]).unwrap();
+        set(&told.health, "t0", TopicState::Gap, &reason[..500]).unwrap();
         set(&told.health, "t1", again, &reason[..500]).unwrap();
         set(&told.health, "t99", again, &reason).unwrap();
     }
@@ -274,7 +276,7 @@ fn whom_a_change_concerns_is_looked_up_within_the_budget_of_a_turn() {
         })
         .collect();
     let now_us = told.world.now.wall_us;
-    told.health.set(Origin::Publisher, vec![pattern("a.*")], State::Stale, "", now_us).unwrap();
+    told.health.set(Origin::Publisher, vec![pattern("a.*")], TopicState::Stale, "", now_us).unwrap();
     let (mut turns, mut heard) = (0, 0);
     while heard < CLIENTS {
         told.world.turn(1024);
@@ -296,8 +298,8 @@ fn who_subscribes_to_more_is_told_each_of_many_statuses_once_and_what_changes_me
     told.health = Health::new(std::slice::from_ref(&told.world.inbox), 1000, 1 << 20);
     let peer = told.reader(&["nothing"]);
     for i in 0..STATUSES {
-        told.publisher(&format!("a.t{i}"), State::Stale);
-        told.publisher(&format!("other.t{i}"), State::Stale);
+        told.publisher(&format!("a.t{i}"), TopicState::Stale);
+        told.publisher(&format!("other.t{i}"), TopicState::Stale);
     }
     told.world.stall(peer, 0);
     let topics: Vec<String> = (0..STATUSES).map(|i| format!("a.t{i}.*")).chain(["a.*".into()]).collect();
@@ -310,17 +312,17 @@ fn who_subscribes_to_more_is_told_each_of_many_statuses_once_and_what_changes_me
         told.world.settle();
         told.world.read(peer, usize::MAX);
     }
-    told.publisher("a.t149", State::Live);
-    told.publisher("a.t148", State::Gap);
-    (0..64).for_each(|i| told.publisher(&format!("a.t{i}"), State::Live));
+    told.publisher("a.t149", TopicState::Live);
+    told.publisher("a.t148", TopicState::Gap);
+    (0..64).for_each(|i| told.publisher(&format!("a.t{i}"), TopicState::Live));
     told.world.resume(peer);
     told.world.settle();
     let mut seen = told.seen(peer);
     assert!(told.world.peers[peer].model.asked.is_empty());
     let newest = |i: usize| match i {
-        149 | 0..64 => State::Live,
-        148 => State::Gap,
-        _ => State::Stale,
+        149 | 0..64 => TopicState::Live,
+        148 => TopicState::Gap,
+        _ => TopicState::Stale,
     };
     let held: Vec<String> = (0..STATUSES)
         .filter_map(|i| {
@@ -368,7 +370,7 @@ fn who_was_behind_on_several_statuses_hears_of_each_topic_that_is_live_again() {
     let confirm =
         |told: &Told, i: usize| told.health.confirm([&names[i]].into_iter(), told.world.now.wall_us);
     confirm(&told, 1);
-    told.publisher("b.*", State::Stale);
+    told.publisher("b.*", TopicState::Stale);
     confirm(&told, 3);
     confirm(&told, 0);
     told.world.resume(slow);

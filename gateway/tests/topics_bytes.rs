@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use engine::{
     json::pointer::Pointer,
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{
         Body, Grouping, NotPublished, Publication, Refused, UpstreamBatch, UpstreamUpdate, Why, seq::Feed,
     },
@@ -225,10 +225,10 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
     // An update of a topic that is held is a hole.
     assert_eq!(follow(None, 6, vec![followed(value("a", 100), 2)]).len(), 1);
     let events = sequencer.take_state_changes();
-    assert_eq!((events.len(), &*events[0].topic, events[0].state), (1, "a", State::Gap));
+    assert_eq!((events.len(), &*events[0].topic, events[0].state), (1, "a", TopicState::Gap));
     assert!(events[0].reason.contains("[limits] topics_bytes is 612"));
     follow(None, 7, vec![followed(value("a", 60), 3)]);
-    assert_eq!(sequencer.take_state_changes()[0].state, State::Live);
+    assert_eq!(sequencer.take_state_changes()[0].state, TopicState::Live);
     // What a snapshot ends makes room for what it brings.
     let whole =
         UpstreamBatch { is_whole: true, version: 8, updates: vec![followed(value("c", 90), 1)], epoch: None };

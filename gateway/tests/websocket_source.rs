@@ -28,7 +28,7 @@ use gateway::{
         Source,
         activity::Activity,
         kind::{Context, Kind},
-        websocket::counters::Counters,
+        websocket::counters::WebsocketCounters,
     },
     system::Machine,
 };
@@ -479,7 +479,7 @@ fn a_drain_ends_the_source_with_the_process() {
 struct Alone {
     sequencer: Arc<ClockedSequencer>,
     inbox: Arc<Inbox>,
-    counters: Arc<Counters>,
+    counters: Arc<WebsocketCounters>,
 }
 
 impl Alone {
@@ -496,7 +496,7 @@ impl Alone {
             Policies::default(),
             Instant::now(),
         );
-        let counters = Arc::new(Counters::new(&Arc::new(Activity::new("x"))));
+        let counters = Arc::new(WebsocketCounters::new(&Arc::new(Activity::new("x"))));
         tokio::spawn(source.run(Context {
             publisher: Publisher::new(sequencer.clone()),
             activity: counters.activity.clone(),

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Counters,
+    SocketCounters,
     epoll::Epoll,
     options::Options,
     setup_error::SetupError,
@@ -120,7 +120,7 @@ impl Backend {
     }
 
     /// What it did so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> SocketCounters {
         each!(self, sockets => sockets.counters())
     }
 }

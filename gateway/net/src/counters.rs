@@ -4,7 +4,7 @@ use crate::metric::{Kind, Metric, named};
 
 /// What a ring did, since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct SocketCounters {
     /// System calls (`io_uring_enter`), those of sleeping included.
     pub enters: u64,
     /// Sends that the program asked for.
@@ -19,7 +19,7 @@ pub struct Counters {
     pub unsent_failed: u64,
 }
 
-impl Counters {
+impl SocketCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter(
             "fanwire_ring_enters",

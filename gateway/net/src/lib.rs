@@ -47,7 +47,7 @@ mod waker;
 
 #[cfg(feature = "kernel")]
 pub use backend::{Backend, Io};
-pub use counters::{Counters, TlsCounters, TlsFailure};
+pub use counters::{SocketCounters, TlsCounters, TlsFailure};
 #[cfg(feature = "kernel")]
 pub use options::Options;
 #[cfg(feature = "kernel")]

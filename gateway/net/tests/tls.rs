@@ -11,9 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use net::{
-    Close, ConnId, Event, Events, Sockets,
+    Close, ConnId, Event, Events, Sockets, TlsFailure,
     sim::{PeerEnd, SimRing},
-    tls::{Failure, Limits, Tls},
+    tls::{Tls, TlsLimits},
 };
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
@@ -22,7 +22,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-const LIMITS: Limits = Limits { handshakes_per_turn: 4, sealed_bytes: 1 << 20 };
+const LIMITS: TlsLimits = TlsLimits { handshakes_per_turn: 4, sealed_bytes: 1 << 20 };
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40_000);
 
 fn configs(versions: &[&'static SupportedProtocolVersion]) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
@@ -72,7 +72,7 @@ struct World {
 }
 
 impl World {
-    fn new((server, client): (Arc<ServerConfig>, Arc<ClientConfig>), limits: Limits, seed: u64) -> Self {
+    fn new((server, client): (Arc<ServerConfig>, Arc<ClientConfig>), limits: TlsLimits, seed: u64) -> Self {
         Self {
             net: Tls::new(SimRing::new(64, seed), Some((1, server)), limits),
             peers: HashMap::new(),
@@ -191,7 +191,8 @@ fn what_is_said_arrives_however_it_is_cut() {
             1 => &[&rustls::version::TLS13],
             _ => rustls::ALL_VERSIONS,
         };
-        let limits = Limits { handshakes_per_turn: rng.usize(1..4), sealed_bytes: rng.usize(100..100_000) };
+        let limits =
+            TlsLimits { handshakes_per_turn: rng.usize(1..4), sealed_bytes: rng.usize(100..100_000) };
         let mut world = World::new(configs(versions), limits, seed);
         world.net.inner().set_recv_bytes_max(rng.choice([7, 100, 2048]).unwrap());
         world.net.inner().set_send_bytes_max(rng.choice([50, 1000, usize::MAX]).unwrap());
@@ -228,7 +229,7 @@ fn what_is_said_arrives_however_it_is_cut() {
         }
         let counters = world.net.counters();
         assert_eq!((counters.sealed_bytes, counters.sessions, counters.handshakes), (0, 5, 5));
-        assert_eq!(counters.failed, [0; Failure::ALL.len()]);
+        assert_eq!(counters.failed, [0; TlsFailure::ALL.len()]);
     }
 }
 
@@ -252,7 +253,7 @@ fn handshakes_come_a_few_at_a_time() {
 
 #[test]
 fn who_does_not_read_keeps_nobody_else_waiting() {
-    let limits = Limits { sealed_bytes: 4 << 10, ..LIMITS };
+    let limits = TlsLimits { sealed_bytes: 4 << 10, ..LIMITS };
     let mut world = World::new(all(), limits, 1);
     let conns: Vec<ConnId> = (0..6).map(|_| world.connect()).collect();
     world.settle();
@@ -276,7 +277,7 @@ fn who_does_not_read_keeps_nobody_else_waiting() {
 
 #[test]
 fn the_end_comes_after_what_waits_for_its_turn() {
-    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let limits = TlsLimits { handshakes_per_turn: 1, ..LIMITS };
     let mut world = World::new(configs(&[&rustls::version::TLS13]), limits, 1);
     let conn = world.connect();
     world.peers.get_mut(&conn).unwrap().tls.writer().write_all(b"request").unwrap();
@@ -314,7 +315,7 @@ fn who_asks_and_then_breaks_tls_at_once_is_told_to_have_ended() {
 
 #[test]
 fn the_end_is_told_once_however_it_is_said() {
-    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let limits = TlsLimits { handshakes_per_turn: 1, ..LIMITS };
     let mut world = World::new(configs(&[&rustls::version::TLS13]), limits, 1);
     let conn = world.connect();
     world.peer(conn, usize::MAX);
@@ -332,7 +333,7 @@ fn the_end_is_told_once_however_it_is_said() {
 
 #[test]
 fn http_gets_its_answer_however_it_comes() {
-    let limits = Limits { handshakes_per_turn: 1, ..LIMITS };
+    let limits = TlsLimits { handshakes_per_turn: 1, ..LIMITS };
     let mut world = World::new(all(), limits, 1);
     world.net.inner().set_recv_bytes_max(1);
     let conns: Vec<ConnId> = (0..3).map(|_| world.net.inner().accept_at(ADDR, 1).unwrap()).collect();
@@ -343,7 +344,7 @@ fn http_gets_its_answer_however_it_comes() {
         world.turn(usize::MAX);
     }
     assert!(world.net.counters().deferred > 0, "some wait for their turn");
-    assert_eq!(world.net.counters().failed[Failure::PlainHttp as usize], 3);
+    assert_eq!(world.net.counters().failed[TlsFailure::PlainHttp as usize], 3);
     for conn in conns {
         let heard = world.net.inner().peer_read(conn, usize::MAX);
         assert!(heard.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{heard:x?}");
@@ -395,11 +396,11 @@ fn http_and_garbage_get_an_answer_by_name() {
         (
             &b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n"[..],
             &b"HTTP/1.1 400 Bad Request\r\n"[..],
-            Failure::PlainHttp,
+            TlsFailure::PlainHttp,
         ),
-        (&[0xff; 50], &[21, 3, 3], Failure::Malformed),
+        (&[0xff; 50], &[21, 3, 3], TlsFailure::Malformed),
         // A ServerHello.
-        (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", &[21, 3, 3], Failure::Malformed),
+        (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", &[21, 3, 3], TlsFailure::Malformed),
     ] {
         let before = world.net.counters().failed[failure as usize];
         let conn = world.net.inner().accept_at(ADDR, 1).unwrap();
@@ -431,7 +432,7 @@ fn a_record_that_was_changed_ends_the_connection() {
     world.net.inner().peer_send(conn, &out);
     world.turn(usize::MAX);
     assert_eq!((world.ends.clone(), world.heard.get(&conn)), (vec![(conn, true)], None));
-    assert_eq!(world.net.counters().failed[Failure::Malformed as usize], 1);
+    assert_eq!(world.net.counters().failed[TlsFailure::Malformed as usize], 1);
     world.peers.get_mut(&other).unwrap().tls.writer().write_all(b"still here").unwrap();
     world.settle_but(conn);
     assert_eq!(world.heard[&other], b"still here");
@@ -457,7 +458,7 @@ fn a_handshake_that_fails_is_answered_to_the_last_piece() {
                 Some(AlertDescription::NoApplicationProtocol),
                 "{version:?}"
             );
-            assert_eq!(world.net.counters().failed[Failure::Incompatible as usize], 1);
+            assert_eq!(world.net.counters().failed[TlsFailure::Incompatible as usize], 1);
             assert_eq!(world.net.inner().peer_end(conn), PeerEnd::Ended, "nothing more is said");
         }
     }
@@ -488,7 +489,7 @@ fn a_handshake_that_fails_after_the_servers_part_of_it_is_told_why() {
         let conn = world.connect();
         world.settle();
         assert_eq!(world.peers[&conn].alert, Some(AlertDescription::CertificateRequired), "{version:?}");
-        assert_eq!(world.net.counters().failed[Failure::Certificate as usize], 1);
+        assert_eq!(world.net.counters().failed[TlsFailure::Certificate as usize], 1);
     }
 }
 
@@ -530,7 +531,7 @@ fn a_message_that_comes_in_part_is_held_up_to_64_kib_and_then_refused_by_name() 
         let conn = world.net.inner().accept_at(ADDR, 1).unwrap();
         world.net.inner().peer_send(conn, &record(&first));
         let mut sent = 0;
-        while world.net.counters().failed[Failure::TooLong as usize] == 0 {
+        while world.net.counters().failed[TlsFailure::TooLong as usize] == 0 {
             assert!(sent < 128 << 10, "{sent} bytes are held");
             let piece = record(&piece);
             sent += piece.len();

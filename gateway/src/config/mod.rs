@@ -30,7 +30,7 @@ use crate::{
 use access::Access;
 pub use reference::reference;
 pub use server::{Server, Tls};
-pub use state::State;
+pub use state::StateSettings;
 
 /// Clients of a process that names no limit, where the shards' tables hold as many.
 const CONNECTIONS_DEFAULT: usize = 100_000;
@@ -48,7 +48,7 @@ pub struct Config {
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
-    pub state: State,
+    pub state: StateSettings,
 }
 
 /// Why a configuration was refused: each problem with its line and what to write instead.

@@ -13,7 +13,7 @@ const GIB: u64 = 1 << 30;
 
 /// What survives the process.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State {
+pub struct StateSettings {
     /// `None`: nothing does.
     pub path: Option<PathBuf>,
     pub checkpoint: Duration,
@@ -35,7 +35,12 @@ keys! {
 }
 
 /// Files are relative to `dir`.
-pub(super) fn state(mut section: Section, dir: &Path, chained: bool, topics_bytes: &Named<usize>) -> State {
+pub(super) fn state(
+    mut section: Section,
+    dir: &Path,
+    chained: bool,
+    topics_bytes: &Named<usize>,
+) -> StateSettings {
     let keys: StateKeys = section.keys();
     let topics_bytes = Named { value: topics_bytes.value as u64, line: topics_bytes.line };
     let (path, state_bytes) = (named!(section, keys.path), named!(section, keys.state_bytes));
@@ -62,11 +67,11 @@ pub(super) fn state(mut section: Section, dir: &Path, chained: bool, topics_byte
         }
     }
     section.finish();
-    State { path: file, checkpoint: keys.checkpoint, state_bytes }
+    StateSettings { path: file, checkpoint: keys.checkpoint, state_bytes }
 }
 
-impl From<&State> for StateKeys {
-    fn from(state: &State) -> Self {
+impl From<&StateSettings> for StateKeys {
+    fn from(state: &StateSettings) -> Self {
         let path = state.path.as_ref().map_or(String::new(), |path| path.display().to_string());
         Self { path, checkpoint: state.checkpoint, state_bytes: state.state_bytes }
     }

@@ -101,7 +101,7 @@ pub fn start(
             let now = clock.now();
             let shard = Shard::new(&config.settings(), application, index, sockets.slots, shared, inbox, now);
             drop(ready.send(Ok(())));
-            let limits = tls::Limits {
+            let limits = tls::TlsLimits {
                 handshakes_per_turn: config.limits.handshakes_per_turn,
                 sealed_bytes: config.limits.sealed_bytes,
             };

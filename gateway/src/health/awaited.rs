@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    protocol::status::{Change, State, Status, TOPIC_BYTES},
+    protocol::status::{Change, Status, TOPIC_BYTES, TopicState},
     topic::pattern::Pattern,
 };
 
@@ -105,7 +105,7 @@ impl Awaited {
     fn status(&self, names: &[Arc<str>]) -> Status {
         let topics = names.iter().cloned().map(Pattern::of_topic).collect();
         let (since_us, reason) = (self.since_us, self.reason.clone());
-        Status { topics, state: State::Stale, since_us, reason }
+        Status { topics, state: TopicState::Stale, since_us, reason }
     }
 
     pub fn len(&self) -> usize {
@@ -123,7 +123,7 @@ fn topic_bytes(topic: &Arc<str>) -> usize {
 
 /// These are live again.
 pub fn live(topics: &[Pattern], now_us: i64) -> Status {
-    Status { topics: topics.into(), state: State::Live, since_us: now_us, reason: "".into() }
+    Status { topics: topics.into(), state: TopicState::Live, since_us: now_us, reason: "".into() }
 }
 
 /// The same whenever the same is said again, so that who is slow is told the newest only.

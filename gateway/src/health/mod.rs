@@ -10,7 +10,7 @@ use std::{
 
 use engine::{
     clock::Now,
-    protocol::status::{Change, State, Status},
+    protocol::status::{Change, Status, TopicState},
     shard::inbox::{Inbox, Message},
     topic::pattern::Pattern,
 };
@@ -89,7 +89,7 @@ struct Book {
     returning: BTreeMap<usize, Returning>,
     /// Of what publishers, topics, sources and upstream say.
     bytes: usize,
-    counters: Counters,
+    counters: HealthCounters,
 }
 
 /// A source that brings something since its connection was made anew.
@@ -110,7 +110,7 @@ impl Book {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
+pub struct HealthCounters {
     pub changes: u64,
     pub refused: u64,
     /// Gauges.
@@ -121,7 +121,7 @@ pub struct Counters {
     pub restored: u64,
 }
 
-impl Counters {
+impl HealthCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::by(Kind::Gauge, "fanwire_statuses", "Statuses that are not live", "state", |c| {
             named(["stale", "gap"], &[c.stale, c.gap])
@@ -149,7 +149,7 @@ impl Health {
         &self,
         origin: Origin,
         mut topics: Vec<Pattern>,
-        state: State,
+        state: TopicState,
         reason: &str,
         now_us: i64,
     ) -> Result<(), Full> {
@@ -160,9 +160,9 @@ impl Health {
         let is_source = matches!(origin, Origin::Source(_));
         let key = (origin, Topics::from(topics));
         let known = book.entries.get_mut(&key);
-        if state == State::Live {
+        if state == TopicState::Live {
             let Some(entry) = known else { return Ok(()) };
-            if entry.status.state == State::Gap && now_us < entry.status.since_us + GAP_US {
+            if entry.status.state == TopicState::Gap && now_us < entry.status.since_us + GAP_US {
                 entry.ends_us = Some(entry.status.since_us + GAP_US);
                 return Ok(());
             }
@@ -185,7 +185,7 @@ impl Health {
         }
         book.bytes = book.bytes + status.bytes() - before;
         let id = match book.entries.get_mut(&key) {
-            Some(entry) if entry.status.state == state && state == State::Stale => {
+            Some(entry) if entry.status.state == state && state == TopicState::Stale => {
                 // Since when it is stale stays, and another reason alone is not told again.
                 (entry.status.reason, entry.ends_us) = (status.reason, None);
                 return Ok(());
@@ -225,7 +225,7 @@ impl Health {
         };
         for topics in said {
             // Ending one takes no room.
-            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+            let _ = self.set(origin, topics.to_vec(), TopicState::Live, "", now_us);
         }
     }
 
@@ -243,12 +243,18 @@ impl Health {
         entries.chain(awaited.flat_map(Awaited::statuses).map(|status| row(&status))).collect()
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> HealthCounters {
         let book = self.book();
         let of = |state| book.entries.values().filter(|entry| entry.status.state == state).count() as u64;
         let restored = book.restored.len() as u64;
         let bytes = book.all_bytes() as u64;
-        Counters { bytes, stale: of(State::Stale), gap: of(State::Gap), restored, ..book.counters }
+        HealthCounters {
+            bytes,
+            stale: of(TopicState::Stale),
+            gap: of(TopicState::Gap),
+            restored,
+            ..book.counters
+        }
     }
 
     /// These topics are of an earlier run: stale until [`Health::confirm`]. As many as `[limits] statuses`
@@ -274,7 +280,7 @@ impl Health {
     pub fn lose(&self, i: usize, topics: Vec<Pattern>, reason: &str, now_us: i64) {
         let returning = self.book().returning.remove(&i);
         // A source always finds room.
-        let _ = self.set(Origin::Source(i), topics, State::Stale, reason, now_us);
+        let _ = self.set(Origin::Source(i), topics, TopicState::Stale, reason, now_us);
         if let Some(returning) = returning {
             let mut book = self.book();
             returning.awaited.end(reason).into_iter().for_each(|change| self.tell(&mut book, change));
@@ -300,7 +306,7 @@ impl Health {
             if left.is_empty() {
                 drop(book);
                 // Ending one takes no room.
-                let _ = self.set(key.0, key.1.to_vec(), State::Live, "", now_us);
+                let _ = self.set(key.0, key.1.to_vec(), TopicState::Live, "", now_us);
                 return;
             }
             if let Some(entry) = book.entries.remove(&key) {
@@ -339,7 +345,7 @@ impl Health {
         };
         for (origin, topics) in ended {
             // Ending one takes no room.
-            let _ = self.set(origin, topics.to_vec(), State::Live, "", now_us);
+            let _ = self.set(origin, topics.to_vec(), TopicState::Live, "", now_us);
         }
         self.send(&mut self.book());
     }

@@ -15,7 +15,7 @@ use engine::settings::Limits;
 use super::{
     answers::{Answers, Full},
     body::Bodies,
-    counters::Counters,
+    counters::AdminCounters,
     gate::Gate,
     paced::Pace,
     page::Page,
@@ -37,7 +37,7 @@ pub struct Admin {
     pub(super) freshness: Vec<Freshness>,
     /// Whether every shard listens.
     pub listening: AtomicBool,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<AdminCounters>,
     pub(super) limits: Limits,
     pub(super) bodies: Bodies,
     pub(super) answers: Answers,
@@ -53,7 +53,7 @@ impl Admin {
         limits: &Limits,
         freshness: Vec<Freshness>,
     ) -> Arc<Self> {
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::<AdminCounters>::default();
         Arc::new(Self {
             scraper: Scraper::new(watched.publisher.inboxes()),
             watched,

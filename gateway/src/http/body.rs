@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     http::{
-        counters::Counters,
+        counters::AdminCounters,
         reply::{closing, refuse},
     },
     intake::workers::Workers,
@@ -51,7 +51,7 @@ pub struct Bodies {
     /// `[limits] admin_body`.
     time: Duration,
     pace: Pace,
-    counters: Arc<Counters>,
+    counters: Arc<AdminCounters>,
     pub workers: Workers,
 }
 
@@ -123,7 +123,7 @@ impl Encoding {
 }
 
 impl Bodies {
-    pub fn new(limits: &Limits, pace: Pace, counters: Arc<Counters>) -> Self {
+    pub fn new(limits: &Limits, pace: Pace, counters: Arc<AdminCounters>) -> Self {
         let (places, time) = (Semaphore::new(limits.admin_publishes), limits.admin_body);
         let (spare, held) = (Semaphore::new(1), Mutex::default());
         Self { places, spare, held, time, pace, counters, workers: Workers::default() }

@@ -6,7 +6,7 @@ use net::metric::Metric;
 
 /// What had to wait or was cut off on the admin listener.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct AdminCounters {
     /// Connections reset since all places were busy: they were the oldest in reserve, or too long there, or did not
     /// catch up with their answers, or their address held the most.
     pub connections_reset: AtomicU64,
@@ -42,7 +42,7 @@ pub const ANSWERS: &[Metric<u64>] = &[Metric::gauge(
     |bytes| *bytes,
 )];
 
-impl Counters {
+impl AdminCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter(
             "fanwire_admin_connections_reset",

@@ -43,7 +43,7 @@ use super::{
     places::{Asking, Place, Places, RESERVE},
 };
 use crate::{
-    http::{admin::Admin, counters::Counters, routes},
+    http::{admin::Admin, counters::AdminCounters, routes},
     tls,
 };
 
@@ -147,7 +147,7 @@ impl Connections {
         tls: Option<Arc<ServerConfig>>,
         place: &Arc<Place>,
         router: Router,
-        counters: Arc<Counters>,
+        counters: Arc<AdminCounters>,
     ) {
         let Some(tls) = tls else { return self.speak(stream, place, router, counters).await };
         let secured = tokio::select! {
@@ -167,7 +167,7 @@ impl Connections {
         stream: S,
         place: &Arc<Place>,
         router: Router,
-        counters: Arc<Counters>,
+        counters: Arc<AdminCounters>,
     ) {
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: Request<Incoming>| {
@@ -270,7 +270,7 @@ impl HttpBody for Answering {
 async fn secure(
     mut stream: TcpStream,
     tls: Arc<ServerConfig>,
-    counters: &Counters,
+    counters: &AdminCounters,
 ) -> Option<TlsStream<TcpStream>> {
     let mut first = [0; METHOD_BYTES];
     let held = stream.peek(&mut first).await;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::places::{Phase, Place};
-use crate::http::counters::Counters;
+use crate::http::counters::AdminCounters;
 
 /// Bytes have to come at a least rate over each stretch of so long.
 pub const WINDOW: Duration = Duration::from_secs(5);
@@ -75,14 +75,14 @@ pub struct Paced<S> {
     stream: S,
     place: Arc<Place>,
     pace: Pace,
-    counters: Arc<Counters>,
+    counters: Arc<AdminCounters>,
     /// While an answer waits for its reader.
     window: Option<Window>,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl<S> Paced<S> {
-    pub fn new(stream: S, place: Arc<Place>, pace: Pace, counters: Arc<Counters>) -> Self {
+    pub fn new(stream: S, place: Arc<Place>, pace: Pace, counters: Arc<AdminCounters>) -> Self {
         let sleep = Box::pin(sleep_until(Instant::now() + pace.head));
         Self { stream, place, pace, counters, window: None, sleep }
     }

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::counters::Counters;
+use super::counters::AdminCounters;
 
 /// Places in reserve, once all others are taken by connections that are busy: for one request each. The oldest
 /// makes room, so their number is also how many have to come before a newcomer has lost its place again.
@@ -102,7 +102,7 @@ pub enum Found {
 }
 
 impl Found {
-    pub fn count(self, counters: &Counters) {
+    pub fn count(self, counters: &AdminCounters) {
         match self {
             Found::Free => {}
             Found::Evicted => drop(counters.connections_evicted.fetch_add(1, Ordering::Relaxed)),

@@ -28,7 +28,7 @@ pub(super) async fn list(State(admin): App) -> Response {
 /// What a publisher says of its topics.
 struct Said {
     topics: Vec<Pattern>,
-    state: status::State,
+    state: status::TopicState,
     reason: String,
 }
 
@@ -64,7 +64,7 @@ fn parse(body: &[u8]) -> Result<Said, String> {
     json::check_levels(body, json::LEVELS_MAX + 1)?;
     let said: RawSaid =
         serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
-    let state = status::State::parse(&said.state)
+    let state = status::TopicState::parse(&said.state)
         .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", said.state))?;
     if !(1..=TOPICS_MAX).contains(&said.topics.len()) {
         return Err(format!("there are {} topics; 1 to {TOPICS_MAX} may be", said.topics.len()));
@@ -83,6 +83,6 @@ fn apply(admin: &Admin, said: Said) -> Result<(), String> {
     let health = &admin.watched.health;
     let told = health.set(Origin::Publisher, topics.clone(), state, &reason, now_us);
     told.map_err(|full| full.to_string())?;
-    admin.watched.publisher.doubt(Doubter::Publisher, topics, state == status::State::Gap);
+    admin.watched.publisher.doubt(Doubter::Publisher, topics, state == status::TopicState::Gap);
     Ok(())
 }

@@ -9,11 +9,11 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
-    fanout::{self, compress},
-    sequencer,
+    fanout::{FanoutCounters, compress::CompressCounters},
+    sequencer::{SequencerCounters, topics::TopicCounters},
     shard::stats::Stats,
 };
-use net::metric::Metric;
+use net::{SocketCounters, TlsCounters, metric::Metric};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
@@ -21,16 +21,16 @@ use prometheus_client::{
 };
 
 use super::{
-    health,
-    source::{SourceCounters, activity::Activity, websocket::counters::Counters as Upstream},
-    state,
+    health::HealthCounters,
+    source::{SourceCounters, activity::Activity, websocket::counters::WebsocketCounters},
+    state::StateCounters,
     system::Choice,
 };
 use crate::{
-    http::counters::{ANSWERS, Counters as Admin},
+    http::counters::{ANSWERS, AdminCounters},
     logs,
     metrics::{process::Process, watched::Watched},
-    tls,
+    tls::server::CertificateCounters,
 };
 use out::Out;
 pub use scraper::Scraper;
@@ -42,7 +42,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub fn text(
     scrape: &Scrape,
     watched: &Watched,
-    admin: &Arc<Admin>,
+    admin: &Arc<AdminCounters>,
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
@@ -73,13 +73,13 @@ pub fn text(
 struct Snapshot {
     answer_bytes: u64,
     shards: Vec<Shard>,
-    counters: sequencer::Counters,
+    counters: SequencerCounters,
     sources: Arc<SourceCounters>,
-    health: health::Counters,
-    state: Arc<state::Counters>,
-    tls: Option<Arc<tls::server::Counters>>,
+    health: HealthCounters,
+    state: Arc<StateCounters>,
+    tls: Option<Arc<CertificateCounters>>,
     io: Arc<Choice>,
-    admin: Arc<Admin>,
+    admin: Arc<AdminCounters>,
     /// Now.
     mono_us: u64,
     process: Option<Process>,
@@ -92,20 +92,20 @@ const SHARD: &[Metric<Shard>] =
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
-        out.all(sequencer::Counters::METRICS, &[&self.counters])?;
-        out.all(sequencer::topics::Counters::METRICS, &[&self.counters.by_topics])?;
+        out.all(SequencerCounters::METRICS, &[&self.counters])?;
+        out.all(TopicCounters::METRICS, &[&self.counters.by_topics])?;
         out.all(logs::METRICS, &[&()])?;
         self.sources(&mut out)?;
-        out.all(health::Counters::METRICS, &[&self.health])?;
+        out.all(HealthCounters::METRICS, &[&self.health])?;
         self.state(&mut out)?;
         out.all(ANSWERS, &[&self.answer_bytes])?;
-        out.all(Admin::METRICS, &[&self.admin])?;
+        out.all(AdminCounters::METRICS, &[&self.admin])?;
         self.shards(&mut out)?;
         let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
         out.info("fanwire_io", "What moves the shards' bytes, and why", &labels)?;
         if let Some(files) = &self.tls {
-            out.all(net::TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
-            out.all(tls::server::Counters::METRICS, &[files])?;
+            out.all(TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
+            out.all(CertificateCounters::METRICS, &[files])?;
         }
         out.all(Process::METRICS, &self.process.iter().collect::<Vec<_>>())
     }
@@ -118,21 +118,21 @@ impl Snapshot {
         let activities: Vec<_> = self.sources.activities.iter().map(now).collect();
         out.each(Activity::METRICS, "source", activities.iter().map(|at| (at.0.name.as_str(), at)))?;
         let websockets = self.sources.websockets.iter().map(|source| (source.name(), &**source));
-        out.each(Upstream::METRICS, "source", websockets)
+        out.each(WebsocketCounters::METRICS, "source", websockets)
     }
 
     fn state(&self, out: &mut Out) -> fmt::Result {
-        out.all(state::Counters::METRICS, &[&self.state])?;
+        out.all(StateCounters::METRICS, &[&self.state])?;
         let written = (self.state.clone(), self.mono_us);
         let written: &[_] = if self.state.is_written() { &[&written] } else { &[] };
-        out.all(state::Counters::METRICS_WRITTEN, written)
+        out.all(StateCounters::METRICS_WRITTEN, written)
     }
 
     fn shards(&self, out: &mut Out) -> fmt::Result {
         out.all(Stats::METRICS, &self.each(|stats| stats))?;
-        out.all(fanout::Counters::METRICS, &self.each(|stats| &stats.fanout))?;
-        out.all(compress::Counters::METRICS, &self.each(|stats| &stats.compress))?;
-        out.all(net::Counters::METRICS, &self.each(|stats| &stats.ring))?;
+        out.all(FanoutCounters::METRICS, &self.each(|stats| &stats.fanout))?;
+        out.all(CompressCounters::METRICS, &self.each(|stats| &stats.compress))?;
+        out.all(SocketCounters::METRICS, &self.each(|stats| &stats.ring))?;
         let names: Vec<String> = (0..self.shards.len()).map(|index| index.to_string()).collect();
         let shards = names.iter().map(String::as_str).zip(&self.shards);
         out.each(SHARD, "shard", shards.clone())?;
@@ -158,25 +158,25 @@ mod tests {
     #[test]
     fn every_counter_has_a_name_of_its_own_and_says_what_it_counts() {
         let all = [
-            told(sequencer::Counters::METRICS),
-            told(sequencer::topics::Counters::METRICS),
+            told(SequencerCounters::METRICS),
+            told(TopicCounters::METRICS),
             told(logs::METRICS),
             told(SourceCounters::METRICS),
             told(Activity::METRICS),
-            told(Upstream::METRICS),
-            told(health::Counters::METRICS),
-            told(state::Counters::METRICS),
-            told(state::Counters::METRICS_WRITTEN),
+            told(WebsocketCounters::METRICS),
+            told(HealthCounters::METRICS),
+            told(StateCounters::METRICS),
+            told(StateCounters::METRICS_WRITTEN),
             told(ANSWERS),
-            told(Admin::METRICS),
+            told(AdminCounters::METRICS),
             told(Stats::METRICS),
             told(Stats::METRICS_EACH),
             told(SHARD),
-            told(fanout::Counters::METRICS),
-            told(compress::Counters::METRICS),
-            told(net::Counters::METRICS),
-            told(net::TlsCounters::METRICS),
-            told(tls::server::Counters::METRICS),
+            told(FanoutCounters::METRICS),
+            told(CompressCounters::METRICS),
+            told(SocketCounters::METRICS),
+            told(TlsCounters::METRICS),
+            told(CertificateCounters::METRICS),
             told(Process::METRICS),
         ]
         .concat();

@@ -15,9 +15,9 @@ pub struct Watched {
     pub shared: Arc<Shared>,
     pub sources: Arc<SourceCounters>,
     pub health: Arc<Health>,
-    pub state: Arc<state::Counters>,
+    pub state: Arc<state::StateCounters>,
     /// Where there is a TLS listener.
-    pub tls: Option<Arc<tls::server::Counters>>,
+    pub tls: Option<Arc<tls::server::CertificateCounters>>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
 }

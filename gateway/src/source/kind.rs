@@ -7,7 +7,7 @@ use engine::{
     topic::{pattern::Pattern, policy::Policies},
 };
 
-use super::{activity::Activity, link::Link, websocket::counters::Counters};
+use super::{activity::Activity, link::Link, websocket::counters::WebsocketCounters};
 use crate::{
     document::{read::Section, write::Text},
     health::Health,
@@ -65,13 +65,13 @@ pub struct Context {
     pub health: Arc<Health>,
     pub stale_after: Option<Duration>,
     /// Of one that connects to a server.
-    pub connections: Option<Arc<Counters>>,
+    pub connections: Option<Arc<WebsocketCounters>>,
 }
 
 impl Context {
     /// # Panics
     /// Where the source connects to no server.
-    pub fn connections(&self) -> &Counters {
+    pub fn connections(&self) -> &WebsocketCounters {
         self.connections.as_ref().expect("each source with a link has counters of its connections")
     }
 }

@@ -32,7 +32,7 @@ use host::HostFigures;
 use kind::{Context, Declared, Given, Kind};
 use replay::Replay;
 use synthetic::Synthetic;
-use websocket::{counters::Counters, keys::Websocket};
+use websocket::{counters::WebsocketCounters, keys::Websocket};
 
 /// A kind as a configuration names it.
 pub struct Declaration {
@@ -115,7 +115,7 @@ pub struct SourceCounters {
     /// Gauge: sources that run.
     pub running: AtomicU64,
     /// Of those that connect to a server, in the order of the configuration.
-    pub websockets: Vec<Arc<Counters>>,
+    pub websockets: Vec<Arc<WebsocketCounters>>,
 }
 
 impl SourceCounters {
@@ -134,7 +134,7 @@ impl SourceCounters {
         let activities: Vec<Arc<Activity>> =
             sources.iter().enumerate().map(|source| Activity::new(&name(source)).into()).collect();
         let links = sources.iter().zip(&activities).filter(|(source, _)| source.settings().link().is_some());
-        let websockets = links.map(|(_, activity)| Arc::new(Counters::new(activity))).collect();
+        let websockets = links.map(|(_, activity)| Arc::new(WebsocketCounters::new(activity))).collect();
         let upstream = sources.iter().find_map(Source::upstream).map(|source| source.link.url.text.clone());
         Arc::new(Self { websockets, activities, upstream, ..Self::default() })
     }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{
-    clock::Now, protocol::status::State, shard::shared::Shared, topic::pattern::Pattern, unit::show_duration,
+    clock::Now, protocol::status::TopicState, shard::shared::Shared, topic::pattern::Pattern,
+    unit::show_duration,
 };
 
 use super::SourceCounters;
@@ -55,7 +56,7 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
     let activity = &sources.activities[i];
     let mut news = activity.brought().take_news();
     for (topic, why) in news.refused {
-        let (state, reason) = why.map_or((State::Live, String::new()), |why| (State::Gap, why));
+        let (state, reason) = why.map_or((TopicState::Live, String::new()), |why| (TopicState::Gap, why));
         // What finds no room was counted and told.
         let _ = health.set(Origin::Denied(i), vec![topic], state, &reason, now.wall_us);
     }

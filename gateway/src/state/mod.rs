@@ -42,7 +42,7 @@ const NAMED_MAX: usize = 20;
 const CLEAN_BYTES_MAX: u64 = 1024;
 
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct StateCounters {
     /// Checkpoints that failed.
     pub errors: AtomicU64,
     /// Of the last that did not.
@@ -58,7 +58,7 @@ pub struct Counters {
     is_over: Mutex<bool>,
 }
 
-impl Counters {
+impl StateCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::gauge("fanwire_state_restored", "Topics restored at the start", |c| c.restored.load(Relaxed)),
         Metric::gauge(
@@ -173,7 +173,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Keeps other gateways from the state until what is given is dropped. `None`: there is no state.
-pub fn lock(config: &config::State) -> Result<Option<File>, NotLocked> {
+pub fn lock(config: &config::StateSettings) -> Result<Option<File>, NotLocked> {
     let Some(path) = config.path.as_ref() else { return Ok(None) };
     let shown = path.display().to_string();
     let locked = private_file::check(path).and_then(|()| private_file::lock(&with_suffix(path, "lock")));
@@ -189,7 +189,10 @@ pub fn lock(config: &config::State) -> Result<Option<File>, NotLocked> {
 ///
 /// An error: nothing can be written there, so that the next start would find nothing, or what stands there is
 /// no file and has to stay.
-pub fn load(config: &config::State, counters: &Counters) -> Result<Option<Restored>, NotWritten> {
+pub fn load(
+    config: &config::StateSettings,
+    counters: &StateCounters,
+) -> Result<Option<Restored>, NotWritten> {
     let Some(path) = config.path.as_ref() else { return Ok(None) };
     let beside = with_suffix(path, "tmp");
     private_file::check(path)
@@ -205,7 +208,7 @@ pub fn load(config: &config::State, counters: &Counters) -> Result<Option<Restor
     Ok(restored)
 }
 
-fn load_from(config: &config::State, path: &Path, counters: &Counters) -> Option<Restored> {
+fn load_from(config: &config::StateSettings, path: &Path, counters: &StateCounters) -> Option<Restored> {
     let shown = path.display();
     let file = match private_file::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -264,8 +267,8 @@ fn tell_damage(path: &Path, damage: &Damage) {
 pub fn restore(
     restored: &Restored,
     sequencer: &ClockedSequencer,
-    config: &config::State,
-    counters: &Counters,
+    config: &config::StateSettings,
+    counters: &StateCounters,
 ) -> Vec<Arc<str>> {
     let (taken, refused) = sequencer.restore(restored);
     counters.restored.store(taken.len() as u64, Relaxed);
@@ -309,9 +312,9 @@ fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
 
 /// Writes checkpoints for good; not where nothing has changed since the last one.
 pub async fn keep(
-    config: &config::State,
+    config: &config::StateSettings,
     sequencer: &ClockedSequencer,
-    counters: &Arc<Counters>,
+    counters: &Arc<StateCounters>,
 ) -> std::convert::Infallible {
     let Some(path) = config.path.clone() else { std::future::pending().await };
     let mut written = None;
@@ -343,9 +346,9 @@ pub async fn keep(
 /// The last checkpoint: nothing is numbered after it. On an error the next start finds an earlier one, or
 /// begins a new epoch.
 pub fn end(
-    config: &config::State,
+    config: &config::StateSettings,
     sequencer: &ClockedSequencer,
-    counters: &Counters,
+    counters: &StateCounters,
 ) -> Result<(), NotWritten> {
     let Some(path) = &config.path else { return Ok(()) };
     sequencer.freeze();
@@ -361,7 +364,7 @@ pub fn end(
     })
 }
 
-fn failed(counters: &Counters, error: &dyn std::error::Error) {
+fn failed(counters: &StateCounters, error: &dyn std::error::Error) {
     counters.errors.fetch_add(1, Relaxed);
     tracing::error!("no checkpoint: {error}");
 }

@@ -44,12 +44,16 @@ fn file(name: &str) -> PathBuf {
     directory.join("state")
 }
 
-fn settings(path: &Path) -> config::State {
-    config::State { path: Some(path.to_owned()), checkpoint: Duration::from_secs(1), state_bytes: 1 << 20 }
+fn settings(path: &Path) -> config::StateSettings {
+    config::StateSettings {
+        path: Some(path.to_owned()),
+        checkpoint: Duration::from_secs(1),
+        state_bytes: 1 << 20,
+    }
 }
 
 fn load(path: &Path) -> Option<Restored> {
-    super::load(&settings(path), &Counters::default()).unwrap()
+    super::load(&settings(path), &StateCounters::default()).unwrap()
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -192,7 +196,7 @@ fn what_is_no_regular_file_is_refused_at_the_start_by_name_and_stays() {
             let name = PathBuf::from(format!("{}{suffix}", path.display()));
             make(&name);
             let (before, kind) = (names(path.parent().unwrap()), fs::metadata(&name).unwrap().file_type());
-            let error = super::load(&settings(&path), &Counters::default()).unwrap_err().to_string();
+            let error = super::load(&settings(&path), &StateCounters::default()).unwrap_err().to_string();
             assert!(error.contains(&format!("{} {is}", name.display())), "{error}");
             assert!(error.contains("[state] path"), "{error}");
             // It may also come to stand there later.

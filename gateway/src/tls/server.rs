@@ -43,21 +43,21 @@ pub struct Server {
     current: sync::watch::Sender<Arc<ServerConfig>>,
     /// Why they could not be read again, the last time.
     error: Option<String>,
-    counters: Arc<Counters>,
+    counters: Arc<CertificateCounters>,
 }
 
 /// What tells whether files have changed.
 type Seen = Vec<Option<(u64, u64, i64, i64)>>;
 
 #[derive(Debug)]
-pub struct Counters {
+pub struct CertificateCounters {
     pub reloads: AtomicU64,
     pub reload_errors: AtomicU64,
     /// By file: seconds since the Unix epoch.
     pub expires_s: Vec<(String, AtomicI64)>,
 }
 
-impl Counters {
+impl CertificateCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter("fanwire_certificate_reloads", "Times certificates were read again", |c| {
             c.reloads.load(Ordering::Relaxed)
@@ -92,7 +92,7 @@ impl Server {
         let (current, _) = sync::watch::channel(files.config(&ticketer)?);
         let shown =
             tls.certificates.iter().map(|files| (files.cert.display().to_string(), AtomicI64::new(0)));
-        let counters = Counters {
+        let counters = CertificateCounters {
             reloads: AtomicU64::new(0),
             reload_errors: AtomicU64::new(0),
             expires_s: shown.collect(),
@@ -105,7 +105,7 @@ impl Server {
         self.current.subscribe()
     }
 
-    pub fn counters(&self) -> Arc<Counters> {
+    pub fn counters(&self) -> Arc<CertificateCounters> {
         self.counters.clone()
     }
 
@@ -174,7 +174,7 @@ impl Files {
         Ok(Self { certificates, clients: clients.map(Arc::new) })
     }
 
-    fn note(&self, counters: &Counters) {
+    fn note(&self, counters: &CertificateCounters) {
         for (certificate, (_, expires_s)) in self.certificates.iter().zip(&counters.expires_s) {
             expires_s.store(certificate.expires_s(), Ordering::Relaxed);
         }

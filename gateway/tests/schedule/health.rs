@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use engine::{protocol::status::State, topic::pattern::Pattern};
+use engine::{protocol::status::TopicState, topic::pattern::Pattern};
 use gateway::health::{Health, Origin};
 
 use crate::support::World;
@@ -44,7 +44,7 @@ impl States {
             let is_live = !self.not_live.contains(group[0]);
             let patterns: Vec<Pattern> =
                 group.iter().map(|text| Pattern::parse(text).expect("a pattern")).collect();
-            let state = if is_live { State::Stale } else { State::Live };
+            let state = if is_live { TopicState::Stale } else { TopicState::Live };
             self.health.set(Origin::Publisher, patterns, state, "", now_us).expect("there is room");
             for text in group {
                 match is_live {

@@ -3,10 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use engine::protocol::encoding::Encoding;
-use net::{
-    sim::PeerEnd,
-    tls::{Counters, Failure},
-};
+use net::{TlsCounters, TlsFailure, sim::PeerEnd};
 
 use super::{Simulation, was_slow};
 use crate::support::tls::{Clients, Version};
@@ -120,14 +117,14 @@ impl Simulation {
     /// Once all are gone.
     pub(super) fn check_sessions(&mut self) {
         let counters = self.world.net.counters();
-        let Counters { sessions, sealed_bytes, failed, .. } = counters;
+        let TlsCounters { sessions, sealed_bytes, failed, .. } = counters;
         assert_eq!((sessions, sealed_bytes), (0, 0), "sessions, sealed bytes are left");
-        for failure in Failure::ALL {
+        for failure in TlsFailure::ALL {
             let most = match failure {
-                Failure::PlainHttp => self.speakers.strayed,
-                Failure::Malformed => self.speakers.broken,
-                Failure::Alert => self.speakers.gave_up,
-                Failure::Incompatible | Failure::Certificate | Failure::TooLong => 0,
+                TlsFailure::PlainHttp => self.speakers.strayed,
+                TlsFailure::Malformed => self.speakers.broken,
+                TlsFailure::Alert => self.speakers.gave_up,
+                TlsFailure::Incompatible | TlsFailure::Certificate | TlsFailure::TooLong => 0,
             };
             let count = failed[failure as usize];
             assert!(count <= most, "{count} sessions failed by {failure:?}, {most} had a reason to");

@@ -168,7 +168,7 @@ impl World {
             now,
         );
         let publisher = Publisher::new(EPOCH, inbox.clone(), &config);
-        let limits = net::tls::Limits {
+        let limits = net::tls::TlsLimits {
             handshakes_per_turn: config.limits.handshakes_per_turn,
             sealed_bytes: config.limits.sealed_bytes,
         };
@@ -204,7 +204,7 @@ impl World {
 
     /// One turn of the pump with at most `events` events. `false`: the shard would sleep.
     pub fn turn(&mut self, events: usize) -> bool {
-        self.shard.note_ring(net::Counters::default(), self.net.counters());
+        self.shard.note_ring(net::SocketCounters::default(), self.net.counters());
         let left = self.shard.take_inbox(self.now);
         self.net.begin_turn();
         let mut taken = 0;

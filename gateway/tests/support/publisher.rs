@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Counters, Grouping, Publication, UpstreamBatch, UpstreamUpdate, Why},
+    sequencer::{Body, Grouping, Publication, SequencerCounters, UpstreamBatch, UpstreamUpdate, Why},
     shard::inbox::{Inbox, Message},
     topic::{changes::Base, policy::Mode},
 };
@@ -123,7 +123,7 @@ impl Publisher {
         }
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> SequencerCounters {
         self.sequencer.counters()
     }
 

@@ -127,7 +127,7 @@ impl Worker {
         let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
         let backend = Backend::new(args.io, &options, waker).map_err(|error| error.to_string())?;
         // What a load brings about is not ours to hold back.
-        let all = tls::Limits { handshakes_per_turn: usize::MAX, sealed_bytes: usize::MAX };
+        let all = tls::TlsLimits { handshakes_per_turn: usize::MAX, sealed_bytes: usize::MAX };
         Ok(Self {
             sockets: Tls::new(backend, None, all),
             by_slot: vec![0; slots as usize],

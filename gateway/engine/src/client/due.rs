@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{
-    CloseReason, Connection, Limits, State,
+    ClientLimits, CloseReason, Connection, State,
     ping::{self, Ping},
 };
 use crate::clock::Now;
@@ -23,7 +23,7 @@ pub const DRAIN_CHECK_US: u64 = 20_000;
 /// What the deadlines of a connection depend on beside itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
-    pub limits: &'a Limits,
+    pub limits: &'a ClientLimits,
     /// The gateway let it in only to refuse its request.
     pub is_refused: bool,
     pub is_subscribed: bool,
@@ -137,7 +137,7 @@ impl Connection {
     }
 
     /// When it is to be pinged, or should have answered a ping.
-    fn ping_due_us(&mut self, limits: &Limits, now: Now) -> u64 {
+    fn ping_due_us(&mut self, limits: &ClientLimits, now: Now) -> u64 {
         let alive_us = self.heard_us.max(self.moved_us);
         match self.ping {
             Ping::Sending => now.mono_us + limits.pong_us,
@@ -153,7 +153,7 @@ impl Connection {
 
     /// The socket's send queue, in bytes: first right after the ping went out, later when no pong came in
     /// time. `true`: the client is gone, it is to be closed for [`CloseReason::PingTimeout`].
-    pub fn unsent(&mut self, bytes: u32, limits: &Limits, now: Now) -> bool {
+    pub fn unsent(&mut self, bytes: u32, limits: &ClientLimits, now: Now) -> bool {
         let Ping::Waiting { since_us, unsent } = self.ping else { return false };
         match unsent {
             None => self.ping = Ping::Waiting { since_us, unsent: Some(bytes) },

@@ -12,7 +12,7 @@ const HEAD_BYTES: usize = 16 << 10;
 
 /// Limits of a connection. Times in µs.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct ClientLimits {
     pub proto: proto::Limits,
     pub inflate: InflateLimits,
     /// Messages, and control frames.
@@ -27,7 +27,7 @@ pub struct Limits {
     pub fragment_bytes: usize,
 }
 
-impl Limits {
+impl ClientLimits {
     pub fn new(limits: &settings::Limits, compression: &settings::Compression) -> Self {
         let us = |duration: Duration| duration.as_micros() as u64;
         let message_bytes = limits.message_bytes;

@@ -8,7 +8,7 @@ use proto::{
 };
 
 use super::{
-    CloseReason, Connection, Dictionary, Ended, Limits, State, close,
+    ClientLimits, CloseReason, Connection, Dictionary, Ended, State, close,
     handshake::{self, Answer, Situation},
 };
 use crate::{
@@ -26,18 +26,18 @@ const DISCARD_BYTES_MAX: u32 = 1 << 20;
 /// What a shard lends its connections.
 #[derive(Debug)]
 pub struct Tools<'a> {
-    pub limits: &'a Limits,
+    pub limits: &'a ClientLimits,
     /// Of a request head.
     pub situation: Situation<'a>,
     /// Made when the first compressed message comes.
     pub inflater: &'a mut Option<Box<Inflater>>,
     pub compress: &'a mut Compress,
-    pub counters: &'a mut Counters,
+    pub counters: &'a mut ClientCounters,
 }
 
 /// What connections count.
 #[derive(Debug, Default, Clone)]
-pub struct Counters {
+pub struct ClientCounters {
     /// Messages of clients.
     pub messages_in: u64,
     /// Compressed ones that were read.

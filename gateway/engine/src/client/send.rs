@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CloseReason, Connection, Hold, Limits, State, ping::Ping};
+use super::{ClientLimits, CloseReason, Connection, Hold, State, ping::Ping};
 use crate::{clock::Now, invariant, protocol::fragment};
 
 /// A send that takes longer was waiting for the peer, so that its end is a sign of life.
@@ -31,7 +31,7 @@ pub enum Next {
 impl Connection {
     /// The next thing to do. To be called after everything that may have changed it, until it says
     /// [`Next::Wait`], or [`Next::Free`] and nothing is given.
-    pub fn next(&mut self, limits: &Limits, now: Now) -> Next {
+    pub fn next(&mut self, limits: &ClientLimits, now: Now) -> Next {
         if let Ping::Sent { since_us } = self.ping {
             self.ping = Ping::Waiting { since_us, unsent: None };
             return Next::QueryUnsent;
@@ -69,7 +69,7 @@ impl Connection {
 
     /// Between two frames of what is being sent: what the client said meanwhile is read, so that its pings are
     /// answered before the next.
-    fn go_on(&mut self, reads: bool, limits: &Limits, now: Now) -> Next {
+    fn go_on(&mut self, reads: bool, limits: &ClientLimits, now: Now) -> Next {
         let waiting = self.waiting.as_mut().expect("what is left waits there");
         if reads && waiting.queue.is_empty() {
             if !waiting.held.is_empty() {

@@ -25,13 +25,13 @@ pub struct Compress {
     pub is_off: bool,
     /// The longest payload of a frame as it is sent.
     pub fragment_bytes: usize,
-    pub counters: Counters,
+    pub counters: CompressCounters,
 }
 
 const WINDOWS: usize = (*WINDOW_BITS.end() - *WINDOW_BITS.start() + 1) as usize;
 
 #[derive(Debug, Default, Clone)]
-pub struct Counters {
+pub struct CompressCounters {
     /// Frames compressed, and those that did not get smaller.
     pub compressed: u64,
     pub incompressible: u64,
@@ -42,7 +42,7 @@ pub struct Counters {
     pub passed_over: u64,
 }
 
-impl Counters {
+impl CompressCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::by(
             Kind::Counter,
@@ -77,7 +77,7 @@ impl Compress {
             has_passed_over: false,
             is_off: false,
             fragment_bytes: FRAGMENT_BYTES,
-            counters: Counters::default(),
+            counters: CompressCounters::default(),
         }
     }
 

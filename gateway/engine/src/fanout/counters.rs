@@ -3,7 +3,7 @@
 use net::metric::Metric;
 
 #[derive(Debug, Default, Clone)]
-pub struct Counters {
+pub struct FanoutCounters {
     /// Updates in frames built, once per frame, and frames built.
     pub updates_framed: u64,
     pub frames_built: u64,
@@ -22,7 +22,7 @@ pub struct Counters {
     pub gaps: u64,
 }
 
-impl Counters {
+impl FanoutCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter("fanwire_updates_framed", "Updates put into frames, once a frame", |c| {
             c.updates_framed

@@ -39,7 +39,7 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 pub use class_id::ClassId;
 pub use classes::{Class, ClassKey, Classes};
-pub use counters::Counters;
+pub use counters::FanoutCounters;
 pub use frame::Frame;
 pub use lapse::Lapse;
 pub use long::Long;
@@ -75,7 +75,7 @@ pub struct Fanout {
     pub pinned: Pinned,
     pub compress: Compress,
     packs: Packs,
-    pub counters: Counters,
+    pub counters: FanoutCounters,
     epoch: Epoch,
     /// It is not the one of the start: snapshots that nobody asked for say which it is.
     restarted: bool,
@@ -134,7 +134,7 @@ impl Fanout {
             pinned: Pinned::new(pinned),
             compress: Compress::new(compression),
             packs: Packs::default(),
-            counters: Counters::default(),
+            counters: FanoutCounters::default(),
             epoch,
             restarted: false,
             position: 0,

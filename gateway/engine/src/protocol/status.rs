@@ -6,7 +6,7 @@ use super::encoding::Encoding;
 use crate::topic::pattern::Pattern;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum TopicState {
     Live,
     /// Nothing came for too long, or the source is gone.
     Stale,
@@ -14,17 +14,17 @@ pub enum State {
     Gap,
 }
 
-impl State {
+impl TopicState {
     pub fn name(self) -> &'static str {
         match self {
-            State::Live => "live",
-            State::Stale => "stale",
-            State::Gap => "gap",
+            TopicState::Live => "live",
+            TopicState::Stale => "stale",
+            TopicState::Gap => "gap",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [State::Live, State::Stale, State::Gap].into_iter().find(|state| state.name() == name)
+        [TopicState::Live, TopicState::Stale, TopicState::Gap].into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -33,7 +33,7 @@ impl State {
 pub struct Status {
     /// Sorted.
     pub topics: Arc<[Pattern]>,
-    pub state: State,
+    pub state: TopicState,
     /// Microseconds since the Unix epoch.
     pub since_us: i64,
     pub reason: Arc<str>,
@@ -107,7 +107,7 @@ pub struct Change {
 impl Change {
     /// A status, or that it is live again.
     pub fn whole(id: u64, status: Status) -> Self {
-        let lasts = status.state != State::Live;
+        let lasts = status.state != TopicState::Live;
         Self { id, status, is_whole: true, lasts }
     }
 
@@ -152,7 +152,7 @@ mod tests {
     fn a_frame_names_only_the_topics_that_are_told() {
         let topics = ["a.b", "a.c", "d.*"].map(pattern);
         let status =
-            Status { topics: topics.into(), state: State::Stale, since_us: 7, reason: "a \"b\"".into() };
+            Status { topics: topics.into(), state: TopicState::Stale, since_us: 7, reason: "a \"b\"".into() };
         let text = |frame: Vec<u8>| String::from_utf8(frame[2..].to_vec()).unwrap();
         assert_eq!(
             text(status.frames_of(
@@ -170,7 +170,7 @@ mod tests {
         let topics: Vec<Pattern> =
             (0..100).map(|i| pattern(&format!("{}.t{i}", "a".repeat(i + 1)))).collect();
         let reason = "\u{1}".repeat(1000).into();
-        let status = Status { topics: topics.clone().into(), state: State::Gap, since_us: 7, reason };
+        let status = Status { topics: topics.clone().into(), state: TopicState::Gap, since_us: 7, reason };
         let all: Vec<&Pattern> = status.topics.iter().collect();
         let frames = status.frames_of(&all, Encoding::Json, 1024, FRAGMENT_BYTES);
         let mut told = Vec::<Pattern>::new();

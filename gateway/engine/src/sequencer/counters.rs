@@ -10,7 +10,7 @@ use crate::shard::inbox::Bound;
 
 /// What the sequencer counts, as of now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct SequencerCounters {
     /// Updates numbered, and the batches they went out in.
     pub updates: u64,
     pub batches: u64,
@@ -27,7 +27,7 @@ pub struct Counters {
     pub full: [u64; Bound::ALL.len()],
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
-    pub by_topics: topics::Counters,
+    pub by_topics: topics::TopicCounters,
     /// Gauges: topics that exist, their bytes, keys of their tables, values held back, tombstones kept, the position.
     pub topics: usize,
     pub topics_bytes: usize,
@@ -37,7 +37,7 @@ pub struct Counters {
     pub version: u64,
 }
 
-impl Counters {
+impl SequencerCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::gauge("fanwire_topics", "Topics that exist", |c| c.topics as u64),
         Metric::gauge(

@@ -29,7 +29,7 @@ use crate::{
     update::{Batch, Op},
 };
 use checkpoint::{Checkpoint, Restored};
-pub use counters::Counters;
+pub use counters::SequencerCounters;
 pub use numbering::DUE_EARLY;
 use numbering::{BATCH_CHANGES, Numbering};
 pub use publication::{Body, Publication, Refused, Why};
@@ -54,7 +54,7 @@ impl Sequencer {
             group_changes_max: limits.atomic_updates,
             version: 0,
             full: None,
-            counters: Counters::default(),
+            counters: SequencerCounters::default(),
             sources: 0,
         };
         Self { inboxes, state: Mutex::new(state) }
@@ -293,29 +293,29 @@ impl Sequencer {
         state.topics.repeats(publication, at)
     }
 
-    /// Adds one to [`Counters::refused`], for a publication that did not get as far as being numbered.
+    /// Adds one to [`SequencerCounters::refused`], for a publication that did not get as far as being numbered.
     pub fn count_refused(&self) {
         self.state().counters.refused += 1;
     }
 
-    /// Adds one to [`Counters::waits`].
+    /// Adds one to [`SequencerCounters::waits`].
     pub fn count_wait(&self) {
         self.state().counters.waits += 1;
     }
 
-    /// Adds to [`Counters::conflated`].
+    /// Adds to [`SequencerCounters::conflated`].
     pub fn count_conflated(&self, updates: u64) {
         self.state().counters.conflated += updates;
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> SequencerCounters {
         let state = self.state();
         let (topics, tombstones) = state.topics.count();
         let tombstones_dropped = state.topics.tombstones_dropped();
         let (keys, held_back, by_topics) =
             (state.topics.keys(), state.topics.held_back(), state.topics.counters());
         let version = state.version;
-        Counters {
+        SequencerCounters {
             topics,
             topics_bytes: state.topics.bytes(),
             keys,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    counters::Counters,
+    counters::SequencerCounters,
     publication::{Publication, Refused, Why},
     published::Published,
     topics::{Admitted, Group, Topics},
@@ -35,7 +35,7 @@ pub(super) struct Numbering {
     pub(super) version: u64,
     /// The bound that was met when room was looked for last.
     pub(super) full: Option<Bound>,
-    pub(super) counters: Counters,
+    pub(super) counters: SequencerCounters,
     /// Enrolled.
     pub(super) sources: u32,
 }

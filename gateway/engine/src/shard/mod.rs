@@ -47,7 +47,7 @@ use proto::deflate::Inflater;
 
 pub use crate::client::Application;
 use crate::{
-    client::Limits,
+    client::ClientLimits,
     clock::Now,
     fanout::Fanout,
     http::host::Host,
@@ -82,7 +82,7 @@ pub struct Shard {
     application: Application,
     fanout_config: settings::Fanout,
     /// Of connections.
-    limits: Limits,
+    limits: ClientLimits,
     subscriptions_max: usize,
     patterns_max: usize,
     pinned_bytes: usize,
@@ -155,7 +155,7 @@ impl Shard {
         Self {
             application,
             fanout_config: settings.fanout.clone(),
-            limits: Limits::new(settings.limits, settings.compression),
+            limits: ClientLimits::new(settings.limits, settings.compression),
             subscriptions_max: settings.limits.subscriptions,
             patterns_max: settings.limits.patterns,
             pinned_bytes: settings.limits.pinned_bytes,
@@ -215,7 +215,7 @@ impl Shard {
     }
 
     /// What the ring did so far, for whoever scrapes.
-    pub fn note_ring(&mut self, counters: net::Counters, tls: net::TlsCounters) {
+    pub fn note_ring(&mut self, counters: net::SocketCounters, tls: net::TlsCounters) {
         (self.stats.ring, self.stats.tls) = (counters, tls);
     }
 

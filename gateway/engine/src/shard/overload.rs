@@ -46,8 +46,9 @@ struct Seen {
     rested_us: u64,
 }
 
+/// How a shard kept up lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Load {
     Behind,
     Calm,
     /// Neither: it stays where it is.
@@ -67,7 +68,7 @@ pub struct Overload {
     step: usize,
     seen: Seen,
     looked_us: u64,
-    state: State,
+    state: Load,
     /// Since when every look found that, or since the last step.
     since_us: u64,
     /// When it last came down, and how often it had to go up again soon after.
@@ -98,7 +99,7 @@ impl Overload {
             step: 0,
             seen: Seen::default(),
             looked_us: now_us,
-            state: State::Between,
+            state: Load::Between,
             since_us: now_us,
             came_down_us: None,
             tries: 0,
@@ -130,14 +131,14 @@ impl Overload {
         let busy_percent = passed_us.saturating_sub(seen.rested_us) * 100 / passed_us;
         // It slept, or the process stood still, which tells nothing.
         let is_whole = passed_us < 3 * self.look_us();
-        let state = if is_whole { self.judge(seen, busy_percent) } else { State::Between };
+        let state = if is_whole { self.judge(seen, busy_percent) } else { Load::Between };
         if state != self.state {
             (self.state, self.since_us) = (state, now_us - passed_us);
         }
         let lasted_us = now_us - self.since_us;
         let is_up = match state {
-            State::Behind if lasted_us >= self.after_us && self.step < self.step_max => true,
-            State::Calm if lasted_us >= self.calm_us << self.tries && self.step > 0 => false,
+            Load::Behind if lasted_us >= self.after_us && self.step < self.step_max => true,
+            Load::Calm if lasted_us >= self.calm_us << self.tries && self.step > 0 => false,
             _ => return None,
         };
         self.take_step(is_up, now_us);
@@ -145,14 +146,14 @@ impl Overload {
         Some(Change { is_up, rung, factor, late_percent, busy_percent })
     }
 
-    fn judge(&self, seen: Seen, busy_percent: u64) -> State {
+    fn judge(&self, seen: Seen, busy_percent: u64) -> Load {
         let is_busy = self.busy_percent > 0 && busy_percent >= self.busy_percent;
         if is_busy || seen.late * BEHIND_PART > seen.frames {
-            State::Behind
+            Load::Behind
         } else if seen.late * CALM_PART <= seen.frames {
-            State::Calm
+            Load::Calm
         } else {
-            State::Between
+            Load::Between
         }
     }
 

@@ -58,9 +58,9 @@ pub struct Stats {
     pub bytes_out: u64,
     pub bytes_in: u64,
     /// Of the fan-out.
-    pub fanout: fanout::Counters,
+    pub fanout: fanout::FanoutCounters,
     /// Of connections.
-    pub client: client::Counters,
+    pub client: client::ClientCounters,
     /// Errors answered.
     pub errors_out: u64,
     /// Flushes that skipped a client because its previous send was in flight.
@@ -77,11 +77,11 @@ pub struct Stats {
     /// Gauge: bytes of older updates and deleted keys.
     pub history_bytes: u64,
     /// Of frames sent.
-    pub compress: compress::Counters,
+    pub compress: compress::CompressCounters,
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
     pub compression_declined: u64,
     /// What the shard's ring did; zeroes in a simulation.
-    pub ring: net::Counters,
+    pub ring: net::SocketCounters,
     /// And its TLS.
     pub tls: net::TlsCounters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.

@@ -18,7 +18,7 @@ use crate::{
     protocol::{
         encoding::Encoding,
         fragment::FRAGMENT_BYTES,
-        status::{Change, State, Status, TOPIC_BYTES},
+        status::{Change, Status, TOPIC_BYTES, TopicState},
     },
     settings::Settings,
     topic::pattern::{Pattern, is_starred, overlap, stem},
@@ -308,7 +308,7 @@ impl Held {
         let (status, then) = (&self.status, &later.status);
         let is_part = !self.is_whole && !later.is_whole && self.id == later.id;
         let is_same = status.state == then.state && status.reason == then.reason && self.lasts == later.lasts;
-        is_part && is_same && (status.since_us == then.since_us || status.state == State::Live)
+        is_part && is_same && (status.since_us == then.since_us || status.state == TopicState::Live)
     }
 }
 

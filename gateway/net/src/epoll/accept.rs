@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, os::fd::OwnedFd};
 
-use super::{CONN, Epoll, slots::State, token::Token, watch};
+use super::{CONN, Epoll, slots::SlotState, token::Token, watch};
 use crate::socket::Event;
 
 impl Epoll {
@@ -18,7 +18,7 @@ impl Epoll {
     }
 
     fn accepted(&mut self, fd: OwnedFd, peer: SocketAddr, listener: u8) -> Event {
-        let (conn, slot) = self.slots.occupy(State::Open).expect("there is room for it");
+        let (conn, slot) = self.slots.occupy(SlotState::Open).expect("there is room for it");
         self.counters.enters += 1;
         slot.writable = true;
         let watched = watch(&self.epoll, &fd, Token::Conn(conn), CONN);

@@ -12,7 +12,7 @@ use rustix::{
     },
 };
 
-use super::{CONN, Epoll, slots::State, token::Token, watch};
+use super::{CONN, Epoll, slots::SlotState, token::Token, watch};
 use crate::socket::{Close, ConnId, Event, Sockets};
 
 /// The most that one call sends.
@@ -80,7 +80,7 @@ impl Sockets for Epoll {
     }
 
     fn connect(&mut self, source: Option<SocketAddr>, target: SocketAddr) -> Option<ConnId> {
-        let (conn, slot) = self.slots.occupy(State::Connecting)?;
+        let (conn, slot) = self.slots.occupy(SlotState::Connecting)?;
         self.counters.enters += 4;
         let begun = open(source, target).and_then(|(fd, is_done)| {
             watch(&self.epoll, &fd, Token::Conn(conn), CONN)?;
@@ -147,7 +147,7 @@ impl Epoll {
         self.counters.enters += 1;
         let result = sockopt::socket_error(slot.fd()).and_then(|result| result);
         if result.is_ok() {
-            (slot.state, slot.writable, slot.readable) = (State::Open, true, true);
+            (slot.state, slot.writable, slot.readable) = (SlotState::Open, true, true);
             self.events.push_back(Event::Connected { conn, result: Ok(()) });
             self.list(conn);
         } else {

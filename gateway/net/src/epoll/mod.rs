@@ -31,7 +31,7 @@ use rustix::{
 };
 
 use crate::{
-    Counters,
+    SocketCounters,
     options::Options,
     setup_error::SetupError,
     socket::{ConnId, Event, Events},
@@ -41,7 +41,7 @@ use buffers::Buffers;
 pub(crate) use buffers::LentBuf;
 use epoll::{CreateFlags, EventData, EventFlags};
 use listeners::Listeners;
-use slots::{Slots, State};
+use slots::{SlotState, Slots};
 use token::Token;
 
 /// What one call tells at most.
@@ -63,7 +63,7 @@ pub struct Epoll {
     /// What the last call told.
     happened: Vec<epoll::Event>,
     waker: Waker,
-    counters: Counters,
+    counters: SocketCounters,
 }
 
 impl Epoll {
@@ -84,7 +84,7 @@ impl Epoll {
             buffers: Buffers::new(options.recv_buffers, options.recv_buffer_bytes),
             happened: Vec::with_capacity(HAPPENED_MAX),
             waker,
-            counters: Counters::default(),
+            counters: SocketCounters::default(),
         })
     }
 
@@ -124,7 +124,7 @@ impl Epoll {
     }
 
     /// What it did so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> SocketCounters {
         self.counters
     }
 
@@ -172,7 +172,7 @@ impl Epoll {
     fn happened_to(&mut self, conn: ConnId, flags: EventFlags) {
         let Some(slot) = self.slots.live(conn) else { return };
         let is_over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        if slot.state == State::Connecting {
+        if slot.state == SlotState::Connecting {
             if flags.contains(EventFlags::OUT) || is_over {
                 self.connected(conn);
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::socket::ConnId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SlotState {
     Free,
     Connecting,
     Open,
@@ -22,7 +22,7 @@ pub(super) struct Slot {
     /// `None`: it could not be opened, or is closed.
     pub(super) fd: Option<OwnedFd>,
     pub(super) generation: u32,
-    pub(super) state: State,
+    pub(super) state: SlotState,
     pub(super) sending: bool,
     /// No call has found since the kernel told so that there is nothing to read, or no room to write.
     pub(super) readable: bool,
@@ -50,7 +50,7 @@ impl Slot {
             bytes: Bytes::new(),
             fd: None,
             generation,
-            state: State::Free,
+            state: SlotState::Free,
             sending: false,
             readable: false,
             writable: false,
@@ -70,7 +70,7 @@ impl Slot {
 
     /// Closes its descriptor, which takes it out of the kernel's set, and lets go of its bytes.
     pub(super) fn end(&mut self) {
-        (self.state, self.bytes, self.sending) = (State::Closing, Bytes::new(), false);
+        (self.state, self.bytes, self.sending) = (SlotState::Closing, Bytes::new(), false);
         self.fd = None;
     }
 }
@@ -104,7 +104,7 @@ impl Slots {
     }
 
     /// A slot for a new connection; `None`: all are taken.
-    pub(super) fn occupy(&mut self, state: State) -> Option<(ConnId, &mut Slot)> {
+    pub(super) fn occupy(&mut self, state: SlotState) -> Option<(ConnId, &mut Slot)> {
         let at = match self.free.pop() {
             Some(at) => at,
             None if self.slots.len() < self.capacity => {
@@ -114,7 +114,7 @@ impl Slots {
             None => return None,
         };
         let slot = &mut self.slots[at as usize];
-        assert_eq!(slot.state, State::Free, "slot {at} is taken twice");
+        assert_eq!(slot.state, SlotState::Free, "slot {at} is taken twice");
         slot.state = state;
         Some((ConnId { slot: at, generation: slot.generation }, slot))
     }
@@ -124,7 +124,7 @@ impl Slots {
         let slot = &mut self.slots[conn.slot as usize];
         assert_eq!(
             (slot.generation, slot.state),
-            (conn.generation, State::Closing),
+            (conn.generation, SlotState::Closing),
             "{conn:?} ends and was not closed"
         );
         *slot = Slot::new(conn.generation.wrapping_add(1));
@@ -134,8 +134,8 @@ impl Slots {
     /// The slot of a connection that takes commands: it is there and not closing.
     pub(super) fn live(&mut self, conn: ConnId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(conn.slot as usize)?;
-        let live =
-            slot.generation == conn.generation && matches!(slot.state, State::Open | State::Connecting);
+        let live = slot.generation == conn.generation
+            && matches!(slot.state, SlotState::Open | SlotState::Connecting);
         live.then_some(slot)
     }
 }
@@ -147,15 +147,15 @@ mod tests {
     #[test]
     fn a_vacated_slot_answers_to_its_next_user_only() {
         let mut slots = Slots::new(2);
-        let (first, slot) = slots.occupy(State::Open).unwrap();
+        let (first, slot) = slots.occupy(SlotState::Open).unwrap();
         slot.end();
         assert!(slots.live(first).is_none());
         slots.vacate(first);
-        let (second, _) = slots.occupy(State::Connecting).unwrap();
+        let (second, _) = slots.occupy(SlotState::Connecting).unwrap();
         assert_eq!((second.slot, second.generation), (first.slot, first.generation + 1));
         assert!(slots.live(first).is_none() && slots.live(second).is_some());
         assert!(
-            slots.occupy(State::Open).is_some() && slots.occupy(State::Open).is_none(),
+            slots.occupy(SlotState::Open).is_some() && slots.occupy(SlotState::Open).is_none(),
             "two slots in all"
         );
     }

@@ -20,8 +20,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 
-pub use crate::counters::{TlsCounters as Counters, TlsFailure as Failure};
-use crate::{Close, ConnId, Event, Events, Sockets};
+use crate::{Close, ConnId, Event, Events, Sockets, counters::TlsCounters};
 pub use anyone::Anyone;
 pub use http::{METHOD_BYTES, answer_to_http, may_be_http};
 pub use session::ALERT_DECODE_ERROR;
@@ -30,7 +29,7 @@ use sessions::Sessions;
 
 /// What is bounded.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct TlsLimits {
     /// Handshake messages answered between two turns of [`Tls::begin_turn`]; each may take 0.2 ms.
     pub handshakes_per_turn: usize,
     /// Sealed bytes that the kernel has not taken yet, of all connections. Records get shorter as room runs
@@ -49,16 +48,16 @@ pub struct Tls<S> {
     deferred: VecDeque<ConnId>,
     /// For connections of the listener with that index.
     server: Option<(u8, Arc<ServerConfig>)>,
-    limits: Limits,
+    limits: TlsLimits,
     /// Handshake messages that may still be answered in this turn.
     budget: usize,
-    counters: Counters,
+    counters: TlsCounters,
 }
 
 impl<S: Sockets> Tls<S> {
     /// `server`: the index of the listener whose connections speak TLS, in the order in which the ring was
     /// told to listen, and how.
-    pub fn new(net: S, server: Option<(u8, Arc<ServerConfig>)>, limits: Limits) -> Self {
+    pub fn new(net: S, server: Option<(u8, Arc<ServerConfig>)>, limits: TlsLimits) -> Self {
         Self {
             net,
             sessions: Sessions::default(),
@@ -67,7 +66,7 @@ impl<S: Sockets> Tls<S> {
             server,
             limits,
             budget: limits.handshakes_per_turn,
-            counters: Counters::default(),
+            counters: TlsCounters::default(),
         }
     }
 
@@ -83,7 +82,7 @@ impl<S: Sockets> Tls<S> {
         &mut self.net
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> TlsCounters {
         self.counters
     }
 

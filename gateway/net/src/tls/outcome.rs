@@ -5,7 +5,7 @@ use rustls::{
     unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
-use super::Failure;
+use crate::counters::TlsFailure;
 
 /// What a record has beside its plaintext, in any cipher suite.
 pub(super) const RECORD_EXTRA_BYTES: usize = 64;
@@ -129,13 +129,13 @@ fn append_with(out: &mut Vec<u8>, mut room: usize, mut write: impl FnMut(&mut [u
 }
 
 /// What a failure counts as.
-pub(super) fn failure_of(error: &Error) -> Failure {
+pub(super) fn failure_of(error: &Error) -> TlsFailure {
     use rustls::InvalidMessage;
     match error {
-        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
-        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Failure::Certificate,
-        Error::AlertReceived(_) => Failure::Alert,
-        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Failure::TooLong,
-        _ => Failure::Malformed,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => TlsFailure::Incompatible,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => TlsFailure::Certificate,
+        Error::AlertReceived(_) => TlsFailure::Alert,
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => TlsFailure::TooLong,
+        _ => TlsFailure::Malformed,
     }
 }

@@ -9,9 +9,10 @@ use rustls::{
 };
 
 use super::{
-    Failure, METHOD_BYTES,
+    METHOD_BYTES,
     outcome::{Outcome, RECORD_EXTRA_BYTES, Traffic, failure_of, handle, seal},
 };
+use crate::counters::TlsFailure;
 
 /// RFC 8446, 5.1: of plaintext in a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
@@ -31,7 +32,7 @@ pub enum Step {
     /// The peer will send no more.
     Ended,
     Failed {
-        failure: Failure,
+        failure: TlsFailure,
         error: io::Error,
     },
 }
@@ -201,7 +202,7 @@ impl Session {
             self.incoming.extend_from_slice(bytes);
             self.refuse_http();
             let error = io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS on the TLS listener");
-            return Step::Failed { failure: Failure::PlainHttp, error };
+            return Step::Failed { failure: TlsFailure::PlainHttp, error };
         }
         let step = if self.incoming.is_empty() {
             // Mostly whole records come: they are opened where they lie.
@@ -231,7 +232,7 @@ impl Session {
         let mut incoming = std::mem::take(&mut self.incoming);
         let text = format!("a TLS message of more than {} bytes in part", INCOMING_BYTES_MAX);
         self.fail(&mut incoming);
-        Step::Failed { failure: Failure::TooLong, error: io::Error::new(io::ErrorKind::InvalidData, text) }
+        Step::Failed { failure: TlsFailure::TooLong, error: io::Error::new(io::ErrorKind::InvalidData, text) }
     }
 
     /// Looks at records until there is no whole one. Gives the bytes used.

@@ -12,7 +12,7 @@ use socket2::SockAddr;
 use super::{
     Ring, buffers,
     op::{Op, Tag},
-    slots::State,
+    slots::SlotState,
 };
 use crate::socket::{Close, ConnId, Sockets};
 
@@ -73,9 +73,9 @@ impl Sockets for Ring {
 
     fn close(&mut self, conn: ConnId, how: Close) {
         let Some(slot) = self.slots.live(conn) else { return };
-        let connecting = slot.state == State::Connecting;
+        let connecting = slot.state == SlotState::Connecting;
         let (receiving, sending) = (slot.receiving, slot.sending);
-        slot.state = State::Closing;
+        slot.state = SlotState::Closing;
         if connecting {
             // The socket may not be in its slot yet: it is closed when connecting has ended.
             return self.cancel(conn, Op::Connect);
@@ -97,7 +97,7 @@ impl Sockets for Ring {
 
     fn connect(&mut self, source: Option<SocketAddr>, target: SocketAddr) -> Option<ConnId> {
         let slot = self.slots.reserve()?;
-        let conn = self.slots.occupy(slot, State::Connecting);
+        let conn = self.slots.occupy(slot, SlotState::Connecting);
         let tag = |op, entry: squeue::Entry| entry.user_data(Tag::of_conn(op, conn).pack());
         let fd = Fixed(conn.slot);
         let domain = if target.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
@@ -165,7 +165,7 @@ impl Ring {
     /// Begins to receive, unless that is not wanted now or has begun.
     pub(super) fn receive(&mut self, conn: ConnId) {
         let slot = &mut self.slots[conn.slot];
-        let wanted = slot.state == State::Open && !slot.paused && !slot.ended;
+        let wanted = slot.state == SlotState::Open && !slot.paused && !slot.ended;
         if !wanted || slot.receiving || slot.starved {
             return;
         }

@@ -8,7 +8,7 @@ use io_uring::cqueue;
 use super::{
     Ring,
     op::{Op, Tag},
-    slots::State,
+    slots::SlotState,
 };
 use crate::socket::{ConnId, Event, RecvBuf, RecvBytes};
 
@@ -48,7 +48,7 @@ impl Ring {
                 }
             };
         }
-        let conn = self.slots.occupy(slot, State::Open);
+        let conn = self.slots.occupy(slot, SlotState::Open);
         self.receive(conn);
         let peer = peer.expect("a TCP listener's peers have IP addresses");
         Some(Event::Accepted { conn, peer, listener })
@@ -66,7 +66,7 @@ impl Ring {
         let slot = &mut self.slots[conn.slot];
         assert!(slot.in_flight > 0, "{tag:?} completed, and {conn:?} has no operation in flight");
         slot.in_flight -= u16::from(!more);
-        let closing = slot.state == State::Closing;
+        let closing = slot.state == SlotState::Closing;
         let bytes = buffer.map(|id| {
             let len = *result.as_ref().unwrap_or(&0);
             // SAFETY: this completion, which is read once, names the buffer and how much it holds.
@@ -93,7 +93,7 @@ impl Ring {
             Op::Prepare => {
                 let error = result.err()?;
                 // Connecting, which is linked to this, is yet to complete as cancelled.
-                slot.state = State::Closing;
+                slot.state = SlotState::Closing;
                 Some(Event::Connected { conn, result: Err(error) })
             }
             Op::Connect => Some(self.connected(conn, result)),
@@ -116,10 +116,10 @@ impl Ring {
 
     fn connected(&mut self, conn: ConnId, result: io::Result<u32>) -> Event {
         if result.is_ok() {
-            self.slots[conn.slot].state = State::Open;
+            self.slots[conn.slot].state = SlotState::Open;
             self.receive(conn);
         } else {
-            self.slots[conn.slot].state = State::Closing;
+            self.slots[conn.slot].state = SlotState::Closing;
             self.close_file(conn);
         }
         Event::Connected { conn, result: result.map(drop) }

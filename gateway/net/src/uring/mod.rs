@@ -25,7 +25,7 @@ use std::{
 use io_uring::{IoUring, opcode, types::Timespec};
 
 use crate::{
-    Counters,
+    SocketCounters,
     options::Options,
     setup_error::SetupError,
     socket::{Close, ConnId, Event, Events, Sockets},
@@ -54,7 +54,7 @@ pub struct Ring {
     waker: Waker,
     /// The kernel holds a poll of the waker's eventfd.
     wake_armed: bool,
-    counters: Counters,
+    counters: SocketCounters,
     /// Sends begun since the kernel was last given all that was queued, as far as they are short.
     short_sends: usize,
     accepts_per_listener: u32,
@@ -90,7 +90,7 @@ impl Ring {
             starved: VecDeque::new(),
             waker,
             wake_armed: false,
-            counters: Counters::default(),
+            counters: SocketCounters::default(),
             short_sends: 0,
             accepts_per_listener: options.accepts,
             recv_single: options.recv_single,
@@ -141,8 +141,8 @@ impl Ring {
     }
 
     /// What the ring did so far.
-    pub fn counters(&self) -> Counters {
-        Counters { enters: self.queues.enters, cq_overflows: self.queues.overflows, ..self.counters }
+    pub fn counters(&self) -> SocketCounters {
+        SocketCounters { enters: self.queues.enters, cq_overflows: self.queues.overflows, ..self.counters }
     }
 
     /// Queues what waited for slots or buffers to become free.

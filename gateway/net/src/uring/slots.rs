@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::socket::ConnId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SlotState {
     Free,
     /// Held in reserve for an accept.
     Reserved,
@@ -24,7 +24,7 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     /// Operations whose last completion was not read yet.
     pub(super) in_flight: u16,
-    pub(super) state: State,
+    pub(super) state: SlotState,
     pub(super) sending: bool,
     /// The kernel holds a receive.
     pub(super) receiving: bool,
@@ -51,7 +51,7 @@ impl Slot {
             bytes: Bytes::new(),
             generation: 0,
             in_flight: 0,
-            state: State::Free,
+            state: SlotState::Free,
             sending: false,
             receiving: false,
             cancelling: false,
@@ -102,14 +102,14 @@ impl Slots {
             }
             None => return None,
         };
-        assert_eq!(self[slot].state, State::Free, "slot {slot} is reserved twice");
-        self[slot].state = State::Reserved;
+        assert_eq!(self[slot].state, SlotState::Free, "slot {slot} is reserved twice");
+        self[slot].state = SlotState::Reserved;
         Some(slot)
     }
 
     /// A reserved slot becomes a connection.
-    pub(super) fn occupy(&mut self, slot: u32, state: State) -> ConnId {
-        assert_eq!(self[slot].state, State::Reserved, "slot {slot} is occupied without a reservation");
+    pub(super) fn occupy(&mut self, slot: u32, state: SlotState) -> ConnId {
+        assert_eq!(self[slot].state, SlotState::Reserved, "slot {slot} is occupied without a reservation");
         self.open += 1;
         self[slot].state = state;
         ConnId { slot, generation: self[slot].generation }
@@ -117,8 +117,8 @@ impl Slots {
 
     /// A reserved slot is not needed.
     pub(super) fn release(&mut self, slot: u32) {
-        assert_eq!(self[slot].state, State::Reserved, "slot {slot} is released without a reservation");
-        self[slot].state = State::Free;
+        assert_eq!(self[slot].state, SlotState::Reserved, "slot {slot} is released without a reservation");
+        self[slot].state = SlotState::Free;
         self.free.push(slot);
     }
 
@@ -126,7 +126,11 @@ impl Slots {
     pub(super) fn vacate(&mut self, slot: u32) {
         let vacated = &mut self[slot];
         // The kernel would write into the next user's slot.
-        assert_eq!((vacated.state, vacated.in_flight), (State::Closing, 0), "slot {slot} is vacated in use");
+        assert_eq!(
+            (vacated.state, vacated.in_flight),
+            (SlotState::Closing, 0),
+            "slot {slot} is vacated in use"
+        );
         *vacated = Slot { generation: vacated.generation.wrapping_add(1), ..Slot::new() };
         self.open -= 1;
         self.free.push(slot);
@@ -135,8 +139,8 @@ impl Slots {
     /// The slot of a connection that takes commands: it is there and not closing.
     pub(super) fn live(&mut self, conn: ConnId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(conn.slot as usize)?;
-        let live =
-            slot.generation == conn.generation && matches!(slot.state, State::Open | State::Connecting);
+        let live = slot.generation == conn.generation
+            && matches!(slot.state, SlotState::Open | SlotState::Connecting);
         live.then_some(slot)
     }
 
@@ -166,13 +170,13 @@ mod tests {
     fn a_vacated_slot_answers_to_its_next_user_only() {
         let mut slots = Slots::new(2);
         let slot = slots.reserve().unwrap();
-        let first = slots.occupy(slot, State::Open);
+        let first = slots.occupy(slot, SlotState::Open);
         assert!(slots.live(first).is_some());
-        slots[slot].state = State::Closing;
+        slots[slot].state = SlotState::Closing;
         assert!(slots.live(first).is_none());
         slots.vacate(slot);
         let again = slots.reserve().unwrap();
-        let second = slots.occupy(again, State::Open);
+        let second = slots.occupy(again, SlotState::Open);
         assert_eq!((second.slot, second.generation), (first.slot, first.generation + 1));
         assert!(slots.live(first).is_none());
         assert!(slots.reserve().is_some() && slots.reserve().is_none(), "two slots in all");

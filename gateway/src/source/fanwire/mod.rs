@@ -10,7 +10,7 @@ pub mod keys;
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use engine::{
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::UpstreamBatch,
     topic::{epoch::Epoch, pattern::Pattern},
 };
@@ -20,7 +20,7 @@ use super::{
     refusals::Refusals,
     websocket::{
         Intake, Reconnecting,
-        counters::{Bad, Counters, add},
+        counters::{Bad, WebsocketCounters, add},
     },
 };
 use crate::{
@@ -70,7 +70,7 @@ async fn run(source: &Fanwire, with: &Context) -> Infallible {
 struct Chain<'a> {
     sequencer: &'a ClockedSequencer,
     source: &'a Fanwire,
-    counters: &'a Counters,
+    counters: &'a WebsocketCounters,
     health: &'a Health,
     /// The upstream's, and the version up to which its batches were read whole.
     epoch: Option<Epoch>,
@@ -95,7 +95,7 @@ impl<'a> Chain<'a> {
     fn new(
         sequencer: &'a ClockedSequencer,
         source: &'a Fanwire,
-        counters: &'a Counters,
+        counters: &'a WebsocketCounters,
         health: &'a Health,
     ) -> Self {
         Self {
@@ -154,7 +154,7 @@ impl<'a> Chain<'a> {
     /// What the upstream says of topics is passed on.
     fn on_status(&self, frame: &UpstreamFrame<'_>, now_us: i64) -> Result<(), String> {
         let name = frame.state.as_deref().unwrap_or_default();
-        let state = State::parse(name).ok_or_else(|| format!("a status with state {name:?}"))?;
+        let state = TopicState::parse(name).ok_or_else(|| format!("a status with state {name:?}"))?;
         let parse = |topic: &std::borrow::Cow<'_, str>| {
             Pattern::parse(topic).map_err(|bad| format!("a status of {topic:?}: {bad}"))
         };

@@ -95,7 +95,7 @@ impl End {
 }
 
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct WebsocketCounters {
     pub activity: Arc<Activity>,
     /// Messages received.
     pub messages: AtomicU64,
@@ -117,7 +117,7 @@ pub struct Counters {
     pub connected: AtomicBool,
 }
 
-impl Counters {
+impl WebsocketCounters {
     /// Of each source.
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter("fanwire_source_messages", "Messages received from the source's server", |c| {

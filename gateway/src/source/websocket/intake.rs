@@ -9,7 +9,7 @@ use engine::{
 
 use super::{
     Intake,
-    counters::{Bad, Counters, add},
+    counters::{Bad, WebsocketCounters, add},
     keys::Websocket,
     mapping::{Fault, MappedPublication, MappedValue, Odd, Said, map},
 };
@@ -28,7 +28,7 @@ const QUOTED_CHARS: usize = 200;
 pub struct Mapping<'a> {
     sequencer: &'a ClockedSequencer,
     source: &'a Websocket,
-    counters: &'a Counters,
+    counters: &'a WebsocketCounters,
     feed: Feed,
     live: Live,
     refusals: Refusals,
@@ -48,7 +48,7 @@ impl<'a> Mapping<'a> {
     pub fn new(
         sequencer: &'a ClockedSequencer,
         source: &'a Websocket,
-        counters: &'a Counters,
+        counters: &'a WebsocketCounters,
         limits: &Limits,
     ) -> Self {
         Self {

@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    counters::{Counters, add},
+    counters::{WebsocketCounters, add},
     ended::Ended,
 };
 
 /// Outlives the connections.
 #[derive(Debug)]
 pub struct Journal<'a> {
-    counters: &'a Counters,
+    counters: &'a WebsocketCounters,
     /// Since when the present connection is established.
     connected: Option<Instant>,
     /// The present connection brought something.
@@ -25,7 +25,7 @@ pub struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
-    pub fn new(counters: &'a Counters) -> Self {
+    pub fn new(counters: &'a WebsocketCounters) -> Self {
         Self { counters, connected: None, brought: false, told: None, down: true }
     }
 

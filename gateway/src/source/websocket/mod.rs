@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::kind::{Context, Kind, Running};
 use crate::{document::write::Text, source::link::Link};
-use counters::Counters;
+use counters::WebsocketCounters;
 pub use inlet::{Intake, RETRY};
 use intake::Mapping;
 use journal::Journal;
@@ -79,7 +79,7 @@ pub struct Reconnecting<'a> {
 
 impl<'a> Reconnecting<'a> {
     /// A connection that brings nothing for `stale_after` is made anew.
-    pub fn new(link: &'a Link, stale_after: Option<Duration>, counters: &'a Counters) -> Self {
+    pub fn new(link: &'a Link, stale_after: Option<Duration>, counters: &'a WebsocketCounters) -> Self {
         Self { link, stale_after, journal: Journal::new(counters), failures: 0 }
     }
 
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_server_is_left_alone_for_as_long_as_it_wants_but_not_for_more_than_a_week() {
-        let (link, counters) = (link(), Counters::default());
+        let (link, counters) = (link(), WebsocketCounters::default());
         let link = Reconnecting { failures: 1, ..Reconnecting::new(&link, None, &counters) };
         let (hour, week) = (Duration::from_secs(3600), Duration::from_secs(7 * 24 * 3600));
         for wanted in [Duration::from_secs(1), hour, 72 * hour, week] {

@@ -60,7 +60,7 @@ fn a_damaged_file_begins_a_new_epoch_and_is_kept() {
     let at = bytes.windows(4).position(|four| four == b"1.50").unwrap();
     bytes[at] = b'2';
     fs::write(&path, &bytes).unwrap();
-    let counters = Counters::default();
+    let counters = StateCounters::default();
     for _ in 0..2 {
         let restored = state::load(&settings(&path), &counters).unwrap().unwrap();
         assert_eq!((restored.is_clean, restored.topics.len()), (false, 2));

@@ -4,7 +4,7 @@ use net::metric::Metric;
 
 /// What topics count beside their updates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct TopicCounters {
     /// Publishers' counts that stepped by more than one, and the updates missing by them.
     pub gaps: u64,
     pub skipped: u64,
@@ -17,7 +17,7 @@ pub struct Counters {
     pub state_changes_dropped: u64,
 }
 
-impl Counters {
+impl TopicCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter("fanwire_seq_gaps", "Updates whose seq stepped by more than one", |c| c.gaps),
         Metric::counter("fanwire_seq_skipped", "Updates missing by their seq", |c| c.skipped),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Lost, Topics, after};
 use crate::{
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{
         checkpoint::Ended,
         publication::{Publication, Why},
@@ -69,11 +69,11 @@ impl Topics {
         self.generation += 1;
         let was = topic.state;
         let is_news = topic.miss();
-        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+        if let (TopicState::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
             self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
         }
         if is_news {
-            self.tell(&publication.topic, State::Gap, why.to_string());
+            self.tell(&publication.topic, TopicState::Gap, why.to_string());
         }
     }
 }

@@ -30,13 +30,13 @@ use super::{
 };
 use crate::{
     invariant,
-    protocol::{status::State, update},
+    protocol::{status::TopicState, update},
     settings::Limits,
     topic::policy::{Mode, Policies},
     update::{Op, TopicId, Update},
 };
 pub use admission::Admitted;
-pub use counters::Counters;
+pub use counters::TopicCounters;
 use directory::Directory;
 pub use doubts::Doubter;
 use doubts::Doubts;
@@ -65,7 +65,7 @@ fn after(now_us: u64, duration: Duration) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
     pub topic: Arc<str>,
-    pub state: State,
+    pub state: TopicState,
     pub reason: String,
 }
 
@@ -85,7 +85,7 @@ pub struct Topics {
     state_changes: Vec<StateChange>,
     /// Topics that have ended since they were asked for last, as many as there may be.
     ended: Vec<Arc<str>>,
-    counters: Counters,
+    counters: TopicCounters,
     /// Keys of all tables.
     keys: usize,
     /// Those that exist, with their names, values and tables.
@@ -118,7 +118,7 @@ impl Topics {
             deadlines: Deadlines::default(),
             state_changes: Vec::new(),
             ended: Vec::new(),
-            counters: Counters::default(),
+            counters: TopicCounters::default(),
             keys: 0,
             bytes: 0,
             bytes_max: limits.topics_bytes,
@@ -184,7 +184,7 @@ impl Topics {
         self.counters.count(hole.skipped, hole.is_anew);
         let was = topic.state;
         let told = topic.change_state(publication, hole);
-        if let (State::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
+        if let (TopicState::Stale, Some(stale_after)) = (was, topic.policy.stale_after) {
             self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
         }
         if topic.gone {
@@ -237,7 +237,7 @@ impl Topics {
     }
 
     /// As many changes as there may be topics wait to be told; what is beyond is only counted.
-    fn tell(&mut self, topic: &Arc<str>, state: State, reason: String) {
+    fn tell(&mut self, topic: &Arc<str>, state: TopicState, reason: String) {
         if self.state_changes.len() < self.live_max {
             self.state_changes.push(StateChange { topic: topic.clone(), state, reason });
         } else {
@@ -325,7 +325,7 @@ impl Topics {
         at.map_or_else(|| &*self.policies.of(name).mode, |id| &self.directory[id].policy.mode)
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> TopicCounters {
         self.counters
     }
 

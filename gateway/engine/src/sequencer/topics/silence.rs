@@ -2,7 +2,7 @@
 
 use super::{Topics, after};
 use crate::{
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::publication::{Body, Publication},
     unit::show_duration,
     update::TopicId,
@@ -36,12 +36,12 @@ impl Topics {
             return false;
         }
         topic.touched_us = now_us;
-        if topic.state == State::Stale && !topic.is_restored {
-            topic.state = State::Live;
+        if topic.state == TopicState::Stale && !topic.is_restored {
+            topic.state = TopicState::Live;
             if let Some(stale_after) = topic.policy.stale_after {
                 self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
             }
-            self.tell(&publication.topic, State::Live, String::new());
+            self.tell(&publication.topic, TopicState::Live, String::new());
         }
         true
     }
@@ -94,9 +94,9 @@ impl Topics {
                 continue;
             }
             // It is looked at again when an update has come.
-            topic.state = State::Stale;
+            topic.state = TopicState::Stale;
             let reason = format!("nothing came for {}", show_duration(stale_after));
-            self.tell(&name, State::Stale, reason);
+            self.tell(&name, TopicState::Stale, reason);
         }
     }
 }

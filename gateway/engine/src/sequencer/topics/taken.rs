@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Admitted, Deadlines, Group, Lost, Topics};
 use crate::{
     clock::Now,
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{
         checkpoint::{RestoredTopic, SavedTopic},
         count::Count,
@@ -33,8 +33,8 @@ impl Topics {
     /// Everything held ends, as if there had never been a topic.
     pub fn restart(&mut self) {
         for topic in std::mem::take(&mut self.directory).iter() {
-            if topic.state != State::Live {
-                self.tell(&topic.name, State::Live, String::new());
+            if topic.state != TopicState::Live {
+                self.tell(&topic.name, TopicState::Live, String::new());
             }
         }
         self.tombstones.clear();
@@ -78,7 +78,7 @@ impl Topics {
         self.apply_as(&publication, admitted, *v, version, now.mono_us, ops);
         if let Some((_, topic)) = self.directory.living_mut(self.directory.find(name)) {
             (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
-            (topic.state, topic.is_restored) = (State::Stale, true);
+            (topic.state, topic.is_restored) = (TopicState::Stale, true);
         }
         Ok(())
     }

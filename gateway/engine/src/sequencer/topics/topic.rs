@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::size::{table_size, topic_size};
 use crate::{
-    protocol::status::State,
+    protocol::status::TopicState,
     sequencer::{
         count::{Count, Extent, Step},
         deadlines::Band,
@@ -54,7 +54,7 @@ pub(super) struct Topic {
     /// When an update came last, sent or held back. µs, monotonic.
     pub(super) touched_us: u64,
     /// As it was told last.
-    pub(super) state: State,
+    pub(super) state: TopicState,
     /// It comes from an earlier run and had no update in this one.
     pub(super) is_restored: bool,
 }
@@ -141,7 +141,7 @@ impl Topic {
             is_doubted: false,
             settled: 0,
             refused: 0,
-            state: State::Live,
+            state: TopicState::Live,
             is_restored: false,
             touched_us: 0,
         }
@@ -158,7 +158,7 @@ impl Topic {
 
     fn step(&self, publication: &Publication) -> Step {
         // That of a stream, or of a value by its count, ends with the next update whatever it is.
-        let has_gap = self.has_gap || self.state == State::Gap || self.is_doubted;
+        let has_gap = self.has_gap || self.state == TopicState::Gap || self.is_doubted;
         self.count.step(publication, self.extent(publication), has_gap)
     }
 
@@ -247,7 +247,11 @@ impl Topic {
     }
 
     /// Its state after an update; gives what is to be told, if anything.
-    pub(super) fn change_state(&mut self, publication: &Publication, hole: Hole) -> Option<(State, String)> {
+    pub(super) fn change_state(
+        &mut self,
+        publication: &Publication,
+        hole: Hole,
+    ) -> Option<(TopicState, String)> {
         let is_table = matches!(*self.policy.mode, Mode::Keyed(_));
         let is_change = is_table && self.extent(publication) == Extent::Part;
         // A table stays incomplete until all of it comes, also where it was removed meanwhile.
@@ -257,8 +261,8 @@ impl Topic {
         };
         self.was_whole |= is_table && !is_change && !self.gone;
         let state = match self.gone {
-            false if self.has_gap || hole.is_some() => State::Gap,
-            _ => State::Live,
+            false if self.has_gap || hole.is_some() => TopicState::Gap,
+            _ => TopicState::Live,
         };
         if state == self.state && !hole.is_some() {
             return None;
@@ -273,6 +277,6 @@ impl Topic {
             Mode::Stream(_) => self.refused += 1,
             Mode::Latest | Mode::Keyed(_) => self.has_gap = true,
         }
-        std::mem::replace(&mut self.state, State::Gap) != State::Gap
+        std::mem::replace(&mut self.state, TopicState::Gap) != TopicState::Gap
     }
 }

@@ -22,7 +22,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-fn status(topics: &[&str], state: State) -> Status {
+fn status(topics: &[&str], state: TopicState) -> Status {
     let mut topics: Vec<Pattern> = topics.iter().map(|topic| pattern(topic)).collect();
     topics.sort_unstable();
     Status { topics: topics.into(), state, since_us: 0, reason: "".into() }
@@ -70,7 +70,7 @@ fn what_is_told_of_patterns_is_what_overlaps_them() {
     ];
     let mut statuses = statuses(|_| {});
     for (id, name) in (0..).zip(names) {
-        let state = [State::Stale, State::Live][id as usize % 2];
+        let state = [TopicState::Stale, TopicState::Live][id as usize % 2];
         statuses.take(Change::part(id / 5, status(&[name], state)));
     }
     for (x, y) in names.iter().flat_map(|x| names.iter().map(move |y| (*x, *y))) {
@@ -90,10 +90,10 @@ fn what_is_told_of_patterns_is_what_overlaps_them() {
 #[test]
 fn a_topic_stands_in_its_newest_change_alone() {
     let mut statuses = statuses(|_| {});
-    statuses.take(Change::part(1, status(&["a", "b", "c", "d"], State::Stale)));
-    statuses.take(Change::whole(2, status(&["a"], State::Gap)));
-    statuses.take(Change::part(1, status(&["b", "d"], State::Live)));
-    statuses.take(Change::part(1, status(&["c"], State::Live)));
+    statuses.take(Change::part(1, status(&["a", "b", "c", "d"], TopicState::Stale)));
+    statuses.take(Change::whole(2, status(&["a"], TopicState::Gap)));
+    statuses.take(Change::part(1, status(&["b", "d"], TopicState::Live)));
+    statuses.take(Change::part(1, status(&["c"], TopicState::Live)));
     assert_eq!(told(&statuses, &["*"], 0, true), [["a"], ["a"]]);
     assert_eq!(
         told(&statuses, &["*"], 1, false),
@@ -101,9 +101,9 @@ fn a_topic_stands_in_its_newest_change_alone() {
         "what goes on is one status"
     );
     assert_eq!(told(&statuses, &["b", "c"], 3, false), [["c"]]);
-    statuses.take(Change::whole(1, status(&["a"], State::Live)));
+    statuses.take(Change::whole(1, status(&["a"], TopicState::Live)));
     assert_eq!(told(&statuses, &["*"], 2, false), [["a"]], "a whole one takes the place of all");
-    statuses.take(Change::whole(2, status(&[], State::Live)));
+    statuses.take(Change::whole(2, status(&[], TopicState::Live)));
     assert_eq!(told(&statuses, &["*"], 0, true).len(), 0);
     assert!(!statuses.is_any_held());
 }
@@ -114,7 +114,7 @@ fn a_look_costs_nothing_for_topics_that_others_ask_for() {
     let names: Vec<String> = (0..100_000).map(|i| format!("theirs.t{i:05}")).collect();
     for some in names.chunks(1000) {
         let some: Vec<&str> = some.iter().map(String::as_str).collect();
-        statuses.take(Change::part(1, status(&some, State::Stale)));
+        statuses.take(Change::part(1, status(&some, TopicState::Stale)));
     }
     let [own, narrow] = ["own.*", "theirs.t00007"].map(pattern);
     let next = statuses.next(&[&own, &narrow], 1..=statuses.changes, hearer(true));
@@ -128,16 +128,18 @@ fn a_look_costs_nothing_for_topics_that_others_ask_for() {
 fn what_is_live_again_is_kept_within_its_bytes_and_the_oldest_goes() {
     let mut statuses = statuses(|limits| limits.status_bytes = 10_000);
     let names: Vec<String> = (0..1000).map(|i| format!("t{i:04}")).collect();
-    statuses
-        .take(Change::part(1, status(&names.iter().map(String::as_str).collect::<Vec<_>>(), State::Stale)));
+    statuses.take(Change::part(
+        1,
+        status(&names.iter().map(String::as_str).collect::<Vec<_>>(), TopicState::Stale),
+    ));
     for name in &names[..900] {
-        statuses.take(Change::part(1, status(&[name], State::Live)));
+        statuses.take(Change::part(1, status(&[name], TopicState::Live)));
         assert!(statuses.passing_bytes <= 10_000);
     }
     let kept = told(&statuses, &["*"], 1, false).concat();
     assert_eq!(kept, names[900 - kept.len()..900], "the newest");
     assert!(kept.len() > 20);
     assert_eq!(told(&statuses, &["*"], 0, true).concat(), names[900..], "what is not live stays");
-    statuses.take(Change::whole(1, status(&[], State::Live)));
+    statuses.take(Change::whole(1, status(&[], TopicState::Live)));
     assert_eq!((statuses.passing_bytes, statuses.held.len(), statuses.by_id.len()), (0, 0, 0));
 }
