@@ -5,20 +5,39 @@ use std::sync::{Arc, atomic::Ordering};
 use axum::{
     Extension,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use super::{admin::App, reply::refuse};
-use crate::{http::places::Place, metrics, source::watch};
+use crate::{
+    http::places::Place,
+    metrics::{self, exposition},
+    source::watch,
+};
 
-pub(super) async fn metrics(State(admin): App, Extension(place): Extension<Arc<Place>>) -> Response {
+pub(super) async fn metrics(
+    State(admin): App,
+    Extension(place): Extension<Arc<Place>>,
+    headers: HeaderMap,
+) -> Response {
     // Who waited in reserve might lose its place before.
     let scrape = if place.is_in_reserve() { admin.scraper.recent().await } else { admin.scraper.now().await };
     match metrics::text(&scrape, &admin.watched, &admin.counters, admin.answers.bytes() as u64) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) if accepts_openmetrics(&headers) => {
+            ([(header::CONTENT_TYPE, exposition::OPENMETRICS)], text).into_response()
+        }
+        Ok(text) => {
+            let text = exposition::older(&String::from_utf8_lossy(&text));
+            ([(header::CONTENT_TYPE, exposition::TEXT)], text).into_response()
+        }
         Err(e) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}")),
     }
+}
+
+fn accepts_openmetrics(headers: &HeaderMap) -> bool {
+    let mut accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    accepts.any(exposition::takes_openmetrics)
 }
 
 pub(super) async fn healthz(State(admin): App) -> Response {

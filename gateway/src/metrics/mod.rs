@@ -1,5 +1,6 @@
 //! `GET /metrics`: what shards, sequencer and process count, as Prometheus text.
 
+pub mod exposition;
 mod out;
 mod process;
 mod scraper;
@@ -36,9 +37,7 @@ use out::Out;
 pub use scraper::Scraper;
 use scraper::{Scrape, Shard};
 
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// All metrics as text, made once of what the shards said. `answer_bytes`: held for readers of the admin listener.
+/// All metrics as OpenMetrics, made once of what the shards said. `answer_bytes`: held for readers of the admin listener.
 pub fn text(
     scrape: &Scrape,
     watched: &Watched,
@@ -102,7 +101,7 @@ impl Collector for Snapshot {
         out.all(AdminCounters::METRICS, &[&self.admin])?;
         self.shards(&mut out)?;
         let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
-        out.info("fanwire_io", "What moves the shards' bytes, and why", &labels)?;
+        out.info("fanwire_io_info", "What moves the shards' bytes, and why", &labels)?;
         if let Some(files) = &self.tls {
             out.all(TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
             out.all(CertificateCounters::METRICS, &[files])?;

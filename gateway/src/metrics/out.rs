@@ -83,9 +83,10 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// What something is, in words.
+    /// What something is, in words. A gauge that is 1, as not every reader knows the type "info".
     pub fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&labels)
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        write_whole(family.encode_family(&labels)?, Kind::Gauge, 1)
     }
 
     fn begin<T>(&mut self, metric: &Metric<T>) -> Result<MetricEncoder<'_>, fmt::Error> {
