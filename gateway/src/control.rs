@@ -29,7 +29,11 @@ use crate::{
     http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
     intake::{clocked::ClockedSequencer, publisher::Publisher},
     logs,
-    metrics::watched::Watched,
+    metrics::{
+        growth::{Doublings, bytes_per_client},
+        process::Process,
+        watched::Watched,
+    },
     source::{self, SourceCounters},
     state, supervisor,
     system::Choice,
@@ -39,7 +43,7 @@ use crate::{
 /// How often a drain looks whether anybody is left, and how long beyond its deadline shards may take to reset.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const RESET: Duration = Duration::from_secs(2);
-/// How often the log says which lines were left out.
+/// How often the log says which lines were left out, and how many clients there are.
 const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
 /// Blocking threads: host samples and workers need one each.
 const BLOCKING_THREADS: usize = 5;
@@ -121,6 +125,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
+    let before_bytes = Process::read().map(|process| process.resident_bytes);
     let watched = Watched {
         publisher: publisher.clone(),
         shared: shared.clone(),
@@ -129,6 +134,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         io: io.into(),
+        before_bytes,
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
@@ -172,9 +178,14 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         std::future::pending::<Infallible>().await
     };
     let repeats = async {
+        let mut doublings = Doublings::new();
         loop {
             tokio::time::sleep(LEFT_OUT_LOOK).await;
             logs::tell_left_out();
+            let clients = shared.connections();
+            if doublings.reached(clients) {
+                tell_growth(clients, before_bytes);
+            }
         }
     };
     let lifetime = async {
@@ -202,6 +213,13 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = watched => match never {},
         outcome = lifetime => outcome,
     }
+}
+
+/// What clients have come to, at a doubling of their number.
+fn tell_growth(clients: usize, before_bytes: Option<u64>) {
+    let Some(Process { resident_bytes, .. }) = Process::read() else { return };
+    let bytes_per_client = before_bytes.and_then(|before| bytes_per_client(resident_bytes, before, clients));
+    tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
 }
 
 fn announce(line: &str) -> io::Result<()> {

@@ -12,7 +12,8 @@ mod threads;
 use std::{
     net::SocketAddr,
     sync::{Arc, mpsc},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
@@ -27,6 +28,9 @@ use listeners::listen_all;
 use pump::pump;
 use threads::Thread;
 
+/// How long locked memory is waited for, and how often it is tried.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
 /// Its place among the listeners of a shard.
 const TLS_LISTENER: u8 = 1;
 
@@ -85,7 +89,7 @@ pub fn start(
         let (config, shared, ready) = (config.clone(), shared.clone(), ready.clone());
         let (server, tls_listener) = (tls.map(Server::current), tls_listeners.next());
         let run = move || {
-            let set_up = Backend::new(sockets.io, &sockets.options(), waker)
+            let set_up = backend(sockets, &waker)
                 .map_err(|error| StartError::Sockets { index, error })
                 .and_then(|mut backend| {
                     for listener in [Some(listener), tls_listener].into_iter().flatten() {
@@ -117,4 +121,15 @@ pub fn start(
         started.recv().unwrap_or(Err(StartError::Died { index }))?;
     }
     Ok(Shards { addr, tls: tls_addr, threads })
+}
+
+/// The kernel gives back the locked memory of rings that were tried before only a moment after they were closed.
+fn backend(sockets: Sockets, waker: &Waker) -> Result<Backend, SetupError> {
+    let end = Instant::now() + GIVEN_BACK;
+    loop {
+        match Backend::new(sockets.io, &sockets.options(), waker.clone()) {
+            Err(SetupError::Memlock { .. }) if Instant::now() < end => thread::sleep(AGAIN),
+            made => return made,
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! `GET /metrics`: what shards, sequencer and process count, as Prometheus text.
 
 pub mod exposition;
+pub mod growth;
 mod out;
-mod process;
+pub mod process;
 mod scraper;
 pub mod watched;
 
@@ -58,6 +59,8 @@ pub fn text(
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
+            before_bytes: watched.before_bytes,
+            clients: watched.shared.connections(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(snapshot));
@@ -82,6 +85,9 @@ struct Snapshot {
     /// Now.
     mono_us: u64,
     process: Option<Process>,
+    /// Of the process before its first client.
+    before_bytes: Option<u64>,
+    clients: usize,
 }
 
 /// Whether a shard answers, beside what it counts.
@@ -106,6 +112,11 @@ impl Collector for Snapshot {
             out.all(TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
             out.all(CertificateCounters::METRICS, &[files])?;
         }
+        let added = |process: &Process| {
+            growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.clients)
+        };
+        let client_bytes = self.process.as_ref().and_then(added);
+        out.all(growth::METRICS, &client_bytes.iter().collect::<Vec<_>>())?;
         out.all(Process::METRICS, &self.process.iter().collect::<Vec<_>>())
     }
 }
@@ -176,6 +187,7 @@ mod tests {
             told(SocketCounters::METRICS),
             told(TlsCounters::METRICS),
             told(CertificateCounters::METRICS),
+            told(growth::METRICS),
             told(Process::METRICS),
         ]
         .concat();

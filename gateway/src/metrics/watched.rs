@@ -20,4 +20,6 @@ pub struct Watched {
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
+    /// Resident memory before the first client.
+    pub before_bytes: Option<u64>,
 }
