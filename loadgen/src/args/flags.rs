@@ -81,6 +81,20 @@ pub struct Flags {
     /// Default: fanwire.json.v1
     #[arg(long)]
     pub msgpack: bool,
+    /// Header field of every opening request, with room for {conn}, {env:NAME}, {line:FILE}, {now_us}
+    /// and {topics} (see --send). May be repeated. Host replaces that of --url; the handshake's own
+    /// fields cannot be set. Examples: 'X-Api-Key: {env:KEY}', 'Authorization: Bearer {line:tokens.txt}'
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Subprotocol to offer, with room for {conn}, {env:NAME} and {line:FILE}. May be repeated, in order
+    /// of preference; where the server chooses none of them the connect has failed, as in a browser.
+    /// Fanwire's own comes before them, unless --send or --stamp is given. Example: graphql-transport-ws
+    #[arg(long, value_name = "NAME")]
+    pub subprotocol: Vec<String>,
+    /// Origin of every opening request, as a browser's page has one, with the same room. Example:
+    /// https://example.com. Default: none
+    #[arg(long, value_name = "URL")]
+    pub origin: Option<String>,
     /// Certificate authorities to trust for wss://, as a PEM file. Default: those that the host trusts
     #[arg(long, value_name = "FILE.pem")]
     pub ca: Option<PathBuf>,
@@ -160,11 +174,12 @@ pub struct Flags {
     #[arg(long, value_name = "EXPR")]
     pub expect: Vec<String>,
     /// For any other server: text to send after the handshake, in place of the subscribe message. In it
-    /// {now_us} becomes the time, in µs since the Unix epoch; {connection} the connection's number;
-    /// {topics} the JSON list of its --topics, as --interests chooses them. A text with {topic} is said
+    /// {now_us} becomes the time, in µs since the Unix epoch; {conn} the connection's number from 0;
+    /// {env:NAME} a variable of the environment; {line:FILE} that line of the file, counted round by
+    /// {conn}; {topics} the JSON list of its --topics, as --interests chooses them. A text with {topic} is said
     /// once for each of them, in one message, with {place} as its number from 1. Example:
-    /// 'SUB {topic} {place}\r\n'. In the path of --url {topics} becomes the same list with commas. May be
-    /// repeated
+    /// 'SUB {topic} {place}\r\n'. The path and query of --url and --header have room for the same, with
+    /// {topics} as a list with commas, and without {topic}. May be repeated
     #[arg(long, value_name = "TEXT")]
     pub send: Vec<String>,
     /// Time between repetitions of --send on every connection, at least 1ms; {now_us} is then the time

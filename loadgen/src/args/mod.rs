@@ -13,19 +13,24 @@ use crate::{
 pub use flags::{ClockOffset, Flags};
 use interests::patterns;
 pub use interests::{InterestKind, Popularity};
+use opening::Opening;
 use raws::Raws;
 pub use scenario::parse_with_scenario;
+use template::Templates;
 
 mod duration;
 mod flags;
 mod interests;
+pub mod opening;
 pub mod raws;
 pub mod scenario;
+pub mod template;
 
 /// What the run is to do.
 #[derive(Debug)]
 pub struct Args {
     pub url: Url,
+    pub opening: Opening,
     pub connections: u32,
     /// Lists of patterns, taken round robin; a single one to choose from where everyone has topics
     /// of their own; empty in raw mode.
@@ -112,11 +117,14 @@ impl Args {
             raw.url.as_deref().ok_or("--url is missing: write for example --url ws://127.0.0.1:9001/ws")?;
         ranges(&raw)?;
         let url = Url::parse(url, "ws")?;
-        let raws = raws::of(&raw, &url)?;
+        let mut templates = Templates::default();
+        let opening = Opening::of(&raw, &url, raws::are_given(&raw), &mut templates)?;
+        let raws = raws::of(&raw, &opening, &mut templates)?;
         let interests = InterestKind::parse(&raw.interests)?;
         Ok(Self {
             tls: tls(&raw, &url)?,
             url,
+            opening,
             connections: raw.connections,
             groups: groups(&raw, raws.is_some(), interests)?,
             interests,

@@ -2,36 +2,38 @@
 
 use std::time::Duration;
 
-use super::Flags;
-use crate::{measure::stamp::Stamp, server::url::Url};
-
-/// What stands for a connection's own in `--send` and in the path of `--url`.
-pub const TOPICS: &str = "{topics}";
-const TOPIC: &str = "{topic}";
-const PLACE: &str = "{place}";
-const CONNECTION: &str = "{connection}";
-const NOW_US: &str = "{now_us}";
+use super::{
+    Flags,
+    opening::Opening,
+    template::{Fill, Syntax, Template, Templates},
+};
+use crate::measure::stamp::Stamp;
 
 const SEND_EVERY_MIN: Duration = Duration::from_millis(1);
 
 /// How to load a server that speaks another protocol.
 #[derive(Debug, Clone)]
 pub struct Raws {
-    pub send: Vec<String>,
+    pub send: Vec<Template>,
     /// µs between repetitions of `send`.
     pub send_every_us: Option<u64>,
     pub stamp: Stamp,
 }
 
+/// Whether the server speaks another protocol.
+pub fn are_given(flags: &Flags) -> bool {
+    !flags.send.is_empty() || flags.stamp.is_some()
+}
+
 /// `None`: the server speaks Fanwire's protocol.
-pub fn of(flags: &Flags, url: &Url) -> Result<Option<Raws>, String> {
+pub fn of(flags: &Flags, opening: &Opening, templates: &mut Templates) -> Result<Option<Raws>, String> {
     if flags.send.is_empty() && flags.send_every.is_some() {
         return Err("--send-every needs the --send TEXT that it repeats".into());
     }
     if flags.send_every.is_some_and(|every| every < SEND_EVERY_MIN) {
         return Err("--send-every: write 1ms or more".into());
     }
-    if flags.send.is_empty() && flags.stamp.is_none() {
+    if !are_given(flags) {
         return Ok(None);
     }
     let fanwire_only = [
@@ -44,8 +46,9 @@ pub fn of(flags: &Flags, url: &Url) -> Result<Option<Raws>, String> {
     if let Some((flag, _)) = fanwire_only.iter().find(|(_, given)| *given) {
         return Err(format!("{flag} does not go with --send and --stamp, which are for other protocols"));
     }
-    let said = |text: &String| text.contains(TOPICS) || text.contains(TOPIC);
-    let wanted = flags.send.iter().any(said) || url.target.contains(TOPICS);
+    let mut texts = |text: &String| templates.parse("--send", text, Syntax::Message);
+    let send = flags.send.iter().map(&mut texts).collect::<Result<Vec<_>, _>>()?;
+    let wanted = opening.has_topics() || send.iter().any(Template::has_topics);
     match (wanted, flags.topics.is_empty()) {
         (true, true) => return Err("{topics} and {topic} need the --topics that they stand for".into()),
         (false, false) => {
@@ -55,52 +58,23 @@ pub fn of(flags: &Flags, url: &Url) -> Result<Option<Raws>, String> {
     }
     let stamp = flags.stamp.as_deref().map_or(Ok(Stamp::None), Stamp::parse)?;
     let send_every_us = flags.send_every.map(|every| every.as_micros() as u64);
-    Ok(Some(Raws { send: flags.send.clone(), send_every_us, stamp }))
+    Ok(Some(Raws { send, send_every_us, stamp }))
 }
 
 impl Raws {
-    /// The texts of `--send` as connection number `connection` says them, `now_us` after the Unix epoch.
-    pub fn texts(&self, topics: &[&str], connection: u32, now_us: u64) -> impl Iterator<Item = String> {
-        let say = move |text: &String| {
-            let text = text.replace(CONNECTION, &connection.to_string());
-            let text = text.replace(NOW_US, &now_us.to_string());
-            if text.contains(TOPIC) {
-                let each = topics.iter().zip(1..);
-                let of = |(topic, place): (&&str, u32)| {
-                    text.replace(TOPIC, topic).replace(PLACE, &place.to_string())
-                };
-                return each.map(of).collect();
-            }
-            if text.contains(TOPICS) {
-                return text.replace(TOPICS, &serde_json::json!(topics).to_string());
-            }
-            text
-        };
-        self.send.iter().map(say)
+    /// The texts of `--send` as one connection says them.
+    pub fn texts(&self, fill: Fill<'_>) -> impl Iterator<Item = String> {
+        self.send.iter().map(move |text| text.text(&fill))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::args::{Args, parse_with_scenario};
 
     fn check(flags: &[&str]) -> Result<Args, String> {
         let words: Vec<String> = ["loadgen"].iter().chain(flags).map(|word| (*word).to_owned()).collect();
         Args::check(parse_with_scenario(&words).unwrap())
-    }
-
-    fn texts(send: &str) -> Vec<String> {
-        let raws = Raws { send: vec![send.into()], send_every_us: None, stamp: Stamp::None };
-        raws.texts(&["a.b", "c"], 7, 1234).collect()
-    }
-
-    #[test]
-    fn a_text_names_its_connections_topics() {
-        assert_eq!(texts(r#"{"watch":{topics}}"#), [r#"{"watch":["a.b","c"]}"#]);
-        assert_eq!(texts("SUB {topic} {place}\r\n"), ["SUB a.b 1\r\nSUB c 2\r\n"]);
-        assert_eq!(texts("SUB in.{connection} 1 {now_us}"), ["SUB in.7 1 1234"]);
-        assert_eq!(texts("{\"verbose\":false}"), ["{\"verbose\":false}"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
-    args::{Args, ClockOffset},
+    args::{Args, ClockOffset, template::Fill},
     exit::FAILED,
     host::{
         Sight,
@@ -94,7 +94,10 @@ fn clock_offset(args: &Args) -> Result<Option<Offset>, String> {
     if !wanted {
         return Ok(None);
     }
-    let probes = clock::probe(&args.url, args.tls.as_ref()).map_err(|error| {
+    let request = |out: &mut Vec<u8>, nonce| {
+        args.opening.request(out, nonce, false, &Fill { now_us: wall_us(), ..Fill::default() });
+    };
+    let probes = clock::probe(&args.url, args.tls.as_ref(), request).map_err(|error| {
         format!("the server's clock cannot be compared ({error}); use --clock-offset off")
     })?;
     Ok(clock::estimate(&probes))

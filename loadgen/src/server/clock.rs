@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Conn, Event, Limits, encode, handshake};
+use proto::{Conn, Event, Limits, encode};
 use rustls::{ClientConnection, StreamOwned};
 use serde::Deserialize;
 
@@ -48,25 +48,32 @@ pub fn is_here(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// Asks the gateway at `url` for its time.
-pub fn probe(url: &Url, tls: Option<&Tls>) -> io::Result<Vec<Probe>> {
+/// Asks the gateway at `url` for its time; `request` opens the connection with the nonce it is given.
+pub fn probe(
+    url: &Url,
+    tls: Option<&Tls>,
+    request: impl Fn(&mut Vec<u8>, [u8; 16]),
+) -> io::Result<Vec<Probe>> {
     let stream = TcpStream::connect_timeout(&url.addr, TIMEOUT)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     match tls {
-        None => probe_over(stream, url),
+        None => probe_over(stream, request),
         Some(Tls { config, name }) => {
             let session = ClientConnection::new(config.clone(), name.clone()).map_err(io::Error::other)?;
-            probe_over(StreamOwned::new(session, stream), url)
+            probe_over(StreamOwned::new(session, stream), request)
         }
     }
 }
 
-fn probe_over(mut stream: impl Read + Write, url: &Url) -> io::Result<Vec<Probe>> {
+fn probe_over(
+    mut stream: impl Read + Write,
+    request: impl Fn(&mut Vec<u8>, [u8; 16]),
+) -> io::Result<Vec<Probe>> {
     let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     let mut conn = Conn::client(nonce);
     let mut out = Vec::new();
-    handshake::request(&mut out, &url.host, &url.target, nonce, &["fanwire.json.v1"], false);
+    request(&mut out, nonce);
     stream.write_all(&out)?;
     let mut probes = Vec::new();
     let mut sent_us = 0;

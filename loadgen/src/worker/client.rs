@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use net::ConnId;
-use proto::{Conn, Event, encode, handshake, msgpack};
+use proto::{Conn, Event, encode, msgpack};
 
 use super::{
     interests::Interests,
@@ -12,9 +12,9 @@ use super::{
     wire::{LIMITS, key},
 };
 use crate::{
-    args::{Args, raws},
+    args::{Args, template::Fill},
     judge::subscription::Subscription,
-    server::url::Url,
+    measure::arrival::wall_us,
 };
 
 /// What may wait for a server that does not read before texts are left out.
@@ -134,22 +134,17 @@ impl Client {
         self.outbox = nonce.to_vec();
     }
 
-    /// TCP is connected: queues the request, whose path may have room for its topics.
+    /// TCP is connected: queues the request.
     pub fn connected(&mut self, args: &Args, interests: &Interests) {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
-        let protocols: &[&str] = match (&args.raw, args.msgpack) {
-            (Some(_), _) => &[],
-            (None, false) => &["fanwire.json.v1"],
-            (None, true) => &["fanwire.msgpack.v1"],
+        let topics = match args.opening.has_topics() {
+            true => interests.topics(args, self.index, self.group),
+            false => Vec::new(),
         };
-        let Url { host, target, .. } = &args.url;
-        let own = target.contains(raws::TOPICS);
-        let topics = || interests.topics(args, self.index, self.group).join(",");
-        let own = own.then(|| target.replace(raws::TOPICS, &topics()));
-        let target = own.as_deref().unwrap_or(target);
-        handshake::request(&mut self.outbox, host, target, nonce, protocols, args.deflate);
+        let fill = Fill { conn: self.index, now_us: wall_us(), topics: &topics, ..Fill::default() };
+        args.opening.request(&mut self.outbox, nonce, args.deflate, &fill);
     }
 
     /// The connection is gone.
@@ -167,7 +162,8 @@ impl Client {
     fn greet(&mut self, context: &Context<'_>, now_us: u64) {
         let topics = context.interests.topics(context.args, self.index, self.group);
         if let Some(raw) = &context.args.raw {
-            return say(&mut self.outbox, raw.texts(&topics, self.index, now_us));
+            let fill = Fill { conn: self.index, now_us, topics: &topics, ..Fill::default() };
+            return say(&mut self.outbox, raw.texts(fill));
         }
         let topics = serde_json::json!(topics);
         let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);
@@ -228,6 +224,10 @@ impl Client {
                 Event::Response(response) => {
                     if context.args.msgpack && response.subprotocol() != Some("fanwire.msgpack.v1") {
                         context.tally.failures.add("the server does not speak fanwire.msgpack.v1", 1);
+                        return false;
+                    }
+                    if let Err(error) = context.args.opening.agree(response.subprotocol(), self.index) {
+                        context.tally.failures.add(&error, 1);
                         return false;
                     }
                     context.tally.deflating += u64::from(response.deflate() && !self.known);

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use net::ConnId;
-use proto::{Conn, encode, handshake};
+use proto::{Conn, encode};
 
 use super::wire::{LIMITS, key};
-use crate::args::{Args, Hostile};
+use crate::args::{Args, Hostile, template::Fill};
 
 const GARBAGE_BYTES: usize = 256;
 /// What an oversized message says of itself, and what comes of it.
@@ -42,10 +42,11 @@ impl Foe {
         }
     }
 
-    pub fn connecting(&mut self, conn: ConnId, args: &Args) {
+    /// `number`: among all connections, after those that are measured.
+    pub fn connecting(&mut self, conn: ConnId, number: u32, args: &Args) {
         let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
         let mut request = Vec::new();
-        handshake::request(&mut request, &args.url.host, &args.url.target, nonce, &[], false);
+        args.opening.request(&mut request, nonce, false, &Fill { conn: number, ..Fill::default() });
         self.proto = Conn::client(nonce);
         self.request = request.into();
         self.conn = Some(conn);

@@ -61,7 +61,7 @@ impl Worker {
         let global = self.args.connections as usize + self.thread + at * self.threads;
         match self.sockets.connect(source::address(&self.args, global), self.args.url.addr) {
             Some(conn) => {
-                self.foes[at].connecting(conn, &self.args);
+                self.foes[at].connecting(conn, global as u32, &self.args);
                 self.by_slot[conn.slot as usize] = (self.clients.len() + at) as u32;
             }
             // The slot that it had is not free yet.

@@ -12,7 +12,7 @@ use super::{
     rate::Rate,
     source,
 };
-use crate::{measure::arrival::wall_us, server::tls::Tls};
+use crate::{args::template::Fill, measure::arrival::wall_us, server::tls::Tls};
 
 /// Connects under way at once, so that the listener's backlog is not overrun.
 const CONNECTING_MAX: usize = 256;
@@ -136,7 +136,8 @@ impl Worker {
         }
         let connection = (self.thread + index as usize * self.threads) as u32;
         let topics = self.interests.topics(&self.args, connection, client.group);
-        let texts = raw.texts(&topics, connection, wall_us() - (now_us - due_us));
+        let now_us = wall_us() - (now_us - due_us);
+        let texts = raw.texts(Fill { conn: connection, now_us, topics: &topics, ..Fill::default() });
         if !client.say_again(texts) {
             self.tally.errors.add("by us: a --send left out, the server does not read", 1);
         }

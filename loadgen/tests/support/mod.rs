@@ -3,6 +3,7 @@
 
 mod fault;
 mod messages;
+mod peer;
 mod say;
 mod server;
 mod tables;
@@ -18,6 +19,8 @@ use std::{
 use serde_json::Value;
 
 pub use fault::Fault;
+#[allow(unused_imports)] // by tests of Fanwire's own protocol
+pub use peer::{Peer, other_server};
 pub use server::start;
 #[allow(unused_imports)] // by tests without TLS
 pub use tls::{expired_in_front_of, in_front_of};

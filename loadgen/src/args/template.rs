@@ -1,0 +1,268 @@
+//! Texts with room for what a connection has of its own: `{conn}`, `{now_us}`, `{env:NAME}`, `{line:FILE}`, its topics.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
+
+/// A file of `{line:FILE}` is held whole.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Where a text stands, which says what it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// Path and query of a URL: nothing that ends it.
+    Target,
+    /// A header field's value (RFC 9110, 5.5): no CR, LF or other control character.
+    Field,
+    /// A subprotocol (RFC 9110, 5.6.2).
+    Token,
+    /// A message: anything.
+    Message,
+}
+
+/// A text as every connection has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Conn,
+    NowUs,
+    /// The line with the connection's number, modulo their count.
+    Line(Arc<[String]>),
+    /// The connection's topics as a JSON list, or with commas.
+    TopicsJson,
+    Topics,
+    /// One of its topics, and its number from 1.
+    Topic,
+    Place,
+    /// What a message matched.
+    Match,
+}
+
+/// What a connection puts into a [`Template`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fill<'a> {
+    /// Its number among all connections.
+    pub conn: u32,
+    /// µs since the Unix epoch.
+    pub now_us: u64,
+    pub topics: &'a [&'a str],
+    pub matched: &'a str,
+}
+
+/// Reads templates; what `{line:FILE}` names is read once.
+#[derive(Debug, Default)]
+pub struct Templates {
+    files: BTreeMap<String, Arc<[String]>>,
+}
+
+impl Templates {
+    /// The text of `flag`. Braces around anything else stay as they are.
+    pub fn parse(&mut self, flag: &str, text: &str, syntax: Syntax) -> Result<Template, String> {
+        let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+        let each = text.contains("{topic}");
+        while let Some(at) = rest.find('{') {
+            literal.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let name = rest.find('}').map(|end| &rest[1..end]);
+            let part = name.map(|name| self.part(flag, name, syntax, each)).transpose()?.flatten();
+            match (part, name) {
+                (Some(Part::Text(value)), Some(name)) => {
+                    literal.push_str(&value);
+                    rest = &rest[name.len() + 2..];
+                }
+                (Some(part), Some(name)) => {
+                    parts.push(Part::Text(std::mem::take(&mut literal)));
+                    parts.push(part);
+                    rest = &rest[name.len() + 2..];
+                }
+                _ => {
+                    literal.push('{');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        literal.push_str(rest);
+        parts.push(Part::Text(literal));
+        parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        for part in &parts {
+            if let Part::Text(text) = part {
+                fits(text, syntax).map_err(|why| format!("{flag} {text:?}: {why}"))?;
+            }
+        }
+        Ok(Template(parts))
+    }
+
+    /// What `{name}` stands for; `None`: for itself.
+    fn part(&mut self, flag: &str, name: &str, syntax: Syntax, each: bool) -> Result<Option<Part>, String> {
+        let is_message = syntax == Syntax::Message;
+        Ok(Some(match name {
+            "conn" => Part::Conn,
+            "now_us" if syntax != Syntax::Token => Part::NowUs,
+            "topics" if is_message => Part::TopicsJson,
+            "topics" if syntax != Syntax::Token => Part::Topics,
+            "topic" if is_message => Part::Topic,
+            "place" if is_message && each => Part::Place,
+            "match" if is_message => Part::Match,
+            _ => match name.split_once(':') {
+                Some(("env", variable)) => Part::Text(environment(flag, variable, syntax)?),
+                Some(("line", path)) => Part::Line(self.lines(flag, path, syntax)?),
+                _ => return Ok(None),
+            },
+        }))
+    }
+
+    fn lines(&mut self, flag: &str, path: &str, syntax: Syntax) -> Result<Arc<[String]>, String> {
+        let place = |why: String| format!("{flag} {{line:{path}}}: {why}");
+        let lines = match self.files.get(path) {
+            Some(lines) => lines.clone(),
+            None => {
+                let read = |error: std::io::Error| place(format!("{error}; name a file with a line each"));
+                let bytes = fs::metadata(path).map_err(read)?.len();
+                if bytes > FILE_BYTES_MAX {
+                    return Err(place(format!(
+                        "{bytes} bytes are more than {FILE_BYTES_MAX}; split the file"
+                    )));
+                }
+                let text = fs::read_to_string(path).map_err(read)?;
+                self.files.entry(path.into()).or_insert(text.lines().map(str::to_owned).collect()).clone()
+            }
+        };
+        if lines.is_empty() {
+            return Err(place("the file has no line; write one for each connection, or one for all".into()));
+        }
+        // A secret is not to be shown: the line's number will do.
+        for (line, number) in lines.iter().zip(1..) {
+            fits(line, syntax).map_err(|why| place(format!("line {number}: {why}")))?;
+        }
+        Ok(lines)
+    }
+}
+
+fn environment(flag: &str, variable: &str, syntax: Syntax) -> Result<String, String> {
+    let place = |why: &str| format!("{flag} {{env:{variable}}}: {why}");
+    let value = std::env::var(variable).map_err(|error| match error {
+        std::env::VarError::NotPresent => place("the environment has no such variable; export it"),
+        std::env::VarError::NotUnicode(_) => place("its value is not UTF-8; write it as UTF-8"),
+    })?;
+    fits(&value, syntax).map_err(|why| place(&why)).map(|()| value)
+}
+
+/// An error where `text` has what would end or change the place where it stands.
+fn fits(text: &str, syntax: Syntax) -> Result<(), String> {
+    let (bad, remedy): (fn(char) -> bool, _) = match syntax {
+        Syntax::Message => return Ok(()),
+        Syntax::Target => (|c| c.is_whitespace() || c.is_control() || c == '#', "percent-encode it"),
+        Syntax::Field => (|c| c.is_control() && c != '\t', "a header's value is one line; leave it out"),
+        Syntax::Token => (
+            |c| !is_token(c),
+            "write letters, digits and !#$%&'*+-.^_`|~, and repeat the flag for more than one",
+        ),
+    };
+    match text.chars().find(|c| bad(*c)) {
+        Some(c) => Err(format!("{c:?} cannot stand there; {remedy}")),
+        None => Ok(()),
+    }
+}
+
+/// Whether `c` may stand in a token (RFC 9110, 5.6.2).
+pub fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+impl Template {
+    /// Whether it says where a connection's topics are put.
+    pub fn has_topics(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Topics | Part::TopicsJson | Part::Topic))
+    }
+
+    /// The text; with `{topic}` once for each topic.
+    pub fn text(&self, fill: &Fill<'_>) -> String {
+        let mut out = String::new();
+        if self.0.contains(&Part::Topic) {
+            fill.topics.iter().zip(1..).for_each(|(topic, place)| self.write(&mut out, fill, topic, place));
+        } else {
+            self.write(&mut out, fill, "", 0);
+        }
+        out
+    }
+
+    fn write(&self, out: &mut String, fill: &Fill<'_>, topic: &str, place: u32) {
+        for part in &self.0 {
+            // A string takes all that is written to it.
+            let _ = match part {
+                Part::Text(text) => out.write_str(text),
+                Part::Conn => write!(out, "{}", fill.conn),
+                Part::NowUs => write!(out, "{}", fill.now_us),
+                Part::Line(lines) => out.write_str(&lines[fill.conn as usize % lines.len()]),
+                Part::TopicsJson => write!(out, "{}", serde_json::json!(fill.topics)),
+                Part::Topics => out.write_str(&fill.topics.join(",")),
+                Part::Topic => out.write_str(topic),
+                Part::Place => write!(out, "{place}"),
+                Part::Match => out.write_str(fill.matched),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, syntax: Syntax) -> Result<Template, String> {
+        Templates::default().parse("--flag", text, syntax)
+    }
+
+    fn text(text: &str) -> String {
+        let fill = Fill { conn: 7, now_us: 1234, topics: &["a.b", "c"], matched: "m" };
+        parse(text, Syntax::Message).unwrap().text(&fill)
+    }
+
+    #[test]
+    fn a_text_names_what_a_connection_has_of_its_own() {
+        assert_eq!(text(r#"{"watch":{topics}}"#), r#"{"watch":["a.b","c"]}"#);
+        assert_eq!(text("SUB {topic} {place}\r\n"), "SUB a.b 1\r\nSUB c 2\r\n");
+        assert_eq!(text("SUB in.{conn} 1 {now_us}"), "SUB in.7 1 1234");
+        assert_eq!(text(r#"{"pong":{match},"{x}":{place}"#), r#"{"pong":m,"{x}":{place}"#);
+        assert_eq!(text("{\"verbose\":false}"), "{\"verbose\":false}");
+        assert_eq!(text("{env:CARGO_PKG_NAME}{"), "loadgen{");
+    }
+
+    #[test]
+    fn a_url_has_its_topics_with_commas_and_a_message_as_json() {
+        let fill = Fill { topics: &["a", "b"], ..Fill::default() };
+        assert_eq!(parse("/ws?t={topics}&{topic}", Syntax::Target).unwrap().text(&fill), "/ws?t=a,b&{topic}");
+    }
+
+    #[test]
+    fn a_connection_has_its_own_line_of_a_file() {
+        let path = std::env::temp_dir().join(format!("loadgen-lines-{}", fastrand::u64(..)));
+        fs::write(&path, "one\r\ntwo\nthree\n").unwrap();
+        let template = parse(&format!("<{{line:{}}}>", path.display()), Syntax::Field).unwrap();
+        let of = |conn| template.text(&Fill { conn, ..Fill::default() });
+        assert_eq!([0, 1, 2, 3].map(of), ["<one>", "<two>", "<three>", "<one>"]);
+        fs::write(&path, "one\nt wo\n").unwrap();
+        let refusal = parse(&format!("/{{line:{}}}", path.display()), Syntax::Target).unwrap_err();
+        assert!(refusal.contains("line 2") && refusal.contains("percent-encode"), "{refusal}");
+        fs::write(&path, "").unwrap();
+        assert!(
+            parse(&format!("{{line:{}}}", path.display()), Syntax::Field).unwrap_err().contains("no line")
+        );
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_would_end_its_place_is_refused_with_a_remedy() {
+        for (text, syntax, told) in [
+            ("a\r\nX: y", Syntax::Field, "one line"),
+            ("/ws?a b", Syntax::Target, "percent-encode"),
+            ("a, b", Syntax::Token, "repeat the flag"),
+            ("{now_us}", Syntax::Token, "'{' cannot"),
+            ("{env:LOADGEN_HAS_NO_SUCH}", Syntax::Message, "export it"),
+            ("{line:/no/such/file}", Syntax::Message, "No such file"),
+        ] {
+            let refusal = parse(text, syntax).expect_err(text);
+            assert!(refusal.starts_with("--flag") && refusal.contains(told), "{refusal}");
+        }
+    }
+}
