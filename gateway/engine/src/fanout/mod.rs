@@ -256,14 +256,19 @@ impl Fanout {
         self.patterns.set_sizes(kept_looked_at, leaving);
     }
 
-    /// To be called once a turn of the shard. `true`: there is more to do.
-    pub fn begin_turn(&mut self, now: Now) -> bool {
+    /// To be called once a turn of the shard.
+    pub fn begin_turn(&mut self, now: Now) {
         self.budget.begin_turn();
         if self.compress.begin_turn() {
             // Who asks for the same now may be sent it compressed.
             self.drop_cache();
         }
-        self.patterns.begin_turn(now.mono_us, &mut self.topics)
+        self.patterns.begin_turn(now.mono_us, &mut self.topics);
+    }
+
+    /// Whether the next turn has something to end.
+    pub fn is_ending(&self) -> bool {
+        self.patterns.is_ending()
     }
 
     /// When [`Fanout::begin_turn`] has something to end. µs, monotonic.

@@ -246,8 +246,8 @@ impl Patterns {
         }
     }
 
-    /// Ends what was kept for long enough, and lets some topics leave. `true`: there are more.
-    pub fn begin_turn(&mut self, now_us: u64, topics: &mut Topics) -> bool {
+    /// Ends what was kept for long enough, and lets some topics leave.
+    pub fn begin_turn(&mut self, now_us: u64, topics: &mut Topics) {
         self.kept.begin_turn(now_us);
         while let Some(id) = self.kept.pop(now_us) {
             self.end(id, topics);
@@ -259,6 +259,10 @@ impl Patterns {
         {
             room -= self.empty(id, room, topics);
         }
+    }
+
+    /// Whether topics are still to leave what has ended.
+    pub fn is_ending(&self) -> bool {
         !self.ending.is_empty()
     }
 

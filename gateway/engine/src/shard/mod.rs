@@ -311,7 +311,7 @@ impl Shard {
             self.reset_all(net);
             return false;
         }
-        let ending = self.fanout.begin_turn(now);
+        self.fanout.begin_turn(now);
         self.run_deadlines(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {
@@ -326,7 +326,7 @@ impl Shard {
         self.check_pinned(net, now);
         let telling = self.run_relief(net, now) | self.tell_statuses(net, now);
         telling
-            || ending
+            || self.fanout.is_ending()
             || !self.jobs.is_empty()
             || self.builds_more()
             || self.drain.as_ref().is_some_and(Drain::telling)
