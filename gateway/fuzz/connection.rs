@@ -265,7 +265,7 @@ impl<'c> Driver<'c> {
         let terms = Terms { limits: &self.limits, is_refused: false, is_subscribed: false, drain: None };
         match self.connection.due(terms, self.now) {
             Due::Nothing { again_us } => assert!(again_us > self.now.mono_us, "it is looked at later"),
-            Due::Never | Due::QueryUnsent { .. } | Due::Leave(_) => {}
+            Due::Never | Due::QueryUnsent { .. } | Due::Leave => {}
             Due::HangUp(reason) => self.hang_up(reason),
             Due::Close(reason) => {
                 let ended = self.connection.close(reason, self.now);

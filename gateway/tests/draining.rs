@@ -17,6 +17,7 @@ fn world(interval: Duration) -> World {
     let mut config = config();
     config.fanout.interval = interval;
     config.server.drain = DRAIN;
+    config.limits.value_bytes = 8 << 20;
     World::new(config, 256, 1)
 }
 
@@ -84,6 +85,121 @@ fn a_client_that_is_busy_at_its_moment_leaves_as_soon_as_it_is_not() {
     world.advance(100 * MS);
     assert_eq!(world.peers[peer].close_code(), Some(1001));
     world.peers[peer].model.check_newest(&world.publisher.epochs);
+}
+
+/// Lets time pass in steps, in each of which the client takes a little, until it is closed or reset. Gives how long
+/// that took.
+fn take_slowly(world: &mut World, peer: usize, bytes: usize, step: Duration) -> Duration {
+    let mut passed = Duration::ZERO;
+    while world.peers[peer].close.is_none() && world.end(peer) == PeerEnd::Open {
+        let conn = world.peers[peer].conn;
+        world.net.inner().set_window(conn, bytes);
+        world.advance(step);
+        world.read(peer, usize::MAX);
+        passed += step;
+        assert!(passed < 2 * DRAIN, "it outlives the drain");
+    }
+    passed
+}
+
+fn long_value() -> String {
+    format!("\"{}\"", "x".repeat(3_000_000))
+}
+
+/// The model fails at any byte after the close frame.
+fn check_cut(world: &World, peer: usize) {
+    assert_eq!(world.peers[peer].close_code(), Some(1001));
+    assert_eq!(world.peers[peer].frames("batch").len(), 0, "nothing more of the message is sent");
+    assert_eq!(world.peers[peer].frames("notice").len(), 0, "a notice cannot stand within a message");
+}
+
+#[test]
+fn a_client_in_the_midst_of_a_message_is_closed_at_its_moment_between_two_fragments() {
+    for slot in 0..8 {
+        let mut world = world(Duration::ZERO);
+        let _others: Vec<usize> = (0..slot).map(|_| world.dial()).collect();
+        let peer = world.connect();
+        world.subscribe(peer, "", &["a"], None);
+        world.stall(peer, 20_000);
+        world.publish("a", &long_value());
+        world.drain();
+        let passed = take_slowly(&mut world, peer, 20_000, 100 * MS);
+        check_cut(&world, peer);
+        // Its moment, and what it takes for the fragment in flight.
+        assert!(DRAIN / 4 <= passed && passed <= DRAIN * 9 / 10 + 400 * MS, "{passed:?}");
+    }
+}
+
+#[test]
+fn a_notice_comes_after_the_message_and_pings_are_answered_meanwhile() {
+    let mut world = world(Duration::ZERO);
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], None);
+    world.stall(peer, 20_000);
+    world.publish("a", &long_value());
+    world.drain();
+    world.settle();
+    world.send_frame(peer, proto::encode::Opcode::Ping, b"still there?");
+    while world.peers[peer].pongs.is_empty() {
+        let conn = world.peers[peer].conn;
+        world.net.inner().set_window(conn, 20_000);
+        world.settle();
+        world.read(peer, usize::MAX);
+        assert_eq!(world.peers[peer].frames("batch").len(), 0, "the pong waits for the message");
+    }
+    world.resume(peer);
+    world.settle();
+    assert_eq!(world.peers[peer].frames("batch").len(), 1);
+    assert_eq!(world.peers[peer].frames("notice").len(), 1);
+    world.advance(DRAIN);
+    assert_eq!(world.peers[peer].close_code(), Some(1001));
+    world.peers[peer].model.check_newest(&world.publisher.epochs);
+}
+
+#[test]
+fn a_client_that_never_has_all_that_it_was_sent_leaves_at_its_moment() {
+    let mut world = world(Duration::ZERO);
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a"], None);
+    world.stall(peer, 0);
+    world.drain();
+    let mut left = None;
+    for n in 0..1000 {
+        world.publish("a", &format!("\"{n}{}\"", "x".repeat(5000)));
+        let conn = world.peers[peer].conn;
+        world.net.inner().set_window(conn, 700);
+        world.advance(10 * MS);
+        world.read(peer, usize::MAX);
+        left = left.or(world.peers[peer].close.is_some().then_some(n));
+    }
+    assert_eq!(world.peers[peer].close_code(), Some(1001));
+    assert!(left < Some(950), "it left at {left:?}");
+    assert_eq!(world.peers[peer].frames("notice").len(), 1);
+}
+
+#[test]
+fn a_last_flush_that_takes_too_long_is_cut_off_before_the_deadline() {
+    for slot in 0..4 {
+        let mut world = world(Duration::ZERO);
+        let _others: Vec<usize> = (0..slot).map(|_| world.dial()).collect();
+        let [peer, fast] = [0; 2].map(|_| world.connect());
+        for peer in [peer, fast] {
+            world.subscribe(peer, "", &["a"], None);
+            world.stall(peer, 0);
+        }
+        world.publish("a", "1");
+        world.publish("a", &long_value());
+        world.drain();
+        // It takes nothing before its moment.
+        world.advance(DRAIN * 9 / 10);
+        world.resume(fast);
+        let passed = take_slowly(&mut world, peer, 20_000, 40 * MS);
+        let peers = &world.peers;
+        assert_eq!((peers[peer].close_code(), peers[fast].close_code()), (Some(1001), Some(1001)));
+        assert!(passed < DRAIN / 10, "{passed:?}");
+        assert_eq!(peers[peer].frames("batch").len(), 1, "of the last flush the end is missing");
+        peers[fast].model.check_newest(&world.publisher.epochs);
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.tls_shortened, 500),
             (tally.continued, 10_000),
             (tally.passed, 30),
+            (tally.cut, 20),
+            (tally.closed_within, 20),
             (tally.rungs[1], 500),
             (tally.rungs[2], 50),
             (tally.rungs[3], 100),

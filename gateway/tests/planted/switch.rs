@@ -97,6 +97,12 @@ bugs! {
     StaleSurvives,
     /// An answer is sent between the fragments of a message.
     AnswerWithin,
+    /// A close waits for the end of the message that is being sent.
+    CloseWaits,
+    /// What is left of a message follows the close frame that passed it.
+    RestAfterClose,
+    /// A client that is busy at its moment to leave is not told to.
+    BusyStays,
     /// A class that is busy at its moment is given no other.
     GridForgets,
     /// Of the classes that are to be looked at at once, only the first is.

@@ -29,6 +29,11 @@ use tls::{Speakers, random_wire};
 
 const STEPS_OF_EPISODE: u64 = 2_000;
 const SLOTS: u32 = 48;
+/// A drain in steps, and the one after which nothing holds up a close frame.
+const DRAIN_STEPS: u32 = 40;
+const DRAIN_HURRY_STEP: u32 = 38;
+/// What may lie before a close frame beside a fragment: headers, pongs, TLS; and itself.
+const IN_FLIGHT_BYTES: usize = 1800;
 const INTERVALS_MS: [Option<u64>; 7] = [None, Some(0), Some(20), Some(100), Some(250), Some(900), Some(3000)];
 /// The longest that is built in one go, and heartbeats.
 const SLICE_BYTES_MAX: usize = 8_000;
@@ -127,6 +132,9 @@ pub struct Tally {
     /// Frames that went on with a message, and control frames between those of one.
     pub continued: u64,
     pub passed: u64,
+    /// Clients that a drain sent away in the midst of what they were sent, and closes within a message.
+    pub cut: u64,
+    pub closed_within: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
     /// Turns at each rung of the ladder, overloads that clients were told, and clients that were refused for one.
@@ -626,7 +634,8 @@ impl Simulation {
                     1000 => conduct.said_goodbye,
                     1001 => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
-                    4000 => peer.model.subs.is_empty(),
+                    // The answer to the op that ended the last one may have been cut off.
+                    4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
                     4506 => conduct.garbage > 20,
@@ -761,20 +770,80 @@ impl Simulation {
 
     fn drain(&mut self) {
         self.draining = true;
+        let slow = self.begin_long();
         self.world.drain();
-        self.advance(self.world.config.server.drain + Duration::from_millis(20));
-        for (at, peer) in self.world.peers.iter().enumerate() {
-            assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
-            if peer.close_code() == Some(1001) {
-                assert!(peer.model.draining, "peer {at} was not told");
-                peer.model.check_newest(&self.world.publisher.epochs);
-                // One that a drain has sent away may not have been told.
-                if !self.draining {
-                    peer.model.states.check(&peer.model.subs, &self.states.not_live);
-                }
-                self.tally.drained += 1;
+        let step = self.world.config.server.drain / DRAIN_STEPS;
+        // A last flush may not find its turn in time, or be cut off.
+        let (mut all_leave, mut closed) = (false, Vec::new());
+        for _ in 0..DRAIN_HURRY_STEP {
+            all_leave = self.world.shard.stats().connections == 0;
+            closed = self.world.peers.iter().map(|peer| peer.close.is_some()).collect();
+            self.advance(step);
+            for peer in &slow {
+                let bytes = self.rng.usize(1..60);
+                self.take(*peer, bytes);
             }
         }
+        // Here a close passes whatever it still waits for.
+        self.advance(step / 4);
+        for peer in slow.iter().filter(|_| all_leave) {
+            self.check_hurried(*peer);
+        }
+        self.advance(2 * step + Duration::from_millis(20));
+        for (at, peer) in self.world.peers.iter().enumerate() {
+            assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
+            if peer.close_code() != Some(1001) {
+                continue;
+            }
+            self.tally.drained += 1;
+            let is_cut = peer.fragments.within || peer.model.may_be_cut() || !closed[at];
+            self.tally.cut += u64::from(slow.contains(&at) && is_cut);
+            // One that a drain has sent away may not have been told of a state.
+            if !slow.contains(&at) || !is_cut {
+                assert!(peer.model.draining, "peer {at} was not told");
+                peer.model.check_newest(&self.world.publisher.epochs);
+            }
+        }
+    }
+
+    /// Some clients ask for much and are slow at reading it from now on.
+    fn begin_long(&mut self) -> Vec<usize> {
+        let mut slow = Vec::new();
+        for at in 0..self.conduct.len() {
+            let peer = &self.world.peers[at];
+            let is_there = peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            if is_there && self.rng.bool() {
+                let topics = vec!["*".to_owned()];
+                let op =
+                    AskedOp::Subscribe { sub: String::new(), topics, interval_ms: Some(100), since: None };
+                self.world.ask(at, op);
+                let window = self.rng.usize(..300);
+                self.world.stall(at, window);
+                slow.push(at);
+            }
+        }
+        self.publish();
+        let ms = self.rng.u64(..200);
+        self.advance(Duration::from_millis(ms));
+        slow
+    }
+
+    /// The client takes so many bytes more.
+    fn take(&mut self, at: usize, bytes: usize) {
+        let conn = self.world.peers[at].conn;
+        self.world.net.inner().set_window(conn, bytes);
+        self.world.settle();
+        self.world.read(at, usize::MAX);
+        self.world.net.inner().set_window(conn, 0);
+        self.conduct[at].slow_us = self.world.now.mono_us;
+    }
+
+    /// Of a client that is to leave, which takes what is in flight, a close waits for no message.
+    fn check_hurried(&mut self, at: usize) {
+        self.take(at, self.world.fragment_bytes() + IN_FLIGHT_BYTES);
+        let peer = &self.world.peers[at];
+        let is_there = self.world.net.inner().peer_end(peer.conn) == PeerEnd::Open && !peer.slot_freed;
+        assert!(peer.close.is_some() || !is_there, "peer {at}: the close waits for a message");
     }
 
     fn note(&mut self, at: usize) {
@@ -787,6 +856,7 @@ impl Simulation {
         tally.deflated += peer.deflated as u64;
         tally.continued += peer.fragments.continued;
         tally.passed += peer.fragments.passed;
+        tally.closed_within += u64::from(peer.close.is_some() && peer.fragments.within);
         tally.tls += if peer.tls.is_some() { peer.model.batches } else { 0 };
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;

@@ -7,7 +7,7 @@ pub struct Fragments {
     header: Vec<u8>,
     payload_bytes_left: usize,
     /// A message is under way.
-    within: bool,
+    pub within: bool,
     /// Frames that go on with a message, and control frames between those of one.
     pub continued: u64,
     pub passed: u64,

@@ -200,6 +200,10 @@ impl World {
         self.shard.set_fragment_bytes(bytes);
     }
 
+    pub fn fragment_bytes(&self) -> usize {
+        self.fragment_bytes
+    }
+
     // Time.
 
     /// One turn of the pump with at most `events` events. `false`: the shard would sleep.

@@ -105,6 +105,8 @@ pub struct Subscriber {
     pub parts_of_answer: u64,
     pub restarts: u64,
     pub statuses: u64,
+    /// The last message was a status: others of the same row may have been cut off.
+    ends_in_status: bool,
 }
 
 impl Subscriber {
@@ -115,6 +117,7 @@ impl Subscriber {
     /// Takes one text frame; panics where it breaks a promise.
     pub fn take(&mut self, text: &str, judge: &mut Judge<'_>) {
         let frame: Frame = serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"));
+        self.ends_in_status = frame.op == "status";
         match frame.op {
             "snapshot" | "batch" => self.on_data(&frame, text.len(), judge),
             "subscribed" | "unsubscribed" if !self.is_whole(&frame, text.len(), judge) => {}
@@ -145,6 +148,17 @@ impl Subscriber {
             }
             other => panic!("an unknown op {other}: {text}"),
         }
+    }
+
+    /// Whether an `unsubscribe` of it is not answered.
+    pub fn is_unsubscribing(&self) -> bool {
+        self.asked.iter().any(|asked| matches!(asked.op, AskedOp::Unsubscribe { .. }))
+    }
+
+    /// Whether a close that comes now may have cut off messages in a row, between two of them.
+    pub fn may_be_cut(&self) -> bool {
+        let has_parts = self.subs.iter().any(|sub| sub.parts.is_some()) || !self.told.is_empty();
+        has_parts || !self.asked.is_empty() || self.ends_in_status
     }
 
     /// It begins and ends by turns.

@@ -128,6 +128,11 @@ impl Connection {
             && self.waiting.as_deref().is_none_or(Waiting::is_clear)
     }
 
+    /// Whether it is being sent what takes several sends: a close passes between two of them, a message does not.
+    pub fn is_midway(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.rest.is_empty())
+    }
+
     /// Whether an op of it is not answered yet, through no fault of its own.
     pub fn is_held(&self) -> bool {
         self.hold != Hold::Nothing
@@ -201,20 +206,37 @@ impl Connection {
         text: &str,
         now: Now,
     ) -> Option<Ended> {
+        let is_midway = self.is_midway();
+        let ended = self.close_behind(code, reason, text, now)?;
+        if is_midway {
+            self.pass();
+        }
+        Some(ended)
+    }
+
+    /// The same with the text of the table, behind all that is being sent or waits.
+    pub fn close_last(&mut self, reason: CloseReason, now: Now) -> Option<Ended> {
+        let code = reason.code().expect("a reason that goes with a close frame has a code");
+        self.close_behind(code, reason, reason.text(), now)
+    }
+
+    fn close_behind(&mut self, code: u16, reason: CloseReason, text: &str, now: Now) -> Option<Ended> {
         if self.state != State::Open {
             return None;
-        }
-        if let Some(waiting) = &mut self.waiting
-            && !waiting.rest.is_empty()
-        {
-            // Nothing follows a close frame, and no message stands in the midst of another (RFC 6455, 5.4).
-            waiting.rest = Bytes::new();
-            waiting.queue.clear();
         }
         let mut frame = Vec::with_capacity(4 + text.len());
         proto::encode::close(&mut frame, code, text);
         self.queue(frame);
         self.leave(reason, now)
+    }
+
+    /// A close frame that waits passes what is left of messages.
+    pub fn pass(&mut self) {
+        if self.state == State::Closing
+            && let Some(waiting) = &mut self.waiting
+        {
+            waiting.cut_to_close();
+        }
     }
 
     /// What is queued is the last thing sent; input is discarded from here on.

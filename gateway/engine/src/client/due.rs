@@ -57,8 +57,8 @@ pub enum Due {
     QueryUnsent {
         again_us: u64,
     },
-    /// It is to leave, by [`Leaving::leave_us`].
-    Leave(Leaving),
+    /// It is to leave now.
+    Leave,
 }
 
 impl Connection {
@@ -72,10 +72,8 @@ impl Connection {
                 (CloseReason::ClientClosed, self.first_due_us(terms, now))
             }
             (State::Closing, _) if is_refused => (CloseReason::Refused, self.first_due_us(terms, now)),
-            (State::Open | State::Closing, Some(progress_us)) => {
-                (CloseReason::Stalled, progress_us + stall_us)
-            }
-            (State::Open, None) => return self.due_when_open(terms, now),
+            (State::Open, progress_us) => return self.due_when_open(progress_us, terms, now),
+            (State::Closing, Some(progress_us)) => (CloseReason::Stalled, progress_us + stall_us),
             (State::Closing, None) => (CloseReason::Stalled, self.first_due_us(terms, now)),
             (State::Closed, _) => return Due::Never,
         };
@@ -106,21 +104,34 @@ impl Connection {
         }
     }
 
-    /// With no send in flight.
-    fn due_when_open(&mut self, terms: Terms<'_>, now: Now) -> Due {
+    /// `progress_us`: when the send in flight last moved.
+    fn due_when_open(&mut self, progress_us: Option<u64>, terms: Terms<'_>, now: Now) -> Due {
         let (limits, now_us) = (terms.limits, now.mono_us);
-        if let Some(drain) = terms.drain {
-            return Due::Leave(drain);
+        let stalled_at_us = progress_us.map_or(u64::MAX, |progress_us| progress_us + limits.stall_us);
+        if now_us >= stalled_at_us {
+            return Due::HangUp(CloseReason::Stalled);
         }
-        if self.is_held() {
+        if let Some(drain) = terms.drain {
+            return match now_us < drain.leave_us {
+                true => Due::Nothing { again_us: drain.leave_us.min(stalled_at_us) },
+                false => Due::Leave,
+            };
+        }
+        if self.is_held() && progress_us.is_none() {
             // It is not read from meanwhile, so that it cannot be said to be silent.
             (self.heard_us, self.ping, self.since_us) = (now_us, Ping::None, now_us);
             let again_us = now_us + limits.ping_us.min(limits.stall_us / 4).min(limits.idle_us);
             return Due::Nothing { again_us };
         }
-        let idle_at_us = if terms.is_subscribed { u64::MAX } else { self.since_us + limits.idle_us };
+        let may_idle = !terms.is_subscribed && !self.is_held();
+        let idle_at_us = if may_idle { self.since_us + limits.idle_us } else { u64::MAX };
         if now_us >= idle_at_us {
             return Due::Close(CloseReason::Idle);
+        }
+        if progress_us.is_some() {
+            // It may end and leave something else to be looked at.
+            let again_us = stalled_at_us.min(idle_at_us).min(now_us + limits.stall_us / 4);
+            return Due::Nothing { again_us };
         }
         let ping_at_us = self.ping_due_us(limits, now);
         if now_us < ping_at_us {

@@ -169,8 +169,8 @@ impl Connection {
 
     /// Whether something must leave before anything else may be answered.
     fn is_blocked(&self) -> bool {
-        let queues = self.waiting.as_ref().is_some_and(|waiting| !waiting.queue.is_empty());
-        self.in_flight || queues || self.is_held()
+        let is_full = self.waiting.as_ref().is_some_and(|waiting| waiting.is_full());
+        self.in_flight || is_full || self.is_held()
     }
 
     /// Keeps input for when the client is no longer busy, and stops receiving. One read more may come, so that

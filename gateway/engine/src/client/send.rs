@@ -71,7 +71,7 @@ impl Connection {
     /// answered before the next.
     fn go_on(&mut self, reads: bool, limits: &ClientLimits, now: Now) -> Next {
         let waiting = self.waiting.as_mut().expect("what is left waits there");
-        if reads && waiting.queue.is_empty() {
+        if reads && !waiting.is_full() {
             if !waiting.held.is_empty() {
                 return Next::Receive(std::mem::take(&mut waiting.held));
             }
@@ -93,7 +93,7 @@ impl Connection {
     /// As much of whole frames as is sent together; the rest waits.
     #[inline]
     fn first_of(&mut self, bytes: Bytes, fragment_bytes: usize) -> Bytes {
-        if self.state == State::Open && fragment::is_long(&bytes, fragment_bytes) {
+        if fragment::is_long(&bytes, fragment_bytes) {
             return self.cut(bytes, fragment_bytes);
         }
         bytes
@@ -102,7 +102,7 @@ impl Connection {
     /// The first piece. What is left is boxed: the one allocation of what is longer than a fragment.
     #[cold]
     fn cut(&mut self, mut rest: Bytes, fragment_bytes: usize) -> Bytes {
-        // The answer to the handshake. As a frame it would be a close in fragments, of which there are none.
+        // An answer to a request. As a frame it would be a close in fragments, of which there are none.
         if rest.starts_with(b"HTTP") {
             return rest;
         }

@@ -87,14 +87,14 @@ impl Shard {
                 if let Some(asked) = then {
                     self.finish_unsubscribe(conn.slot, &asked, now);
                 }
-                self.advance(conn.slot, net, now);
+                self.advance_or_leave(conn.slot, net, now);
             }
             Whose::Answer { conn, asked, joining } => {
                 let class = joining.class;
                 self.at(conn.slot).pend(|pending| pending.building = false);
                 self.finish_subscribe(conn.slot, &asked, joining, frame, now);
                 self.fanout.unhold(class);
-                self.advance(conn.slot, net, now);
+                self.advance_or_leave(conn.slot, net, now);
             }
         }
     }

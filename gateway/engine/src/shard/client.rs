@@ -41,6 +41,8 @@ pub(super) struct Client {
     pub is_loopback: bool,
     /// Counted in [`crate::shard::shared::Shared`].
     pub admitted: bool,
+    /// Its moment in a drain has come: what is queued for it is its last flush.
+    pub is_leaving: bool,
     /// Its request is to be refused.
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
@@ -60,6 +62,7 @@ impl Client {
             address,
             is_loopback,
             admitted: false,
+            is_leaving: false,
             refused: None,
             subs: Vec::new(),
             pending: None,

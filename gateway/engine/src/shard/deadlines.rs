@@ -42,7 +42,7 @@ impl Shard {
                 net.query_unsent(client.id);
                 Some(again_us)
             }
-            Due::Leave(drain) => self.check_leave(slot, drain.leave_us, net, now),
+            Due::Leave => self.check_leave(slot, net, now),
         }
     }
 

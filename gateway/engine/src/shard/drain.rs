@@ -12,6 +12,8 @@ pub(super) struct Drain {
     /// Clients below this slot got their notice.
     pub told: usize,
     pub slots: usize,
+    /// Who is going was hurried.
+    pub hurried: bool,
 }
 
 impl Drain {
@@ -31,8 +33,18 @@ impl Drain {
         Leaving { start_us: self.start_us, leave_us: self.leave_us(slot) }
     }
 
+    /// From then on no close waits for the end of a message.
+    pub fn hurry_us(&self) -> u64 {
+        self.start_us + self.drain_us / 100 * 95
+    }
+
     pub fn deadline_us(&self) -> u64 {
         self.start_us + self.drain_us
+    }
+
+    /// When the shard is needed next.
+    pub fn next_us(&self) -> u64 {
+        if self.hurried { self.deadline_us() } else { self.hurry_us() }
     }
 
     pub fn reconnect_after_ms(&self, slot: u32) -> u64 {

@@ -16,20 +16,24 @@ const SLICE: usize = 256;
 impl Shard {
     pub(super) fn start_drain(&mut self, drain_us: u64, now: Now) {
         let slots = self.clients.len();
-        self.drain.get_or_insert(Drain { start_us: now.mono_us, drain_us, told: 0, slots });
+        self.drain.get_or_insert(Drain { start_us: now.mono_us, drain_us, told: 0, slots, hurried: false });
     }
 
-    /// Tells some more clients; at the deadline resets all that are left.
+    /// Tells some more clients; shortly before the deadline hurries those that are going, and there resets all that are
+    /// left.
     pub(super) fn run_drain(&mut self, net: &mut impl Sockets, now: Now) {
         let Some(drain) = &mut self.drain else { return };
-        let (deadline_us, first) = (drain.deadline_us(), drain.told);
+        let (first, hurries) = (drain.told, !drain.hurried && now.mono_us >= drain.hurry_us());
         let end = drain.slots.min(first + SLICE);
-        drain.told = end;
+        (drain.told, drain.hurried) = (end, drain.hurried || hurries);
         let drain = *drain;
         for slot in first as u32..end as u32 {
             self.tell(slot, drain, net, now);
         }
-        if now.mono_us >= deadline_us {
+        if hurries {
+            self.clients.iter_mut().flatten().for_each(|client| client.connection.pass());
+        }
+        if now.mono_us >= drain.deadline_us() {
             self.reset_all(net);
         }
     }
@@ -47,22 +51,31 @@ impl Shard {
         }
     }
 
-    /// When an open client is to leave; `None`: nobody is.
-    pub(super) fn leave_due_us(&self, slot: u32) -> Option<u64> {
-        self.drain.as_ref().map(|drain| drain.leave_us(slot))
+    /// Whether a client's moment to leave has come.
+    pub(super) fn is_due_to_leave(&mut self, slot: u32, now: Now) -> bool {
+        let drain = self.drain.as_ref();
+        drain.is_some_and(|drain| drain.leave_us(slot) <= now.mono_us) && self.at(slot).connection.is_open()
     }
 
-    /// The last flush and 1001, when the client's moment has come and it is not busy.
-    pub(super) fn check_leave(
-        &mut self,
-        slot: u32,
-        at_us: u64,
-        net: &mut impl Sockets,
-        now: Now,
-    ) -> Option<u64> {
-        if now.mono_us < at_us {
-            return Some(at_us);
+    /// After what a client waited for has come: it leaves if its moment has.
+    pub(super) fn advance_or_leave(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
+        if !self.is_due_to_leave(slot, now) {
+            self.advance(slot, net, now);
+        } else if let Some(next_us) = self.check_leave(slot, net, now) {
+            self.wheel.set(slot, next_us);
         }
+    }
+
+    /// The last flush and 1001, behind what is being sent. Who is in the midst of a message gets only 1001, after the
+    /// fragment that is on its way. Gives when to look again.
+    pub(super) fn check_leave(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
+        let client = self.at(slot);
+        if !client.is_leaving && client.connection.is_midway() {
+            self.close(slot, CloseReason::Draining, now);
+            self.advance(slot, net, now);
+            return None;
+        }
+        client.is_leaving = true;
         self.take_whole_inbox(now);
         for sub in 0..self.at(slot).subs.len() {
             let (class, pos) = (self.at(slot).subs[sub].class, self.at(slot).subs[sub].pos);
@@ -79,7 +92,8 @@ impl Shard {
                 return Some(now.mono_us + DRAIN_CHECK_US);
             }
         }
-        self.close(slot, CloseReason::Draining, now);
+        let ended = self.at(slot).connection.close_last(CloseReason::Draining, now);
+        self.ended(slot, ended, now);
         self.advance(slot, net, now);
         None
     }
@@ -112,8 +126,8 @@ impl Shard {
         false
     }
 
-    /// The latest moment at which a drain needs the shard.
+    /// The next moment at which a drain needs the shard.
     pub(super) fn drain_next_us(&self) -> Option<u64> {
-        self.drain.as_ref().map(Drain::deadline_us)
+        self.drain.as_ref().map(Drain::next_us)
     }
 }

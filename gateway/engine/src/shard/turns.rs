@@ -208,16 +208,8 @@ impl Shard {
             pending.places[lane as usize] = None;
             (pending.op_waits, pending.called) = (false, pending.called || !is_free);
         });
-        if !is_free {
-            return;
-        }
-        match self.leave_due_us(conn.slot) {
-            Some(at_us) if at_us <= now.mono_us => {
-                if let Some(next_us) = self.check_leave(conn.slot, at_us, net, now) {
-                    self.wheel.set(conn.slot, next_us);
-                }
-            }
-            _ => self.advance(conn.slot, net, now),
+        if is_free || self.is_due_to_leave(conn.slot, now) {
+            self.advance_or_leave(conn.slot, net, now);
         }
     }
 
