@@ -31,8 +31,8 @@ pub struct Flags {
     /// Topics and patterns to subscribe to, comma separated. Example: 'tick.*,host.cpu'. A range in
     /// braces stands for each of its numbers, with as many digits as the first: 'tick.S{0000..1999}' is
     /// 2,000 topics. The flag may be repeated: connection 1 takes the first list, connection 2 the
-    /// second, and so on round robin. Required, unless --send or --stamp is given; goes with them where
-    /// {topics} or {topic} has room for it
+    /// second, and so on round robin. Required, unless --send, --stamp, --ready or --reply is given; goes
+    /// with them where {topics} or {topic} has room for it
     #[arg(long, value_name = "P1,P2")]
     pub topics: Vec<String>,
     /// The part of --topics that one connection subscribes to. one: all of it. classes:K: one of K
@@ -88,7 +88,8 @@ pub struct Flags {
     pub header: Vec<String>,
     /// Subprotocol to offer, with room for {conn}, {env:NAME} and {line:FILE}. May be repeated, in order
     /// of preference; where the server chooses none of them the connect has failed, as in a browser.
-    /// Fanwire's own comes before them, unless --send or --stamp is given. Example: graphql-transport-ws
+    /// Fanwire's own comes before them, unless the load is of another protocol. Example:
+    /// graphql-transport-ws
     #[arg(long, value_name = "NAME")]
     pub subprotocol: Vec<String>,
     /// Origin of every opening request, as a browser's page has one, with the same room. Example:
@@ -182,6 +183,21 @@ pub struct Flags {
     /// {topics} as a list with commas, and without {topic}. May be repeated
     #[arg(long, value_name = "TEXT")]
     pub send: Vec<String>,
+    /// For any other server: the message that makes a connection established, in place of the handshake.
+    /// TEXT: it contains the text. is:TEXT: it is the text. json:/POINTER or json:/POINTER=VALUE: its JSON
+    /// has a value, or this one, at the JSON pointer; text before the first { or [ is skipped. Examples:
+    /// json:/type=welcome, json:/3=phx_reply. Default: the handshake does
+    #[arg(long, value_name = "MATCH")]
+    pub ready: Option<String>,
+    /// For any other server: text to send whenever a message matches, as for --ready; it has the room of
+    /// --send, and {match} for what matched (of JSON the value, a string without its quotes). May be
+    /// repeated; every one that matches answers. Examples: 'PING=>PONG\r\n', 'is:2=>3',
+    /// 'json:/ping=>{"pong":{match}}'
+    #[arg(long, value_name = "MATCH=>TEXT")]
+    pub reply: Vec<String>,
+    /// Text that --send-every repeats in place of --send. May be repeated. Default: --send
+    #[arg(long, value_name = "TEXT")]
+    pub repeat: Vec<String>,
     /// Time between repetitions of --send on every connection, at least 1ms; {now_us} is then the time
     /// at which the text was due. Examples: 100ms, 1s. Default: --send is sent once
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]

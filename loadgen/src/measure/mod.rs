@@ -2,5 +2,7 @@
 
 pub mod arrival;
 pub mod latency;
+pub mod matcher;
+mod pointer;
 pub mod stamp;
 pub mod tally;

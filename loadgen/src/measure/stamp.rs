@@ -1,9 +1,6 @@
 //! Where a message of another protocol carries its send time.
 
-use std::fmt;
-
-use super::arrival::Arrival;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use super::{arrival::Arrival, pointer};
 
 /// `--stamp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +42,7 @@ impl Stamp {
         match self {
             Self::None => None,
             Self::Json(path) => {
-                let begin = payload.iter().position(|byte| matches!(byte, b'{' | b'['))?;
-                let mut json = serde_json::Deserializer::from_slice(&payload[begin..]);
-                let sent = Path(path).deserialize(&mut json).ok()??;
+                let sent = pointer::value(path, payload)?.parse().ok().filter(|sent| *sent >= 0.0)?;
                 Some(arrival.wall_us.saturating_sub(to_us(sent)))
             }
             Self::Key(key) => {
@@ -78,79 +73,6 @@ fn to_us(sent: f64) -> u64 {
         ns => ns / 1e3,
     };
     us as u64
-}
-
-/// Follows a path into a JSON text and skips all else.
-struct Path<'p>(&'p [String]);
-
-impl<'de> DeserializeSeed<'de> for Path<'_> {
-    type Value = Option<f64>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Path<'_> {
-    type Value = Option<f64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match self.0.split_first() {
-                Some((wanted, rest)) if *wanted == key => found = map.next_value_seed(Path(rest))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let wanted = self.0.split_first().and_then(|(key, rest)| Some((key.parse::<usize>().ok()?, rest)));
-        let mut found = None;
-        for index in 0.. {
-            let more = match wanted {
-                Some((at, rest)) if at == index => {
-                    let item = seq.next_element_seed(Path(rest))?;
-                    found = item.flatten();
-                    item.is_some()
-                }
-                _ => seq.next_element::<IgnoredAny>()?.is_some(),
-            };
-            if !more {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(self.0.is_empty().then_some(number as f64))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(self.0.is_empty().then_some(number))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
 }
 
 #[cfg(test)]

@@ -9,16 +9,17 @@ use super::{
     interests::Interests,
     manner::Manner,
     reader::{Context, FramePace, Reader},
+    say::{OUTBOX_BYTES, say},
     wire::{LIMITS, key},
 };
 use crate::{
-    args::{Args, template::Fill},
+    args::{
+        Args,
+        template::{Fill, Template},
+    },
     judge::subscription::Subscription,
-    measure::arrival::wall_us,
+    measure::{arrival::wall_us, tally::Tally},
 };
-
-/// What may wait for a server that does not read before texts are left out.
-const OUTBOX_BYTES: usize = 64 << 10;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Client {
     pub ending: bool,
     /// The first connect was counted, as ready or as failed.
     pub decided: bool,
+    /// This connect counts as established.
+    pub established: bool,
     /// It was established at least once.
     pub known: bool,
     /// The server cut it, and it is not back yet.
@@ -101,6 +104,7 @@ impl Client {
             sending: false,
             ending: false,
             decided: false,
+            established: false,
             known: false,
             cut: false,
             barred: false,
@@ -129,6 +133,7 @@ impl Client {
         self.leave = Leave::No;
         self.sending = false;
         self.ending = false;
+        self.established = false;
         self.attempt = self.attempt.wrapping_add(1);
         self.intended_us = intended_us;
         self.outbox = nonce.to_vec();
@@ -163,7 +168,7 @@ impl Client {
         let topics = context.interests.topics(context.args, self.index, self.group);
         if let Some(raw) = &context.args.raw {
             let fill = Fill { conn: self.index, now_us, topics: &topics, ..Fill::default() };
-            return say(&mut self.outbox, raw.texts(fill));
+            return say(&mut self.outbox, &raw.send, &fill);
         }
         let topics = serde_json::json!(topics);
         let mut text = format!(r#"{{"op":"subscribe","id":1,"topics":{topics}"#);
@@ -183,11 +188,11 @@ impl Client {
         }
     }
 
-    /// Queues the texts of `--send` once more. `false`: too much waits for the server already.
-    pub fn say_again(&mut self, texts: impl Iterator<Item = String>) -> bool {
+    /// Queues what is repeated. `false`: too much waits for the server already.
+    pub fn say_again(&mut self, texts: &[Template], fill: &Fill<'_>) -> bool {
         let room = self.outbox.len() < OUTBOX_BYTES;
         if room {
-            say(&mut self.outbox, texts);
+            say(&mut self.outbox, texts, fill);
         }
         room
     }
@@ -242,9 +247,9 @@ impl Client {
                         Ok(opened) => opened,
                         Err(error) => return self.fail(error, context),
                     };
-                    let Self { subscription, index, manner, group, pace, after_ms, .. } = self;
+                    let Self { subscription, index, manner, group, pace, after_ms, outbox, .. } = self;
                     let (index, manner, group) = (*index, *manner, *group);
-                    let mut reader = Reader { subscription, pace, after_ms, index, manner, group };
+                    let mut reader = Reader { subscription, pace, after_ms, outbox, index, manner, group };
                     let whole = reader.message(is_text, message, context);
                     if whole && self.phase == Phase::Open {
                         self.phase = Phase::Ready;
@@ -260,7 +265,11 @@ impl Client {
                     let (code, reason) = close.map_or((1005, ""), |close| (close.code, close.reason));
                     if self.leave == Leave::No {
                         let space = if reason.is_empty() { "" } else { " " };
-                        context.tally.closes.add(&format!("{code}{space}{reason}"), 1);
+                        let ready = context.args.raw.as_ref().and_then(|raw| raw.ready.as_ref());
+                        let early = self.phase == Phase::Open && ready.is_some();
+                        let Tally { failures, closes, .. } = &mut *context.tally;
+                        let kinds = if early { failures } else { closes };
+                        kinds.add(&format!("{code}{space}{reason}"), 1);
                     }
                     self.closed_by_server(code);
                     return false;
@@ -298,11 +307,6 @@ impl Client {
         self.close(error.close_code());
         false
     }
-}
-
-/// Queues the texts of `--send`.
-fn say(outbox: &mut Vec<u8>, texts: impl Iterator<Item = String>) {
-    texts.for_each(|text| encode::masked_frame(outbox, encode::Opcode::Text, text.as_bytes(), key()));
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Worker {
                 if client.leave == Leave::No && client.phase != Phase::Closing {
                     let how =
                         error.map_or("end of stream without a close frame".into(), |error| error.to_string());
-                    let early = matches!(client.phase, Phase::Connecting | Phase::Handshake);
+                    let early = !client.established;
                     let kinds = if early { &mut self.tally.failures } else { &mut self.tally.closes };
                     kinds.add(&how, 1);
                 }
@@ -95,11 +95,16 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         let before = client.phase;
         let goes_on = client.receive(bytes, &mut context);
-        if before == Phase::Handshake && client.phase != Phase::Handshake {
+        let upgraded = before == Phase::Handshake && client.phase != Phase::Handshake;
+        let ready = before != client.phase && is_ready(&self.args, client);
+        if upgraded {
+            self.upgraded(index, now_us);
+        }
+        let waits = self.args.raw.as_ref().is_some_and(|raw| raw.ready.is_some());
+        if if waits { ready } else { upgraded } {
             self.established(index, now_us);
         }
-        let client = &self.clients[index as usize];
-        if before != client.phase && is_ready(&self.args, client) {
+        if ready {
             self.ready(index, now_us);
         }
         self.slow_down(index, conn, bytes.len() as u64, now_us);
@@ -109,16 +114,23 @@ impl Worker {
         }
     }
 
-    fn established(&mut self, index: u32, now_us: u64) {
-        let client = &mut self.clients[index as usize];
+    fn upgraded(&mut self, index: u32, now_us: u64) {
+        let client = &self.clients[index as usize];
         self.connecting -= 1;
         self.shared.open.fetch_add(1, Relaxed);
+        if !client.known {
+            self.tally.handshake.record(now_us.saturating_sub(client.intended_us));
+        }
+    }
+
+    fn established(&mut self, index: u32, now_us: u64) {
+        let client = &mut self.clients[index as usize];
+        client.established = true;
         if std::mem::replace(&mut client.known, true) {
             self.tally.returned += 1;
             return;
         }
         self.tally.established += 1;
-        self.tally.handshake.record(now_us.saturating_sub(client.intended_us));
         self.shared.established.fetch_add(1, Relaxed);
         self.shared.established_us.fetch_max(now_us, Relaxed);
     }
@@ -155,10 +167,11 @@ impl Worker {
         let Some(index) = self.index(conn) else { return };
         let client = &mut self.clients[index as usize];
         let (leave, phase) = (client.leave, client.phase);
-        let established = !matches!(phase, Phase::Connecting | Phase::Handshake);
+        let upgraded = !matches!(phase, Phase::Connecting | Phase::Handshake);
+        let established = std::mem::take(&mut client.established);
         let returns = client.known && (!established || self.args.reconnect) && !client.barred;
         client.disconnected(leave == Leave::Resume || leave == Leave::No && returns);
-        if established {
+        if upgraded {
             self.shared.open.fetch_sub(1, Relaxed);
         } else {
             self.connecting -= 1;

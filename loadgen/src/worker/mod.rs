@@ -38,6 +38,7 @@ mod interests;
 mod manner;
 mod rate;
 mod reader;
+mod say;
 mod schedule;
 pub mod shared;
 mod slow;
@@ -236,9 +237,10 @@ fn recv_buffers(threads: usize) -> u16 {
     1 << share.ilog2()
 }
 
-/// Without Fanwire's protocol there is no first answer to wait for.
+/// Without Fanwire's protocol there is a first answer to wait for where `--ready` names it.
 fn is_ready(args: &Args, client: &Client) -> bool {
-    client.phase == Phase::Ready || args.raw.is_some() && client.phase == Phase::Open
+    let at_once = || args.raw.as_ref().is_some_and(|raw| raw.ready.is_none());
+    client.phase == Phase::Ready || client.phase == Phase::Open && at_once()
 }
 
 /// The connection numbered `index`.

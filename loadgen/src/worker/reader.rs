@@ -2,9 +2,14 @@
 
 use std::rc::Rc;
 
-use super::{inflations::Inflations, interests::Interests, manner::Manner};
+use super::{
+    inflations::Inflations,
+    interests::Interests,
+    manner::Manner,
+    say::{OUTBOX_BYTES, say},
+};
 use crate::{
-    args::Args,
+    args::{Args, raws::Raws, template::Fill},
     judge::{
         cache::MessageCache,
         catalog::NOT_SUBSCRIBED,
@@ -65,6 +70,7 @@ pub struct Reader<'a> {
     pub subscription: &'a mut Subscription,
     pub pace: &'a mut FramePace,
     pub after_ms: &'a mut u32,
+    pub outbox: &'a mut Vec<u8>,
     /// Its number among all connections.
     pub index: u32,
     pub manner: Manner,
@@ -72,11 +78,11 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Handles a message. `true`: a batch or snapshot is whole now.
+    /// Handles a message. `true`: a batch or snapshot is whole now, or it is what `--ready` waits for.
     pub fn message(&mut self, is_text: bool, message: &[u8], context: &mut Context<'_>) -> bool {
-        if context.args.raw.is_some() {
+        if let Some(raw) = &context.args.raw {
             count_raw(message, self.manner, self.pace, context);
-            return false;
+            return raw.listens() && self.hear(raw, message, context);
         }
         if is_text == context.args.msgpack {
             context.tally.faults.violation(match is_text {
@@ -177,6 +183,24 @@ impl Reader<'_> {
         if !new.is_empty() && !context.interests.has(self.index, &new) {
             context.tally.faults.violation(NOT_SUBSCRIBED);
         }
+    }
+}
+
+impl Reader<'_> {
+    /// Answers what `--reply` answers. `true`: `--ready` waits for this message.
+    fn hear(&mut self, raw: &Raws, message: &[u8], context: &mut Context<'_>) -> bool {
+        for reply in &raw.replies {
+            let Some(matched) = reply.to.find(message) else { continue };
+            if self.outbox.len() >= OUTBOX_BYTES {
+                context.tally.errors.add("by us: a --reply left out, the server does not read", 1);
+                continue;
+            }
+            let topics = context.interests.topics(context.args, self.index, self.group);
+            let now_us = context.arrival.wall_us;
+            let fill = Fill { conn: self.index, now_us, topics: &topics, matched };
+            say(self.outbox, [&reply.text], &fill);
+        }
+        raw.ready.as_ref().is_some_and(|ready| ready.find(message).is_some())
     }
 }
 

@@ -114,6 +114,7 @@ impl Worker {
                 let what = match client.phase {
                     Phase::Connecting => "no answer to the connect within 10 s",
                     Phase::Handshake => "no answer to the handshake within 10 s",
+                    _ if self.args.raw.is_some() => "no message that --ready waits for within 10 s",
                     _ => "no answer to the subscribe within 10 s",
                 };
                 self.tally.failures.add(what, 1);
@@ -123,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// Repeats `--send` as it was due, however late it is, and sets the next time.
+    /// Repeats `--repeat` or `--send` as it was due, however late it is, and sets the next time.
     fn say(&mut self, index: u32, now_us: u64, due_us: u64) {
         let Some((raw, every_us)) = self.args.raw.as_ref().and_then(|raw| Some((raw, raw.send_every_us?)))
         else {
@@ -131,14 +132,14 @@ impl Worker {
         };
         let client = &mut self.clients[index as usize];
         self.timers.push(Reverse((due_us + every_us, index, client.attempt, Due::Say)));
-        if client.phase != Phase::Open {
+        if !is_ready(&self.args, client) {
             return;
         }
         let connection = (self.thread + index as usize * self.threads) as u32;
         let topics = self.interests.topics(&self.args, connection, client.group);
         let now_us = wall_us() - (now_us - due_us);
-        let texts = raw.texts(Fill { conn: connection, now_us, topics: &topics, ..Fill::default() });
-        if !client.say_again(texts) {
+        let fill = Fill { conn: connection, now_us, topics: &topics, ..Fill::default() };
+        if !client.say_again(&raw.repeat, &fill) {
             self.tally.errors.add("by us: a --send left out, the server does not read", 1);
         }
         self.flush(index);
