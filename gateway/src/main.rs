@@ -2,13 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    panic,
+    io, panic,
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use clap_mangen::Man;
 use gateway::{
     config::{self, Config},
     document::environment::Environment,
@@ -19,6 +21,9 @@ use gateway::{
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The program's name in packages and images.
+const PACKAGED: &str = "fanwire";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +66,12 @@ struct Args {
     /// Prints every configuration key with its default, its range and what it decides, and ends
     #[arg(long)]
     print_reference: bool,
+    /// Prints the manual page of packages, and ends
+    #[arg(long, hide = true)]
+    print_man: bool,
+    /// Prints what completes a command line of packages in this shell, and ends
+    #[arg(long, hide = true, value_name = "SHELL")]
+    print_completions: Option<Shell>,
     /// Writes logs on stderr in this form; RUST_LOG chooses what is logged
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
@@ -93,7 +104,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line under the name that packages give the program.
+fn packaged() -> clap::Command {
+    let examples = EXAMPLES.replace("  gateway ", "  fanwire ").replace(" gateway --", " fanwire --");
+    Args::command().name(PACKAGED).bin_name(PACKAGED).after_help(examples)
+}
+
 fn start(args: &Args) -> Result<(), Failure> {
+    if args.print_man {
+        let page = Man::new(packaged()).manual("Fanwire");
+        return page.render(&mut io::stdout()).map_err(Failure::run_time);
+    }
+    if let Some(shell) = args.print_completions {
+        clap_complete::generate(shell, &mut packaged(), PACKAGED, &mut io::stdout());
+        return Ok(());
+    }
     if args.print_reference {
         print!("{}", config::reference());
         return Ok(());

@@ -80,6 +80,7 @@ const LAYERS: &[&str] = &[
     "loadgen/src/worker",
     "loadgen/src/run",
     "loadgen/src/search",
+    "loadgen/src/manual.rs",
     "loadgen/src/main.rs",
     // A benchmark that drives the program's parts.
     "benches/src/bin/costs",

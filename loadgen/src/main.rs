@@ -6,6 +6,7 @@ mod args;
 mod exit;
 mod host;
 mod judge;
+mod manual;
 mod measure;
 mod report;
 mod run;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
         Some("search") => search::main(&rest()),
         Some("scenarios") => print(args::scenario::show(arguments.get(2).map(String::as_str))),
         Some("schema") => print(Ok(figures::schema())),
+        Some("man") => print(manual::page(arguments.get(2).map(String::as_str))),
+        Some("completions") => print(manual::completions(arguments.get(2).map(String::as_str))),
         _ => load(&arguments),
     }
 }

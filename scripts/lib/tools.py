@@ -201,7 +201,6 @@ INSTALLS = {
     "nchan": nchan,
     "nats": command("nats-server"),
     "prometheus": command("promtool", "prometheus"),
-    "qemu": command("qemu-system-x86_64", "qemu-system-x86", "busybox-static", "cpio"),
     "cargo-fuzz": cargo_fuzz,
     "valgrind": command("valgrind"),
 }

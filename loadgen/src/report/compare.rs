@@ -24,7 +24,7 @@ use crate::{
 /// Exit codes: 0 no figure is worse, 2 bad usage, 3 some are.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen compare", bin_name = "loadgen compare", version)]
-struct Flags {
+pub struct Flags {
     /// The earlier report, a file that --report wrote
     a: PathBuf,
     /// The later report

@@ -13,7 +13,7 @@ use crate::{
     run,
 };
 use bisection::{Found, bisect};
-use flags::SearchFlags;
+pub use flags::SearchFlags;
 use knee::Knee;
 use step::Steps;
 
