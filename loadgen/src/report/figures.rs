@@ -123,7 +123,8 @@ pub struct Frames {
     pub snapshots: u64,
 }
 
-/// What the batches of the window held, and the promises that were broken over the whole run.
+/// What the batches of the window held, and the promises that were broken over the whole run; of another
+/// protocol nothing is judged but RFC 6455, and the counts of broken promises are null.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Updates {
     pub total: u64,
@@ -132,13 +133,13 @@ pub struct Updates {
     pub conflated: u64,
     /// Batches that began above the position and what was missing never came, updates of a stream
     /// that no gap told, and final values that were not received.
-    pub lost: u64,
+    pub lost: Option<u64>,
     /// Batches and values that had come before.
-    pub duplicated: u64,
+    pub duplicated: Option<u64>,
     /// What came after what follows it.
-    pub reordered: u64,
+    pub reordered: Option<u64>,
     /// Atomic groups whose members differed after a whole batch.
-    pub torn: u64,
+    pub torn: Option<u64>,
     /// Every other broken promise; the report's `violations` names them.
     pub violations: u64,
 }
@@ -169,6 +170,7 @@ pub struct Bytes {
 pub struct Quantiles {
     pub p50: Option<f64>,
     pub p90: Option<f64>,
+    pub p95: Option<f64>,
     pub p99: Option<f64>,
     pub p999: Option<f64>,
     pub max: Option<f64>,
@@ -187,15 +189,15 @@ pub struct Slow {
     pub visible_ms: Quantiles,
 }
 
-/// The check of what everyone held in the end.
+/// The check of what everyone held in the end; null where nothing was judged.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Final {
     pub clients: u64,
     /// Values whose `v` was compared, one per client and topic.
     pub values: u64,
-    pub lost: u64,
+    pub lost: Option<u64>,
     /// Topics of which the same `v` was another value for other clients, or for the gateway.
-    pub differ: u64,
+    pub differ: Option<u64>,
     /// Topics that could be compared with the gateway's own value: those that had not moved on.
     pub gateway_values: u64,
     /// Clients' tables of keyed topics that were compared, key by key, with another client's or the
@@ -375,7 +377,7 @@ mod tests {
             setup.seconds setup.per_s setup.handshake_ms.p50 setup.handshake_ms.p99 setup.handshake_ms.max \
             frames.total frames.per_s updates.total updates.per_s updates.conflated updates.lost \
             updates.duplicated updates.reordered updates.torn bytes.payload bytes.wire \
-            visible_ms.p50 visible_ms.p90 visible_ms.p99 visible_ms.p999 visible_ms.max \
+            visible_ms.p50 visible_ms.p90 visible_ms.p95 visible_ms.p99 visible_ms.p999 visible_ms.max \
             arrival_ms.p50 arrival_ms.p90 arrival_ms.p99 arrival_ms.p999 arrival_ms.max \
             server.rss_bytes server.cpu_percent";
         let figures = names();

@@ -67,7 +67,10 @@ fn head(out: &mut String, report: &Report) {
 
 fn tiles(out: &mut String, report: &Report) {
     let updates = &report.updates;
-    let broken = updates.lost + updates.duplicated + updates.reordered + updates.torn + updates.violations;
+    let faults = [updates.lost, updates.duplicated, updates.reordered, updates.torn];
+    let judged = faults.iter().all(Option::is_some);
+    let broken = faults.iter().flatten().sum::<u64>() + updates.violations;
+    let broken = if judged { broken.to_string() } else { "not judged".into() };
     let mib = |bytes: Option<u64>| {
         bytes.map_or("–".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1_048_576.0))
     };
@@ -78,7 +81,7 @@ fn tiles(out: &mut String, report: &Report) {
         ("visible max", ms(report.visible_ms.max)),
         ("frames a second", short(report.frames.per_s)),
         ("updates a second", short(updates.per_s)),
-        ("broken promises", broken.to_string()),
+        ("broken promises", broken),
         (
             "fewest of expected frames",
             report.clients.ratio_min.map_or("–".into(), |ratio| format!("{:.1} %", ratio * 100.0)),
@@ -170,7 +173,7 @@ fn percentile(x: f64) -> String {
 }
 
 fn tables(out: &mut String, report: &Report) {
-    out.push_str("<h2>Latencies (ms)</h2><div class=\"wide\"><table><tr><th></th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>");
+    out.push_str("<h2>Latencies (ms)</h2><div class=\"wide\"><table><tr><th></th><th>p50</th><th>p90</th><th>p95</th><th>p99</th><th>p99.9</th><th>max</th></tr>");
     for (name, quantiles) in [
         ("visible", &report.visible_ms),
         ("arrival", &report.arrival_ms),
@@ -189,16 +192,17 @@ fn tables(out: &mut String, report: &Report) {
         ("duplicated", updates.duplicated),
         ("reordered", updates.reordered),
         ("torn", updates.torn),
-        ("other violations", updates.violations),
-        ("conflated (as it should be)", updates.conflated),
-        ("final values compared", report.r#final.values),
-        ("final values compared with the gateway's", report.r#final.gateway_values),
-        ("tables compared key by key", report.r#final.tables),
+        ("other violations", Some(updates.violations)),
+        ("conflated (as it should be)", Some(updates.conflated)),
+        ("final values compared", Some(report.r#final.values)),
+        ("final values compared with the gateway's", Some(report.r#final.gateway_values)),
+        ("tables compared key by key", Some(report.r#final.tables)),
         ("final values that differ", report.r#final.differ),
-        ("connections failed", report.connections.failed),
-        ("connections closed by the server", report.connections.closed),
+        ("connections failed", Some(report.connections.failed)),
+        ("connections closed by the server", Some(report.connections.closed)),
     ];
-    counts(out, "Promises", promises.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+    let judged = promises.iter().filter_map(|(name, count)| Some(((*name).to_owned(), (*count)?)));
+    counts(out, "Promises", judged);
     for (title, kinds) in [
         ("Violations", &report.violations),
         ("Failed connects", &report.failures),
@@ -231,7 +235,7 @@ fn latency_row(out: &mut String, name: &str, quantiles: &Quantiles) {
         return;
     }
     let _ = write!(out, "<tr><td>{name}</td>");
-    for value in [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max] {
+    for value in [quantiles.p50, quantiles.p90, quantiles.p95, quantiles.p99, quantiles.p999, quantiles.max] {
         let _ = write!(out, "<td>{}</td>", value.map_or("–".into(), |ms| format!("{ms:.1}")));
     }
     out.push_str("</tr>");

@@ -73,7 +73,20 @@ fn frames(out: &mut String, report: &Report) {
     {
         line(out, "of a client", &format!("at least {least} of {expected:.0}, largest gap {gap:.0} ms"));
     }
+    promises(out, report);
+    if report.restart.cut > 0 {
+        let restart = &report.restart;
+        let took = restart.seconds.map_or("not all".into(), |seconds| format!("all within {seconds:.2} s"));
+        line(out, "cut", &format!("{}, {} came back, {took}", restart.cut, restart.returned));
+    }
+}
+
+fn promises(out: &mut String, report: &Report) {
     let updates = &report.updates;
+    if updates.lost.is_none() {
+        let text = format!("not judged: another protocol; {} violations of RFC 6455", updates.violations);
+        return line(out, "promises", &text);
+    }
     let (total, per_s, conflated) = (updates.total, updates.per_s, updates.conflated);
     line(out, "updates", &format!("{total}, {per_s:.0}/s, {conflated} conflated"));
     let faults = [
@@ -81,16 +94,12 @@ fn frames(out: &mut String, report: &Report) {
         (updates.duplicated, "duplicated"),
         (updates.reordered, "reordered"),
         (updates.torn, "torn"),
-        (updates.violations, "violations"),
+        (Some(updates.violations), "violations"),
         (report.r#final.differ, "differ"),
     ];
-    let faults: Vec<String> = faults.iter().map(|(count, fault)| format!("{count} {fault}")).collect();
+    let told = |(count, fault): &(Option<u64>, &str)| count.map(|count| format!("{count} {fault}"));
+    let faults: Vec<String> = faults.iter().filter_map(told).collect();
     line(out, "promises", &faults.join(", "));
-    if report.restart.cut > 0 {
-        let restart = &report.restart;
-        let took = restart.seconds.map_or("not all".into(), |seconds| format!("all within {seconds:.2} s"));
-        line(out, "cut", &format!("{}, {} came back, {took}", restart.cut, restart.returned));
-    }
 }
 
 fn machine(out: &mut String, report: &Report) {
@@ -126,13 +135,13 @@ fn latencies(out: &mut String, report: &Report) {
         max if max >= 1.0 => ("ms", 1.0),
         _ => ("µs", 1000.0),
     };
-    let _ =
-        writeln!(out, "{unit:<14} {:>10} {:>10} {:>10} {:>10} {:>10}", "p50", "p90", "p99", "p99.9", "max");
+    let heads = ["p50", "p90", "p95", "p99", "p99.9", "max"].map(|head| format!(" {head:>10}"));
+    let _ = writeln!(out, "{unit:<14}{}", heads.concat());
     for (name, row) in rows {
-        if let [Some(p50), Some(p90), Some(p99), Some(p999), Some(max)] =
-            [row.p50, row.p90, row.p99, row.p999, row.max].map(|ms| ms.map(|ms| ms * per_ms))
-        {
-            let _ = writeln!(out, "{name:<14} {p50:>10.2} {p90:>10.2} {p99:>10.2} {p999:>10.2} {max:>10.2}");
+        let row = [row.p50, row.p90, row.p95, row.p99, row.p999, row.max];
+        if row.iter().all(Option::is_some) {
+            let cells: String = row.iter().flatten().map(|ms| format!(" {:>10.2}", ms * per_ms)).collect();
+            let _ = writeln!(out, "{name:<14}{cells}");
         }
     }
 }
@@ -160,7 +169,7 @@ mod tests {
         for (ms, header, p50) in [(0.5, "µs ", "500.00"), (20.0, "ms ", "20.00"), (20_000.0, "s ", "20.00")]
         {
             let row = &mut report.visible_ms;
-            [&mut row.p50, &mut row.p90, &mut row.p99, &mut row.p999, &mut row.max]
+            [&mut row.p50, &mut row.p90, &mut row.p95, &mut row.p99, &mut row.p999, &mut row.max]
                 .into_iter()
                 .for_each(|figure| *figure = Some(ms));
             let text = text(&report);
@@ -168,9 +177,20 @@ mod tests {
             let visible = text.lines().find(|line| line.starts_with("visible")).unwrap();
             assert_eq!(visible.split_whitespace().nth(1), Some(p50));
         }
+        assert!(text(&report).contains("p90        p95        p99"), "{}", text(&report));
         report.errors.insert("a rare one".into(), 2);
         report.errors.insert("the usual one".into(), 30);
         let text = text(&report);
         assert!(text.find("30 × the usual one") < text.find("2 × a rare one"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_judged_is_not_said_to_be_whole() {
+        let mut report = Report::default();
+        assert!(text(&report).contains("promises       not judged"), "{}", text(&report));
+        assert!(!text(&report).contains("0 lost"), "{}", text(&report));
+        report.updates.lost = Some(0);
+        report.updates.torn = Some(3);
+        assert!(text(&report).contains("0 lost, 3 torn, 0 violations"), "{}", text(&report));
     }
 }

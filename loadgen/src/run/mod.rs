@@ -166,6 +166,7 @@ impl Run {
             tally: sum(&tallies, &settled),
             setup_seconds: shared.established_us.load(Relaxed) as f64 / 1e6,
             window_seconds: (end_us - begin_us) as f64 / 1e6,
+            judged: self.args.raw.is_none(),
             settled,
             compared,
             unanswered: self.unanswered,

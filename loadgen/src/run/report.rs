@@ -58,7 +58,7 @@ fn figures(results: &Results) -> Report {
             per_s: per_s(tally.frames, window),
             snapshots: tally.snapshots,
         },
-        updates: updates(tally, window),
+        updates: updates(results),
         clients: clients(tally, window),
         bytes: Bytes { payload: tally.payload_bytes, wire: tally.wire_bytes },
         visible_ms: quantiles(&tally.visible),
@@ -68,8 +68,8 @@ fn figures(results: &Results) -> Report {
         r#final: Final {
             clients: results.settled.clients,
             values: results.settled.values,
-            lost: results.settled.lost,
-            differ: results.compared.differ,
+            lost: results.judged.then_some(results.settled.lost),
+            differ: results.judged.then_some(results.compared.differ),
             gateway_values: results.compared.with_gateway,
             tables: results.compared.tables,
         },
@@ -162,15 +162,17 @@ fn clients(tally: &Tally, window_seconds: f64) -> Clients {
     }
 }
 
-fn updates(tally: &Tally, window_seconds: f64) -> Updates {
+fn updates(results: &Results) -> Updates {
+    let tally = &results.tally;
+    let judged = |count| results.judged.then_some(count);
     Updates {
         total: tally.updates,
-        per_s: per_s(tally.updates, window_seconds),
+        per_s: per_s(tally.updates, results.window_seconds),
         conflated: tally.conflated,
-        lost: tally.faults.lost,
-        duplicated: tally.faults.duplicated,
-        reordered: tally.faults.reordered,
-        torn: tally.faults.torn,
+        lost: judged(tally.faults.lost),
+        duplicated: judged(tally.faults.duplicated),
+        reordered: judged(tally.faults.reordered),
+        torn: judged(tally.faults.torn),
         violations: tally.faults.violations.values().sum(),
     }
 }
@@ -184,6 +186,7 @@ fn quantiles(latency: &Latency) -> Quantiles {
     Quantiles {
         p50: latency.quantile_ms(0.5),
         p90: latency.quantile_ms(0.9),
+        p95: latency.quantile_ms(0.95),
         p99: latency.quantile_ms(0.99),
         p999: latency.quantile_ms(0.999),
         max: latency.max_ms(),

@@ -24,6 +24,8 @@ pub struct Results {
     pub setup_seconds: f64,
     /// Length of the measured window.
     pub window_seconds: f64,
+    /// The server speaks Fanwire's protocol, so that its promises were judged.
+    pub judged: bool,
     pub settled: Settled,
     pub compared: Compared,
     /// Why the final values were not compared with the gateway's.
