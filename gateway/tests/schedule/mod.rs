@@ -774,9 +774,10 @@ impl Simulation {
         self.world.drain();
         let step = self.world.config.server.drain / DRAIN_STEPS;
         // A last flush may not find its turn in time, or be cut off.
-        let (mut all_leave, mut closed) = (false, Vec::new());
+        let (mut some_wait, mut closed) = (false, Vec::new());
         for _ in 0..DRAIN_HURRY_STEP {
-            all_leave = self.world.shard.stats().connections == 0;
+            let stats = self.world.shard.stats();
+            some_wait = stats.connections > 0 && stats.build_clients + stats.build_classes > 0;
             closed = self.world.peers.iter().map(|peer| peer.close.is_some()).collect();
             self.advance(step);
             for peer in &slow {
@@ -786,7 +787,7 @@ impl Simulation {
         }
         // Here a close passes whatever it still waits for.
         self.advance(step / 4);
-        for peer in slow.iter().filter(|_| all_leave) {
+        for peer in slow.iter().filter(|_| !some_wait) {
             self.check_hurried(*peer);
         }
         self.advance(2 * step + Duration::from_millis(20));
