@@ -31,6 +31,9 @@ class Step(NamedTuple):
 LOADED = ("gateway", "loadgen")
 ALL_CLIENTS = (*LOADED, "python", "node", "curl", "openssl", "java", "netty", "mojolicious", "chromium")
 
+# What builds both packages.
+PACKAGING = ("strip", "cargo-deb", "cargo-generate-rpm")
+
 CHECKS = [
     Entry("planted", "the simulation's model finds every bug planted in the gateway", 3, quick=True),
     Entry("conformance", "Autobahn's cases end as the committed baseline says", 2, ("python", "echo"), "dev", True),
@@ -42,6 +45,8 @@ CHECKS = [
           ("gateway", "python"), quick=True),
     Entry("anywhere", "without io_uring the gateway and loadgen use epoll and say why; supervisors hear how it is", 1,
           LOADED, quick=True),
+    Entry("package", "the .deb is installed, run, reloaded and removed in a small Debian; the unit is verified", 3,
+          (*LOADED, *PACKAGING, "debian", "lintian", "rpm", "systemd"), quick=True),
     Entry("kernel", "the gateway and loadgen run on Debian's 6.1 kernel, in an emulated machine", 1, (*LOADED, "qemu"),
           quick=True),
     Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus"),
@@ -123,6 +128,7 @@ def long_steps(feeds, before):
         Step("simulate", check("simulate"), 30),
         Step("fuzz", check("fuzz"), 30),
         Step("kernel", check("kernel"), 10),
+        Step("package", check("package"), 30),
         Step("any", check("any-server"), 10),
         Step("rivals", ["scripts/compare", "--smoke"], 30),
         Step("replayed", check("replay"), 20),

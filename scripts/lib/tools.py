@@ -14,6 +14,8 @@ TOOLS = TARGET / "tools"
 VENV_PYTHON = TOOLS / "venv" / "bin" / "python"
 CLIENTS = ROOT / "gateway" / "tests" / "clients"
 PEERS = ROOT / "scripts" / "lib" / "peers"
+# A small Debian of the suite that runs here: the programs built here fit its libraries.
+DEBIAN = TOOLS / "debian.tar"
 # Of the rivals: those of PyPI with their binaries, and what draws the plot.
 RIVALS = TOOLS / "rivals"
 # uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
@@ -178,10 +180,30 @@ def nchan():
         packages("nginx", "libnginx-mod-nchan")
 
 
-def cargo_fuzz():
-    if subprocess.run(["cargo", "fuzz", "--version"], capture_output=True).returncode:
-        say("installing cargo-fuzz")
-        call("cargo", "install", "--locked", "cargo-fuzz")
+def cargo(name):
+    """What installs a command of cargo that is not there."""
+
+    def install():
+        if not shutil.which(name):
+            say(f"installing {name} with cargo")
+            call("cargo", "install", "--locked", name)
+
+    return install
+
+
+def debian():
+    """DEBIAN, with what takes programs apart."""
+    command("mmdebstrap")()
+    if DEBIAN.exists():
+        return
+    lines = pathlib.Path("/etc/os-release").read_text().splitlines()
+    release = dict(line.split("=", 1) for line in lines if "=" in line)
+    suite, new = release.get("VERSION_CODENAME", "stable"), DEBIAN.with_suffix(".new.tar")
+    say(f"making {DEBIAN} of Debian {suite}")
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    include = "--include=binutils,ca-certificates"
+    call("mmdebstrap", "--quiet", "--variant=minbase", include, suite, new)
+    new.rename(DEBIAN)
 
 
 INSTALLS = {
@@ -201,7 +223,15 @@ INSTALLS = {
     "nchan": nchan,
     "nats": command("nats-server"),
     "prometheus": command("promtool", "prometheus"),
-    "cargo-fuzz": cargo_fuzz,
+    "qemu": command("qemu-system-x86_64", "qemu-system-x86", "busybox-static", "cpio"),
+    "cargo-fuzz": cargo("cargo-fuzz"),
+    "cargo-deb": cargo("cargo-deb"),
+    "cargo-generate-rpm": cargo("cargo-generate-rpm"),
+    "debian": debian,
+    "lintian": command("lintian"),
+    "rpm": command("rpm"),
+    "systemd": command("systemd-analyze", "systemd"),
+    "strip": command("strip", "binutils"),
     "valgrind": command("valgrind"),
 }
 
