@@ -106,6 +106,17 @@ pub struct Flags {
     /// does. Default: every connection makes a full handshake
     #[arg(long)]
     pub tls_resume: bool,
+    /// For wss://: the client's own certificate and what it was signed by, as a PEM file. Default: none
+    #[arg(long, value_name = "FILE.pem", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Private key of --cert, as a PEM file
+    #[arg(long, value_name = "FILE.pem", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Address of a host and port, in place of what the system's resolver says. May be repeated.
+    /// Connections take the addresses of a name in turn, and the next one where a connect fails. Example:
+    /// example.com:443:10.0.0.7. Default: every address that the resolver has
+    #[arg(long, value_name = "HOST:PORT:ADDRESS")]
+    pub resolve: Vec<String>,
     /// The gateway's admin listener. --publish needs it; the check of final values and server.metrics
     /// use it. Example: http://127.0.0.1:9002. Default: none
     #[arg(long, value_name = "URL")]

@@ -7,7 +7,10 @@ use net::Io;
 use crate::{
     judge::topic,
     report::expect::Expect,
-    server::{tls::Tls, url::Url},
+    server::{
+        tls::Tls,
+        url::{Resolution, Url},
+    },
 };
 
 pub use flags::{ClockOffset, Flags};
@@ -116,7 +119,16 @@ impl Args {
         let url =
             raw.url.as_deref().ok_or("--url is missing: write for example --url ws://127.0.0.1:9001/ws")?;
         ranges(&raw)?;
-        let url = Url::parse(url, "ws")?;
+        let resolutions =
+            raw.resolve.iter().map(|text| Resolution::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let url = Url::resolved(url, "ws", &resolutions)?;
+        let admin =
+            raw.admin.as_deref().map(|admin| Url::resolved(admin, "http", &resolutions)).transpose()?;
+        let names =
+            |known: &Resolution| [Some(&url), admin.as_ref()].iter().flatten().any(|url| known.names(url));
+        if let Some((text, _)) = raw.resolve.iter().zip(&resolutions).find(|(_, known)| !names(known)) {
+            return Err(format!("--resolve {text}: neither --url nor --admin names that host and port"));
+        }
         let mut templates = Templates::default();
         let opening = Opening::of(&raw, &url, raws::are_given(&raw), &mut templates)?;
         let raws = raws::of(&raw, &opening, &mut templates)?;
@@ -137,7 +149,7 @@ impl Args {
             interval_ms: raw.interval_ms,
             deflate: raw.deflate,
             msgpack: raw.msgpack,
-            admin: raw.admin.as_deref().map(|admin| Url::parse(admin, "http")).transpose()?,
+            admin,
             slow: raw.slow,
             slow_bytes_per_s: raw.slow_bytes_per_s,
             stall: raw.stall,
@@ -213,9 +225,15 @@ fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
         if raw.hostile > 0.0 {
             return Err("--hostile goes with ws:// only".into());
         }
-        return Tls::new(url, raw.ca.as_deref(), raw.insecure, raw.tls_resume).map(Some);
+        let identity = raw.cert.as_deref().zip(raw.key.as_deref());
+        return Tls::new(url, raw.ca.as_deref(), raw.insecure, raw.tls_resume, identity).map(Some);
     }
-    let given = [("--ca", raw.ca.is_some()), ("--insecure", raw.insecure), ("--tls-resume", raw.tls_resume)];
+    let given = [
+        ("--ca", raw.ca.is_some()),
+        ("--insecure", raw.insecure),
+        ("--tls-resume", raw.tls_resume),
+        ("--cert", raw.cert.is_some()),
+    ];
     match given.iter().find(|(_, given)| *given) {
         Some((flag, _)) => Err(format!("{flag} goes with a wss:// URL")),
         None => Ok(None),
@@ -348,6 +366,9 @@ mod tests {
             (&["--topics", "a", "--connections", "0"], "--connections"),
             (&["--topics", "a", "--expect", "nonsense<1"], "nonsense"),
             (&["--topics", "a", "--insecure"], "wss://"),
+            (&["--topics", "a", "--cert", "a", "--key", "b"], "wss://"),
+            (&["--topics", "a", "--resolve", "127.0.0.1:9002:127.0.0.2"], "neither --url"),
+            (&["--topics", "a", "--resolve", "127.0.0.1:9001"], "HOST:PORT:ADDRESS"),
         ] {
             let refusal = check(flags).expect_err(named);
             assert!(refusal.contains(named), "{refusal}");

@@ -16,7 +16,10 @@ use crate::{
     args::{Args, Flags},
     report::figures::Report,
     run::{self, report::build},
-    server::{metrics, url::Url},
+    server::{
+        metrics,
+        url::{Resolution, Url},
+    },
 };
 
 /// A step that fails is run so often in all.
@@ -87,7 +90,9 @@ impl Steps {
 
     /// The next step begins with a server that has nothing left of this one.
     fn wait_until_free(&self) {
-        let admin = self.load.admin.as_deref().and_then(|admin| Url::parse(admin, "http").ok());
+        let known = self.load.resolve.iter().filter_map(|text| Resolution::parse(text).ok());
+        let known: Vec<Resolution> = known.collect();
+        let admin = self.load.admin.as_deref().and_then(|admin| Url::resolved(admin, "http", &known).ok());
         let ends = Instant::now() + FREE_MAX;
         while let Some(admin) = &admin
             && Instant::now() < ends

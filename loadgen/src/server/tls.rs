@@ -7,7 +7,7 @@ use rustls::{
     CipherSuite, ClientConfig, RootCertStore,
     client::Resumption,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
 use super::url::Url;
@@ -27,8 +27,15 @@ impl fmt::Debug for Tls {
 
 impl Tls {
     /// `ca`: trust only what this PEM file signs, in place of what the host trusts; `insecure`: trust
-    /// anyone; `resume`: connections after the first use its ticket.
-    pub fn new(url: &Url, ca: Option<&Path>, insecure: bool, resume: bool) -> Result<Self, String> {
+    /// anyone; `resume`: connections after the first use its ticket; `identity`: PEM files of the client's own
+    /// certificates and key.
+    pub fn new(
+        url: &Url,
+        ca: Option<&Path>,
+        insecure: bool,
+        resume: bool,
+        identity: Option<(&Path, &Path)>,
+    ) -> Result<Self, String> {
         let mut provider = ring::default_provider();
         // As browsers ask for it; stable, so that the rest stays as it is.
         provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -36,11 +43,20 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let mut config = if insecure {
+        let builder = if insecure {
             let anyone = Arc::new(Anyone::new(provider));
-            builder.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(anyone)
         } else {
-            builder.with_root_certificates(roots(ca)?).with_no_client_auth()
+            builder.with_root_certificates(roots(ca)?)
+        };
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let own = PrivateKeyDer::from_pem_file(key);
+                let own = own.map_err(|error| format!("--key {}: {error}", key.display()))?;
+                let failed = |error| format!("--cert {} with --key: {error}", cert.display());
+                builder.with_client_auth_cert(certificates("--cert", cert)?, own).map_err(failed)?
+            }
         };
         if !resume {
             config.resumption = Resumption::disabled();
@@ -66,9 +82,16 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
         }
         return Ok(roots);
     };
-    let failed = |error: &dyn fmt::Display| format!("--ca {}: {error}", path.display());
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
-        roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    for certificate in certificates("--ca", path)? {
+        roots.add(certificate).map_err(|error| format!("--ca {}: {error}", path.display()))?;
     }
-    if roots.is_empty() { Err(failed(&"holds no certificate")) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// Those of a PEM file, at least one.
+fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |error: &dyn fmt::Display| format!("{flag} {}: {error}", path.display());
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
+    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+    if found.is_empty() { Err(failed(&"holds no certificate")) } else { Ok(found) }
 }

@@ -73,6 +73,10 @@ pub struct Client {
     pub cut: bool,
     /// The server said that coming back does not help (close codes 4500 to 4999).
     pub barred: bool,
+    /// How many addresses further on it connects than its turn is, since connects to those failed.
+    pub detour: u16,
+    /// Addresses in a row that it could not connect to.
+    pub unreached: u16,
     /// Connects that came to nothing since it was last ready.
     pub tries: u8,
     /// What a `notice` asked to wait before coming back.
@@ -108,6 +112,8 @@ impl Client {
             known: false,
             cut: false,
             barred: false,
+            detour: 0,
+            unreached: 0,
             tries: 0,
             after_ms: 0,
             read_from_us: 0,

@@ -64,10 +64,16 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         match result {
             Ok(()) => {
+                client.unreached = 0;
                 client.connected(&self.args, &self.interests);
                 self.flush(index);
             }
-            Err(error) => self.tally.failures.add(&format!("connect: {error}"), 1),
+            Err(error) => {
+                // Else the next address is tried.
+                if usize::from(client.unreached) + 1 >= self.args.url.addrs.len() {
+                    self.tally.failures.add(&format!("connect: {error}"), 1);
+                }
+            }
         }
     }
 
@@ -169,6 +175,10 @@ impl Worker {
         let (leave, phase) = (client.leave, client.phase);
         let upgraded = !matches!(phase, Phase::Connecting | Phase::Handshake);
         let established = std::mem::take(&mut client.established);
+        if phase == Phase::Connecting {
+            client.detour = client.detour.wrapping_add(1);
+            client.unreached = client.unreached.saturating_add(1);
+        }
         let returns = client.known && (!established || self.args.reconnect) && !client.barred;
         client.disconnected(leave == Leave::Resume || leave == Leave::No && returns);
         if upgraded {
@@ -179,7 +189,12 @@ impl Worker {
         match leave {
             Leave::Replace | Leave::Resume => self.again.push_back(index),
             Leave::ForGood => {}
+            Leave::No if (1..self.args.url.addrs.len()).contains(&usize::from(client.unreached)) => {
+                self.again.push_back(index);
+                return;
+            }
             Leave::No => {
+                client.unreached = 0;
                 if established {
                     self.tally.closed += 1;
                     self.tally.restart.cut(now_us);

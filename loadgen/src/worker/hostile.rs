@@ -59,7 +59,9 @@ impl Worker {
             return;
         }
         let global = self.args.connections as usize + self.thread + at * self.threads;
-        match self.sockets.connect(source::address(&self.args, global), self.args.url.addr) {
+        let addrs = &self.args.url.addrs;
+        let addr = addrs[global % addrs.len()];
+        match self.sockets.connect(source::address(&self.args, global, addr), addr) {
             Some(conn) => {
                 self.foes[at].connecting(conn, global as u32, &self.args);
                 self.by_slot[conn.slot as usize] = (self.clients.len() + at) as u32;

@@ -146,9 +146,10 @@ impl Worker {
     }
 
     fn connect(&mut self, index: u32, intended_us: u64, now_us: u64) {
-        let source: Option<SocketAddr> = source::address(&self.args, self.global(index));
+        let (global, addrs) = (self.global(index), &self.args.url.addrs);
         let client = &mut self.clients[index as usize];
-        let addr = self.args.url.addr;
+        let addr = addrs[(global + usize::from(client.detour)) % addrs.len()];
+        let source: Option<SocketAddr> = source::address(&self.args, global, addr);
         let conn = match &self.args.tls {
             None => self.sockets.connect(source, addr),
             Some(Tls { config, name }) => {

@@ -20,9 +20,9 @@ pub fn addresses(args: &Args, connections: usize) -> usize {
     }
 }
 
-/// Where connection `index` binds; `None`: wherever the system likes.
-pub fn address(args: &Args, index: usize) -> Option<SocketAddr> {
-    let ip = match args.url.addr.ip() {
+/// Where connection `index` to `target` binds; `None`: wherever the system likes.
+pub fn address(args: &Args, index: usize, target: SocketAddr) -> Option<SocketAddr> {
+    let ip = match target.ip() {
         _ if !args.source_ips.is_empty() => args.source_ips[index % args.source_ips.len()],
         IpAddr::V4(target) if target.is_loopback() => {
             let block = index / CONNECTIONS_PER_ADDRESS % (LAST_BYTES * LAST_BYTES);

@@ -23,7 +23,7 @@ pub use fault::Fault;
 pub use peer::{Peer, other_server};
 pub use server::start;
 #[allow(unused_imports)] // by tests without TLS
-pub use tls::{expired_in_front_of, in_front_of};
+pub use tls::{expired_in_front_of, in_front_of, in_front_of_known};
 
 /// Connections of every load.
 pub const CONNECTIONS: u64 = 6;

@@ -31,8 +31,8 @@ pub fn other_server(
     choose: fn(&[&str]) -> Option<String>,
     talk: impl Fn(&mut Peer) -> io::Result<()> + Send + Clone + 'static,
 ) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let talk = talk.clone();
@@ -66,6 +66,11 @@ impl Peer {
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
+    }
+
+    /// Where it was connected to.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
     }
 
     pub fn say(&mut self, text: &str) -> io::Result<()> {

@@ -7,13 +7,27 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ServerConfig, ServerConnection, pki_types::PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, pki_types::PrivateKeyDer, server::WebPkiClientVerifier};
 
 use super::Temporary;
 
 /// Listens with a certificate for `localhost`; gives where, and the certificate's file.
 pub fn in_front_of(server: SocketAddr) -> (SocketAddr, Temporary) {
-    with(rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap(), server)
+    with(rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap(), server, None)
+}
+
+/// The same for clients alone that show a certificate; gives its file and its key's too.
+pub fn in_front_of_known(server: SocketAddr) -> (SocketAddr, Temporary, [Temporary; 2]) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["client".into()]).unwrap().self_signed(&key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own.der().clone()).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    let (addr, file) = with(params, server, Some(roots));
+    let files = ["client.pem", "client.key"].map(|name| Temporary::new(&format!("{}-{name}", addr.port())));
+    std::fs::write(&files[0].0, own.pem()).unwrap();
+    std::fs::write(&files[1].0, key.serialize_pem()).unwrap();
+    (addr, file, files)
 }
 
 /// The same with one that has expired.
@@ -21,10 +35,14 @@ pub fn expired_in_front_of(server: SocketAddr) -> (SocketAddr, Temporary) {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2019, 1, 1);
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    with(params, server)
+    with(params, server, None)
 }
 
-fn with(params: rcgen::CertificateParams, server: SocketAddr) -> (SocketAddr, Temporary) {
+fn with(
+    params: rcgen::CertificateParams,
+    server: SocketAddr,
+    clients: Option<rustls::RootCertStore>,
+) -> (SocketAddr, Temporary) {
     let key = rcgen::KeyPair::generate().unwrap();
     let cert = params.self_signed(&key).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -32,12 +50,16 @@ fn with(params: rcgen::CertificateParams, server: SocketAddr) -> (SocketAddr, Te
     let file = Temporary::new(&format!("{}.pem", addr.port()));
     std::fs::write(&file.0, cert.pem()).unwrap();
     let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], private)
-        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(roots) => builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap(),
+        ),
+    };
+    let config = builder.with_single_cert(vec![cert.der().clone()], private).unwrap();
     let config = Arc::new(config);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
