@@ -189,7 +189,7 @@ pub struct Flags {
     /// {now_us} becomes the time, in µs since the Unix epoch; {conn} the connection's number from 0;
     /// {env:NAME} a variable of the environment; {line:FILE} that line of the file, counted round by
     /// {conn}; {topics} the JSON list of its --topics, as --interests chooses them. A text with {topic} is said
-    /// once for each of them, in one message, with {place} as its number from 1. Example:
+    /// once for each of them, a message each, with {place} as its number from 1. Example:
     /// 'SUB {topic} {place}\r\n'. The path and query of --url and --header have room for the same, with
     /// {topics} as a list with commas, and without {topic}. May be repeated
     #[arg(long, value_name = "TEXT")]

@@ -6,7 +6,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, error::ErrorKind, parser::
 use toml::{Spanned, Value};
 
 /// Loads that come with the program, simplest first.
-const NAMED: [(&str, &str); 9] = [
+const NAMED: [(&str, &str); 15] = [
     ("steady", include_str!("../scenarios/steady.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
@@ -16,6 +16,12 @@ const NAMED: [(&str, &str); 9] = [
     ("watchlists", include_str!("../scenarios/watchlists.toml")),
     ("pings", include_str!("../scenarios/pings.toml")),
     ("hostile", include_str!("../scenarios/hostile.toml")),
+    ("centrifugo", include_str!("../scenarios/centrifugo.toml")),
+    ("socketio", include_str!("../scenarios/socketio.toml")),
+    ("phoenix", include_str!("../scenarios/phoenix.toml")),
+    ("graphql", include_str!("../scenarios/graphql.toml")),
+    ("actioncable", include_str!("../scenarios/actioncable.toml")),
+    ("nats", include_str!("../scenarios/nats.toml")),
 ];
 
 /// Not a flag: what the load is for.

@@ -176,18 +176,21 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Topics | Part::TopicsJson | Part::Topic))
     }
 
-    /// The text; with `{topic}` once for each topic.
+    /// The text; of one with `{topic}`, see [`Template::texts`].
     pub fn text(&self, fill: &Fill<'_>) -> String {
-        let mut out = String::new();
-        if self.0.contains(&Part::Topic) {
-            fill.topics.iter().zip(1..).for_each(|(topic, place)| self.write(&mut out, fill, topic, place));
-        } else {
-            self.write(&mut out, fill, "", 0);
-        }
-        out
+        self.of_topic(fill, "", 0)
     }
 
-    fn write(&self, out: &mut String, fill: &Fill<'_>, topic: &str, place: u32) {
+    /// The text; with `{topic}` one for each topic.
+    pub fn texts(&self, fill: &Fill<'_>) -> Vec<String> {
+        if !self.0.contains(&Part::Topic) {
+            return vec![self.text(fill)];
+        }
+        fill.topics.iter().zip(1..).map(|(topic, place)| self.of_topic(fill, topic, place)).collect()
+    }
+
+    fn of_topic(&self, fill: &Fill<'_>, topic: &str, place: u32) -> String {
+        let mut out = String::new();
         for part in &self.0 {
             // A string takes all that is written to it.
             let _ = match part {
@@ -202,6 +205,7 @@ impl Template {
                 Part::Match => out.write_str(fill.matched),
             };
         }
+        out
     }
 }
 
@@ -213,19 +217,19 @@ mod tests {
         Templates::default().parse("--flag", text, syntax)
     }
 
-    fn text(text: &str) -> String {
+    fn texts(text: &str) -> Vec<String> {
         let fill = Fill { conn: 7, now_us: 1234, topics: &["a.b", "c"], matched: "m" };
-        parse(text, Syntax::Message).unwrap().text(&fill)
+        parse(text, Syntax::Message).unwrap().texts(&fill)
     }
 
     #[test]
     fn a_text_names_what_a_connection_has_of_its_own() {
-        assert_eq!(text(r#"{"watch":{topics}}"#), r#"{"watch":["a.b","c"]}"#);
-        assert_eq!(text("SUB {topic} {place}\r\n"), "SUB a.b 1\r\nSUB c 2\r\n");
-        assert_eq!(text("SUB in.{conn} 1 {now_us}"), "SUB in.7 1 1234");
-        assert_eq!(text(r#"{"pong":{match},"{x}":{place}"#), r#"{"pong":m,"{x}":{place}"#);
-        assert_eq!(text("{\"verbose\":false}"), "{\"verbose\":false}");
-        assert_eq!(text("{env:CARGO_PKG_NAME}{"), "loadgen{");
+        assert_eq!(texts(r#"{"watch":{topics}}"#), [r#"{"watch":["a.b","c"]}"#]);
+        assert_eq!(texts("SUB {topic} {place}\r\n"), ["SUB a.b 1\r\n", "SUB c 2\r\n"]);
+        assert_eq!(texts("SUB in.{conn} 1 {now_us}"), ["SUB in.7 1 1234"]);
+        assert_eq!(texts(r#"{"pong":{match},"{x}":{place}"#), [r#"{"pong":m,"{x}":{place}"#]);
+        assert_eq!(texts("{\"verbose\":false}"), ["{\"verbose\":false}"]);
+        assert_eq!(texts("{env:CARGO_PKG_NAME}{"), ["loadgen{"]);
     }
 
     #[test]
