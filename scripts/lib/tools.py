@@ -1,6 +1,7 @@
 """What the checks need: found, or installed with a word about it. Everything but system packages lands under target/,
 so `cargo clean` removes it."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -191,6 +192,20 @@ def cargo(name):
     return install
 
 
+def yaml():
+    """Python's module, for the interpreter that runs this."""
+    if not importlib.util.find_spec("yaml"):
+        packages("python3-yaml")
+        importlib.invalidate_caches()
+
+
+def podman():
+    """Podman for who is not root, and an OCI runtime that takes any control groups."""
+    for name, package in (("podman", "podman"), ("buildah", "buildah"), ("runc", "runc"), ("newuidmap", "uidmap"),
+                          ("slirp4netns", "slirp4netns")):
+        command(name, package)()
+
+
 def debian():
     """DEBIAN, with what takes programs apart."""
     command("mmdebstrap")()
@@ -228,6 +243,8 @@ INSTALLS = {
     "cargo-deb": cargo("cargo-deb"),
     "cargo-generate-rpm": cargo("cargo-generate-rpm"),
     "debian": debian,
+    "podman": podman,
+    "yaml": yaml,
     "lintian": command("lintian"),
     "rpm": command("rpm"),
     "systemd": command("systemd-analyze", "systemd"),
