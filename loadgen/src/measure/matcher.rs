@@ -1,5 +1,7 @@
 //! Which messages of another protocol `--ready` waits for and `--reply` answers.
 
+use serde_json::value::RawValue;
+
 use super::pointer;
 
 /// `MATCH` of the command line.
@@ -42,7 +44,7 @@ impl Matcher {
             }
             Self::Is(text) => (message == text.as_bytes()).then_some(text),
             Self::Json { path, value } => {
-                let found = pointer::value(path, message)?;
+                let found = pointer::value::<&RawValue>(path, message)?.get();
                 let bare = found.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(found);
                 let is = |value: &str| bare == value || found == value || is_escaped(found, value);
                 value.as_deref().is_none_or(is).then_some(bare)

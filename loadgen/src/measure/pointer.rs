@@ -1,37 +1,36 @@
 //! A place in a JSON text, found without building anything of it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
-/// The value that keys (or indexes of arrays) lead to, as it is written. The JSON begins at the first brace
-/// or bracket of `message`: what other protocols put before it is skipped.
-pub fn value<'m>(path: &[String], message: &'m [u8]) -> Option<&'m str> {
+/// The value that keys (or indexes of arrays) lead to; `None` where it is no `T`. The JSON begins at the first
+/// brace or bracket of `message`: what other protocols put before it is skipped.
+pub fn value<'m, T: Deserialize<'m>>(path: &[String], message: &'m [u8]) -> Option<T> {
     let begin = message.iter().position(|byte| matches!(byte, b'{' | b'['))?;
     let mut json = serde_json::Deserializer::from_slice(&message[begin..]);
-    Path(path).deserialize(&mut json).ok()?
+    Path(path, PhantomData).deserialize(&mut json).ok()?
 }
 
 /// Follows a path into a JSON text and skips all else.
-struct Path<'p>(&'p [String]);
+struct Path<'p, T>(&'p [String], PhantomData<T>);
 
-impl<'de> DeserializeSeed<'de> for Path<'_> {
-    type Value = Option<&'de str>;
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Path<'_, T> {
+    type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        if self.0.is_empty() {
-            return <&RawValue>::deserialize(json).map(|value| Some(value.get()));
+        match self.0 {
+            [] => T::deserialize(json).map(Some),
+            _ => json.deserialize_any(self),
         }
-        json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Path<'_> {
-    type Value = Option<&'de str>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Path<'_, T> {
+    type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
@@ -41,7 +40,9 @@ impl<'de> Visitor<'de> for Path<'_> {
         let mut found = None;
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match self.0.split_first() {
-                Some((wanted, rest)) if *wanted == key => found = map.next_value_seed(Path(rest))?,
+                Some((wanted, rest)) if *wanted == key => {
+                    found = map.next_value_seed(Path(rest, PhantomData))?
+                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -54,9 +55,10 @@ impl<'de> Visitor<'de> for Path<'_> {
         for index in 0.. {
             let more = match wanted {
                 Some((at, rest)) if at == index => {
-                    let item = seq.next_element_seed(Path(rest))?;
+                    let item = seq.next_element_seed(Path(rest, PhantomData))?;
+                    let is_there = item.is_some();
                     found = item.flatten();
-                    item.is_some()
+                    is_there
                 }
                 _ => seq.next_element::<IgnoredAny>()?.is_some(),
             };

@@ -42,7 +42,7 @@ impl Stamp {
         match self {
             Self::None => None,
             Self::Json(path) => {
-                let sent = pointer::value(path, payload)?.parse().ok().filter(|sent| *sent >= 0.0)?;
+                let sent = pointer::value(path, payload).filter(|sent| *sent >= 0.0)?;
                 Some(arrival.wall_us.saturating_sub(to_us(sent)))
             }
             Self::Key(key) => {
