@@ -178,7 +178,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         std::future::pending::<Infallible>().await
     };
     let repeats = async {
-        let mut doublings = Doublings::new();
+        let mut doublings = Doublings::default();
         loop {
             tokio::time::sleep(LEFT_OUT_LOOK).await;
             logs::tell_left_out();

@@ -24,11 +24,13 @@ pub struct Doublings {
     next: usize,
 }
 
-impl Doublings {
-    pub fn new() -> Self {
+impl Default for Doublings {
+    fn default() -> Self {
         Self { next: CLIENTS_MIN }
     }
+}
 
+impl Doublings {
     /// Whether there are twice as many clients as were told last. Each number is told once.
     pub fn reached(&mut self, clients: usize) -> bool {
         let is_reached = clients >= self.next;
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn each_doubling_is_told_once_however_fast_clients_come_and_go() {
-        let mut doublings = Doublings::new();
+        let mut doublings = Doublings::default();
         let told: Vec<usize> = [10, 999, 1000, 1001, 4100, 3000, 7999, 8000, 100, 8001, 16_000]
             .into_iter()
             .filter(|clients| doublings.reached(*clients))
