@@ -126,6 +126,10 @@ fn start(args: &Args) -> Result<(), Failure> {
     // Whoever asks for certificates to be read again before they were read must not end the process.
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).map_err(Failure::run_time)?;
     let mut machine = Machine::this().map_err(Failure::run_time)?;
+    if !args.health {
+        // Who only asks needs no ring, and has no time to wait for one.
+        machine.probe();
+    }
     let environment = Environment::of_process();
     let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
     let config = match &path {

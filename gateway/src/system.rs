@@ -71,8 +71,12 @@ impl Machine {
         let cpus =
             list.and_then(parse_cpu_list).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
         let (_, nofile_hard) = nofile()?;
-        let no_io_uring = uring::self_test().err().map(|error| error.to_string());
-        Ok(Self { cpus, nofile_hard, no_io_uring })
+        Ok(Self { cpus, nofile_hard, no_io_uring: None })
+    }
+
+    /// Proves whether io_uring works here, which until then it is taken to do. Takes two seconds on a very busy machine.
+    pub fn probe(&mut self) {
+        self.no_io_uring = uring::self_test().err().map(|error| error.to_string());
     }
 
     /// What moves the shards' bytes, where a configuration asks for `wanted`.
