@@ -132,6 +132,23 @@ fn a_client_whose_patterns_cost_many_looks_waits_and_is_not_closed_for_it() {
 }
 
 #[test]
+fn an_op_that_costs_more_looks_than_may_be_done_at_once_rests_once_and_is_answered() {
+    let mut world = feeds(300, |config| {
+        config.limits.topics_looked_at_per_s = 100;
+        config.fanout.pattern_keep = Duration::ZERO;
+        config.fanout.build_bytes = 16 << 10;
+    });
+    let peer = world.connect();
+    world.subscribe(peer, "", &["feed.t1"], None);
+    let epoch = last(&world, peer, "subscribed")["epoch"].as_str().unwrap().to_owned();
+    // Ahead of the gateway: only when it is built does the answer turn out to be a snapshot, which is long.
+    let ahead = Some((epoch.as_str(), world.publisher.version() + 1));
+    world.subscribe_since(peer, "two", &["feed.*"], None, ahead);
+    world.advance(Duration::from_secs(10));
+    assert_eq!(last(&world, peer, "subscribed")["sub"], "two");
+}
+
+#[test]
 fn only_a_change_gives_another_class() {
     let mut world = world();
     let peer = world.connect();

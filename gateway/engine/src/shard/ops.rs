@@ -74,10 +74,10 @@ impl Shard {
     /// Answers an op, now or when its turn has come.
     pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
         let at = self.fanout.position();
-        self.try_op(slot, Box::new(Asked { id, op, at }), now);
+        self.try_op(slot, Box::new(Asked { id, op, at, rested: false }), now);
     }
 
-    pub(super) fn try_op(&mut self, slot: u32, asked: Box<Asked>, now: Now) {
+    pub(super) fn try_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
         let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
         let (conn, looked_at) = (self.at(slot).id, self.fanout.topics_looked_at());
         let tried = match &asked.op {
@@ -90,7 +90,11 @@ impl Shard {
         match tried {
             Ok(Tried::Done) => {}
             Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
+            Ok(Tried::Rests) => {
+                self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));
+            }
             Ok(Tried::Waits(lane)) => {
+                asked.rested = true;
                 self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));
                 if let Some(lane) = lane {
                     self.wait(slot, lane, now);

@@ -15,6 +15,8 @@ pub(super) struct Asked {
     pub op: Op,
     /// The position at which it came: everything up to there has to be in its answer.
     pub at: u64,
+    /// It has had its turn. What its own tries look at is for the next op to rest for, or it would rest for ever.
+    pub rested: bool,
 }
 
 /// A `subscribe` that waits. Its client is blocked meanwhile, so there is at most one a client.

@@ -38,8 +38,8 @@ impl Shard {
         let held_patterns = self.patterns_of(held_class);
         self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
         self.check_share(slot, &held_patterns, &op.topics)?;
-        if self.rests(slot, &op.topics, now) {
-            return Ok(Tried::Waits(None));
+        if !asked.rested && self.rests(slot, &op.topics, now) {
+            return Ok(Tried::Rests);
         }
         let payer = self.payer_of(slot);
         if !self.may_build(payer, now) {

@@ -7,7 +7,9 @@ use crate::fanout::{Long, line::Lane};
 pub(super) enum Tried {
     /// It was answered, if only with an error.
     Done,
-    /// It waits in a line, or (`None`) for what is being built for its client or until its client has rested.
+    /// It waits until its client has rested.
+    Rests,
+    /// It waits in a line, or (`None`) for what is being built for its client.
     Waits(Option<Lane>),
     /// What its subscription is owed before, and its answer, are to be built.
     Begun { owed: Option<(u8, Box<Long>)>, answer: Option<(Work, Joining)> },
