@@ -73,6 +73,7 @@ BENCHES = [
     Entry("wire", "compression, MessagePack and TLS: CPU, bytes, memory; beside uWebSockets and nchan", 45,
           (*LOADED, "deflate", "openssl")),
     Entry("pair", "CPU per frame and memory of this build ÷ another's", 25, (*LOADED, "openssl")),
+    Entry("backends", "CPU per frame and memory, io_uring ÷ epoll", 12, (*LOADED, "openssl")),
     Entry("loadgen", "CPU per received frame, loadgen ÷ a bare epoll reader", 5, (*LOADED, "receiver")),
     Entry("agreement", "loadgen and an independent receiver measure the same", 8, (*LOADED, "python")),
     Entry("capacity", "100,000 clients on two cores: set-up, memory, fan-out, crash", 20, LOADED),

@@ -34,10 +34,10 @@ from verdict import Verdict
 PROGRAMS = ("gateway", "loadgen", "feed", "floor", "receiver")
 # Clients that the search of a row begins with: about what was found before, so that few steps are needed.
 FIRST = {
-    "b1": {"fanwire": 12000, "uws": 4000, "bun": 4000, "ws": 1000, "tungstenite": 2000, "gorilla": 1500, "nats": 3000,
+    "b1": {"fanwire": 17000, "uws": 17000, "bun": 17000, "ws": 2600, "tungstenite": 17000, "gorilla": 2600, "nats": 4600,
            "nchan": 2000},
-    "b2": {"fanwire": 12000, "uws": 12000, "bun": 12000, "ws": 4000, "tungstenite": 8000, "gorilla": 6000},
-    "c": {"fanwire": 10000, "uws": 2000, "bun": 2000, "ws": 1000, "gorilla": 2000},
+    "b2": {"fanwire": 17000, "uws": 17000, "bun": 17000, "ws": 14000, "tungstenite": 15000, "gorilla": 10000},
+    "c": {"fanwire": 18000, "uws": 9000, "bun": 9000, "ws": 4000, "gorilla": 6000},
 }
 CODE_MARKS = ("//", "/*", "*", "#", "'use strict'", "\"use strict\"")
 
