@@ -26,7 +26,12 @@ use tokio::{
 use crate::{
     config::Config,
     health::Health,
-    http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
+    http::{
+        admin::{Admin, Rules},
+        gate::Gate,
+        listener::Listener,
+        page::Page,
+    },
     intake::{clocked::ClockedSequencer, publisher::Publisher},
     logs,
     metrics::{
@@ -142,8 +147,13 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         Some(tls) => Page::new("wss", tls),
         None => Page::new("ws", data),
     };
-    let gate = Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone());
-    let routes = Admin::new(watched, page, gate, limits, config.freshness.clone());
+    let rules = Rules {
+        gate: Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone()),
+        keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
+        limits: limits.clone(),
+        freshness: config.freshness.clone(),
+    };
+    let routes = Admin::new(watched, page, rules);
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;

@@ -6,6 +6,7 @@
 //! Between them lies one bounded inbox per shard.
 #![forbid(unsafe_code)]
 
+pub mod admin_key;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -15,6 +16,7 @@ pub mod fit;
 pub mod health;
 pub mod http;
 pub mod intake;
+pub mod key_file;
 pub mod livez;
 pub mod logs;
 pub mod metrics;

@@ -8,10 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use gateway::{
+    admin_key::{self, Digest},
     config::{self, Config},
     document::environment::Environment,
     fit, livez,
@@ -30,6 +31,7 @@ Examples:
   gateway                                   the demo; its page is at http://127.0.0.1:9002/
   gateway --check --config gateway.toml     what this file amounts to
   gateway --config gateway.toml             runs it
+  gateway key                               a new key for the admin listener
   RUST_LOG=debug gateway --log-format json  with more to read
 
 Once every shard listens, the first line on stdout says where:
@@ -41,7 +43,7 @@ Environment:
 
 Signals:
   SIGTERM, SIGINT  sends every client away within [server] drain, then ends; a second one ends at once
-  SIGHUP           reads certificates again
+  SIGHUP           reads certificates again, and the configuration, as POST /reload does
 
 Exit codes:
   0  it ended cleanly, --check found nothing wrong, or --health an answer
@@ -52,8 +54,10 @@ Exit codes:
 ///
 /// Without arguments it runs a demo: figures of this machine and a made-up ticker.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Runs this configuration instead of the demo; FANWIRE_CONFIG may name it too
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -75,6 +79,12 @@ struct Args {
     /// Writes logs on stderr in this form; RUST_LOG chooses what is logged
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints a new random key for the admin listener, and the sha256 of it that [[admin.key]] takes
+    Key,
 }
 
 /// Ends the process with a code of PROTOCOL.md, "Processes".
@@ -111,6 +121,11 @@ fn packaged() -> clap::Command {
 }
 
 fn start(args: &Args) -> Result<(), Failure> {
+    if let Some(Command::Key) = args.command {
+        let key = admin_key::generate();
+        println!("{key}\nsha256 = \"{}\"", Digest::of(key.as_bytes()));
+        return Ok(());
+    }
     if args.print_man {
         let page = Man::new(packaged()).manual("Fanwire");
         return page.render(&mut io::stdout()).map_err(Failure::run_time);

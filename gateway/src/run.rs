@@ -18,7 +18,7 @@ use crate::{
     control::{self, Parts},
     executor::{self, StartError},
     intake::clocked::ClockedSequencer,
-    state,
+    key_file, state,
     system::Machine,
     tls,
 };
@@ -35,14 +35,19 @@ pub enum Error {
     #[error(transparent)]
     Lock(#[from] state::NotLocked),
     #[error(transparent)]
+    Key(#[from] key_file::NotMade),
+    #[error(transparent)]
     Shards(#[from] StartError),
     #[error(transparent)]
     Control(#[from] control::Error),
 }
 
 /// Runs a gateway until a signal has drained it.
-pub fn run(config: Config, machine: &Machine) -> Result<(), Error> {
+pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
     let start = Instant::now();
+    if config.server.admin.is_some() {
+        key_file::make(&mut config.admin)?;
+    }
     let config = Arc::new(config);
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);

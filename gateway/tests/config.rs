@@ -308,7 +308,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         ),
         (
             "[fan]\n",
-            "x.toml:1: [fan] is unknown; there are access, certificate, compression, fanout, limits, overload, server, source, state, topic",
+            "x.toml:1: [fan] is unknown; there are access, admin, certificate, compression, fanout, limits, overload, server, source, state, topic",
         ),
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (
@@ -995,4 +995,61 @@ fn paths_are_relative_to_the_file() {
     let missing =
         Config::load(Path::new("/nowhere/x.toml"), &Environment::default(), &machine()).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the configuration /nowhere/x.toml: "));
+}
+
+#[test]
+fn keys_of_the_admin_listener_say_who_may_do_what() {
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let key = |rest: &str| format!("[[admin.key]]\nname = \"feed\"\n{rest}\n");
+    let good = key(&format!("sha256 = \"{a}\"\nallow = [\"publish\", \"metrics\"]\ntopics = [\"desk.*\"]"));
+    let config = parse(&good).unwrap();
+    let held = &config.admin.keys[0].key;
+    assert!(held.name == "feed" && held.digest.to_string() == a && held.writes("desk.x"));
+    let rendered = config.render(&machine());
+    assert_eq!(parse(&rendered).unwrap().admin, config.admin, "{rendered}");
+
+    let allowed = "allow = [\"admin\"]";
+    for (text, told) in [
+        (
+            key(&format!("sha256 = \"{a}\"")),
+            "x.toml:1: [admin.key] allow is missing; write a list of \"publish\"",
+        ),
+        (format!("[[admin.key]]\nsha256 = \"{a}\"\n{allowed}\n"), "[admin.key] name is missing"),
+        (key(allowed), "needs either sha256 or key_file"),
+        (key(&format!("{allowed}\nsha256 = \"{a}\"\nkey_file = \"a\"")), "needs either sha256 or key_file"),
+        (key(&format!("{allowed}\nsha256 = \"fw_0123\"")), "write 64 hexadecimal digits"),
+        (key(&format!("sha256 = \"{a}\"\nallow = [\"write\"]")), "\"write\": there are \"publish\""),
+        (key(&format!("sha256 = \"{a}\"\nallow = []")), "write a list of \"publish\""),
+        (key(&format!("{allowed}\nsha256 = \"{a}\"\ntopics = []")), "write a list of patterns"),
+        (key(&format!("{allowed}\nsha256 = \"{a}\"\ntopics = [\"a*\"]")), "x.toml:5: [admin.key] topics"),
+        (format!("{good}{}", key(&format!("{allowed}\nsha256 = \"{b}\""))), "two keys are called \"feed\""),
+        (
+            format!("{good}[[admin.key]]\nname = \"other\"\n{allowed}\nsha256 = \"{a}\"\n"),
+            "\"other\" is the same key as \"feed\"",
+        ),
+        ("[admin]\nkey_file = \".\"\n".to_owned(), "x.toml:2: [admin] key_file: cannot read "),
+    ] {
+        let complaint = refused(&text);
+        assert!(complaint.contains(told), "{text}: {complaint}");
+    }
+}
+
+#[test]
+fn an_admin_listener_that_others_reach_wants_a_key() {
+    for address in ["0.0.0.0:1", "192.0.2.1:1", "[::]:1", "[::ffff:192.0.2.1]:1"] {
+        let server = format!("[server]\nshards = 1\nadmin = \"{address}\"\n");
+        let complaint = refused(&server);
+        assert!(complaint.starts_with("x.toml:3: [server] admin = "), "{complaint}");
+        assert!(complaint.contains("gateway key") && complaint.contains("key_file"), "{complaint}");
+        let key =
+            format!("[[admin.key]]\nname = \"a\"\nallow = [\"read\"]\nsha256 = \"{}\"\n", "a".repeat(64));
+        assert!(parse(&format!("{server}{key}")).is_ok());
+        let made = format!("{server}[admin]\nkey_file = \"no-such-file.key\"\n");
+        assert!(parse(&made).unwrap().admin.keys[0].is_missing);
+    }
+    for address in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", ""] {
+        assert!(parse(&format!("[server]\nadmin = \"{address}\"\n")).is_ok(), "{address}");
+    }
+    let variable = parse_in(&[("FANWIRE_SERVER__ADMIN", "0.0.0.0:1")], "").unwrap_err();
+    assert!(variable[0].starts_with("FANWIRE_SERVER__ADMIN: [server] admin"), "{variable:?}");
 }

@@ -5,7 +5,7 @@ mod contract;
 
 use std::{thread, time::Duration};
 
-use contract::{Answer, Gateway, Socket, UPGRADE, dial, http};
+use contract::{ADMIN_KEY, Answer, Gateway, Socket, UPGRADE, dial, http};
 
 #[test]
 fn the_data_listener_refuses_in_one_line_of_json() {
@@ -195,8 +195,9 @@ fn a_body_that_nobody_asked_for_does_not_cost_the_answer() {
 
 #[test]
 fn the_root_leads_a_loopback_peer_to_an_admin_listener_it_can_reach() {
-    let gateway =
-        Gateway::start_config("[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n");
+    let gateway = Gateway::start_config(&format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n{ADMIN_KEY}"
+    ));
     let answer = http(&gateway.data, "GET", "/", "", "");
     let port = gateway.admin.rsplit(':').next().unwrap();
     assert_eq!(answer.status, 307);

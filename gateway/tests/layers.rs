@@ -42,6 +42,7 @@ const LAYERS: &[&str] = &[
     "gateway/engine/src/shard",
     "gateway/engine/src/sequencer",
     // The program: its configuration, what runs shards, what waits, and who is told of it.
+    "gateway/src/admin_key.rs",
     "gateway/src/clock.rs",
     "gateway/src/names.rs",
     "gateway/src/logs",
@@ -59,6 +60,7 @@ const LAYERS: &[&str] = &[
     "gateway/src/source",
     "gateway/src/config",
     "gateway/src/fit.rs",
+    "gateway/src/key_file.rs",
     "gateway/src/tls",
     "gateway/src/livez.rs",
     "gateway/src/executor",

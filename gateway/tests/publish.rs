@@ -21,7 +21,12 @@ use engine::{
 use gateway::{
     config::Config,
     health::Health,
-    http::{admin::Admin, gate::Gate, listener::Listener, page::Page},
+    http::{
+        admin::{Admin, Rules},
+        gate::Gate,
+        listener::Listener,
+        page::Page,
+    },
     intake::{clocked::ClockedSequencer, publisher::Publisher},
     metrics::watched::Watched,
 };
@@ -71,8 +76,13 @@ impl Gateway {
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
             before_bytes: None,
         };
-        let admin =
-            Admin::new(watched, Page::new("ws", data), Gate::new(true, Vec::new()), &limits, Vec::new());
+        let rules = Rules {
+            gate: Gate::new(true, Vec::new()),
+            keys: Vec::new(),
+            limits: limits.clone(),
+            freshness: Vec::new(),
+        };
+        let admin = Admin::new(watched, Page::new("ws", data), rules);
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

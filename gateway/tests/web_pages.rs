@@ -3,7 +3,7 @@
 
 mod contract;
 
-use contract::{Answer, Gateway, UPGRADE, http};
+use contract::{ADMIN_KEY, Answer, Gateway, UPGRADE, http};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const CLOSE: &str = "Connection: close\r\n";
@@ -92,8 +92,9 @@ fn a_websocket_that_a_proxy_passes_on_is_no_pages_whatever_host_it_names() {
 
 #[test]
 fn a_listener_that_others_may_reach_answers_to_any_name() {
-    let gateway =
-        Gateway::start_config("[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n");
+    let gateway = Gateway::start_config(&format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n{ADMIN_KEY}"
+    ));
     let port = gateway.admin.rsplit(':').next().unwrap();
     let answer = http(
         &format!("127.0.0.1:{port}"),

@@ -26,6 +26,8 @@ class Gateway:
         words = process.listening(self.process)
         self.pid = self.process.pid
         self.data, self.admin = words["data"], words["admin"]
+        # Of [[admin.key]], where there is any.
+        self.key = None
         self.url = f"ws://{self.data}/ws"
         # Where [server] tls is set.
         self.tls_url = f"wss://{words['tls']}/ws" if "tls" in words else None
@@ -44,6 +46,7 @@ class Gateway:
         """(status, parsed JSON or text) of an admin route."""
         data = body.encode() if isinstance(body, str) else body
         headers = {"Content-Type": content_type} if body is not None else {}
+        headers |= {"X-API-Key": self.key} if self.key else {}
         request = urllib.request.Request(f"http://{self.admin}{path}", data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

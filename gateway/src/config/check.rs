@@ -1,10 +1,11 @@
 //! From a TOML document to a checked [`Config`]: section by section, in which keys bound each other.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use super::{
-    Config,
+    Config, Server,
     access::access,
+    admin::{AdminAccess, admin},
     compression::compression,
     fanout::fanout,
     limits::limits,
@@ -33,6 +34,7 @@ pub(super) fn check(
     let mut section = reader.section("server");
     let (mut server, keys) = server(&mut section, machine);
     let given = tls::Given::new(&section, keys);
+    let admin_line = section.line_of("admin");
     section.finish();
     server.tls = tls(&mut reader, given, dir);
     let mut section = reader.section("fanout");
@@ -45,6 +47,8 @@ pub(super) fn check(
     let overload = section.keys();
     section.finish();
     let access = access(reader.section("access"));
+    let admin = admin(&mut reader, dir);
+    check_guarded(&mut reader, &server, &admin, admin_line);
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| source.upstream().is_some());
@@ -56,6 +60,7 @@ pub(super) fn check(
         "compression",
         "overload",
         "access",
+        "admin",
         "certificate",
         "source",
         "topic",
@@ -71,6 +76,7 @@ pub(super) fn check(
             compression,
             overload,
             access,
+            admin,
             sources,
             freshness,
             topics,
@@ -79,4 +85,17 @@ pub(super) fn check(
     }
     problems.sort_by_key(|problem| problem.line);
     Err(problems)
+}
+
+/// A listener that other machines reach wants keys. `line`: of its address.
+fn check_guarded(reader: &mut Reader, server: &Server, admin: &AdminAccess, line: usize) {
+    let is_open = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    if let (Some(address), true) = (server.admin.filter(is_open), admin.keys.is_empty()) {
+        let text = format!(
+            "[server] admin = \"{address}\" is reached from other machines, and whoever reaches it may do everything: \
+             write [[admin.key]] with a key of `gateway key`, or [admin] key_file = \"FILE\" for one that is made at \
+             the start; or keep the listener on 127.0.0.1"
+        );
+        reader.problem(line, text);
+    }
 }

@@ -1,6 +1,7 @@
 //! Checked configuration: what the rest of the program runs on.
 
 pub mod access;
+pub mod admin;
 mod check;
 mod compression;
 mod fanout;
@@ -28,6 +29,7 @@ use crate::{
     system::Machine,
 };
 use access::Access;
+use admin::AdminAccess;
 pub use reference::reference;
 pub use server::{Server, Tls};
 pub use state::StateSettings;
@@ -44,6 +46,7 @@ pub struct Config {
     pub compression: Compression,
     pub overload: Overload,
     pub access: Access,
+    pub admin: AdminAccess,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,

@@ -4,6 +4,7 @@ use engine::settings::{Compression, Fanout, Group, Key, Limits, Overload};
 
 use super::{
     access::AccessKeys,
+    admin::{AdminKeyKeys, AdminKeys},
     server::ServerKeys,
     sources::KindKeys,
     state::StateKeys,
@@ -18,7 +19,8 @@ use crate::{
 const HEAD: &str = "\
 # Every key of the gateway's configuration with its default. `gateway --print-reference` prints it.
 # A key that is commented out has no default, or one that is found at the start; its value is an
-# example. A change takes effect when the gateway starts again, unless it says otherwise.
+# example. A change takes effect when the gateway starts again; where a key says so, also when the
+# configuration is reloaded, by SIGHUP or POST /reload.
 ";
 const COLUMNS_MAX: usize = 100;
 
@@ -31,6 +33,8 @@ pub fn reference() -> String {
     out.section(Group::of::<Compression>());
     out.section(Group::of::<Overload>());
     out.section(Group::of::<AccessKeys>());
+    out.section(Group::of::<AdminKeys>());
+    out.entry(Group::of::<AdminKeyKeys>());
     out.section(Group::of::<StateKeys>());
     out.entry(Group::of::<CertificateKeys>());
     out.entry(Group::of::<KindKeys>());
@@ -84,9 +88,7 @@ impl Out {
         self.line("");
         self.comment(key.doc);
         let ranges = value::range(&key.kind);
-        let reloads = key
-            .is_reloaded
-            .then(|| "The gateway reads the file again when it changes, and on SIGHUP.".to_owned());
+        let reloads = key.is_reloaded.then(|| "A reload takes it.".to_owned());
         for line in ranges.into_iter().map(|range| format!("{range}.")).chain(reloads) {
             self.comment(&[&line]);
         }

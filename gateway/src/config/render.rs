@@ -8,6 +8,7 @@ use engine::{
 use super::{
     Config,
     access::AccessKeys,
+    admin::{AdminAccess, AdminKeyKeys, AdminKeys},
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -36,6 +37,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     text.keys(&config.overload);
     text.section("[access]");
     text.keys(&AccessKeys::from(&config.access));
+    admin(&mut text, &config.admin);
     text.section("[state]");
     text.keys(&StateKeys::from(&config.state));
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {
@@ -49,6 +51,16 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
         self::policy(&mut text, policy, room_of(config, policy));
     }
     text.written()
+}
+
+fn admin(text: &mut Text, admin: &AdminAccess) {
+    text.section("[admin]");
+    text.keys(&AdminKeys::from(admin));
+    for key in admin.keys.iter().filter(|key| !key.is_first()) {
+        text.section("[[admin.key]]");
+        let has_file = key.file.is_some();
+        text.keys_where(&AdminKeyKeys::from(key), |name| has_file || name != "key_file");
+    }
 }
 
 fn limits(text: &mut Text, limits: &Limits, connections: usize, state_bytes: u64) {

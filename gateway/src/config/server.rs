@@ -42,19 +42,20 @@ keys! {
     pub(super) struct ServerKeys in "server" {
         /// Where subscribers connect. Port 0 takes a free one.
         data: Option<SocketAddr> = address("127.0.0.1:9001");
-        /// Where publishers connect, and what reads metrics and the page. Whoever reaches it may publish. Empty: there
-        /// is no such listener.
+        /// Where publishers connect, and what reads metrics and the page. Where that is not loopback, `[[admin.key]]` has
+        /// to say who may do what. Empty: there is no such listener.
         admin: Option<SocketAddr> = address("127.0.0.1:9002");
         /// Where subscribers connect that speak TLS (wss://), beside `data`. Default: nowhere.
         tls: Option<SocketAddr> = address(""), example("\"0.0.0.0:9443\"");
         /// PEM: the certificate and those that sign it, for clients that name no host, or one that no
-        /// `[[certificate]]` is for.
+        /// `[[certificate]]` is for. It is read again when it changes.
         tls_cert: String = text_or(""), example("\"chain.pem\""), reloaded;
-        /// PEM: its private key.
+        /// PEM: its private key. It is read again too.
         tls_key: String = text_or(""), example("\"key.pem\""), reloaded;
         /// The admin listener speaks TLS too, and shows the same certificates. Needs `tls`.
         admin_tls: bool = flag(false);
-        /// PEM: a client has to show a certificate that one of these signed. Default: it needs none.
+        /// PEM: a client has to show a certificate that one of these signed. It is read again
+        /// too. Default: it needs none.
         tls_client_ca: String = text_or(""), example("\"clients.pem\""), reloaded;
         /// By which calls of the kernel shards move bytes: "io_uring" needs Linux 6.8, and containers mostly forbid it;
         /// "epoll" works everywhere, and the limit nofile then bounds the process; "auto" is io_uring where it works,

@@ -1,7 +1,7 @@
 //! What the routes work on.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -17,12 +17,14 @@ use super::{
     body::Bodies,
     counters::AdminCounters,
     gate::Gate,
+    keys::{self, Needs},
     paced::Pace,
     page::Page,
     places::Place,
     reply::{busy, refuse},
 };
 use crate::{
+    admin_key::AdminKey,
     metrics::{Scraper, watched::Watched},
     source::freshness::Freshness,
 };
@@ -33,39 +35,45 @@ pub(super) type App = State<Arc<Admin>>;
 #[derive(Debug)]
 pub struct Admin {
     pub(super) watched: Watched,
-    pub(super) gate: Gate,
-    pub(super) freshness: Vec<Freshness>,
+    rules: Mutex<Arc<Rules>>,
     /// Whether every shard listens.
     pub listening: AtomicBool,
     pub counters: Arc<AdminCounters>,
-    pub(super) limits: Limits,
     pub(super) bodies: Bodies,
     pub(super) answers: Answers,
     pub scraper: Arc<Scraper>,
     pub(super) page: Page,
 }
 
+/// What requests are held against.
+#[derive(Debug)]
+pub struct Rules {
+    pub gate: Gate,
+    /// Of `[[admin.key]]`; empty: nobody needs one.
+    pub keys: Vec<AdminKey>,
+    pub limits: Limits,
+    /// Of each source.
+    pub freshness: Vec<Freshness>,
+}
+
 impl Admin {
-    pub fn new(
-        watched: Watched,
-        page: Page,
-        gate: Gate,
-        limits: &Limits,
-        freshness: Vec<Freshness>,
-    ) -> Arc<Self> {
-        let counters = Arc::<AdminCounters>::default();
+    pub fn new(watched: Watched, page: Page, rules: Rules) -> Arc<Self> {
+        let (counters, limits) = (Arc::<AdminCounters>::default(), &rules.limits);
         Arc::new(Self {
             scraper: Scraper::new(watched.publisher.inboxes()),
             watched,
-            gate,
-            freshness,
             listening: AtomicBool::new(false),
             bodies: Bodies::new(limits, Pace::new(limits), counters.clone()),
             answers: Answers::new(limits.admin_answer_bytes),
             counters,
-            limits: limits.clone(),
+            rules: Mutex::new(rules.into()),
             page,
         })
+    }
+
+    /// Those that hold now.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn refuse_if_chained(&self) -> Option<Response> {
@@ -79,24 +87,37 @@ impl Admin {
         self.bodies.places_free()
     }
 
-    /// Why the request is not answered as it asks.
-    pub(super) fn refusal_of(&self, request: &Request) -> Option<Response> {
-        if let Err(reason) = self.gate.pass(request) {
+    /// The key that the request showed, where it needs one; else why it is not answered as it asks.
+    pub(super) fn pass(&self, request: &Request, needs: Needs) -> Result<Option<AdminKey>, Box<Response>> {
+        let rules = self.rules();
+        if let Err(reason) = rules.gate.pass(request) {
             self.counters.pages_refused.fetch_add(1, Ordering::Relaxed);
-            return Some(refuse(StatusCode::FORBIDDEN, reason));
+            return Err(refuse(StatusCode::FORBIDDEN, reason).into());
         }
+        let key = keys::pass(&rules.keys, request.headers(), needs).inspect_err(|refusal| {
+            let lacks = refusal.status() == StatusCode::UNAUTHORIZED;
+            let count = if lacks { &self.counters.keys_unknown } else { &self.counters.keys_refused };
+            count.fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.find_place(request, rules.limits.admin_connections)?;
+        Ok(key.cloned())
+    }
+
+    /// An ordinary place for a request that came in reserve.
+    fn find_place(&self, request: &Request, connections_max: usize) -> Result<(), Box<Response>> {
         if is_probe(request.uri().path()) {
             // It is answered in reserve too, where it disturbs nobody.
-            return None;
+            return Ok(());
         }
-        let place = request.extensions().get::<Arc<Place>>()?;
+        let Some(place) = request.extensions().get::<Arc<Place>>() else { return Ok(()) };
         if let Some(found) = place.promote() {
             found.count(&self.counters);
-            return None;
+            return Ok(());
         }
         self.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-        let max = self.limits.admin_connections;
-        Some(busy(format!("all [limits] admin_connections = {max} are busy; try again or raise that")))
+        let reason =
+            format!("all [limits] admin_connections = {connections_max} are busy; try again or raise that");
+        Err(busy(reason).into())
     }
 
     /// An answer of JSON that is shared and counted.

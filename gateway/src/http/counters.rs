@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use net::metric::Metric;
+use net::metric::{Kind, Metric, named};
 
 /// What had to wait or was cut off on the admin listener.
 #[derive(Debug, Default)]
@@ -22,6 +22,9 @@ pub struct AdminCounters {
     pub tls_failed: AtomicU64,
     /// Requests refused since they named another host or came from a page of another site.
     pub pages_refused: AtomicU64,
+    /// Requests refused with 401, without a key or with one that is none, and with 403, since it may not do that.
+    pub keys_unknown: AtomicU64,
+    pub keys_refused: AtomicU64,
     /// Long bodies that waited for another one to end.
     pub publishes_waited: AtomicU64,
     /// Bodies refused with 408: by `[limits] admin_body`, and by `admin_bytes_per_s`.
@@ -73,6 +76,16 @@ impl AdminCounters {
             "fanwire_admin_pages_refused",
             "Requests of the admin listener refused, since they named another host or came from a page of another site",
             |c| c.pages_refused.load(Ordering::Relaxed),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_admin_keys_refused",
+            "Requests of the admin listener refused for their key: none or an unknown one (401), or one that may not do this (403)",
+            "status",
+            |c| {
+                let counts = [&c.keys_unknown, &c.keys_refused].map(|count| count.load(Ordering::Relaxed));
+                named(["401", "403"], &counts)
+            },
         ),
         Metric::counter(
             "fanwire_admin_tls_failed",

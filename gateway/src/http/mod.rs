@@ -5,6 +5,7 @@ mod answers;
 mod body;
 pub mod counters;
 pub mod gate;
+mod keys;
 pub mod listener;
 mod paced;
 pub mod page;

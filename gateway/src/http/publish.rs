@@ -15,6 +15,7 @@ use super::{
     reply::{content_type, json, retry_later, wrong_type},
 };
 use crate::{
+    admin_key::AdminKey,
     http::body::NotRead,
     intake::publish::{self, Form, Problem, Rejected, Way},
 };
@@ -43,9 +44,11 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
     let Some(form) = Form::of(content_type(&headers)) else {
         return wrong_type(&headers, "application/json or application/x-ndjson");
     };
-    let limits = &admin.limits;
-    let key = "[limits] publish_bytes";
-    let body = match admin.bodies.read(&headers, request, limits.publish_bytes, key).await {
+    let writer = request.extensions().get::<AdminKey>().cloned();
+    let rules = admin.rules();
+    let limits = &rules.limits;
+    let bound = "[limits] publish_bytes";
+    let body = match admin.bodies.read(&headers, request, limits.publish_bytes, bound).await {
         Ok(body) => body,
         Err(NotRead::Bad(reason)) => return refusal(StatusCode::BAD_REQUEST, 0, 0, reason),
         Err(NotRead::Refused(refusal)) => return refusal,
@@ -53,6 +56,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
     let way = Way {
         publisher: &admin.watched.publisher,
         workers: &admin.bodies.workers,
+        writer: writer.as_ref(),
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,
     };
@@ -61,6 +65,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         Err(Rejected { accepted, index, reason, problem }) => {
             let status = match problem {
                 Problem::Publication => StatusCode::BAD_REQUEST,
+                Problem::Denied => StatusCode::FORBIDDEN,
                 Problem::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
                 Problem::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -1,51 +1,126 @@
-//! Which path is answered by what, and what holds for every answer.
+//! Which path is answered by what, what a key needs for it, and what holds for every answer.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
     body::HttpBody,
-    extract::{Request, State},
-    http::{HeaderValue, StatusCode, Uri, header},
+    extract::{MatchedPath, Request, State},
+    handler::Handler,
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodFilter, MethodRouter, on},
 };
 
 use super::{
     admin::{Admin, App},
+    keys::Needs,
     page::Page,
     places::Place,
     probes, publish,
     reply::{closing, refuse},
     status, topics,
 };
+use crate::admin_key::Permission;
+
+/// What a path does for a method, and what it wants of who asks.
+struct Take {
+    method: Method,
+    needs: Needs,
+    handler: MethodRouter<Arc<Admin>>,
+}
+
+fn take<H, T>(method: &Method, needs: Needs, handler: H) -> Take
+where
+    H: Handler<T, Arc<Admin>>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).expect("routes are of known methods");
+    Take { method: method.clone(), needs, handler: on(filter, handler) }
+}
+
+/// Every route. `HEAD` is answered as `GET`.
+fn routes() -> Vec<(&'static str, Vec<Take>)> {
+    const PUBLISH: Needs = Needs::Key(Permission::Publish);
+    const METRICS: Needs = Needs::Key(Permission::Metrics);
+    const READ: Needs = Needs::Key(Permission::Read);
+    const NOTHING: Needs = Needs::Nothing;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let named = vec![take(&get, READ, topics::show), take(&delete, PUBLISH, topics::remove)];
+    vec![
+        ("/", vec![take(&get, NOTHING, page)]),
+        ("/publish", vec![take(&post, PUBLISH, publish::publish)]),
+        ("/topics", vec![take(&get, READ, topics::list)]),
+        ("/topics/{*name}", named),
+        ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
+        ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
+        ("/livez", vec![take(&get, NOTHING, probes::healthz)]),
+        ("/healthz", vec![take(&get, NOTHING, probes::healthz)]),
+        ("/readyz", vec![take(&get, NOTHING, probes::readyz)]),
+    ]
+}
 
 pub fn router(admin: &Arc<Admin>) -> Router {
-    Router::new()
-        .route("/", get(page))
-        .route("/publish", post(publish::publish))
-        .route("/topics", get(topics::list))
-        .route("/topics/{*name}", get(topics::show).delete(topics::remove))
-        .route("/status", get(status::list).post(status::set))
-        .route("/metrics", get(probes::metrics))
-        .route("/livez", get(probes::healthz))
-        .route("/healthz", get(probes::healthz))
-        .route("/readyz", get(probes::readyz))
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(middleware::from_fn_with_state(admin.clone(), guard))
-        .with_state(admin.clone())
+    let (mut router, mut declared) = (Router::new(), HashMap::new());
+    for (path, takes) in routes() {
+        let (mut handlers, mut methods) = (MethodRouter::new(), Vec::new());
+        for Take { method, needs, handler } in takes {
+            handlers = handlers.merge(handler);
+            methods.push((method, needs));
+        }
+        router = router.route(path, handlers);
+        declared.insert(path, methods);
+    }
+    let guard = Guard { admin: admin.clone(), declared: declared.into() };
+    router.fallback(not_found).layer(middleware::from_fn_with_state(guard, watch)).with_state(admin.clone())
+}
+
+/// Lets pass who may.
+#[derive(Clone)]
+struct Guard {
+    admin: Arc<Admin>,
+    /// By path.
+    declared: Arc<HashMap<&'static str, Vec<(Method, Needs)>>>,
+}
+
+impl Guard {
+    /// What the request needs, and where its path does not take its method, which ones it takes.
+    fn asked(&self, request: &Request) -> (Needs, Option<String>) {
+        let path = request.extensions().get::<MatchedPath>();
+        let Some(methods) = path.and_then(|path| self.declared.get(path.as_str())) else {
+            return (Needs::AnyKey, None);
+        };
+        let get = Method::GET;
+        let method = if *request.method() == Method::HEAD { &get } else { request.method() };
+        if let Some((_, needs)) = methods.iter().find(|(taken, _)| taken == method) {
+            return (*needs, None);
+        }
+        let is_open = methods.iter().any(|(_, needs)| *needs == Needs::Nothing);
+        let needs = if is_open { Needs::Nothing } else { Needs::AnyKey };
+        let names = methods.iter().map(|(taken, _)| if *taken == get { "GET, HEAD" } else { taken.as_str() });
+        (needs, Some(names.collect::<Vec<_>>().join(", ")))
+    }
 }
 
 /// Refuses what may not pass. No answer is shown inside another page, or taken for what it is not.
-async fn guard(State(admin): App, request: Request, next: Next) -> Response {
+async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
     let place = request.extensions().get::<Arc<Place>>().cloned();
-    let mut response = match admin.refusal_of(&request) {
-        None => next.run(request).await,
-        Some(refusal) if has_body => closing(refusal),
-        Some(refusal) => refusal,
+    let (needs, allow) = guard.asked(&request);
+    let passed = guard.admin.pass(&request, needs).and_then(|key| match allow {
+        None => Ok(key),
+        Some(allow) => Err(method_not_allowed(request.uri(), &allow).into()),
+    });
+    let mut response = match passed {
+        Ok(key) => {
+            if let Some(key) = key {
+                request.extensions_mut().insert(key);
+            }
+            next.run(request).await
+        }
+        Err(refusal) if has_body => closing(*refusal),
+        Err(refusal) => *refusal,
     };
     // A place in reserve is for one request.
     if place.is_some_and(|place| place.is_in_reserve()) {
@@ -71,14 +146,9 @@ async fn not_found(uri: Uri) -> Response {
     refuse(StatusCode::NOT_FOUND, format!("there is no {}", uri.path()))
 }
 
-async fn method_not_allowed(uri: Uri) -> Response {
-    let allow = match uri.path() {
-        "/publish" => "POST",
-        "/status" => "GET, HEAD, POST",
-        path if path.starts_with("/topics/") => "GET, HEAD, DELETE",
-        _ => "GET, HEAD",
-    };
+fn method_not_allowed(uri: &Uri, allow: &str) -> Response {
     let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {allow}", uri.path()));
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    let allow = HeaderValue::from_str(allow).expect("names of methods stand in a header");
+    response.headers_mut().insert(header::ALLOW, allow);
     response
 }

@@ -12,7 +12,7 @@ use super::{
     admin::{Admin, App},
     reply::{content_type, json as answer, refuse, wrong_type},
 };
-use crate::{health::Origin, http::body::NotRead, intake::publish::Form};
+use crate::{admin_key::AdminKey, health::Origin, http::body::NotRead, intake::publish::Form};
 
 /// Of `POST /status`: its body, patterns and reason.
 const BYTES_MAX: usize = 1 << 20;
@@ -45,6 +45,7 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
     if Form::of(content_type(&headers)) != Some(Form::Json) {
         return wrong_type(&headers, "application/json");
     }
+    let key = request.extensions().get::<AdminKey>().cloned();
     let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a status").await {
         Ok(body) => body,
         Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
@@ -52,7 +53,18 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
     };
     let bytes = body.bytes.clone();
     let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
-    match parsed.and_then(|said| apply(&admin, said)) {
+    let said = match parsed {
+        Ok(said) => said,
+        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
+    };
+    let denied = |key: &AdminKey| {
+        let topics = said.topics.iter().find(|topics| !key.writes_all(topics))?;
+        Some(refuse(StatusCode::FORBIDDEN, key.denied(topics.as_str())))
+    };
+    if let Some(refusal) = key.as_ref().and_then(denied) {
+        return refusal;
+    }
+    match apply(&admin, said) {
         Ok(()) => answer(StatusCode::OK, &serde_json::json!({})),
         Err(reason) => refuse(StatusCode::BAD_REQUEST, reason),
     }

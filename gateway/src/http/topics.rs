@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use axum::{
+    Extension,
     extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -14,6 +15,7 @@ use super::{
     admin::App,
     reply::{busy, refuse},
 };
+use crate::admin_key::AdminKey;
 
 /// Topics of one answer of `GET /topics`.
 const ROWS_MAX: usize = 1000;
@@ -59,12 +61,15 @@ pub(super) async fn show(State(admin): App, uri: Uri) -> Response {
     admin.answer(text).unwrap_or_else(|| unknown(&name))
 }
 
-pub(super) async fn remove(State(admin): App, uri: Uri) -> Response {
+pub(super) async fn remove(State(admin): App, key: Option<Extension<AdminKey>>, uri: Uri) -> Response {
     if let Some(refusal) = admin.refuse_if_chained() {
         return refusal;
     }
     let Some(name) = name(&uri) else { return bad_name() };
-    let deadline = Instant::now() + admin.limits.admin_body;
+    if let Some(Extension(key)) = key.filter(|key| !key.writes(&name)) {
+        return refuse(StatusCode::FORBIDDEN, key.denied(&name));
+    }
+    let deadline = Instant::now() + admin.rules().limits.admin_body;
     match admin.watched.publisher.remove(&name, deadline).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(Why::Unknown { .. } | Why::BadTopic(_)) => unknown(&name),

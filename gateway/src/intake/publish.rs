@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{publisher::Publisher, workers::Workers};
+use crate::admin_key::AdminKey;
 
 /// Lines of NDJSON taken in one step, and bytes after which it takes no more.
 const LINES: usize = 4096;
@@ -65,6 +66,8 @@ pub struct Rejected {
 pub enum Problem {
     /// A publication of it.
     Publication,
+    /// The key may not write its topic.
+    Denied,
     /// An array is longer than `[limits] atomic_updates`.
     TooMany,
     /// An inbox had no room in time.
@@ -76,6 +79,8 @@ pub enum Problem {
 pub struct Way<'a> {
     pub publisher: &'a Publisher,
     pub workers: &'a Workers,
+    /// Whose body it is; `None`: of one who may write everything.
+    pub writer: Option<&'a AdminKey>,
     /// Updates and changed keys of an array.
     pub atomic_updates: usize,
     /// How long it may wait for room.
@@ -83,7 +88,28 @@ pub struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// `before`: items of the body that were taken.
     async fn take(
+        &self,
+        publications: &[Publication],
+        grouping: Grouping,
+        before: usize,
+    ) -> Result<(), Rejected> {
+        let Some(writer) = self.writer else { return self.take_all(publications, grouping, before).await };
+        let Some(at) = publications.iter().position(|publication| !writer.writes(&publication.topic)) else {
+            return self.take_all(publications, grouping, before).await;
+        };
+        let mut accepted = before;
+        if grouping == Grouping::Single {
+            self.take_all(&publications[..at], grouping, before).await?;
+            accepted += at;
+        }
+        self.publisher.count_refused();
+        let reason = writer.denied(&publications[at].topic);
+        Err(Rejected { accepted, index: before + at, reason, problem: Problem::Denied })
+    }
+
+    async fn take_all(
         &self,
         publications: &[Publication],
         grouping: Grouping,

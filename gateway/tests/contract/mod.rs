@@ -19,6 +19,11 @@ const WAIT: Duration = Duration::from_secs(10);
 pub const UPGRADE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+/// Of [`ADMIN`], which may do everything.
+pub const ADMIN_KEY: &str = "[[admin.key]]\nname = \"test\"\nallow = [\"admin\"]\n\
+    sha256 = \"0c9422dc8c558351c01a617c9804b97d21d91ddb7fa46035c6e47d79d8ef5d20\"\n";
+pub const ADMIN: &str = "X-API-Key: fw_test_key_that_may_all\r\n";
+
 /// A configuration file of its own for every test.
 pub fn config_file(text: &str) -> PathBuf {
     static FILES: AtomicU32 = AtomicU32::new(0);

@@ -14,6 +14,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
 import time
@@ -68,6 +69,11 @@ class Podman:
 
     def __call__(self, *words):
         return process.output(*self.words(*words), env=self.environment, cwd=self.directory)
+
+    def logs(self, name):
+        """What a container wrote."""
+        words = self.words("logs", name)
+        return process.output(*words, env=self.environment, cwd=self.directory, stderr=subprocess.STDOUT)
 
     def inspect(self, *words):
         return json.loads(self(*words))[0]
@@ -148,19 +154,34 @@ def serve(verdict, podman):
         started = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", state["StartedAt"])).timestamp()
         verdict.figure("start to a client's first frame", (framed - started) * 1e3, "<=", FIRST_FRAME_MS_MAX, "ms",
                        f"{(framed - asked) * 1e3:.0f} ms from the command on")
-        confined(verdict, podman, state["Pid"], admin)
+        keys = printed(podman, "fanwire")
+        check(verdict, "the first start prints two keys", len(keys) == 2, len(keys))
+        asked = [code(admin, *keys.get(name, [])) for name in ("none", "metrics", "admin")]
+        check(verdict, "metrics want a key", asked == [401, 200, 200], asked)
+        confined(verdict, podman, state["Pid"], admin, keys["metrics"])
         check(verdict, "HEALTHCHECK", podman("exec", "fanwire", "/usr/bin/fanwire", "--health") is not None)
         podman("stop", "--time=20", "fanwire")
         state = podman.inspect("container", "inspect", "fanwire")["State"]
         check(verdict, "it ends cleanly when it is stopped", state["ExitCode"] == 0, state["ExitCode"])
     except Exception:
-        print(podman("logs", "fanwire"), flush=True)
+        print(podman.logs("fanwire"), flush=True)
         raise
     finally:
         podman("rm", "--force", "fanwire")
 
 
-def confined(verdict, podman, pid, admin):
+def printed(podman, name):
+    """{name: arguments of curl} of the keys that the gateway made."""
+    found = re.findall(r'a new admin key "(\w+)", .*: (fw_\w+)', podman.logs(name))
+    return {name: ["--header", f"X-API-Key: {key}"] for name, key in found}
+
+
+def code(admin, *words):
+    words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *words]
+    return int(process.output("curl", *words, f"http://127.0.0.1:{admin}/metrics"))
+
+
+def confined(verdict, podman, pid, admin, key):
     """Who it is, and what its container lets it do."""
     status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
     users = [list(map(int, line.split())) for line in pathlib.Path(f"/proc/{pid}/uid_map").read_text().splitlines()]
@@ -169,13 +190,13 @@ def confined(verdict, podman, pid, admin):
     check(verdict, f"it runs as {INSIDE_USER}", inside == [INSIDE_USER], f"{inside}, {outside} outside")
     check(verdict, "it has no capability", int(status["CapEff"], 16) == 0, status["CapEff"])
     check(verdict, "a seccomp profile holds", int(status["Seccomp"]) == FORBIDDEN, status["Seccomp"])
-    told = backend(admin)
+    told = backend(admin, key)
     check(verdict, "it moves bytes by epoll, and says why", told[0] == "epoll" and "seccomp" in told[1], told)
 
 
-def backend(admin):
+def backend(admin, key):
     """(by what it moves bytes, why)."""
-    metrics = process.output("curl", "--silent", "--fail", f"http://127.0.0.1:{admin}/metrics")
+    metrics = process.output("curl", "--silent", "--fail", *key, f"http://127.0.0.1:{admin}/metrics")
     return re.search(r'^fanwire_io_info\{backend="(.*?)",reason="(.*)"\} 1$', metrics, re.MULTILINE).groups()
 
 
@@ -191,7 +212,7 @@ def ring(verdict, podman):
            *ports, "fanwire")
     try:
         first_frame(f"127.0.0.1:{data}")
-        told = backend(admin)
+        told = backend(admin, printed(podman, "ring")["metrics"])
         # What may be locked there is this machine's affair.
         check(verdict, f"allowed, it moves bytes by {told[0]}", told[0] == "io_uring" or "ulimit -l" in told[1], told)
     finally:

@@ -1,7 +1,7 @@
 """configs/alerts.yml, configs/prometheus.yml and configs/grafana.json are what Prometheus and Grafana take.
 
 `promtool` checks the rules, runs their tests and lints what a loaded gateway answers to GET /metrics. Prometheus scrapes
-that gateway for some seconds. Then each query of the board has to have an answer, and no panel may name another data
+that gateway for some seconds, with a key that may do nothing else. Then each query of the board has to have an answer, and no panel may name another data
 source than the one that Grafana asks for at import."""
 
 import contextlib
@@ -20,6 +20,8 @@ from machine import ROOT
 
 CONFIGS = ROOT / "configs"
 SCRAPES_S, ANSWERS_S = 1, 20
+INSIDE, KEY_FILE = "/var/lib/fanwire/", "metrics.key"
+KEY = f'[[admin.key]]\nname = "metrics"\nkey_file = "{KEY_FILE}"\nallow = ["metrics"]\n'
 # Grafana's own, as it fills them in for a window that is scraped each second.
 VARIABLES = {"$__rate_interval": "4s", "$job": ".*", "$instance": ".*"}
 FIELDS = ("__inputs", "__requires", "uid", "title", "schemaVersion", "panels", "templating", "time")
@@ -41,8 +43,11 @@ def promtool(verdict, what, *words, **options):
 def scrape_config(gateway, directory):
     """configs/prometheus.yml for this gateway."""
     text = (CONFIGS / "prometheus.yml").read_text()
-    assert "fanwire:9002" in text and "alerts.yml" in text
-    text = text.replace("fanwire:9002", gateway.admin).replace("alerts.yml", str(CONFIGS / "alerts.yml"))
+    key_file = os.path.join(gateway.directory.name, KEY_FILE)
+    places = {"fanwire:9002": gateway.admin, "alerts.yml": str(CONFIGS / "alerts.yml"), INSIDE + KEY_FILE: key_file}
+    for told, here in places.items():
+        assert told in text, told
+        text = text.replace(told, here)
     path = os.path.join(directory, "prometheus.yml")
     with open(path, "w") as file:
         file.write(text.replace("scrape_interval: 5s", f"scrape_interval: {SCRAPES_S}s"))
@@ -99,7 +104,9 @@ def run(args, verdict):
     board = json.loads((CONFIGS / "grafana.json").read_text())
     if missing := [field for field in FIELDS if field not in board]:
         verdict.say(f"the board has no {', '.join(missing)}")
-    with Gateway(synthetic(100, 1000)) as gateway:
+    with Gateway(KEY + synthetic(100, 1000)) as gateway:
+        with open(os.path.join(gateway.directory.name, KEY_FILE)) as file:
+            gateway.key = file.read().strip()
         words = ["--connections", "100", "--duration", f"{ANSWERS_S + 5}s", "--warm-up", "500ms", "--topics", "tick.*"]
         loading = load.start(gateway, *words)
         time.sleep(2)

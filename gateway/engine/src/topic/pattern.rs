@@ -86,6 +86,20 @@ impl Pattern {
     pub fn overlaps(&self, other: &Self) -> bool {
         overlap(self.key(), other.key())
     }
+
+    /// Whether every topic that matches `other` matches this one too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (mut own, mut others) = (self.key().split('.'), other.key().split('.'));
+        loop {
+            match (own.next(), others.next()) {
+                // A wide key ends with an empty segment: here go one or more.
+                (Some(""), other) => return other.is_some(),
+                (Some(own), Some(other)) if own == other || own == "*" && !other.is_empty() => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
 }
 
 /// The key of a pattern's text.
@@ -238,6 +252,9 @@ mod tests {
         for (x, y) in patterns.iter().flat_map(|x| patterns.iter().map(move |y| (x, y))) {
             let both = topics.iter().any(|topic| x.matches(topic) && y.matches(topic));
             assert_eq!(x.overlaps(y), both, "{x} {y}");
+            // Topics have a segment more than patterns, so that a wide one is told from a narrow one.
+            let all = topics.iter().all(|topic| !y.matches(topic) || x.matches(topic));
+            assert_eq!(x.covers(y), all, "{x} {y}");
         }
     }
 }

@@ -11,9 +11,9 @@ const HTML: &str = include_str!("index.html");
 pub struct Page(Bytes);
 
 impl Page {
-    /// Everything it needs is in it; all it may reach is a WebSocket.
+    /// Everything it needs is in it; all it may reach is a WebSocket, and this listener for a token.
     pub const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                              img-src data:; connect-src ws: wss:; base-uri 'none'; form-action 'none'; \
+                              img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
                               frame-ancestors 'none'";
 
     /// `data`: where subscribers connect, by `ws` or `wss`.
