@@ -34,7 +34,7 @@ struct Args {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let mut config = Config::embedded_demo();
-    config.server.data = ([127, 0, 0, 1], args.port).into();
+    config.server.data = Some(([127, 0, 0, 1], args.port).into());
     config.server.shards = 1;
     config.limits.message_bytes = MESSAGE_BYTES;
     config.limits.messages_per_s = 0;
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sockets = Sockets::new(io, CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];
     let shards = executor::start(&config, Application::Echo, &shared, ends, sockets, Instant::now(), None)?;
-    println!("listening data={}", shards.addr);
+    println!("listening data={}", shards.data.expect("it has one"));
     shards.join();
     Ok(())
 }

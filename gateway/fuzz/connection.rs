@@ -5,10 +5,11 @@ use engine::{
     address::Address,
     client::{
         ClientCounters, ClientLimits, CloseReason, Connection, Due, Ended, Hold, Next, Said, State, Terms,
-        Tools, dictionaries::Dictionaries, handshake::Situation,
+        Tools, dictionaries::Dictionaries, handshake::Situation, handshakes::Handshakes,
     },
     clock::Now,
     fanout::compress::Compress,
+    minutely::Minutely,
     protocol,
 };
 use gateway::config::Config;
@@ -98,6 +99,8 @@ struct Driver<'c> {
     inflater: Option<Box<Inflater>>,
     compress: Compress,
     dictionaries: Dictionaries,
+    handshakes: Handshakes,
+    pages_told: Minutely,
     counters: ClientCounters,
     now: Now,
     state: State,
@@ -118,6 +121,8 @@ impl<'c> Driver<'c> {
             inflater: None,
             compress: Compress::new(&config.compression),
             dictionaries: Dictionaries::new(1 << 20, 0),
+            handshakes: Handshakes::new(&config.limits),
+            pages_told: Minutely::default(),
             counters: ClientCounters::default(),
             now,
             state: State::Connecting,
@@ -133,8 +138,11 @@ impl<'c> Driver<'c> {
         while at < bytes.len() {
             let situation = Situation {
                 peer: Address::V4([127, 0, 0, 1]),
-                is_loopback: true,
+                is_proxied: true,
+                is_loopback: false,
                 hosts: &[],
+                origins: &self.config.access.origins,
+                refusing: self.config.server.refusing,
                 refused: None,
                 draining: false,
                 warming: false,
@@ -143,6 +151,9 @@ impl<'c> Driver<'c> {
                 patterns_max: self.config.limits.patterns,
                 compression: &self.config.compression,
                 dictionaries: &self.dictionaries,
+                handshakes: &self.handshakes,
+                pages_told: &self.pages_told,
+                now: self.now,
                 echo: false,
             };
             let tools = Tools {
@@ -169,7 +180,7 @@ impl<'c> Driver<'c> {
         match said {
             Said::Nothing | Said::Pause => {}
             Said::Opened { .. } => assert_eq!(self.connection.state(), State::Open),
-            Said::Refused(status, ended) => {
+            Said::Refused { status, ended, .. } => {
                 assert!(status >= 400, "{status}");
                 self.end(ended);
             }
@@ -262,10 +273,16 @@ impl<'c> Driver<'c> {
     }
 
     fn due(&mut self) {
-        let terms = Terms { limits: &self.limits, is_refused: false, is_subscribed: false, drain: None };
+        let terms = Terms {
+            limits: &self.limits,
+            is_refused: false,
+            is_subscribed: false,
+            aged_us: u64::MAX,
+            drain: None,
+        };
         match self.connection.due(terms, self.now) {
             Due::Nothing { again_us } => assert!(again_us > self.now.mono_us, "it is looked at later"),
-            Due::Never | Due::QueryUnsent { .. } | Due::Leave => {}
+            Due::Never | Due::QueryUnsent { .. } | Due::Age | Due::Leave => {}
             Due::HangUp(reason) => self.hang_up(reason),
             Due::Close(reason) => {
                 let ended = self.connection.close(reason, self.now);

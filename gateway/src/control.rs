@@ -87,8 +87,8 @@ pub struct Parts {
     pub unconfirmed: Vec<Arc<str>>,
     /// From [`bind_admin`].
     pub admin: Option<TcpListener>,
-    /// Where subscribers connect.
-    pub data: SocketAddr,
+    /// Where subscribers connect; `None`: only with TLS.
+    pub data: Option<SocketAddr>,
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
     pub tls_server: Option<tls::server::Server>,
@@ -143,9 +143,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
-    let page = match tls.filter(|_| admin_tls.is_some()) {
-        Some(tls) => Page::new("wss", tls),
-        None => Page::new("ws", data),
+    let page = match (data.filter(|_| admin_tls.is_none()), tls) {
+        (Some(data), _) => Page::new("ws", data),
+        (None, tls) => Page::new("wss", tls.expect("there is a listener for subscribers")),
     };
     let rules = Rules {
         gate: Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone()),
@@ -157,10 +157,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
-    let shown = match &admin {
-        Some(listener) => listener.local_addr().map_err(Error::Start)?.to_string(),
-        None => "off".to_owned(),
-    };
+    let admin_address =
+        admin.as_ref().map(|listener| listener.local_addr()).transpose().map_err(Error::Start)?;
     let server = async {
         match admin {
             Some(listener) => tokio::select! {
@@ -170,10 +168,11 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             None => std::future::pending().await,
         }
     };
+    let [data, admin] = [data, admin_address].map(shown);
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     let warming = source::watch::warming(&counters, &config.freshness, sequencer.now());
     shared.set_warming(!warming.is_empty());
-    announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
+    announce(&format!("listening data={data} admin={admin}{tls}")).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
@@ -230,6 +229,11 @@ fn tell_growth(clients: usize, before_bytes: Option<u64>) {
     let Some(Process { resident_bytes, .. }) = Process::read() else { return };
     let bytes_per_client = before_bytes.and_then(|before| bytes_per_client(resident_bytes, before, clients));
     tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
+}
+
+/// A listener in the first line.
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "off".to_owned(), |address| address.to_string())
 }
 
 fn announce(line: &str) -> io::Result<()> {

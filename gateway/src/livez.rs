@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{config::Config, tls};
+use crate::{
+    config::{Config, Server},
+    tls,
+};
 
 /// Who does not answer within that does not live.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub enum NotAlive {
     #[error("port 0 of {0} is any free one, so nobody knows where to ask; write one into the configuration")]
     AnyPort(SocketAddr),
+    #[error(
+        "every listener wants a certificate of who asks ([server] tls_client_ca), and --health has none; name another \
+         admin or data"
+    )]
+    NeedsCertificate,
     #[error("{0} did not answer within 3 s")]
     Late(SocketAddr),
     #[error("{0} cannot be asked: {1}")]
@@ -37,17 +45,10 @@ pub enum NotAlive {
     Runtime(#[from] std::io::Error),
 }
 
-/// Asks for `/livez` at the admin listener, or where there is none at the data listener. Of TLS the certificate is not
+/// Asks for `/livez` at the admin listener, or where there is none at the data listener, else at that of TLS. Of TLS the certificate is not
 /// verified: it is for the names that clients use.
 pub fn ask(config: &Config) -> Result<(), NotAlive> {
-    let server = &config.server;
-    // Who asks has no certificate to show.
-    let wants_certificate =
-        server.admin_tls && server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let (address, is_tls) = match server.admin.filter(|_| !wants_certificate) {
-        Some(admin) => (admin, server.admin_tls),
-        None => (server.data, false),
-    };
+    let (address, is_tls) = asked(&config.server)?;
     if address.port() == 0 {
         return Err(NotAlive::AnyPort(address));
     }
@@ -59,6 +60,17 @@ pub fn ask(config: &Config) -> Result<(), NotAlive> {
         Ok(status) => Err(NotAlive::Refused(address, status)),
         Err(error) => Err(NotAlive::Unreachable(address, error)),
     }
+}
+
+/// Where to ask, and whether TLS is spoken there: the admin listener, else the data listener. Who asks has no certificate
+/// to show.
+fn asked(server: &Server) -> Result<(SocketAddr, bool), NotAlive> {
+    let wants_certificate = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let tls = server.tls.as_ref().map(|tls| (tls.address, true));
+    let listeners =
+        [server.admin.map(|admin| (admin, server.admin_tls)), server.data.map(|data| (data, false)), tls];
+    let mut open = listeners.into_iter().flatten().filter(|(_, is_tls)| !(*is_tls && wants_certificate));
+    open.next().ok_or(NotAlive::NeedsCertificate)
 }
 
 /// Whoever listens on any address is reached on loopback.

@@ -38,8 +38,8 @@ Once every shard listens, the first line on stdout says where:
   listening data=127.0.0.1:9001 admin=127.0.0.1:9002
 
 Environment:
-  FANWIRE_SERVER__DATA=0.0.0.0:9001  sets data in [server], in place of what the file says; so does every key of a section
-  {env:NAME}                         in a text of the file stands for the variable NAME
+  FANWIRE_SERVER__DATA=127.0.0.1:7001  sets data in [server], in place of what the file says; so does every key of a section
+  {env:NAME}                           in a text of the file stands for the variable NAME
 
 Signals:
   SIGTERM, SIGINT  sends every client away within [server] drain, then ends; a second one ends at once

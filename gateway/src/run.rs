@@ -78,7 +78,7 @@ pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
     let shards = executor::start(&config, broadcast, &shared, ends, sockets, start, tls_server.as_ref())?;
-    let (data, tls) = (shards.addr, shards.tls);
+    let (data, tls) = (shards.data, shards.tls);
     tracing::info!(
         shards = inboxes.len(),
         connections = connections_max,

@@ -313,7 +313,7 @@ fn the_contract_lists_every_close_code_as_the_table_has_it() {
                 Begun::NotOnWire => "nobody",
             };
             assert_eq!(who, begun, "{code}: {known:?}");
-            assert_eq!(row["reconnecting helps"] == "yes", known.reconnect, "{code}: {known:?}");
+            assert_eq!(row["reconnecting helps"] != "no", known.reconnect, "{code}: {known:?}");
         }
         let rows = TABLE.iter().filter(|known| known.code == Some(code));
         let known: BTreeSet<&str> = rows.flat_map(|known| known.texts.iter().copied()).collect();

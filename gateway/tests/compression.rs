@@ -43,7 +43,7 @@ fn open_with(world: &mut World, target: &str, headers: &str) -> String {
     let peer = world.dial();
     world.peers[peer].reading = false;
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: BwcHBwcHBwcHBwcHBwcHBw==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n\r\n"
     );
     world.send_raw(peer, request.as_bytes());

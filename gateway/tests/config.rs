@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -33,6 +34,10 @@ fn refused(text: &str) -> String {
     complaints[0].clone()
 }
 
+fn address(text: &str) -> Option<SocketAddr> {
+    Some(text.parse().unwrap())
+}
+
 fn parse_in(environment: &[(&str, &str)], text: &str) -> Result<Config, Vec<String>> {
     let environment: Environment = environment.iter().copied().collect();
     Config::parse_with(text, "x.toml", &configs(), &environment, &machine()).map_err(|refused| refused.0)
@@ -42,13 +47,14 @@ fn parse_in(environment: &[(&str, &str)], text: &str) -> Result<Config, Vec<Stri
 fn the_environment_names_keys_in_place_of_what_the_file_says() {
     let environment = [
         ("FANWIRE_SERVER__DATA", "0.0.0.0:7001"),
+        ("FANWIRE_ACCESS__CLIENTS", "open"),
         ("FANWIRE_SERVER__CPUS", "[1]"),
         ("FANWIRE_LIMITS__PING", "\"7s\""),
         ("FANWIRE_CONFIG", "not looked at"),
         ("HOME", "/"),
     ];
     let config = parse_in(&environment, "[server]\ndata = \"127.0.0.1:1\"\nshards = 1\n").unwrap();
-    assert_eq!((config.server.data, config.server.shards), ("0.0.0.0:7001".parse().unwrap(), 1));
+    assert_eq!((config.server.data, config.server.shards), (address("0.0.0.0:7001"), 1));
     assert_eq!((config.server.cpus.as_slice(), config.limits.ping.as_secs()), ([1].as_slice(), 7));
 }
 
@@ -74,7 +80,7 @@ fn what_is_wrong_with_the_environment_is_named_by_its_variable() {
 fn texts_of_the_file_take_variables_and_one_that_is_not_set_is_an_error_with_its_line() {
     let text = "[server]\ndata = \"{env:HOST}:9001\"\n[access]\nhosts = [\"{env:HOST}\", \"b.example\"]\n";
     let config = parse_in(&[("HOST", "127.0.0.2")], text).unwrap();
-    assert_eq!(config.server.data, "127.0.0.2:9001".parse().unwrap());
+    assert_eq!(config.server.data, address("127.0.0.2:9001"));
     let complaints = parse_in(&[], text).unwrap_err();
     assert!(
         complaints[0].starts_with("x.toml:2: {env:HOST}: the environment has no variable HOST"),
@@ -105,8 +111,7 @@ fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
 #[test]
 fn an_empty_file_means_the_defaults_of_the_contract() {
     let config = parse("").unwrap();
-    assert_eq!(config.server.data, "127.0.0.1:9001".parse().unwrap());
-    assert_eq!(config.server.admin, Some("127.0.0.1:9002".parse().unwrap()));
+    assert_eq!([config.server.data, config.server.admin], ["127.0.0.1:9001", "127.0.0.1:9002"].map(address));
     assert_eq!((config.server.shards, config.server.cpus.as_slice()), (2, [0, 1].as_slice()));
     assert_eq!(config.server.drain, Duration::from_secs(10));
     assert_eq!(

@@ -77,7 +77,7 @@ impl World {
         for slot in 0..clients {
             let conn = ConnId { slot, generation: 0 };
             let head =
-                b"GET /ws?topics=t.* HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                b"GET /ws?topics=t.* HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
             let peer = SocketAddr::from(([127, 0, 0, 1], 1));
             world.shard.on_event(Event::Accepted { conn, peer, listener: 0 }, &mut world.net, now);

@@ -383,7 +383,7 @@ async fn answer_scrapes(inbox: Arc<Inbox>) {
     loop {
         if let Some(Message::Scrape(answer)) = inbox.pop() {
             let mut stats = Box::new(Stats { connections: 3, frames_out: 5, ..Stats::default() });
-            stats.refused(429);
+            stats.refused(429, None);
             stats.age_us.record(40_000).unwrap();
             answer(stats);
         }

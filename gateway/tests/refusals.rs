@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use support::{World, config};
 
-const UPGRADE: &str = "Host: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+const UPGRADE: &str = "Host: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 fn world() -> World {
@@ -62,7 +62,7 @@ fn http(world: &World, peer: usize) -> (u16, String, String) {
 #[test]
 fn what_is_malformed_or_no_upgrade_gets_400() {
     for request in [
-        "GET /ws HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /ws\r\n\r\n",
         "GET /ws HTTP/1.1\r\nno colon\r\n\r\n",
         &format!("GET /ws?topics=a&since=x HTTP/1.1\r\n{UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n"),
@@ -76,10 +76,10 @@ fn what_is_malformed_or_no_upgrade_gets_400() {
 #[test]
 fn another_path_gets_404_whatever_the_method_and_the_body() {
     for request in [
-        "GET /other HTTP/1.1\r\nHost: h\r\n\r\n",
-        "GET /ws/ HTTP/1.1\r\nHost: h\r\n\r\n",
-        "POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
-        "POST /other HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /ws/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody",
+        "POST /other HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(refused(&mut world(), request).status, 404, "{request}");
     }
@@ -88,9 +88,9 @@ fn another_path_gets_404_whatever_the_method_and_the_body() {
 #[test]
 fn another_method_gets_405_also_with_a_body() {
     for request in [
-        "POST /ws HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
-        "DELETE /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
-        "OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody",
+        "DELETE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let answer = refused(&mut world(), request);
         assert_eq!(answer.status, 405, "{request}");
@@ -274,7 +274,7 @@ fn a_full_table_still_answers_503() {
 fn while_draining_handshakes_get_503_and_healthz_says_so() {
     let mut world = world();
     let health = world.dial();
-    world.send_raw(health, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.send_raw(health, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     world.settle();
     assert_eq!(http(&world, health).0, 200);
     world.shared.start_draining();
@@ -282,12 +282,12 @@ fn while_draining_handshakes_get_503_and_healthz_says_so() {
     assert_eq!(refusal_of(&mut world, late).status, 503);
     for path in ["/healthz", "/readyz"] {
         assert_eq!(
-            refused(&mut world, &format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).reason,
+            refused(&mut world, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).reason,
             "draining"
         );
     }
     let live = world.dial();
-    world.send_raw(live, b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.send_raw(live, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     world.settle();
     assert_eq!(http(&world, live).0, 200, "a shard that drains lives");
 }
@@ -298,14 +298,14 @@ fn while_sources_are_waited_for_a_gateway_lives_and_takes_clients_but_is_not_rea
     world.shared.set_warming(true);
     let asked = ["/livez", "/healthz", "/readyz"].map(|path| {
         let peer = world.dial();
-        world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         world.settle();
         http(&world, peer).0
     });
     assert_eq!(asked, [200, 503, 503]);
     world.shared.set_warming(false);
     let peer = world.dial();
-    world.send_raw(peer, b"HEAD /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.send_raw(peer, b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     world.settle();
     assert_eq!(http(&world, peer).0, 200);
 }
@@ -315,7 +315,7 @@ fn the_root_leads_people_of_this_machine_to_the_page_and_nobody_else() {
     let root = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n");
     let world = |data: [u8; 4]| {
         let mut config = config();
-        config.server.data.set_ip(data.into());
+        config.server.data = Some((data, 9001).into());
         config.server.admin = Some(SocketAddr::from(([127, 0, 0, 1], 9002)));
         config.access.hosts = vec![Host::parse("ops.example").unwrap()];
         World::new(config, 64, 1)

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use engine::{
     clock::Now,
-    settings::{Compression, Fanout, Keys, Limits, Overload, Settings},
+    http::origin::Origins,
+    settings::{Compression, Fanout, Keys, Limits, Overload, Refusing, Settings},
     shard::{
         Application, Shard,
         inbox::{Inbox, Message},
@@ -149,6 +150,8 @@ impl World {
             loopbacks: [true; 2],
             admin_tls: false,
             hosts: &[],
+            origins: &Origins::default(),
+            refusing: Refusing::Auto,
             is_chained: false,
         };
         let now = Now { mono_us: 1_000_000, wall_us: 1_760_000_000_000_000 };
@@ -182,7 +185,7 @@ impl World {
             let picked = random.choose_multiple(0..args.of, args.topics);
             let topics: Vec<String> = picked.into_iter().map(name).collect();
             let head = format!(
-                "GET /ws?topics={}&interval_ms={} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+                "GET /ws?topics={}&interval_ms={} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{extension}{protocol}\
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                 topics.join(","),

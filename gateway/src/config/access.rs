@@ -1,6 +1,9 @@
 //! `[access]`: whom listeners answer.
 
-use engine::{http::host::Host, keys};
+use engine::{
+    http::{host::Host, origin::Origins},
+    keys,
+};
 
 use crate::document::read::Section;
 
@@ -8,24 +11,79 @@ const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Access {
+    pub clients: Clients,
+    /// Whose pages may connect.
+    pub origins: Origins,
     /// Hosts that a listener on a loopback address answers to besides those of loopback.
     pub hosts: Vec<Host>,
+}
+
+/// What clients have to show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// Nothing: all topics may be read.
+    #[default]
+    Open,
+    /// A token.
+    Token,
 }
 
 keys! {
     /// Whom the listeners answer.
     pub(super) struct AccessKeys in "access" {
-        /// Names, as a URL has them without the port, that the admin listener answers to beside localhost and loopback
-        /// addresses, where its own address is of loopback. The name of a proxy or a tunnel stands here.
+        /// "open": whoever reaches a listener of subscribers may read all topics. "token": who shows a token may read
+        /// what that grants. Where `data` or `tls` is not an address of loopback, this has to be written out.
+        clients: String = choice("open", &["open", "token"]);
+        /// Whose pages may connect. "same-host": those of the host that is asked, whatever the port. "none": who sends
+        /// no `Origin`, as browsers do. "any": every page. "https://app.example.com": the pages there.
+        /// "https://*.example.com": those of the hosts below.
+        origins: Vec<String> = texts(&["same-host", "none"], TEXTS);
+        /// Names, as a URL has them without the port, that listeners answer to beside localhost and loopback addresses,
+        /// where their own address is of loopback. The name of a proxy or a tunnel stands here.
         hosts: Vec<String> = texts(&[], TEXTS);
     }
 }
 
-pub(super) fn access(mut section: Section) -> Access {
+/// `exposed`: a listener of subscribers that others than this machine reach, as its key and address, and its line.
+pub(super) fn access(mut section: Section, exposed: Option<(String, usize)>) -> Access {
     let keys: AccessKeys = section.keys();
+    let clients = if keys.clients == "token" { Clients::Token } else { Clients::Open };
+    check_clients(&mut section, clients, exposed);
+    let origins = origins(&mut section, &keys.origins);
+    let hosts = hosts(&mut section, &keys.hosts);
+    section.finish();
+    Access { clients, origins, hosts }
+}
+
+/// Who listens where others than this machine connect says whom that is for.
+fn check_clients(section: &mut Section, clients: Clients, exposed: Option<(String, usize)>) {
+    let named = section.named("clients", ());
+    if clients == Clients::Token {
+        let text =
+            "clients = \"token\": tokens are not verified yet; write \"open\", or let a proxy look at them";
+        section.problem(named.line.unwrap_or(0), text);
+    }
+    if let (Some((listener, line)), None) = (exposed, named.line) {
+        let text = format!(
+            "clients: [server] {listener} is reached by others than this machine, and clients is not written out; write \
+             clients = \"open\" if whoever gets there may read all topics, or clients = \"token\""
+        );
+        section.problem(line, text);
+    }
+}
+
+fn origins(section: &mut Section, texts: &[String]) -> Origins {
+    Origins::parse(texts).unwrap_or_else(|bad| {
+        let line = section.line_of("origins");
+        section.problem(line, format!("origins: {bad}"));
+        Origins::default()
+    })
+}
+
+fn hosts(section: &mut Section, texts: &[String]) -> Vec<Host> {
     let mut hosts = Vec::new();
-    if check_texts(&mut section, "hosts", &keys.hosts) {
-        for text in &keys.hosts {
+    if check_texts(section, "hosts", texts) {
+        for text in texts {
             // As a browser would send it, or without the brackets that only URLs need.
             match Host::parse(text).or_else(|| Host::parse(&format!("[{text}]"))) {
                 Some(host) => hosts.push(host),
@@ -39,8 +97,7 @@ pub(super) fn access(mut section: Section) -> Access {
             }
         }
     }
-    section.finish();
-    Access { hosts }
+    hosts
 }
 
 /// Whether none of the list `key` is empty; that one is has been told.
@@ -52,8 +109,21 @@ pub(super) fn check_texts(section: &mut Section, key: &'static str, texts: &[Str
     is_good
 }
 
+impl Clients {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Token => "token",
+        }
+    }
+}
+
 impl From<&Access> for AccessKeys {
     fn from(access: &Access) -> Self {
-        Self { hosts: access.hosts.iter().map(ToString::to_string).collect() }
+        Self {
+            clients: access.clients.name().to_owned(),
+            origins: access.origins.texts().collect(),
+            hosts: access.hosts.iter().map(ToString::to_string).collect(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     compression::compression,
     fanout::fanout,
     limits::limits,
-    server::server,
+    server::{exposed, server},
     sources::sources,
     state::state,
     tls::{self, tls},
@@ -33,6 +33,7 @@ pub(super) fn check(
     let mut reader = Reader::new(layered, environment).map_err(|problem| vec![problem])?;
     let mut section = reader.section("server");
     let (mut server, keys) = server(&mut section, machine);
+    let exposed = exposed(&section, &keys);
     let given = tls::Given::new(&section, keys);
     let admin_line = section.line_of("admin");
     section.finish();
@@ -46,7 +47,7 @@ pub(super) fn check(
     let mut section = reader.section("overload");
     let overload = section.keys();
     section.finish();
-    let access = access(reader.section("access"));
+    let access = access(reader.section("access"), exposed);
     let admin = admin(&mut reader, dir);
     check_guarded(&mut reader, &server, &admin, admin_line);
     let topics = policies(&mut reader, &limits);

@@ -15,8 +15,6 @@ mod state;
 mod tls;
 mod topic;
 
-use std::net::SocketAddr;
-
 use engine::{
     settings::{Compression, Fanout, Limits, Overload, Settings},
     topic::policy::Policies,
@@ -74,18 +72,21 @@ impl Config {
 
     /// What the engine runs on.
     pub fn settings(&self) -> Settings<'_> {
-        let tls = self.server.tls.as_ref().map(|tls| tls.address);
-        let is_loopback =
-            |address: Option<SocketAddr>| address.is_some_and(|a| a.ip().to_canonical().is_loopback());
+        let mut loopbacks = [false; 2];
+        for (at, address) in self.server.listeners().into_iter().flatten().enumerate() {
+            loopbacks[at] = address.ip().to_canonical().is_loopback();
+        }
         Settings {
             fanout: &self.fanout,
             limits: &self.limits,
             compression: &self.compression,
             overload: &self.overload,
             shards: self.server.shards,
-            loopbacks: [Some(self.server.data), tls].map(is_loopback),
+            loopbacks,
             admin_tls: self.server.admin_tls,
             hosts: &self.access.hosts,
+            origins: &self.access.origins,
+            refusing: self.server.refusing,
             is_chained: self.is_chained(),
         }
     }

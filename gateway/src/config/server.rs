@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use engine::keys;
+use engine::{keys, settings::Refusing};
 use net::Io;
 
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    pub data: SocketAddr,
+    /// `None`: subscribers connect by TLS alone.
+    pub data: Option<SocketAddr>,
     /// `None`: no admin listener.
     pub admin: Option<SocketAddr>,
     pub tls: Option<Tls>,
@@ -25,6 +26,8 @@ pub struct Server {
     /// CPUs to pin shards to, round robin. Never empty.
     pub cpus: Vec<usize>,
     pub drain: Duration,
+    /// How a refusal of a WebSocket is told.
+    pub refusing: Refusing,
 }
 
 /// The listener that speaks TLS.
@@ -40,7 +43,7 @@ pub struct Tls {
 keys! {
     /// Where the gateway listens, and with which threads.
     pub(super) struct ServerKeys in "server" {
-        /// Where subscribers connect. Port 0 takes a free one.
+        /// Where subscribers connect. Port 0 takes a free one. Empty: only `tls` is for them.
         data: Option<SocketAddr> = address("127.0.0.1:9001");
         /// Where publishers connect, and what reads metrics and the page. Where that is not loopback, `[[admin.key]]` has
         /// to say who may do what. Empty: there is no such listener.
@@ -67,6 +70,10 @@ keys! {
         cpus: Option<Vec<usize>> = counts_found(), example("[0]");
         /// On SIGTERM the gateway sends clients away, spread over so long.
         drain: Duration = duration(10_000, 1..=3_600_000);
+        /// How the gateway refuses a WebSocket for want of permission or room. "http": by a status. "close": by a
+        /// handshake and a close frame, of which a browser tells its page. "auto": "close" where the request has an
+        /// `Origin`. A page that may not connect at all always gets 403.
+        refuse: String = choice("auto", &["auto", "http", "close"]);
     }
 }
 
@@ -75,20 +82,23 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
     let keys: ServerKeys = section.keys();
     let (data, admin, tls) =
         (named!(section, keys.data), named!(section, keys.admin), named!(section, keys.tls));
-    if let (None, Some(line)) = (data.value, data.line) {
-        section.problem(line, "data = \"\": clients need a listener; write an address and a port");
+    if let (None, Some(line), None) = (data.value, data.line, tls.value) {
+        section.problem(
+            line,
+            "data = \"\": clients need a listener; write an address and a port, or name tls beside it",
+        );
     }
-    let (data_address, data_line) = (data.value.unwrap_or(([127, 0, 0, 1], 9001).into()), data.line);
-    if let (Some(line), true) =
-        (admin.line.or(data_line), admin.value == Some(data_address) && data_address.port() != 0)
+    if let (Some(line), Some(address)) = (admin.line.or(data.line), data.value)
+        && admin.value == Some(address)
+        && address.port() != 0
     {
-        section.problem(line, format!("data and admin are both {data_address}; give admin another port"));
+        section.problem(line, format!("data and admin are both {address}; give admin another port"));
     }
-    if let (Some(tls), Some(line)) = (tls.value, tls.line)
-        && tls.port() != 0
-        && (tls == data_address || Some(tls) == admin.value)
+    if let (Some(address), Some(line)) = (tls.value, tls.line)
+        && address.port() != 0
+        && [data.value, admin.value].contains(&Some(address))
     {
-        section.problem(line, format!("tls is {tls}, like another listener; give it another port"));
+        section.problem(line, format!("tls is {address}, like another listener; give it another port"));
     }
     let chosen = named!(section, keys.cpus);
     if let (Some(line), Some(chosen)) = (chosen.line, &chosen.value) {
@@ -102,7 +112,7 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
         }
     }
     let server = Server {
-        data: data_address,
+        data: data.value,
         admin: admin.value,
         tls: None,
         admin_tls: keys.admin_tls,
@@ -110,8 +120,25 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
         shards: keys.shards.unwrap_or(machine.cpus.len()),
         cpus: chosen.value.unwrap_or_else(|| machine.cpus.clone()),
         drain: keys.drain,
+        refusing: Refusing::ALL.into_iter().find(|form| form.name() == keys.refuse).unwrap_or_default(),
     };
     (server, keys)
+}
+
+impl Server {
+    /// Where subscribers connect: without TLS and with.
+    pub fn listeners(&self) -> [Option<SocketAddr>; 2] {
+        [self.data, self.tls.as_ref().map(|tls| tls.address)]
+    }
+}
+
+/// A listener of subscribers that others than this machine reach: its key and address, and where they are named.
+pub(super) fn exposed(section: &Section, keys: &ServerKeys) -> Option<(String, usize)> {
+    let listeners = [("data", named!(section, keys.data)), ("tls", named!(section, keys.tls))];
+    listeners.into_iter().find_map(|(key, named)| {
+        let address = named.value.filter(|address| !address.ip().to_canonical().is_loopback())?;
+        Some((format!("{key} = \"{address}\""), named.line.unwrap_or(0)))
+    })
 }
 
 impl From<&Server> for ServerKeys {
@@ -120,7 +147,7 @@ impl From<&Server> for ServerKeys {
         let text = |path: Option<&PathBuf>| path.map_or(String::new(), |path| path.display().to_string());
         let first = tls.map(|tls| &tls.certificates[0]);
         Self {
-            data: Some(server.data),
+            data: server.data,
             admin: server.admin,
             tls: tls.map(|tls| tls.address),
             tls_cert: text(first.map(|files| &files.cert)),
@@ -131,6 +158,7 @@ impl From<&Server> for ServerKeys {
             shards: Some(server.shards),
             cpus: Some(server.cpus.clone()),
             drain: server.drain,
+            refuse: server.refusing.name().to_owned(),
         }
     }
 }

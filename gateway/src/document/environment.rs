@@ -1,6 +1,6 @@
 //! What the environment says of a configuration: keys that it names, and texts that a file takes from it.
 //!
-//! `FANWIRE_SERVER__DATA=0.0.0.0:9001` is `data` in `[server]`, in place of what the file says. The value is TOML where
+//! `FANWIRE_SERVER__DATA=127.0.0.1:80` is `data` in `[server]`, in place of what the file says. The value is TOML where
 //! it reads as such, else a text. `{env:NAME}` in a text of the file stands for the value of `NAME`.
 
 use std::{collections::BTreeMap, env, iter};

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use engine::{
     settings::{Kind, Value},
-    unit::{parse_duration, parse_size, show_duration, show_size},
+    unit::{Rate, parse_duration, parse_rate, parse_size, show_duration, show_rate, show_size},
 };
 use toml::{Spanned, de::DeValue};
+
+/// Events of a rate; more are no limit.
+const RATE_MAX: u64 = 1_000_000_000;
 
 /// The error says what to write instead.
 pub fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
@@ -36,6 +39,14 @@ pub fn read(kind: &Kind, value: DeValue<'_>) -> Result<Value, String> {
             };
             let number = number.filter(|n| n.is_finite()).ok_or("write a number")?;
             in_range(number, range, |n| n.to_string()).map(Value::Number)
+        }
+        Kind::Rate { .. } => {
+            let rate = match &value {
+                DeValue::String(text) => parse_rate(text)?,
+                _ => Rate::per_s(to_int(&value).map_err(|_| "write a rate, like \"100/s\"; 0 for no limit")?),
+            };
+            in_range(rate.count, &(0..=RATE_MAX), |n| n.to_string())?;
+            Ok(Value::Rate(rate))
         }
         Kind::Flag { .. } => value.as_bool().map(Value::Flag).ok_or("write true or false".to_owned()),
         Kind::Text { instead, .. } => match value {
@@ -69,6 +80,7 @@ pub fn write(kind: &Kind, value: &Value) -> Option<String> {
         (Kind::Size { .. }, Value::Whole(bytes)) => quoted_size(*bytes),
         (Kind::Duration { .. }, Value::Whole(ms)) => quoted_duration(*ms),
         (_, Value::Whole(number)) => number.to_string(),
+        (_, Value::Rate(rate)) => show_rate(*rate).map_or("0".to_owned(), |rate| format!("\"{rate}\"")),
         (_, Value::Number(number)) => format!("{number:?}"),
         (_, Value::Flag(flag)) => flag.to_string(),
         (_, Value::Text(text)) => toml::Value::String(text.clone()).to_string(),
@@ -90,7 +102,8 @@ pub fn range(kind: &Kind) -> Option<String> {
         }
         Kind::Number { range, .. } => format!("From {} to {}", range.start(), range.end()),
         Kind::Choice { of, .. } => format!("One of {}", or(of)),
-        Kind::Flag { .. }
+        Kind::Rate { .. }
+        | Kind::Flag { .. }
         | Kind::Text { .. }
         | Kind::Address { .. }
         | Kind::Counts { .. }

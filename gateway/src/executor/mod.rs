@@ -31,8 +31,6 @@ use threads::Thread;
 /// How long locked memory is waited for, and how often it is tried.
 const GIVEN_BACK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(20);
-/// Its place among the listeners of a shard.
-const TLS_LISTENER: u8 = 1;
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -50,8 +48,8 @@ pub enum StartError {
 
 /// Running shards.
 pub struct Shards {
-    /// Where they all listen.
-    pub addr: SocketAddr,
+    /// Where they all listen; `None`: only with TLS.
+    pub data: Option<SocketAddr>,
     /// And with TLS.
     pub tls: Option<SocketAddr>,
     threads: Vec<Thread>,
@@ -76,23 +74,28 @@ pub fn start(
     epoch: Instant,
     tls: Option<&Server>,
 ) -> Result<Shards, StartError> {
-    let listen = |addr| listen_all(addr, inboxes.len()).map_err(|error| StartError::Listen { addr, error });
-    let (addr, listeners) = listen(config.server.data)?;
-    let (tls_addr, mut tls_listeners) = match &config.server.tls {
-        Some(tls) => listen(tls.address).map(|(addr, all)| (Some(addr), all.into_iter()))?,
-        None => (None, Vec::new().into_iter()),
+    let listen = |addr: Option<SocketAddr>| {
+        let Some(addr) = addr else { return Ok((None, Vec::new().into_iter())) };
+        let (addr, all) =
+            listen_all(addr, inboxes.len()).map_err(|error| StartError::Listen { addr, error })?;
+        Ok((Some(addr), all.into_iter()))
     };
+    let [data, with_tls] = config.server.listeners();
+    let (data, mut plain) = listen(data)?;
+    let (tls_addr, mut encrypted) = listen(with_tls)?;
+    // Its place among the listeners of a shard.
+    let encrypted_at = u8::from(data.is_some());
     let (ready, started) = mpsc::channel();
     let mut threads = Vec::new();
-    for (index, (listener, (inbox, waker))) in listeners.into_iter().zip(inboxes).enumerate() {
+    for (index, (inbox, waker)) in inboxes.into_iter().enumerate() {
         let cpu = config.server.cpus[index % config.server.cpus.len()];
         let (config, shared, ready) = (config.clone(), shared.clone(), ready.clone());
-        let (server, tls_listener) = (tls.map(Server::current), tls_listeners.next());
+        let (server, listeners) = (tls.map(Server::current), [plain.next(), encrypted.next()]);
         let run = move || {
             let set_up = backend(sockets, &waker)
                 .map_err(|error| StartError::Sockets { index, error })
                 .and_then(|mut backend| {
-                    for listener in [Some(listener), tls_listener].into_iter().flatten() {
+                    for listener in listeners.into_iter().flatten() {
                         backend.listen(listener).map_err(|error| StartError::Io { index, error })?;
                     }
                     Ok(backend)
@@ -109,7 +112,7 @@ pub fn start(
                 handshakes_per_turn: config.limits.handshakes_per_turn,
                 sealed_bytes: config.limits.sealed_bytes,
             };
-            let listener = server.as_ref().map(|server| (TLS_LISTENER, server.borrow().clone()));
+            let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
             pump(shard, Tls::new(backend, listener, limits), server, clock);
         };
         let thread = Thread::spawn(sockets.io, &format!("shard{index}"), cpu, run)
@@ -120,7 +123,7 @@ pub fn start(
     for index in 0..threads.len() {
         started.recv().unwrap_or(Err(StartError::Died { index }))?;
     }
-    Ok(Shards { addr, tls: tls_addr, threads })
+    Ok(Shards { data, tls: tls_addr, threads })
 }
 
 /// The kernel gives back the locked memory of rings that were tried before only a moment after they were closed.

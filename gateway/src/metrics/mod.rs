@@ -11,9 +11,10 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
+    client::handshakes::Handshakes,
     fanout::{FanoutCounters, compress::CompressCounters},
     sequencer::{SequencerCounters, topics::TopicCounters},
-    shard::stats::Stats,
+    shard::{shared::Shared, stats::Stats},
 };
 use net::{SocketCounters, TlsCounters, metric::Metric};
 use prometheus_client::{
@@ -60,7 +61,7 @@ pub fn text(
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
             before_bytes: watched.before_bytes,
-            clients: watched.shared.connections(),
+            shared: watched.shared.clone(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(snapshot));
@@ -87,7 +88,7 @@ struct Snapshot {
     process: Option<Process>,
     /// Of the process before its first client.
     before_bytes: Option<u64>,
-    clients: usize,
+    shared: Arc<Shared>,
 }
 
 /// Whether a shard answers, beside what it counts.
@@ -106,6 +107,7 @@ impl Collector for Snapshot {
         out.all(ANSWERS, &[&self.answer_bytes])?;
         out.all(AdminCounters::METRICS, &[&self.admin])?;
         self.shards(&mut out)?;
+        out.all(Handshakes::METRICS, &[&self.shared.handshakes])?;
         let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
         out.info("fanwire_io_info", "What moves the shards' bytes, and why", &labels)?;
         if let Some(files) = &self.tls {
@@ -113,7 +115,7 @@ impl Collector for Snapshot {
             out.all(CertificateCounters::METRICS, &[files])?;
         }
         let added = |process: &Process| {
-            growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.clients)
+            growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.shared.connections())
         };
         let client_bytes = self.process.as_ref().and_then(added);
         out.all(growth::METRICS, &client_bytes.iter().collect::<Vec<_>>())?;
@@ -182,6 +184,7 @@ mod tests {
             told(Stats::METRICS),
             told(Stats::METRICS_EACH),
             told(SHARD),
+            told(Handshakes::METRICS),
             told(FanoutCounters::METRICS),
             told(CompressCounters::METRICS),
             told(SocketCounters::METRICS),

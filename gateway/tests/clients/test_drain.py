@@ -41,7 +41,7 @@ class Drain(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(gateway.request("GET", "/readyz")[0], 503)
             host, port = gateway.data.rsplit(":", 1)
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertIn(b" 503 ", await reader.readline())
             writer.close()
             self.assertEqual(await client.closed(), 1001)

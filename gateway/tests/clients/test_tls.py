@@ -70,8 +70,8 @@ class Tls(unittest.IsolatedAsyncioTestCase):
 
     def test_openssl_is_answered(self):
         for version in ("-tls1_2", "-tls1_3"):
-            said = self.s_client(version, "-quiet", "-no_ign_eof", say="GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            output = self.s_client(version, "-ign_eof", say="GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").stdout
+            said = self.s_client(version, "-quiet", "-no_ign_eof", say="GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            output = self.s_client(version, "-ign_eof", say="GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").stdout
             self.assertIn("Verify return code: 0 (ok)", output, said.stderr)
             self.assertIn("HTTP/1.1 200 OK", output)
 
@@ -106,7 +106,7 @@ class Tls(unittest.IsolatedAsyncioTestCase):
     def test_openssl_resumes(self):
         for version in ("-tls1_2", "-tls1_3"):
             with tempfile.NamedTemporaryFile() as ticket:
-                request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+                request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
                 first = self.s_client(version, "-ign_eof", "-sess_out", ticket.name, say=request)
                 self.assertIn("New, ", first.stdout)
                 again = self.s_client(version, "-ign_eof", "-sess_in", ticket.name, say=request)

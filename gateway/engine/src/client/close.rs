@@ -30,12 +30,20 @@ pub enum CloseReason {
     Stalled,
     /// Frames held for slow clients exceeded `pinned_bytes`.
     Pinned,
+    /// It was open for as long as `connection_age` allows.
+    Age,
     /// No subscription for `idle`.
     Idle,
+    /// No byte from a subscriber for `idle_subscribed`.
+    Silent,
     /// No answer to a ping for `pong`.
     PingTimeout,
     /// Further behind on a `stream` topic than is kept.
     Behind,
+    /// Its token has expired.
+    TokenExpired,
+    /// It showed no token, or a bad one, where one is needed.
+    Unauthorized,
     /// No room for what its next compressed message may refer back to.
     Dictionaries,
     /// Its `since` was ahead of the gateway, which did not get there in time.
@@ -46,7 +54,7 @@ pub enum CloseReason {
     Malformed,
     /// No complete request head within `handshake`.
     HandshakeTimeout,
-    /// Refused with an HTTP status.
+    /// Its request was refused: with an HTTP status, or by [`code_of_refusal`].
     Refused,
 }
 
@@ -92,7 +100,7 @@ pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
 
 /// Reasons in the order of [`CloseReason`], then the codes that the gateway begins no close with.
-pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
+pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(1000), ByClients, Why::ClientClosed, &[], "client_closed", true),
     of(None, NotOnWire, Why::SocketError, &[], "socket_error", true),
     of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true),
@@ -104,9 +112,20 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
     of(Some(1009), ByBoth, Why::Bomb, &[], "bomb", false),
     of(None, NotOnWire, Why::Stalled, &[], "stalled", true),
     of(None, NotOnWire, Why::Pinned, &[], "pinned_bytes", true),
+    of(
+        Some(1001),
+        ByBoth,
+        Why::Age,
+        &["the connection has reached its age; come back"],
+        "connection_age",
+        true,
+    ),
     of(Some(4000), ByGateway, Why::Idle, &["no subscription"], "idle", true),
+    of(Some(4000), ByGateway, Why::Silent, &["nothing came for too long"], "idle_subscribed", true),
     of(Some(4001), ByGateway, Why::PingTimeout, &["no answer to a ping"], "ping_timeout", true),
     of(Some(4004), ByGateway, Why::Behind, &[], "behind", true),
+    of(Some(4005), ByGateway, Why::TokenExpired, &["the token has expired"], "token_expired", true),
+    of(Some(4401), ByGateway, Why::Unauthorized, &[], "unauthorized", true),
     of(Some(1013), ByBoth, Why::Dictionaries, &[], "dictionaries", true),
     of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
     of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),
@@ -129,7 +148,21 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
     code(1014, ByServers, true),
     // A TLS handshake that failed.
     code(1015, NotOnWire, false),
+    // Of refusals alone: what is not permitted.
+    code(4403, ByGateway, true),
 ];
+
+/// The code of a close frame that tells a refusal of a request with this status, where the client gets 101 first;
+/// `None`: it is told by HTTP alone.
+pub fn code_of_refusal(status: u16) -> Option<u16> {
+    match status {
+        401 => Some(4401),
+        403 => Some(4403),
+        429 => Some(4429),
+        503 => Some(1013),
+        _ => None,
+    }
+}
 
 const fn of(
     code: Option<u16>,
@@ -148,7 +181,7 @@ const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
 
 impl CloseReason {
     /// In the order of [`TABLE`].
-    pub const ALL: [CloseReason; 20] = [
+    pub const ALL: [CloseReason; 24] = [
         Why::ClientClosed,
         Why::SocketError,
         Why::Draining,
@@ -160,9 +193,13 @@ impl CloseReason {
         Why::Bomb,
         Why::Stalled,
         Why::Pinned,
+        Why::Age,
         Why::Idle,
+        Why::Silent,
         Why::PingTimeout,
         Why::Behind,
+        Why::TokenExpired,
+        Why::Unauthorized,
         Why::Dictionaries,
         Why::Ahead,
         Why::Rate,
@@ -251,7 +288,8 @@ mod tests {
     #[test]
     fn the_gateway_begins_a_close_with_the_codes_of_its_reasons_and_with_no_other() {
         for row in TABLE.iter().filter(|row| row.code.is_some()) {
-            let has_reason = row.reason.is_some_and(|reason| reason != Why::ClientClosed);
+            let tells_refusal = (400..600).any(|status| code_of_refusal(status) == row.code);
+            let has_reason = row.reason.is_some_and(|reason| reason != Why::ClientClosed) || tells_refusal;
             assert_eq!(matches!(row.begun, ByGateway | ByBoth), has_reason, "{row:?}");
         }
     }

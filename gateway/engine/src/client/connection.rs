@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use proto::deflate::Agreement;
 
-use super::{CloseReason, Dictionary, ErrorWindow, Rate, ping::Ping, waiting::Waiting};
+use super::{CloseReason, Dictionary, ErrorWindow, Meter, ping::Ping, waiting::Waiting};
 use crate::{clock::Now, invariant, protocol::encoding::Wire};
 
 /// Where a connection stands (RFC 6455, sections 4 and 7).
@@ -65,8 +65,8 @@ pub struct Connection {
     pub(super) waiting: Option<Box<Waiting>>,
     pub(super) dictionary: Option<Box<Dictionary>>,
     pub(super) errors: Option<Box<ErrorWindow>>,
-    pub(super) messages: Rate,
-    pub(super) controls: Rate,
+    pub(super) messages: Meter,
+    pub(super) controls: Meter,
     /// Since when it is in this state, or without a subscription. µs, monotonic, like all below.
     pub(super) since_us: u64,
     /// When bytes last came from it.
@@ -97,8 +97,8 @@ impl Connection {
             waiting: None,
             dictionary: None,
             errors: None,
-            messages: Rate::default(),
-            controls: Rate::default(),
+            messages: Meter::default(),
+            controls: Meter::default(),
             since_us: now_us,
             heard_us: now_us,
             progress_us: now_us,
@@ -177,7 +177,7 @@ impl Connection {
         self.conn.upgraded(deflate);
     }
 
-    /// The request is answered by a whole HTTP answer, the last thing that is sent.
+    /// The request is answered by the last thing that is sent: a whole HTTP answer, or a 101 and a close frame.
     pub fn answer(&mut self, answer: Vec<u8>, reason: CloseReason, now: Now) -> Option<Ended> {
         invariant!(self.state == State::Connecting, "a request is answered that was answered before");
         self.queue(answer);

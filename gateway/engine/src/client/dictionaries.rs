@@ -2,15 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use thiserror::Error;
 
-use crate::{address::Address, invariant};
+use crate::{address::Address, invariant, striped::Striped};
 
 /// How many bytes of it are taken, and by which addresses. Touched when a client's dictionary grows, which
 /// ends at 32 KiB, and when the client goes.
@@ -20,7 +17,7 @@ pub struct Dictionaries {
     /// Of one address; 0: no limit.
     address_bytes_max: usize,
     bytes: AtomicUsize,
-    by_address: Mutex<HashMap<Address, usize>>,
+    by_address: Striped<HashMap<Address, usize>>,
 }
 
 /// No room. As text it is the reason of a close frame.
@@ -41,7 +38,7 @@ pub enum Full {
 impl Dictionaries {
     /// `address_bytes_max`: of one address; 0: no limit.
     pub fn new(bytes_max: usize, address_bytes_max: usize) -> Self {
-        Self { bytes_max, address_bytes_max, bytes: AtomicUsize::new(0), by_address: Mutex::default() }
+        Self { bytes_max, address_bytes_max, bytes: AtomicUsize::new(0), by_address: Striped::default() }
     }
 
     /// Makes room for a dictionary of `address` that takes `bytes` instead of `had`, or changes nothing.
@@ -54,7 +51,7 @@ impl Dictionaries {
         let room = |taken: usize| taken.checked_add(more).filter(|would| *would <= self.bytes_max);
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).map_err(|_| Full::Gateway)?;
         if self.address_bytes_max > 0 {
-            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_address = self.by_address.of(address);
             let taken = by_address.get(&address).copied().unwrap_or(0);
             if taken + more > self.address_bytes_max {
                 self.bytes.fetch_sub(more, Ordering::Relaxed);
@@ -69,7 +66,7 @@ impl Dictionaries {
     pub fn release(&self, address: Address, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if self.address_bytes_max > 0 {
-            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_address = self.by_address.of(address);
             let taken = by_address.get_mut(&address).expect("a dictionary is counted");
             *taken -= bytes;
             if *taken == 0 {
@@ -88,8 +85,7 @@ impl Dictionaries {
         if self.address_bytes_max == 0 {
             return true;
         }
-        let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        below(by_address.get(&address).copied().unwrap_or(0), self.address_bytes_max)
+        below(self.by_address.of(address).get(&address).copied().unwrap_or(0), self.address_bytes_max)
     }
 
     /// Bytes taken.
@@ -99,7 +95,7 @@ impl Dictionaries {
 
     /// Addresses that have any.
     pub fn addresses(&self) -> usize {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.by_address.parts().map(|part| part.len()).sum()
     }
 }
 

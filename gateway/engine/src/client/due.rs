@@ -27,7 +27,9 @@ pub struct Terms<'a> {
     /// The gateway let it in only to refuse its request.
     pub is_refused: bool,
     pub is_subscribed: bool,
-    /// While the gateway is draining.
+    /// When it has reached its age. µs, monotonic.
+    pub aged_us: u64,
+    /// While the gateway is draining, or it leaves by itself.
     pub drain: Option<Leaving>,
 }
 
@@ -38,6 +40,11 @@ pub struct Leaving {
     pub start_us: u64,
     /// When the client is to leave.
     pub leave_us: u64,
+}
+
+impl Leaving {
+    /// Of who leaves without a drain.
+    pub const NOW: Self = Self { start_us: 0, leave_us: 0 };
 }
 
 /// What a connection's timers want. Times are µs, monotonic: when to look again.
@@ -57,8 +64,22 @@ pub enum Due {
     QueryUnsent {
         again_us: u64,
     },
+    /// It has reached its age.
+    Age,
     /// It is to leave now.
     Leave,
+}
+
+impl Due {
+    /// The same, and to be looked at again by then.
+    fn by(self, at_us: u64) -> Self {
+        match self {
+            Due::Nothing { again_us } => Due::Nothing { again_us: again_us.min(at_us) },
+            Due::Send { bytes, again_us } => Due::Send { bytes, again_us: again_us.min(at_us) },
+            Due::QueryUnsent { again_us } => Due::QueryUnsent { again_us: again_us.min(at_us) },
+            Due::Never | Due::HangUp(_) | Due::Close(_) | Due::Age | Due::Leave => self,
+        }
+    }
 }
 
 impl Connection {
@@ -72,7 +93,11 @@ impl Connection {
                 (CloseReason::ClientClosed, self.first_due_us(terms, now))
             }
             (State::Closing, _) if is_refused => (CloseReason::Refused, self.first_due_us(terms, now)),
-            (State::Open, progress_us) => return self.due_when_open(progress_us, terms, now),
+            (State::Open, progress_us) => {
+                let due = self.due_when_open(progress_us, terms, now);
+                let is_going = terms.drain.is_some();
+                return if is_going { due } else { due.by(terms.aged_us.min(self.silent_at_us(terms))) };
+            }
             (State::Closing, Some(progress_us)) => (CloseReason::Stalled, progress_us + stall_us),
             (State::Closing, None) => (CloseReason::Stalled, self.first_due_us(terms, now)),
             (State::Closed, _) => return Due::Never,
@@ -94,7 +119,10 @@ impl Connection {
                 let drain_us = drain.map(|drain| drain.start_us.max(self.since_us) + DRAIN_HANDSHAKE_US);
                 (self.since_us + patience_us).min(drain_us.unwrap_or(u64::MAX))
             }
-            State::Open => now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4),
+            State::Open => {
+                let soon_us = now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4);
+                soon_us.min(terms.aged_us).min(now.mono_us.saturating_add(limits.silent_us))
+            }
             State::Closing if self.is_half_closed => self.since_us + LINGER_US,
             State::Closing if self.reason == Some(CloseReason::Refused) => {
                 self.since_us + REFUSED_US.min(limits.stall_us)
@@ -117,6 +145,9 @@ impl Connection {
                 false => Due::Leave,
             };
         }
+        if now_us >= terms.aged_us {
+            return Due::Age;
+        }
         if self.is_held() && progress_us.is_none() {
             // It is not read from meanwhile, so that it cannot be said to be silent.
             (self.heard_us, self.ping, self.since_us) = (now_us, Ping::None, now_us);
@@ -127,6 +158,9 @@ impl Connection {
         let idle_at_us = if may_idle { self.since_us + limits.idle_us } else { u64::MAX };
         if now_us >= idle_at_us {
             return Due::Close(CloseReason::Idle);
+        }
+        if now_us >= self.silent_at_us(terms) {
+            return Due::Close(CloseReason::Silent);
         }
         if progress_us.is_some() {
             // It may end and leave something else to be looked at.
@@ -145,6 +179,12 @@ impl Connection {
         }
         self.ping = Ping::Sending;
         Due::Send { bytes: self.begin_send(Bytes::from_static(ping::FRAME), now), again_us }
+    }
+
+    /// When a subscriber has sent no byte for too long; never while it is not read from.
+    fn silent_at_us(&self, terms: Terms<'_>) -> u64 {
+        let is_read = terms.is_subscribed && !self.is_held() && !self.is_paused;
+        if is_read { self.heard_us.saturating_add(terms.limits.silent_us) } else { u64::MAX }
     }
 
     /// When it is to be pinged, or should have answered a ping.

@@ -20,6 +20,8 @@ pub struct ClientLimits {
     pub controls: RateLimit,
     pub handshake_us: u64,
     pub idle_us: u64,
+    /// Of a subscriber; `u64::MAX`: it may be silent.
+    pub silent_us: u64,
     pub ping_us: u64,
     pub pong_us: u64,
     pub stall_us: u64,
@@ -38,6 +40,7 @@ impl ClientLimits {
             controls: RateLimit::per_s(limits.control_per_s),
             handshake_us: us(limits.handshake),
             idle_us: us(limits.idle),
+            silent_us: Some(us(limits.idle_subscribed)).filter(|us| *us > 0).unwrap_or(u64::MAX),
             ping_us: us(limits.ping),
             pong_us: us(limits.pong),
             stall_us: us(limits.stall),

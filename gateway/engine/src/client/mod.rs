@@ -1,17 +1,21 @@
 //! One connection: what is known of it, and what it decides. It knows no shard, no class and no socket. Of the
 //! fan-out it borrows the compressor, for what an echo says.
 
+mod answers;
 pub mod close;
 mod connection;
 pub mod dictionaries;
 mod dictionary;
 mod due;
+mod gate;
 pub mod handshake;
+pub mod handshakes;
 mod limits;
 mod ping;
 mod query;
 mod rate;
 mod receive;
+mod refused;
 mod send;
 mod waiting;
 
@@ -28,8 +32,8 @@ pub use close::CloseReason;
 pub use connection::{Connection, Ended, Hold, State};
 pub use dictionary::Dictionary;
 pub use due::{DRAIN_CHECK_US, Due, Leaving, Terms};
-pub use handshake::Refused;
 pub use limits::ClientLimits;
-pub use rate::{ERRORS_MAX, ERRORS_WINDOW_US, ErrorWindow, Rate, RateLimit};
+pub use rate::{ERRORS_MAX, ERRORS_WINDOW_US, ErrorWindow, Meter, RateLimit};
 pub use receive::{ClientCounters, Said, Tools};
+pub use refused::Refused;
 pub use send::Next;

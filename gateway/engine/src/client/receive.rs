@@ -8,7 +8,7 @@ use proto::{
 };
 
 use super::{
-    ClientLimits, CloseReason, Connection, Dictionary, Ended, State, close,
+    ClientLimits, CloseReason, Connection, Dictionary, Ended, Refused, State, close,
     handshake::{self, Answer, Situation},
 };
 use crate::{
@@ -56,8 +56,8 @@ pub enum Said {
     /// It is a WebSocket now, with the subscription that rode on its URL. `declined`: an offer to compress was
     /// not taken for want of room.
     Opened { subscribe: Option<Subscribe>, declined: bool },
-    /// Its request was refused with this status.
-    Refused(u16, Option<Ended>),
+    /// Its request was refused with this status, by a rule of the gateway's where that is named.
+    Refused { status: u16, by: Option<Refused>, ended: Option<Ended> },
     /// An op, or why it is none.
     Op(Result<request::Request, BadRequest>),
     /// It is closing.
@@ -138,9 +138,10 @@ impl Connection {
     fn act(&mut self, heard: Heard, now: Now) -> Said {
         match heard {
             Heard::Nothing => Said::Nothing,
-            Heard::Answer(Answer::Http { status: status @ 400.., bytes }) => {
-                Said::Refused(status, self.answer(bytes, CloseReason::Refused, now))
-            }
+            Heard::Answer(
+                Answer::Http { status: status @ 400.., bytes, refused }
+                | Answer::Close { status, bytes, refused },
+            ) => self.refuse(status, bytes, refused, now),
             Heard::Answer(Answer::Http { bytes, .. }) => {
                 Said::Ended(self.answer(bytes, CloseReason::ClientClosed, now))
             }
@@ -148,10 +149,7 @@ impl Connection {
                 self.open(head, wire, deflate, now);
                 Said::Opened { subscribe, declined }
             }
-            Heard::Refusal(refusal) => {
-                let answer = handshake::refusal(&refusal);
-                Said::Refused(refusal.status, self.answer(answer, CloseReason::Refused, now))
-            }
+            Heard::Refusal(refusal) => self.refuse(refusal.status, handshake::refusal(&refusal), None, now),
             Heard::Op(op) => Said::Op(op),
             Heard::Echo(frame) => {
                 self.queue(frame);
@@ -160,6 +158,10 @@ impl Connection {
             Heard::Close(code) => Said::Ended(self.close_with(code, CloseReason::ClientClosed, "", now)),
             Heard::Break(reason, text) => Said::Ended(self.close_saying(reason, &text, now)),
         }
+    }
+
+    fn refuse(&mut self, status: u16, answer: Vec<u8>, by: Option<Refused>, now: Now) -> Said {
+        Said::Refused { status, by, ended: self.answer(answer, CloseReason::Refused, now) }
     }
 
     /// Whether what comes now is read at once, neither held nor discarded.

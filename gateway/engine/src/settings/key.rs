@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::Value;
+use crate::unit::Rate;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
@@ -61,6 +62,10 @@ pub enum Kind {
     Number {
         default: f64,
         range: RangeInclusive<f64>,
+    },
+    /// So many in so long.
+    Rate {
+        default: Rate,
     },
     Flag {
         default: bool,
@@ -240,6 +245,10 @@ impl Kind {
         Self::Number { default, range }
     }
 
+    pub const fn rate(default: Rate) -> Self {
+        Self::Rate { default }
+    }
+
     pub const fn flag(default: bool) -> Self {
         Self::Flag { default }
     }
@@ -291,6 +300,7 @@ impl Kind {
                 default.map_or(Value::None, Value::Whole)
             }
             Self::Number { default, .. } => Value::Number(*default),
+            Self::Rate { default } => Value::Rate(*default),
             Self::Flag { default } => Value::Flag(*default),
             Self::Text { default, .. } | Self::Choice { default, .. } => {
                 default.map_or(Value::None, |text| Value::Text(text.to_owned()))

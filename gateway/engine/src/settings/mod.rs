@@ -5,7 +5,11 @@ mod value;
 
 use std::time::Duration;
 
-use crate::{http::host::Host, keys};
+use crate::{
+    http::{host::Host, origin::Origins},
+    keys,
+    unit::Rate,
+};
 pub use key::{Group, Key, Keys, Kind, fmt_fields};
 use proto::deflate::WINDOW_BITS;
 pub use value::{Field, Value};
@@ -36,8 +40,35 @@ pub struct Settings<'a> {
     pub admin_tls: bool,
     /// `[access] hosts`.
     pub hosts: &'a [Host],
+    /// `[access] origins`.
+    pub origins: &'a Origins,
+    /// `[server] refuse`.
+    pub refusing: Refusing,
     /// Counts and positions come from another gateway.
     pub is_chained: bool,
+}
+
+/// How a refusal of a WebSocket is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refusing {
+    /// Who sends an `Origin`, as browsers do, gets 101 and a close frame; everybody else an HTTP answer.
+    #[default]
+    Auto,
+    Http,
+    Close,
+}
+
+impl Refusing {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Http, Self::Close];
+
+    /// As a configuration names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http => "http",
+            Self::Close => "close",
+        }
+    }
 }
 
 keys! {
@@ -78,6 +109,16 @@ keys! {
         connections: Option<usize> = count_found(0..=u64::MAX), example("100000");
         /// Clients of one address (of IPv6: of one /64). One more is refused with 429. 0: no limit.
         connections_per_ip: usize = count(0, 0..=10_000_000);
+        /// WebSocket handshakes of the process, over all shards. One more is refused with 429. Written as so many in so
+        /// long, of which as many may come at once: "100/s", "100/1m". A plain number is per second. 0: no limit.
+        handshakes: Rate = rate(Rate::NONE);
+        /// The same of one address (of IPv6: of one /64).
+        handshakes_per_ip: Rate = rate(Rate::NONE);
+        /// Addresses that the gateway remembers for `handshakes_per_ip`, about 40 B each. One more passes uncounted.
+        handshake_addresses: usize = count(262_144, 64..=100_000_000);
+        /// A connection that is open for about so long, a quarter more or less, is told so and closed with 1001: its
+        /// client comes back, to wherever a load balancer sends it. 0s: it may stay.
+        connection_age: Duration = duration(0, 0..=30 * 24 * HOUR);
         /// Bytes of a client's message. A longer one closes the connection with 1009.
         message_bytes: usize = size(64 * KIB, 128..=64 * MIB);
         /// Data messages a second of a client, twice as many at once. More close the connection with 4429.
@@ -105,6 +146,9 @@ keys! {
         handshake: Duration = duration(5 * SECOND, 100..=HOUR);
         /// A connection that has no subscription for so long is closed with 4000.
         idle: Duration = duration(60 * SECOND, 100..=24 * HOUR);
+        /// A connection that has a subscription and sends no byte for so long is closed with 4000; a pong is one. 0s:
+        /// it may be silent.
+        idle_subscribed: Duration = duration(0, 0..=24 * HOUR);
         /// A client that is silent for so long is pinged.
         ping: Duration = duration(30 * SECOND, 100..=HOUR);
         /// A client that does not answer a ping for so long is closed with 4001. At most `ping`.

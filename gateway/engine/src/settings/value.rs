@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::unit::Rate;
+
 /// A value as its key's kind has it, in bytes or milliseconds where it has a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -9,6 +11,7 @@ pub enum Value {
     None,
     Whole(u64),
     Number(f64),
+    Rate(Rate),
     Flag(bool),
     /// Also an address, or one of a few.
     Text(String),
@@ -67,6 +70,7 @@ field!(u32, Whole, |n| n.try_into().expect(RANGE), |n| u64::from(*n));
 field!(u8, Whole, |n| n.try_into().expect(RANGE), |n| u64::from(*n));
 field!(Duration, Whole, |ms| Duration::from_millis(ms), |duration| duration.as_millis() as u64);
 field!(f64, Number, |number| number, |number| *number);
+field!(Rate, Rate, |rate| rate, |rate| *rate);
 field!(bool, Flag, |flag| flag, |flag| *flag);
 field!(String, Text, |text| text, |text| text.clone());
 field!(PathBuf, Text, |text| text.into(), |path| path.display().to_string());

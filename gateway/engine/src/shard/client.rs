@@ -5,7 +5,7 @@ use net::ConnId;
 use super::pending::Pending;
 use crate::{
     address::Address,
-    client::{Connection, Hold, Refused},
+    client::{Connection, Hold, Leaving, Refused},
     clock::Now,
     fanout::ClassId,
     topic::position::Position,
@@ -41,7 +41,7 @@ pub(super) struct Client {
     pub is_loopback: bool,
     /// Counted in [`crate::shard::shared::Shared`].
     pub admitted: bool,
-    /// Its moment in a drain has come: what is queued for it is its last flush.
+    /// Its moment in a drain has come, or it has reached its age: what is queued for it is its last flush.
     pub is_leaving: bool,
     /// Its request is to be refused.
     pub refused: Option<Refused>,
@@ -68,6 +68,11 @@ impl Client {
             pending: None,
             told: 0,
         }
+    }
+
+    /// It leaves, and no drain is why.
+    pub fn leaving(&self) -> Option<Leaving> {
+        (self.is_leaving && self.connection.is_open()).then_some(Leaving::NOW)
     }
 
     /// What it waits for, if anything.

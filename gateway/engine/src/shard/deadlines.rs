@@ -42,6 +42,7 @@ impl Shard {
                 net.query_unsent(client.id);
                 Some(again_us)
             }
+            Due::Age => self.age(slot, net, now),
             Due::Leave => self.check_leave(slot, net, now),
         }
     }
@@ -59,7 +60,8 @@ impl Shard {
             limits: &self.limits,
             is_refused: client.refused.is_some(),
             is_subscribed: !client.subs.is_empty(),
-            drain: self.drain.as_ref().map(|drain| drain.leaving(slot)),
+            aged_us: self.ages.leave_us(slot),
+            drain: self.drain.as_ref().map(|drain| drain.leaving(slot)).or(client.leaving()),
         };
         (client, terms)
     }

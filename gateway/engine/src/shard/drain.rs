@@ -54,6 +54,6 @@ impl Drain {
 }
 
 /// Scatters slots evenly (Knuth's multiplicative hash).
-fn spread(slot: u32) -> u32 {
+pub(super) fn spread(slot: u32) -> u32 {
     slot.wrapping_mul(2_654_435_761) >> 8
 }

@@ -34,8 +34,11 @@ impl Shard {
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
         let situation = Situation {
             peer: client.address,
+            is_proxied: false,
             is_loopback: client.is_loopback,
             hosts: &self.hosts,
+            origins: &self.origins,
+            refusing: self.refusing,
             refused: client.refused.or(overloaded),
             draining: self.shared.draining(),
             warming: self.shared.warming(),
@@ -44,6 +47,9 @@ impl Shard {
             patterns_max: self.patterns_max,
             compression: &self.compression,
             dictionaries: &self.shared.dictionaries,
+            handshakes: &self.shared.handshakes,
+            pages_told: &self.shared.pages_told,
+            now,
             echo: self.application == Application::Echo,
         };
         let tools = Tools {
@@ -67,14 +73,15 @@ impl Shard {
                 self.stats.compression_declined += u64::from(declined);
                 self.stats.accepted += 1;
                 self.clients_open += 1;
+                self.ages.open(slot, now);
                 self.set_timer(slot, now);
                 self.greet(slot);
                 if let Some(subscribe) = subscribe {
                     self.on_subscribe(slot, None, subscribe, now);
                 }
             }
-            Said::Refused(status, ended) => {
-                self.stats.refused(status);
+            Said::Refused { status, by, ended } => {
+                self.stats.refused(status, by);
                 self.ended(slot, ended, now);
             }
             Said::Op(Ok(request)) => self.on_request(slot, request, now),

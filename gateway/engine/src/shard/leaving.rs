@@ -1,8 +1,9 @@
-//! Draining: every client gets its notice, its last updates and its close at its own moment.
+//! Draining: every client gets its notice, its last updates and its close at its own moment. So does one that has
+//! reached its age.
 
 use net::Sockets;
 
-use super::{Shard, builds::Work, client::Sub, drain::Drain};
+use super::{Shard, ages::Ages, builds::Work, client::Sub, drain::Drain};
 use crate::{
     client::{CloseReason, DRAIN_CHECK_US, State},
     clock::Now,
@@ -51,10 +52,19 @@ impl Shard {
         }
     }
 
+    /// A client has reached its age: it leaves, behind what it is being sent. Gives when to look again.
+    pub(super) fn age(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
+        self.reply(slot, &reply::draining(Ages::reconnect_after_ms(slot)));
+        self.at(slot).is_leaving = true;
+        self.check_leave(slot, net, now)
+    }
+
     /// Whether a client's moment to leave has come.
     pub(super) fn is_due_to_leave(&mut self, slot: u32, now: Now) -> bool {
         let drain = self.drain.as_ref();
-        drain.is_some_and(|drain| drain.leave_us(slot) <= now.mono_us) && self.at(slot).connection.is_open()
+        let is_due = drain.is_some_and(|drain| drain.leave_us(slot) <= now.mono_us);
+        let client = self.at(slot);
+        (is_due || client.is_leaving) && client.connection.is_open()
     }
 
     /// After what a client waited for has come: it leaves if its moment has.
@@ -69,9 +79,10 @@ impl Shard {
     /// The last flush and 1001, behind what is being sent. Who is in the midst of a message gets only 1001, after the
     /// fragment that is on its way. Gives when to look again.
     pub(super) fn check_leave(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
+        let reason = if self.drain.is_some() { CloseReason::Draining } else { CloseReason::Age };
         let client = self.at(slot);
         if !client.is_leaving && client.connection.is_midway() {
-            self.close(slot, CloseReason::Draining, now);
+            self.close(slot, reason, now);
             self.advance(slot, net, now);
             return None;
         }
@@ -92,7 +103,7 @@ impl Shard {
                 return Some(now.mono_us + DRAIN_CHECK_US);
             }
         }
-        let ended = self.at(slot).connection.close_last(CloseReason::Draining, now);
+        let ended = self.at(slot).connection.close_last(reason, now);
         self.ended(slot, ended, now);
         self.advance(slot, net, now);
         None

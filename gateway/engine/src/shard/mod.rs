@@ -5,6 +5,7 @@
 
 mod addresses;
 mod admission;
+mod ages;
 mod ahead;
 mod allowance;
 mod build;
@@ -50,8 +51,8 @@ use crate::{
     client::ClientLimits,
     clock::Now,
     fanout::Fanout,
-    http::host::Host,
-    settings::{self, Settings},
+    http::{host::Host, origin::Origins},
+    settings::{self, Refusing, Settings},
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -61,6 +62,7 @@ use crate::{
     update::Batch,
     wheel::Wheel,
 };
+use ages::Ages;
 use builds::Builds;
 use client::Client;
 use drain::Drain;
@@ -91,6 +93,10 @@ pub struct Shard {
     loopbacks: [bool; 2],
     /// `[access] hosts`.
     hosts: Vec<Host>,
+    /// `[access] origins`.
+    origins: Origins,
+    /// `[server] refuse`.
+    refusing: Refusing,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
     shared: Arc<Shared>,
@@ -112,6 +118,7 @@ pub struct Shard {
     /// Updates taken in before clients have their turn.
     turn_updates: usize,
     wheel: Wheel,
+    ages: Ages,
     drain: Option<Drain>,
     relief: Relief,
     stop: bool,
@@ -162,6 +169,8 @@ impl Shard {
             compression: settings.compression.clone(),
             loopbacks: settings.loopbacks,
             hosts: settings.hosts.to_vec(),
+            origins: settings.origins.clone(),
+            refusing: settings.refusing,
             shared,
             inbox,
             fanout,
@@ -177,6 +186,7 @@ impl Shard {
             slice: job::SLICE,
             turn_updates: TURN_UPDATES,
             wheel: Wheel::new(slots, DEADLINES_US, now.mono_us),
+            ages: Ages::new(settings.limits.connection_age),
             drain: None,
             relief: Relief::new(settings, application, index, now),
             stop: false,

@@ -5,15 +5,17 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use crate::{
     address::Address,
-    client::{Refused, dictionaries::Dictionaries},
+    client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
+    minutely::Minutely,
     settings::{Compression, Settings},
+    striped::Striped,
     topic::epoch::Epoch,
 };
 
@@ -29,12 +31,15 @@ pub struct Shared {
     /// 0: no limit.
     pub connections_per_ip: usize,
     pub dictionaries: Dictionaries,
+    pub handshakes: Handshakes,
+    /// Of pages that are refused, which the log names.
+    pub pages_told: Minutely,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
     warming: AtomicBool,
     connections: AtomicUsize,
-    per_ip: Mutex<HashMap<Address, usize>>,
+    per_ip: Striped<HashMap<Address, usize>>,
 }
 
 impl Shared {
@@ -54,11 +59,13 @@ impl Shared {
                 let Compression { dictionaries, dictionaries_per_ip, .. } = settings.compression;
                 Dictionaries::new(*dictionaries, *dictionaries_per_ip)
             },
+            handshakes: Handshakes::new(settings.limits),
+            pages_told: Minutely::default(),
             pinned: Arc::default(),
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
-            per_ip: Mutex::default(),
+            per_ip: Striped::default(),
         }
     }
 
@@ -69,7 +76,7 @@ impl Shared {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map_err(|_| Refused::Full)?;
         if self.connections_per_ip > 0 {
-            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut per_ip = self.per_ip.of(address);
             let count = per_ip.entry(address).or_default();
             if *count >= self.connections_per_ip {
                 self.connections.fetch_sub(1, Ordering::Relaxed);
@@ -84,7 +91,7 @@ impl Shared {
     pub fn release(&self, address: Address) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if self.connections_per_ip > 0 {
-            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut per_ip = self.per_ip.of(address);
             let count = per_ip.get_mut(&address).expect("an admitted connection is counted");
             *count -= 1;
             if *count == 0 {

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use net::metric::{Kind, Metric, named};
 
 use crate::{
-    client::{self, CloseReason},
+    client::{self, CloseReason, Refused},
     fanout::{self, compress},
 };
 
@@ -39,6 +39,8 @@ pub struct Stats {
     pub ended: [u64; CloseReason::ALL.len()],
     /// Refusals, by [`REFUSAL_STATUSES`].
     pub refused: [u64; REFUSAL_STATUSES.len()],
+    /// Those by a rule of the gateway's, by [`Refused`].
+    pub refused_by: [u64; Refused::ALL.len()],
     /// Connections the listener could not take (the table was full).
     pub accept_failures: u64,
     /// Gauges.
@@ -147,6 +149,13 @@ impl Stats {
             "Requests refused on the data listener",
             "status",
             |s| named(REFUSAL_STATUSES.map(|status| status.to_string()), &s.refused),
+        ),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_refused_by",
+            "Requests refused on the data listener by a rule of the gateway's: a limit, an origin, a host",
+            "rule",
+            |s| named(Refused::ALL.map(Refused::label), &s.refused_by),
         ),
         Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.client.messages_in),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
@@ -261,7 +270,10 @@ impl Stats {
         self.ended[reason as usize] += 1;
     }
 
-    pub fn refused(&mut self, status: u16) {
+    pub fn refused(&mut self, status: u16, by: Option<Refused>) {
+        if let Some(rule) = by {
+            self.refused_by[rule as usize] += 1;
+        }
         let at = REFUSAL_STATUSES.iter().position(|known| *known == status);
         self.refused[at.unwrap_or_else(|| panic!("nothing is refused with {status}"))] += 1;
     }

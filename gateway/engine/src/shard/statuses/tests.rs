@@ -1,4 +1,5 @@
-use crate::settings::{Compression, Fanout, Keys, Limits, Overload};
+use crate::http::origin::Origins;
+use crate::settings::{Compression, Fanout, Keys, Limits, Overload, Refusing};
 use crate::shard::statuses::*;
 
 fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
@@ -14,6 +15,8 @@ fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
         loopbacks: [true; 2],
         admin_tls: false,
         hosts: &[],
+        origins: &Origins::default(),
+        refusing: Refusing::Auto,
         is_chained: false,
     })
 }

@@ -1,0 +1,122 @@
+//! What a request head is answered, as bytes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proto::{Refusal, Request, deflate::Agreement, encode, handshake};
+
+use super::{close, gate, refused::Refused};
+use crate::{
+    protocol::{
+        encoding::{Encoding, Wire},
+        request::Subscribe,
+    },
+    settings::Refusing,
+};
+
+/// The answer and what follows it.
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole HTTP answer; then the connection ends. From 400 on it is a refusal, by a rule of the gateway's where that is
+    /// named.
+    Http { status: u16, bytes: Vec<u8>, refused: Option<Refused> },
+    /// The 101 and a close frame, which tell what an HTTP refusal of this status would.
+    Close { status: u16, bytes: Vec<u8>, refused: Option<Refused> },
+    /// The 101, and the subscription that rode on the URL.
+    Upgrade {
+        head: Vec<u8>,
+        wire: Wire,
+        deflate: Option<Agreement>,
+        /// An offer to compress was not taken for want of room.
+        declined: bool,
+        subscribe: Option<Subscribe>,
+    },
+}
+
+/// A field of a head: name and value.
+pub(super) type Field<'a> = (&'a str, &'a str);
+
+/// The HTTP answer of a refusal.
+pub fn refusal(refusal: &Refusal) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    handshake::refuse(&mut out, refusal.status, &refusal.reason, &[]);
+    if refusal.is_head {
+        cut_body(&mut out);
+    }
+    out
+}
+
+pub(super) fn refuse(status: u16, reason: &str) -> Answer {
+    refuse_with(status, reason, &[])
+}
+
+pub(super) fn refuse_with(status: u16, reason: &str, fields: &[Field<'_>]) -> Answer {
+    let mut bytes = Vec::with_capacity(256);
+    handshake::refuse(&mut bytes, status, reason, fields);
+    Answer::Http { status, bytes, refused: None }
+}
+
+/// Refuses who is to hear it by HTTP whatever `[server] refuse` says.
+pub(super) fn refuse_by_http(refused: Refused, reason: &str) -> Answer {
+    let status = refused.status();
+    let mut bytes = Vec::with_capacity(256);
+    handshake::refuse(&mut bytes, status, reason, &[]);
+    Answer::Http { status, bytes, refused: Some(refused) }
+}
+
+/// Refuses a subscriber. A browser shows its page nothing of an HTTP answer to a WebSocket, so there 101 and a close
+/// frame tell it, unless `refusing` names one form for all. `fields`: of the HTTP answer.
+pub(super) fn turn_away(
+    request: &Request<'_>,
+    refusing: Refusing,
+    refused: Refused,
+    reason: &str,
+    fields: &[Field<'_>],
+) -> Answer {
+    let status = refused.status();
+    let is_closed = match refusing {
+        Refusing::Auto => gate::names_origin(request),
+        Refusing::Http => false,
+        Refusing::Close => true,
+    };
+    let code = close::code_of_refusal(status).filter(|_| is_closed);
+    let refused = Some(refused);
+    let mut bytes = Vec::with_capacity(256);
+    if let (Some(code), Ok(upgrade)) = (code, request.upgrade()) {
+        // A browser gives up a connection that takes none of what it offers.
+        let chosen = upgrade.protocols().find_map(Encoding::of).map(Encoding::subprotocol);
+        handshake::accept(&mut bytes, upgrade.key(), chosen, None);
+        encode::close(&mut bytes, code, reason);
+        return Answer::Close { status, bytes, refused };
+    }
+    handshake::refuse(&mut bytes, status, reason, fields);
+    Answer::Http { status, bytes, refused }
+}
+
+pub(super) fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {
+    let mut bytes = Vec::with_capacity(192);
+    handshake::respond(&mut bytes, status, content_type, body);
+    Answer::Http { status, bytes, refused: None }
+}
+
+pub(super) fn without_body(mut answer: Answer) -> Answer {
+    if let Answer::Http { bytes, .. } = &mut answer {
+        cut_body(bytes);
+    }
+    answer
+}
+
+fn cut_body(answer: &mut Vec<u8>) {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    answer.truncate(end.map_or(answer.len(), |end| end + 4));
+}
+
+/// For a loopback peer. A listener on all addresses is reached at the peer's own.
+pub(super) fn redirect(mut admin: SocketAddr, peer: IpAddr, scheme: &str) -> Answer {
+    if admin.ip().is_unspecified() {
+        admin.set_ip(peer);
+    }
+    let head = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {scheme}://{admin}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    Answer::Http { status: 307, bytes: head.into_bytes(), refused: None }
+}

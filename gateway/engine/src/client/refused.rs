@@ -1,0 +1,88 @@
+//! The gateway's own rules that requests are refused by.
+
+/// Why a request is refused that is well-formed otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refused {
+    /// `[limits] connections`, or a shard's table.
+    Full,
+    /// `[limits] connections_per_ip`.
+    Address,
+    /// `[overload] rungs`.
+    Overload,
+    /// The gateway drains.
+    Draining,
+    /// `[limits] handshakes`.
+    Handshakes,
+    /// `[limits] handshakes_per_ip`.
+    AddressHandshakes,
+    /// `[access] origins`.
+    Origin,
+    /// `[access] hosts`.
+    Host,
+}
+
+impl Refused {
+    pub const ALL: [Self; 8] = [
+        Self::Full,
+        Self::Address,
+        Self::Overload,
+        Self::Draining,
+        Self::Handshakes,
+        Self::AddressHandshakes,
+        Self::Origin,
+        Self::Host,
+    ];
+
+    /// As a label of metrics: the key where there is one.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Full => "connections",
+            Self::Address => "connections_per_ip",
+            Self::Overload => "overload",
+            Self::Draining => "draining",
+            Self::Handshakes => "handshakes",
+            Self::AddressHandshakes => "handshakes_per_ip",
+            Self::Origin => "origins",
+            Self::Host => "hosts",
+        }
+    }
+
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Full | Self::Overload | Self::Draining => 503,
+            Self::Address | Self::Handshakes | Self::AddressHandshakes => 429,
+            Self::Origin | Self::Host => 403,
+        }
+    }
+
+    /// What is said where nothing is made for the case.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Full => "the gateway is full",
+            Self::Address => "too many connections from this address",
+            Self::Overload => "the gateway is overloaded and takes no new clients; come back later",
+            Self::Draining => "draining",
+            Self::Handshakes => "too many handshakes at a time; come back later",
+            Self::AddressHandshakes => "too many handshakes at a time from this address; come back later",
+            Self::Origin => "pages of this origin may not connect",
+            Self::Host => "this listener does not answer to that host",
+        }
+    }
+
+    /// Seconds to wait before another try, where no rate tells.
+    pub fn retry_after_s(self) -> Option<u64> {
+        match self {
+            Self::Overload | Self::Address | Self::Handshakes | Self::AddressHandshakes => Some(5),
+            Self::Full | Self::Draining | Self::Origin | Self::Host => None,
+        }
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Refused::ALL.len() {
+        assert!(Refused::ALL[i] as usize == i);
+        i += 1;
+    }
+};
