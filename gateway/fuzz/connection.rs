@@ -9,6 +9,7 @@ use engine::{
     },
     clock::Now,
     fanout::compress::Compress,
+    http::proxies::{Forwarded, Proxies},
     minutely::Minutely,
     protocol,
 };
@@ -101,6 +102,7 @@ struct Driver<'c> {
     dictionaries: Dictionaries,
     handshakes: Handshakes,
     pages_told: Minutely,
+    proxies: Proxies,
     counters: ClientCounters,
     now: Now,
     state: State,
@@ -123,6 +125,7 @@ impl<'c> Driver<'c> {
             dictionaries: Dictionaries::new(1 << 20, 0),
             handshakes: Handshakes::new(&config.limits),
             pages_told: Minutely::default(),
+            proxies: Proxies { forwarded: Some(Forwarded::Forwarded), ..Proxies::default() },
             counters: ClientCounters::default(),
             now,
             state: State::Connecting,
@@ -143,6 +146,7 @@ impl<'c> Driver<'c> {
                 hosts: &[],
                 origins: &self.config.access.origins,
                 refusing: self.config.server.refusing,
+                proxies: Some(&self.proxies),
                 refused: None,
                 draining: false,
                 warming: false,
@@ -156,9 +160,11 @@ impl<'c> Driver<'c> {
                 now: self.now,
                 echo: false,
             };
+            let mut admit = |_| Ok(());
             let tools = Tools {
                 limits: &self.limits,
                 situation,
+                admit: &mut admit,
                 inflater: &mut self.inflater,
                 compress: &mut self.compress,
                 counters: &mut self.counters,

@@ -9,10 +9,11 @@ use std::{
 use axum::body::Body;
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use net::proxy::LOCAL_HEADER;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
@@ -39,6 +40,11 @@ pub enum NotAlive {
     Late(SocketAddr),
     #[error("{0} cannot be asked: {1}")]
     Unreachable(SocketAddr, String),
+    #[error(
+        "{0} lets only [server] trusted_proxies in; name {ip} there, or write an admin address, which is asked instead",
+        ip = .0.ip()
+    )]
+    Untrusted(SocketAddr),
     #[error("{0} answered {1}")]
     Refused(SocketAddr, StatusCode),
     #[error("{0}")]
@@ -48,13 +54,17 @@ pub enum NotAlive {
 /// Asks for `/livez` at the admin listener, or where there is none at the data listener, else at that of TLS. Of TLS the certificate is not
 /// verified: it is for the names that clients use.
 pub fn ask(config: &Config) -> Result<(), NotAlive> {
-    let (address, is_tls) = asked(&config.server)?;
+    let Listener { address, is_tls, is_proxied } = asked(&config.server)?;
     if address.port() == 0 {
         return Err(NotAlive::AnyPort(address));
     }
     let address = reachable(address);
+    if is_proxied && !config.server.proxies.trusted.contains(address.ip()) {
+        return Err(NotAlive::Untrusted(address));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, get(address, is_tls)).await });
+    let asked =
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, get(address, is_tls, is_proxied)).await });
     match asked.map_err(|_| NotAlive::Late(address))? {
         Ok(StatusCode::OK) => Ok(()),
         Ok(status) => Err(NotAlive::Refused(address, status)),
@@ -62,14 +72,25 @@ pub fn ask(config: &Config) -> Result<(), NotAlive> {
     }
 }
 
-/// Where to ask, and whether TLS is spoken there: the admin listener, else the data listener. Who asks has no certificate
-/// to show.
-fn asked(server: &Server) -> Result<(SocketAddr, bool), NotAlive> {
+/// Where somebody listens, and what comes before a request there.
+#[derive(Debug, Clone, Copy)]
+struct Listener {
+    address: SocketAddr,
+    is_tls: bool,
+    /// A PROXY header.
+    is_proxied: bool,
+}
+
+/// Where to ask: the admin listener, else the data listener. Who asks has no certificate to show.
+fn asked(server: &Server) -> Result<Listener, NotAlive> {
     let wants_certificate = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let tls = server.tls.as_ref().map(|tls| (tls.address, true));
-    let listeners =
-        [server.admin.map(|admin| (admin, server.admin_tls)), server.data.map(|data| (data, false)), tls];
-    let mut open = listeners.into_iter().flatten().filter(|(_, is_tls)| !(*is_tls && wants_certificate));
+    let is_proxied = server.proxy_protocol;
+    let listeners = [
+        server.admin.map(|address| Listener { address, is_tls: server.admin_tls, is_proxied: false }),
+        server.data.map(|address| Listener { address, is_tls: false, is_proxied }),
+        server.tls.as_ref().map(|tls| Listener { address: tls.address, is_tls: true, is_proxied }),
+    ];
+    let mut open = listeners.into_iter().flatten().filter(|at| !(at.is_tls && wants_certificate));
     open.next().ok_or(NotAlive::NeedsCertificate)
 }
 
@@ -84,8 +105,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn get(address: SocketAddr, is_tls: bool) -> Result<StatusCode, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+async fn get(address: SocketAddr, is_tls: bool, is_proxied: bool) -> Result<StatusCode, String> {
+    let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    if is_proxied {
+        stream.write_all(&LOCAL_HEADER).await.map_err(|error| error.to_string())?;
+    }
     if !is_tls {
         return get_over(stream, address).await;
     }

@@ -156,7 +156,8 @@ fn start(args: &Args) -> Result<(), Failure> {
         return livez::ask(&config).map_err(Failure::run_time);
     }
     if args.check {
-        for warning in config.server.tls.iter().flat_map(gateway::tls::server::warnings) {
+        let of_tls = config.server.tls.iter().flat_map(gateway::tls::server::warnings);
+        for warning in config.server.warnings().into_iter().chain(of_tls) {
             eprintln!("gateway: warning: {}", logs::one_line(&warning));
         }
         print!("{}", config.render(&machine));

@@ -48,6 +48,7 @@ pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
     if config.server.admin.is_some() {
         key_file::make(&mut config.admin)?;
     }
+    config.server.warnings().iter().for_each(|text| tracing::warn!("{text}"));
     let config = Arc::new(config);
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use engine::topic::policy::Mode;
+use engine::{http::proxies::Forwarded, topic::policy::Mode};
 use gateway::{
     config::Config,
     document::environment::Environment,
@@ -106,6 +106,37 @@ fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
         assert!(refused.contains("with epoll the process gives room for 19488 clients"), "{refused}");
         assert!(refused.contains("LimitNOFILE"), "{refused}");
     }
+}
+
+#[test]
+fn trusted_proxies_are_addresses_and_prefixes_and_none_is_by_default() {
+    let proxies = parse("").unwrap().server;
+    assert!(proxies.proxies.trusted.0.is_empty() && proxies.proxies.forwarded.is_none());
+    assert!(!proxies.proxy_protocol && proxies.warnings().is_empty());
+    let text = "[server]\ntrusted_proxies = [\"10.1.2.3/8\", \"2001:db8::1\"]\nproxy_protocol = \"require\"\n\
+        forwarded = \"x-forwarded-for\"\n";
+    let config = parse(text).unwrap();
+    let trusts = |ip: &str| config.server.proxies.trusted.contains(ip.parse().unwrap());
+    assert!(trusts("10.9.9.9") && trusts("2001:db8::1") && !trusts("2001:db8::2"));
+    assert_eq!(config.server.proxies.forwarded, Some(Forwarded::XForwardedFor));
+    assert!(config.server.proxy_protocol && config.server.warnings().is_empty());
+    let written = config.render(&machine());
+    assert!(written.contains("trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n"), "{written}");
+    assert_eq!(parse(&written).unwrap().server, config.server);
+    let complaint = refused("[server]\n\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/33\"]\n");
+    assert!(
+        complaint
+            .starts_with("x.toml:3: [server] trusted_proxies: \"10.0.0.0/33\" is no address and no prefix"),
+        "{complaint}"
+    );
+    for (key, value) in [("proxy_protocol", "accept"), ("forwarded", "x-real-ip")] {
+        let complaint = refused(&format!("[server]\n{key} = \"{value}\"\n"));
+        assert!(complaint.contains(&format!("[server] {key} = \"{value}\": write \"off\"")), "{complaint}");
+    }
+    let nobody = parse("[server]\nproxy_protocol = \"require\"\nforwarded = \"forwarded\"\n").unwrap();
+    let warnings = nobody.server.warnings();
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings.iter().all(|text| text.contains("trusted_proxies is empty")), "{warnings:?}");
 }
 
 #[test]

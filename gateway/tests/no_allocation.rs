@@ -80,7 +80,11 @@ impl World {
                 b"GET /ws?topics=t.* HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
             let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-            world.shard.on_event(Event::Accepted { conn, peer, listener: 0 }, &mut world.net, now);
+            world.shard.on_event(
+                Event::Accepted { conn, peer, listener: 0, waited_us: 0 },
+                &mut world.net,
+                now,
+            );
             let received = Event::Received { conn, bytes: head.to_vec().into() };
             world.shard.on_event(received, &mut world.net, now);
         }

@@ -40,13 +40,20 @@ fn connections_are_counted_exactly_and_a_refused_address_takes_no_room() {
         &config.settings(),
     );
     let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
-    assert_eq!((shared.admit(a), shared.admit(a)), (Ok(()), Ok(())));
-    assert_eq!(shared.admit(a), Err(Refused::Address));
-    assert_eq!(shared.admit(b), Ok(()));
-    assert_eq!(shared.admit(b), Err(Refused::Full));
-    shared.release(a);
-    assert_eq!(shared.admit(a), Ok(()));
+    assert_eq!((shared.admit(Some(a)), shared.admit(Some(a))), (Ok(()), Ok(())));
+    assert_eq!(shared.admit(Some(a)), Err(Refused::Address));
+    assert_eq!(shared.admit(Some(b)), Ok(()));
+    assert_eq!(shared.admit(Some(b)), Err(Refused::Full));
+    shared.release(Some(a));
+    assert_eq!(shared.admit(Some(a)), Ok(()));
     assert_eq!(shared.connections(), 3);
+    // One whose address is not known yet takes room, and counts for its address later.
+    shared.release(Some(b));
+    assert_eq!((shared.admit(None), shared.admit(None)), (Ok(()), Err(Refused::Full)));
+    assert_eq!((shared.admit_for(a), shared.admit_for(b)), (Err(Refused::Address), Ok(())));
+    shared.release(None);
+    assert_eq!((shared.connections(), shared.admit(Some(b))), (2, Ok(())));
+    assert_eq!(shared.admit_for(b), Err(Refused::Address));
 }
 
 /// Subscribes to so many patterns of that name.

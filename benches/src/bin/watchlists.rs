@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use engine::{
     clock::Now,
-    http::origin::Origins,
+    http::{origin::Origins, proxies::Proxies},
     settings::{Compression, Fanout, Keys, Limits, Overload, Refusing, Settings},
     shard::{
         Application, Shard,
@@ -152,6 +152,7 @@ impl World {
             hosts: &[],
             origins: &Origins::default(),
             refusing: Refusing::Auto,
+            proxies: &Proxies::default(),
             is_chained: false,
         };
         let now = Now { mono_us: 1_000_000, wall_us: 1_760_000_000_000_000 };
@@ -193,7 +194,7 @@ impl World {
             );
             let conn = ConnId { slot, generation: 0 };
             let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-            let accepted = Event::Accepted { conn, peer, listener: 0 };
+            let accepted = Event::Accepted { conn, peer, listener: 0, waited_us: 0 };
             self.shard.on_event(accepted, &mut self.net, self.now);
             let received = Event::Received { conn, bytes: head.into_bytes().into() };
             self.shard.on_event(received, &mut self.net, self.now);

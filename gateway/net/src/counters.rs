@@ -86,6 +86,74 @@ impl TlsCounters {
     ];
 }
 
+/// What came of connections that have to begin with a PROXY header, counted since the start; `waiting` is of now.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct ProxyCounters {
+    /// Whole ones that were read.
+    pub headers: u64,
+    /// By [`ProxyFailure`].
+    pub refused: [u64; ProxyFailure::ALL.len()],
+    /// Connections whose header is not whole, or that are being closed for want of one.
+    pub waiting: u64,
+}
+
+impl ProxyCounters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::gauge("fanwire_proxy_waiting", "Connections whose PROXY header is not whole yet", |c| {
+            c.waiting
+        }),
+        Metric::counter("fanwire_proxy_headers", "PROXY headers read", |c| c.headers),
+        Metric::by(
+            Kind::Counter,
+            "fanwire_proxy_refused",
+            "Connections closed without a word, since no trusted proxy's header began them",
+            "reason",
+            |c| named(ProxyFailure::ALL.map(ProxyFailure::name), &c.refused),
+        ),
+    ];
+}
+
+/// Why a connection that has to begin with a PROXY header was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum ProxyFailure {
+    /// Its peer is none of the trusted proxies.
+    Untrusted,
+    /// It begins with something else.
+    Missing,
+    /// It begins as a header does, and is none.
+    Malformed,
+    /// A line of more than 107 bytes, or a block of more than 4 KiB.
+    TooLong,
+    /// The header was not whole in time.
+    Late,
+    /// The peer ended before.
+    Ended,
+}
+
+impl ProxyFailure {
+    pub const ALL: [ProxyFailure; 6] = [
+        ProxyFailure::Untrusted,
+        ProxyFailure::Missing,
+        ProxyFailure::Malformed,
+        ProxyFailure::TooLong,
+        ProxyFailure::Late,
+        ProxyFailure::Ended,
+    ];
+
+    /// For a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProxyFailure::Untrusted => "untrusted",
+            ProxyFailure::Missing => "missing",
+            ProxyFailure::Malformed => "malformed",
+            ProxyFailure::TooLong => "too_long",
+            ProxyFailure::Late => "late",
+            ProxyFailure::Ended => "ended",
+        }
+    }
+}
+
 /// Why a session failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]

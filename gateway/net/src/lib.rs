@@ -2,7 +2,8 @@
 //!
 //! [`Sockets`] and [`Events`] are the seam that connection logic is written against. Behind it is
 //! [`uring::Ring`] on io_uring or [`epoll::Epoll`], one of which is a [`Backend`] (feature `kernel`), or
-//! [`sim::SimRing`] in memory; with the feature `tls`, `tls::Tls` adds TLS to each of them.
+//! [`sim::SimRing`] in memory; with the feature `tls`, `tls::Tls` adds TLS to each of them, and with `proxy`,
+//! `proxy::Proxied` the PROXY protocol beneath it.
 //!
 //! ```no_run
 //! # #[cfg(feature = "kernel")]
@@ -33,8 +34,11 @@ mod counters;
 #[cfg(feature = "kernel")]
 pub mod epoll;
 pub mod metric;
+mod networks;
 #[cfg(feature = "kernel")]
 mod options;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "kernel")]
 mod setup_error;
 pub mod sim;
@@ -47,7 +51,8 @@ mod waker;
 
 #[cfg(feature = "kernel")]
 pub use backend::{Backend, Io};
-pub use counters::{SocketCounters, TlsCounters, TlsFailure};
+pub use counters::{ProxyCounters, ProxyFailure, SocketCounters, TlsCounters, TlsFailure};
+pub use networks::{Network, Networks, NoNetwork};
 #[cfg(feature = "kernel")]
 pub use options::Options;
 #[cfg(feature = "kernel")]

@@ -25,8 +25,8 @@ impl fmt::Debug for ConnId {
 #[derive(Debug)]
 pub enum Event {
     /// A listener took a connection. Receiving has begun already. `listener`: which one, in the order in
-    /// which they were added.
-    Accepted { conn: ConnId, peer: SocketAddr, listener: u8 },
+    /// which they were added. `waited_us`: how long ago that was, where a layer in between had to wait.
+    Accepted { conn: ConnId, peer: SocketAddr, listener: u8, waited_us: u32 },
     /// The end of [`Sockets::connect`]; after an error only `Closed` follows, without being asked for.
     Connected { conn: ConnId, result: io::Result<()> },
     /// Bytes arrived. Dropping the buffer gives it back to the kernel.

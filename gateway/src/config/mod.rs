@@ -19,6 +19,7 @@ use engine::{
     settings::{Compression, Fanout, Limits, Overload, Settings},
     topic::policy::Policies,
 };
+use net::proxy::Rule;
 use thiserror::Error;
 
 use crate::{
@@ -87,8 +88,17 @@ impl Config {
             hosts: &self.access.hosts,
             origins: &self.access.origins,
             refusing: self.server.refusing,
+            proxies: &self.server.proxies,
             is_chained: self.is_chained(),
         }
+    }
+
+    /// How connections of the data listeners begin; `None`: with what clients say.
+    pub fn proxy_rule(&self) -> Option<Rule> {
+        self.server.proxy_protocol.then(|| Rule {
+            trusted: self.server.proxies.trusted.clone(),
+            patience_us: self.limits.handshake.as_micros() as u64,
+        })
     }
 
     /// Whether counts and positions come from another gateway.

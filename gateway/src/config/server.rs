@@ -2,8 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use engine::{keys, settings::Refusing};
-use net::Io;
+use engine::{
+    http::proxies::{Forwarded, Proxies},
+    keys,
+    settings::Refusing,
+};
+use net::{Io, Networks, NoNetwork};
 
 use crate::{
     document::read::{Section, named},
@@ -20,6 +24,9 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// The admin listener speaks TLS too, with the same certificates.
     pub admin_tls: bool,
+    pub proxies: Proxies,
+    /// Connections of the data listeners begin with a PROXY header of a trusted proxy.
+    pub proxy_protocol: bool,
     /// `None`: io_uring where it works, else epoll.
     pub io: Option<Io>,
     pub shards: usize,
@@ -60,6 +67,14 @@ keys! {
         /// PEM: a client has to show a certificate that one of these signed. It is read again
         /// too. Default: it needs none.
         tls_client_ca: String = text_or(""), example("\"clients.pem\""), reloaded;
+        /// Addresses of proxies, and prefixes like "10.0.0.0/8", that are believed when they say whose a connection is.
+        trusted_proxies: Vec<String> = texts(&[], TRUSTED);
+        /// "require": each connection to `data` and `tls` begins with a header of the PROXY protocol, version 1 or 2,
+        /// before TLS. It has to come from one of `trusted_proxies`; others are closed without an answer.
+        proxy_protocol: String = choice("off", &["off", "require"]);
+        /// The header in which `trusted_proxies` say for whom a request to `data` or `tls` is. Of the addresses in it the
+        /// last one that is not trusted is the client's.
+        forwarded: String = choice("off", &["off", "x-forwarded-for", "forwarded"]);
         /// By which calls of the kernel shards move bytes: "io_uring" needs Linux 6.8, and containers mostly forbid it;
         /// "epoll" works everywhere, and the limit nofile then bounds the process; "auto" is io_uring where it works,
         /// else epoll.
@@ -76,6 +91,8 @@ keys! {
         refuse: String = choice("auto", &["auto", "http", "close"]);
     }
 }
+
+const TRUSTED: &str = "write a list of addresses and prefixes, like [\"10.0.0.1\", \"2001:db8::/32\"]";
 
 /// Without `tls`, which is read from the keys when all files are known.
 pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, ServerKeys) {
@@ -116,6 +133,8 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
         admin: admin.value,
         tls: None,
         admin_tls: keys.admin_tls,
+        proxies: proxies(section, &keys),
+        proxy_protocol: keys.proxy_protocol == "require",
         io: Io::ALL.into_iter().find(|io| io.name() == keys.io),
         shards: keys.shards.unwrap_or(machine.cpus.len()),
         cpus: chosen.value.unwrap_or_else(|| machine.cpus.clone()),
@@ -130,6 +149,22 @@ impl Server {
     pub fn listeners(&self) -> [Option<SocketAddr>; 2] {
         [self.data, self.tls.as_ref().map(|tls| tls.address)]
     }
+
+    /// What is allowed and hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.proxies.trusted.0.is_empty() {
+            if self.proxy_protocol {
+                let what = "proxy_protocol = \"require\": every connection is closed";
+                warnings.push(what.to_owned());
+            }
+            if let Some(forwarded) = self.proxies.forwarded {
+                warnings.push(format!("forwarded = \"{}\": nobody is believed", forwarded.name()));
+            }
+        }
+        let told = |what| format!("[server] {what}, since trusted_proxies is empty; name your proxies there");
+        warnings.into_iter().map(told).collect()
+    }
 }
 
 /// A listener of subscribers that others than this machine reach: its key and address, and where they are named.
@@ -139,6 +174,21 @@ pub(super) fn exposed(section: &Section, keys: &ServerKeys) -> Option<(String, u
         let address = named.value.filter(|address| !address.ip().to_canonical().is_loopback())?;
         Some((format!("{key} = \"{address}\""), named.line.unwrap_or(0)))
     })
+}
+
+fn proxies(section: &mut Section, keys: &ServerKeys) -> Proxies {
+    let mut trusted = Networks::default();
+    for text in &keys.trusted_proxies {
+        match text.parse() {
+            Ok(network) => trusted.0.push(network),
+            Err(NoNetwork) => section.problem(
+                section.line_of("trusted_proxies"),
+                format!("trusted_proxies: {text:?} is no address and no prefix; {TRUSTED}"),
+            ),
+        }
+    }
+    let forwarded = Forwarded::ALL.into_iter().find(|forwarded| forwarded.name() == keys.forwarded);
+    Proxies { trusted, forwarded }
 }
 
 impl From<&Server> for ServerKeys {
@@ -154,6 +204,9 @@ impl From<&Server> for ServerKeys {
             tls_key: text(first.map(|files| &files.key)),
             admin_tls: server.admin_tls,
             tls_client_ca: text(tls.and_then(|tls| tls.client_ca.as_ref())),
+            trusted_proxies: server.proxies.trusted.0.iter().map(ToString::to_string).collect(),
+            proxy_protocol: if server.proxy_protocol { "require" } else { "off" }.to_owned(),
+            forwarded: server.proxies.forwarded.map_or("off", Forwarded::name).to_owned(),
             io: server.io.map_or("auto", Io::name).to_owned(),
             shards: Some(server.shards),
             cpus: Some(server.cpus.clone()),

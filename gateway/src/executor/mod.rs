@@ -19,6 +19,7 @@ use std::{
 use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
 use net::{
     Backend, SetupError, Waker,
+    proxy::Proxied,
     tls::{self, Tls},
 };
 use thiserror::Error;
@@ -112,8 +113,9 @@ pub fn start(
                 handshakes_per_turn: config.limits.handshakes_per_turn,
                 sealed_bytes: config.limits.sealed_bytes,
             };
+            let proxied = Proxied::new(backend, config.proxy_rule());
             let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
-            pump(shard, Tls::new(backend, listener, limits), server, clock);
+            pump(shard, Tls::new(proxied, listener, limits), server, clock);
         };
         let thread = Thread::spawn(sockets.io, &format!("shard{index}"), cpu, run)
             .map_err(|error| StartError::Executor { index, cpu, error })?;

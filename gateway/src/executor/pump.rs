@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use engine::shard::{Shard, Sleep};
-use net::{Backend, Events, tls::Tls};
+use net::{Backend, Events, proxy::Proxied, tls::Tls};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{clock::Clock, tls::server::Current};
@@ -12,16 +12,17 @@ use crate::{clock::Clock, tls::server::Current};
 const EVENTS_PER_TURN: usize = 1024;
 
 /// Runs a shard until it has finished.
-pub fn pump(mut shard: Shard, mut net: Tls<Backend>, mut server: Option<Current>, mut clock: Clock) {
+pub fn pump(mut shard: Shard, mut net: Tls<Proxied<Backend>>, mut server: Option<Current>, mut clock: Clock) {
     loop {
         let now = clock.now();
-        shard.note_ring(net.inner().counters(), net.counters());
+        shard.note_ring(net.inner().counters(), net.inner().proxy_counters(), net.counters());
         let left = shard.take_inbox(now);
         if let Some(server) = &mut server
             && server.has_changed().unwrap_or(false)
         {
             net.set_server(server.borrow_and_update().clone());
         }
+        net.inner().begin_turn(now.mono_us);
         net.begin_turn();
         let mut events = 0;
         while events < EVENTS_PER_TURN
@@ -46,9 +47,10 @@ pub fn pump(mut shard: Shard, mut net: Tls<Backend>, mut server: Option<Current>
 }
 
 /// Submits, and sleeps as long as the shard may.
-fn sleep(shard: &mut Shard, net: &mut Tls<Backend>, clock: &mut Clock) -> io::Result<()> {
+fn sleep(shard: &mut Shard, net: &mut Tls<Proxied<Backend>>, clock: &mut Clock) -> io::Result<()> {
     let (now, worked_us) = (clock.now(), cpu_us());
     let Sleep { until_us, updates_wait } = shard.sleep(now);
+    let until_us = [until_us, net.inner().next_us()].into_iter().flatten().min();
     let timeout = until_us.map(|at_us| Duration::from_micros(at_us.saturating_sub(now.mono_us)));
     let slept = net.inner().rest(timeout, updates_wait);
     // Most of what is submitted is done within the call.

@@ -16,7 +16,7 @@ use engine::{
     sequencer::{SequencerCounters, topics::TopicCounters},
     shard::{shared::Shared, stats::Stats},
 };
-use net::{SocketCounters, TlsCounters, metric::Metric};
+use net::{ProxyCounters, SocketCounters, TlsCounters, metric::Metric};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
@@ -145,6 +145,7 @@ impl Snapshot {
         out.all(FanoutCounters::METRICS, &self.each(|stats| &stats.fanout))?;
         out.all(CompressCounters::METRICS, &self.each(|stats| &stats.compress))?;
         out.all(SocketCounters::METRICS, &self.each(|stats| &stats.ring))?;
+        out.all(ProxyCounters::METRICS, &self.each(|stats| &stats.proxy))?;
         let names: Vec<String> = (0..self.shards.len()).map(|index| index.to_string()).collect();
         let shards = names.iter().map(String::as_str).zip(&self.shards);
         out.each(SHARD, "shard", shards.clone())?;
@@ -188,6 +189,7 @@ mod tests {
             told(FanoutCounters::METRICS),
             told(CompressCounters::METRICS),
             told(SocketCounters::METRICS),
+            told(ProxyCounters::METRICS),
             told(TlsCounters::METRICS),
             told(CertificateCounters::METRICS),
             told(growth::METRICS),

@@ -73,8 +73,8 @@ const MAY_IN: &[(&str, &str)] = &[
 /// Macros that write where the process writes.
 const MACROS: [&str; 5] = ["dbg!", "eprint!", "eprintln!", "print!", "println!"];
 
-/// Files of `net` for who decides: commands and events, counters, and what wakes a shard.
-const OF_NET: [&str; 4] = ["socket.rs", "metric.rs", "counters.rs", "waker.rs"];
+/// Files of `net` for who decides: commands and events, counters, what wakes a shard, and prefixes of addresses.
+const OF_NET: [&str; 5] = ["socket.rs", "metric.rs", "counters.rs", "waker.rs", "networks.rs"];
 
 fn is_named(path: &str, may: &str) -> bool {
     path == may || may.ends_with("::") && path.starts_with(may)

@@ -30,6 +30,7 @@ use engine::{
 use gateway::config::Config;
 use net::{
     ConnId, Events,
+    proxy::Proxied,
     sim::{PeerEnd, SimRing},
     tls::Tls,
 };
@@ -125,7 +126,7 @@ pub struct World {
     pub config: Config,
     pub now: Now,
     pub shard: Shard,
-    pub net: Tls<SimRing>,
+    pub net: Tls<Proxied<SimRing>>,
     pub inbox: Arc<Inbox>,
     pub shared: Arc<Shared>,
     pub publisher: Publisher,
@@ -172,7 +173,8 @@ impl World {
             handshakes_per_turn: config.limits.handshakes_per_turn,
             sealed_bytes: config.limits.sealed_bytes,
         };
-        let net = Tls::new(SimRing::new(slots, seed), Some((tls::LISTENER, tls::server())), limits);
+        let proxied = Proxied::new(SimRing::new(slots, seed), config.proxy_rule());
+        let net = Tls::new(proxied, Some((tls::LISTENER, tls::server())), limits);
         Self {
             config,
             now,
@@ -208,20 +210,20 @@ impl World {
 
     /// One turn of the pump with at most `events` events. `false`: the shard would sleep.
     pub fn turn(&mut self, events: usize) -> bool {
-        self.shard.note_ring(net::SocketCounters::default(), self.net.counters());
+        let proxy = self.net.inner().proxy_counters();
+        self.shard.note_ring(net::SocketCounters::default(), proxy, self.net.counters());
         let left = self.shard.take_inbox(self.now);
+        self.net.inner().begin_turn(self.now.mono_us);
         self.net.begin_turn();
         let mut taken = 0;
         while taken < events
             && let Some(event) = self.net.next()
         {
-            if let net::Event::Closed { conn } = event
-                && let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn == conn)
-            {
-                peer.slot_freed = true;
-            }
             self.shard.on_event(event, &mut self.net, self.now);
             taken += 1;
+        }
+        for peer in &mut self.peers {
+            peer.slot_freed |= self.net.inner().is_gone(peer.conn);
         }
         self.events = taken;
         let more = self.shard.run(&mut self.net, self.now);
@@ -239,7 +241,7 @@ impl World {
             let before = self.shard.stats();
             // Who waits for room is called at its time; another turn may find the room earlier.
             let waits = before.build_clients + before.build_classes > 0;
-            let sleeps = !waits && self.shard.next_us().is_none_or(|at_us| at_us > self.now.mono_us);
+            let sleeps = !waits && self.next_us().is_none_or(|at_us| at_us > self.now.mono_us);
             let busy = self.turn(1024);
             if self.events == 0 && !busy {
                 return;
@@ -250,12 +252,17 @@ impl World {
         panic!("the shard does not come to rest");
     }
 
+    /// When a turn is next needed without an event. µs, monotonic.
+    fn next_us(&mut self) -> Option<u64> {
+        [self.shard.next_us(), self.net.inner().next_us()].into_iter().flatten().min()
+    }
+
     /// Lets time pass; whatever falls due on the way happens at its moment.
     pub fn advance(&mut self, duration: Duration) {
         let end_us = self.now.mono_us + duration.as_micros() as u64;
         self.settle();
         while self.now.mono_us < end_us {
-            let due_us = self.shard.next_us().unwrap_or(end_us);
+            let due_us = self.next_us().unwrap_or(end_us);
             let next_us = due_us.max(self.now.mono_us + 100).min(end_us);
             let rest_us = next_us - self.now.mono_us;
             self.pass(rest_us);
@@ -372,7 +379,13 @@ impl World {
     }
 
     fn dial_at(&mut self, addr: SocketAddr, listener: u8) -> usize {
+        self.dial_beneath(addr, b"", listener)
+    }
+
+    /// A connection that says this beneath its TLS, if it speaks any.
+    pub fn dial_beneath(&mut self, addr: SocketAddr, begin: &[u8], listener: u8) -> usize {
         let conn = self.net.inner().accept_at(addr, listener).expect("the table has room");
+        self.net.inner().peer_send(conn, begin);
         self.peers.push(Peer {
             conn,
             tls: None,

@@ -36,7 +36,7 @@ impl Wire {
     pub fn accept(&mut self, peer: SocketAddr) -> ConnId {
         let slot = self.free.pop().expect("a cost makes as many slots as it needs");
         let conn = ConnId { slot, generation: self.generations[slot as usize] };
-        self.events.push_back(Event::Accepted { conn, peer, listener: 0 });
+        self.events.push_back(Event::Accepted { conn, peer, listener: 0, waited_us: 0 });
         conn
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     address::Address,
     clock::Now,
-    http::{host::Host, origin::Origins},
+    http::{host::Host, origin::Origins, proxies::Proxies},
     minutely::Minutely,
     protocol::encoding::{Encoding, Wire},
     settings::{Compression, Refusing},
@@ -36,6 +36,8 @@ pub struct Situation<'a> {
     pub origins: &'a Origins,
     /// `[server] refuse`.
     pub refusing: Refusing,
+    /// Where the peer is a proxy that tells for whom it asks.
+    pub proxies: Option<&'a Proxies>,
     pub refused: Option<Refused>,
     pub draining: bool,
     /// Sources are waited for that have brought nothing yet.

@@ -1,7 +1,7 @@
 //! From received bytes to what the client said.
 
 use proto::{
-    Event, Refusal,
+    Event, Refusal, Request,
     deflate::{Deflated, Inflater},
     encode::Opcode,
     msgpack,
@@ -12,6 +12,7 @@ use super::{
     handshake::{self, Answer, Situation},
 };
 use crate::{
+    address::Address,
     clock::Now,
     fanout::compress::Compress,
     protocol::{
@@ -24,11 +25,12 @@ use crate::{
 const DISCARD_BYTES_MAX: u32 = 1 << 20;
 
 /// What a shard lends its connections.
-#[derive(Debug)]
 pub struct Tools<'a> {
     pub limits: &'a ClientLimits,
     /// Of a request head.
     pub situation: Situation<'a>,
+    /// Counts the connection for the address for which a proxy asks.
+    pub admit: &'a mut dyn FnMut(Address) -> Result<(), Refused>,
     /// Made when the first compressed message comes.
     pub inflater: &'a mut Option<Box<Inflater>>,
     pub compress: &'a mut Compress,
@@ -100,7 +102,7 @@ impl Connection {
         }
         let (limits, now_us) = (tools.limits, now.mono_us);
         let heard = match event {
-            Event::Request(request) => Heard::Answer(handshake::answer(&request, &tools.situation)),
+            Event::Request(request) => Heard::Answer(answer(&request, &mut tools)),
             Event::BadRequest(refusal) => Heard::Refusal(refusal),
             Event::Ping(_) | Event::Pong(_) if !self.controls.allow(limits.controls, now_us) => {
                 Heard::Break(CloseReason::Rate, close::CONTROLS.to_owned())
@@ -192,6 +194,17 @@ impl Connection {
             Said::Nothing
         }
     }
+}
+
+/// What a request is answered, once it is known whose it is.
+fn answer(request: &Request<'_>, tools: &mut Tools<'_>) -> Answer {
+    let situation = &mut tools.situation;
+    if let Some(proxies) = situation.proxies {
+        situation.peer = proxies.client(request).map_or(situation.peer, Address::from);
+        let over = (tools.admit)(situation.peer).err();
+        situation.refused = situation.refused.or(over);
+    }
+    handshake::answer(request, situation)
 }
 
 /// A whole message in the subprotocol of its connection. An echo answers each with itself.

@@ -1,5 +1,7 @@
-//! Parts of a request as they stand in its head: the host that it names and the query of its target.
+//! Parts of a request as they stand in its head: the host that it names, the query of its target, and for whom a proxy
+//! asks.
 
 pub mod host;
 pub mod origin;
+pub mod proxies;
 pub mod query;

@@ -6,7 +6,7 @@ mod value;
 use std::time::Duration;
 
 use crate::{
-    http::{host::Host, origin::Origins},
+    http::{host::Host, origin::Origins, proxies::Proxies},
     keys,
     unit::Rate,
 };
@@ -44,6 +44,7 @@ pub struct Settings<'a> {
     pub origins: &'a Origins,
     /// `[server] refuse`.
     pub refusing: Refusing,
+    pub proxies: &'a Proxies,
     /// Counts and positions come from another gateway.
     pub is_chained: bool,
 }

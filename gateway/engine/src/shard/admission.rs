@@ -1,10 +1,13 @@
 //! Which connections are let in, which are only refused, and for how many of those there is room.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use net::{ConnId, Sockets};
 
-use super::{Shard, client::Client};
+use super::{
+    Shard,
+    client::{Client, Standing},
+};
 use crate::{
     client::{CloseReason, Refused},
     clock::Now,
@@ -14,8 +17,9 @@ impl Shard {
     pub(super) fn on_accepted(
         &mut self,
         conn: ConnId,
-        peer: SocketAddr,
+        peer: IpAddr,
         listener: u8,
+        waited_us: u32,
         net: &mut impl Sockets,
         now: Now,
     ) {
@@ -23,15 +27,17 @@ impl Shard {
         if slot >= self.clients.len() {
             self.clients.resize_with(slot + 1, || None);
         }
-        let address = peer.ip().into();
-        let is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
-        let mut client = Client::new(conn, address, is_loopback, now);
+        let accepted = Now { mono_us: now.mono_us.saturating_sub(waited_us.into()), ..now };
+        let mut client = Client::new(conn, peer.into(), accepted);
+        client.is_loopback = self.loopbacks.get(usize::from(listener)) == Some(&true);
+        client.is_proxied = self.proxies.trusted.contains(peer);
         if self.admitted >= self.admitted_max {
             client.refused = Some(Refused::Full);
         } else {
-            match self.shared.admit(address) {
+            let is_awaited = client.is_proxied && self.proxies.forwarded.is_some();
+            match self.shared.admit((!is_awaited).then_some(client.address)) {
                 Ok(()) => {
-                    client.admitted = true;
+                    client.standing = if is_awaited { Standing::Awaited } else { Standing::Admitted };
                     self.admitted += 1;
                 }
                 Err(refused) => client.refused = Some(refused),
@@ -66,10 +72,10 @@ impl Shard {
         self.wheel.clear(conn.slot);
         self.taken -= 1;
         if let Some(client) = self.clients[conn.slot as usize].take()
-            && client.admitted
+            && client.standing != Standing::Refused
         {
             self.admitted -= 1;
-            self.shared.release(client.address);
+            self.shared.release((client.standing == Standing::Admitted).then_some(client.address));
         }
     }
 }

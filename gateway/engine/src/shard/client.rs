@@ -30,6 +30,19 @@ pub(super) struct Sub {
     pub building: bool,
 }
 
+/// Where a connection stands in the counts of [`Shared`](super::shared::Shared).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// In none: it is only to be refused.
+    Refused,
+    /// In that of all. A proxy is to tell with the request whose it is.
+    Awaited,
+    /// In that of all alone, since its address has all that it may have: it is to be refused.
+    Surplus,
+    /// In that of all, and in its address's.
+    Admitted,
+}
+
 /// A client. Small, since there are very many.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -39,8 +52,9 @@ pub(super) struct Client {
     pub address: Address,
     /// It came to a listener that only this machine reaches.
     pub is_loopback: bool,
-    /// Counted in [`crate::shard::shared::Shared`].
-    pub admitted: bool,
+    /// Its peer is one of `[server] trusted_proxies`.
+    pub is_proxied: bool,
+    pub standing: Standing,
     /// Its moment in a drain has come, or it has reached its age: what is queued for it is its last flush.
     pub is_leaving: bool,
     /// Its request is to be refused.
@@ -55,13 +69,15 @@ pub(super) struct Client {
 const _: () = assert!(size_of::<Client>() <= 192 && size_of::<Sub>() <= 48);
 
 impl Client {
-    pub fn new(id: ConnId, address: Address, is_loopback: bool, now: Now) -> Self {
+    /// `accepted`: when that was.
+    pub fn new(id: ConnId, address: Address, accepted: Now) -> Self {
         Self {
             id,
-            connection: Connection::new(now),
+            connection: Connection::new(accepted),
             address,
-            is_loopback,
-            admitted: false,
+            is_loopback: false,
+            is_proxied: false,
+            standing: Standing::Refused,
             is_leaving: false,
             refused: None,
             subs: Vec::new(),

@@ -6,8 +6,8 @@ impl Shard {
     /// A copy of the counters, gauges as of now.
     pub fn stats(&self) -> Stats {
         Stats {
-            sockets: self.taken as u64,
-            slots_free: (self.slots - self.taken) as u64,
+            sockets: self.taken as u64 + self.stats.proxy.waiting,
+            slots_free: (self.slots - self.taken) as u64 - self.stats.proxy.waiting,
             sockets_refused: self.refusing() as u64,
             connections: self.clients_open as u64,
             classes: self.fanout.classes.len() as u64,

@@ -2,7 +2,10 @@
 
 use net::{ConnId, Sockets};
 
-use super::{Application, Shard};
+use super::{
+    Application, Shard,
+    client::{Client, Standing},
+};
 use crate::{
     client::{Refused, Said, Tools, handshake::Situation},
     clock::Now,
@@ -32,14 +35,16 @@ impl Shard {
     fn receive(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Said) {
         let overloaded = self.relief.overload.refuses().then_some(Refused::Overload);
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
+        let Client { connection, address, is_loopback, is_proxied, standing, refused, .. } = client;
         let situation = Situation {
-            peer: client.address,
-            is_proxied: false,
-            is_loopback: client.is_loopback,
+            peer: *address,
+            is_proxied: *is_proxied,
+            is_loopback: *is_loopback,
             hosts: &self.hosts,
             origins: &self.origins,
             refusing: self.refusing,
-            refused: client.refused.or(overloaded),
+            proxies: (*standing == Standing::Awaited).then_some(&self.proxies),
+            refused: refused.or(overloaded),
             draining: self.shared.draining(),
             warming: self.shared.warming(),
             admin: self.shared.admin,
@@ -52,14 +57,21 @@ impl Shard {
             now,
             echo: self.application == Application::Echo,
         };
+        let mut admit = |told| {
+            *address = told;
+            let admitted = self.shared.admit_for(told);
+            *standing = if admitted.is_ok() { Standing::Admitted } else { Standing::Surplus };
+            admitted
+        };
         let tools = Tools {
             limits: &self.limits,
             situation,
+            admit: &mut admit,
             inflater: &mut self.inflater,
             compress: &mut self.fanout.compress,
             counters: &mut self.stats.client,
         };
-        client.connection.receive(bytes, tools, now)
+        connection.receive(bytes, tools, now)
     }
 
     fn on_said(&mut self, slot: u32, said: Said, net: &mut impl Sockets, now: Now) {

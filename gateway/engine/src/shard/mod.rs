@@ -51,7 +51,7 @@ use crate::{
     client::ClientLimits,
     clock::Now,
     fanout::Fanout,
-    http::{host::Host, origin::Origins},
+    http::{host::Host, origin::Origins, proxies::Proxies},
     settings::{self, Refusing, Settings},
     shard::{
         inbox::{Inbox, Message},
@@ -97,6 +97,7 @@ pub struct Shard {
     origins: Origins,
     /// `[server] refuse`.
     refusing: Refusing,
+    proxies: Proxies,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
     shared: Arc<Shared>,
@@ -171,6 +172,7 @@ impl Shard {
             hosts: settings.hosts.to_vec(),
             origins: settings.origins.clone(),
             refusing: settings.refusing,
+            proxies: settings.proxies.clone(),
             shared,
             inbox,
             fanout,
@@ -224,9 +226,14 @@ impl Shard {
         self.statuses.fragment_bytes = bytes;
     }
 
-    /// What the ring did so far, for whoever scrapes.
-    pub fn note_ring(&mut self, counters: net::SocketCounters, tls: net::TlsCounters) {
-        (self.stats.ring, self.stats.tls) = (counters, tls);
+    /// What the ring and the layers on it did so far, for whoever scrapes.
+    pub fn note_ring(
+        &mut self,
+        counters: net::SocketCounters,
+        proxy: net::ProxyCounters,
+        tls: net::TlsCounters,
+    ) {
+        (self.stats.ring, self.stats.proxy, self.stats.tls) = (counters, proxy, tls);
     }
 
     /// It had nothing to do for so long.
@@ -293,8 +300,8 @@ impl Shard {
 
     pub fn on_event(&mut self, event: Event, net: &mut impl Sockets, now: Now) {
         match event {
-            Event::Accepted { conn, peer, listener } => {
-                self.on_accepted(conn, peer, listener, net, now);
+            Event::Accepted { conn, peer, listener, waited_us } => {
+                self.on_accepted(conn, peer.ip(), listener, waited_us, net, now);
             }
             Event::Received { conn, mut bytes } => self.on_received(conn, &mut bytes, net, now),
             Event::ReceiveEnded { conn, error: Some(error) }

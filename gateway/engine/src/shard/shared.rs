@@ -69,17 +69,24 @@ impl Shared {
         }
     }
 
-    /// Counts a connection in, exactly, over all shards.
-    pub fn admit(&self, address: Address) -> Result<(), Refused> {
+    /// Counts a connection in, exactly, over all shards. Without an `address` it is not known yet whose it is.
+    pub fn admit(&self, address: Option<Address>) -> Result<(), Refused> {
         let room = |n: usize| (n < self.connections_max).then_some(n + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map_err(|_| Refused::Full)?;
+        let Some(address) = address else { return Ok(()) };
+        self.admit_for(address).inspect_err(|_| {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Counts a connection that was counted in among those of its address.
+    pub fn admit_for(&self, address: Address) -> Result<(), Refused> {
         if self.connections_per_ip > 0 {
             let mut per_ip = self.per_ip.of(address);
             let count = per_ip.entry(address).or_default();
             if *count >= self.connections_per_ip {
-                self.connections.fetch_sub(1, Ordering::Relaxed);
                 return Err(Refused::Address);
             }
             *count += 1;
@@ -87,10 +94,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts an admitted connection out.
-    pub fn release(&self, address: Address) {
+    /// Counts a connection out; `address`: for whom it was counted.
+    pub fn release(&self, address: Option<Address>) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        if self.connections_per_ip > 0 {
+        if self.connections_per_ip > 0
+            && let Some(address) = address
+        {
             let mut per_ip = self.per_ip.of(address);
             let count = per_ip.get_mut(&address).expect("an admitted connection is counted");
             *count -= 1;

@@ -84,7 +84,8 @@ pub struct Stats {
     pub compression_declined: u64,
     /// What the shard's ring did; zeroes in a simulation.
     pub ring: net::SocketCounters,
-    /// And its TLS.
+    /// And the layers on it.
+    pub proxy: net::ProxyCounters,
     pub tls: net::TlsCounters,
     /// Gauge: bytes of frames alive, held by sends in flight or caches.
     pub pinned_bytes: u64,

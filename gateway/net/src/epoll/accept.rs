@@ -24,7 +24,7 @@ impl Epoll {
         let watched = watch(&self.epoll, &fd, Token::Conn(conn), CONN);
         slot.fd = Some(fd);
         match watched {
-            Ok(()) => Event::Accepted { conn, peer, listener },
+            Ok(()) => Event::Accepted { conn, peer, listener, waited_us: 0 },
             Err(error) => {
                 // Nobody has heard of it yet.
                 slot.end();

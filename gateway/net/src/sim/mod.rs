@@ -93,7 +93,7 @@ impl SimRing {
     /// The same, at the listener with that index.
     pub fn accept_at(&mut self, peer: SocketAddr, listener: u8) -> Option<ConnId> {
         let conn = self.occupy()?;
-        self.conns.get_mut(&conn)?.events.push_back(Event::Accepted { conn, peer, listener });
+        self.conns.get_mut(&conn)?.events.push_back(Event::Accepted { conn, peer, listener, waited_us: 0 });
         Some(conn)
     }
 
@@ -140,6 +140,11 @@ impl SimRing {
             Some(c) if c.shut || c.closed => PeerEnd::Ended,
             Some(_) => PeerEnd::Open,
         }
+    }
+
+    /// Whether the program has closed the connection and been told that it is gone.
+    pub fn is_gone(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_none_or(|c| c.closed)
     }
 
     /// Drops the peer's side of a connection that is over, which else is kept for looking at.

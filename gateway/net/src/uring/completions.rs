@@ -51,7 +51,7 @@ impl Ring {
         let conn = self.slots.occupy(slot, SlotState::Open);
         self.receive(conn);
         let peer = peer.expect("a TCP listener's peers have IP addresses");
-        Some(Event::Accepted { conn, peer, listener })
+        Some(Event::Accepted { conn, peer, listener, waited_us: 0 })
     }
 
     fn complete_of_conn(

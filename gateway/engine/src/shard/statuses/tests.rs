@@ -1,4 +1,4 @@
-use crate::http::origin::Origins;
+use crate::http::{origin::Origins, proxies::Proxies};
 use crate::settings::{Compression, Fanout, Keys, Limits, Overload, Refusing};
 use crate::shard::statuses::*;
 
@@ -17,6 +17,7 @@ fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
         hosts: &[],
         origins: &Origins::default(),
         refusing: Refusing::Auto,
+        proxies: &Proxies::default(),
         is_chained: false,
     })
 }
