@@ -19,29 +19,30 @@ use engine::{
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     health::Health,
     http::{
         admin::{Admin, Rules},
-        gate::Gate,
         listener::Listener,
         page::Page,
     },
-    intake::{clocked::ClockedSequencer, publisher::Publisher},
+    intake::{clocked::ClockedSequencer, publisher::Publisher, told::tell},
     logs,
     metrics::{
         growth::{Doublings, bytes_per_client},
         process::Process,
         watched::Watched,
     },
+    reload::ASKS_MAX,
+    reloader::{self, Reloader},
     source::{self, SourceCounters},
     state, supervisor,
-    system::Choice,
+    system::{Choice, Machine},
     tls,
 };
 
@@ -78,6 +79,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Parts {
     pub config: Arc<Config>,
+    pub origin: Origin,
+    pub machine: Machine,
     /// What moves the shards' bytes.
     pub io: Choice,
     pub sequencer: Arc<ClockedSequencer>,
@@ -120,8 +123,8 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, io, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
-    let Parts { admin, mut ended, .. } = parts;
+    let Parts { config, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
+    let Parts { data, tls, tls_server, admin, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
@@ -138,6 +141,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         health: health.clone(),
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
+        reloads: Arc::default(),
         io: io.into(),
         before_bytes,
     };
@@ -147,13 +151,10 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         (Some(data), _) => Page::new("ws", data),
         (None, tls) => Page::new("wss", tls.expect("there is a listener for subscribers")),
     };
-    let rules = Rules {
-        gate: Gate::new(is_loopback(admin.as_ref()), config.access.hosts.clone()),
-        keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
-        limits: limits.clone(),
-        freshness: config.freshness.clone(),
-    };
-    let routes = Admin::new(watched, page, rules);
+    watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);
+    let is_loopback = is_loopback(admin.as_ref());
+    let (ask, asks) = mpsc::channel(ASKS_MAX);
+    let routes = Admin::new(watched, page, Rules::of(&config, is_loopback), ask);
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
@@ -176,8 +177,20 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
-    let checkpoints = state::keep(&config.state, &sequencer, &state);
-    let certificates = tls::server::watch(tls_server, hang_up);
+    let (current, held) = watch::channel(config.clone());
+    let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
+    let reloader = Reloader {
+        origin,
+        machine,
+        current,
+        certificates: tls_server,
+        admin: routes.clone(),
+        is_loopback,
+        sequencer: sequencer.clone(),
+        shared: shared.clone(),
+        health: health.clone(),
+    };
+    let reloads = reloader.serve(hang_up, asks);
     let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness, &shared);
     let deadlines = async {
         while config.topics.have_deadlines() {
@@ -203,12 +216,13 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();
-        tracing::info!(clients = shared.connections(), drain = ?config.server.drain, "draining");
+        let within = held.borrow().server.drain;
+        tracing::info!(clients = shared.connections(), drain = ?within, "draining");
         tokio::select! {
-            () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
+            () = drain(&shared, sequencer.inboxes(), within) => {}
             () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
         }
-        let saved = state::end(&config.state, &sequencer, &state);
+        let saved = state::end(&held.borrow().state, &sequencer, &state);
         stop(sequencer.inboxes(), ended).await?;
         Ok(saved?)
     };
@@ -217,7 +231,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = deadlines => match never {},
         never = watch => match never {},
         never = checkpoints => match never {},
-        never = certificates => match never {},
+        never = reloads => match never {},
         never = repeats => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,
@@ -261,15 +275,6 @@ async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<
         Ok(Ok(true)) => Ok(()),
         Ok(_) => Err(Error::ShardEnded),
         Err(_) => Err(Error::ShardStuck),
-    }
-}
-
-/// Puts a message into every inbox, waiting where one is full.
-async fn tell(inboxes: &[Arc<Inbox>], message: impl Fn() -> Message) {
-    for inbox in inboxes {
-        while inbox.push(message()).is_err() {
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
     }
 }
 

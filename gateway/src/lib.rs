@@ -21,6 +21,8 @@ pub mod livez;
 pub mod logs;
 pub mod metrics;
 pub mod names;
+pub mod reload;
+pub mod reloader;
 pub mod run;
 pub mod sockets;
 pub mod source;

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use gateway::{
     admin_key::{self, Digest},
-    config::{self, Config},
+    config::{self, Origin},
     document::environment::Environment,
     fit, livez,
     logs::{self, Format},
@@ -64,6 +64,9 @@ struct Args {
     /// Checks the configuration, prints what it amounts to as TOML, and ends
     #[arg(long)]
     check: bool,
+    /// Prints the keys whose change a reload takes in place of the configuration
+    #[arg(long, requires = "check")]
+    reloadable: bool,
     /// Asks the gateway that runs with this configuration whether it lives, and ends with 0 if it does
     #[arg(long)]
     health: bool,
@@ -147,13 +150,14 @@ fn start(args: &Args) -> Result<(), Failure> {
     }
     let environment = Environment::of_process();
     let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
-    let config = match &path {
-        Some(path) => Config::load(path, &environment, &machine),
-        None => Config::demo(&environment, &machine),
-    };
-    let config = config.map_err(Failure::usage)?;
+    let origin = Origin { path, environment };
+    let config = origin.load(&machine).map_err(Failure::usage)?;
     if args.health {
         return livez::ask(&config).map_err(Failure::run_time);
+    }
+    if args.reloadable {
+        print!("{}", config::reloadable());
+        return Ok(());
     }
     if args.check {
         let of_tls = config.server.tls.iter().flat_map(gateway::tls::server::warnings);
@@ -167,7 +171,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     system::use_small_pages();
     fit::check(&config, &mut machine).map_err(Failure::run_time)?;
     end_on_panic();
-    let ended = gateway::run::run(config, &machine);
+    let ended = gateway::run::run(config, origin, &machine);
     logs::tell_all_left_out();
     ended.map_err(Failure::run_time)
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     control::{self, Parts},
     executor::{self, StartError},
     intake::clocked::ClockedSequencer,
@@ -43,7 +43,8 @@ pub enum Error {
 }
 
 /// Runs a gateway until a signal has drained it.
-pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
+/// `origin`: where the configuration comes from.
+pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), Error> {
     let start = Instant::now();
     if config.server.admin.is_some() {
         key_file::make(&mut config.admin)?;
@@ -93,6 +94,8 @@ pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
     };
     thread::Builder::new().name("join".to_owned()).spawn(join)?;
     Ok(control::run(Parts {
+        origin,
+        machine: machine.clone(),
         io: machine.choice(config.server.io),
         config,
         sequencer,

@@ -40,19 +40,19 @@ fn connections_are_counted_exactly_and_a_refused_address_takes_no_room() {
         &config.settings(),
     );
     let (a, b) = (Address::V4([127, 0, 0, 1]), Address::V4([127, 0, 0, 2]));
-    assert_eq!((shared.admit(Some(a)), shared.admit(Some(a))), (Ok(()), Ok(())));
+    assert_eq!((shared.admit(Some(a)), shared.admit(Some(a))), (Ok(true), Ok(true)));
     assert_eq!(shared.admit(Some(a)), Err(Refused::Address));
-    assert_eq!(shared.admit(Some(b)), Ok(()));
+    assert_eq!(shared.admit(Some(b)), Ok(true));
     assert_eq!(shared.admit(Some(b)), Err(Refused::Full));
     shared.release(Some(a));
-    assert_eq!(shared.admit(Some(a)), Ok(()));
+    assert_eq!(shared.admit(Some(a)), Ok(true));
     assert_eq!(shared.connections(), 3);
     // One whose address is not known yet takes room, and counts for its address later.
     shared.release(Some(b));
-    assert_eq!((shared.admit(None), shared.admit(None)), (Ok(()), Err(Refused::Full)));
-    assert_eq!((shared.admit_for(a), shared.admit_for(b)), (Err(Refused::Address), Ok(())));
+    assert_eq!((shared.admit(None), shared.admit(None)), (Ok(false), Err(Refused::Full)));
+    assert_eq!((shared.admit_for(a), shared.admit_for(b)), (Err(Refused::Address), Ok(true)));
     shared.release(None);
-    assert_eq!((shared.connections(), shared.admit(Some(b))), (2, Ok(())));
+    assert_eq!((shared.connections(), shared.admit(Some(b))), (2, Ok(true)));
     assert_eq!(shared.admit_for(b), Err(Refused::Address));
 }
 

@@ -33,14 +33,14 @@ keys! {
     pub(super) struct AccessKeys in "access" {
         /// "open": whoever reaches a listener of subscribers may read all topics. "token": who shows a token may read
         /// what that grants. Where `data` or `tls` is not an address of loopback, this has to be written out.
-        clients: String = choice("open", &["open", "token"]);
+        clients: String = choice("open", &["open", "token"]), reloaded;
         /// Whose pages may connect. "same-host": those of the host that is asked, whatever the port. "none": who sends
         /// no `Origin`, as browsers do. "any": every page. "https://app.example.com": the pages there.
         /// "https://*.example.com": those of the hosts below.
-        origins: Vec<String> = texts(&["same-host", "none"], TEXTS);
+        origins: Vec<String> = texts(&["same-host", "none"], TEXTS), reloaded;
         /// Names, as a URL has them without the port, that listeners answer to beside localhost and loopback addresses,
         /// where their own address is of loopback. The name of a proxy or a tunnel stands here.
-        hosts: Vec<String> = texts(&[], TEXTS);
+        hosts: Vec<String> = texts(&[], TEXTS), reloaded;
     }
 }
 

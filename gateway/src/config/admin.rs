@@ -49,7 +49,7 @@ keys! {
     pub(super) struct AdminKeys in "admin" {
         /// A file with one key that may do everything, relative to the configuration file. Where it is missing at the
         /// start the gateway makes it, with a new key, and prints the key. Default: none.
-        key_file: String = text_or(""), example("\"/var/lib/fanwire/admin.key\"");
+        key_file: String = text_or(""), example("\"/var/lib/fanwire/admin.key\""), reloaded;
     }
 }
 

@@ -1,6 +1,9 @@
 //! A configuration from its file, and printed again.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{Config, Refused, check::check, render::render};
 use crate::{
@@ -13,6 +16,23 @@ use crate::{
 
 /// What runs without `--config`.
 const DEMO: &str = include_str!("../../../configs/demo.toml");
+
+/// Where a configuration comes from, to be read again.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// `None`: the built-in demo.
+    pub path: Option<PathBuf>,
+    pub environment: Environment,
+}
+
+impl Origin {
+    pub fn load(&self, machine: &Machine) -> Result<Config, Refused> {
+        match &self.path {
+            Some(path) => Config::load(path, &self.environment, machine),
+            None => Config::demo(&self.environment, machine),
+        }
+    }
+}
 
 impl Config {
     /// The built-in demo: host metrics and a synthetic ticker. For this machine.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+mod changes;
 mod check;
 mod compression;
 mod fanout;
@@ -29,6 +30,8 @@ use crate::{
 };
 use access::Access;
 use admin::AdminAccess;
+pub use changes::{Change, changes, merged, reloadable};
+pub use load::Origin;
 pub use reference::reference;
 pub use server::{Server, Tls};
 pub use state::StateSettings;

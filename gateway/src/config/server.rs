@@ -84,11 +84,11 @@ keys! {
         /// CPUs to pin shards to, round robin. Default: all that this process may run on.
         cpus: Option<Vec<usize>> = counts_found(), example("[0]");
         /// On SIGTERM the gateway sends clients away, spread over so long.
-        drain: Duration = duration(10_000, 1..=3_600_000);
+        drain: Duration = duration(10_000, 1..=3_600_000), reloaded;
         /// How the gateway refuses a WebSocket for want of permission or room. "http": by a status. "close": by a
         /// handshake and a close frame, of which a browser tells its page. "auto": "close" where the request has an
         /// `Origin`. A page that may not connect at all always gets 403.
-        refuse: String = choice("auto", &["auto", "http", "close"]);
+        refuse: String = choice("auto", &["auto", "http", "close"]), reloaded;
     }
 }
 

@@ -27,10 +27,10 @@ keys! {
         /// survives.
         path: String = text_or(""), example("\"fanwire.state\"");
         /// How often the file is written. A gateway that is killed loses at most so much.
-        checkpoint: Duration = duration(10_000, 100..=3_600_000);
+        checkpoint: Duration = duration(10_000, 100..=3_600_000), reloaded;
         /// Bytes of the file. A longer state is not written; the gateway logs and counts that. Default: 1GiB, or
         /// `topics_bytes` where that is more.
-        state_bytes: u64 = size(GIB, 1024..=1024 * GIB);
+        state_bytes: u64 = size(GIB, 1024..=1024 * GIB), reloaded;
     }
 }
 

@@ -3,7 +3,12 @@
 //! `FANWIRE_SERVER__DATA=127.0.0.1:80` is `data` in `[server]`, in place of what the file says. The value is TOML where
 //! it reads as such, else a text. `{env:NAME}` in a text of the file stands for the value of `NAME`.
 
-use std::{collections::BTreeMap, env, iter};
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::{self, Debug, Formatter},
+    iter,
+};
 
 use toml::{
     Spanned,
@@ -15,6 +20,13 @@ use super::value::json;
 /// Variables by their names.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
+
+/// Their names: the values may be secrets.
+impl Debug for Environment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 const PREFIX: &str = "FANWIRE_";
 /// Between section and key. A name without is no key.

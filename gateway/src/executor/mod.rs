@@ -20,13 +20,13 @@ use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
 use net::{
     Backend, SetupError, Waker,
     proxy::Proxied,
-    tls::{self, Tls},
+    tls::Tls,
 };
 use thiserror::Error;
 
 use crate::{clock::Clock, config::Config, sockets::Sockets, tls::server::Server};
 use listeners::listen_all;
-use pump::pump;
+use pump::{pump, tls_limits};
 use threads::Thread;
 
 /// How long locked memory is waited for, and how often it is tried.
@@ -109,10 +109,7 @@ pub fn start(
             let now = clock.now();
             let shard = Shard::new(&config.settings(), application, index, sockets.slots, shared, inbox, now);
             drop(ready.send(Ok(())));
-            let limits = tls::TlsLimits {
-                handshakes_per_turn: config.limits.handshakes_per_turn,
-                sealed_bytes: config.limits.sealed_bytes,
-            };
+            let limits = tls_limits(&config.limits);
             let proxied = Proxied::new(backend, config.proxy_rule());
             let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
             pump(shard, Tls::new(proxied, listener, limits), server, clock);

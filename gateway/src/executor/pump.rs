@@ -2,8 +2,15 @@
 
 use std::{io, time::Duration};
 
-use engine::shard::{Shard, Sleep};
-use net::{Backend, Events, proxy::Proxied, tls::Tls};
+use engine::{
+    settings::Limits,
+    shard::{Shard, Sleep},
+};
+use net::{
+    Backend, Events,
+    proxy::Proxied,
+    tls::{Tls, TlsLimits},
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{clock::Clock, tls::server::Current};
@@ -17,6 +24,9 @@ pub fn pump(mut shard: Shard, mut net: Tls<Proxied<Backend>>, mut server: Option
         let now = clock.now();
         shard.note_ring(net.inner().counters(), net.inner().proxy_counters(), net.counters());
         let left = shard.take_inbox(now);
+        if let Some(settings) = shard.take_reloaded() {
+            net.set_limits(tls_limits(&settings.limits));
+        }
         if let Some(server) = &mut server
             && server.has_changed().unwrap_or(false)
         {
@@ -57,6 +67,10 @@ fn sleep(shard: &mut Shard, net: &mut Tls<Proxied<Backend>>, clock: &mut Clock) 
     let worked_us = cpu_us() - worked_us;
     shard.note_rest((clock.now().mono_us - now.mono_us).saturating_sub(worked_us));
     slept
+}
+
+pub fn tls_limits(limits: &Limits) -> TlsLimits {
+    TlsLimits { handshakes_per_turn: limits.handshakes_per_turn, sealed_bytes: limits.sealed_bytes }
 }
 
 /// CPU time of this thread.

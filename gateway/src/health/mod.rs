@@ -5,7 +5,10 @@ mod awaited;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use engine::{
@@ -74,7 +77,7 @@ struct StatusEntry {
 pub struct Health {
     inboxes: Vec<Arc<Inbox>>,
     max: usize,
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     book: Mutex<Book>,
 }
 
@@ -141,7 +144,21 @@ impl Health {
     /// `max`: `[limits] statuses`; `bytes_max`: `[limits] status_bytes`.
     pub fn new(inboxes: &[Arc<Inbox>], max: usize, bytes_max: usize) -> Arc<Self> {
         let book = Book { waiting: inboxes.iter().map(|_| VecDeque::new()).collect(), ..Book::default() };
-        Arc::new(Self { inboxes: inboxes.to_vec(), max, bytes_max, book: Mutex::new(book) })
+        Arc::new(Self {
+            inboxes: inboxes.to_vec(),
+            max,
+            bytes_max: AtomicUsize::new(bytes_max),
+            book: Mutex::new(book),
+        })
+    }
+
+    /// What is held already stays.
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Relaxed);
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Relaxed)
     }
 
     /// Sets the state of `topics` as `origin` sees it.
@@ -175,7 +192,7 @@ impl Health {
         let mut status = Status { topics: key.1.clone(), state, since_us: now_us, reason: reason.into() };
         let (is_new, before) = (known.is_none(), known.map_or(0, |entry| entry.status.bytes()));
         let others = book.all_bytes() - before;
-        let fits = |bytes: usize| bytes <= before || others + bytes <= self.bytes_max;
+        let fits = |bytes: usize| bytes <= before || others + bytes <= self.bytes_max();
         if !fits(status.bytes()) && is_source {
             // Clients get that a source is dead whatever publishers say, if need be without the reason.
             status.reason = "".into();
@@ -208,7 +225,7 @@ impl Health {
         book.counters.refused += 1;
         let full = match is_new && book.entries.len() >= self.max {
             true => Full::Count { max: self.max },
-            false => Full::Bytes { would, max: self.bytes_max },
+            false => Full::Bytes { would, max: self.bytes_max() },
         };
         if book.counters.refused == 1 {
             tracing::warn!("a state is not told: {full}. More are only counted");
@@ -262,7 +279,7 @@ impl Health {
     pub fn restored(&self, topics: &[Arc<str>], now_us: i64) {
         let mut book = self.book();
         let reason = "restored from an earlier run, no update since";
-        let room = self.bytes_max.saturating_sub(book.all_bytes());
+        let room = self.bytes_max().saturating_sub(book.all_bytes());
         let (awaited, told) = Awaited::new("restored", topics, reason, (self.max, room), now_us);
         book.counters.refused += awaited.beyond() as u64;
         book.restored = awaited;

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use engine::settings::Limits;
+use tokio::sync::mpsc;
 
 use super::{
     answers::{Answers, Full},
@@ -25,7 +26,9 @@ use super::{
 };
 use crate::{
     admin_key::AdminKey,
+    config::Config,
     metrics::{Scraper, watched::Watched},
+    reload::Ask,
     source::freshness::Freshness,
 };
 
@@ -42,6 +45,8 @@ pub struct Admin {
     pub(super) bodies: Bodies,
     pub(super) answers: Answers,
     pub scraper: Arc<Scraper>,
+    /// Who reloads the configuration.
+    pub(super) reloads: mpsc::Sender<Ask>,
     pub(super) page: Page,
 }
 
@@ -56,8 +61,20 @@ pub struct Rules {
     pub freshness: Vec<Freshness>,
 }
 
+impl Rules {
+    /// `is_loopback`: only this machine reaches the listener.
+    pub fn of(config: &Config, is_loopback: bool) -> Self {
+        Self {
+            gate: Gate::new(is_loopback, config.access.hosts.clone()),
+            keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
+            limits: config.limits.clone(),
+            freshness: config.freshness.clone(),
+        }
+    }
+}
+
 impl Admin {
-    pub fn new(watched: Watched, page: Page, rules: Rules) -> Arc<Self> {
+    pub fn new(watched: Watched, page: Page, rules: Rules, reloads: mpsc::Sender<Ask>) -> Arc<Self> {
         let (counters, limits) = (Arc::<AdminCounters>::default(), &rules.limits);
         Arc::new(Self {
             scraper: Scraper::new(watched.publisher.inboxes()),
@@ -67,13 +84,26 @@ impl Admin {
             answers: Answers::new(limits.admin_answer_bytes),
             counters,
             rules: Mutex::new(rules.into()),
+            reloads,
             page,
         })
+    }
+
+    /// Other rules hold from now on, also for what is under way.
+    pub fn set_rules(&self, rules: Rules) {
+        self.bodies.set_limits(&rules.limits, Pace::new(&rules.limits));
+        self.answers.set_bytes_max(rules.limits.admin_answer_bytes);
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules.into();
     }
 
     /// Those that hold now.
     pub(super) fn rules(&self) -> Arc<Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the gateway is made of.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     pub(super) fn refuse_if_chained(&self) -> Option<Response> {

@@ -20,7 +20,7 @@ const SMALL_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Answers {
     /// `[limits] admin_answer_bytes`.
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     bytes: Arc<AtomicUsize>,
     /// By what they answer, the state that they show included.
     shared: Mutex<HashMap<String, Weak<Copy>>>,
@@ -58,7 +58,16 @@ impl Drop for Copy {
 
 impl Answers {
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: Arc::default(), shared: Mutex::default(), turn: Turn::new(()) }
+        Self {
+            bytes_max: AtomicUsize::new(bytes_max),
+            bytes: Arc::default(),
+            shared: Mutex::default(),
+            turn: Turn::new(()),
+        }
+    }
+
+    pub fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Bytes of the copies held.
@@ -106,8 +115,9 @@ impl Answers {
         if text.len() <= SMALL_BYTES {
             return Ok(text);
         }
-        if self.bytes() >= self.bytes_max {
-            return Err(Full { bytes_max: self.bytes_max });
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        if self.bytes() >= bytes_max {
+            return Err(Full { bytes_max });
         }
         self.bytes.fetch_add(text.len(), Ordering::Relaxed);
         let copy = Arc::new(Copy { text, counted: self.bytes.clone() });

@@ -5,7 +5,10 @@ use std::{
     future::poll_fn,
     io::Read,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,19 +43,30 @@ const SMALL_BYTES: usize = 64 * 1024;
 /// Bytes taken before others have their turn on the thread.
 const STEP_BYTES: usize = 64 * 1024;
 
+const PLAIN: &str = "it is only read and written";
+
 /// Reads the bodies of all requests.
 #[derive(Debug)]
 pub struct Bodies {
     /// `[limits] admin_publishes`: longer bodies held at once, each of up to `publish_bytes`.
     places: Semaphore,
+    places_max: AtomicUsize,
+    /// Of `places`, those that are no more once they are free.
+    surplus: AtomicUsize,
     /// One more for an address that holds none of them.
     spare: Semaphore,
     held: Mutex<HashMap<Address, usize>>,
+    terms: Mutex<Terms>,
+    counters: Arc<AdminCounters>,
+    pub workers: Workers,
+}
+
+/// What a body has to keep to.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
     /// `[limits] admin_body`.
     time: Duration,
     pace: Pace,
-    counters: Arc<AdminCounters>,
-    pub workers: Workers,
 }
 
 /// A body and its place.
@@ -67,11 +81,20 @@ pub struct Held<'a> {
 struct Permit<'a> {
     bodies: &'a Bodies,
     address: Address,
-    _permit: SemaphorePermit<'a>,
+    permit: Option<SemaphorePermit<'a>>,
+    is_spare: bool,
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
+        let surplus = &self.bodies.surplus;
+        let is_surplus = |surplus: usize| surplus.checked_sub(1);
+        if !self.is_spare
+            && surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_surplus).is_ok()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
         let mut held = self.bodies.held();
         if let Some(count) = held.get_mut(&self.address) {
             *count -= 1;
@@ -124,9 +147,33 @@ impl Encoding {
 
 impl Bodies {
     pub fn new(limits: &Limits, pace: Pace, counters: Arc<AdminCounters>) -> Self {
-        let (places, time) = (Semaphore::new(limits.admin_publishes), limits.admin_body);
-        let (spare, held) = (Semaphore::new(1), Mutex::default());
-        Self { places, spare, held, time, pace, counters, workers: Workers::default() }
+        Self {
+            places: Semaphore::new(limits.admin_publishes),
+            places_max: AtomicUsize::new(limits.admin_publishes),
+            surplus: AtomicUsize::new(0),
+            spare: Semaphore::new(1),
+            held: Mutex::default(),
+            terms: Mutex::new(Terms { time: limits.admin_body, pace }),
+            counters,
+            workers: Workers::default(),
+        }
+    }
+
+    /// Bodies that come from now on keep to them.
+    pub fn set_limits(&self, limits: &Limits, pace: Pace) {
+        *self.terms.lock().expect(PLAIN) = Terms { time: limits.admin_body, pace };
+        let (new, old) =
+            (limits.admin_publishes, self.places_max.swap(limits.admin_publishes, Ordering::Relaxed));
+        // Of a bound that was lowered before, what is held still stays as far as there is room again.
+        let surplus = self.surplus.load(Ordering::Relaxed);
+        if new >= old {
+            let kept = surplus.min(new - old);
+            self.surplus.fetch_sub(kept, Ordering::Relaxed);
+            self.places.add_permits(new - old - kept);
+        } else {
+            let forgotten = self.places.forget_permits(old - new);
+            self.surplus.fetch_add(old - new - forgotten, Ordering::Relaxed);
+        }
     }
 
     /// Places for long bodies that are free.
@@ -181,15 +228,16 @@ impl Bodies {
     ) -> Result<Option<Bytes>, NotRead> {
         let (mut parts, mut step) = (BytesMut::new(), 0);
         let told = body.size_hint().lower() as usize;
-        let (mut deadline, mut window) = (Instant::now() + self.time, Window::new());
+        let terms = *self.terms.lock().expect(PLAIN);
+        let (mut deadline, mut window) = (Instant::now() + terms.time, Window::new());
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
             let data = match timeout_at(deadline.min(window.ends()), frame).await {
                 Ok(None) => return Ok(Some(parts.freeze())),
                 Ok(Some(Err(e))) => return Err(NotRead::Bad(format!("the body broke off: {e}"))),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Err(_) if Instant::now() >= deadline => return Err(self.late().into()),
-                Err(_) if window.fell_short(self.pace) => return Err(self.slow().into()),
+                Err(_) if Instant::now() >= deadline => return Err(self.late(terms).into()),
+                Err(_) if window.fell_short(terms.pace) => return Err(self.slow(terms).into()),
                 Err(_) => continue,
             };
             window.moved(data.len());
@@ -222,28 +270,29 @@ impl Bodies {
             self.counters.publishes_waited.fetch_add(1, Ordering::Relaxed);
         }
         let holds_some = self.held().contains_key(&address);
-        let permit = tokio::select! {
+        let (permit, is_spare) = tokio::select! {
             biased;
-            permit = self.places.acquire() => permit,
-            permit = self.spare.acquire(), if !holds_some => permit,
+            permit = self.places.acquire() => (permit, false),
+            permit = self.spare.acquire(), if !holds_some => (permit, true),
         };
         *self.held().entry(address).or_default() += 1;
-        *place = Some(Permit { bodies: self, address, _permit: permit.expect("nobody closes it") });
+        let permit = Some(permit.expect("nobody closes it"));
+        *place = Some(Permit { bodies: self, address, permit, is_spare });
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Address, usize>> {
-        self.held.lock().expect("counting places never panics")
+        self.held.lock().expect(PLAIN)
     }
 
-    fn late(&self) -> Response {
+    fn late(&self, terms: Terms) -> Response {
         self.counters.bodies_late.fetch_add(1, Ordering::Relaxed);
-        let reason = format!("the body took longer than [limits] admin_body = {:?}", self.time);
+        let reason = format!("the body took longer than [limits] admin_body = {:?}", terms.time);
         closing(refuse(StatusCode::REQUEST_TIMEOUT, reason))
     }
 
-    fn slow(&self) -> Response {
+    fn slow(&self, terms: Terms) -> Response {
         self.counters.bodies_slow.fetch_add(1, Ordering::Relaxed);
-        let least = show_size(self.pace.bytes_per_s as u64);
+        let least = show_size(terms.pace.bytes_per_s as u64);
         let reason = format!(
             "of the body less came in {WINDOW:?} than [limits] admin_bytes_per_s = \"{least}\" asks for"
         );

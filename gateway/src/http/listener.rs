@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -34,7 +34,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::Notify,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -70,11 +70,10 @@ pub struct Listener {
     inner: TcpListener,
     tls: Option<tls::server::Current>,
     places: Arc<Places>,
-    connections: Connections,
+    http: http1::Builder,
 }
 
-/// How connections are served.
-#[derive(Clone)]
+/// How a connection is served.
 struct Connections {
     http: http1::Builder,
     pace: Pace,
@@ -103,10 +102,8 @@ impl Listener {
         // A client that has sent its whole request gets its answer.
         http.half_close(true);
         http.max_header_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX);
-        let connections =
-            Connections { http, pace: Pace::new(limits), linger_bytes: 2 * limits.publish_bytes as u64 };
         let places = Places::new(limits.admin_connections);
-        Ok(Self { inner: TcpListener::from_std(listener)?, tls, places, connections })
+        Ok(Self { inner: TcpListener::from_std(listener)?, tls, places, http })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -117,26 +114,66 @@ impl Listener {
         let router = routes::router(&admin);
         // A client that came gets to ask before the next ones may take its place. The one that made room is gone
         // by then.
-        let accepts = self.places.max().min(ACCEPTS);
-        let room = Arc::new(Semaphore::new(self.places.max() + RESERVE + accepts));
+        let room = Arc::<Room>::default();
         let mut accepted = 0_usize;
+        let mut rules = admin.rules();
         loop {
-            let kept = room.clone().acquire_owned().await.expect("nobody closes it");
+            let accepts = self.places.max().min(ACCEPTS);
+            let alive = room.enter(|| self.places.max() + RESERVE + accepts).await;
             let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
+            if !Arc::ptr_eq(&rules, &admin.rules()) {
+                rules = admin.rules();
+                self.places.set_max(rules.limits.admin_connections);
+                // What the kernel does not take is as it was.
+                let _ = SockRef::from(&self.inner).set_tcp_user_timeout(Some(rules.limits.admin_body));
+            }
             let (place, found) = self.places.enter(peer.ip().into());
             let counters = admin.counters.clone();
             found.count(&counters);
-            let (connections, router, place) = (self.connections.clone(), router.clone(), Arc::new(place));
+            let connections = Connections {
+                http: self.http.clone(),
+                pace: Pace::new(&rules.limits),
+                linger_bytes: 2 * rules.limits.publish_bytes as u64,
+            };
+            let (router, place) = (router.clone(), Arc::new(place));
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             tokio::spawn(async move {
                 connections.serve(stream, tls, &place, router, counters).await;
-                drop(kept);
+                drop(alive);
             });
             accepted += 1;
             if accepted.is_multiple_of(accepts) {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+/// Connections that are alive.
+#[derive(Default)]
+struct Room {
+    alive: AtomicUsize,
+    left: Notify,
+}
+
+/// One of them, until it is dropped.
+struct Alive(Arc<Room>);
+
+impl Room {
+    /// Waits until fewer are alive than `most`, which may change meanwhile.
+    async fn enter(self: &Arc<Self>, most: impl Fn() -> usize) -> Alive {
+        while self.alive.load(Ordering::Relaxed) >= most() {
+            self.left.notified().await;
+        }
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Alive(self.clone())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::Relaxed);
+        self.0.left.notify_one();
     }
 }
 

@@ -12,6 +12,7 @@ pub mod page;
 mod places;
 mod probes;
 mod publish;
+mod reload;
 mod reply;
 mod routes;
 mod status;

@@ -6,7 +6,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -36,7 +36,7 @@ const PLAIN: &str = "it is only read and written";
 #[derive(Debug)]
 pub struct Places {
     /// `[limits] admin_connections`.
-    max: usize,
+    max: AtomicUsize,
     seats: Mutex<Seats>,
 }
 
@@ -113,11 +113,16 @@ impl Found {
 
 impl Places {
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, seats: Mutex::default() })
+        Arc::new(Self { max: AtomicUsize::new(max), seats: Mutex::default() })
     }
 
     pub fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Who has a place keeps it.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// A place for a connection that was accepted, from `address`.
@@ -125,7 +130,7 @@ impl Places {
         let mut seats = self.seats();
         let now = Instant::now();
         let idle = |in_reserve| self.oldest_idle(&seats, address, in_reserve, now);
-        let (in_reserve, given, found) = if seats.count(false) < self.max {
+        let (in_reserve, given, found) = if seats.count(false) < self.max() {
             (false, None, Found::Free)
         } else if let Some(idle) = idle(false) {
             (false, Some(idle), Found::Evicted)
@@ -147,8 +152,8 @@ impl Places {
     /// The idle connection that makes room for one of `address`: of that itself, where it holds half of the places.
     fn oldest_idle(&self, seats: &Seats, address: Address, in_reserve: bool, now: Instant) -> Option<u64> {
         // A later connection, by number or time, gets to say something first.
-        let newest = (seats.last.saturating_sub(self.max.min(RESERVE) as u64), now - GRACE);
-        let max = if in_reserve { RESERVE } else { self.max };
+        let newest = (seats.last.saturating_sub(self.max().min(RESERVE) as u64), now - GRACE);
+        let max = if in_reserve { RESERVE } else { self.max() };
         let held = seats.of(in_reserve).filter(|seat| seat.address == address).count();
         let is_crowd = 2 * held >= max;
         seats.oldest_idle(in_reserve, newest, |seat| !is_crowd || seat.address == address)
@@ -161,7 +166,7 @@ impl Places {
             return (!seat.in_reserve()).then_some(Found::Free);
         }
         let mut found = Found::Free;
-        if seats.count(false) >= self.max {
+        if seats.count(false) >= self.max() {
             let now = Instant::now();
             let (number, how) = match self.oldest_idle(&seats, seat.address, false, now) {
                 Some(idle) => (idle, Found::Evicted),

@@ -18,7 +18,7 @@ use super::{
     keys::Needs,
     page::Page,
     places::Place,
-    probes, publish,
+    probes, publish, reload,
     reply::{closing, refuse},
     status, topics,
 };
@@ -45,6 +45,7 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
     const PUBLISH: Needs = Needs::Key(Permission::Publish);
     const METRICS: Needs = Needs::Key(Permission::Metrics);
     const READ: Needs = Needs::Key(Permission::Read);
+    const ADMIN: Needs = Needs::Key(Permission::Admin);
     const NOTHING: Needs = Needs::Nothing;
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let named = vec![take(&get, READ, topics::show), take(&delete, PUBLISH, topics::remove)];
@@ -55,6 +56,7 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
         ("/topics/{*name}", named),
         ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
         ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
+        ("/reload", vec![take(&post, ADMIN, reload::reload)]),
         ("/livez", vec![take(&get, NOTHING, probes::healthz)]),
         ("/healthz", vec![take(&get, NOTHING, probes::healthz)]),
         ("/readyz", vec![take(&get, NOTHING, probes::readyz)]),

@@ -3,4 +3,5 @@
 pub mod clocked;
 pub mod publish;
 pub mod publisher;
+pub mod told;
 pub mod workers;

@@ -33,6 +33,7 @@ use crate::{
     http::counters::{ANSWERS, AdminCounters},
     logs,
     metrics::{process::Process, watched::Watched},
+    reload::ReloadCounters,
     tls::server::CertificateCounters,
 };
 use out::Out;
@@ -47,7 +48,7 @@ pub fn text(
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
-        let Watched { publisher: sequencer, sources, health, state, tls, io, .. } = watched;
+        let Watched { publisher: sequencer, sources, health, state, tls, io, reloads, .. } = watched;
         let snapshot = Snapshot {
             answer_bytes,
             shards: scrape.shards.clone(),
@@ -56,6 +57,7 @@ pub fn text(
             health: health.counters(),
             state: state.clone(),
             tls: tls.clone(),
+            reloads: reloads.clone(),
             io: io.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
@@ -81,6 +83,7 @@ struct Snapshot {
     health: HealthCounters,
     state: Arc<StateCounters>,
     tls: Option<Arc<CertificateCounters>>,
+    reloads: Arc<ReloadCounters>,
     io: Arc<Choice>,
     admin: Arc<AdminCounters>,
     /// Now.
@@ -110,6 +113,9 @@ impl Collector for Snapshot {
         out.all(Handshakes::METRICS, &[&self.shared.handshakes])?;
         let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
         out.info("fanwire_io_info", "What moves the shards' bytes, and why", &labels)?;
+        out.all(ReloadCounters::METRICS, &[&self.reloads])?;
+        let digest = self.reloads.digest();
+        out.info("fanwire_config_info", "The configuration that holds", &[("digest", &digest)])?;
         if let Some(files) = &self.tls {
             out.all(TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
             out.all(CertificateCounters::METRICS, &[files])?;
@@ -192,6 +198,7 @@ mod tests {
             told(ProxyCounters::METRICS),
             told(TlsCounters::METRICS),
             told(CertificateCounters::METRICS),
+            told(ReloadCounters::METRICS),
             told(growth::METRICS),
             told(Process::METRICS),
         ]

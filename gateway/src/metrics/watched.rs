@@ -5,7 +5,8 @@ use std::sync::Arc;
 use engine::shard::shared::Shared;
 
 use crate::{
-    health::Health, intake::publisher::Publisher, source::SourceCounters, state, system::Choice, tls,
+    health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::SourceCounters, state,
+    system::Choice, tls,
 };
 
 /// What the gateway is made of, for whoever asks how it is.
@@ -18,6 +19,7 @@ pub struct Watched {
     pub state: Arc<state::StateCounters>,
     /// Where there is a TLS listener.
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
+    pub reloads: Arc<ReloadCounters>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
     /// Resident memory before the first client.

@@ -310,22 +310,22 @@ fn mark_clean(path: &Path, crc32: u32) -> io::Result<()> {
     marked
 }
 
-/// Writes checkpoints for good; not where nothing has changed since the last one.
+/// Writes checkpoints for good; not where nothing has changed since the last one. `config`: what holds now.
 pub async fn keep(
-    config: &config::StateSettings,
+    config: impl Fn() -> config::StateSettings,
     sequencer: &ClockedSequencer,
     counters: &Arc<StateCounters>,
 ) -> std::convert::Infallible {
-    let Some(path) = config.path.clone() else { std::future::pending().await };
+    let Some(path) = config().path else { std::future::pending().await };
     let mut written = None;
     loop {
-        tokio::time::sleep(config.checkpoint.max(Duration::from_millis(1))).await;
+        tokio::time::sleep(config().checkpoint.max(Duration::from_millis(1))).await;
         let generation = Some(sequencer.generation());
         if written == generation {
             continue;
         }
         let checkpoint = sequencer.checkpoint();
-        let (path, bytes_max, shared) = (path.clone(), config.state_bytes, counters.clone());
+        let (path, bytes_max, shared) = (path.clone(), config().state_bytes, counters.clone());
         let writing = tokio::task::spawn_blocking(move || {
             let is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
             (!*is_over).then(|| write(&checkpoint, &path, bytes_max)).transpose()

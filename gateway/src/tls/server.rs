@@ -2,15 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use net::metric::{Kind, Metric};
@@ -22,13 +20,10 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use tokio::{signal::unix::Signal, sync};
+use tokio::sync;
 
 use super::{certificate::Certificate, pem::read_ca, provider::provider};
-use crate::{config::Tls, supervisor};
-
-/// How often files are looked at for changes.
-const LOOK: Duration = Duration::from_secs(5);
+use crate::config::Tls;
 
 /// What connections accepted from now on speak.
 pub type Current = sync::watch::Receiver<Arc<ServerConfig>>;
@@ -54,7 +49,7 @@ pub struct CertificateCounters {
     pub reloads: AtomicU64,
     pub reload_errors: AtomicU64,
     /// By file: seconds since the Unix epoch.
-    pub expires_s: Vec<(String, AtomicI64)>,
+    expires_s: Mutex<Vec<(String, i64)>>,
 }
 
 impl CertificateCounters {
@@ -72,14 +67,13 @@ impl CertificateCounters {
             "fanwire_certificate_expires_seconds",
             "When the certificate expires, in seconds since the Unix epoch",
             "cert",
-            |c| c.expires_s.iter().map(|(cert, at_s)| (cert.clone().into(), seconds(at_s))).collect(),
+            |c| {
+                let expires_s = c.expires_s.lock().unwrap_or_else(PoisonError::into_inner);
+                // None expires before the epoch that is not long gone.
+                expires_s.iter().map(|(cert, at_s)| (cert.clone().into(), (*at_s).max(0) as u64)).collect()
+            },
         ),
     ];
-}
-
-/// None expires before the epoch that is not long gone.
-fn seconds(at_s: &AtomicI64) -> u64 {
-    at_s.load(Ordering::Relaxed).max(0) as u64
 }
 
 impl Server {
@@ -90,14 +84,12 @@ impl Server {
         warnings(tls).iter().for_each(|text| tracing::warn!("{text}"));
         let ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         let (current, _) = sync::watch::channel(files.config(&ticketer)?);
-        let shown =
-            tls.certificates.iter().map(|files| (files.cert.display().to_string(), AtomicI64::new(0)));
         let counters = CertificateCounters {
             reloads: AtomicU64::new(0),
             reload_errors: AtomicU64::new(0),
-            expires_s: shown.collect(),
+            expires_s: Mutex::default(),
         };
-        files.note(&counters);
+        files.note(tls, &counters);
         Ok(Self { tls: tls.clone(), files, seen, ticketer, current, error: None, counters: counters.into() })
     }
 
@@ -111,7 +103,7 @@ impl Server {
 
     /// Reads the files again, if somebody `asked` to, where they have changed, or where they could not be used
     /// the last time, since time may mend that. Where one cannot be used all stays as it was.
-    fn look(&mut self, asked: bool) {
+    pub fn look(&mut self, asked: bool) {
         let seen = seen(&self.tls);
         if !asked && seen == self.seen && self.error.is_none() {
             return;
@@ -132,6 +124,19 @@ impl Server {
         }
     }
 
+    /// Shows what other files hold, or the same as before where one cannot be used.
+    pub fn change(&mut self, tls: &Tls) -> Result<(), String> {
+        if *tls == self.tls {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.tls, tls.clone());
+        self.seen = seen(tls);
+        self.try_reload().inspect_err(|_| {
+            self.seen = seen(&before);
+            self.tls = before;
+        })
+    }
+
     fn try_reload(&mut self) -> Result<(), String> {
         let files = Files::read(&self.tls)?;
         for (fresh, held) in files.certificates.iter().zip(&self.files.certificates) {
@@ -143,7 +148,7 @@ impl Server {
             }
         }
         let config = files.config(&self.ticketer)?;
-        files.note(&self.counters);
+        files.note(&self.tls, &self.counters);
         (self.files, _) = (files, self.current.send_replace(config));
         Ok(())
     }
@@ -174,10 +179,10 @@ impl Files {
         Ok(Self { certificates, clients: clients.map(Arc::new) })
     }
 
-    fn note(&self, counters: &CertificateCounters) {
-        for (certificate, (_, expires_s)) in self.certificates.iter().zip(&counters.expires_s) {
-            expires_s.store(certificate.expires_s(), Ordering::Relaxed);
-        }
+    fn note(&self, tls: &Tls, counters: &CertificateCounters) {
+        let files = tls.certificates.iter().map(|files| files.cert.display().to_string());
+        let expires_s = files.zip(self.certificates.iter().map(Certificate::expires_s)).collect();
+        *counters.expires_s.lock().unwrap_or_else(PoisonError::into_inner) = expires_s;
     }
 
     /// TLS 1.2 and 1.3, and tickets, so that who comes back is quick. Where clients have to show a certificate
@@ -258,38 +263,4 @@ pub fn warnings(tls: &Tls) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// Reads files again when they change, and on SIGHUP. Does not return.
-pub async fn watch(server: Option<Server>, mut hang_up: Signal) -> Infallible {
-    let Some(mut server) = server else {
-        // Without certificates SIGHUP does nothing, in place of ending the process.
-        loop {
-            hang_up.recv().await;
-            supervisor::reloading();
-            supervisor::ready();
-            tracing::info!("SIGHUP: there are no certificates to read again");
-        }
-    };
-    loop {
-        let asked = tokio::select! {
-            _ = hang_up.recv() => true,
-            () = tokio::time::sleep(LOOK) => false,
-        };
-        if asked {
-            supervisor::reloading();
-        }
-        // A disk may hang.
-        let looked = tokio::task::spawn_blocking(move || {
-            server.look(asked);
-            server
-        });
-        server = match looked.await {
-            Ok(server) => server,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        if asked {
-            supervisor::ready();
-        }
-    }
 }

@@ -13,9 +13,9 @@ use crate::{address::Address, invariant, striped::Striped};
 /// ends at 32 KiB, and when the client goes.
 #[derive(Debug)]
 pub struct Dictionaries {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     /// Of one address; 0: no limit.
-    address_bytes_max: usize,
+    address_bytes_max: AtomicUsize,
     bytes: AtomicUsize,
     by_address: Striped<HashMap<Address, usize>>,
 }
@@ -38,7 +38,22 @@ pub enum Full {
 impl Dictionaries {
     /// `address_bytes_max`: of one address; 0: no limit.
     pub fn new(bytes_max: usize, address_bytes_max: usize) -> Self {
+        let (bytes_max, address_bytes_max) =
+            (AtomicUsize::new(bytes_max), AtomicUsize::new(address_bytes_max));
         Self { bytes_max, address_bytes_max, bytes: AtomicUsize::new(0), by_address: Striped::default() }
+    }
+
+    /// What is taken stays. As for [`Dictionaries::new`].
+    pub fn set_max(&self, bytes_max: usize, address_bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.address_bytes_max.store(address_bytes_max, Ordering::Relaxed);
+    }
+
+    fn address_bytes_max(&self) -> usize {
+        match self.address_bytes_max.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            bytes => bytes,
+        }
     }
 
     /// Makes room for a dictionary of `address` that takes `bytes` instead of `had`, or changes nothing.
@@ -48,30 +63,27 @@ impl Dictionaries {
         if more == 0 {
             return Ok(());
         }
-        let room = |taken: usize| taken.checked_add(more).filter(|would| *would <= self.bytes_max);
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        let room = |taken: usize| taken.checked_add(more).filter(|would| *would <= bytes_max);
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).map_err(|_| Full::Gateway)?;
-        if self.address_bytes_max > 0 {
-            let mut by_address = self.by_address.of(address);
-            let taken = by_address.get(&address).copied().unwrap_or(0);
-            if taken + more > self.address_bytes_max {
-                self.bytes.fetch_sub(more, Ordering::Relaxed);
-                return Err(Full::Address);
-            }
-            by_address.insert(address, taken + more);
+        let mut by_address = self.by_address.of(address);
+        let taken = by_address.get(&address).copied().unwrap_or(0);
+        if taken + more > self.address_bytes_max() {
+            self.bytes.fetch_sub(more, Ordering::Relaxed);
+            return Err(Full::Address);
         }
+        by_address.insert(address, taken + more);
         Ok(())
     }
 
     /// Gives back a dictionary of `address` that takes `bytes`.
     pub fn release(&self, address: Address, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if self.address_bytes_max > 0 {
-            let mut by_address = self.by_address.of(address);
-            let taken = by_address.get_mut(&address).expect("a dictionary is counted");
-            *taken -= bytes;
-            if *taken == 0 {
-                by_address.remove(&address);
-            }
+        let mut by_address = self.by_address.of(address);
+        let taken = by_address.get_mut(&address).expect("a dictionary is counted");
+        *taken -= bytes;
+        if *taken == 0 {
+            by_address.remove(&address);
         }
     }
 
@@ -79,13 +91,11 @@ impl Dictionaries {
     /// of the address's share.
     pub fn have_room(&self, address: Address) -> bool {
         let below = |taken: usize, max: usize| taken < max - max / 10;
-        if !below(self.bytes(), self.bytes_max) {
+        if !below(self.bytes(), self.bytes_max.load(Ordering::Relaxed)) {
             return false;
         }
-        if self.address_bytes_max == 0 {
-            return true;
-        }
-        below(self.by_address.of(address).get(&address).copied().unwrap_or(0), self.address_bytes_max)
+        let by_address = self.by_address.of(address);
+        below(by_address.get(&address).copied().unwrap_or(0), self.address_bytes_max())
     }
 
     /// Bytes taken.
@@ -125,7 +135,9 @@ mod tests {
         assert_eq!((all.bytes(), all.addresses()), (0, 0));
         let unshared = dictionaries(100, 0);
         assert_eq!(unshared.grow(A, 0, 100), Ok(()));
-        assert_eq!(unshared.addresses(), 0);
+        unshared.set_max(200, 60);
+        assert_eq!(unshared.grow(A, 100, 101), Err(Full::Address));
+        assert_eq!((unshared.grow(B, 0, 60), unshared.addresses()), (Ok(()), 2));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use net::metric::Metric;
@@ -16,13 +19,24 @@ const SWEEP_MIN: usize = 64;
 /// Rates, and where everybody stands with them. Touched once a handshake.
 #[derive(Debug)]
 pub struct Handshakes {
-    all: RateLimit,
-    of_address: RateLimit,
+    rates: RwLock<Rates>,
     meter: AtomicU64,
     addresses: Striped<Meters>,
     /// Of each part of `addresses`.
-    addresses_max: usize,
+    addresses_max: AtomicUsize,
     unmetered: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    all: RateLimit,
+    of_address: RateLimit,
+}
+
+impl From<&Limits> for Rates {
+    fn from(limits: &Limits) -> Self {
+        Self { all: RateLimit::of(limits.handshakes), of_address: RateLimit::of(limits.handshakes_per_ip) }
+    }
 }
 
 /// Where addresses stand that have begun a handshake lately.
@@ -57,23 +71,29 @@ impl Handshakes {
 
     pub fn new(limits: &Limits) -> Self {
         Self {
-            all: RateLimit::of(limits.handshakes),
-            of_address: RateLimit::of(limits.handshakes_per_ip),
+            rates: RwLock::new(limits.into()),
             meter: AtomicU64::new(0),
             addresses: Striped::default(),
-            addresses_max: limits.handshake_addresses.div_ceil(Striped::<Meters>::PARTS),
+            addresses_max: AtomicUsize::new(part_of(limits.handshake_addresses)),
             unmetered: AtomicU64::new(0),
         }
     }
 
+    /// Other rates hold from now on, for what came before too.
+    pub fn set_limits(&self, limits: &Limits) {
+        *self.rates.write().unwrap_or_else(PoisonError::into_inner) = limits.into();
+        self.addresses_max.store(part_of(limits.handshake_addresses), Ordering::Relaxed);
+    }
+
     /// Counts a handshake. First of its address, so that who is over its own rate takes nothing of the others'.
     pub fn begin(&self, address: Address, now: Now) -> Result<(), Over> {
-        if self.of_address.is_on() {
-            let counted = self.count_of(address, now.mono_us);
+        let Rates { all, of_address } = *self.rates.read().unwrap_or_else(PoisonError::into_inner);
+        if of_address.is_on() {
+            let counted = self.count_of(address, of_address, now.mono_us);
             counted.map_err(|wait_us| Over { rate: Refused::AddressHandshakes, wait_us })?;
         }
-        if self.all.is_on() {
-            let after = |meter| Meter::from_bits(meter).after_one(self.all, now.mono_us);
+        if all.is_on() {
+            let after = |meter| Meter::from_bits(meter).after_one(all, now.mono_us);
             let next = |meter| after(meter).ok().map(Meter::to_bits);
             self.meter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|meter| {
                 let wait_us = after(meter).err().unwrap_or_default();
@@ -83,11 +103,11 @@ impl Handshakes {
         Ok(())
     }
 
-    fn count_of(&self, address: Address, now_us: u64) -> Result<(), u64> {
+    fn count_of(&self, address: Address, rate: RateLimit, now_us: u64) -> Result<(), u64> {
         let mut meters = self.addresses.of(address);
         let known = meters.by_address.get(&address).copied();
-        let after = known.unwrap_or_default().after_one(self.of_address, now_us)?;
-        if known.is_none() && !meters.have_room(self.addresses_max, now_us) {
+        let after = known.unwrap_or_default().after_one(rate, now_us)?;
+        if known.is_none() && !meters.have_room(self.addresses_max.load(Ordering::Relaxed), now_us) {
             self.unmetered.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
@@ -99,6 +119,11 @@ impl Handshakes {
     pub fn addresses(&self) -> usize {
         self.addresses.parts().map(|meters| meters.by_address.len()).sum()
     }
+}
+
+/// Of so many addresses, those of one part.
+fn part_of(addresses: usize) -> usize {
+    addresses.div_ceil(Striped::<Meters>::PARTS)
 }
 
 impl Meters {

@@ -30,6 +30,11 @@ impl Budget {
         Self { bytes, left: bytes, spent: 0, built: 0, pinned_bytes_max }
     }
 
+    pub fn set(&mut self, bytes: usize, pinned_bytes_max: usize) {
+        (self.bytes, self.pinned_bytes_max) = (bytes, pinned_bytes_max);
+        self.left = self.left.min(bytes);
+    }
+
     pub fn begin_turn(&mut self) {
         self.left = self.bytes;
     }

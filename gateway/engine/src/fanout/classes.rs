@@ -166,6 +166,16 @@ impl Classes {
         self.due.set(id.0, at_us);
     }
 
+    /// No heartbeat is later than `latest_us`.
+    pub fn bring_heartbeats_forward(&mut self, latest_us: u64) {
+        for slot in 0..self.slots.len() {
+            if let Some(class) = self.slots[slot].as_mut().filter(|class| class.heartbeat_us > latest_us) {
+                class.heartbeat_us = latest_us;
+                self.schedule(ClassId(slot as u32));
+            }
+        }
+    }
+
     /// Pops a class whose moment has come, or one far ahead whose moment is to be entered again.
     pub fn pop_due(&mut self, now_us: u64) -> Option<ClassId> {
         self.due.pop(now_us).map(ClassId)

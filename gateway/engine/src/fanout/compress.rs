@@ -81,6 +81,13 @@ impl Compress {
         }
     }
 
+    pub fn reload(&mut self, config: &Compression) {
+        if self.level != config.level {
+            (self.level, self.by_window) = (config.level, Default::default());
+        }
+        (self.bytes_min, self.catch_up_bytes) = (config.bytes_min, config.catch_up_bytes);
+    }
+
     /// To be called once a turn of the shard. `true`: in the last one frames were passed over.
     pub fn begin_turn(&mut self) -> bool {
         self.catch_up_bytes_left = self.catch_up_bytes;

@@ -43,6 +43,11 @@ impl Kept {
         self.looked_at_min = topics;
     }
 
+    /// Those that are kept already stay until their time is over, or until others need their room.
+    pub fn set(&mut self, keep: Duration, bytes_max: usize) {
+        (self.keep_us, self.bytes_max) = (keep.as_micros() as u64, bytes_max);
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

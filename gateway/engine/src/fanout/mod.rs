@@ -51,7 +51,7 @@ pub use stretch::Stretch;
 
 use crate::{
     clock::Now,
-    settings::Settings,
+    settings::{Reloaded, Settings},
     topic::{epoch::Epoch, pattern::Pattern},
     update::TopicId,
 };
@@ -161,6 +161,19 @@ impl Fanout {
             patterns_max: limits.shard_patterns,
             shard: (shard.0 as u64, shard.1 as u64),
         }
+    }
+
+    /// Takes over what may change while it runs.
+    pub fn reload(&mut self, settings: &Reloaded, now: Now) {
+        let Reloaded { fanout, limits, compression, .. } = settings;
+        self.patterns.set_kept(fanout.pattern_keep, limits.kept_pattern_bytes);
+        self.compress.reload(compression);
+        self.budget.set(fanout.build_bytes, limits.pinned_bytes);
+        self.history_bytes_max = limits.history_bytes;
+        self.part_bytes = fanout.frame_bytes_max.min(fanout.build_bytes);
+        self.short_bytes = fanout.build_bytes / SHORT_PART;
+        self.heartbeat_us = fanout.heartbeat.as_micros() as u64;
+        self.classes.bring_heartbeats_forward(now.mono_us + self.heartbeat_us);
     }
 
     pub fn epoch(&self) -> Epoch {

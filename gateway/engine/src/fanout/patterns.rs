@@ -7,6 +7,7 @@ use std::{
     borrow::Borrow,
     collections::HashMap,
     hash::{Hash, Hasher},
+    time::Duration,
 };
 
 use super::{
@@ -136,6 +137,10 @@ impl Patterns {
     pub fn set_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
         self.kept.set_looked_at_min(kept_looked_at);
         self.leaving = leaving;
+    }
+
+    pub fn set_kept(&mut self, keep: Duration, bytes_max: usize) {
+        self.kept.set(keep, bytes_max);
     }
 
     /// Those that classes name.

@@ -60,6 +60,13 @@ impl Sequencer {
         Self { inboxes, state: Mutex::new(state) }
     }
 
+    /// Takes over what may change while it runs.
+    pub fn set_limits(&self, limits: &Limits) {
+        let mut state = self.state();
+        state.topics.set_limits(limits);
+        state.group_changes_max = limits.atomic_updates;
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.state().epoch
     }

@@ -32,6 +32,13 @@ impl Addresses {
         Self { per_s: per_s as i64, buckets: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
+    /// Everybody begins anew.
+    pub fn set_rate(&mut self, per_s: usize) {
+        if self.per_s != per_s as i64 {
+            *self = Self::new(per_s);
+        }
+    }
+
     /// Whether there is a limit.
     pub fn is_on(&self) -> bool {
         self.per_s > 0

@@ -36,8 +36,8 @@ impl Shard {
         } else {
             let is_awaited = client.is_proxied && self.proxies.forwarded.is_some();
             match self.shared.admit((!is_awaited).then_some(client.address)) {
-                Ok(()) => {
-                    client.standing = if is_awaited { Standing::Awaited } else { Standing::Admitted };
+                Ok(is_counted) => {
+                    client.standing = if is_awaited { Standing::Awaited } else { Standing::admitted(is_counted) };
                     self.admitted += 1;
                 }
                 Err(refused) => client.refused = Some(refused),

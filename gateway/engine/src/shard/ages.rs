@@ -25,6 +25,16 @@ impl Ages {
         Self { age_us: age.as_micros() as u64, leave: Vec::new() }
     }
 
+    /// `true`: the age is another one, and each connection that is open opens anew.
+    pub fn set(&mut self, age: Duration) -> bool {
+        let new = Self::new(age);
+        let has_changed = new.age_us != self.age_us;
+        if has_changed {
+            *self = new;
+        }
+        has_changed
+    }
+
     /// A connection opens: a quarter more or less than the age is given to it.
     pub fn open(&mut self, slot: u32, now: Now) {
         if self.age_us == 0 {

@@ -39,8 +39,17 @@ pub(super) enum Standing {
     Awaited,
     /// In that of all alone, since its address has all that it may have: it is to be refused.
     Surplus,
+    /// In that of all alone, since there was no limit for its address when it came.
+    Uncounted,
     /// In that of all, and in its address's.
     Admitted,
+}
+
+impl Standing {
+    /// `is_counted`: its address counts it.
+    pub fn admitted(is_counted: bool) -> Self {
+        if is_counted { Self::Admitted } else { Self::Uncounted }
+    }
 }
 
 /// A client. Small, since there are very many.

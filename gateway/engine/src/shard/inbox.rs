@@ -12,7 +12,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::{
     protocol::status::Change,
-    settings::{INBOX_MESSAGES, Limits},
+    settings::{INBOX_MESSAGES, Limits, Reloaded},
     shard::stats::Stats,
     topic::epoch::Epoch,
     update::Batch,
@@ -28,6 +28,8 @@ pub enum Message {
     },
     /// The state of some topics changed.
     Status(Arc<Change>),
+    /// Other settings hold from now on.
+    Reload(Arc<Reloaded>),
     /// Send every client away within `drain_us` from now.
     Drain {
         drain_us: u64,
@@ -47,6 +49,7 @@ impl fmt::Debug for Message {
             Message::Updates(batch) => f.debug_tuple("Updates").field(batch).finish(),
             Message::Restart { epoch, batch } => f.debug_tuple("Restart").field(epoch).field(batch).finish(),
             Message::Status(change) => f.debug_tuple("Status").field(change).finish(),
+            Message::Reload(_) => f.write_str("Reload"),
             Message::Drain { drain_us } => f.debug_tuple("Drain").field(drain_us).finish(),
             Message::Scrape(_) => f.write_str("Scrape"),
             Message::Stop => f.write_str("Stop"),

@@ -60,7 +60,7 @@ impl Shard {
         let mut admit = |told| {
             *address = told;
             let admitted = self.shared.admit_for(told);
-            *standing = if admitted.is_ok() { Standing::Admitted } else { Standing::Surplus };
+            *standing = admitted.map_or(Standing::Surplus, Standing::admitted);
             admitted
         };
         let tools = Tools {

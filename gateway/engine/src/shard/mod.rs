@@ -28,6 +28,7 @@ pub mod overload;
 mod pending;
 mod relief;
 mod relieving;
+mod reload;
 mod resting;
 pub mod shared;
 mod shares;
@@ -52,7 +53,7 @@ use crate::{
     clock::Now,
     fanout::Fanout,
     http::{host::Host, origin::Origins, proxies::Proxies},
-    settings::{self, Refusing, Settings},
+    settings::{self, Refusing, Reloaded, Settings},
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -131,6 +132,8 @@ pub struct Shard {
     /// `subscribe` ops that wait for a position: see [`ahead`].
     ahead: Vec<Ahead>,
     weights: Weights,
+    /// What it took over last, until its sockets have too.
+    reloaded: Option<Arc<Reloaded>>,
     /// The gateway's numbers come from upstream, and others may be further.
     chained: bool,
     /// When updates were last taken in. µs, monotonic.
@@ -197,6 +200,7 @@ impl Shard {
             shares: Shares::new(settings.limits),
             ahead: Vec::new(),
             weights: Weights::new(settings.limits.topics_looked_at_per_s),
+            reloaded: None,
             chained: settings.is_chained,
             took_us: None,
             pinned_checked_us: 0,
@@ -291,6 +295,7 @@ impl Shard {
                 Message::Updates(batch) => self.fanout.apply(&batch),
                 Message::Restart { epoch, batch } => self.restart(epoch, &batch, now),
                 Message::Status(change) => self.take_status((*change).clone()),
+                Message::Reload(settings) => self.reload(settings, now),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
                 Message::Scrape(answer) => answer(Box::new(self.stats())),
                 Message::Stop => self.stop = true,

@@ -106,6 +106,15 @@ impl Overload {
         }
     }
 
+    /// Comes down at once to a step that may still be taken.
+    pub fn set(&mut self, settings: &settings::Overload) {
+        let new = Self::new(settings, self.looked_us);
+        (self.after_us, self.calm_us) = (new.after_us, new.calm_us);
+        (self.busy_percent, self.interval_us_max) = (new.busy_percent, new.interval_us_max);
+        self.step_max = new.step_max;
+        self.step = self.step.min(self.step_max);
+    }
+
     /// A class was handed its frame: so many members, so long after it was due. `interval_us`: as lengthened.
     pub fn note_flush(&mut self, members: usize, late_us: u64, interval_us: u64) -> bool {
         let is_late = late_us > interval_us.max(LATE_US_MIN);

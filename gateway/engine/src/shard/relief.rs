@@ -1,7 +1,12 @@
 //! What a shard leaves out while it cannot keep up, and who hears of it.
 
 use super::overload::Overload;
-use crate::{client::Application, clock::Now, protocol::reply, settings::Settings};
+use crate::{
+    client::Application,
+    clock::Now,
+    protocol::reply,
+    settings::{self, Settings},
+};
 
 /// The ladder of a shard, and who was told where it stands.
 #[derive(Debug)]
@@ -17,11 +22,12 @@ pub(super) struct Relief {
 
 impl Relief {
     pub fn new(settings: &Settings<'_>, application: Application, index: usize, now: Now) -> Self {
-        let mut overload = settings.overload.clone();
-        if application == Application::Echo {
-            overload.rungs = 0;
-        }
-        Self { overload: Overload::new(&overload, now.mono_us), index, active: false, told: u32::MAX }
+        let overload = Overload::new(&of(application, settings.overload), now.mono_us);
+        Self { overload, index, active: false, told: u32::MAX }
+    }
+
+    pub fn set(&mut self, application: Application, settings: &settings::Overload) {
+        self.overload.set(&of(application, settings));
     }
 
     /// What the client in a slot was told, or would have been.
@@ -41,4 +47,10 @@ impl Relief {
     pub fn notice(&self) -> Vec<u8> {
         reply::overload(self.active.then_some(self.overload.interval_us_max() / 1000))
     }
+}
+
+/// An echo leaves nothing out.
+fn of(application: Application, settings: &settings::Overload) -> settings::Overload {
+    let rungs = if application == Application::Echo { 0 } else { settings.rungs };
+    settings::Overload { rungs, ..settings.clone() }
 }

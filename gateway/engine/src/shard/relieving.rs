@@ -55,10 +55,15 @@ impl Shard {
         }
     }
 
-    fn relieve(&mut self, change: Change) {
+    /// Intervals and compression are as the rung has them.
+    pub(super) fn apply_relief(&mut self) {
         let overload = &self.relief.overload;
         self.fanout.stretch = Stretch::new(overload.factor(), overload.interval_us_max());
         self.fanout.compress.is_off = overload.sends_plain();
+    }
+
+    fn relieve(&mut self, change: Change) {
+        self.apply_relief();
         let Change { is_up, rung, factor, late_percent, busy_percent } = change;
         let (shard, clients, classes) = (self.relief.index, self.clients_open, self.fanout.classes.len());
         if is_up {

@@ -14,7 +14,7 @@ use crate::{
     address::Address,
     client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
     minutely::Minutely,
-    settings::{Compression, Settings},
+    settings::{Compression, Reloaded, Settings},
     striped::Striped,
     topic::epoch::Epoch,
 };
@@ -29,7 +29,7 @@ pub struct Shared {
     pub admin_tls: bool,
     pub connections_max: usize,
     /// 0: no limit.
-    pub connections_per_ip: usize,
+    connections_per_ip: AtomicUsize,
     pub dictionaries: Dictionaries,
     pub handshakes: Handshakes,
     /// Of pages that are refused, which the log names.
@@ -54,7 +54,7 @@ impl Shared {
             admin,
             admin_tls: settings.admin_tls,
             connections_max,
-            connections_per_ip: settings.limits.connections_per_ip,
+            connections_per_ip: AtomicUsize::new(settings.limits.connections_per_ip),
             dictionaries: {
                 let Compression { dictionaries, dictionaries_per_ip, .. } = settings.compression;
                 Dictionaries::new(*dictionaries, *dictionaries_per_ip)
@@ -69,37 +69,54 @@ impl Shared {
         }
     }
 
-    /// Counts a connection in, exactly, over all shards. Without an `address` it is not known yet whose it is.
-    pub fn admit(&self, address: Option<Address>) -> Result<(), Refused> {
+    /// Takes over what may change while it runs.
+    pub fn reload(&self, settings: &Reloaded) {
+        self.handshakes.set_limits(&settings.limits);
+        self.connections_per_ip.store(settings.limits.connections_per_ip, Ordering::Relaxed);
+        let Compression { dictionaries, dictionaries_per_ip, .. } = settings.compression;
+        self.dictionaries.set_max(dictionaries, dictionaries_per_ip);
+    }
+
+    /// Counts a connection in, exactly, over all shards. Without an `address` it is not known yet whose it is. `true`: its
+    /// address counts it too.
+    pub fn admit(&self, address: Option<Address>) -> Result<bool, Refused> {
         let room = |n: usize| (n < self.connections_max).then_some(n + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .map_err(|_| Refused::Full)?;
-        let Some(address) = address else { return Ok(()) };
+        let Some(address) = address else { return Ok(false) };
         self.admit_for(address).inspect_err(|_| {
             self.connections.fetch_sub(1, Ordering::Relaxed);
         })
     }
 
-    /// Counts a connection that was counted in among those of its address.
-    pub fn admit_for(&self, address: Address) -> Result<(), Refused> {
-        if self.connections_per_ip > 0 {
+    /// Counts a connection that was counted in among those of its address; `false`: there is no limit.
+    pub fn admit_for(&self, address: Address) -> Result<bool, Refused> {
+        let max = self.connections_per_ip.load(Ordering::Relaxed);
+        if max > 0 {
             let mut per_ip = self.per_ip.of(address);
             let count = per_ip.entry(address).or_default();
-            if *count >= self.connections_per_ip {
+            if *count >= max {
                 return Err(Refused::Address);
             }
             *count += 1;
         }
-        Ok(())
+        Ok(max > 0)
     }
 
-    /// Counts a connection out; `address`: for whom it was counted.
+    /// Has an address count a connection that was admitted while there was no limit; `false`: there is none.
+    pub fn count(&self, address: Address) -> bool {
+        if self.connections_per_ip.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        *self.per_ip.of(address).entry(address).or_default() += 1;
+        true
+    }
+
+    /// Counts a connection out; `address`: the one that counts it.
     pub fn release(&self, address: Option<Address>) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        if self.connections_per_ip > 0
-            && let Some(address) = address
-        {
+        if let Some(address) = address {
             let mut per_ip = self.per_ip.of(address);
             let count = per_ip.get_mut(&address).expect("an admitted connection is counted");
             *count -= 1;

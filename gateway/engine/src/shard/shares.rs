@@ -44,6 +44,16 @@ impl Shares {
         Self { max, by_address: HashMap::new() }
     }
 
+    /// `true`: what is held is to be counted, which nobody did before.
+    pub fn set_limits(&mut self, limits: &Limits) -> bool {
+        let before = std::mem::replace(self, Self::new(limits));
+        let (was_counted, is_counted) = (before.max != Share::default(), self.max != Share::default());
+        if was_counted && is_counted {
+            self.by_address = before.by_address;
+        }
+        is_counted && !was_counted
+    }
+
     /// Whether `address` may hold `after` in place of `before`.
     pub fn check(&self, address: Address, before: Share, after: Share) -> Result<(), Exceeded> {
         if self.max == Share::default() {

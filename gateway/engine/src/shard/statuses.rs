@@ -121,6 +121,10 @@ impl Statuses {
         }
     }
 
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// Takes a change in; gives its number.
     pub fn take(&mut self, change: Change) -> u64 {
         self.changes += 1;

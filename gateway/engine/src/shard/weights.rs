@@ -29,6 +29,14 @@ impl Weights {
         Self { per_s: per_s as u64, paid_us: HashMap::new(), sweep_at: SWEEP_MIN, waiting: BTreeSet::new() }
     }
 
+    /// Everybody begins anew; who waits is called as before.
+    pub fn set_rate(&mut self, per_s: usize) {
+        if self.per_s != per_s as u64 {
+            self.per_s = per_s as u64;
+            self.paid_us.clear();
+        }
+    }
+
     pub fn charge(&mut self, conn: ConnId, topics: u64, now_us: u64) {
         if topics == 0 || self.per_s == 0 {
             return;

@@ -77,6 +77,10 @@ impl<S: Sockets> Tls<S> {
         }
     }
 
+    pub fn set_limits(&mut self, limits: TlsLimits) {
+        self.limits = limits;
+    }
+
     /// What is encrypted by this.
     pub fn inner(&mut self) -> &mut S {
         &mut self.net

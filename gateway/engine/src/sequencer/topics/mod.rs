@@ -131,6 +131,11 @@ impl Topics {
         }
     }
 
+    /// What is held already stays.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        (self.value_bytes_max, self.bytes_max) = (limits.value_bytes, limits.topics_bytes);
+    }
+
     /// The number of a topic, for all that is asked of it until the next update is applied: that may forget it.
     pub fn find(&self, name: &str) -> Option<TopicId> {
         self.directory.find(name)

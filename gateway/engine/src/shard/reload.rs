@@ -1,0 +1,77 @@
+//! A shard takes over other settings between two turns, and drops nobody for it.
+
+use std::sync::Arc;
+
+use super::{Shard, client::Client};
+use crate::{
+    client::{ClientLimits, State},
+    clock::Now,
+    settings::Reloaded,
+};
+
+/// Clients are looked at again within so long, each at a moment of its own, which another reload does not put off.
+const SPREAD_US: u64 = 1_000_000;
+
+impl Shard {
+    pub(super) fn reload(&mut self, settings: Arc<Reloaded>, now: Now) {
+        let Reloaded { fanout, limits, compression, overload, hosts, origins, refusing } = &*settings;
+        let fragment_bytes = self.limits.fragment_bytes;
+        self.limits = ClientLimits { fragment_bytes, ..ClientLimits::new(limits, compression) };
+        (self.subscriptions_max, self.patterns_max) = (limits.subscriptions, limits.patterns);
+        self.pinned_bytes = limits.pinned_bytes;
+        self.fanout_config = fanout.clone();
+        self.compression = compression.clone();
+        (self.hosts, self.origins, self.refusing) = (hosts.clone(), origins.clone(), *refusing);
+        if self.ages.set(limits.connection_age) {
+            let open = |client: &Client| client.connection.state() == State::Open;
+            for (slot, _) in self.clients.iter().enumerate().filter(|(_, client)| client.as_ref().is_some_and(open)) {
+                self.ages.open(slot as u32, now);
+            }
+        }
+        self.fanout.reload(&settings, now);
+        self.builds.addresses.set_rate(limits.build_bytes_per_ip);
+        self.weights.set_rate(limits.topics_looked_at_per_s);
+        self.statuses.set_bytes_max(limits.status_bytes);
+        for client in self.clients.iter_mut().flatten().filter(|client| client.admitted && !client.is_counted)
+        {
+            client.is_counted = self.shared.count(client.address);
+        }
+        if self.shares.set_limits(limits) {
+            self.count_shares();
+        }
+        self.relief.set(self.application, overload);
+        self.apply_relief();
+        self.look_at_all_clients(now);
+        self.reloaded = Some(settings);
+    }
+
+    /// What was taken over since this was asked last, for the sockets.
+    pub fn take_reloaded(&mut self) -> Option<Arc<Reloaded>> {
+        self.reloaded.take()
+    }
+
+    /// Nothing was counted before.
+    fn count_shares(&mut self) {
+        for client in self.clients.iter().flatten() {
+            for sub in &client.subs {
+                self.shares.take(client.address, self.share_of(sub.class));
+            }
+        }
+    }
+
+    /// A deadline may be nearer than it was when it was entered.
+    fn look_at_all_clients(&mut self, now: Now) {
+        if self.drain.is_some() {
+            // Each has its moment to leave.
+            return;
+        }
+        let clients = self.clients.len().max(1) as u64;
+        for slot in 0..self.clients.len() {
+            if self.clients[slot].is_some() {
+                let phase_us = slot as u64 * SPREAD_US / clients;
+                let ahead_us = (SPREAD_US + phase_us - now.mono_us % SPREAD_US) % SPREAD_US;
+                self.wheel.set(slot as u32, now.mono_us + ahead_us);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Reloads: certificates first and by themselves, then the configuration, all of it or nothing.
+
+use std::{convert::Infallible, panic, sync::Arc, time::Duration};
+
+use engine::{settings::Reloaded, shard::shared::Shared};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
+};
+
+use crate::{
+    admin_key::Digest,
+    config::{Change, Config, Origin, changes, merged},
+    health::Health,
+    http::admin::{Admin, Rules},
+    intake::{clocked::ClockedSequencer, told::tell},
+    key_file,
+    reload::{Ask, Outcome},
+    supervisor,
+    system::Machine,
+    tls::server::Server,
+};
+
+/// How often certificates are looked at for changes.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What takes over what may change.
+pub struct Reloader {
+    pub origin: Origin,
+    pub machine: Machine,
+    /// The configuration that holds.
+    pub current: watch::Sender<Arc<Config>>,
+    /// Where there is a TLS listener.
+    pub certificates: Option<Server>,
+    pub admin: Arc<Admin>,
+    /// Only this machine reaches the admin listener.
+    pub is_loopback: bool,
+    pub sequencer: Arc<ClockedSequencer>,
+    pub shared: Arc<Shared>,
+    pub health: Arc<Health>,
+}
+
+/// What a configuration prints, as a number that stands for it.
+pub fn digest(config: &Config, machine: &Machine) -> String {
+    Digest::of(config.render(machine).as_bytes()).to_string()
+}
+
+impl Reloader {
+    /// Reloads whenever somebody asks, and certificates when their files change. Does not return.
+    pub async fn serve(mut self, mut hang_up: Signal, mut asks: mpsc::Receiver<Ask>) -> Infallible {
+        loop {
+            let ask = tokio::select! {
+                _ = hang_up.recv() => Ask { is_partial: false, answer: oneshot::channel().0 },
+                Some(ask) = asks.recv() => ask,
+                () = tokio::time::sleep(LOOK) => {
+                    self.look_at_certificates(false).await;
+                    continue;
+                }
+            };
+            supervisor::reloading();
+            let outcome = self.reload(ask.is_partial).await;
+            supervisor::ready();
+            self.note(&outcome);
+            // Who asked may have gone.
+            let _ = ask.answer.send(outcome);
+        }
+    }
+
+    fn note(&self, outcome: &Outcome) {
+        let counters = &self.admin.watched().reloads;
+        counters.count(outcome);
+        match outcome {
+            Outcome::Applied { applied, restart, digest } => {
+                counters.hold(digest, self.sequencer.now().wall_us);
+                tracing::info!(?applied, ?restart, digest, "the configuration was reloaded");
+            }
+            Outcome::Invalid(error) => tracing::error!(error, "the configuration stays as it was"),
+            Outcome::Restart(keys) => {
+                tracing::error!(?keys, "the configuration stays as it was, since these keys need a restart");
+            }
+        }
+    }
+
+    async fn reload(&mut self, is_partial: bool) -> Outcome {
+        self.look_at_certificates(true).await;
+        let (origin, machine) = (self.origin.clone(), self.machine.clone());
+        let new = match blocking(move || origin.load(&machine)).await {
+            Ok(new) => new,
+            Err(refused) => return Outcome::Invalid(refused.to_string()),
+        };
+        let old = self.current.borrow().clone();
+        let (applied, restart): (Vec<Change>, Vec<Change>) =
+            changes(&old, &new).into_iter().partition(|change| change.is_reloaded);
+        let restart: Vec<String> = restart.into_iter().map(|change| change.key).collect();
+        if !restart.is_empty() && !is_partial {
+            return Outcome::Restart(restart);
+        }
+        let next = merged(&old, new);
+        if !applied.is_empty()
+            && let Err(error) = self.apply(next).await
+        {
+            return Outcome::Invalid(error);
+        }
+        let digest = digest(&self.current.borrow(), &self.machine);
+        Outcome::Applied { applied: applied.into_iter().map(|change| change.told).collect(), restart, digest }
+    }
+
+    /// Does first what can fail.
+    async fn apply(&mut self, mut next: Config) -> Result<(), String> {
+        if next.server.admin.is_some() {
+            key_file::make(&mut next.admin).map_err(|error| error.to_string())?;
+        }
+        if let (Some(mut server), Some(tls)) = (self.certificates.take(), next.server.tls.clone()) {
+            let (server, changed) = blocking(move || {
+                let changed = server.change(&tls);
+                (server, changed)
+            })
+            .await;
+            self.certificates = Some(server);
+            changed?;
+        }
+        let reloaded = Arc::new(Reloaded::from(&next.settings()));
+        self.sequencer.set_limits(&next.limits);
+        self.health.set_bytes_max(next.limits.status_bytes);
+        self.shared.reload(&reloaded);
+        self.admin.set_rules(Rules::of(&next, self.is_loopback));
+        self.current.send_replace(next.into());
+        tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;
+        Ok(())
+    }
+
+    async fn look_at_certificates(&mut self, asked: bool) {
+        let Some(mut server) = self.certificates.take() else { return };
+        let server = blocking(move || {
+            server.look(asked);
+            server
+        });
+        self.certificates = Some(server.await);
+    }
+}
+
+/// Beside the control plane: a disk may hang.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(failed) => panic::resume_unwind(failed),
+            // The runtime ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

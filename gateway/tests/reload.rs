@@ -1,0 +1,285 @@
+//! Reloading the configuration of the real binary: what holds at once, what needs a restart, and that nobody is dropped.
+#![forbid(unsafe_code)]
+
+mod contract;
+
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use contract::{ADMIN, ADMIN_KEY, Answer, Gateway, Socket, command, config_file, http, output};
+use serde_json::Value;
+
+const SERVER: &str = "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 2\n";
+
+/// A gateway, and its file, which a test writes anew.
+struct Reloaded {
+    gateway: Gateway,
+    file: PathBuf,
+}
+
+impl Reloaded {
+    fn start(rest: &str) -> Self {
+        let file = config_file(&format!("{SERVER}{rest}"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        let gateway = Gateway::spawn(command.arg("--config").arg(&file).env("RUST_LOG", "off"));
+        Self { gateway, file }
+    }
+
+    fn write(&self, rest: &str) {
+        fs::write(&self.file, format!("{SERVER}{rest}")).unwrap();
+    }
+
+    fn reload(&self) -> (u16, Value) {
+        self.ask("/reload", ADMIN)
+    }
+
+    fn ask(&self, path: &str, headers: &str) -> (u16, Value) {
+        let Answer { status, body, .. } = http(&self.gateway.admin, "POST", path, headers, "");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    /// Writes the file, has it reloaded, and gives what was applied.
+    fn apply(&self, rest: &str) -> Vec<String> {
+        self.write(rest);
+        let (status, answer) = self.reload();
+        assert_eq!(status, 200, "{rest}: {answer}");
+        texts(&answer["applied"])
+    }
+
+    fn metrics(&self) -> String {
+        http(&self.gateway.admin, "GET", "/metrics", ADMIN, "").body
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_was_changed_is_told_and_the_digest_is_of_what_holds() {
+    let gateway = Reloaded::start("[limits]\nstall = \"30s\"\n");
+    let before = gateway.reload();
+    assert_eq!((before.0, &before.1["applied"]), (200, &Value::Array(Vec::new())));
+    assert!(before.1.get("restart").is_none());
+    let digest = before.1["digest"].as_str().unwrap().to_owned();
+    assert!(gateway.metrics().contains(&format!("\nfanwire_config_info{{digest=\"{digest}\"}} 1\n")));
+
+    let applied = gateway.apply(
+        "[limits]\nstall = \"60s\"\nvalue_bytes = \"2KiB\"\n[fanout]\ninterval_ms_menu = [50, 100]\n\
+         [access]\nhosts = [\"a.example\"]\n",
+    );
+    assert_eq!(
+        applied,
+        [
+            "fanout.interval_ms_menu: [] -> [50, 100]",
+            "limits.stall: 30s -> 1m",
+            "limits.value_bytes: 1MiB -> 2KiB",
+            "access.hosts: [] -> [\"a.example\"]"
+        ]
+    );
+    let (_, after) = gateway.reload();
+    let newer = after["digest"].as_str().unwrap();
+    assert!(newer != digest && texts(&after["applied"]).is_empty());
+    let metrics = gateway.metrics();
+    assert!(metrics.contains(&format!("fanwire_config_info{{digest=\"{newer}\"}} 1\n")), "{metrics}");
+    assert!(metrics.contains("\nfanwire_config_reloads_total{result=\"applied\"} 3\n"), "{metrics}");
+    let at_s = gateway.metric("fanwire_config_last_reload_success_timestamp_seconds");
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!((now_s - 60..=now_s + 1).contains(&at_s), "{at_s} {now_s}");
+}
+
+#[test]
+fn a_mistake_in_the_file_changes_nothing() {
+    let gateway = Reloaded::start("[limits]\npatterns = 2\n");
+    gateway.write("[limits]\npatterns = 1\nstall = 30\n");
+    let (status, answer) = gateway.reload();
+    assert_eq!((status, &answer["code"]), (400, &Value::from(400)));
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains(":7: [limits] stall = 30: ") && reason.contains("\"30s\""), "{reason}");
+    assert!(
+        Socket::connect(&gateway.gateway.data, "/ws?topics=a,b").is_ok(),
+        "two patterns are allowed still"
+    );
+    fs::remove_file(&gateway.file).unwrap();
+    assert_eq!(gateway.reload().0, 400);
+    assert!(gateway.metrics().contains("\nfanwire_config_reloads_total{result=\"invalid\"} 2\n"));
+}
+
+/// Keys that need a restart, each with another value than its default.
+const RESTART: &[(&str, &str)] = &[
+    ("limits.connections", "[limits]\nconnections = 77"),
+    ("limits.topics", "[limits]\ntopics = 1000"),
+    ("limits.classes", "[limits]\nclasses = 1000"),
+    ("limits.shard_patterns", "[limits]\nshard_patterns = 10000"),
+    ("limits.inbox_updates", "[limits]\ninbox_updates = 1000"),
+    ("limits.inbox_bytes", "[limits]\ninbox_bytes = \"1MiB\""),
+    ("limits.inbox_messages", "[limits]\ninbox_messages = 100"),
+    ("limits.statuses", "[limits]\nstatuses = 10"),
+    ("limits.tombstones", "[limits]\ntombstones = 10"),
+    ("fanout.frame_bytes_max", "[fanout]\nframe_bytes_max = \"64KiB\""),
+    ("fanout.flush_grid_ms", "[fanout]\nflush_grid_ms = 2"),
+    ("fanout.flush_updates", "[fanout]\nflush_updates = 7"),
+    ("state.path", "[state]\npath = \"reload-test.state\""),
+    ("topic", "[[topic]]\npattern = \"a.*\"\nmode = \"keyed\""),
+];
+
+#[test]
+fn what_needs_a_restart_is_told_and_nothing_is_applied() {
+    let gateway = Reloaded::start("");
+    for (key, text) in RESTART {
+        gateway.write(&format!("[access]\nhosts = [\"a.example\"]\n{text}\n"));
+        let (status, answer) = gateway.reload();
+        assert_eq!((status, &answer["code"]), (409, &Value::from(409)), "{key}: {answer}");
+        assert_eq!(texts(&answer["restart"]), [*key], "{answer}");
+        assert!(!answer["reason"].as_str().unwrap().is_empty());
+    }
+    let moved = SERVER.replace("data = \"127.0.0.1:0\"", "data = \"127.0.0.1:1\"").replace("= 2", "= 1");
+    fs::write(&gateway.file, moved).unwrap();
+    assert_eq!(texts(&gateway.reload().1["restart"]), ["server.data", "server.shards"]);
+    let named = format!("[server]\nio = \"epoll\"\n{}", SERVER.trim_start_matches("[server]\n"));
+    fs::write(&gateway.file, named).unwrap();
+    assert_eq!(texts(&gateway.reload().1["restart"]), ["server.io"]);
+    let count = RESTART.len() + 2;
+    assert!(
+        gateway
+            .metrics()
+            .contains(&format!("\nfanwire_config_reloads_total{{result=\"restart\"}} {count}\n"))
+    );
+    // The host was not taken either.
+    let host = "Host: a.example\r\nConnection: close\r\n";
+    assert_eq!(http(&gateway.gateway.admin, "GET", "/livez", host, "").status, 403);
+
+    gateway.write("[access]\nhosts = [\"a.example\"]\n[limits]\nclasses = 1000\nclasses_per_ip = 500\n");
+    let (status, answer) = gateway.ask("/reload?partial=1", ADMIN);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(texts(&answer["restart"]), ["limits.classes"]);
+    assert_eq!(
+        texts(&answer["applied"]),
+        ["limits.classes_per_ip: 0 -> 500", "access.hosts: [] -> [\"a.example\"]"]
+    );
+    assert_eq!(http(&gateway.gateway.admin, "GET", "/livez", host, "").status, 200);
+    // What waits for a restart does so still.
+    assert_eq!(texts(&gateway.reload().1["restart"]), ["limits.classes"]);
+    let again = gateway.ask("/reload?partial=1", ADMIN).1;
+    assert!(texts(&again["applied"]).is_empty() && texts(&again["restart"]) == ["limits.classes"], "{again}");
+}
+
+#[test]
+fn keys_that_reload_are_listed() {
+    let printed = output(command("").args(["--check", "--reloadable"]));
+    let listed = String::from_utf8(printed.stdout).unwrap();
+    let keys: Vec<&str> = listed.lines().collect();
+    for key in ["limits.stall", "access.hosts", "admin.key.sha256", "server.drain", "compression.level"] {
+        assert!(keys.contains(&key), "{key}: {listed}");
+    }
+    for (key, _) in RESTART {
+        assert!(!keys.contains(key), "{key}");
+    }
+    assert!(!keys.contains(&"server.data") && !keys.contains(&"server.shards"), "{listed}");
+}
+
+#[test]
+fn a_signal_does_the_same() {
+    let gateway = Reloaded::start("[limits]\npatterns = 3\n");
+    gateway.write("[limits]\npatterns = 1\n");
+    gateway.gateway.signal("HUP");
+    let ends = Instant::now() + Duration::from_secs(10);
+    while !gateway.metrics().contains("fanwire_config_reloads_total{result=\"applied\"} 1\n") {
+        assert!(Instant::now() < ends);
+    }
+    assert_eq!(Socket::connect(&gateway.gateway.data, "/ws?topics=a,b").err(), Some(400));
+}
+
+#[test]
+fn clients_stay_and_new_limits_hold_for_them() {
+    let gateway = Reloaded::start("");
+    let data = &gateway.gateway.data;
+    let mut sockets: Vec<Socket> =
+        (0..40).map(|_| Socket::connect(data, "/ws?topics=a.*&interval_ms=0").ok().unwrap()).collect();
+    for socket in &mut sockets {
+        socket.until("snapshot");
+    }
+    let all = "[fanout]\ninterval_ms = 200\ninterval_ms_min = 50\ninterval_ms_menu = [50, 200]\nbuild_bytes = \"2MiB\"\n\
+        heartbeat = \"1s\"\npattern_keep = \"1s\"\n[limits]\nconnections_per_ip = 41\nmessage_bytes = \"1KiB\"\n\
+        messages_per_s = 50\ntopics_looked_at_per_s = 1000\ncontrol_per_s = 10\nsubscriptions = 2\npatterns = 4\n\
+        publish_bytes = \"8KiB\"\nstall = \"5s\"\npinned_bytes = \"1MiB\"\nhandshake = \"1s\"\nidle = \"2s\"\nping = \"1s\"\n\
+        pong = \"900ms\"\nvalue_bytes = \"1KiB\"\ntopics_bytes = \"400MiB\"\nhistory_bytes = \"1MiB\"\n\
+        kept_pattern_bytes = \"1MiB\"\npatterns_per_ip = 60\nclasses_per_ip = 50\nadmin_connections = 50\n\
+        admin_publishes = 2\nadmin_body = \"2s\"\nadmin_idle = \"2s\"\nadmin_bytes_per_s = \"1KiB\"\n\
+        admin_answer_bytes = \"1MiB\"\natomic_updates = 2\nhandshakes_per_turn = 4\nsealed_bytes = \"1MiB\"\n\
+        status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n[compression]\nenabled = false\nlevel = 2\n\
+        window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
+        dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
+        interval_ms_max = 500\nbusy_percent = 99\n[state]\ncheckpoint = \"1s\"\nstate_bytes = \"2GiB\"\n\
+        [access]\nhosts = [\"a.example\"]\n";
+    let all = format!("{all}{ADMIN_KEY}");
+    let applied = gateway.apply(&all);
+    let listed = output(command("").args(["--check", "--reloadable"])).stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    let told = |key: &&str| applied.iter().any(|told| told.starts_with(&format!("{key}:")));
+    // Certificates need a TLS listener; `drain` stands above, in [server].
+    let other =
+        |key: &&str| ["server.", "certificate.", "admin."].iter().any(|section| key.starts_with(section));
+    let missing: Vec<&str> = listed.lines().filter(|key| !other(key) && !told(key)).collect();
+    assert!(missing.is_empty(), "not changed: {missing:?} of {applied:?}");
+    assert!(applied.contains(&"admin.key: changed".to_owned()), "{applied:?}");
+
+    // Nobody was dropped.
+    let publish = |topic: &str, data: &str| {
+        let body = format!(r#"{{"topic":"{topic}","data":{data}}}"#);
+        let headers = format!("{ADMIN}Content-Type: application/json\r\n");
+        http(&gateway.gateway.admin, "POST", "/publish", &headers, &body)
+    };
+    assert_eq!(publish("a.b", "1").status, 200);
+    for socket in &mut sockets {
+        socket.update("a.b", |update| update["data"] == 1);
+    }
+    // New limits hold: for values, for admin keys, for addresses and for subscriptions.
+    let long = format!("\"{}\"", "x".repeat(2000));
+    publish("a.c", &long).assert_refusal_open(400, "a value of 2000 bytes");
+    assert_eq!(gateway.ask("/reload", "").0, 401);
+    let mut last = Socket::connect(data, "/ws").unwrap_or_else(|status| panic!("{status}"));
+    assert_eq!(Socket::connect(data, "/ws").err(), Some(429));
+    last.send(r#"{"op":"subscribe","topics":["a","b","c","d","e"]}"#);
+    assert!(last.until("error")["reason"].as_str().unwrap().contains("4 are the most"));
+    last.send(r#"{"op":"subscribe","topics":["a.b"],"interval_ms":0}"#);
+    assert_eq!(last.until("subscribed")["interval_ms"], 50);
+    // Those who came before are counted too: they hold 40 classes of 50 on two shards, and 40 connections.
+    drop(last);
+    drop(sockets.pop());
+    // Deadlines that were an hour ahead are near now: an idle one is closed, a silent one pinged.
+    let mut idle = loop {
+        // The gateway may not have seen yet that they are gone.
+        match Socket::connect(data, "/ws") {
+            Ok(socket) => break socket,
+            Err(status) => assert_eq!(status, 429),
+        }
+    };
+    assert_eq!(idle.close_code(), 4000);
+    let ping = loop {
+        let (first, payload) = sockets[0].frame();
+        if first == 0x89 {
+            break payload;
+        }
+    };
+    let mut pong = Vec::new();
+    proto::encode::masked_frame(&mut pong, proto::encode::Opcode::Pong, &ping, [1, 2, 3, 4]);
+    sockets[0].stream().write_all(&pong).unwrap();
+
+    // And back.
+    let back = gateway.apply("");
+    assert_eq!(back.len(), applied.len(), "{back:?}");
+    assert_eq!(gateway.ask("/reload", "").0, 200, "no key is needed any more");
+    assert_eq!(publish("a.c", &long).status, 200);
+    assert!(Socket::connect(data, "/ws").is_ok());
+}
