@@ -73,6 +73,7 @@ impl Gateway {
             sources: Arc::default(),
             state: Arc::default(),
             tls: None,
+            reloads: Arc::default(),
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
             before_bytes: None,
         };
@@ -82,7 +83,7 @@ impl Gateway {
             limits: limits.clone(),
             freshness: Vec::new(),
         };
-        let admin = Admin::new(watched, Page::new("ws", data), rules);
+        let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

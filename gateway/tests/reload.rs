@@ -212,24 +212,27 @@ fn clients_stay_and_new_limits_hold_for_them() {
     let all = "[fanout]\ninterval_ms = 200\ninterval_ms_min = 50\ninterval_ms_menu = [50, 200]\nbuild_bytes = \"2MiB\"\n\
         heartbeat = \"1s\"\npattern_keep = \"1s\"\n[limits]\nconnections_per_ip = 41\nmessage_bytes = \"1KiB\"\n\
         messages_per_s = 50\ntopics_looked_at_per_s = 1000\ncontrol_per_s = 10\nsubscriptions = 2\npatterns = 4\n\
-        publish_bytes = \"8KiB\"\nstall = \"5s\"\npinned_bytes = \"1MiB\"\nhandshake = \"1s\"\nidle = \"2s\"\nping = \"1s\"\n\
+        publish_bytes = \"8KiB\"\nstall = \"5s\"\npinned_bytes = \"1MiB\"\nhandshake = \"1s\"\nidle = \"1s\"\nping = \"2s\"\n\
         pong = \"900ms\"\nvalue_bytes = \"1KiB\"\ntopics_bytes = \"400MiB\"\nhistory_bytes = \"1MiB\"\n\
         kept_pattern_bytes = \"1MiB\"\npatterns_per_ip = 60\nclasses_per_ip = 50\nadmin_connections = 50\n\
         admin_publishes = 2\nadmin_body = \"2s\"\nadmin_idle = \"2s\"\nadmin_bytes_per_s = \"1KiB\"\n\
         admin_answer_bytes = \"1MiB\"\natomic_updates = 2\nhandshakes_per_turn = 4\nsealed_bytes = \"1MiB\"\n\
-        status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n[compression]\nenabled = false\nlevel = 2\n\
+        status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n\
+        handshakes = 1000\nhandshakes_per_ip = \"900/s\"\nhandshake_addresses = 1000\nconnection_age = \"1h\"\n\
+        idle_subscribed = \"1h\"\n[compression]\nenabled = false\nlevel = 2\n\
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
         interval_ms_max = 500\nbusy_percent = 99\n[state]\ncheckpoint = \"1s\"\nstate_bytes = \"2GiB\"\n\
-        [access]\nhosts = [\"a.example\"]\n";
+        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n";
     let all = format!("{all}{ADMIN_KEY}");
     let applied = gateway.apply(&all);
     let listed = output(command("").args(["--check", "--reloadable"])).stdout;
     let listed = String::from_utf8(listed).unwrap();
     let told = |key: &&str| applied.iter().any(|told| told.starts_with(&format!("{key}:")));
-    // Certificates need a TLS listener; `drain` stands above, in [server].
-    let other =
-        |key: &&str| ["server.", "certificate.", "admin."].iter().any(|section| key.starts_with(section));
+    // Certificates need a TLS listener, tokens keys; [server] stands above.
+    let other = |key: &&str| {
+        ["server.", "certificate.", "admin.", "access.clients"].iter().any(|section| key.starts_with(section))
+    };
     let missing: Vec<&str> = listed.lines().filter(|key| !other(key) && !told(key)).collect();
     assert!(missing.is_empty(), "not changed: {missing:?} of {applied:?}");
     assert!(applied.contains(&"admin.key: changed".to_owned()), "{applied:?}");

@@ -2,15 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use net::metric::Metric;
 
-use super::{Meter, RateLimit, Refused};
+use super::{Meter, RateLimit, Refused, SharedRate};
 use crate::{address::Address, clock::Now, settings::Limits, striped::Striped};
 
 /// Entries that are not worth a look.
@@ -19,24 +16,13 @@ const SWEEP_MIN: usize = 64;
 /// Rates, and where everybody stands with them. Touched once a handshake.
 #[derive(Debug)]
 pub struct Handshakes {
-    rates: RwLock<Rates>,
+    all: SharedRate,
+    of_address: SharedRate,
     meter: AtomicU64,
     addresses: Striped<Meters>,
     /// Of each part of `addresses`.
     addresses_max: AtomicUsize,
     unmetered: AtomicU64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Rates {
-    all: RateLimit,
-    of_address: RateLimit,
-}
-
-impl From<&Limits> for Rates {
-    fn from(limits: &Limits) -> Self {
-        Self { all: RateLimit::of(limits.handshakes), of_address: RateLimit::of(limits.handshakes_per_ip) }
-    }
 }
 
 /// Where addresses stand that have begun a handshake lately.
@@ -71,7 +57,8 @@ impl Handshakes {
 
     pub fn new(limits: &Limits) -> Self {
         Self {
-            rates: RwLock::new(limits.into()),
+            all: SharedRate::of(limits.handshakes),
+            of_address: SharedRate::of(limits.handshakes_per_ip),
             meter: AtomicU64::new(0),
             addresses: Striped::default(),
             addresses_max: AtomicUsize::new(part_of(limits.handshake_addresses)),
@@ -81,13 +68,14 @@ impl Handshakes {
 
     /// Other rates hold from now on, for what came before too.
     pub fn set_limits(&self, limits: &Limits) {
-        *self.rates.write().unwrap_or_else(PoisonError::into_inner) = limits.into();
+        self.all.set(limits.handshakes);
+        self.of_address.set(limits.handshakes_per_ip);
         self.addresses_max.store(part_of(limits.handshake_addresses), Ordering::Relaxed);
     }
 
     /// Counts a handshake. First of its address, so that who is over its own rate takes nothing of the others'.
     pub fn begin(&self, address: Address, now: Now) -> Result<(), Over> {
-        let Rates { all, of_address } = *self.rates.read().unwrap_or_else(PoisonError::into_inner);
+        let (all, of_address) = (self.all.limit(), self.of_address.limit());
         if of_address.is_on() {
             let counted = self.count_of(address, of_address, now.mono_us);
             counted.map_err(|wait_us| Over { rate: Refused::AddressHandshakes, wait_us })?;

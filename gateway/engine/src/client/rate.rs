@@ -1,6 +1,10 @@
 //! Rates, and where somebody stands with one, in a few bytes.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::unit::Rate;
 
@@ -29,6 +33,31 @@ impl RateLimit {
 
     pub fn is_on(self) -> bool {
         self.cost_ns > 0
+    }
+}
+
+/// A rate that all shards look at, and that another one takes the place of now and then.
+#[derive(Debug)]
+pub struct SharedRate {
+    cost_ns: AtomicU64,
+    burst_ns: AtomicU64,
+}
+
+impl SharedRate {
+    pub fn of(rate: Rate) -> Self {
+        let RateLimit { cost_ns, burst_ns } = RateLimit::of(rate);
+        Self { cost_ns: AtomicU64::new(cost_ns), burst_ns: AtomicU64::new(burst_ns) }
+    }
+
+    /// Who looks meanwhile may find one half of each.
+    pub fn set(&self, rate: Rate) {
+        let RateLimit { cost_ns, burst_ns } = RateLimit::of(rate);
+        self.cost_ns.store(cost_ns, Relaxed);
+        self.burst_ns.store(burst_ns, Relaxed);
+    }
+
+    pub fn limit(&self) -> RateLimit {
+        RateLimit { cost_ns: self.cost_ns.load(Relaxed), burst_ns: self.burst_ns.load(Relaxed) }
     }
 }
 

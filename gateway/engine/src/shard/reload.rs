@@ -24,7 +24,9 @@ impl Shard {
         (self.hosts, self.origins, self.refusing) = (hosts.clone(), origins.clone(), *refusing);
         if self.ages.set(limits.connection_age) {
             let open = |client: &Client| client.connection.state() == State::Open;
-            for (slot, _) in self.clients.iter().enumerate().filter(|(_, client)| client.as_ref().is_some_and(open)) {
+            for (slot, _) in
+                self.clients.iter().enumerate().filter(|(_, client)| client.as_ref().is_some_and(open))
+            {
                 self.ages.open(slot as u32, now);
             }
         }
