@@ -42,12 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let waker = net::Waker::new()?;
     let inbox = Inbox::of(&config.limits, waker.clone());
     let shared = Arc::new(Shared::new(Epoch::from(1), None, CONNECTIONS, &config.settings()));
-    let config = Arc::new(config);
+    let (_current, held) = tokio::sync::watch::channel(Arc::new(config));
     let named = std::env::var("FANWIRE_SERVER__IO").ok().map(|io| io.parse()).transpose()?;
     let io = args.io.or(named).unwrap_or(net::Io::IoUring);
     let sockets = Sockets::new(io, CONNECTIONS, CONNECTIONS * 2);
     let ends = vec![(inbox, waker)];
-    let shards = executor::start(&config, Application::Echo, &shared, ends, sockets, Instant::now(), None)?;
+    let shards = executor::start(&held, Application::Echo, &shared, ends, sockets, Instant::now(), None)?;
     println!("listening data={}", shards.data.expect("it has one"));
     shards.join();
     Ok(())

@@ -78,7 +78,8 @@ pub enum Error {
 /// What the control plane works on, once every shard listens.
 #[derive(Debug)]
 pub struct Parts {
-    pub config: Arc<Config>,
+    /// The configuration that holds.
+    pub current: watch::Sender<Arc<Config>>,
     pub origin: Origin,
     pub machine: Machine,
     /// What moves the shards' bytes.
@@ -123,8 +124,10 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { config, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
+    let Parts { current, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
     let Parts { data, tls, tls_server, admin, mut ended, .. } = parts;
+    let held = current.subscribe();
+    let config = held.borrow().clone();
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
@@ -177,7 +180,6 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
-    let (current, held) = watch::channel(config.clone());
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {
         origin,

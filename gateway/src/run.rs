@@ -11,7 +11,7 @@ use std::{
 use engine::shard::{Application, inbox::Inbox, shared::Shared};
 use net::Waker;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     config::{Config, Origin},
@@ -50,7 +50,8 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         key_file::make(&mut config.admin)?;
     }
     config.server.warnings().iter().for_each(|text| tracing::warn!("{text}"));
-    let config = Arc::new(config);
+    let (current, held) = watch::channel(Arc::new(config));
+    let config = held.borrow().clone();
     let limits = &config.limits;
     let connections_max = config.connections_max(machine);
     let sockets = config.sockets(machine);
@@ -79,7 +80,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         config.server.tls.as_ref().map(tls::server::Server::load).transpose().map_err(Error::Tls)?;
     let broadcast = Application::Broadcast;
     let ends = inboxes.iter().cloned().zip(wakers).collect();
-    let shards = executor::start(&config, broadcast, &shared, ends, sockets, start, tls_server.as_ref())?;
+    let shards = executor::start(&held, broadcast, &shared, ends, sockets, start, tls_server.as_ref())?;
     let (data, tls) = (shards.data, shards.tls);
     tracing::info!(
         shards = inboxes.len(),
@@ -97,7 +98,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         origin,
         machine: machine.clone(),
         io: machine.choice(config.server.io),
-        config,
+        current,
         sequencer,
         shared,
         state,

@@ -76,7 +76,14 @@ pub fn merged(old: &Config, new: Config) -> Config {
         _ => old.server.tls.clone(),
     };
     Config {
-        server: Server { drain: new.server.drain, refusing: new.server.refusing, tls, ..old.server.clone() },
+        server: Server {
+            drain: new.server.drain,
+            refusing: new.server.refusing,
+            proxies: new.server.proxies,
+            proxy_protocol: new.server.proxy_protocol,
+            tls,
+            ..old.server.clone()
+        },
         fanout: merge(&old.fanout, &new.fanout),
         limits: merge(&old.limits, &new.limits),
         compression: merge(&old.compression, &new.compression),

@@ -68,13 +68,13 @@ keys! {
         /// too. Default: it needs none.
         tls_client_ca: String = text_or(""), example("\"clients.pem\""), reloaded;
         /// Addresses of proxies, and prefixes like "10.0.0.0/8", that are believed when they say whose a connection is.
-        trusted_proxies: Vec<String> = texts(&[], TRUSTED);
+        trusted_proxies: Vec<String> = texts(&[], TRUSTED), reloaded;
         /// "require": each connection to `data` and `tls` begins with a header of the PROXY protocol, version 1 or 2,
         /// before TLS. It has to come from one of `trusted_proxies`; others are closed without an answer.
-        proxy_protocol: String = choice("off", &["off", "require"]);
+        proxy_protocol: String = choice("off", &["off", "require"]), reloaded;
         /// The header in which `trusted_proxies` say for whom a request to `data` or `tls` is. Of the addresses in it the
         /// last one that is not trusted is the client's.
-        forwarded: String = choice("off", &["off", "x-forwarded-for", "forwarded"]);
+        forwarded: String = choice("off", &["off", "x-forwarded-for", "forwarded"]), reloaded;
         /// By which calls of the kernel shards move bytes: "io_uring" needs Linux 6.8, and containers mostly forbid it;
         /// "epoll" works everywhere, and the limit nofile then bounds the process; "auto" is io_uring where it works,
         /// else epoll.

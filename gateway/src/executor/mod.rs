@@ -23,6 +23,7 @@ use net::{
     tls::Tls,
 };
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::{clock::Clock, config::Config, sockets::Sockets, tls::server::Server};
 use listeners::listen_all;
@@ -67,7 +68,7 @@ impl Shards {
 /// Starts a shard for every inbox and the waker that it was made with, and returns when all of them
 /// listen. `tls`: how the listener of `[server] tls` speaks.
 pub fn start(
-    config: &Arc<Config>,
+    current: &watch::Receiver<Arc<Config>>,
     application: Application,
     shared: &Arc<Shared>,
     inboxes: Vec<(Arc<Inbox>, Waker)>,
@@ -75,6 +76,7 @@ pub fn start(
     epoch: Instant,
     tls: Option<&Server>,
 ) -> Result<Shards, StartError> {
+    let config = current.borrow().clone();
     let listen = |addr: Option<SocketAddr>| {
         let Some(addr) = addr else { return Ok((None, Vec::new().into_iter())) };
         let (addr, all) =
@@ -90,7 +92,8 @@ pub fn start(
     let mut threads = Vec::new();
     for (index, (inbox, waker)) in inboxes.into_iter().enumerate() {
         let cpu = config.server.cpus[index % config.server.cpus.len()];
-        let (config, shared, ready) = (config.clone(), shared.clone(), ready.clone());
+        let (config, current) = (config.clone(), current.clone());
+        let (shared, ready) = (shared.clone(), ready.clone());
         let (server, listeners) = (tls.map(Server::current), [plain.next(), encrypted.next()]);
         let run = move || {
             let set_up = backend(sockets, &waker)
@@ -112,7 +115,7 @@ pub fn start(
             let limits = tls_limits(&config.limits);
             let proxied = Proxied::new(backend, config.proxy_rule());
             let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
-            pump(shard, Tls::new(proxied, listener, limits), server, clock);
+            pump(shard, Tls::new(proxied, listener, limits), current, server, clock);
         };
         let thread = Thread::spawn(sockets.io, &format!("shard{index}"), cpu, run)
             .map_err(|error| StartError::Executor { index, cpu, error })?;

@@ -1,6 +1,6 @@
 //! A shard's loop: inbox, what happened, what is due, and a sleep when nothing is left.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use engine::{
     settings::Limits,
@@ -13,19 +13,29 @@ use net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{clock::Clock, tls::server::Current};
+use tokio::sync::watch;
+
+use crate::{clock::Clock, config::Config, tls::server::Current};
 
 /// Events handled before deadlines and fan-out have their turn again.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Runs a shard until it has finished.
-pub fn pump(mut shard: Shard, mut net: Tls<Proxied<Backend>>, mut server: Option<Current>, mut clock: Clock) {
+/// Runs a shard until it has finished. `config`, `server`: what holds now.
+pub fn pump(
+    mut shard: Shard,
+    mut net: Tls<Proxied<Backend>>,
+    mut config: watch::Receiver<Arc<Config>>,
+    mut server: Option<Current>,
+    mut clock: Clock,
+) {
     loop {
         let now = clock.now();
         shard.note_ring(net.inner().counters(), net.inner().proxy_counters(), net.counters());
         let left = shard.take_inbox(now);
-        if let Some(settings) = shard.take_reloaded() {
-            net.set_limits(tls_limits(&settings.limits));
+        if config.has_changed().unwrap_or(false) {
+            let config = config.borrow_and_update();
+            net.set_limits(tls_limits(&config.limits));
+            net.inner().set_rule(config.proxy_rule());
         }
         if let Some(server) = &mut server
             && server.has_changed().unwrap_or(false)

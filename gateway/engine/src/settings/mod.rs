@@ -81,6 +81,7 @@ pub struct Reloaded {
     pub overload: Overload,
     pub hosts: Vec<Host>,
     pub origins: Origins,
+    pub proxies: Proxies,
     pub refusing: Refusing,
 }
 
@@ -93,6 +94,7 @@ impl From<&Settings<'_>> for Reloaded {
             overload: settings.overload.clone(),
             hosts: settings.hosts.to_vec(),
             origins: settings.origins.clone(),
+            proxies: settings.proxies.clone(),
             refusing: settings.refusing,
         }
     }

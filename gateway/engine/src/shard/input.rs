@@ -61,7 +61,7 @@ impl Shard {
             *address = told;
             let admitted = self.shared.admit_for(told);
             *standing = admitted.map_or(Standing::Surplus, Standing::admitted);
-            admitted
+            admitted.map(|_| ())
         };
         let tools = Tools {
             limits: &self.limits,

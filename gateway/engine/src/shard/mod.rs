@@ -53,7 +53,7 @@ use crate::{
     clock::Now,
     fanout::Fanout,
     http::{host::Host, origin::Origins, proxies::Proxies},
-    settings::{self, Refusing, Reloaded, Settings},
+    settings::{self, Refusing, Settings},
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -132,8 +132,6 @@ pub struct Shard {
     /// `subscribe` ops that wait for a position: see [`ahead`].
     ahead: Vec<Ahead>,
     weights: Weights,
-    /// What it took over last, until its sockets have too.
-    reloaded: Option<Arc<Reloaded>>,
     /// The gateway's numbers come from upstream, and others may be further.
     chained: bool,
     /// When updates were last taken in. µs, monotonic.
@@ -200,7 +198,6 @@ impl Shard {
             shares: Shares::new(settings.limits),
             ahead: Vec::new(),
             weights: Weights::new(settings.limits.topics_looked_at_per_s),
-            reloaded: None,
             chained: settings.is_chained,
             took_us: None,
             pinned_checked_us: 0,
@@ -295,7 +292,7 @@ impl Shard {
                 Message::Updates(batch) => self.fanout.apply(&batch),
                 Message::Restart { epoch, batch } => self.restart(epoch, &batch, now),
                 Message::Status(change) => self.take_status((*change).clone()),
-                Message::Reload(settings) => self.reload(settings, now),
+                Message::Reload(settings) => self.reload(&settings, now),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
                 Message::Scrape(answer) => answer(Box::new(self.stats())),
                 Message::Stop => self.stop = true,

@@ -1,20 +1,23 @@
 //! A shard takes over other settings between two turns, and drops nobody for it.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Shard, client::Client};
+use super::{
+    Shard,
+    client::{Client, Standing},
+};
 use crate::{
     client::{ClientLimits, State},
     clock::Now,
-    settings::Reloaded,
+    settings::{Limits, Reloaded},
 };
 
 /// Clients are looked at again within so long, each at a moment of its own, which another reload does not put off.
 const SPREAD_US: u64 = 1_000_000;
 
 impl Shard {
-    pub(super) fn reload(&mut self, settings: Arc<Reloaded>, now: Now) {
-        let Reloaded { fanout, limits, compression, overload, hosts, origins, refusing } = &*settings;
+    pub(super) fn reload(&mut self, settings: &Reloaded, now: Now) {
+        let Reloaded { fanout, limits, compression, overload, hosts, origins, proxies, refusing } = settings;
         let fragment_bytes = self.limits.fragment_bytes;
         self.limits = ClientLimits { fragment_bytes, ..ClientLimits::new(limits, compression) };
         (self.subscriptions_max, self.patterns_max) = (limits.subscriptions, limits.patterns);
@@ -22,37 +25,40 @@ impl Shard {
         self.fanout_config = fanout.clone();
         self.compression = compression.clone();
         (self.hosts, self.origins, self.refusing) = (hosts.clone(), origins.clone(), *refusing);
-        if self.ages.set(limits.connection_age) {
-            let open = |client: &Client| client.connection.state() == State::Open;
-            for (slot, _) in
-                self.clients.iter().enumerate().filter(|(_, client)| client.as_ref().is_some_and(open))
-            {
-                self.ages.open(slot as u32, now);
-            }
-        }
-        self.fanout.reload(&settings, now);
+        self.proxies = proxies.clone();
+        self.fanout.reload(settings, now);
         self.builds.addresses.set_rate(limits.build_bytes_per_ip);
         self.weights.set_rate(limits.topics_looked_at_per_s);
         self.statuses.set_bytes_max(limits.status_bytes);
-        for client in self.clients.iter_mut().flatten().filter(|client| client.admitted && !client.is_counted)
-        {
-            client.is_counted = self.shared.count(client.address);
+        self.relief.set(self.application, overload);
+        self.apply_relief();
+        self.reload_counts(limits);
+        self.reload_ages(limits.connection_age, now);
+        self.look_at_all_clients(now);
+    }
+
+    /// What there was no limit for before is counted from now on.
+    fn reload_counts(&mut self, limits: &Limits) {
+        let uncounted = |client: &&mut Client| client.standing == Standing::Uncounted;
+        for client in self.clients.iter_mut().flatten().filter(uncounted) {
+            client.standing = Standing::admitted(self.shared.count(client.address));
         }
         if self.shares.set_limits(limits) {
             self.count_shares();
         }
-        self.relief.set(self.application, overload);
-        self.apply_relief();
-        self.look_at_all_clients(now);
-        self.reloaded = Some(settings);
     }
 
-    /// What was taken over since this was asked last, for the sockets.
-    pub fn take_reloaded(&mut self) -> Option<Arc<Reloaded>> {
-        self.reloaded.take()
+    /// With another age every connection begins anew.
+    fn reload_ages(&mut self, age: Duration, now: Now) {
+        if self.ages.set(age) {
+            for (slot, client) in self.clients.iter().enumerate() {
+                if client.as_ref().is_some_and(|client| client.connection.state() == State::Open) {
+                    self.ages.open(slot as u32, now);
+                }
+            }
+        }
     }
 
-    /// Nothing was counted before.
     fn count_shares(&mut self) {
         for client in self.clients.iter().flatten() {
             for sub in &client.subs {
