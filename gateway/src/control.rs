@@ -40,7 +40,10 @@ use crate::{
     },
     reload::ASKS_MAX,
     reloader::{self, Reloader},
-    source::{self, SourceCounters},
+    source::{
+        self,
+        running::{Runner, SourceCounters},
+    },
     state, supervisor,
     system::{Choice, Machine},
     tls,
@@ -131,7 +134,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
-    let counters = SourceCounters::new(&config.sources);
+    let counters = SourceCounters::new(&config.sources, &config.freshness);
     let limits = &config.limits;
     let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
@@ -174,12 +177,14 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     let [data, admin] = [data, admin_address].map(shown);
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
-    let warming = source::watch::warming(&counters, &config.freshness, sequencer.now());
+    let warming = source::watch::warming(&counters, sequencer.now());
     shared.set_warming(!warming.is_empty());
     announce(&format!("listening data={data} admin={admin}{tls}")).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
-    source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
+    let sources =
+        Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
+    sources.start_all(limits);
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {
         origin,
@@ -190,10 +195,10 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         is_loopback,
         sequencer: sequencer.clone(),
         shared: shared.clone(),
-        health: health.clone(),
+        sources,
     };
     let reloads = reloader.serve(hang_up, asks);
-    let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness, &shared);
+    let watch = source::watch::watch(&health, &sequencer, &counters, &shared);
     let deadlines = async {
         while config.topics.have_deadlines() {
             tokio::time::sleep(DUE_EARLY).await;

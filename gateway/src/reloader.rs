@@ -12,11 +12,11 @@ use tokio::{
 use crate::{
     admin_key::Digest,
     config::{Change, Config, Origin, changes, merged},
-    health::Health,
     http::admin::{Admin, Rules},
     intake::{clocked::ClockedSequencer, told::tell},
     key_file,
     reload::{Ask, Outcome},
+    source::running::Runner,
     supervisor,
     system::Machine,
     tls::server::Server,
@@ -38,7 +38,7 @@ pub struct Reloader {
     pub is_loopback: bool,
     pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
-    pub health: Arc<Health>,
+    pub sources: Runner,
 }
 
 /// What a configuration prints, as a number that stands for it.
@@ -122,8 +122,9 @@ impl Reloader {
         }
         let reloaded = Arc::new(Reloaded::from(&next.settings()));
         self.sequencer.set_limits(&next.limits);
-        self.health.set_bytes_max(next.limits.status_bytes);
+        self.sources.health.set_bytes_max(next.limits.status_bytes);
         self.shared.reload(&reloaded);
+        self.sources.reload(&next.sources, &next.freshness, &next.limits);
         self.admin.set_rules(Rules::of(&next, self.is_loopback));
         self.current.send_replace(next.into());
         tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;

@@ -81,7 +81,6 @@ impl Gateway {
             gate: Gate::new(true, Vec::new()),
             keys: Vec::new(),
             limits: limits.clone(),
-            freshness: Vec::new(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

@@ -131,6 +131,10 @@ const RESTART: &[(&str, &str)] = &[
     ("fanout.flush_updates", "[fanout]\nflush_updates = 7"),
     ("state.path", "[state]\npath = \"reload-test.state\""),
     ("topic", "[[topic]]\npattern = \"a.*\"\nmode = \"keyed\""),
+    (
+        "source.up",
+        "[[source]]\nkind = \"fanwire\"\nname = \"up\"\nurl = \"ws://127.0.0.1:1/ws\"",
+    ),
 ];
 
 #[test]
@@ -285,4 +289,47 @@ fn clients_stay_and_new_limits_hold_for_them() {
     assert_eq!(gateway.ask("/reload", "").0, 200, "no key is needed any more");
     assert_eq!(publish("a.c", &long).status, 200);
     assert!(Socket::connect(data, "/ws").is_ok());
+}
+
+#[test]
+fn sources_are_added_changed_and_removed_by_name() {
+    let ticks = |symbols: u32| {
+        format!(
+            "[[source]]\nkind = \"synthetic\"\nsymbols = {symbols}\nupdates_per_s = 500.0\nstale_after = \"10s\"\n\
+             topics = [\"tick.*\"]\n"
+        )
+    };
+    let host = "[[source]]\nkind = \"host\"\nname = \"this\"\ninterval = \"100ms\"\n";
+    let gateway = Reloaded::start(&ticks(3));
+    let mut socket = Socket::connect(&gateway.gateway.data, "/ws?topics=*&interval_ms=0").ok().unwrap();
+    socket.update("tick.S0002", |_| true);
+
+    assert_eq!(gateway.apply(&format!("{}{host}", ticks(3))), ["source.this: added"]);
+    socket.update("host.cpu", |_| true);
+    assert_eq!(gateway.apply(&format!("{host}{}", ticks(3))), [""; 0], "their order does not matter");
+    assert_eq!(gateway.apply(&format!("{host}{}", ticks(5))), ["source.synthetic: changed"]);
+    socket.update("tick.S0004", |_| true);
+    assert_eq!(gateway.metric("fanwire_sources"), 2);
+
+    assert_eq!(gateway.apply(host), ["source.synthetic: removed"]);
+    let status = loop {
+        // The one that it began with may be told too.
+        let status = socket.until("status");
+        if status["reason"].as_str().is_some_and(|reason| reason.contains("removed from the configuration")) {
+            break status;
+        }
+    };
+    assert_eq!((&status["state"], &status["topics"][0]), (&"stale".into(), &"tick.*".into()));
+    assert_eq!(http(&gateway.gateway.admin, "GET", "/topics/tick.S0004", "", "").status, 200, "its topics stay");
+    assert_eq!(gateway.metric("fanwire_sources"), 1);
+    assert!(!gateway.metrics().contains("source=\"synthetic\""), "nobody waits for it");
+
+    assert_eq!(gateway.apply(&format!("{host}{}", ticks(5))), ["source.synthetic: added"]);
+    while socket.until("status")["state"] != "live" {}
+    socket.update("tick.S0001", |_| true);
+
+    // One that cannot be leaves all as it was.
+    gateway.write(&format!("{host}[[source]]\nkind = \"replay\"\npath = \"/nowhere.ndjson\"\n"));
+    assert_eq!(gateway.reload().0, 400);
+    socket.update("tick.S0003", |_| true);
 }

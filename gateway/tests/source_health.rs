@@ -195,7 +195,7 @@ fn a_feed_file_that_ends_leaves_its_topics_stale() {
     let (topics, state, reason) = status(&mut subscriber(&gateway, "r.a"));
     assert_eq!(
         (topics, state.as_str(), reason.as_str()),
-        (json!(["r.*"]), "stale", "source replay-0: it has ended")
+        (json!(["r.*"]), "stale", "source replay: it has ended")
     );
 }
 

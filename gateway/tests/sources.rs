@@ -29,11 +29,12 @@ use gateway::{
     intake::{clocked::ClockedSequencer, publisher::Publisher},
     names::Names,
     source::{
-        self, Source, SourceCounters,
+        Source,
         activity::Activity,
         freshness::Freshness,
         host::HostFigures,
         replay::{self, Replay},
+        running::{Runner, SourceCounters},
         synthetic::{self, Synthetic, Walk},
     },
 };
@@ -316,11 +317,11 @@ async fn a_source_that_fails_is_counted_and_the_others_go_on() {
         Source::Synthetic(synthetic(3, 1000.0).into()),
         Source::Host(HostFigures { interval: Duration::from_millis(100), names: Names::Encode }.into()),
     ];
-    let counters = SourceCounters::new(&config.sources);
-    config.freshness = vec![Freshness { stale_after: None, topics: Vec::new() }; 3];
+    let fresh = |name: &str| Freshness { name: name.to_owned(), stale_after: None, topics: Vec::new() };
+    config.freshness = ["a", "b", "c"].map(fresh).to_vec();
+    let counters = SourceCounters::new(&config.sources, &config.freshness);
     let (publisher, health) = (Publisher::new(sequencer.clone()), Health::new(&[], 1, 1 << 20));
-    let sources = (&config.sources[..], &config.freshness[..]);
-    source::start(sources, &config.limits, &publisher, &counters, &health);
+    Runner { counters: counters.clone(), publisher, health }.start_all(&config.limits);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((counters.errors.load(Ordering::Relaxed), counters.running.load(Ordering::Relaxed)), (1, 2));
     let topics: Vec<Value> = updates(&inbox).iter().map(|u| value(u)["topic"].clone()).collect();

@@ -1,5 +1,7 @@
 //! What differs between the configuration that holds and another one, and what of that may hold at once.
 
+use std::collections::BTreeMap;
+
 use engine::settings::{Compression, Fanout, Group, Keys, Kind, Limits, Overload, Value};
 use toml::Value as Toml;
 
@@ -11,7 +13,10 @@ use super::{
     state::StateKeys,
     tls::CertificateKeys,
 };
-use crate::document::value;
+use crate::{
+    document::value,
+    source::{Source, freshness::Freshness},
+};
 
 /// A key, or a table, that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +44,10 @@ pub fn reloadable() -> String {
         Group::of::<CertificateKeys>(),
     ];
     let keys = groups.iter().flat_map(|group| group.keys.iter().map(move |key| (group.section, key)));
-    keys.filter(|(_, key)| key.is_reloaded)
-        .map(|(section, key)| format!("{section}.{}\n", key.name))
-        .collect()
+    let keys = keys.filter(|(_, key)| key.is_reloaded);
+    let lines = keys.map(|(section, key)| format!("{section}.{}\n", key.name));
+    // Sources by name, whatever has changed of them.
+    lines.chain(["source\n".to_owned()]).collect()
 }
 
 /// In the order of the reference.
@@ -59,7 +65,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let certificates =
         |config: &Config| config.server.tls.iter().flat_map(others).cloned().collect::<Vec<_>>();
     changes.table("certificate", certificates(old) != certificates(new), true);
-    changes.table("source", (&old.sources, &old.freshness) != (&new.sources, &new.freshness), false);
+    changes.sources(old, new);
     changes.table("topic", old.topics != new.topics, false);
     changes.0
 }
@@ -71,9 +77,14 @@ fn others(tls: &Tls) -> &[crate::tls::files::Files] {
 
 /// `new` where keys are reloaded, else `old`.
 pub fn merged(old: &Config, new: Config) -> Config {
+    let is_chained = new.is_chained();
     let tls = match (&old.server.tls, new.server.tls) {
         (Some(old), Some(new)) => Some(Tls { address: old.address, ..new }),
         _ => old.server.tls.clone(),
+    };
+    let (sources, freshness) = match old.is_chained() || is_chained {
+        true => (old.sources.clone(), old.freshness.clone()),
+        false => (new.sources, new.freshness),
     };
     Config {
         server: Server {
@@ -90,8 +101,8 @@ pub fn merged(old: &Config, new: Config) -> Config {
         overload: merge(&old.overload, &new.overload),
         access: new.access,
         admin: new.admin,
-        sources: old.sources.clone(),
-        freshness: old.freshness.clone(),
+        sources,
+        freshness,
         topics: old.topics.clone(),
         state: StateSettings { path: old.state.path.clone(), ..new.state },
     }
@@ -103,6 +114,11 @@ fn merge<T: Keys>(old: &T, new: &T) -> T {
         let (old, new) = values.next().expect("there is a value for each key");
         if key.is_reloaded { new } else { old }
     })
+}
+
+fn by_name(config: &Config) -> BTreeMap<&str, (&Source, &Freshness)> {
+    let sources = config.sources.iter().zip(&config.freshness);
+    sources.map(|(source, fresh)| (&*fresh.name, (source, fresh))).collect()
 }
 
 struct Changes(Vec<Change>);
@@ -119,6 +135,22 @@ impl Changes {
                 false => format!("{name}: {} -> {}", show(&key.kind, &old), show(&key.kind, &new)),
             };
             self.0.push(Change { key: name, told, is_reloaded: key.is_reloaded });
+        }
+    }
+
+    /// By name. A gateway that is chained to another has that alone, and its numbers.
+    fn sources(&mut self, old: &Config, new: &Config) {
+        let is_reloaded = !old.is_chained() && !new.is_chained();
+        let (old, new) = (by_name(old), by_name(new));
+        for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
+            let what = match (old.get(name), new.get(name)) {
+                (Some(held), Some(said)) if held == said => continue,
+                (Some(_), Some(_)) => "changed",
+                (Some(_), None) => "removed",
+                (None, _) => "added",
+            };
+            let key = format!("source.{name}");
+            self.0.push(Change { told: format!("{key}: {what}"), key, is_reloaded });
         }
     }
 

@@ -80,8 +80,8 @@ fn source(text: &mut Text, source: &Source, fresh: &Freshness) {
     text.section("[[source]]");
     text.quoted("kind", source.kind());
     let settings = source.settings();
-    settings.write(text);
     text.keys(&FreshnessKeys::from(fresh));
+    settings.write(text);
     settings.write_tables(text);
 }
 

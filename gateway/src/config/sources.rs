@@ -21,7 +21,7 @@ use crate::{
 const SOURCES_MAX: usize = 64;
 
 keys! {
-    /// Where updates come from, one entry each, at most 64.
+    /// Where updates come from, one entry each, at most 64. A reload adds, changes and removes them by their names.
     pub(super) struct KindKeys in "source" {
         /// What the source is.
         kind: Option<String> = choice_needed(&Source::NAMES), example("\"replay\"");
@@ -41,17 +41,20 @@ pub(super) fn sources(
         let mut section = reader.open("source", table);
         let Some(kind) = kind(&mut section) else { continue };
         let said = freshness::read(&mut section);
-        let given = Given { dir, policies: topics, topics: said.topics.as_deref() };
+        let given = Given { dir, name: said.name.as_deref(), policies: topics, topics: said.topics.as_deref() };
         chained = (kind.name == Fanwire::NAME).then_some(section.line()).or(chained);
         if let Some(source) = (kind.read)(&mut section, &given) {
             let settings = source.settings();
-            if let Some(link) = settings.link()
-                && !names.insert(link.name.clone())
-            {
-                let text = format!("two sources are called {:?}; give each another name", link.name);
+            let has_own = said.name.is_some() || settings.link().is_some();
+            let mut said = freshness::freshness(&mut section, said, &*settings, kind.name);
+            if !has_own {
+                said.name = free_name(kind.name, &names);
+            }
+            if !names.insert(said.name.clone()) {
+                let text = format!("two sources are called {:?}; give each another name", said.name);
                 section.problem(section.line(), text);
             }
-            fresh.push(freshness::freshness(&mut section, said, &*settings));
+            fresh.push(said);
             sources.push(source);
         }
         section.finish();
@@ -65,6 +68,13 @@ pub(super) fn sources(
         reader.problem(1, format!("there are {} sources; the most is {SOURCES_MAX}", sources.len()));
     }
     (sources, fresh)
+}
+
+/// The kind, or of one more of it `KIND-2`, and so on.
+fn free_name(kind: &str, taken: &HashSet<String>) -> String {
+    let numbered = (2..).map(|n| format!("{kind}-{n}"));
+    let mut names = [kind.to_owned()].into_iter().chain(numbered);
+    names.find(|name| !taken.contains(name)).expect("there are more names than sources")
 }
 
 /// `None`: its problem was reported.

@@ -29,7 +29,6 @@ use crate::{
     config::Config,
     metrics::{Scraper, watched::Watched},
     reload::Ask,
-    source::freshness::Freshness,
 };
 
 pub(super) type App = State<Arc<Admin>>;
@@ -57,8 +56,6 @@ pub struct Rules {
     /// Of `[[admin.key]]`; empty: nobody needs one.
     pub keys: Vec<AdminKey>,
     pub limits: Limits,
-    /// Of each source.
-    pub freshness: Vec<Freshness>,
 }
 
 impl Rules {
@@ -68,7 +65,6 @@ impl Rules {
             gate: Gate::new(is_loopback, config.access.hosts.clone()),
             keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
             limits: config.limits.clone(),
-            freshness: config.freshness.clone(),
         }
     }
 }

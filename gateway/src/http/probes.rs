@@ -55,9 +55,7 @@ pub(super) async fn readyz(State(admin): App) -> Response {
     if !admin.listening.load(Ordering::Relaxed) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "not every shard listens yet");
     }
-    let rules = admin.rules();
-    let now = admin.watched.publisher.now();
-    let warming = watch::warming(&admin.watched.sources, &rules.freshness, now);
+    let warming = watch::warming(&admin.watched.sources, admin.watched.publisher.now());
     if !warming.is_empty() {
         let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
         return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);

@@ -25,7 +25,7 @@ use prometheus_client::{
 
 use super::{
     health::HealthCounters,
-    source::{SourceCounters, activity::Activity, websocket::counters::WebsocketCounters},
+    source::{activity::Activity, running::SourceCounters, websocket::counters::WebsocketCounters},
     state::StateCounters,
     system::Choice,
 };
@@ -133,9 +133,11 @@ impl Snapshot {
     fn sources(&self, out: &mut Out) -> fmt::Result {
         out.all(SourceCounters::METRICS, &[&self.sources])?;
         let now = |activity: &Arc<Activity>| (activity.clone(), self.mono_us);
-        let activities: Vec<_> = self.sources.activities.iter().map(now).collect();
+        let entries = self.sources.entries();
+        let activities: Vec<_> = entries.iter().map(|entry| now(&entry.activity)).collect();
         out.each(Activity::METRICS, "source", activities.iter().map(|at| (at.0.name.as_str(), at)))?;
-        let websockets = self.sources.websockets.iter().map(|source| (source.name(), &**source));
+        let websockets = entries.iter().filter_map(|entry| entry.connections.as_deref());
+        let websockets = websockets.map(|source| (source.name(), source));
         out.each(WebsocketCounters::METRICS, "source", websockets)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::shard::shared::Shared;
 
 use crate::{
-    health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::SourceCounters, state,
+    health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::running::SourceCounters, state,
     system::Choice, tls,
 };
 

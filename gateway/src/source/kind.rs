@@ -18,6 +18,8 @@ use crate::{
 pub struct Given<'a> {
     /// Paths are relative to it.
     pub dir: &'a Path,
+    /// `name` of the source, where the file has one.
+    pub name: Option<&'a str>,
     /// With whether the file names the `keys` of each.
     pub policies: &'a (Policies, Vec<bool>),
     /// `topics` of the source, where the file names them.

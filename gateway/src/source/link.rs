@@ -15,16 +15,12 @@ use crate::document::{
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
-const NAME_BYTES_MAX: usize = 64;
 
 const HOST: &str = "write HOST or HOST:PORT";
-const NAME: &str = "write 1 to 64 bytes of text";
 
 keys! {
     /// of kind = "websocket" or "fanwire": a server that the gateway connects to, again and again.
     pub struct LinkKeys in "source" {
-        /// What logs and metrics call the source, 1 to 64 bytes. No two have the same. Default: HOST:PORT of `url`.
-        name: Option<String> = text_like(NAME), example("\"coinbase\"");
         /// Where to connect, `ws://` or `wss://`.
         url: Option<String> = text(), example("\"wss://ws-feed.exchange.coinbase.com\"");
         /// PEM: who is trusted for a wss:// url. Default: those that this host trusts.
@@ -64,15 +60,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// `example` of a url; `message_bytes`: the default. `None`: its problems were reported.
-    pub fn read(section: &mut Section, dir: &Path, example: &str, message_bytes: usize) -> Option<Self> {
+    /// `name`: where the file has one; `example` of a url; `message_bytes`: the default. `None`: its problems were
+    /// reported.
+    pub fn read(
+        section: &mut Section,
+        dir: &Path,
+        name: Option<&str>,
+        example: &str,
+        message_bytes: usize,
+    ) -> Option<Self> {
         let keys: LinkKeys = section.keys();
         if section.named("url", ()).line.is_none() {
             section.problem(section.line(), format!("url is missing; write url = \"{example}\""));
         }
         let url = section.convert("url", keys.url, |url| Url::parse(&url));
         let host = section.convert("host", keys.host, check_host);
-        let name = section.convert("name", keys.name, check_name);
         let (min, max) = (named!(section, keys.backoff_min), named!(section, keys.backoff_max));
         if let (Some(line), Some(_), true) = (min.line, max.line, min.value > max.value) {
             let (min, max) = (show_duration(min.value), show_duration(max.value));
@@ -92,7 +94,7 @@ impl Link {
         // Where only one of the two is named, the other's default follows it.
         let (least, most) = (min.value, max.value);
         Some(Self {
-            name: name.unwrap_or_else(|| url.address.clone()),
+            name: name.map_or_else(|| url.address.clone(), str::to_owned),
             host: host.unwrap_or_else(|| url.host.clone()),
             url,
             ca,
@@ -117,15 +119,9 @@ fn check_host(host: String) -> Result<String, String> {
     }
 }
 
-fn check_name(name: String) -> Result<String, String> {
-    let is_good = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
-    if is_good { Ok(name) } else { Err(NAME.to_owned()) }
-}
-
 impl From<&Link> for LinkKeys {
     fn from(link: &Link) -> Self {
         Self {
-            name: Some(link.name.clone()),
             url: Some(link.url.text.clone()),
             ca: link.ca.as_ref().map_or(String::new(), |ca| ca.display().to_string()),
             host: Some(link.host.clone()),

@@ -7,11 +7,10 @@ use engine::{
     unit::show_duration,
 };
 
-use super::SourceCounters;
+use super::running::{Entry, SourceCounters};
 use crate::{
     health::{Health, Origin},
     intake::clocked::ClockedSequencer,
-    source::freshness::Freshness,
 };
 
 /// How often sources are looked at, and what waits for room is tried again.
@@ -22,20 +21,18 @@ pub async fn watch(
     health: &Health,
     sequencer: &ClockedSequencer,
     sources: &SourceCounters,
-    freshness: &[Freshness],
     shared: &Shared,
 ) -> std::convert::Infallible {
     loop {
         let now = sequencer.now();
-        shared.set_warming(!warming(sources, freshness, now).is_empty());
+        shared.set_warming(!warming(sources, now).is_empty());
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
+        let entries = sources.entries();
         for topic in sequencer.take_ended() {
-            sources.activities.iter().for_each(|activity| activity.brought().forget(&topic));
+            entries.iter().for_each(|entry| entry.activity.brought().forget(&topic));
         }
-        for (i, fresh) in freshness.iter().enumerate() {
-            look(health, i, fresh, sources, now);
-        }
+        entries.iter().for_each(|entry| look(health, entry, now));
         let events = sequencer.take_state_changes();
         health.confirm(events.iter().map(|event| &event.topic), now.wall_us);
         for event in events {
@@ -52,8 +49,9 @@ pub async fn watch(
     }
 }
 
-fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, now: Now) {
-    let activity = &sources.activities[i];
+fn look(health: &Health, entry: &Entry, now: Now) {
+    let Entry { id, freshness: fresh, activity, .. } = entry;
+    let i = *id;
     let mut news = activity.brought().take_news();
     for (topic, why) in news.refused {
         let (state, reason) = why.map_or((TopicState::Live, String::new()), |why| (TopicState::Gap, why));
@@ -88,12 +86,12 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have
 /// brought nothing yet, and were not silent for twice as long as they may be.
-pub fn warming(sources: &SourceCounters, freshness: &[Freshness], now: Now) -> Vec<String> {
-    let waits = |(i, fresh): (usize, &Freshness)| {
-        let stale_us = fresh.stale_after?.as_micros() as u64;
-        let activity = &sources.activities[i];
+pub fn warming(sources: &SourceCounters, now: Now) -> Vec<String> {
+    let waits = |entry: &Arc<Entry>| {
+        let stale_us = entry.freshness.stale_after?.as_micros() as u64;
+        let activity = &entry.activity;
         let waits = !activity.has_reported() && activity.age_us(now.mono_us) <= 2 * stale_us;
         waits.then(|| activity.name.clone())
     };
-    freshness.iter().enumerate().filter_map(waits).collect()
+    sources.entries().iter().filter_map(waits).collect()
 }

@@ -47,7 +47,7 @@ impl Declared for Fanwire {
         let topics = given.topics.map_or_else(|| vec![Pattern::all()], <[Pattern]>::to_vec);
         let FanwireKeys { interval_ms, batch_bytes } = section.keys();
         // A snapshot has a whole table in one update, and a frame is never shorter than that.
-        let link = Link::read(section, given.dir, "ws://HOST:PORT/ws", 64 << 20)?;
+        let link = Link::read(section, given.dir, given.name, "ws://HOST:PORT/ws", 64 << 20)?;
         books::check_tables(section, &topics, link.message_bytes, given.policies);
         Some(Self { link, topics, interval_ms, batch_bytes })
     }

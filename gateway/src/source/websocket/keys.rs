@@ -67,7 +67,7 @@ impl Declared for Websocket {
         let WebsocketKeys { send, names } = section.keys();
         let send = section.convert("send", Some(send), check_send).unwrap_or_default();
         let map = map::entries(section);
-        let link = Link::read(section, given.dir, "ws://HOST:PORT/PATH", 4 << 20)?;
+        let link = Link::read(section, given.dir, given.name, "ws://HOST:PORT/PATH", 4 << 20)?;
         books::check(section, &map, link.message_bytes, given.policies);
         let map: Vec<Entry> = map.into_iter().map(|(_, entry)| entry).collect();
         let is_keyed = given.policies.0.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
