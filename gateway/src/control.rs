@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::{self, Audit},
     config::{Config, Origin},
     health::Health,
     http::{
@@ -68,6 +69,8 @@ pub enum Error {
     Start(io::Error),
     #[error("cannot announce the listeners on stdout: {0}")]
     Announce(io::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::NotOpened),
     #[error("the last state is not saved: {0}")]
     State(#[from] state::NotWritten),
     #[error("a shard ended by itself")]
@@ -137,6 +140,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let counters = SourceCounters::new(&config.sources, &config.freshness);
     let limits = &config.limits;
     let publisher = Publisher::new(sequencer.clone());
+    let audit = Arc::<Audit>::default();
+    audit.set(&config.audit)?;
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
     let before_bytes = Process::read().map(|process| process.resident_bytes);
@@ -148,6 +153,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         reloads: Arc::default(),
+        audit: audit.clone(),
         io: io.into(),
         before_bytes,
     };
@@ -200,11 +206,15 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let reloads = reloader.serve(hang_up, asks);
     let watch = source::watch::watch(&health, &sequencer, &counters, &shared);
     let deadlines = async {
-        while config.topics.have_deadlines() {
-            tokio::time::sleep(DUE_EARLY).await;
-            sequencer.publish_due();
+        let mut current = held.clone();
+        loop {
+            if current.borrow_and_update().topics.have_deadlines() {
+                tokio::time::sleep(DUE_EARLY).await;
+                sequencer.publish_due();
+            } else if current.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
-        std::future::pending::<Infallible>().await
     };
     let repeats = async {
         let mut doublings = Doublings::default();
@@ -233,7 +243,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         stop(sequencer.inboxes(), ended).await?;
         Ok(saved?)
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         never = server => match never {},
         never = deadlines => match never {},
         never = watch => match never {},
@@ -242,7 +252,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = repeats => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,
-    }
+    };
+    audit.end();
+    outcome
 }
 
 /// What clients have come to, at a doubling of their number.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin_key;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod control;

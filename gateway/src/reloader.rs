@@ -3,6 +3,7 @@
 use std::{convert::Infallible, panic, sync::Arc, time::Duration};
 
 use engine::{settings::Reloaded, shard::shared::Shared};
+use serde::Serialize;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, oneshot, watch},
@@ -41,6 +42,31 @@ pub struct Reloader {
     pub sources: Runner,
 }
 
+/// What the audit has of a reload.
+#[derive(Default, Serialize)]
+struct Told<'a> {
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
+        let result = outcome.name();
+        match outcome {
+            Outcome::Applied { applied, restart, .. } => {
+                Self { result, applied: Some(applied), restart: Some(restart), ..Self::default() }
+            }
+            Outcome::Invalid(reason) => Self { result, reason: Some(reason), ..Self::default() },
+            Outcome::Restart(keys) => Self { result, restart: Some(keys), ..Self::default() },
+        }
+    }
+}
+
 /// What a configuration prints, as a number that stands for it.
 pub fn digest(config: &Config, machine: &Machine) -> String {
     Digest::of(config.render(machine).as_bytes()).to_string()
@@ -70,6 +96,7 @@ impl Reloader {
     fn note(&self, outcome: &Outcome) {
         let counters = &self.admin.watched().reloads;
         counters.count(outcome);
+        self.admin.watched().audit.note("reload", &Told::of(outcome));
         match outcome {
             Outcome::Applied { applied, restart, digest } => {
                 counters.hold(digest, self.sequencer.now().wall_us);
@@ -91,15 +118,19 @@ impl Reloader {
         };
         let old = self.current.borrow().clone();
         let (applied, restart): (Vec<Change>, Vec<Change>) =
-            changes(&old, &new).into_iter().partition(|change| change.is_reloaded);
+            changes(&old, &new, |topics| self.sequencer.suits(topics)).into_iter().partition(|change| change.is_reloaded);
         let restart: Vec<String> = restart.into_iter().map(|change| change.key).collect();
         if !restart.is_empty() && !is_partial {
             return Outcome::Restart(restart);
         }
-        let next = merged(&old, new);
-        if !applied.is_empty()
-            && let Err(error) = self.apply(next).await
-        {
+        let done = match applied.is_empty() {
+            true => self.open_audit(&old).await,
+            false => {
+                let next = merged(&old, new, |topics| self.sequencer.suits(topics));
+                self.apply(&old, next).await
+            },
+        };
+        if let Err(error) = done {
             return Outcome::Invalid(error);
         }
         let digest = digest(&self.current.borrow(), &self.machine);
@@ -107,21 +138,18 @@ impl Reloader {
     }
 
     /// Does first what can fail.
-    async fn apply(&mut self, mut next: Config) -> Result<(), String> {
+    async fn apply(&mut self, old: &Config, mut next: Config) -> Result<(), String> {
         if next.server.admin.is_some() {
             key_file::make(&mut next.admin).map_err(|error| error.to_string())?;
         }
-        if let (Some(mut server), Some(tls)) = (self.certificates.take(), next.server.tls.clone()) {
-            let (server, changed) = blocking(move || {
-                let changed = server.change(&tls);
-                (server, changed)
-            })
-            .await;
-            self.certificates = Some(server);
-            changed?;
+        self.change_certificates(&next).await?;
+        if let Err(error) = self.open_audit(&next).await {
+            self.change_certificates(old).await?;
+            return Err(error);
         }
         let reloaded = Arc::new(Reloaded::from(&next.settings()));
         self.sequencer.set_limits(&next.limits);
+        self.sequencer.set_policies(&next.topics);
         self.sources.health.set_bytes_max(next.limits.status_bytes);
         self.shared.reload(&reloaded);
         self.sources.reload(&next.sources, &next.freshness, &next.limits);
@@ -129,6 +157,24 @@ impl Reloader {
         self.current.send_replace(next.into());
         tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;
         Ok(())
+    }
+
+    async fn change_certificates(&mut self, config: &Config) -> Result<(), String> {
+        let Some(tls) = config.server.tls.clone() else { return Ok(()) };
+        let Some(mut server) = self.certificates.take() else { return Ok(()) };
+        let changing = blocking(move || {
+            let changed = server.change(&tls);
+            (server, changed)
+        });
+        let (server, changed) = changing.await;
+        self.certificates = Some(server);
+        changed
+    }
+
+    /// Anew also where it is open: its file may have been moved away.
+    async fn open_audit(&self, config: &Config) -> Result<(), String> {
+        let (audit, settings) = (self.admin.watched().audit.clone(), config.audit.clone());
+        blocking(move || audit.set(&settings)).await.map_err(|error| error.to_string())
     }
 
     async fn look_at_certificates(&mut self, asked: bool) {

@@ -43,6 +43,7 @@ const LAYERS: &[&str] = &[
     "gateway/engine/src/sequencer",
     // The program: its configuration, what runs shards, what waits, and who is told of it.
     "gateway/src/admin_key.rs",
+    "gateway/src/audit.rs",
     "gateway/src/clock.rs",
     "gateway/src/names.rs",
     "gateway/src/logs",

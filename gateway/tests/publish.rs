@@ -74,6 +74,7 @@ impl Gateway {
             state: Arc::default(),
             tls: None,
             reloads: Arc::default(),
+            audit: Arc::default(),
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
             before_bytes: None,
         };

@@ -117,6 +117,8 @@ fn a_mistake_in_the_file_changes_nothing() {
 
 /// Keys that need a restart, each with another value than its default.
 const RESTART: &[(&str, &str)] = &[
+    // A topic of it lives.
+    ("topic.here.*", "[[topic]]\npattern = \"here.*\"\nmode = \"keyed\""),
     ("limits.connections", "[limits]\nconnections = 77"),
     ("limits.topics", "[limits]\ntopics = 1000"),
     ("limits.classes", "[limits]\nclasses = 1000"),
@@ -130,7 +132,6 @@ const RESTART: &[(&str, &str)] = &[
     ("fanout.flush_grid_ms", "[fanout]\nflush_grid_ms = 2"),
     ("fanout.flush_updates", "[fanout]\nflush_updates = 7"),
     ("state.path", "[state]\npath = \"reload-test.state\""),
-    ("topic", "[[topic]]\npattern = \"a.*\"\nmode = \"keyed\""),
     (
         "source.up",
         "[[source]]\nkind = \"fanwire\"\nname = \"up\"\nurl = \"ws://127.0.0.1:1/ws\"",
@@ -140,6 +141,7 @@ const RESTART: &[(&str, &str)] = &[
 #[test]
 fn what_needs_a_restart_is_told_and_nothing_is_applied() {
     let gateway = Reloaded::start("");
+    gateway.gateway.publish("here.a", "1");
     for (key, text) in RESTART {
         gateway.write(&format!("[access]\nhosts = [\"a.example\"]\n{text}\n"));
         let (status, answer) = gateway.reload();
@@ -227,7 +229,7 @@ fn clients_stay_and_new_limits_hold_for_them() {
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
         interval_ms_max = 500\nbusy_percent = 99\n[state]\ncheckpoint = \"1s\"\nstate_bytes = \"2GiB\"\n\
-        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n";
+        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n";
     let all = format!("{all}{ADMIN_KEY}");
     let applied = gateway.apply(&all);
     let listed = output(command("").args(["--check", "--reloadable"])).stdout;
@@ -235,7 +237,7 @@ fn clients_stay_and_new_limits_hold_for_them() {
     let told = |key: &&str| applied.iter().any(|told| told.starts_with(&format!("{key}:")));
     // Certificates need a TLS listener, tokens keys; [server] stands above.
     let other = |key: &&str| {
-        ["server.", "certificate.", "admin.", "access.clients"].iter().any(|section| key.starts_with(section))
+        ["server.", "certificate.", "admin.", "access.clients", "source", "topic"].iter().any(|section| key.starts_with(section))
     };
     let missing: Vec<&str> = listed.lines().filter(|key| !other(key) && !told(key)).collect();
     assert!(missing.is_empty(), "not changed: {missing:?} of {applied:?}");
@@ -332,4 +334,66 @@ fn sources_are_added_changed_and_removed_by_name() {
     gateway.write(&format!("{host}[[source]]\nkind = \"replay\"\npath = \"/nowhere.ndjson\"\n"));
     assert_eq!(gateway.reload().0, 400);
     socket.update("tick.S0003", |_| true);
+}
+
+#[test]
+fn the_audit_has_writes_refusals_and_reloads() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("audit-{}.jsonl", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let audit = format!("[audit]\npath = \"{}\"\n{ADMIN_KEY}", path.display());
+    let gateway = Reloaded::start(&audit);
+    let headers = format!("{ADMIN}Content-Type: application/json\r\n");
+    http(&gateway.gateway.admin, "POST", "/publish", &headers, r#"{"topic":"a","data":1}"#);
+    http(&gateway.gateway.admin, "GET", "/topics", ADMIN, "");
+    http(&gateway.gateway.admin, "DELETE", "/topics/a", "X-API-Key: none\r\n", "");
+    // The file may be moved away: a reload begins another one.
+    let moved = path.with_extension("moved");
+    fs::rename(&path, &moved).unwrap();
+    gateway.apply(&format!("[limits]\nstall = \"7s\"\n{audit}"));
+    let lines = |path: &std::path::Path, count: usize| -> Vec<Value> {
+        let ends = Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            if text.lines().count() == count {
+                return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            }
+            assert!(Instant::now() < ends, "{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let before = lines(&moved, 2);
+    let told = |line: &Value| ["event", "method", "path", "key", "status"].map(|key| line[key].to_string()).join(" ");
+    assert_eq!(told(&before[0]), r#""write" "POST" "/publish" "test" 200"#);
+    assert_eq!(told(&before[1]), r#""refusal" "DELETE" "/topics/a" null 401"#);
+    assert_eq!(before[0]["address"], "127.0.0.1");
+    let after = lines(&path, 2);
+    assert_eq!((&after[0]["event"], &after[0]["result"]), (&"reload".into(), &"applied".into()));
+    assert_eq!(after[0]["applied"][0], "limits.stall: 30s -> 7s");
+    assert_eq!(told(&after[1]), r#""write" "POST" "/reload" "test" 200"#);
+    assert!(!fs::read_to_string(&moved).unwrap().contains("fw_"), "no key stands there");
+    assert_eq!(gateway.metric("fanwire_audit_lines_total"), 4);
+}
+
+#[test]
+fn a_mode_holds_for_topics_that_are_born_after_the_reload() {
+    let keyed = |pattern: &str| format!("[[topic]]\npattern = \"{pattern}\"\nmode = \"keyed\"\n");
+    let gateway = Reloaded::start("");
+    gateway.gateway.publish("plain.a", "1");
+    assert_eq!(gateway.apply(&keyed("book.*")), ["topic.book.*: added"]);
+    let headers = "Content-Type: application/json\r\n";
+    let set = r#"{"topic":"book.a","set":{"k":1}}"#;
+    assert_eq!(http(&gateway.gateway.admin, "POST", "/publish", headers, set).status, 200);
+    // Its entry may go when the topic has.
+    gateway.write("");
+    let (status, answer) = gateway.reload();
+    assert_eq!((status, texts(&answer["restart"])), (409, vec!["topic.book.*".to_owned()]));
+    assert_eq!(gateway.apply(&format!("{}{}", keyed("book.*"), keyed("other.*"))), ["topic.other.*: added"]);
+    // Deadlines begin to count.
+    let silent = format!("{}[[topic]]\npattern = \"s.*\"\nexpiry = \"50ms\"\n", keyed("book.*"));
+    assert_eq!(gateway.apply(&silent), ["topic.other.*: removed", "topic.s.*: added"]);
+    gateway.gateway.publish("s.a", "1");
+    let ends = Instant::now() + Duration::from_secs(10);
+    while http(&gateway.gateway.admin, "GET", "/topics/s.a", "", "").status == 200 {
+        assert!(Instant::now() < ends);
+    }
 }

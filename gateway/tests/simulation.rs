@@ -87,6 +87,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.rungs[3], 100),
             (tally.overloads, 100),
             (tally.refused, 10),
+            (tally.reloads, 50),
             (tally.waits[0], 1_000),
             (tally.waits[1], 1_000),
             (tally.waits[2], 100),

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use engine::settings::{Compression, Fanout, Group, Keys, Kind, Limits, Overload, Value};
+use engine::{
+    settings::{Compression, Fanout, Group, Keys, Kind, Limits, Overload, Value},
+    topic::policy::{Policies, Policy},
+};
 use toml::Value as Toml;
 
 use super::{
     Config, Server, StateSettings, Tls,
     access::AccessKeys,
     admin::{AdminKeyKeys, AdminKeys},
+    audit::AuditKeys,
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -40,18 +44,19 @@ pub fn reloadable() -> String {
         Group::of::<AccessKeys>(),
         Group::of::<AdminKeys>(),
         Group::of::<AdminKeyKeys>(),
+        Group::of::<AuditKeys>(),
         Group::of::<StateKeys>(),
         Group::of::<CertificateKeys>(),
     ];
     let keys = groups.iter().flat_map(|group| group.keys.iter().map(move |key| (group.section, key)));
     let keys = keys.filter(|(_, key)| key.is_reloaded);
     let lines = keys.map(|(section, key)| format!("{section}.{}\n", key.name));
-    // Sources by name, whatever has changed of them.
-    lines.chain(["source\n".to_owned()]).collect()
+    // Whatever has changed of them; of topics what no topic that is there lives by.
+    lines.chain(["source\n", "topic\n"].map(str::to_owned)).collect()
 }
 
-/// In the order of the reference.
-pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+/// In the order of the reference. `suits`: whether no topic that is there is another one by these `[[topic]]`.
+pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     changes.section(&ServerKeys::from(&old.server), &ServerKeys::from(&new.server));
     changes.section(&old.fanout, &new.fanout);
@@ -61,12 +66,13 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.section(&AccessKeys::from(&old.access), &AccessKeys::from(&new.access));
     changes.section(&AdminKeys::from(&old.admin), &AdminKeys::from(&new.admin));
     changes.table("admin.key", old.admin.keys != new.admin.keys, true);
+    changes.section(&AuditKeys::from(&old.audit), &AuditKeys::from(&new.audit));
     changes.section(&StateKeys::from(&old.state), &StateKeys::from(&new.state));
     let certificates =
         |config: &Config| config.server.tls.iter().flat_map(others).cloned().collect::<Vec<_>>();
     changes.table("certificate", certificates(old) != certificates(new), true);
     changes.sources(old, new);
-    changes.table("topic", old.topics != new.topics, false);
+    changes.topics(old, new, suits);
     changes.0
 }
 
@@ -75,9 +81,10 @@ fn others(tls: &Tls) -> &[crate::tls::files::Files] {
     &tls.certificates[1..]
 }
 
-/// `new` where keys are reloaded, else `old`.
-pub fn merged(old: &Config, new: Config) -> Config {
+/// `new` where keys are reloaded, else `old`. `suits`: as for [`changes`].
+pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> Config {
     let is_chained = new.is_chained();
+    let topics = if suits(&new.topics) { new.topics } else { old.topics.clone() };
     let tls = match (&old.server.tls, new.server.tls) {
         (Some(old), Some(new)) => Some(Tls { address: old.address, ..new }),
         _ => old.server.tls.clone(),
@@ -101,9 +108,10 @@ pub fn merged(old: &Config, new: Config) -> Config {
         overload: merge(&old.overload, &new.overload),
         access: new.access,
         admin: new.admin,
+        audit: new.audit,
         sources,
         freshness,
-        topics: old.topics.clone(),
+        topics,
         state: StateSettings { path: old.state.path.clone(), ..new.state },
     }
 }
@@ -114,6 +122,11 @@ fn merge<T: Keys>(old: &T, new: &T) -> T {
         let (old, new) = values.next().expect("there is a value for each key");
         if key.is_reloaded { new } else { old }
     })
+}
+
+/// The first of each pattern is the one that counts.
+fn by_pattern(topics: &Policies) -> BTreeMap<&str, &Policy> {
+    topics.entries.iter().rev().map(|policy| (policy.pattern.as_str(), &**policy)).collect()
 }
 
 fn by_name(config: &Config) -> BTreeMap<&str, (&Source, &Freshness)> {
@@ -138,10 +151,31 @@ impl Changes {
         }
     }
 
+    /// By pattern; only their order may have changed too.
+    fn topics(&mut self, old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) {
+        if old.topics == new.topics {
+            return;
+        }
+        let is_reloaded = suits(&new.topics);
+        let before = self.0.len();
+        self.entries("topic", &by_pattern(&old.topics), &by_pattern(&new.topics), is_reloaded);
+        self.table("topic", self.0.len() == before, is_reloaded);
+    }
+
     /// By name. A gateway that is chained to another has that alone, and its numbers.
     fn sources(&mut self, old: &Config, new: &Config) {
         let is_reloaded = !old.is_chained() && !new.is_chained();
-        let (old, new) = (by_name(old), by_name(new));
+        self.entries("source", &by_name(old), &by_name(new), is_reloaded);
+    }
+
+    /// Tables that have names.
+    fn entries<T: PartialEq>(
+        &mut self,
+        table: &str,
+        old: &BTreeMap<&str, T>,
+        new: &BTreeMap<&str, T>,
+        is_reloaded: bool,
+    ) {
         for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
             let what = match (old.get(name), new.get(name)) {
                 (Some(held), Some(said)) if held == said => continue,
@@ -149,7 +183,7 @@ impl Changes {
                 (Some(_), None) => "removed",
                 (None, _) => "added",
             };
-            let key = format!("source.{name}");
+            let key = format!("{table}.{name}");
             self.0.push(Change { told: format!("{key}: {what}"), key, is_reloaded });
         }
     }

@@ -6,6 +6,7 @@ use super::{
     Config, Server,
     access::access,
     admin::{AdminAccess, admin},
+    audit::audit,
     compression::compression,
     fanout::fanout,
     limits::limits,
@@ -49,6 +50,7 @@ pub(super) fn check(
     section.finish();
     let access = access(reader.section("access"), exposed);
     let admin = admin(&mut reader, dir);
+    let audit = audit(reader.section("audit"), dir);
     check_guarded(&mut reader, &server, &admin, admin_line);
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
@@ -62,6 +64,7 @@ pub(super) fn check(
         "overload",
         "access",
         "admin",
+        "audit",
         "certificate",
         "source",
         "topic",
@@ -78,6 +81,7 @@ pub(super) fn check(
             overload,
             access,
             admin,
+            audit,
             sources,
             freshness,
             topics,

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+mod audit;
 mod changes;
 mod check;
 mod compression;
@@ -24,6 +25,7 @@ use net::proxy::Rule;
 use thiserror::Error;
 
 use crate::{
+    audit::AuditSettings,
     sockets::Sockets,
     source::{Source, freshness::Freshness},
     system::Machine,
@@ -49,6 +51,7 @@ pub struct Config {
     pub overload: Overload,
     pub access: Access,
     pub admin: AdminAccess,
+    pub audit: AuditSettings,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,

@@ -5,6 +5,7 @@ use engine::settings::{Compression, Fanout, Group, Key, Limits, Overload};
 use super::{
     access::AccessKeys,
     admin::{AdminKeyKeys, AdminKeys},
+    audit::AuditKeys,
     server::ServerKeys,
     sources::KindKeys,
     state::StateKeys,
@@ -35,6 +36,7 @@ pub fn reference() -> String {
     out.section(Group::of::<AccessKeys>());
     out.section(Group::of::<AdminKeys>());
     out.entry(Group::of::<AdminKeyKeys>());
+    out.section(Group::of::<AuditKeys>());
     out.section(Group::of::<StateKeys>());
     out.entry(Group::of::<CertificateKeys>());
     out.entry(Group::of::<KindKeys>());

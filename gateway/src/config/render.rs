@@ -9,6 +9,7 @@ use super::{
     Config,
     access::AccessKeys,
     admin::{AdminAccess, AdminKeyKeys, AdminKeys},
+    audit::AuditKeys,
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -38,6 +39,8 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     text.section("[access]");
     text.keys(&AccessKeys::from(&config.access));
     admin(&mut text, &config.admin);
+    text.section("[audit]");
+    text.keys(&AuditKeys::from(&config.audit));
     text.section("[state]");
     text.keys(&StateKeys::from(&config.state));
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
+use serde::Serialize;
 
 use super::{
     admin::{Admin, App},
@@ -22,7 +23,10 @@ use super::{
     reply::{closing, refuse},
     status, topics,
 };
-use crate::admin_key::Permission;
+use crate::{
+    admin_key::Permission,
+    audit::{Audit, short},
+};
 
 /// What a path does for a method, and what it wants of who asks.
 struct Take {
@@ -110,6 +114,7 @@ async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let has_body = !request.body().is_end_stream();
     let place = request.extensions().get::<Arc<Place>>().cloned();
     let (needs, allow) = guard.asked(&request);
+    let mut asked = guard.admin.watched().audit.is_on().then(|| Asked::of(&request));
     let passed = guard.admin.pass(&request, needs).and_then(|key| match allow {
         None => Ok(key),
         Some(allow) => Err(method_not_allowed(request.uri(), &allow).into()),
@@ -117,6 +122,9 @@ async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let mut response = match passed {
         Ok(key) => {
             if let Some(key) = key {
+                if let Some(asked) = &mut asked {
+                    asked.key = Some(key.name.clone());
+                }
                 request.extensions_mut().insert(key);
             }
             next.run(request).await
@@ -124,6 +132,9 @@ async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         Err(refusal) if has_body => closing(*refusal),
         Err(refusal) => *refusal,
     };
+    if let Some(asked) = asked {
+        asked.note(&guard.admin.watched().audit, response.status());
+    }
     // A place in reserve is for one request.
     if place.is_some_and(|place| place.is_in_reserve()) {
         response = closing(response);
@@ -133,6 +144,42 @@ async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let policy = HeaderValue::from_static("frame-ancestors 'none'");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     response
+}
+
+/// What the audit has of a request.
+#[derive(Serialize)]
+struct Asked {
+    method: String,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    /// The name of the one that was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    status: u16,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let place = request.extensions().get::<Arc<Place>>();
+        Self {
+            method: request.method().to_string(),
+            path: short(request.uri().path()),
+            address: place.map(|place| place.address().to_string()),
+            key: None,
+            status: 0,
+        }
+    }
+
+    /// Writes, and who was refused for a key.
+    fn note(mut self, audit: &Audit, status: StatusCode) {
+        self.status = status.as_u16();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            audit.note("refusal", &self);
+        } else if !matches!(&*self.method, "GET" | "HEAD" | "OPTIONS") {
+            audit.note("write", &self);
+        }
+    }
 }
 
 async fn page(State(admin): App) -> Response {

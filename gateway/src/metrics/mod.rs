@@ -30,6 +30,7 @@ use super::{
     system::Choice,
 };
 use crate::{
+    audit::{Audit, AuditCounters},
     http::counters::{ANSWERS, AdminCounters},
     logs,
     metrics::{process::Process, watched::Watched},
@@ -48,7 +49,7 @@ pub fn text(
     answer_bytes: u64,
 ) -> Result<Bytes, fmt::Error> {
     let text = || {
-        let Watched { publisher: sequencer, sources, health, state, tls, io, reloads, .. } = watched;
+        let Watched { publisher: sequencer, sources, health, state, tls, io, reloads, audit, .. } = watched;
         let snapshot = Snapshot {
             answer_bytes,
             shards: scrape.shards.clone(),
@@ -58,6 +59,7 @@ pub fn text(
             state: state.clone(),
             tls: tls.clone(),
             reloads: reloads.clone(),
+            audit: audit.clone(),
             io: io.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
@@ -84,6 +86,7 @@ struct Snapshot {
     state: Arc<StateCounters>,
     tls: Option<Arc<CertificateCounters>>,
     reloads: Arc<ReloadCounters>,
+    audit: Arc<Audit>,
     io: Arc<Choice>,
     admin: Arc<AdminCounters>,
     /// Now.
@@ -114,6 +117,7 @@ impl Collector for Snapshot {
         let labels = [("backend", self.io.io.name()), ("reason", &*self.io.reason)];
         out.info("fanwire_io_info", "What moves the shards' bytes, and why", &labels)?;
         out.all(ReloadCounters::METRICS, &[&self.reloads])?;
+        out.all(AuditCounters::METRICS, &[self.audit.counters()])?;
         let digest = self.reloads.digest();
         out.info("fanwire_config_info", "The configuration that holds", &[("digest", &digest)])?;
         if let Some(files) = &self.tls {
@@ -201,6 +205,7 @@ mod tests {
             told(TlsCounters::METRICS),
             told(CertificateCounters::METRICS),
             told(ReloadCounters::METRICS),
+            told(AuditCounters::METRICS),
             told(growth::METRICS),
             told(Process::METRICS),
         ]

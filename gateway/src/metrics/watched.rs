@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::shard::shared::Shared;
 
 use crate::{
-    health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::running::SourceCounters, state,
+    audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::running::SourceCounters, state,
     system::Choice, tls,
 };
 
@@ -20,6 +20,7 @@ pub struct Watched {
     /// Where there is a TLS listener.
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
     pub reloads: Arc<ReloadCounters>,
+    pub audit: Arc<Audit>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
     /// Resident memory before the first client.

@@ -36,6 +36,21 @@ pub enum Outcome {
     Restart(Vec<String>),
 }
 
+impl Outcome {
+    /// As metrics and the audit call it.
+    pub fn name(&self) -> &'static str {
+        RESULTS[self.index()]
+    }
+
+    fn index(&self) -> usize {
+        match self {
+            Outcome::Applied { .. } => 0,
+            Outcome::Invalid(_) => 1,
+            Outcome::Restart(_) => 2,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct ReloadCounters {
     /// By what became of them, as of [`RESULTS`].
@@ -70,12 +85,7 @@ impl ReloadCounters {
     }
 
     pub fn count(&self, outcome: &Outcome) {
-        let result = match outcome {
-            Outcome::Applied { .. } => 0,
-            Outcome::Invalid(_) => 1,
-            Outcome::Restart(_) => 2,
-        };
-        self.counts[result].fetch_add(1, Relaxed);
+        self.counts[outcome.index()].fetch_add(1, Relaxed);
     }
 
     /// Of the configuration that holds.

@@ -3,6 +3,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert/strict');
+const { createHash } = require('node:crypto');
 const { join } = require('node:path');
 const { chromium } = require('playwright-core');
 const { Gateway } = require('./gateway.cjs');
@@ -35,14 +36,29 @@ test('the live page over TLS', { timeout: 60_000 }, async (t) => {
   const before = await values();
   await page.waitForFunction(
     (old) => [...document.querySelectorAll('[data-topic]')].map((row) => row.innerText).join() !== old, before, WAIT);
-  const metrics = await page.evaluate(async () => (await fetch('/metrics')).text()).catch(() => null);
-  // The page's own policy lets it fetch nothing; so ask beside it.
-  assert.equal(metrics, null);
-  const beside = await (await browser.newContext({ ignoreHTTPSErrors: true })).request.get(`https://${gateway.admin}/metrics`);
-  const text = await beside.text();
+  const text = await page.evaluate(async () => (await fetch('/metrics')).text());
   const counted = (name) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)[1]);
   assert.equal(counted('fanwire_tls_sessions'), 1);
   assert.ok(counted('fanwire_compressed_frames_total\\{result="smaller"\\}') > 0, text);
+});
+
+test('the live page behind a key', { timeout: 60_000 }, async (t) => {
+  const key = 'fw_page_page_page_page_page';
+  const sha256 = createHash('sha256').update(key).digest('hex');
+  const keys = `[[admin.key]]\nname = "page"\nsha256 = "${sha256}"\nallow = ["admin"]\n`;
+  const gateway = await Gateway.start(`${CONFIG}${keys}`);
+  t.after(() => gateway.kill());
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  await page.goto(`http://${gateway.admin}/`);
+  // Where everybody may read, nobody is asked for it.
+  await page.waitForFunction(() => document.querySelectorAll('[data-topic]').length >= 44, null, WAIT);
+  assert.equal(await page.$eval('#login', (form) => form.hidden), true);
+  const status = (shown) =>
+    page.evaluate(async (headers) => (await fetch('/metrics', { headers })).status, shown);
+  assert.deepEqual([await status({}), await status({ 'x-api-key': key })], [401, 200]);
 });
 
 test('the live page', { timeout: 120_000 }, async (t) => {

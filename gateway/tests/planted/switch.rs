@@ -115,6 +115,10 @@ bugs! {
     StretchLost,
     /// A client that comes during an overload is not told of it.
     GreetForgotten,
+    /// A heartbeat that a reload has shortened comes when it was due before.
+    HeartbeatStays,
+    /// What addresses hold is counted on where a reload has ended the limit.
+    SharesStay,
 }
 
 thread_local! {

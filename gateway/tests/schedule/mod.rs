@@ -135,6 +135,8 @@ pub struct Tally {
     /// Clients that a drain sent away in the midst of what they were sent, and closes within a message.
     pub cut: u64,
     pub closed_within: u64,
+    /// Times that settings changed while clients were there.
+    pub reloads: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
     /// Turns at each rung of the ladder, overloads that clients were told, and clients that were refused for one.
@@ -295,11 +297,39 @@ impl Simulation {
             681..682 => self.quiesce(),
             682..684 => self.strain(),
             684..692 => self.states.change(&self.world, &self.topics, &mut self.rng),
+            692..693 => self.reload(),
             _ => {
                 let peer = self.rng.usize(..self.conduct.len());
                 self.act(peer);
             }
         }
+    }
+
+    /// The configuration is reloaded: most of what may change does.
+    fn reload(&mut self) {
+        let (rng, ms) = (&mut self.rng, Duration::from_millis);
+        let Config { fanout, limits, compression, overload, .. } = &mut self.world.config;
+        fanout.heartbeat = ms(rng.u64(500..5000));
+        fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
+        fanout.pattern_keep = ms(rng.choice([0, 100, 4000]).unwrap());
+        (compression.level, compression.bytes_min) = (rng.u8(1..=9), rng.choice([1, 100, 1000]).unwrap());
+        (limits.patterns_per_ip, limits.classes_per_ip) =
+            rng.choice([(0, 0), (1_000_000, 0), (1_000_000, 10_000)]).unwrap();
+        limits.connections_per_ip = rng.choice([0, 1000]).unwrap();
+        limits.kept_pattern_bytes = rng.choice([500, 5_000, 1 << 20]).unwrap();
+        limits.topics_looked_at_per_s = rng.choice([0, 20, 1_000_000]).unwrap();
+        limits.build_bytes_per_ip = rng.choice([0, 0, 100_000]).unwrap();
+        limits.stall = ms(rng.u64(1000..8000));
+        limits.idle = ms(rng.u64(1000..6000));
+        limits.ping = ms(rng.u64(1000..6000));
+        limits.pong = ms(rng.u64(500..3000));
+        limits.handshake = ms(rng.u64(1000..6000));
+        overload.rungs = rng.choice([0, 1, 3, 3]).unwrap();
+        overload.after = ms(rng.choice([100, 400, 1000]).unwrap());
+        overload.calm = ms(rng.choice([100, 500, 2000]).unwrap());
+        overload.busy_percent = rng.choice([0, 0, 95]).unwrap();
+        self.world.reload();
+        self.tally.reloads += 1;
     }
 
     /// A turn in which not everything that could happens.

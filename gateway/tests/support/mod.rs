@@ -21,6 +21,7 @@ use engine::{
     clock::Now,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication},
+    settings::Reloaded,
     shard::{
         Application, Shard,
         inbox::{Inbox, Message},
@@ -138,6 +139,8 @@ pub struct World {
     pub keep_context: bool,
     /// Where clients connect from.
     pub address: SocketAddr,
+    /// When settings changed last. µs, monotonic.
+    reloaded_us: u64,
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
     fragment_bytes: usize,
@@ -188,6 +191,7 @@ impl World {
             log: true,
             keep_context: false,
             address: ADDR,
+            reloaded_us: 0,
             sent: DefaultHasher::new(),
             fragment_bytes: FRAGMENT_BYTES,
             events: 0,
@@ -316,7 +320,8 @@ impl World {
             // After a change of the epoch a snapshot is the first thing sent, which may wait to be built.
             let told = |sub: &&Sub| sub.epoch + 1 == self.publisher.epochs.len();
             for sub in peer.model.subs.iter().filter(told) {
-                let silent_us = self.now.mono_us - sub.heard_us.max(peer.reading_since_us);
+                let since_us = sub.heard_us.max(peer.reading_since_us).max(self.reloaded_us);
+                let silent_us = self.now.mono_us - since_us;
                 let (name, class, interval_ms) = (&sub.name, sub.class, sub.interval_ms);
                 assert!(
                     silent_us <= late_us,
@@ -359,6 +364,15 @@ impl World {
         let item = Publication { body: Body::Gone, ..self.item(topic, "") };
         assert!(self.publisher.publish(&[item], Grouping::Single), "{topic} does not exist");
         self.settle();
+    }
+
+    /// What `config` says by now holds from now on.
+    pub fn reload(&mut self) {
+        let reloaded = Arc::new(Reloaded::from(&self.config.settings()));
+        self.shared.reload(&reloaded);
+        self.inbox.push(Message::Reload(reloaded)).expect("an eighth of the inbox is kept for it");
+        while self.shard.take_inbox(self.now) {}
+        self.reloaded_us = self.now.mono_us;
     }
 
     pub fn drain(&mut self) {

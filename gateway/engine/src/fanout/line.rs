@@ -174,6 +174,11 @@ impl Line {
         !self.is_empty() && (!self.order.is_empty() || is_shared())
     }
 
+    /// Nobody rests any more.
+    pub fn wake_all(&mut self) {
+        self.order.extend(self.asleep.drain().map(|Reverse((_, address))| address));
+    }
+
     fn wake(&mut self, now_us: u64) {
         while let Some(Reverse((until_us, address))) = self.asleep.peek().copied()
             && until_us <= now_us

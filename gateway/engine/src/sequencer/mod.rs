@@ -67,6 +67,16 @@ impl Sequencer {
         state.group_changes_max = limits.atomic_updates;
     }
 
+    /// Whether [`Sequencer::set_policies`] may be called with these: no topic that is there would get another mode or
+    /// other terms.
+    pub fn suits(&self, policies: &Policies) -> bool {
+        self.state().topics.suit(policies)
+    }
+
+    pub fn set_policies(&self, policies: &Policies) {
+        self.state().topics.set_policies(policies.clone());
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.state().epoch
     }

@@ -32,11 +32,13 @@ impl Addresses {
         Self { per_s: per_s as i64, buckets: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
-    /// Everybody begins anew.
-    pub fn set_rate(&mut self, per_s: usize) {
-        if self.per_s != per_s as i64 {
+    /// `true`: it is another one, and everybody begins anew.
+    pub fn set_rate(&mut self, per_s: usize) -> bool {
+        let has_changed = self.per_s != per_s as i64;
+        if has_changed {
             *self = Self::new(per_s);
         }
+        has_changed
     }
 
     /// Whether there is a limit.

@@ -86,6 +86,13 @@ impl Builds {
         }
     }
 
+    /// Every address begins anew.
+    pub fn set_rate(&mut self, per_s: usize) {
+        if self.addresses.set_rate(per_s) {
+            self.lines.iter_mut().for_each(Line::wake_all);
+        }
+    }
+
     pub fn is_granted(&self) -> bool {
         self.granted
     }

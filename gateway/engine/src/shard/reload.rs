@@ -27,7 +27,7 @@ impl Shard {
         (self.hosts, self.origins, self.refusing) = (hosts.clone(), origins.clone(), *refusing);
         self.proxies = proxies.clone();
         self.fanout.reload(settings, now);
-        self.builds.addresses.set_rate(limits.build_bytes_per_ip);
+        self.builds.set_rate(limits.build_bytes_per_ip);
         self.weights.set_rate(limits.topics_looked_at_per_s);
         self.statuses.set_bytes_max(limits.status_bytes);
         self.relief.set(self.application, overload);

@@ -29,11 +29,12 @@ impl Weights {
         Self { per_s: per_s as u64, paid_us: HashMap::new(), sweep_at: SWEEP_MIN, waiting: BTreeSet::new() }
     }
 
-    /// Everybody begins anew; who waits is called as before.
+    /// With another one everybody begins anew, and who waits is called at once.
     pub fn set_rate(&mut self, per_s: usize) {
         if self.per_s != per_s as u64 {
             self.per_s = per_s as u64;
             self.paid_us.clear();
+            self.waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, conn)| (0, conn)).collect();
         }
     }
 

@@ -135,6 +135,14 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether it means the same for a topic that both match.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let terms = |policy: &Self| (policy.deadband.clone(), policy.stale_after, policy.expiry);
+        self.mode == other.mode && terms(self) == terms(other)
+    }
+}
+
 impl Policies {
     pub fn new(entries: Vec<Policy>) -> Self {
         let rest = Policy::new(Pattern::all(), Mode::Latest);

@@ -7,6 +7,7 @@ mod doubting;
 mod doubts;
 mod group;
 mod holes;
+mod reload;
 mod silence;
 mod size;
 mod taken;
@@ -129,11 +130,6 @@ impl Topics {
             generation: 0,
             scratch: Vec::new(),
         }
-    }
-
-    /// What is held already stays.
-    pub fn set_limits(&mut self, limits: &Limits) {
-        (self.value_bytes_max, self.bytes_max) = (limits.value_bytes, limits.topics_bytes);
     }
 
     /// The number of a topic, for all that is asked of it until the next update is applied: that may forget it.
