@@ -79,7 +79,7 @@ struct Args {
     /// Prints what completes a command line of packages in this shell, and ends
     #[arg(long, hide = true, value_name = "SHELL")]
     print_completions: Option<Shell>,
-    /// Writes logs on stderr in this form; RUST_LOG chooses what is logged
+    /// Writes logs on stderr in this form; [log] filter or RUST_LOG chooses what is logged
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
 }
@@ -167,7 +167,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         print!("{}", config.render(&machine));
         return Ok(());
     }
-    logs::start(args.log_format).map_err(Failure::usage)?;
+    logs::start(args.log_format, &config.log.filter).map_err(Failure::usage)?;
     system::use_small_pages();
     fit::check(&config, &mut machine).map_err(Failure::run_time)?;
     end_on_panic();

@@ -15,7 +15,7 @@ use crate::{
     config::{Change, Config, Origin, changes, merged},
     http::admin::{Admin, Rules},
     intake::{clocked::ClockedSequencer, told::tell},
-    key_file,
+    key_file, logs,
     reload::{Ask, Outcome},
     source::running::Runner,
     supervisor,
@@ -146,6 +146,9 @@ impl Reloader {
         if let Err(error) = self.open_audit(&next).await {
             self.change_certificates(old).await?;
             return Err(error);
+        }
+        if let Err(error) = logs::set_filter(&next.log.filter) {
+            tracing::error!(error, "what is logged stays as it was");
         }
         let reloaded = Arc::new(Reloaded::from(&next.settings()));
         self.sequencer.set_limits(&next.limits);

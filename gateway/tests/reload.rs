@@ -229,7 +229,7 @@ fn clients_stay_and_new_limits_hold_for_them() {
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
         interval_ms_max = 500\nbusy_percent = 99\n[state]\ncheckpoint = \"1s\"\nstate_bytes = \"2GiB\"\n\
-        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n";
+        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n[log]\nfilter = \"error\"\n";
     let all = format!("{all}{ADMIN_KEY}");
     let applied = gateway.apply(&all);
     let listed = output(command("").args(["--check", "--reloadable"])).stdout;

@@ -9,7 +9,7 @@ use engine::{
 use toml::Value as Toml;
 
 use super::{
-    Config, Server, StateSettings, Tls,
+    Config, Log, Server, StateSettings, Tls,
     access::AccessKeys,
     admin::{AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
@@ -45,6 +45,7 @@ pub fn reloadable() -> String {
         Group::of::<AdminKeys>(),
         Group::of::<AdminKeyKeys>(),
         Group::of::<AuditKeys>(),
+        Group::of::<Log>(),
         Group::of::<StateKeys>(),
         Group::of::<CertificateKeys>(),
     ];
@@ -67,6 +68,7 @@ pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) ->
     changes.section(&AdminKeys::from(&old.admin), &AdminKeys::from(&new.admin));
     changes.table("admin.key", old.admin.keys != new.admin.keys, true);
     changes.section(&AuditKeys::from(&old.audit), &AuditKeys::from(&new.audit));
+    changes.section(&old.log, &new.log);
     changes.section(&StateKeys::from(&old.state), &StateKeys::from(&new.state));
     let certificates =
         |config: &Config| config.server.tls.iter().flat_map(others).cloned().collect::<Vec<_>>();
@@ -109,6 +111,7 @@ pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> C
         access: new.access,
         admin: new.admin,
         audit: new.audit,
+        log: new.log,
         sources,
         freshness,
         topics,

@@ -10,6 +10,7 @@ use super::{
     compression::compression,
     fanout::fanout,
     limits::limits,
+    log::log,
     server::{exposed, server},
     sources::sources,
     state::state,
@@ -51,6 +52,7 @@ pub(super) fn check(
     let access = access(reader.section("access"), exposed);
     let admin = admin(&mut reader, dir);
     let audit = audit(reader.section("audit"), dir);
+    let log = log(reader.section("log"));
     check_guarded(&mut reader, &server, &admin, admin_line);
     let topics = policies(&mut reader, &limits);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
@@ -60,6 +62,7 @@ pub(super) fn check(
         "server",
         "fanout",
         "limits",
+        "log",
         "compression",
         "overload",
         "access",
@@ -82,6 +85,7 @@ pub(super) fn check(
             access,
             admin,
             audit,
+            log,
             sources,
             freshness,
             topics,

@@ -9,6 +9,7 @@ mod compression;
 mod fanout;
 mod limits;
 mod load;
+mod log;
 mod reference;
 mod render;
 mod server;
@@ -34,6 +35,7 @@ use access::Access;
 use admin::AdminAccess;
 pub use changes::{Change, changes, merged, reloadable};
 pub use load::Origin;
+pub use log::Log;
 pub use reference::reference;
 pub use server::{Server, Tls};
 pub use state::StateSettings;
@@ -52,6 +54,7 @@ pub struct Config {
     pub access: Access,
     pub admin: AdminAccess,
     pub audit: AuditSettings,
+    pub log: Log,
     pub sources: Vec<Source>,
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,

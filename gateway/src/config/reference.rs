@@ -3,6 +3,7 @@
 use engine::settings::{Compression, Fanout, Group, Key, Limits, Overload};
 
 use super::{
+    Log,
     access::AccessKeys,
     admin::{AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
@@ -37,6 +38,7 @@ pub fn reference() -> String {
     out.section(Group::of::<AdminKeys>());
     out.entry(Group::of::<AdminKeyKeys>());
     out.section(Group::of::<AuditKeys>());
+    out.section(Group::of::<Log>());
     out.section(Group::of::<StateKeys>());
     out.entry(Group::of::<CertificateKeys>());
     out.entry(Group::of::<KindKeys>());

@@ -41,6 +41,8 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     admin(&mut text, &config.admin);
     text.section("[audit]");
     text.keys(&AuditKeys::from(&config.audit));
+    text.section("[log]");
+    text.keys(&config.log);
     text.section("[state]");
     text.keys(&StateKeys::from(&config.state));
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {
