@@ -123,30 +123,31 @@ impl Reloader {
         if !restart.is_empty() && !is_partial {
             return Outcome::Restart(restart);
         }
-        let done = match applied.is_empty() {
-            true => self.open_audit(&old).await,
-            false => {
-                let next = merged(&old, new, |topics| self.sequencer.suits(topics));
-                self.apply(&old, next).await
-            },
-        };
-        if let Err(error) = done {
+        let mut next = merged(&old, new, |topics| self.sequencer.suits(topics));
+        if let Err(error) = self.take_files(&old, &mut next).await {
             return Outcome::Invalid(error);
+        }
+        if !applied.is_empty() {
+            self.apply(next).await;
         }
         let digest = digest(&self.current.borrow(), &self.machine);
         Outcome::Applied { applied: applied.into_iter().map(|change| change.told).collect(), restart, digest }
     }
 
-    /// Does first what can fail.
-    async fn apply(&mut self, old: &Config, mut next: Config) -> Result<(), String> {
+    /// What can fail, and what files say that are called as before.
+    async fn take_files(&mut self, old: &Config, next: &mut Config) -> Result<(), String> {
         if next.server.admin.is_some() {
             key_file::make(&mut next.admin).map_err(|error| error.to_string())?;
         }
-        self.change_certificates(&next).await?;
-        if let Err(error) = self.open_audit(&next).await {
+        self.change_certificates(next).await?;
+        if let Err(error) = self.open_audit(next).await {
             self.change_certificates(old).await?;
             return Err(error);
         }
+        Ok(())
+    }
+
+    async fn apply(&mut self, next: Config) {
         if let Err(error) = logs::set_filter(&next.log.filter) {
             tracing::error!(error, "what is logged stays as it was");
         }
@@ -159,7 +160,6 @@ impl Reloader {
         self.admin.set_rules(Rules::of(&next, self.is_loopback));
         self.current.send_replace(next.into());
         tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;
-        Ok(())
     }
 
     async fn change_certificates(&mut self, config: &Config) -> Result<(), String> {
