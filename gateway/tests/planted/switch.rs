@@ -115,6 +115,12 @@ bugs! {
     StretchLost,
     /// A client that comes during an overload is not told of it.
     GreetForgotten,
+    /// Who has reached its age stays.
+    AgeForgotten,
+    /// Who leaves for its age is not told to come back.
+    AgeUntold,
+    /// A subscriber counts as silent from the start, whatever it says.
+    SilentFromStart,
 }
 
 thread_local! {

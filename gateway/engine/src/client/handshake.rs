@@ -51,8 +51,9 @@ pub struct Situation<'a> {
     pub dictionaries: &'a Dictionaries,
     /// How many may begin.
     pub handshakes: &'a Handshakes,
-    /// Pages that are refused, which the log names.
-    pub pages_told: &'a Minutely,
+    /// Requests that are refused for their host, and for their origin: the log names some.
+    pub hosts_told: &'a Minutely,
+    pub origins_told: &'a Minutely,
     pub now: Now,
     /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
     pub echo: bool,
@@ -77,7 +78,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
     if situation.is_loopback
         && let Err(reason) = pass_host(request, host.as_ref(), situation.hosts)
     {
-        tell(&reason, situation);
+        tell(&reason, situation.hosts_told, situation);
         return refuse_by_http(Refused::Host, &reason);
     }
     if !matches!(path, "/ws" | "/healthz" | "/readyz" | "/livez" | "/") {
@@ -115,7 +116,7 @@ fn root(request: &Request<'_>, host: Option<&Host>, situation: &Situation<'_>) -
 /// Who asks first, what is asked last: a page that may not connect takes nothing of what others may have.
 fn subscriber(request: &Request<'_>, host: Option<&Host>, query: &str, situation: &Situation<'_>) -> Answer {
     if let Err(reason) = pass_origin(request, host, situation.origins) {
-        tell(&reason, situation);
+        tell(&reason, situation.origins_told, situation);
         return refuse_by_http(Refused::Origin, &reason);
     }
     let turn_away = |refused: Refused, retry_after_s: Option<u64>| {
@@ -139,8 +140,8 @@ fn subscriber(request: &Request<'_>, host: Option<&Host>, query: &str, situation
 }
 
 /// The log names a request that is refused for its page or its host, once a minute.
-fn tell(reason: &str, situation: &Situation<'_>) {
-    if let Some(left_out) = situation.pages_told.happened(situation.now.mono_us) {
+fn tell(reason: &str, told: &Minutely, situation: &Situation<'_>) {
+    if let Some(left_out) = told.happened(situation.now.mono_us) {
         tracing::warn!(peer = %situation.peer, left_out, "refused with 403: {reason}");
     }
 }
