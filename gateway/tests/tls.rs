@@ -45,6 +45,31 @@ fn subscribers_with_and_without_tls_get_the_same() {
 }
 
 #[test]
+fn subscribers_may_come_by_tls_alone() {
+    let files = Files::new("localhost");
+    let config = format!("[server]\ndata = \"\"\nadmin = \"127.0.0.1:0\"\nshards = 2\n{}\n", files.server());
+    let gateway = Gateway::start_config(&config);
+    assert_eq!(
+        gateway.first_line,
+        format!("listening data=off admin={} tls={}\n", gateway.admin, gateway.tls)
+    );
+    gateway.publish("a", "1");
+    let client = client(&[&files], rustls::ALL_VERSIONS);
+    for _ in 0..4 {
+        let mut socket = subscribe(&gateway.tls, &client, "localhost", "/ws?topics=a");
+        assert_eq!(socket.until("snapshot")["updates"][0]["data"], 1);
+    }
+    // It is the one that names of this machine are asked by.
+    let mut stream = connect(&gateway.tls, &client, "localhost");
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+    let page = http(&gateway.admin, "GET", "/", "", "");
+    assert!(page.body.contains("SCHEME = 'wss'"), "the page subscribes there too");
+}
+
+#[test]
 fn who_comes_back_with_a_ticket_is_quick() {
     let files = Files::new("localhost");
     let gateway = Gateway::start(&format!("{}\nshards = 2", files.server()), "");

@@ -7,7 +7,7 @@ use proto::{Request, handshake};
 use super::{
     answers::{self, Field, plain, redirect, refuse, refuse_by_http, refuse_with, turn_away, without_body},
     dictionaries::Dictionaries,
-    gate::{self, host_asked, pass_host, pass_origin},
+    gate::{self, host_forwarded, host_named, pass_host, pass_origin},
     handshakes::Handshakes,
     query::Query,
     refused::Refused,
@@ -26,7 +26,7 @@ pub use answers::{Answer, refusal};
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
     pub peer: Address,
-    /// The peer is a proxy whose word on the host asked for counts.
+    /// The peer is a proxy whose word on the host that it was asked for counts, where origins are compared with it.
     pub is_proxied: bool,
     /// The listener's address is of loopback.
     pub is_loopback: bool,
@@ -74,7 +74,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         let query = Query::parse(text, situation.patterns_max).unwrap_or_default();
         return upgrade(request, query, false, situation);
     }
-    let host = host_asked(request, situation.is_proxied);
+    let host = host_named(request);
     if situation.is_loopback
         && let Err(reason) = pass_host(request, host.as_ref(), situation.hosts)
     {
@@ -95,7 +95,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         // The shard that answers lives.
         "/healthz" | "/readyz" | "/livez" => plain(200, "text/plain", b"ok\n"),
         "/" => root(request, host.as_ref(), situation),
-        _ => subscriber(request, host.as_ref(), text, situation),
+        _ => subscriber(request, host, text, situation),
     }
 }
 
@@ -114,8 +114,9 @@ fn root(request: &Request<'_>, host: Option<&Host>, situation: &Situation<'_>) -
 }
 
 /// Who asks first, what is asked last: a page that may not connect takes nothing of what others may have.
-fn subscriber(request: &Request<'_>, host: Option<&Host>, query: &str, situation: &Situation<'_>) -> Answer {
-    if let Err(reason) = pass_origin(request, host, situation.origins) {
+fn subscriber(request: &Request<'_>, named: Option<Host>, query: &str, situation: &Situation<'_>) -> Answer {
+    let host = situation.is_proxied.then(|| host_forwarded(request)).flatten().or(named);
+    if let Err(reason) = pass_origin(request, host.as_ref(), situation.origins) {
         tell(&reason, situation.origins_told, situation);
         return refuse_by_http(Refused::Origin, &reason);
     }
