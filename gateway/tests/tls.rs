@@ -6,7 +6,7 @@ mod wss;
 
 use std::io::{Read, Write};
 
-use contract::{Gateway, Socket, dial, http};
+use contract::{Gateway, Socket, command, dial, http, output};
 use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 use wss::{Files, Stream, client, connect, metric, subscribe, wait_until};
 
@@ -67,6 +67,18 @@ fn subscribers_may_come_by_tls_alone() {
     assert_eq!(&answer, b"HTTP/1.1 403");
     let page = http(&gateway.admin, "GET", "/", "", "");
     assert!(page.body.contains("SCHEME = 'wss'"), "the page subscribes there too");
+}
+
+#[test]
+fn a_listener_of_tls_that_others_reach_wants_it_written_out_whom_it_is_for_too() {
+    let server = Files::new("localhost").server().replace("127.0.0.1:0", "0.0.0.0:0");
+    let config = format!("[server]\ndata = \"\"\nadmin = \"\"\nshards = 1\n{server}\n");
+    let ended = output(&mut command(&config));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{told}");
+    assert!(told.contains("tls = \"0.0.0.0:0\"") && told.contains("clients = \"open\""), "{told}");
+    let gateway = Gateway::start_config(&format!("{config}[access]\nclients = \"open\"\n"));
+    assert!(gateway.first_line.contains("data=off admin=off tls=0.0.0.0:"), "{}", gateway.first_line);
 }
 
 #[test]
