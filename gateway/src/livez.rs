@@ -51,8 +51,8 @@ pub enum NotAlive {
     Runtime(#[from] std::io::Error),
 }
 
-/// Asks for `/livez` at the admin listener, or where there is none at the data listener, else at that of TLS. Of TLS the certificate is not
-/// verified: it is for the names that clients use.
+/// Asks for `/livez` at the admin listener, or where there is none at the data listener, else at that of TLS. Of TLS the
+/// certificate is not verified: it is for the names that clients use.
 pub fn ask(config: &Config) -> Result<(), NotAlive> {
     let Listener { address, is_tls, is_proxied } = asked(&config.server)?;
     if address.port() == 0 {
@@ -81,7 +81,8 @@ struct Listener {
     is_proxied: bool,
 }
 
-/// Where to ask: the admin listener, else the data listener. Who asks has no certificate to show.
+/// Where to ask: the admin listener, else that of subscribers, without TLS if it can be. Who asks has no certificate to
+/// show.
 fn asked(server: &Server) -> Result<Listener, NotAlive> {
     let wants_certificate = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let is_proxied = server.proxy_protocol;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{http::proxies::Forwarded, topic::policy::Mode};
+use engine::{http::proxies::Forwarded, topic::policy::Mode, unit::Rate};
 use gateway::{
     config::Config,
     document::environment::Environment,
@@ -284,6 +284,112 @@ fn the_file_of_a_chained_gateway_is_valid_and_names_every_key_of_its_source() {
     for key in rendered.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
         assert!(text.contains(&format!("\n{key} = ")), "chained.toml does not explain {key}");
     }
+}
+
+#[test]
+fn a_listener_that_others_reach_wants_it_written_out_whom_it_is_for() {
+    let open = "[access]\nclients = \"open\"\n";
+    for (address, is_exposed) in [
+        ("127.0.0.1:1", false),
+        ("127.9.9.9:1", false),
+        ("[::1]:1", false),
+        ("[::ffff:127.0.0.1]:1", false),
+        ("0.0.0.0:1", true),
+        ("[::]:1", true),
+        ("192.0.2.1:1", true),
+        ("[2001:db8::1]:1", true),
+        ("[::ffff:192.0.2.1]:1", true),
+    ] {
+        let server = format!("[server]\nshards = 1\ndata = \"{address}\"\n");
+        assert!(parse(&format!("{server}{open}")).is_ok(), "{address}");
+        // Other keys of the section say nothing of it.
+        for text in [server.clone(), format!("{server}[access]\norigins = [\"none\"]\n")] {
+            if !is_exposed {
+                assert!(parse(&text).is_ok(), "{address}");
+                continue;
+            }
+            let complaint = refused(&text);
+            assert!(complaint.starts_with("x.toml:3: [access] clients: "), "{complaint}");
+            assert!(complaint.contains(&format!("data = \"{address}\"")), "{complaint}");
+            assert!(complaint.contains("clients = \"open\""), "{complaint}");
+        }
+    }
+    // What is printed has it written out.
+    let config = parse(&format!("[server]\ndata = \"0.0.0.0:1\"\n{open}")).unwrap();
+    assert_eq!(parse(&config.render(&machine())).unwrap().access, config.access);
+    let data = ("FANWIRE_SERVER__DATA", "0.0.0.0:1");
+    let complaint = parse_in(&[data], "").unwrap_err().join("\n");
+    assert!(complaint.starts_with("FANWIRE_SERVER__DATA: [access] clients: "), "{complaint}");
+    assert!(parse_in(&[data, ("FANWIRE_ACCESS__CLIENTS", "open")], "").is_ok());
+    assert!(refused("[access]\nclients = \"all\"").contains("write \"open\" or \"token\""));
+}
+
+#[test]
+fn origins_are_as_browsers_send_them_or_one_of_three_words() {
+    let texts = |text: &str| parse(text).unwrap().access.origins.texts().collect::<Vec<_>>();
+    assert_eq!(texts(""), ["same-host", "none"]);
+    assert_eq!(texts("[access]\norigins = []"), [""; 0]);
+    let all =
+        "[access]\norigins = [\"any\", \"https://App.example.com:443\", \"https://*.example.com:8443\"]";
+    assert_eq!(texts(all), ["any", "https://app.example.com", "https://*.example.com:8443"]);
+    let config = parse(all).unwrap();
+    assert_eq!(parse(&config.render(&machine())).unwrap().access, config.access);
+    for bad in [
+        "",
+        "*",
+        "app.example.com",
+        "https://app.example.com/",
+        "https://*",
+        "null",
+        "https://bücher.example",
+    ] {
+        let complaint = refused(&format!("[access]\norigins = [\"none\", \"{bad}\"]"));
+        let begins = format!("x.toml:2: [access] origins: {bad:?} is no origin");
+        assert!(complaint.starts_with(&begins), "{complaint}");
+    }
+}
+
+#[test]
+fn rates_are_so_many_in_so_long() {
+    for (text, count, per_ms, shown) in [
+        ("\"100/s\"", 100, 1_000, "\"100/s\""),
+        ("\"100/1m\"", 100, 60_000, "\"100/1m\""),
+        ("\"5/10s\"", 5, 10_000, "\"5/10s\""),
+        ("\"5/250ms\"", 5, 250, "\"5/250ms\""),
+        ("\"5/1s\"", 5, 1_000, "\"5/s\""),
+        ("7", 7, 1_000, "\"7/s\""),
+        ("0", 0, 1_000, "0"),
+        ("\"0/10s\"", 0, 1_000, "0"),
+    ] {
+        let config = parse(&format!("[limits]\nhandshakes = {text}")).unwrap();
+        assert_eq!(config.limits.handshakes, Rate { count, per: Duration::from_millis(per_ms) }, "{text}");
+        let rendered = config.render(&machine());
+        assert!(rendered.contains(&format!("\nhandshakes = {shown}\n")), "{text}: {rendered}");
+        assert_eq!(parse(&rendered).unwrap().limits.handshakes, config.limits.handshakes);
+    }
+    for bad in
+        ["\"100\"", "\"100/\"", "\"100/10\"", "\"-1/s\"", "1.5", "true", "\"5/0s\"", "\"2000000000/s\""]
+    {
+        let complaint = refused(&format!("[limits]\nhandshakes_per_ip = {bad}"));
+        let begins = format!("x.toml:2: [limits] handshakes_per_ip = {bad}: ");
+        assert!(complaint.starts_with(&begins) && complaint.contains("write"), "{complaint}");
+    }
+    // All are off unless they are named, and on for clients that nobody knows.
+    let defaults = parse("").unwrap().limits;
+    assert_eq!((defaults.handshakes, defaults.handshakes_per_ip), (Rate::NONE, Rate::NONE));
+    assert_eq!((defaults.connection_age, defaults.idle_subscribed), (Duration::ZERO, Duration::ZERO));
+    let production = configs().join("production.toml");
+    let production = Config::load(&production, &Environment::default(), &machine()).unwrap().limits;
+    assert!(production.handshakes.count > 0 && production.handshakes_per_ip.count > 0);
+    assert!(!production.connection_age.is_zero() && !production.idle_subscribed.is_zero());
+}
+
+#[test]
+fn subscribers_may_be_served_by_tls_alone() {
+    let complaint = refused("[server]\ndata = \"\"");
+    assert!(complaint.starts_with("x.toml:2: [server] data = \"\": clients need a listener"), "{complaint}");
+    let complaint = refused("[server]\ndata = \"\"\ntls = \"127.0.0.1:9443\"");
+    assert!(complaint.contains("needs tls_cert and tls_key"), "{complaint}");
 }
 
 #[test]
@@ -663,6 +769,7 @@ fn contradictions_that_the_file_names_are_refused() {
         ("[limits]\npublish_bytes = \"2KiB\"\nvalue_bytes = \"3KiB\"", 3, "write at most \"2KiB\""),
         ("[limits]\nping = \"5s\"\npong = \"6s\"", 3, "write at most \"5s\""),
         ("[server]\ndata = \"127.0.0.1:9005\"\nadmin = \"127.0.0.1:9005\"", 3, "give admin another port"),
+        ("[limits]\nconnection_age = \"999ms\"", 2, "write at least \"1s\", or \"0\" for any age"),
         ("[state]\npath = \"none/state\"", 2, "/none; make it"),
         ("[state]\npath = \".\"", 2, "is a directory; write a file in it"),
         (

@@ -52,6 +52,17 @@ fn the_first_line_says_that_admin_is_off_and_the_root_leads_nowhere() {
 }
 
 #[test]
+fn a_listener_that_others_reach_does_not_start_unless_it_is_written_out_whom_it_is_for() {
+    let config = "[server]\ndata = \"0.0.0.0:0\"\nadmin = \"\"\nshards = 1\n";
+    let ended = output(&mut command(config));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!((ended.status.code(), ended.stdout.is_empty()), (Some(2), true), "{told}");
+    assert!(told.contains("data = \"0.0.0.0:0\"") && told.contains("clients = \"open\""), "{told}");
+    let gateway = Gateway::start_config(&format!("{config}[access]\nclients = \"open\"\n"));
+    assert!(gateway.first_line.starts_with("listening data=0.0.0.0:"), "{}", gateway.first_line);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_port_ends_with_1_and_names_it() {
     let gateway = Gateway::start("", "");
     let config = format!("[server]\ndata = \"{}\"\nadmin = \"\"\n", gateway.data);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Gateway, command, http};
+use contract::{Gateway, UPGRADE, command, http};
 use serde_json::Value;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -108,4 +108,23 @@ fn what_repeats_is_told_a_few_times_and_then_how_often() {
     let told = log.lines().filter(|line| line.contains(" no checkpoint: ") && !line.contains("left out"));
     assert!((5..=15).contains(&told.count()), "{log}");
     assert!(log.contains("the last checkpoint failed"), "{log}");
+}
+
+#[test]
+fn a_page_that_may_not_connect_is_named_once_a_minute_and_each_is_counted() {
+    let directory = directory("origins");
+    let gateway = start(&directory, "", "text");
+    for n in 0..5 {
+        let page = format!("{UPGRADE}Origin: https://evil{n}.example\r\n");
+        http(&gateway.data, "GET", "/ws", &page, "").assert_refusal(403, "a foreign page");
+        let host = page.replace("Host: localhost", "Host: evil.example");
+        http(&gateway.data, "GET", "/ws", &host, "").assert_refusal(403, "a foreign host");
+    }
+    let counted = |rule: &str| metric(&gateway, &format!("fanwire_refused_by_total{{rule=\"{rule}\"}}"));
+    until("they are counted", || (counted("origins"), counted("hosts")) == (5.0, 5.0));
+    let log = log(&directory);
+    let told = |what: &str| log.lines().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let pages = told("[access] origins");
+    assert_eq!((pages.len(), told("[access] hosts").len()), (1, 1), "{log}");
+    assert!(pages[0].contains("https://evil0.example") && pages[0].contains("localhost"), "{pages:?}");
 }

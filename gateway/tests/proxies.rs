@@ -48,6 +48,40 @@ fn asked(world: &mut World, ip: &str, fields: &str) -> u16 {
 }
 
 #[test]
+fn a_page_is_compared_with_the_host_that_its_user_asked_the_proxy_for() {
+    let origin = "Origin: https://app.example.com\r\n";
+    for (fields, from_proxy, from_others) in [
+        ("", 403, 403),
+        ("X-Forwarded-Host: app.example.com\r\n", 101, 403),
+        ("X-Forwarded-Host: app.example.com:8443, inner.example\r\n", 101, 403),
+        ("X-Forwarded-Host: evil.example\r\n", 403, 403),
+        ("X-Forwarded-Host: no host\r\n", 403, 403),
+        ("Forwarded: for=192.0.2.1;host=app.example.com;proto=https\r\n", 101, 403),
+        (
+            "Forwarded: for=192.0.2.1;Host=\"app.example.com:443\", for=10.0.0.9;host=inner.example\r\n",
+            101,
+            403,
+        ),
+        ("Forwarded: for=192.0.2.1\r\n", 403, 403),
+    ] {
+        for (ip, expected) in [(PROXY, from_proxy), ("192.0.2.9", from_others)] {
+            let mut config = proxies(false, None);
+            config.server.data = Some(socket("0.0.0.0"));
+            let mut world = World::new(config, 64, 1);
+            assert_eq!(asked(&mut world, ip, &format!("{origin}{fields}")), expected, "{ip}: {fields}");
+        }
+    }
+    // On loopback a listener answers to the names in `Host`, whatever a proxy says beside it.
+    let mut world = World::new(proxies(false, None), 64, 1);
+    for (host, expected) in [("127.0.0.1:9001", 200), ("app.example.com", 403)] {
+        let request =
+            format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: app.example.com\r\n\r\n");
+        let peer = say(&mut world, PROXY, &request);
+        assert_eq!(status(&world, peer), expected, "{host}");
+    }
+}
+
+#[test]
 fn limits_count_for_the_address_that_a_header_of_the_request_tells() {
     for (forwarded, fields) in [
         (Forwarded::XForwardedFor, ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 192.0.2.2:7"]),

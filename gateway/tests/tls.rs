@@ -6,7 +6,7 @@ mod wss;
 
 use std::io::{Read, Write};
 
-use contract::{Gateway, Socket, dial, http};
+use contract::{Gateway, Socket, command, dial, http, output};
 use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 use wss::{Files, Stream, client, connect, metric, subscribe, wait_until};
 
@@ -42,6 +42,43 @@ fn subscribers_with_and_without_tls_get_the_same() {
     let mut rest = Vec::new();
     // An end that nobody has forged.
     sealed[0].stream().read_to_end(&mut rest).unwrap();
+}
+
+#[test]
+fn subscribers_may_come_by_tls_alone() {
+    let files = Files::new("localhost");
+    let config = format!("[server]\ndata = \"\"\nadmin = \"127.0.0.1:0\"\nshards = 2\n{}\n", files.server());
+    let gateway = Gateway::start_config(&config);
+    assert_eq!(
+        gateway.first_line,
+        format!("listening data=off admin={} tls={}\n", gateway.admin, gateway.tls)
+    );
+    gateway.publish("a", "1");
+    let client = client(&[&files], rustls::ALL_VERSIONS);
+    for _ in 0..4 {
+        let mut socket = subscribe(&gateway.tls, &client, "localhost", "/ws?topics=a");
+        assert_eq!(socket.until("snapshot")["updates"][0]["data"], 1);
+    }
+    // It is the one that names of this machine are asked by.
+    let mut stream = connect(&gateway.tls, &client, "localhost");
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+    let page = http(&gateway.admin, "GET", "/", "", "");
+    assert!(page.body.contains("SCHEME = 'wss'"), "the page subscribes there too");
+}
+
+#[test]
+fn a_listener_of_tls_that_others_reach_wants_it_written_out_whom_it_is_for_too() {
+    let server = Files::new("localhost").server().replace("127.0.0.1:0", "0.0.0.0:0");
+    let config = format!("[server]\ndata = \"\"\nadmin = \"\"\nshards = 1\n{server}\n");
+    let ended = output(&mut command(&config));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{told}");
+    assert!(told.contains("tls = \"0.0.0.0:0\"") && told.contains("clients = \"open\""), "{told}");
+    let gateway = Gateway::start_config(&format!("{config}[access]\nclients = \"open\"\n"));
+    assert!(gateway.first_line.contains("data=off admin=off tls=0.0.0.0:"), "{}", gateway.first_line);
 }
 
 #[test]

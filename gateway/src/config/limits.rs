@@ -1,5 +1,7 @@
 //! `[limits]`: how the limits bound each other.
 
+use std::time::Duration;
+
 use engine::{
     settings::Limits,
     topic::policy::TOPIC_PLACE_BYTES,
@@ -13,6 +15,9 @@ use crate::{
     document::read::{Named, Section, contradicts, named},
     system::Machine,
 };
+
+/// The shortest age at which connections are sent away.
+const AGE_MIN: Duration = Duration::from_secs(1);
 
 /// Also `topics_bytes` as it was named, which `[state]` is compared with. `frame_bytes`: `frame_bytes_max`.
 pub(super) fn limits(
@@ -32,6 +37,7 @@ pub(super) fn limits(
         );
         section.problem(line, text);
     }
+    check_age(&mut section, &limits);
     let topics_bytes = follow_bytes(&section, &mut limits, frame_bytes);
     [limits.patterns, limits.shard_patterns] = shares(
         &mut section,
@@ -47,6 +53,16 @@ pub(super) fn limits(
     );
     section.finish();
     (limits, topics_bytes)
+}
+
+/// Clients that are sent away as soon as they have come are served nothing.
+fn check_age(section: &mut Section, limits: &Limits) {
+    let age = named!(section, limits.connection_age);
+    if let (Some(line), true) = (age.line, !age.value.is_zero() && age.value < AGE_MIN) {
+        let [age, least] = [age.value, AGE_MIN].map(show_duration);
+        let text = format!("connection_age = \"{age}\": write at least \"{least}\", or \"0\" for any age");
+        section.problem(line, text);
+    }
 }
 
 fn check_connections(section: &mut Section, limits: &Limits, server: &Server, machine: &Machine) {

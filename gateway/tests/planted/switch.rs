@@ -119,6 +119,12 @@ bugs! {
     HeartbeatStays,
     /// What addresses hold is counted on where a reload has ended the limit.
     SharesStay,
+    /// Who has reached its age stays.
+    AgeForgotten,
+    /// Who leaves for its age is not told to come back.
+    AgeUntold,
+    /// A subscriber counts as silent from the start, whatever it says.
+    SilentFromStart,
 }
 
 thread_local! {

@@ -98,6 +98,9 @@ pub struct Tally {
     pub resets: u64,
     pub drained: u64,
     pub stalled: u64,
+    /// Clients that were sent away for their age, and for saying nothing.
+    pub aged: u64,
+    pub silent: u64,
     /// Gaps told, clients closed for being behind, and what the publisher lost or sent twice.
     pub gaps: u64,
     pub lapsed: u64,
@@ -195,6 +198,8 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     limits.pinned_bytes = rng.choice([20_000, 100_000, 64 << 20]).unwrap();
     limits.stall = ms(&rng.u64(1000..8000));
     limits.idle = ms(&rng.u64(1000..6000));
+    limits.connection_age = ms(&rng.choice([0, 0, 0, 0, 3_000, 20_000]).unwrap());
+    limits.idle_subscribed = ms(&rng.choice([0, 0, 0, 4_000, 15_000]).unwrap());
     limits.ping = ms(&rng.u64(1000..6000));
     limits.pong = ms(&rng.u64(500..3000));
     limits.handshake = ms(&rng.u64(1000..6000));
@@ -662,9 +667,15 @@ impl Simulation {
                 conduct.judged = true;
                 let fits = match code {
                     1000 => conduct.said_goodbye,
+                    1001 if reason == CloseReason::Age.text() => {
+                        (peer.model.draining || self.draining) && is_of_age(peer, &self.world.config, now_us)
+                    }
                     1001 => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
                     // The answer to the op that ended the last one may have been cut off.
+                    4000 if reason == CloseReason::Silent.text() => {
+                        was_silent(peer, &self.world.config, now_us)
+                    }
                     4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
@@ -728,12 +739,24 @@ impl Simulation {
                 assert!(!peer.model.overloaded, "peer {at} was not told the end of an overload");
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
                 peer.model.check_newest(&self.world.publisher.epochs);
+                self.check_age(at);
                 // One that a drain has sent away may not have been told.
                 if !self.draining {
                     peer.model.states.check(&peer.model.subs, &self.states.not_live);
                 }
             }
         }
+    }
+
+    /// Who reads is sent away when it has reached its age.
+    fn check_age(&self, at: usize) {
+        let age_us = self.world.config.limits.connection_age.as_micros() as u64;
+        let lasted_us = self.world.now.mono_us - self.world.peers[at].opened_us;
+        let most_us = age_us / 4 * 5 + 1_000_000;
+        assert!(
+            age_us == 0 || lasted_us <= most_us,
+            "peer {at} is open for {lasted_us} µs, its age is {age_us} µs"
+        );
     }
 
     /// A shard that keeps up leaves nothing out in the end.
@@ -823,7 +846,8 @@ impl Simulation {
         self.advance(2 * step + Duration::from_millis(20));
         for (at, peer) in self.world.peers.iter().enumerate() {
             assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
-            if peer.close_code() != Some(1001) {
+            let was_drained = |(_, reason): &(u16, String)| reason == CloseReason::Draining.text();
+            if !peer.close.as_ref().is_some_and(was_drained) {
                 continue;
             }
             self.tally.drained += 1;
@@ -894,11 +918,27 @@ impl Simulation {
         tally.statuses += peer.model.statuses;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
+        let was = |reason: CloseReason| peer.close.as_ref().is_some_and(|(_, text)| text == reason.text());
+        tally.aged += u64::from(was(CloseReason::Age));
+        tally.silent += u64::from(was(CloseReason::Silent));
         tally.lapsed += u64::from(peer.close_code() == Some(4004));
         tally.resets += u64::from(
             self.world.net.inner().peer_end(peer.conn) == PeerEnd::Reset && !self.conduct[at].reset,
         );
     }
+}
+
+/// It may have reached its age.
+fn is_of_age(peer: &Peer, config: &Config, now_us: u64) -> bool {
+    let age_us = config.limits.connection_age.as_micros() as u64;
+    age_us > 0 && now_us - peer.dialled_us >= age_us / 4 * 3
+}
+
+/// It sent nothing for so long; what it sent last may still be on its way.
+fn was_silent(peer: &Peer, config: &Config, now_us: u64) -> bool {
+    const ON_ITS_WAY_US: u64 = 500_000;
+    let silent_us = config.limits.idle_subscribed.as_micros() as u64;
+    silent_us > 0 && peer.silence_us.max(now_us - peer.said_us) + ON_ITS_WAY_US >= silent_us
 }
 
 /// It missed updates of a stream that closes who does.

@@ -83,8 +83,14 @@ pub struct Peer {
     pub reading: bool,
     /// Answers pings.
     pub answers_pings: bool,
-    /// Since when it has been reading. µs, monotonic.
+    /// Since when it has been reading. µs, monotonic, like all below.
     pub reading_since_us: u64,
+    /// When it was dialled, and when it read that it is open.
+    pub dialled_us: u64,
+    pub opened_us: u64,
+    /// When it last sent something, and the longest that it sent nothing before.
+    pub said_us: u64,
+    pub silence_us: u64,
     /// Everything before the first frame.
     pub http: Vec<u8>,
     /// Text frames, where `World::log` is set.
@@ -141,6 +147,9 @@ pub struct World {
     pub address: SocketAddr,
     /// When settings changed last. µs, monotonic.
     reloaded_us: u64,
+    /// The `Host` of their requests, and what else these say.
+    pub host: String,
+    pub fields: Vec<(&'static str, &'static str)>,
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
     fragment_bytes: usize,
@@ -192,6 +201,8 @@ impl World {
             keep_context: false,
             address: ADDR,
             reloaded_us: 0,
+            host: "localhost".to_owned(),
+            fields: Vec::new(),
             sent: DefaultHasher::new(),
             fragment_bytes: FRAGMENT_BYTES,
             events: 0,
@@ -410,6 +421,10 @@ impl World {
             reading: true,
             answers_pings: true,
             reading_since_us: self.now.mono_us,
+            dialled_us: self.now.mono_us,
+            opened_us: 0,
+            said_us: self.now.mono_us,
+            silence_us: 0,
             http: Vec::new(),
             texts: Vec::new(),
             context: None,
@@ -468,7 +483,8 @@ impl World {
     pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
         let mut request = Vec::new();
         let protocols = [self.peers[peer].encoding.subprotocol()];
-        proto::handshake::request(&mut request, "localhost", target, NONCE, &protocols, deflate);
+        let (host, fields) = (&self.host, &self.fields);
+        proto::handshake::request_with(&mut request, host, target, NONCE, &protocols, deflate, fields);
         if self.peers[peer].context.is_some() {
             let offer = String::from_utf8(request).expect("a request of ours is text");
             request = offer.replace("; client_no_context_takeover", "").into();
@@ -496,7 +512,12 @@ impl World {
 
     /// Past the client's TLS, if it speaks any.
     pub fn send_wire(&mut self, peer: usize, bytes: &[u8]) -> bool {
-        self.net.inner().peer_send(self.peers[peer].conn, bytes)
+        let (said, now_us) = (&mut self.peers[peer], self.now.mono_us);
+        if !bytes.is_empty() {
+            said.silence_us = said.silence_us.max(now_us - said.said_us);
+            said.said_us = now_us;
+        }
+        self.net.inner().peer_send(said.conn, bytes)
     }
 
     /// A compressed message: `payload` as it goes over the wire.
@@ -655,6 +676,7 @@ impl World {
                 None | Some(Event::Refused { .. }) => {}
                 Some(Event::Response(response)) => {
                     (peer.open, judge.wire.0) = (true, response.deflate());
+                    peer.opened_us = self.now.mono_us;
                     peer.fragments.take(&bytes[from..], self.fragment_bytes);
                 }
                 Some(Event::Deflated(deflated)) => {

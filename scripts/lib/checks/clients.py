@@ -13,6 +13,7 @@ KINDS = {
     "python": (*PYTHON, GATEWAY),
     "node": (*NODE, GATEWAY / "node_ws.test.cjs"),
     "page": (*NODE, GATEWAY / "page.test.cjs"),
+    "origins": (*NODE, GATEWAY / "origins.test.cjs"),
     "report": (*NODE, LOADGEN / "report.test.cjs"),
     "scenarios": (*PYTHON, LOADGEN),
 }

@@ -11,18 +11,14 @@ use crate::http::{
 /// Characters of a field that a reason shows.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// The host that a request asks for, by its only `Host`. `is_proxied`: what a proxy says that it was asked for counts
-/// before.
-pub(super) fn host_asked(request: &Request<'_>, is_proxied: bool) -> Option<Host> {
-    if is_proxied && let Some(host) = host_forwarded(request) {
-        return Some(host);
-    }
+/// The host that a request names, by its only `Host`.
+pub(super) fn host_named(request: &Request<'_>) -> Option<Host> {
     let mut named = request.header_values("host");
     named.next().and_then(Host::of_authority).filter(|_| named.next().is_none())
 }
 
 /// The host that a client asked the first of its proxies for.
-fn host_forwarded(request: &Request<'_>) -> Option<Host> {
+pub(super) fn host_forwarded(request: &Request<'_>) -> Option<Host> {
     if let Some(named) = request.header("x-forwarded-host") {
         return Host::of_authority(named.split(',').next()?.trim());
     }
@@ -45,7 +41,7 @@ pub(super) fn pass_host(request: &Request<'_>, host: Option<&Host>, hosts: &[Hos
     ))
 }
 
-/// Whether the page that asks may connect. The error is the reason.
+/// Whether the page that asks may connect. `host`: what is asked for. The error is the reason.
 pub(super) fn pass_origin(
     request: &Request<'_>,
     host: Option<&Host>,

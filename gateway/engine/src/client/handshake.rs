@@ -7,7 +7,7 @@ use proto::{Request, handshake};
 use super::{
     answers::{self, Field, plain, redirect, refuse, refuse_by_http, refuse_with, turn_away, without_body},
     dictionaries::Dictionaries,
-    gate::{self, host_asked, pass_host, pass_origin},
+    gate::{self, host_forwarded, host_named, pass_host, pass_origin},
     handshakes::Handshakes,
     query::Query,
     refused::Refused,
@@ -26,7 +26,7 @@ pub use answers::{Answer, refusal};
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
     pub peer: Address,
-    /// The peer is a proxy whose word on the host asked for counts.
+    /// The peer is a proxy whose word on the host that it was asked for counts, where origins are compared with it.
     pub is_proxied: bool,
     /// The listener's address is of loopback.
     pub is_loopback: bool,
@@ -51,8 +51,9 @@ pub struct Situation<'a> {
     pub dictionaries: &'a Dictionaries,
     /// How many may begin.
     pub handshakes: &'a Handshakes,
-    /// Pages that are refused, which the log names.
-    pub pages_told: &'a Minutely,
+    /// Requests that are refused for their host, and for their origin: the log names some.
+    pub hosts_told: &'a Minutely,
+    pub origins_told: &'a Minutely,
     pub now: Now,
     /// Every path is a WebSocket and no subprotocol is spoken: the echo server.
     pub echo: bool,
@@ -73,11 +74,11 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         let query = Query::parse(text, situation.patterns_max).unwrap_or_default();
         return upgrade(request, query, false, situation);
     }
-    let host = host_asked(request, situation.is_proxied);
+    let host = host_named(request);
     if situation.is_loopback
         && let Err(reason) = pass_host(request, host.as_ref(), situation.hosts)
     {
-        tell(&reason, situation);
+        tell(&reason, situation.hosts_told, situation);
         return refuse_by_http(Refused::Host, &reason);
     }
     if !matches!(path, "/ws" | "/healthz" | "/readyz" | "/livez" | "/") {
@@ -94,7 +95,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         // The shard that answers lives.
         "/healthz" | "/readyz" | "/livez" => plain(200, "text/plain", b"ok\n"),
         "/" => root(request, host.as_ref(), situation),
-        _ => subscriber(request, host.as_ref(), text, situation),
+        _ => subscriber(request, host, text, situation),
     }
 }
 
@@ -113,9 +114,10 @@ fn root(request: &Request<'_>, host: Option<&Host>, situation: &Situation<'_>) -
 }
 
 /// Who asks first, what is asked last: a page that may not connect takes nothing of what others may have.
-fn subscriber(request: &Request<'_>, host: Option<&Host>, query: &str, situation: &Situation<'_>) -> Answer {
-    if let Err(reason) = pass_origin(request, host, situation.origins) {
-        tell(&reason, situation);
+fn subscriber(request: &Request<'_>, named: Option<Host>, query: &str, situation: &Situation<'_>) -> Answer {
+    let host = situation.is_proxied.then(|| host_forwarded(request)).flatten().or(named);
+    if let Err(reason) = pass_origin(request, host.as_ref(), situation.origins) {
+        tell(&reason, situation.origins_told, situation);
         return refuse_by_http(Refused::Origin, &reason);
     }
     let turn_away = |refused: Refused, retry_after_s: Option<u64>| {
@@ -139,8 +141,8 @@ fn subscriber(request: &Request<'_>, host: Option<&Host>, query: &str, situation
 }
 
 /// The log names a request that is refused for its page or its host, once a minute.
-fn tell(reason: &str, situation: &Situation<'_>) {
-    if let Some(left_out) = situation.pages_told.happened(situation.now.mono_us) {
+fn tell(reason: &str, told: &Minutely, situation: &Situation<'_>) {
+    if let Some(left_out) = told.happened(situation.now.mono_us) {
         tracing::warn!(peer = %situation.peer, left_out, "refused with 403: {reason}");
     }
 }

@@ -53,7 +53,8 @@ impl Shard {
             compression: &self.compression,
             dictionaries: &self.shared.dictionaries,
             handshakes: &self.shared.handshakes,
-            pages_told: &self.shared.pages_told,
+            hosts_told: &self.shared.hosts_told,
+            origins_told: &self.shared.origins_told,
             now,
             echo: self.application == Application::Echo,
         };

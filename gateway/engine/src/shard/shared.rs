@@ -32,8 +32,9 @@ pub struct Shared {
     connections_per_ip: AtomicUsize,
     pub dictionaries: Dictionaries,
     pub handshakes: Handshakes,
-    /// Of pages that are refused, which the log names.
-    pub pages_told: Minutely,
+    /// Of requests that are refused for their host, and for their origin: the log names some.
+    pub hosts_told: Minutely,
+    pub origins_told: Minutely,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
@@ -60,7 +61,8 @@ impl Shared {
                 Dictionaries::new(*dictionaries, *dictionaries_per_ip)
             },
             handshakes: Handshakes::new(settings.limits),
-            pages_told: Minutely::default(),
+            hosts_told: Minutely::default(),
+            origins_told: Minutely::default(),
             pinned: Arc::default(),
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),

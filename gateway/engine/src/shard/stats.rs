@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
-pub const REFUSAL_STATUSES: [u16; 8] = [400, 403, 404, 405, 426, 429, 431, 503];
+pub const REFUSAL_STATUSES: [u16; 9] = [400, 401, 403, 404, 405, 426, 429, 431, 503];
 
 /// Why frames waited to be built: the turn's budget was spent, it was a long one, there was no room among what
 /// is pinned, or the address had used up its share. Index into [`Stats::build_waits`].
