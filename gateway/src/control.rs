@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    access::keys::KeyCounters,
     config::Config,
     health::Health,
     http::{
@@ -40,7 +41,9 @@ use crate::{
         watched::Watched,
     },
     source::{self, SourceCounters},
-    state, supervisor,
+    state,
+    state::revocations::RevocationFile,
+    supervisor,
     system::Choice,
     tls,
 };
@@ -92,6 +95,9 @@ pub struct Parts {
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
     pub tls_server: Option<tls::server::Server>,
+    /// Where there are keys for tokens, what they count.
+    pub keys: Option<Arc<KeyCounters>>,
+    pub revocation_file: Arc<RevocationFile>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -121,7 +127,7 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 
 async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { config, io, sequencer, shared, state, unconfirmed, data, tls, tls_server, .. } = parts;
-    let Parts { admin, mut ended, .. } = parts;
+    let Parts { admin, keys, revocation_file, mut ended, .. } = parts;
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
@@ -138,6 +144,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         health: health.clone(),
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
+        rules: config.access.tokens.rules.clone(),
+        keys,
+        revocation_file,
         io: io.into(),
         before_bytes,
     };

@@ -47,7 +47,7 @@ pub(super) fn check(
     let mut section = reader.section("overload");
     let overload = section.keys();
     section.finish();
-    let access = access(reader.section("access"), exposed);
+    let access = access(reader.section("access"), exposed, dir);
     let admin = admin(&mut reader, dir);
     check_guarded(&mut reader, &server, &admin, admin_line);
     let topics = policies(&mut reader, &limits);

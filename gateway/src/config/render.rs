@@ -12,6 +12,7 @@ use super::{
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
+    tokens,
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     text.section("[access]");
     text.keys(&AccessKeys::from(&config.access));
     admin(&mut text, &config.admin);
+    tokens::render(&mut text, &config.access.tokens);
     text.section("[state]");
     text.keys(&StateKeys::from(&config.state));
     for files in config.server.tls.iter().flat_map(|tls| &tls.certificates[1..]) {

@@ -13,6 +13,7 @@ mod places;
 mod probes;
 mod publish;
 mod reply;
+mod revoke;
 mod routes;
 mod status;
 mod topics;

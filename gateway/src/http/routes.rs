@@ -20,7 +20,7 @@ use super::{
     places::Place,
     probes, publish,
     reply::{closing, refuse},
-    status, topics,
+    revoke, status, topics,
 };
 use crate::admin_key::Permission;
 
@@ -44,6 +44,7 @@ where
 fn routes() -> Vec<(&'static str, Vec<Take>)> {
     const PUBLISH: Needs = Needs::Key(Permission::Publish);
     const METRICS: Needs = Needs::Key(Permission::Metrics);
+    const ADMIN: Needs = Needs::Key(Permission::Admin);
     const READ: Needs = Needs::Key(Permission::Read);
     const NOTHING: Needs = Needs::Nothing;
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
@@ -54,6 +55,7 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
         ("/topics", vec![take(&get, READ, topics::list)]),
         ("/topics/{*name}", named),
         ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
+        ("/revoke", vec![take(&post, ADMIN, revoke::revoke)]),
         ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
         ("/livez", vec![take(&get, NOTHING, probes::healthz)]),
         ("/healthz", vec![take(&get, NOTHING, probes::healthz)]),

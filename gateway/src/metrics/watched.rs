@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::shard::shared::Shared;
+use engine::{access::rules::Rules, shard::shared::Shared};
 
 use crate::{
-    health::Health, intake::publisher::Publisher, source::SourceCounters, state, system::Choice, tls,
+    access::keys::KeyCounters, health::Health, intake::publisher::Publisher, source::SourceCounters, state,
+    system::Choice, tls,
 };
 
 /// What the gateway is made of, for whoever asks how it is.
@@ -18,6 +19,10 @@ pub struct Watched {
     pub state: Arc<state::StateCounters>,
     /// Where there is a TLS listener.
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
+    /// What `[access]` says of tokens; what their keys count, where there are any; and where revocations stand.
+    pub rules: Arc<Rules>,
+    pub keys: Option<Arc<KeyCounters>>,
+    pub revocation_file: Arc<state::revocations::RevocationFile>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
     /// Resident memory before the first client.

@@ -3,7 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use engine::{protocol::encoding::Encoding, topic::pattern::Pattern};
+use engine::{
+    access::{
+        grant::Grant,
+        rules::{Granted, Rules},
+    },
+    protocol::{encoding::Encoding, request::AUTO},
+    topic::pattern::Pattern,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,6 +18,7 @@ use super::{
     epoch::Epoch,
     held::{First, Sub},
     states::States,
+    tokens::Pass,
 };
 
 /// A text frame from the gateway.
@@ -37,6 +45,10 @@ pub struct Frame<'a> {
     pub active: Option<bool>,
     pub interval_ms_max: Option<u64>,
     pub state: Option<&'a str>,
+    #[serde(rename = "as")]
+    pub encoded: Option<&'a str>,
+    pub conn: Option<&'a str>,
+    pub exp: Option<i64>,
 }
 
 /// What a client asked, answered in order.
@@ -59,6 +71,10 @@ pub enum AskedOp {
         topics: Option<Vec<String>>,
     },
     Ping,
+    /// Shows a token.
+    Auth {
+        pass: Pass,
+    },
     /// Anything that is to be refused with `error`.
     Bad,
 }
@@ -77,13 +93,28 @@ pub struct Judge<'a> {
     pub registry: &'a mut Registry,
     pub fanout: &'a engine::settings::Fanout,
     pub overload: &'a engine::settings::Overload,
+    pub rules: &'a Rules,
     /// Whether compressed frames were agreed, and how messages are encoded.
     pub wire: (bool, Encoding),
     pub now_us: u64,
+    /// µs since the Unix epoch.
+    pub wall_us: i64,
 }
 
 #[derive(Debug, Default)]
 pub struct Subscriber {
+    /// The token that was accepted last.
+    pub pass: Option<Pass>,
+    /// It was told that this one expires.
+    pub is_told: bool,
+    /// Its connection as the gateway calls it.
+    pub conn: Option<String>,
+    /// One of its tokens was revoked.
+    pub may_be_revoked: bool,
+    /// Tokens accepted, what was taken from it then, and errors for want of a grant.
+    pub accepted: u64,
+    pub taken: u64,
+    pub refused: u64,
     pub subs: Vec<Sub>,
     /// Place of the newest epoch it was told of.
     epoch: usize,
@@ -123,16 +154,13 @@ impl Subscriber {
             "subscribed" | "unsubscribed" if !self.is_whole(&frame, text.len(), judge) => {}
             "subscribed" => self.on_subscribed(&frame, judge),
             "unsubscribed" => self.on_unsubscribed(&frame, judge),
-            "error" => {
-                let asked = self.answered(&frame);
-                assert!(matches!(asked, AskedOp::Bad), "{asked:?} was refused: {text}");
-                assert_eq!(frame.code.map(RawValue::get), Some("4000"));
-                self.errors += 1;
-            }
+            "error" => self.on_error(&frame, judge),
+            "authorized" => self.on_authorized(&frame, judge),
             "pong" => assert!(matches!(self.answered(&frame), AskedOp::Ping) && frame.ts.is_some(), "{text}"),
             "notice" => match frame.code.map(RawValue::get) {
                 Some("\"draining\"") => self.draining = true,
                 Some("\"overload\"") => self.on_overload(&frame, judge),
+                Some("\"token_expiring\"") => self.on_expiring(&frame, judge),
                 other => panic!("a notice {other:?}: {text}"),
             },
             "status" => {
@@ -159,6 +187,114 @@ impl Subscriber {
     pub fn may_be_cut(&self) -> bool {
         let has_parts = self.subs.iter().any(|sub| sub.parts.is_some()) || !self.told.is_empty();
         has_parts || !self.asked.is_empty() || self.ends_in_status
+    }
+
+    /// What it has, in the words of the rules: what may it subscribe to?
+    fn may(&self, pattern: &str, judge: &Judge<'_>) -> bool {
+        let covers = |grant: &str| Pattern::parse(grant).unwrap().covers(&Pattern::parse(pattern).unwrap());
+        if judge.rules.is_open {
+            return true;
+        }
+        let own = self.pass.as_ref().map_or(&[][..], |pass| &pass.subscribe);
+        own.iter().any(|grant| covers(grant))
+            || self.configured(judge, |granted| &granted.subscribe).iter().any(|g| covers(g))
+    }
+
+    /// Patterns of the tables of the configuration, with its names put in.
+    fn configured(&self, judge: &Judge<'_>, of: impl Fn(&Granted) -> &Vec<Grant>) -> Vec<String> {
+        let sub = self.pass.as_ref().and_then(|pass| pass.sub.as_deref());
+        let table = match &self.pass {
+            Some(_) => Some(&judge.rules.everyone),
+            None => judge.rules.anonymous.as_ref(),
+        };
+        let texts = table.into_iter().flat_map(|granted| of(granted)).map(Grant::as_str);
+        let texts = texts.filter(|text| sub.is_some() || !text.contains("{sub}"));
+        texts.map(|text| text.replace("{sub}", sub.unwrap_or(""))).collect()
+    }
+
+    /// What is subscribed for it.
+    fn auto(&self, judge: &Judge<'_>) -> BTreeSet<String> {
+        let own = self.pass.iter().flat_map(|pass| pass.auto.iter().cloned());
+        own.chain(self.configured(judge, |granted| &granted.auto)).collect()
+    }
+
+    fn on_error(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
+        let asked = self.answered(frame);
+        let code = frame.code.map(RawValue::get);
+        match &asked {
+            AskedOp::Bad => {
+                assert!(code == Some("4000") || self.waits(judge) && code == Some("4401"), "{frame:?}");
+                self.errors += u64::from(code == Some("4000")) as usize;
+            }
+            AskedOp::Auth { pass } => {
+                let other = self.pass.as_ref().is_some_and(|held| held.sub != pass.sub);
+                assert_eq!(code, Some("4401"), "{frame:?}");
+                assert!(pass.is_bad || other || self.may_be_revoked, "{pass:?} was refused");
+            }
+            _ if self.waits(judge) => assert_eq!(code, Some("4401"), "{frame:?}"),
+            AskedOp::Subscribe { topics, .. } => {
+                assert_eq!(code, Some("4403"), "{frame:?} of {asked:?}");
+                assert!(
+                    topics.iter().any(|topic| !self.may(topic, judge)),
+                    "{topics:?} are granted: {frame:?}"
+                );
+                self.refused += 1;
+            }
+            other => panic!("{other:?} was refused: {frame:?}"),
+        }
+    }
+
+    /// Whether it has to show a token.
+    fn waits(&self, judge: &Judge<'_>) -> bool {
+        !judge.rules.is_open && judge.rules.anonymous.is_none() && self.pass.is_none()
+    }
+
+    /// What follows is what the gateway has to take and to give, before anything else is answered.
+    fn on_authorized(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
+        let AskedOp::Auth { pass } = self.answered(frame) else { panic!("{frame:?} answers no auth") };
+        assert!(!pass.is_bad, "{pass:?} was accepted");
+        let held = self.pass.as_ref();
+        assert!(held.is_none_or(|held| held.sub == pass.sub), "{pass:?} in place of {held:?}");
+        assert_eq!(frame.sub, pass.sub.as_deref());
+        assert_eq!((frame.exp, frame.encoded.is_some()), (Some(pass.exp_s * 1_000_000), pass.sub.is_some()));
+        let conn = frame.conn.expect("the connection has a name").to_owned();
+        assert!(self.conn.as_ref().is_none_or(|known| *known == conn), "another name for a connection");
+        (self.conn, self.pass, self.is_told) = (Some(conn), Some(pass), false);
+        self.accepted += 1;
+        self.expect_own(judge);
+    }
+
+    /// What the gateway asks for its client by itself: now that it is let in, or has another token.
+    pub fn expect_own(&mut self, judge: &Judge<'_>) {
+        let mut auto = self.auto(judge);
+        let mut own = Vec::new();
+        for sub in &self.subs {
+            let is_auto = sub.name == AUTO;
+            let stays =
+                |pattern: &&String| if is_auto { auto.contains(*pattern) } else { self.may(pattern, judge) };
+            let lost: Vec<String> = sub.patterns.iter().filter(|pattern| !stays(pattern)).cloned().collect();
+            if is_auto {
+                auto.retain(|pattern| !sub.patterns.contains(pattern));
+            }
+            if !lost.is_empty() {
+                self.taken += 1;
+                own.push(AskedOp::Unsubscribe { sub: sub.name.clone(), topics: Some(lost) });
+            }
+        }
+        if !auto.is_empty() {
+            let topics = auto.into_iter().collect();
+            own.push(AskedOp::Subscribe { sub: AUTO.to_owned(), topics, interval_ms: None, since: None });
+        }
+        own.into_iter().rev().for_each(|op| self.asked.push_front(Asked { id: None, op }));
+    }
+
+    fn on_expiring(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
+        let pass = self.pass.as_ref().expect("only who has a token is told that it expires");
+        assert_eq!(frame.exp, Some(pass.exp_s * 1_000_000));
+        assert!(!self.is_told, "told twice that a token expires");
+        // It may have waited behind what was sent before.
+        assert!(judge.wall_us >= pass.exp_s * 1_000_000 - 60_100_000, "told too early");
+        self.is_told = true;
     }
 
     /// It begins and ends by turns.
@@ -196,6 +332,9 @@ impl Subscriber {
             panic!("subscribed answers {asked:?}")
         };
         assert_eq!(frame.sub, Some(&*sub));
+        if sub != AUTO {
+            topics.iter().for_each(|topic| assert!(self.may(topic, judge), "{topic} is not granted"));
+        }
         self.learn_epoch(frame.epoch.expect("subscribed has an epoch"), judge);
         let class = frame.class.expect("subscribed has a class");
         let version = frame.version.expect("subscribed has a version");

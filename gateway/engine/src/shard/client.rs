@@ -2,12 +2,14 @@
 
 use net::ConnId;
 
-use super::pending::Pending;
+use super::{pending::Pending, standing::Standing};
 use crate::{
+    access::{holder::Holder, rules::Rules},
     address::Address,
     client::{Connection, Hold, Leaving, Refused},
     clock::Now,
     fanout::ClassId,
+    protocol::request::AUTO,
     topic::position::Position,
 };
 
@@ -60,13 +62,15 @@ pub(super) struct Client {
     /// Its request is to be refused.
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
+    /// What it has shown. `None`: nothing, and it needs nothing.
+    pub standing: Option<Box<Standing>>,
     /// What it waits for. Made only when needed.
     pending: Option<Box<Pending>>,
     /// Changes of statuses that it got, or that do not concern it.
     pub told: u64,
 }
 
-const _: () = assert!(size_of::<Client>() <= 192 && size_of::<Sub>() <= 48);
+const _: () = assert!(size_of::<Client>() <= 200 && size_of::<Sub>() <= 48);
 
 impl Client {
     /// `accepted`: when that was.
@@ -81,6 +85,7 @@ impl Client {
             is_leaving: false,
             refused: None,
             subs: Vec::new(),
+            standing: None,
             pending: None,
             told: 0,
         }
@@ -143,6 +148,35 @@ impl Client {
     #[inline]
     pub fn member_in_slot(&mut self, slot: u8) -> &mut Sub {
         self.sub_in_slot(slot).expect("a class's members hold it in its slot")
+    }
+
+    pub fn holder(&self) -> Option<&Holder> {
+        match self.standing.as_deref() {
+            Some(Standing::Holds(holder)) => Some(holder),
+            _ => None,
+        }
+    }
+
+    /// Whether it has to show a token before anything else.
+    pub fn waits_for_token(&self) -> bool {
+        matches!(self.standing.as_deref(), Some(Standing::Waits(_)))
+    }
+
+    /// When its token, or its lack of one, is next to be looked at. µs, monotonic.
+    pub fn standing_due_us(&self, rules: &Rules, now: Now) -> u64 {
+        match self.standing.as_deref().filter(|_| self.connection.is_open()) {
+            None => u64::MAX,
+            Some(Standing::Waits(waits)) => waits.until_us,
+            Some(Standing::Holds(holder)) => {
+                let in_us = holder.due_us(rules.leeway_us).saturating_sub(now.wall_us);
+                now.mono_us.saturating_add(in_us.max(0) as u64)
+            }
+        }
+    }
+
+    /// Without the one that the gateway made for it.
+    pub fn own_subs(&self) -> impl Iterator<Item = &Sub> {
+        self.subs.iter().filter(|sub| &*sub.name != AUTO)
     }
 
     /// The lowest slot no subscription holds.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    access::tokens::Tokens,
     address::Address,
     client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
     minutely::Minutely,
@@ -34,6 +35,8 @@ pub struct Shared {
     pub handshakes: Handshakes,
     /// Of pages that are refused, which the log names.
     pub pages_told: Minutely,
+    /// Of a gateway that has keys; else it knows none.
+    pub tokens: Tokens,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
@@ -61,6 +64,7 @@ impl Shared {
             },
             handshakes: Handshakes::new(settings.limits),
             pages_told: Minutely::default(),
+            tokens: Tokens::default(),
             pinned: Arc::default(),
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
