@@ -142,6 +142,8 @@ pub struct World {
     pub keep_context: bool,
     /// Where clients connect from.
     pub address: SocketAddr,
+    /// What the next one to be dialled shows with its request, and whether that is verified late.
+    pub showing: Option<(Pass, bool)>,
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
     fragment_bytes: usize,
@@ -197,6 +199,7 @@ impl World {
             log: true,
             keep_context: false,
             address: ADDR,
+            showing: None,
             sent: DefaultHasher::new(),
             fragment_bytes: FRAGMENT_BYTES,
             events: 0,
@@ -470,7 +473,9 @@ impl World {
     }
 
     pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
-        self.handshake_with(peer, target, deflate, &[]);
+        let shown = self.showing.take().map(|(pass, is_late)| format!("Bearer {}", pass.token(is_late)));
+        let fields = shown.as_deref().map(|shown| ("Authorization", shown));
+        self.handshake_with(peer, target, deflate, fields.as_slice());
     }
 
     pub fn handshake_with(&mut self, peer: usize, target: &str, deflate: bool, fields: &[(&str, &str)]) {
