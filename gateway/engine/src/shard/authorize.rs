@@ -6,7 +6,7 @@ use super::{
     Application, Shard,
     granting::TooMany,
     pending::{Checking, Shown},
-    standing::{Standing, Waits},
+    access::{Access, Waits},
     unchecked::AGAIN_US,
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Shard {
         let waits = token.is_none() && self.application == Application::Broadcast && self.rules.wants_token();
         if let Some(token) = token {
             match self.holder_of(token, false, now) {
-                Ok(holder) => self.at(slot).standing = Some(Box::new(Standing::Holds(holder))),
+                Ok(holder) => self.at(slot).access = Some(Box::new(Access::Holds(holder))),
                 Err(TooMany { max }) => {
                     let reason = format!("the subject of the token has {max} connections already");
                     let refusal = (Refused::Subject, reason, &[("Retry-After", "5")][..]);
@@ -153,7 +153,7 @@ impl Shard {
         if waits {
             let until_us = now.mono_us + self.limits.handshake_us;
             let subscribe = subscribe.take().map(Box::new);
-            self.at(slot).standing = Some(Box::new(Standing::Waits(Waits { until_us, subscribe })));
+            self.at(slot).access = Some(Box::new(Access::Waits(Waits { until_us, subscribe })));
         }
         self.stats.compression_declined += u64::from(declined);
         self.stats.accepted += 1;
@@ -209,12 +209,12 @@ impl Shard {
                 return;
             }
         };
-        let before = self.at(slot).standing.replace(Box::new(Standing::Holds(holder)));
-        let due_us = self.standing_due_us(slot, now);
+        let before = self.at(slot).access.replace(Box::new(Access::Holds(holder)));
+        let due_us = self.access_due_us(slot, now);
         self.wheel.hasten(slot, due_us);
         self.tell_authorized(slot, id);
         match before.map(|before| *before) {
-            Some(Standing::Waits(waits)) => {
+            Some(Access::Waits(waits)) => {
                 let mut subscribe = waits.subscribe.map(|subscribe| *subscribe);
                 if let Some(asked) = &subscribe
                     && let Some(pattern) = self.not_granted(slot, &asked.topics)
@@ -224,7 +224,7 @@ impl Shard {
                 }
                 self.begin_subscriptions(slot, subscribe, now);
             }
-            Some(Standing::Holds(before)) => {
+            Some(Access::Holds(before)) => {
                 before.end(&mut self.grants);
                 self.judge_subscriptions(slot);
             }

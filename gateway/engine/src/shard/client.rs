@@ -2,7 +2,7 @@
 
 use net::ConnId;
 
-use super::{pending::Pending, standing::Standing};
+use super::{access::Access, pending::Pending};
 use crate::{
     access::{holder::Holder, rules::Rules},
     address::Address,
@@ -63,7 +63,7 @@ pub(super) struct Client {
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
     /// What it has shown. `None`: nothing, and it needs nothing.
-    pub standing: Option<Box<Standing>>,
+    pub access: Option<Box<Access>>,
     /// What it waits for. Made only when needed.
     pending: Option<Box<Pending>>,
     /// Changes of statuses that it got, or that do not concern it.
@@ -85,7 +85,7 @@ impl Client {
             is_leaving: false,
             refused: None,
             subs: Vec::new(),
-            standing: None,
+            access: None,
             pending: None,
             told: 0,
         }
@@ -151,23 +151,23 @@ impl Client {
     }
 
     pub fn holder(&self) -> Option<&Holder> {
-        match self.standing.as_deref() {
-            Some(Standing::Holds(holder)) => Some(holder),
+        match self.access.as_deref() {
+            Some(Access::Holds(holder)) => Some(holder),
             _ => None,
         }
     }
 
     /// Whether it has to show a token before anything else.
     pub fn waits_for_token(&self) -> bool {
-        matches!(self.standing.as_deref(), Some(Standing::Waits(_)))
+        matches!(self.access.as_deref(), Some(Access::Waits(_)))
     }
 
     /// When its token, or its lack of one, is next to be looked at. µs, monotonic.
-    pub fn standing_due_us(&self, rules: &Rules, now: Now) -> u64 {
-        match self.standing.as_deref().filter(|_| self.connection.is_open()) {
+    pub fn access_due_us(&self, rules: &Rules, now: Now) -> u64 {
+        match self.access.as_deref().filter(|_| self.connection.is_open()) {
             None => u64::MAX,
-            Some(Standing::Waits(waits)) => waits.until_us,
-            Some(Standing::Holds(holder)) => {
+            Some(Access::Waits(waits)) => waits.until_us,
+            Some(Access::Holds(holder)) => {
                 let in_us = holder.due_us(rules.leeway_us).saturating_sub(now.wall_us);
                 now.mono_us.saturating_add(in_us.max(0) as u64)
             }

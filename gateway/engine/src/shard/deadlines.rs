@@ -2,7 +2,7 @@
 
 use net::{ConnId, Sockets};
 
-use super::{Shard, standing::Standing};
+use super::{Shard, access::Access};
 use crate::{
     client::{CloseReason, Due, Terms, close},
     clock::Now,
@@ -22,31 +22,31 @@ impl Shard {
 
     /// Does what is due and says when to look again; `None`: the connection is going.
     fn run_due(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
-        self.run_standing(slot, net, now);
+        self.run_access(slot, net, now);
         let again_us = self.run_connection(slot, net, now)?;
-        Some(again_us.min(self.standing_due_us(slot, now)))
+        Some(again_us.min(self.access_due_us(slot, now)))
     }
 
     /// When a client's token is next to be looked at. µs, monotonic.
-    pub(super) fn standing_due_us(&self, slot: u32, now: Now) -> u64 {
+    pub(super) fn access_due_us(&self, slot: u32, now: Now) -> u64 {
         self.clients[slot as usize]
             .as_ref()
-            .map_or(u64::MAX, |client| client.standing_due_us(&self.rules, now))
+            .map_or(u64::MAX, |client| client.access_due_us(&self.rules, now))
     }
 
     /// Tells a client that its token expires; closes the connection of one that has expired, or that never came.
-    fn run_standing(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
+    fn run_access(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
         let leeway_us = self.rules.leeway_us;
         let client = self.at(slot);
-        match client.standing.as_deref_mut().filter(|_| client.connection.is_open()) {
-            Some(Standing::Waits(waits)) if now.mono_us >= waits.until_us => {
+        match client.access.as_deref_mut().filter(|_| client.connection.is_open()) {
+            Some(Access::Waits(waits)) if now.mono_us >= waits.until_us => {
                 let ended = client.connection.close_saying(CloseReason::Unauthorized, close::NO_TOKEN, now);
                 self.ended(slot, ended, now);
             }
-            Some(Standing::Holds(holder)) if now.wall_us >= holder.ends_us(leeway_us) => {
+            Some(Access::Holds(holder)) if now.wall_us >= holder.ends_us(leeway_us) => {
                 self.close(slot, CloseReason::TokenExpired, now);
             }
-            Some(Standing::Holds(holder)) if now.wall_us >= holder.due_us(leeway_us) => {
+            Some(Access::Holds(holder)) if now.wall_us >= holder.due_us(leeway_us) => {
                 holder.is_told = true;
                 let notice = reply::token_expiring(holder.exp_us);
                 self.reply(slot, &notice);
@@ -87,7 +87,7 @@ impl Shard {
     pub(super) fn set_timer(&mut self, slot: u32, now: Now) {
         let (client, terms) = self.with_terms(slot);
         let due_us = client.connection.first_due_us(terms, now);
-        let due_us = due_us.min(self.standing_due_us(slot, now));
+        let due_us = due_us.min(self.access_due_us(slot, now));
         self.wheel.set(slot, due_us);
     }
 

@@ -1,6 +1,6 @@
 //! What a client may do, and what becomes of its token.
 
-use super::{Shard, standing::Standing};
+use super::{Shard, access::Access};
 use crate::{
     access::{claims::Token, grant::conn_text, grants::Right, holder::Holder},
     clock::Now,
@@ -89,9 +89,9 @@ impl Shard {
     }
 
     /// The connection has ended, and what it shared is given back.
-    pub(super) fn give_up_standing(&mut self, slot: u32) {
-        let Some(standing) = self.at(slot).standing.take() else { return };
-        if let Standing::Holds(holder) = *standing {
+    pub(super) fn give_up_access(&mut self, slot: u32) {
+        let Some(standing) = self.at(slot).access.take() else { return };
+        if let Access::Holds(holder) = *standing {
             if let Some(sub) = holder.sub().filter(|_| holder.is_counted) {
                 self.shared.tokens.count_out(sub);
             }

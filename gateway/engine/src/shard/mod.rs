@@ -3,6 +3,7 @@
 //! Everything here gets the time as an argument and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring and in a simulation.
 
+mod access;
 mod addresses;
 mod admission;
 mod ages;
@@ -35,7 +36,6 @@ mod revoking;
 pub mod shared;
 mod shares;
 mod sleep;
-mod standing;
 pub mod stats;
 mod status;
 mod statuses;

@@ -4,13 +4,13 @@ use crate::{access::holder::Holder, protocol::request::Subscribe};
 
 /// A client that has shown nothing, and needs nothing, has none.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(super) enum Access {
     /// It has to show a token.
     Waits(Waits),
     Holds(Holder),
 }
 
-const _: () = assert!(size_of::<Standing>() <= 64);
+const _: () = assert!(size_of::<Access>() <= 64);
 
 #[derive(Debug)]
 pub(super) struct Waits {
