@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    access::keys::KeyCounters,
+    access::keys::Keys,
     config::Config,
     health::Health,
     http::{
@@ -95,8 +95,8 @@ pub struct Parts {
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
     pub tls_server: Option<tls::server::Server>,
-    /// Where there are keys for tokens, what they count.
-    pub keys: Option<Arc<KeyCounters>>,
+    /// For tokens.
+    pub keys: Arc<Keys>,
     pub revocation_file: Arc<RevocationFile>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,

@@ -79,8 +79,9 @@ pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
         .unwrap_or_default();
     let epoch = sequencer.epoch();
     let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
-    let keys = config.access.tokens.keys(limits, config.server.shards).map_err(Error::Access)?.map(Arc::new);
-    let verifier = keys.clone().map(|keys| keys as Arc<dyn Verify>);
+    let keys = config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?;
+    let keys = Arc::new(keys);
+    let verifier = Some(keys.clone() as Arc<dyn Verify>);
     shared.tokens = Tokens::new(verifier, limits.token_checks, limits.revocations, random());
     let revocation_file = Arc::new(RevocationFile::new(&config.state));
     revocation_file.load(&shared.tokens.revocations, sequencer.now().wall_us).map_err(Error::Access)?;
@@ -115,7 +116,7 @@ pub fn run(mut config: Config, machine: &Machine) -> Result<(), Error> {
         data,
         tls,
         tls_server,
-        keys: keys.map(|keys| keys.counters()),
+        keys,
         revocation_file,
         ended,
     })?)

@@ -26,6 +26,10 @@ impl Cache {
         if self.payloads.is_empty() { None } else { self.payloads.get(&hash(token)).cloned() }
     }
 
+    pub fn clear(&mut self) {
+        (self.payloads, self.order) = (HashMap::new(), VecDeque::new());
+    }
+
     pub fn put(&mut self, token: &str, payload: &Arc<str>) {
         if self.max == 0 {
             return;

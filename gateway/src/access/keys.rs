@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc,
     },
@@ -16,23 +16,42 @@ use engine::access::{
 };
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
 use net::metric::Metric;
-use ring::hmac;
+use ring::{
+    hmac,
+    rand::{SecureRandom, SystemRandom},
+};
 use serde_json::value::RawValue;
 
 use super::{cache::Cache, key::Key, provider};
 
-/// A gateway's keys, with the threads that verify what takes long.
+/// Of the secret that is made at the start.
+const SECRET_BYTES: usize = 32;
+/// What it is called, as a `kid`; and how much of chance follows.
+const OWN_KID: &str = "gateway-";
+const KID_BYTES: usize = 8;
+
+/// A gateway's keys: those of its configuration, one of its own, and threads that verify what takes long.
 pub struct Keys {
-    shared: Arc<Held>,
-    checks: Mutex<mpsc::Sender<Check>>,
+    shared: Arc<Shared>,
+    /// For tokens that the gateway makes itself.
+    own: Key,
+    threads: usize,
+    /// Made when the first key comes that needs them.
+    checks: OnceLock<Mutex<mpsc::Sender<Check>>>,
 }
 
+struct Shared {
+    held: RwLock<Arc<Held>>,
+    cache: Mutex<Cache>,
+    counters: Arc<KeyCounters>,
+}
+
+/// What holds until the next reload.
 struct Held {
+    /// The gateway's own is the last.
     keys: Vec<Key>,
     /// Of the code beside a cookie.
     csrf: Option<hmac::Key>,
-    cache: Mutex<Cache>,
-    counters: Arc<KeyCounters>,
 }
 
 /// What tokens with a public key cost.
@@ -60,14 +79,47 @@ impl Keys {
     /// take long.
     pub fn start(keys: Vec<Key>, csrf: Option<&[u8]>, cache: usize, threads: usize) -> io::Result<Self> {
         provider::install();
+        let own = own_key().map_err(io::Error::other)?;
+        let shared = Shared {
+            held: RwLock::new(Arc::new(Held { keys: Vec::new(), csrf: None })),
+            cache: Mutex::new(Cache::new(cache)),
+            counters: Arc::default(),
+        };
+        let started = Self { shared: Arc::new(shared), own, threads: threads.max(1), checks: OnceLock::new() };
+        started.replace(keys, csrf)?;
+        Ok(started)
+    }
+
+    /// Others hold from now on. What was accepted before stays accepted.
+    pub fn replace(&self, mut keys: Vec<Key>, csrf: Option<&[u8]>) -> io::Result<()> {
+        if keys.iter().any(|key| !key.is_fast()) {
+            self.start_threads()?;
+        }
+        keys.push(self.own.clone());
         let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
-        let needs_threads = keys.iter().any(|key| !key.is_fast());
-        let cache = Mutex::new(Cache::new(cache));
-        let shared = Arc::new(Held { keys, csrf, cache, counters: Arc::default() });
+        *self.shared.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Held { keys, csrf });
+        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    /// For tokens that the gateway makes itself. It ends with the process.
+    pub fn own(&self) -> &Key {
+        &self.own
+    }
+
+    pub fn counters(&self) -> Arc<KeyCounters> {
+        self.shared.counters.clone()
+    }
+
+    /// Once.
+    fn start_threads(&self) -> io::Result<()> {
+        if self.checks.get().is_some() {
+            return Ok(());
+        }
         let (sender, receiver) = mpsc::channel::<Check>();
         let receiver = Arc::new(Mutex::new(receiver));
-        for at in 0..if needs_threads { threads.max(1) } else { 0 } {
-            let (shared, receiver) = (shared.clone(), receiver.clone());
+        for at in 0..self.threads {
+            let (shared, receiver) = (self.shared.clone(), receiver.clone());
             thread::Builder::new().name(format!("tokens{at}")).spawn(move || {
                 loop {
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -76,33 +128,45 @@ impl Keys {
                 }
             })?;
         }
-        Ok(Self { shared, checks: Mutex::new(sender) })
+        // Keys are replaced one after the other.
+        let _ = self.checks.set(Mutex::new(sender));
+        Ok(())
     }
+}
 
-    pub fn counters(&self) -> Arc<KeyCounters> {
-        self.shared.counters.clone()
-    }
+/// A secret of chance, which nobody else has.
+fn own_key() -> Result<Key, String> {
+    let (mut secret, mut name) = ([0; SECRET_BYTES], [0; KID_BYTES]);
+    let chance = SystemRandom::new();
+    let drawn = chance.fill(&mut secret).and_then(|()| chance.fill(&mut name));
+    drawn.map_err(|_| "the system gives no random bytes".to_owned())?;
+    let kid = format!("{OWN_KID}{:016x}", u64::from_be_bytes(name));
+    Key::of_secret(Some(kid), Algorithm::HS256, &secret)
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("keys", &self.shared.keys.len()).finish_non_exhaustive()
+        f.debug_struct("Keys").field("keys", &self.shared.held().keys.len()).finish_non_exhaustive()
     }
 }
 
 impl Verify for Keys {
+    fn has_keys(&self) -> bool {
+        self.shared.held().keys.len() > 1
+    }
+
     fn verify(&self, token: &str) -> Verdict {
-        let held = &self.shared;
         let header = match read_header(token) {
             Ok(header) => header,
             Err(bad) => return Verdict::Known(Err(bad)),
         };
-        let mut candidates = held.candidates(&header).peekable();
-        match candidates.peek() {
+        let held = self.shared.held();
+        let candidates = held.candidates(&header);
+        // All of them are of one algorithm.
+        match candidates.first() {
             None => Verdict::Known(Err(Bad::NoKey)),
-            // All of them are of one algorithm.
-            Some(key) if key.is_fast() => Verdict::Known(verify_with(candidates, token)),
-            Some(_) => match held.remembered(token) {
+            Some(key) if key.is_fast() => Verdict::Known(verify_with(&candidates, token)),
+            Some(_) => match self.shared.remembered(token) {
                 Some(payload) => Verdict::Known(Ok(payload)),
                 None => Verdict::Later,
             },
@@ -110,29 +174,21 @@ impl Verify for Keys {
     }
 
     fn begin(&self, check: Check) {
-        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let checks = self.checks.get().expect("there are threads for keys that need them");
+        let checks = checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.send(check).expect("the threads that verify tokens live as long as the keys");
     }
 
     fn is_code_of(&self, cookie: &str, shown: &str) -> bool {
-        let Some(key) = &self.shared.csrf else { return false };
-        let code = decode_hex(shown);
-        code.is_some_and(|code| hmac::verify(key, cookie.as_bytes(), &code).is_ok())
+        let held = self.shared.held();
+        let (Some(key), Some(code)) = (&held.csrf, decode_hex(shown)) else { return false };
+        hmac::verify(key, cookie.as_bytes(), &code).is_ok()
     }
 }
 
-impl Held {
-    /// Those that a token may be signed with: of its `kid`, then those without one. One without a `kid`: all of its
-    /// algorithm.
-    fn candidates<'a>(&'a self, header: &Header) -> impl Iterator<Item = &'a Key> {
-        let (alg, kid) = (header.alg, header.kid.clone());
-        let of_alg = move |key: &&Key| key.alg == alg;
-        let named = self.keys.iter().filter(of_alg).filter({
-            let kid = kid.clone();
-            move |key| kid.is_none() || key.kid == kid
-        });
-        let nameless = self.keys.iter().filter(of_alg).filter(move |key| kid.is_some() && key.kid.is_none());
-        named.chain(nameless)
+impl Shared {
+    fn held(&self) -> Arc<Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn remembered(&self, token: &str) -> Option<Arc<str>> {
@@ -144,9 +200,29 @@ impl Held {
     fn verify_and_remember(&self, token: &str) -> Verified {
         let header = read_header(token)?;
         self.counters.verified.fetch_add(1, Relaxed);
-        let payload = verify_with(self.candidates(&header), token)?;
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(token, &payload);
+        let held = self.held();
+        let payload = verify_with(&held.candidates(&header), token)?;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of keys that hold no more nothing is remembered.
+        if Arc::ptr_eq(&held, &self.held()) {
+            cache.put(token, &payload);
+        }
         Ok(payload)
+    }
+}
+
+impl Held {
+    /// Those that a token may be signed with: of its `kid`, then those without one. One without a `kid`: all of its
+    /// algorithm.
+    fn candidates(&self, header: &Header) -> Vec<&Key> {
+        let of_alg = || self.keys.iter().filter(|key| key.alg == header.alg);
+        match &header.kid {
+            None => of_alg().collect(),
+            Some(kid) => {
+                let named = of_alg().filter(|key| key.kid.as_ref() == Some(kid));
+                named.chain(of_alg().filter(|key| key.kid.is_none())).collect()
+            }
+        }
     }
 }
 
@@ -159,7 +235,7 @@ fn read_header(token: &str) -> Result<Header, Bad> {
     })
 }
 
-fn verify_with<'a>(keys: impl Iterator<Item = &'a Key>, token: &str) -> Verified {
+fn verify_with(keys: &[&Key], token: &str) -> Verified {
     let mut refused = Err(Bad::NoKey);
     for key in keys {
         refused = verify_by(key, token);
@@ -198,9 +274,4 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
-}
-
-/// Whether tokens of this algorithm are signed with a secret.
-pub fn has_secret(alg: Algorithm) -> bool {
-    alg.family() == jsonwebtoken::AlgorithmFamily::Hmac
 }

@@ -1,39 +1,65 @@
-//! Makes tokens, for trying things out.
+//! Makes tokens, for trying things out and for the page.
 
-use jsonwebtoken::{EncodingKey, Header, encode};
+use engine::{
+    access::rules::Rules,
+    topic::pattern::Pattern,
+};
+use jsonwebtoken::{Header, encode};
 use serde_json::{Map, Value, json};
 
 use super::{key::Key, provider};
 
-/// What a token is to say. Times are seconds since the Unix epoch.
-#[derive(Debug, Default, Clone)]
+/// What a token is to say.
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Minted {
     pub sub: Option<String>,
-    pub iat_s: u64,
-    pub exp_s: u64,
-    pub issuer: Option<String>,
-    pub audience: Option<String>,
-    /// What stands under `[access] claim`.
-    pub grants: Map<String, Value>,
+    pub subscribe: Vec<Pattern>,
+    pub publish: Vec<Pattern>,
+    pub auto: Vec<Pattern>,
+    pub interval_ms_min: Option<u64>,
+    pub connections: Option<u64>,
+    /// Seconds since the Unix epoch.
+    pub now_s: u64,
+    pub lives_s: u64,
 }
 
-/// A token that says so, signed with a secret. `claim`: the pointer to the grants.
-pub fn mint(minted: &Minted, claim: &str, key: &Key) -> Result<String, String> {
-    provider::install();
-    let signs: &EncodingKey = key.signs.as_ref().ok_or("only a key with a secret signs tokens")?;
-    let mut claims = json!({ "iat": minted.iat_s, "exp": minted.exp_s });
-    let texts = [("sub", &minted.sub), ("iss", &minted.issuer), ("aud", &minted.audience)];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            claims[name] = json!(text);
+impl Minted {
+    /// A token that says so, signed with a secret, and such as these rules accept.
+    pub fn sign(&self, rules: &Rules, key: &Key) -> Result<String, String> {
+        provider::install();
+        let signs = key.signs.as_ref().ok_or("only a key with a secret signs tokens")?;
+        let mut claims = json!({ "iat": self.now_s, "exp": self.now_s + self.lives_s });
+        let [issuer, audience] = [&rules.issuer, &rules.audience].map(|known| known.first());
+        for (name, text) in [("sub", self.sub.as_ref()), ("iss", issuer), ("aud", audience)] {
+            if let Some(text) = text {
+                claims[name] = json!(text);
+            }
         }
+        let grants = self.grants();
+        if !grants.is_empty() {
+            put(&mut claims, &rules.claim, Value::Object(grants));
+        }
+        let mut header = Header::new(key.alg);
+        header.kid.clone_from(&key.kid);
+        encode(&header, &claims, signs).map_err(|error| error.to_string())
     }
-    if !minted.grants.is_empty() {
-        put(&mut claims, claim, Value::Object(minted.grants.clone()));
+
+    /// What stands under `[access] claim`.
+    fn grants(&self) -> Map<String, Value> {
+        let mut grants = Map::new();
+        let lists = [("subscribe", &self.subscribe), ("publish", &self.publish), ("auto", &self.auto)];
+        for (name, patterns) in lists {
+            if !patterns.is_empty() {
+                grants.insert(name.to_owned(), patterns.iter().map(Pattern::as_str).collect());
+            }
+        }
+        for (name, number) in [("interval_ms_min", self.interval_ms_min), ("connections", self.connections)] {
+            if let Some(number) = number {
+                grants.insert(name.to_owned(), number.into());
+            }
+        }
+        grants
     }
-    let mut header = Header::new(key.alg);
-    header.kid.clone_from(&key.kid);
-    encode(&header, &claims, signs).map_err(|error| error.to_string())
 }
 
 /// Puts a value where a pointer (RFC 6901) leads, through objects.

@@ -60,16 +60,18 @@ pub struct TokenSettings {
 }
 
 impl TokenSettings {
-    /// Reads the keys. `None`: there are none. The error says which cannot be used.
-    pub fn keys(&self, limits: &Limits, shards: usize) -> Result<Option<Keys>, String> {
-        if self.keys.is_empty() {
-            return Ok(None);
-        }
-        let keys = self.keys.iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
-        let csrf = self.csrf_secret.as_deref().map(read_secret).transpose()?;
+    /// Reads the keys, and starts what verifies tokens with them. The error says which cannot be used.
+    pub fn start_keys(&self, limits: &Limits, shards: usize) -> Result<Keys, String> {
+        let (keys, csrf) = self.read_keys()?;
         let threads = (shards / 2).clamp(1, THREADS_MAX);
         let keys = Keys::start(keys, csrf.as_deref(), limits.token_cache, threads);
-        keys.map(Some).map_err(|error| format!("cannot start a thread that verifies tokens: {error}"))
+        keys.map_err(|error| format!("cannot start what verifies tokens: {error}"))
+    }
+
+    /// The keys, and the secret of codes beside cookies.
+    pub fn read_keys(&self) -> Result<(Vec<Key>, Option<Vec<u8>>), String> {
+        let keys = self.keys.iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
+        Ok((keys, self.csrf_secret.as_deref().map(read_secret).transpose()?))
     }
 }
 

@@ -16,4 +16,5 @@ mod reply;
 mod revoke;
 mod routes;
 mod status;
+mod token;
 mod topics;

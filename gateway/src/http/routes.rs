@@ -20,7 +20,7 @@ use super::{
     places::Place,
     probes, publish,
     reply::{closing, refuse},
-    revoke, status, topics,
+    revoke, status, token, topics,
 };
 use crate::admin_key::Permission;
 
@@ -55,6 +55,7 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
         ("/topics", vec![take(&get, READ, topics::list)]),
         ("/topics/{*name}", named),
         ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
+        ("/token", vec![take(&post, ADMIN, token::make)]),
         ("/revoke", vec![take(&post, ADMIN, revoke::revoke)]),
         ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
         ("/livez", vec![take(&get, NOTHING, probes::healthz)]),

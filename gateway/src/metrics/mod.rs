@@ -58,7 +58,7 @@ pub fn text(
             health: health.counters(),
             state: state.clone(),
             tls: tls.clone(),
-            keys: watched.keys.clone(),
+            keys: watched.keys.counters(),
             shared: watched.shared.clone(),
             io: io.clone(),
             admin: admin.clone(),
@@ -84,7 +84,7 @@ struct Snapshot {
     health: HealthCounters,
     state: Arc<StateCounters>,
     tls: Option<Arc<CertificateCounters>>,
-    keys: Option<Arc<KeyCounters>>,
+    keys: Arc<KeyCounters>,
     shared: Arc<Shared>,
     io: Arc<Choice>,
     admin: Arc<AdminCounters>,
@@ -132,7 +132,7 @@ impl Collector for Snapshot {
             out.all(CertificateCounters::METRICS, &[files])?;
         }
         out.all(TOKENS, &[&self.shared.tokens])?;
-        out.all(KeyCounters::METRICS, &self.keys.iter().map(|keys| &**keys).collect::<Vec<_>>())?;
+        out.all(KeyCounters::METRICS, &[&self.keys])?;
         let added = |process: &Process| {
             growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.shared.connections())
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{access::rules::Rules, shard::shared::Shared};
 
 use crate::{
-    access::keys::KeyCounters, health::Health, intake::publisher::Publisher, source::SourceCounters, state,
+    access::keys::Keys, health::Health, intake::publisher::Publisher, source::SourceCounters, state,
     system::Choice, tls,
 };
 
@@ -19,9 +19,9 @@ pub struct Watched {
     pub state: Arc<state::StateCounters>,
     /// Where there is a TLS listener.
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
-    /// What `[access]` says of tokens; what their keys count, where there are any; and where revocations stand.
+    /// What `[access]` says of tokens, their keys, and where revocations stand.
     pub rules: Arc<Rules>,
-    pub keys: Option<Arc<KeyCounters>>,
+    pub keys: Arc<Keys>,
     pub revocation_file: Arc<state::revocations::RevocationFile>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,

@@ -19,21 +19,17 @@ impl Rules {
 
     /// Whether all that `pattern` selects is granted.
     pub fn covers(&self, right: Right, holder: Option<&Holder>, conn: u64, pattern: &Pattern) -> bool {
-        if right == Right::Subscribe && self.is_open {
-            return true;
-        }
-        let mut own = holder.into_iter().flat_map(|holder| holder.grants.of(right).iter());
-        own.any(|grant| grant.covers(pattern))
-            || self.configured(right, holder, conn).any(|grant| grant.covers(pattern))
+        let is_open = right == Right::Subscribe && self.is_open;
+        is_open || self.granted(right, holder, conn).iter().any(|grant| grant.covers(pattern))
     }
 
-    /// What is subscribed for a client, none twice.
-    pub fn auto(&self, holder: Option<&Holder>, conn: u64) -> Vec<Pattern> {
-        let own = holder.into_iter().flat_map(|holder| holder.grants.auto.iter());
-        let mut auto: Vec<Pattern> = self.configured(Right::Auto, holder, conn).chain(own).collect();
-        auto.sort_unstable();
-        auto.dedup();
-        auto
+    /// All patterns that are granted, none twice; with `clients = "open"` everything may be read besides.
+    pub fn granted(&self, right: Right, holder: Option<&Holder>, conn: u64) -> Vec<Pattern> {
+        let own = holder.into_iter().flat_map(|holder| holder.grants.of(right).iter());
+        let mut granted: Vec<Pattern> = self.configured(right, holder, conn).chain(own).collect();
+        granted.sort_unstable();
+        granted.dedup();
+        granted
     }
 
     fn configured<'a>(

@@ -40,6 +40,9 @@ impl fmt::Debug for Check {
 
 /// Verifies tokens.
 pub trait Verify: fmt::Debug + Send + Sync {
+    /// Whether there are keys that tokens of others may be signed with.
+    fn has_keys(&self) -> bool;
+
     /// Never takes longer than a few hashes.
     fn verify(&self, token: &str) -> Verdict;
 

@@ -193,7 +193,9 @@ fn token<'a>(
     let rules = situation.rules;
     let turn_away =
         |reason: &str, fields| turn_away(request, situation.refusing, Refused::Token, reason, fields);
-    let shown = match situation.verifier.filter(|_| is_subscriber) {
+    // Where nobody needs a token, and none could be good, what a client shows is for somebody else.
+    let looks = |verifier: &&dyn Verify| is_subscriber && (!rules.is_open || verifier.has_keys());
+    let shown = match situation.verifier.filter(looks) {
         Some(verifier) => shown(request, protocols, rules, verifier).map_err(|wrong| match wrong {
             Wrong::Token(bad) => turn_away(&format!("bad token: {bad}"), BAD_TOKEN),
             Wrong::Code(param) => {

@@ -125,6 +125,9 @@ keys! {
         /// A connection that is open for about so long, a quarter more or less, is told so and closed with 1001: its
         /// client comes back, to wherever a load balancer sends it. 0s: it may stay.
         connection_age: Duration = duration(0, 0..=30 * 24 * HOUR);
+        /// Clients whose tokens are of one subject, over all shards. One more is refused with 429. A token may say fewer.
+        /// 0: no limit.
+        connections_per_sub: usize = count(0, 0..=10_000_000);
         /// Bytes of a client's message. A longer one closes the connection with 1009.
         message_bytes: usize = size(64 * KIB, 128..=64 * MIB);
         /// Data messages a second of a client, twice as many at once. More close the connection with 4429.

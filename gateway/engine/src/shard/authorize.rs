@@ -13,6 +13,7 @@ use crate::{
     access::{
         bad::Bad,
         claims::Token,
+        grants::Right,
         rules::Place,
         verify::{Check, Compact, Verdict, Verified},
     },
@@ -226,15 +227,15 @@ impl Shard {
             }
             Some(Access::Holds(before)) => {
                 before.end(&mut self.grants);
-                self.judge_subscriptions(slot);
+                self.at(slot).pend(|pending| pending.is_judged = true);
             }
-            None => self.judge_subscriptions(slot),
+            None => self.at(slot).pend(|pending| pending.is_judged = true),
         }
     }
 
     /// What is granted as `auto`, and behind it what rode on the URL.
     fn begin_subscriptions(&mut self, slot: u32, subscribe: Option<Subscribe>, now: Now) {
-        let auto = self.auto_of(slot);
+        let auto = self.granted(slot, Right::Auto);
         match subscribe {
             Some(subscribe) if auto.is_empty() => self.on_subscribe(slot, None, subscribe, now),
             None if auto.is_empty() => {}
@@ -246,8 +247,10 @@ impl Shard {
     }
 
     /// Takes from a client what is not granted to it any more, and subscribes to what is now granted as `auto`.
-    fn judge_subscriptions(&mut self, slot: u32) {
-        let mut auto = self.auto_of(slot);
+    pub(super) fn judge_subscriptions(&mut self, slot: u32) {
+        let mut auto = self.granted(slot, Right::Auto);
+        let granted = self.granted(slot, Right::Subscribe);
+        let is_open = self.rules.is_open;
         let mut ours = Vec::new();
         for at in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[at];
@@ -259,7 +262,7 @@ impl Shard {
                 auto.retain(|pattern| !kept.contains(pattern));
                 held = lost;
             } else {
-                held.retain(|pattern| self.not_granted(slot, &[pattern.clone()]).is_some());
+                held.retain(|pattern| !is_open && !granted.iter().any(|grant| grant.covers(pattern)));
             }
             if !held.is_empty() {
                 ours.push(Op::Unsubscribe { sub: name.into(), topics: Some(held) });

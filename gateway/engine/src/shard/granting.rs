@@ -38,29 +38,28 @@ impl Shard {
         if self.rules.is_open {
             return None;
         }
-        let conn = self.conn_of(slot);
-        let rules = self.rules.clone();
-        let holder = self.at(slot).holder();
-        let refused = patterns.iter().find(|pattern| !rules.covers(Right::Subscribe, holder, conn, pattern));
-        let refused = refused.cloned();
+        let granted = self.granted(slot, Right::Subscribe);
+        let refused = patterns.iter().find(|pattern| !granted.iter().any(|grant| grant.covers(pattern)));
         self.stats.not_granted += u64::from(refused.is_some());
-        refused
+        refused.cloned()
     }
 
-    /// What is subscribed for a client.
-    pub(super) fn auto_of(&mut self, slot: u32) -> Vec<Pattern> {
-        let conn = self.conn_of(slot);
-        let rules = self.rules.clone();
-        rules.auto(self.at(slot).holder(), conn)
+    /// All patterns that are granted to a client.
+    pub(super) fn granted(&self, slot: u32, right: Right) -> Vec<Pattern> {
+        let client = self.clients[slot as usize].as_ref();
+        self.rules.granted(right, client.and_then(|client| client.holder()), self.conn_of(slot))
     }
 
-    pub(super) fn conn_of(&mut self, slot: u32) -> u64 {
-        let conn = self.at(slot).id;
-        self.shared.tokens.conn(self.index, conn)
+    fn conn_of(&self, slot: u32) -> u64 {
+        let client = self.clients[slot as usize].as_ref().expect("a live connection's slot is taken");
+        self.shared.tokens.conn(self.index, client.id)
     }
 
     /// A client's token was accepted.
     pub(super) fn tell_authorized(&mut self, slot: u32, id: Option<&str>) {
+        if self.at(slot).holder().is_none() {
+            return;
+        }
         let conn = conn_text(self.conn_of(slot));
         let Some(holder) = self.at(slot).holder() else { return };
         let encoded = holder.encoded_sub();
@@ -76,8 +75,10 @@ impl Shard {
         was_counted: bool,
         now: Now,
     ) -> Result<Holder, TooMany> {
+        let of_all = Some(self.connections_per_sub).filter(|max| *max > 0);
+        let max = [token.connections, of_all].into_iter().flatten().min();
         let mut is_counted = was_counted;
-        if let (Some(sub), Some(max), false) = (&token.sub, token.connections, was_counted) {
+        if let (Some(sub), Some(max), false) = (&token.sub, max, was_counted) {
             if !self.shared.tokens.count_in(sub, max) {
                 return Err(TooMany { max });
             }

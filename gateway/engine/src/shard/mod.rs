@@ -112,6 +112,7 @@ pub struct Shard {
     /// Of the tokens of clients.
     grants: SharedGrants,
     unchecked: Unchecked,
+    connections_per_sub: usize,
     revoking: Vec<Revocation>,
     /// Which of the shards it is.
     index: usize,
@@ -191,6 +192,7 @@ impl Shard {
             rules: settings.rules.clone(),
             grants: SharedGrants::default(),
             unchecked: Unchecked::default(),
+            connections_per_sub: settings.limits.connections_per_sub,
             revoking: Vec::new(),
             index,
             shared,

@@ -67,7 +67,9 @@ pub(super) struct Pending {
     pub ahead: bool,
     /// Its token is being verified.
     pub checking: Option<Box<Checking>>,
-    /// Ops that the gateway asks for it, after what it waits for now.
+    /// What it holds is to be compared with what it is granted, after what it waits for now.
+    pub is_judged: bool,
+    /// Ops that the gateway asks for it, after that.
     pub ours: VecDeque<Op>,
     /// An op whose answer cannot be built yet.
     pub op: Option<Box<Asked>>,
@@ -96,6 +98,7 @@ impl Pending {
             || self.building
             || self.untold.is_some()
             || self.checking.is_some()
+            || self.is_judged
             || !self.ours.is_empty()
         {
             Hold::Input
@@ -104,10 +107,19 @@ impl Pending {
         }
     }
 
+    /// Whether an op of it is not answered, or not told to the end.
+    fn is_busy(&self) -> bool {
+        self.op.is_some() || self.op_waits || self.building || self.untold.is_some()
+    }
+
+    /// Whether what it holds is to be compared with what it is granted now.
+    pub fn take_judged(&mut self) -> bool {
+        !self.is_busy() && std::mem::take(&mut self.is_judged)
+    }
+
     /// The next op of the gateway, once it waits for nothing else.
     pub fn take_ours(&mut self) -> Option<Op> {
-        let waits = self.op.is_some() || self.op_waits || self.building || self.untold.is_some();
-        if waits { None } else { self.ours.pop_front() }
+        if self.is_busy() { None } else { self.ours.pop_front() }
     }
 
     /// An op that is to be tried again.
