@@ -228,11 +228,12 @@ impl Held {
 
 /// As far as it is needed to find a key. Nothing in it is believed.
 fn read_header(token: &str) -> Result<Header, Bad> {
-    decode_header(token).map_err(|error| match error.kind() {
+    let header = decode_header(token).map_err(|error| match error.kind() {
         ErrorKind::InvalidToken => Bad::Malformed("it has not three parts between dots"),
         ErrorKind::Base64(_) => Bad::Malformed("a part is not base64url"),
         _ => Bad::Malformed("its header is not JSON, or its `alg` is none that is known"),
-    })
+    })?;
+    if header.crit.is_some() { Err(Bad::Critical) } else { Ok(header) }
 }
 
 fn verify_with(keys: &[&Key], token: &str) -> Verified {
@@ -255,10 +256,9 @@ fn verify_by(key: &Key, token: &str) -> Verified {
     read.map(|read| read.claims.get().into()).map_err(|error| match error.kind() {
         ErrorKind::InvalidSignature => Bad::Signature,
         ErrorKind::InvalidAlgorithm => Bad::NoKey,
-        ErrorKind::InvalidToken => Bad::Malformed("it has not three parts between dots"),
         ErrorKind::Base64(_) => Bad::Malformed("a part is not base64url"),
         ErrorKind::Json(_) => Bad::Malformed("a part is not the JSON of a token"),
-        _ => Bad::Critical,
+        _ => Bad::Malformed("its header asks for what is not done here"),
     })
 }
 

@@ -115,6 +115,12 @@ bugs! {
     StretchLost,
     /// A client that comes during an overload is not told of it.
     GreetForgotten,
+    /// What a renewed token does not grant stays subscribed.
+    GrantForgotten,
+    /// A connection outlives its token.
+    ExpiryForgotten,
+    /// What was subscribed for a client outlives its grant.
+    AutoOutlives,
 }
 
 thread_local! {

@@ -4,10 +4,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use engine::{
-    access::{
-        grant::Grant,
-        rules::{Granted, Rules},
-    },
+    access::rules::Rules,
     protocol::{encoding::Encoding, request::AUTO},
     topic::pattern::Pattern,
 };
@@ -189,35 +186,6 @@ impl Subscriber {
         has_parts || !self.asked.is_empty() || self.ends_in_status
     }
 
-    /// What it has, in the words of the rules: what may it subscribe to?
-    fn may(&self, pattern: &str, judge: &Judge<'_>) -> bool {
-        let covers = |grant: &str| Pattern::parse(grant).unwrap().covers(&Pattern::parse(pattern).unwrap());
-        if judge.rules.is_open {
-            return true;
-        }
-        let own = self.pass.as_ref().map_or(&[][..], |pass| &pass.subscribe);
-        own.iter().any(|grant| covers(grant))
-            || self.configured(judge, |granted| &granted.subscribe).iter().any(|g| covers(g))
-    }
-
-    /// Patterns of the tables of the configuration, with its names put in.
-    fn configured(&self, judge: &Judge<'_>, of: impl Fn(&Granted) -> &Vec<Grant>) -> Vec<String> {
-        let sub = self.pass.as_ref().and_then(|pass| pass.sub.as_deref());
-        let table = match &self.pass {
-            Some(_) => Some(&judge.rules.everyone),
-            None => judge.rules.anonymous.as_ref(),
-        };
-        let texts = table.into_iter().flat_map(|granted| of(granted)).map(Grant::as_str);
-        let texts = texts.filter(|text| sub.is_some() || !text.contains("{sub}"));
-        texts.map(|text| text.replace("{sub}", sub.unwrap_or(""))).collect()
-    }
-
-    /// What is subscribed for it.
-    fn auto(&self, judge: &Judge<'_>) -> BTreeSet<String> {
-        let own = self.pass.iter().flat_map(|pass| pass.auto.iter().cloned());
-        own.chain(self.configured(judge, |granted| &granted.auto)).collect()
-    }
-
     fn on_error(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
         let asked = self.answered(frame);
         let code = frame.code.map(RawValue::get);
@@ -245,59 +213,6 @@ impl Subscriber {
         }
     }
 
-    /// Whether it has to show a token.
-    fn waits(&self, judge: &Judge<'_>) -> bool {
-        !judge.rules.is_open && judge.rules.anonymous.is_none() && self.pass.is_none()
-    }
-
-    /// What follows is what the gateway has to take and to give, before anything else is answered.
-    fn on_authorized(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
-        let AskedOp::Auth { pass } = self.answered(frame) else { panic!("{frame:?} answers no auth") };
-        assert!(!pass.is_bad, "{pass:?} was accepted");
-        let held = self.pass.as_ref();
-        assert!(held.is_none_or(|held| held.sub == pass.sub), "{pass:?} in place of {held:?}");
-        assert_eq!(frame.sub, pass.sub.as_deref());
-        assert_eq!((frame.exp, frame.encoded.is_some()), (Some(pass.exp_s * 1_000_000), pass.sub.is_some()));
-        let conn = frame.conn.expect("the connection has a name").to_owned();
-        assert!(self.conn.as_ref().is_none_or(|known| *known == conn), "another name for a connection");
-        (self.conn, self.pass, self.is_told) = (Some(conn), Some(pass), false);
-        self.accepted += 1;
-        self.expect_own(judge);
-    }
-
-    /// What the gateway asks for its client by itself: now that it is let in, or has another token.
-    pub fn expect_own(&mut self, judge: &Judge<'_>) {
-        let mut auto = self.auto(judge);
-        let mut own = Vec::new();
-        for sub in &self.subs {
-            let is_auto = sub.name == AUTO;
-            let stays =
-                |pattern: &&String| if is_auto { auto.contains(*pattern) } else { self.may(pattern, judge) };
-            let lost: Vec<String> = sub.patterns.iter().filter(|pattern| !stays(pattern)).cloned().collect();
-            if is_auto {
-                auto.retain(|pattern| !sub.patterns.contains(pattern));
-            }
-            if !lost.is_empty() {
-                self.taken += 1;
-                own.push(AskedOp::Unsubscribe { sub: sub.name.clone(), topics: Some(lost) });
-            }
-        }
-        if !auto.is_empty() {
-            let topics = auto.into_iter().collect();
-            own.push(AskedOp::Subscribe { sub: AUTO.to_owned(), topics, interval_ms: None, since: None });
-        }
-        own.into_iter().rev().for_each(|op| self.asked.push_front(Asked { id: None, op }));
-    }
-
-    fn on_expiring(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
-        let pass = self.pass.as_ref().expect("only who has a token is told that it expires");
-        assert_eq!(frame.exp, Some(pass.exp_s * 1_000_000));
-        assert!(!self.is_told, "told twice that a token expires");
-        // It may have waited behind what was sent before.
-        assert!(judge.wall_us >= pass.exp_s * 1_000_000 - 60_100_000, "told too early");
-        self.is_told = true;
-    }
-
     /// It begins and ends by turns.
     fn on_overload(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
         let active = frame.active.expect("an overload begins or ends");
@@ -320,7 +235,7 @@ impl Subscriber {
         !frame.more
     }
 
-    fn answered(&mut self, frame: &Frame<'_>) -> AskedOp {
+    pub(super) fn answered(&mut self, frame: &Frame<'_>) -> AskedOp {
         let asked = self.asked.pop_front().unwrap_or_else(|| panic!("{} answers nothing", frame.op));
         let id = frame.id.map(|id| id.get().parse().expect("ids are integers here"));
         assert_eq!(id, asked.id, "{} answers out of turn: {asked:?}", frame.op);

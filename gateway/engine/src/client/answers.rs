@@ -67,7 +67,8 @@ impl Upgrade {
 
 /// As much of a reason as a close frame has room for (RFC 6455, section 5.5).
 fn shortened(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
+    let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
+    &reason[..end.expect("0 is a boundary")]
 }
 
 /// A control frame's payload, without the code.
