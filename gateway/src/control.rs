@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    access::keys::Keys,
+    access::{self, keys::Keys},
     config::Config,
     health::Health,
     http::{
@@ -145,7 +145,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         rules: config.access.tokens.rules.clone(),
-        keys,
+        keys: keys.clone(),
         revocation_file,
         io: io.into(),
         before_bytes,
@@ -187,6 +187,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     source::start((&config.sources, &config.freshness), limits, &publisher, &counters, &health);
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::server::watch(tls_server, hang_up);
+    let published = access::refresh::keep(&keys);
     let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness, &shared);
     let deadlines = async {
         while config.topics.have_deadlines() {
@@ -227,6 +228,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = watch => match never {},
         never = checkpoints => match never {},
         never = certificates => match never {},
+        never = published => match never {},
         never = repeats => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,

@@ -99,7 +99,7 @@ struct TokenArgs {
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Who it is of
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subject)]
     sub: Option<String>,
     /// What it may subscribe to; as often as there is something
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
@@ -113,6 +113,11 @@ struct TokenArgs {
     /// How long it holds
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     ttl: Duration,
+}
+
+fn subject(text: &str) -> Result<String, String> {
+    let bytes = text.len();
+    if (1..=128).contains(&bytes) { Ok(text.to_owned()) } else { Err(format!("{bytes} bytes; write 1 to 128")) }
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
@@ -212,8 +217,8 @@ fn print_token(args: &TokenArgs) -> Result<(), Failure> {
     let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
     let path = path.ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
     let config = Config::load(&path, &environment, &machine).map_err(Failure::usage)?;
-    let (keys, _) = config.access.tokens.read_keys().map_err(Failure::usage)?;
-    let key = keys.iter().find(|key| key.signs.is_some());
+    let given = config.access.tokens.read_keys().map_err(Failure::usage)?;
+    let key = given.keys.iter().find(|key| key.signs.is_some());
     let key = key.ok_or_else(|| Failure::usage("there is no [[access.key]] with a secret"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::run_time)?;
     let minted = Minted {

@@ -1,6 +1,8 @@
 //! Bad tokens, all of which are refused: the vectors of RFC 7515 and RFC 8037 changed, the known confusions, mutations.
 #![forbid(unsafe_code)]
 
+mod jose;
+
 use std::{
     fs,
     path::PathBuf,
@@ -19,8 +21,9 @@ use engine::access::{
 use gateway::access::{
     key::Key,
     key_file::{ALGORITHMS, KeyFile, KeyPlace},
-    keys::Keys,
+    keys::{Given, Keys},
 };
+use jose::{DIGITS, b64, from_b64, hs256, part};
 use jsonwebtoken::Algorithm;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use ring::{
@@ -28,7 +31,7 @@ use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What all vectors of RFC 7515 say, and when they still held.
 const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
@@ -54,32 +57,9 @@ const ES256: (&str, &str) = (
 const ED25519_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 const ED25519: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// When tokens of these tests are looked at.
 const NOW_S: i64 = 1_700_000_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less than that";
-
-/// Base64url without padding (RFC 4648, section 5).
-fn b64(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let number = three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for at in 0..=three.len() {
-            out.push(char::from(DIGITS[(number >> (18 - 6 * at) & 63) as usize]));
-        }
-    }
-    out
-}
-
-fn from_b64(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| DIGITS.iter().position(|digit| *digit == byte).expect("base64url") as u32;
-    let mut out = Vec::new();
-    for four in text.as_bytes().chunks(4) {
-        let number = four.iter().fold(0, |number, byte| number << 6 | digit(*byte)) << (6 * (4 - four.len()));
-        out.extend_from_slice(&number.to_be_bytes()[1..four.len()]);
-    }
-    out
-}
 
 /// DER: a tag, the length and what it holds.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -140,7 +120,7 @@ fn secret(kid: Option<&str>, alg: Algorithm, secret: &[u8]) -> Key {
 }
 
 fn keys(keys: Vec<Key>) -> Keys {
-    Keys::start(keys, None, 10, 2).unwrap()
+    Keys::start(Given { keys, ..Given::default() }, 10, 2).unwrap()
 }
 
 /// Whether the signature is good, however long that takes.
@@ -159,17 +139,6 @@ fn verify(keys: &Keys, token: &str) -> Verified {
 /// Whether a client that shows it is let in.
 fn accept(keys: &Keys, token: &str, now_us: i64) -> Result<Token, Bad> {
     Token::read(&*verify(keys, token)?, &Rules::default(), now_us)
-}
-
-fn part(value: &Value) -> String {
-    b64(value.to_string().as_bytes())
-}
-
-/// Signed with a secret by HMAC-SHA-256, whatever the header says.
-fn hs256(header: &str, payload: &str, secret: &[u8]) -> String {
-    let message = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
-    let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
-    format!("{message}.{}", b64(code.as_ref()))
 }
 
 fn good_claims() -> String {
@@ -510,17 +479,17 @@ fn keys_that_are_replaced_hold_no_more_and_what_was_remembered_is_forgotten() {
     let token = format!("{message}.{}", b64(key.sign(message.as_bytes()).as_ref()));
     assert!(is_accepted(&all, &token));
     assert!(matches!(all.verify(&token), Verdict::Known(Ok(_))), "it is remembered");
-    all.replace(vec![secret(None, Algorithm::HS256, SECRET)], None).unwrap();
+    all.replace(Given { keys: vec![secret(None, Algorithm::HS256, SECRET)], ..Given::default() }).unwrap();
     assert!(!is_accepted(&all, &token));
     assert!(all.has_keys() && is_accepted(&all, &hs256(r#"{"alg":"HS256"}"#, &good_claims(), SECRET)));
-    all.replace(Vec::new(), None).unwrap();
+    all.replace(Given::default()).unwrap();
     assert!(!all.has_keys());
 }
 
 #[test]
 fn the_code_of_a_cookie_is_its_hmac_in_lower_case() {
     let csrf = b"a secret for codes beside cookies, long enough";
-    let all = Keys::start(Vec::new(), Some(csrf), 0, 1).unwrap();
+    let all = Keys::start(Given { csrf: Some(csrf.to_vec()), ..Given::default() }, 0, 1).unwrap();
     let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, csrf), b"cookie");
     let hex: String = code.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(all.is_code_of("cookie", &hex));
@@ -528,5 +497,5 @@ fn the_code_of_a_cookie_is_its_hmac_in_lower_case() {
         assert!(!all.is_code_of("cookie", bad), "{bad}");
     }
     assert!(!all.is_code_of("other", &hex));
-    assert!(!Keys::start(Vec::new(), None, 0, 1).unwrap().is_code_of("cookie", &hex));
+    assert!(!Keys::start(Given::default(), 0, 1).unwrap().is_code_of("cookie", &hex));
 }

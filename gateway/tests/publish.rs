@@ -68,7 +68,7 @@ impl Gateway {
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
             rules: Arc::default(),
-            keys: Arc::new(gateway::access::keys::Keys::start(Vec::new(), None, 0, 1).unwrap()),
+            keys: Arc::new(gateway::access::keys::Keys::start(Default::default(), 0, 1).unwrap()),
             revocation_file: Arc::default(),
             health: Health::new(sequencer.inboxes(), 10, 1 << 20),
             publisher: Publisher::new(sequencer),

@@ -10,7 +10,7 @@ use super::key_file::{self, KeyFile, KeyPlace};
 
 /// A longer file is no key.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-const RSA_BITS_MIN: usize = 2048;
+pub const RSA_BITS_MIN: usize = 2048;
 
 /// `Debug` does not tell the key itself.
 #[derive(Debug, Clone)]
@@ -68,13 +68,20 @@ impl Key {
         Ok(Self { kid, alg, verifies, signs: Some(signs) })
     }
 
+    /// Whether it is the same key under the same name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let bytes = |key: &Self| key.verifies.try_get_as_bytes().ok().map(<[u8]>::to_vec);
+        (&self.kid, self.alg, bytes(self)) == (&other.kid, other.alg, bytes(other))
+    }
+
     /// Whether a token is verified with it in no longer than a hash takes.
     pub fn is_fast(&self) -> bool {
         self.alg.family() == AlgorithmFamily::Hmac
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// A file that is no longer than keys are.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let found = fs::metadata(path).map_err(|error| error.to_string())?;
     if !found.is_file() {
         return Err("it is no file".to_owned());

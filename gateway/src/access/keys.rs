@@ -14,15 +14,20 @@ use engine::access::{
     bad::Bad,
     verify::{Check, Verdict, Verified, Verify},
 };
-use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::Algorithm;
 use net::metric::Metric;
 use ring::{
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
-use serde_json::value::RawValue;
 
-use super::{cache::Cache, key::Key, provider};
+use super::{
+    cache::Cache,
+    held::{Held, read_header},
+    key::Key,
+    provider,
+    published::{Jwks, Waiting},
+};
 
 /// Of the secret that is made at the start.
 const SECRET_BYTES: usize = 32;
@@ -30,11 +35,10 @@ const SECRET_BYTES: usize = 32;
 const OWN_KID: &str = "gateway-";
 const KID_BYTES: usize = 8;
 
-/// A gateway's keys: those of its configuration, one of its own, and threads that verify what takes long.
+/// A gateway's keys: those of its configuration, those that are published, one of its own, and threads that verify what
+/// takes long.
 pub struct Keys {
     shared: Arc<Shared>,
-    /// For tokens that the gateway makes itself.
-    own: Key,
     threads: usize,
     /// Made when the first key comes that needs them.
     checks: OnceLock<Mutex<mpsc::Sender<Check>>>,
@@ -42,16 +46,18 @@ pub struct Keys {
 
 struct Shared {
     held: RwLock<Arc<Held>>,
+    waiting: Waiting,
     cache: Mutex<Cache>,
     counters: Arc<KeyCounters>,
 }
 
-/// What holds until the next reload.
-struct Held {
-    /// The gateway's own is the last.
-    keys: Vec<Key>,
-    /// Of the code beside a cookie.
-    csrf: Option<hmac::Key>,
+/// What a configuration says of keys.
+#[derive(Debug, Default)]
+pub struct Given {
+    pub keys: Vec<Key>,
+    pub jwks: Option<Jwks>,
+    /// The secret of codes beside cookies.
+    pub csrf: Option<Vec<u8>>,
 }
 
 /// What tokens with a public key cost.
@@ -59,6 +65,8 @@ struct Held {
 pub struct KeyCounters {
     verified: AtomicU64,
     found: AtomicU64,
+    reads: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl KeyCounters {
@@ -71,40 +79,79 @@ impl KeyCounters {
             "Such tokens that were found among those verified before",
             |c| c.found.load(Relaxed),
         ),
+        Metric::counter("fanwire_jwks_reads", "Times that [access] jwks was read", |c| c.reads.load(Relaxed)),
+        Metric::counter("fanwire_jwks_failures", "Times that it could not be", |c| c.failures.load(Relaxed)),
     ];
+
+    /// A set was read, or could not be.
+    pub fn read(&self, is_good: bool) {
+        let of = if is_good { &self.reads } else { &self.failures };
+        of.fetch_add(1, Relaxed);
+    }
 }
 
 impl Keys {
-    /// `csrf`: the secret of codes beside cookies; `cache`: how many tokens are remembered; `threads`: for those that
-    /// take long.
-    pub fn start(keys: Vec<Key>, csrf: Option<&[u8]>, cache: usize, threads: usize) -> io::Result<Self> {
+    /// `cache`: how many tokens are remembered; `threads`: for those that take long.
+    pub fn start(given: Given, cache: usize, threads: usize) -> io::Result<Self> {
         provider::install();
         let own = own_key().map_err(io::Error::other)?;
+        let none = Held { configured: Vec::new(), jwks: None, published: Vec::new(), own, csrf: None };
         let shared = Shared {
-            held: RwLock::new(Arc::new(Held { keys: Vec::new(), csrf: None })),
+            held: RwLock::new(Arc::new(none)),
+            waiting: Waiting::default(),
             cache: Mutex::new(Cache::new(cache)),
             counters: Arc::default(),
         };
-        let started = Self { shared: Arc::new(shared), own, threads: threads.max(1), checks: OnceLock::new() };
-        started.replace(keys, csrf)?;
+        let started = Self { shared: Arc::new(shared), threads: threads.max(1), checks: OnceLock::new() };
+        started.replace(given)?;
         Ok(started)
     }
 
     /// Others hold from now on. What was accepted before stays accepted.
-    pub fn replace(&self, mut keys: Vec<Key>, csrf: Option<&[u8]>) -> io::Result<()> {
-        if keys.iter().any(|key| !key.is_fast()) {
+    pub fn replace(&self, given: Given) -> io::Result<()> {
+        let Given { keys: configured, jwks, csrf } = given;
+        if jwks.is_some() || configured.iter().any(|key| !key.is_fast()) {
             self.start_threads()?;
         }
-        keys.push(self.own.clone());
-        let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
-        *self.shared.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Held { keys, csrf });
-        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret));
+        let before = self.shared.held();
+        let stays = before.jwks.as_deref().map(|jwks| &jwks.place) == jwks.as_ref().map(|jwks| &jwks.place);
+        let published = if stays { before.published.clone() } else { Vec::new() };
+        let own = before.own.clone();
+        self.shared.hold(Held { configured, jwks: jwks.map(Arc::new), published, own, csrf });
+        if !stays {
+            self.shared.waiting.ask();
+        }
         Ok(())
     }
 
+    /// Where keys are published.
+    pub fn jwks(&self) -> Option<Arc<Jwks>> {
+        self.shared.held().jwks.clone()
+    }
+
+    /// A set was read.
+    pub fn publish(&self, jwks: &Arc<Jwks>, read: Vec<Key>) {
+        let held = self.shared.held();
+        // Another place may have been configured meanwhile.
+        let is_ours = held.jwks.as_ref().is_some_and(|now| Arc::ptr_eq(now, jwks));
+        if is_ours && !held.is_published(&read) {
+            self.shared.hold(held.with_set(jwks, read));
+        }
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.shared.waiting
+    }
+
+    /// Tokens that waited for a set are verified.
+    pub(super) fn retry(&self, checks: Vec<Check>) {
+        checks.into_iter().for_each(|check| self.begin(check));
+    }
+
     /// For tokens that the gateway makes itself. It ends with the process.
-    pub fn own(&self) -> &Key {
-        &self.own
+    pub fn own(&self) -> Key {
+        self.shared.held().own.clone()
     }
 
     pub fn counters(&self) -> Arc<KeyCounters> {
@@ -123,8 +170,8 @@ impl Keys {
             thread::Builder::new().name(format!("tokens{at}")).spawn(move || {
                 loop {
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Check { token, then }) = next else { return };
-                    then(shared.verify_and_remember(&token.0));
+                    let Ok(check) = next else { return };
+                    shared.check(check);
                 }
             })?;
         }
@@ -146,13 +193,14 @@ fn own_key() -> Result<Key, String> {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("keys", &self.shared.held().keys.len()).finish_non_exhaustive()
+        f.debug_struct("Keys").field("keys", &self.shared.held().configured.len()).finish_non_exhaustive()
     }
 }
 
 impl Verify for Keys {
     fn has_keys(&self) -> bool {
-        self.shared.held().keys.len() > 1
+        let held = self.shared.held();
+        !held.configured.is_empty() || held.jwks.is_some()
     }
 
     fn verify(&self, token: &str) -> Verdict {
@@ -161,12 +209,12 @@ impl Verify for Keys {
             Err(bad) => return Verdict::Known(Err(bad)),
         };
         let held = self.shared.held();
-        let candidates = held.candidates(&header);
-        // All of them are of one algorithm.
-        match candidates.first() {
-            None => Verdict::Known(Err(Bad::NoKey)),
-            Some(key) if key.is_fast() => Verdict::Known(verify_with(&candidates, token)),
-            Some(_) => match self.shared.remembered(token) {
+        match held.candidates(&header).first() {
+            Some(key) if key.is_fast() => Verdict::Known(held.verify(token)),
+            None if !(held.may_come(&header) && self.shared.waiting.may_wait()) => {
+                Verdict::Known(Err(Bad::NoKey))
+            }
+            _ => match self.shared.remembered(token) {
                 Some(payload) => Verdict::Known(Ok(payload)),
                 None => Verdict::Later,
             },
@@ -191,75 +239,38 @@ impl Shared {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Of keys that hold no more nothing is remembered.
+    fn hold(&self, held: Held) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(held);
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn remembered(&self, token: &str) -> Option<Arc<str>> {
         let found = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(token);
         self.counters.found.fetch_add(u64::from(found.is_some()), Relaxed);
         found
     }
 
-    fn verify_and_remember(&self, token: &str) -> Verified {
-        let header = read_header(token)?;
+    /// Verifies a token, once its key may have come.
+    fn check(&self, check: Check) {
+        let (held, token) = (self.held(), &check.token.0);
+        let verified = self.verify_and_remember(&held, token);
+        let is_unknown = verified.is_err() && read_header(token).is_ok_and(|header| held.may_come(&header));
+        let answered = if is_unknown { self.waiting.wait(check) } else { Err(check) };
+        if let Err(check) = answered {
+            (check.then)(verified);
+        }
+    }
+
+    fn verify_and_remember(&self, held: &Arc<Held>, token: &str) -> Verified {
         self.counters.verified.fetch_add(1, Relaxed);
-        let held = self.held();
-        let payload = verify_with(&held.candidates(&header), token)?;
+        let payload = held.verify(token)?;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of keys that hold no more nothing is remembered.
-        if Arc::ptr_eq(&held, &self.held()) {
+        if Arc::ptr_eq(held, &self.held()) {
             cache.put(token, &payload);
         }
         Ok(payload)
     }
-}
-
-impl Held {
-    /// Those that a token may be signed with: of its `kid`, then those without one. One without a `kid`: all of its
-    /// algorithm.
-    fn candidates(&self, header: &Header) -> Vec<&Key> {
-        let of_alg = || self.keys.iter().filter(|key| key.alg == header.alg);
-        match &header.kid {
-            None => of_alg().collect(),
-            Some(kid) => {
-                let named = of_alg().filter(|key| key.kid.as_ref() == Some(kid));
-                named.chain(of_alg().filter(|key| key.kid.is_none())).collect()
-            }
-        }
-    }
-}
-
-/// As far as it is needed to find a key. Nothing in it is believed.
-fn read_header(token: &str) -> Result<Header, Bad> {
-    let header = decode_header(token).map_err(|error| match error.kind() {
-        ErrorKind::InvalidToken => Bad::Malformed("it has not three parts between dots"),
-        ErrorKind::Base64(_) => Bad::Malformed("a part is not base64url"),
-        _ => Bad::Malformed("its header is not JSON, or its `alg` is none that is known"),
-    })?;
-    if header.crit.is_some() { Err(Bad::Critical) } else { Ok(header) }
-}
-
-fn verify_with(keys: &[&Key], token: &str) -> Verified {
-    let mut refused = Err(Bad::NoKey);
-    for key in keys {
-        refused = verify_by(key, token);
-        if !matches!(refused, Err(Bad::Signature)) {
-            break;
-        }
-    }
-    refused
-}
-
-/// The library looks at the header, the algorithm and the signature; the engine at the claims.
-fn verify_by(key: &Key, token: &str) -> Verified {
-    let mut validation = Validation::new(key.alg);
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-    let read = decode::<Box<RawValue>>(token, &key.verifies, &validation);
-    read.map(|read| read.claims.get().into()).map_err(|error| match error.kind() {
-        ErrorKind::InvalidSignature => Bad::Signature,
-        ErrorKind::InvalidAlgorithm => Bad::NoKey,
-        ErrorKind::Base64(_) => Bad::Malformed("a part is not base64url"),
-        ErrorKind::Json(_) => Bad::Malformed("a part is not the JSON of a token"),
-        _ => Bad::Malformed("its header asks for what is not done here"),
-    })
 }
 
 /// Lower-case digits only: there is one way to write a code.

@@ -1,9 +1,6 @@
 //! Makes tokens, for trying things out and for the page.
 
-use engine::{
-    access::rules::Rules,
-    topic::pattern::Pattern,
-};
+use engine::{access::rules::Rules, topic::pattern::Pattern};
 use jsonwebtoken::{Header, encode};
 use serde_json::{Map, Value, json};
 
@@ -20,15 +17,22 @@ pub struct Minted {
     pub connections: Option<u64>,
     /// Seconds since the Unix epoch.
     pub now_s: u64,
+    /// At most: no longer than tokens may live.
     pub lives_s: u64,
 }
 
 impl Minted {
+    /// When it ends: seconds since the Unix epoch.
+    pub fn exp_s(&self, rules: &Rules) -> u64 {
+        let max_s = rules.lifetime_max_us.map_or(u64::MAX, |us| us.unsigned_abs() / 1_000_000);
+        self.now_s + self.lives_s.min(max_s)
+    }
+
     /// A token that says so, signed with a secret, and such as these rules accept.
     pub fn sign(&self, rules: &Rules, key: &Key) -> Result<String, String> {
         provider::install();
         let signs = key.signs.as_ref().ok_or("only a key with a secret signs tokens")?;
-        let mut claims = json!({ "iat": self.now_s, "exp": self.now_s + self.lives_s });
+        let mut claims = json!({ "iat": self.now_s, "exp": self.exp_s(rules) });
         let [issuer, audience] = [&rules.issuer, &rules.audience].map(|known| known.first());
         for (name, text) in [("sub", self.sub.as_ref()), ("iss", issuer), ("aud", audience)] {
             if let Some(text) = text {

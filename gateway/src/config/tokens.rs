@@ -20,9 +20,11 @@ use engine::{
 
 use crate::{
     access::{
+        https::HttpsUrl,
         key::Key,
         key_file::{self, ALGORITHMS, KeyFile, KeyPlace},
-        keys::Keys,
+        keys::{Given, Keys},
+        published::{self, Jwks, JwksPlace},
     },
     document::{
         read::{Section, Table},
@@ -36,6 +38,7 @@ const KEYS_MAX: usize = 64;
 /// That verify tokens with a public key.
 const THREADS_MAX: usize = 8;
 const SECRET_BYTES_MIN: usize = 32;
+const JWKS_REFRESH: Duration = Duration::from_secs(600);
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
 const PATTERNS: &str = "write a list of patterns, like [\"fx.*\", \"user.{sub}.*\"]";
 const PLACES: &str =
@@ -55,6 +58,8 @@ const NAMES: [&str; 12] = {
 pub struct TokenSettings {
     pub rules: Arc<Rules>,
     pub keys: Vec<KeyFile>,
+    /// Where others are published.
+    pub jwks: Option<Jwks>,
     /// The secret of codes beside cookies.
     pub csrf_secret: Option<PathBuf>,
 }
@@ -62,16 +67,16 @@ pub struct TokenSettings {
 impl TokenSettings {
     /// Reads the keys, and starts what verifies tokens with them. The error says which cannot be used.
     pub fn start_keys(&self, limits: &Limits, shards: usize) -> Result<Keys, String> {
-        let (keys, csrf) = self.read_keys()?;
         let threads = (shards / 2).clamp(1, THREADS_MAX);
-        let keys = Keys::start(keys, csrf.as_deref(), limits.token_cache, threads);
+        let keys = Keys::start(self.read_keys()?, limits.token_cache, threads);
         keys.map_err(|error| format!("cannot start what verifies tokens: {error}"))
     }
 
     /// The keys, and the secret of codes beside cookies.
-    pub fn read_keys(&self) -> Result<(Vec<Key>, Option<Vec<u8>>), String> {
+    pub fn read_keys(&self) -> Result<Given, String> {
         let keys = self.keys.iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
-        Ok((keys, self.csrf_secret.as_deref().map(read_secret).transpose()?))
+        let csrf = self.csrf_secret.as_deref().map(read_secret).transpose()?;
+        Ok(Given { keys, jwks: self.jwks.clone(), csrf })
     }
 }
 
@@ -92,6 +97,12 @@ keys! {
         leeway: Duration = duration(30_000, 0..=3_600_000);
         /// A token that lives for longer, from `iat` or from now to `exp`, is refused. 0s: any life.
         lifetime_max: Duration = duration(86_400_000, 0..=315_360_000_000);
+        /// Public keys that somebody publishes as a set (JWKS, RFC 7517): an https URL or a file. Of a key's `alg`, or of
+        /// its kind, are the tokens that are signed with it. A token with an unknown `kid` has the set read again, at most
+        /// every 30 s.
+        jwks: String = text_or(""), example("\"https://id.example.com/.well-known/jwks.json\"");
+        /// How often it is read. Keys that are gone from it hold for so long, too.
+        jwks_refresh: Duration = duration(JWKS_REFRESH.as_millis() as u64, 1_000..=86_400_000);
         /// With a cookie: a file with a secret of 32 bytes or more. The URL then has to carry the code of the cookie: its
         /// HMAC-SHA-256 as lower-case hex digits, which only the server that sets the cookie can put into its pages.
         csrf_secret_file: String = text_or(""), example("\"csrf.key\"");
@@ -163,13 +174,15 @@ pub(super) fn tokens(section: &mut Section, is_open: bool, dir: &Path) -> TokenS
     let everyone = everyone.map(|table| granted_of(section, "access.everyone", table)).unwrap_or_default();
     let roles = roles(section);
     let key_files = key_files(section, dir);
+    let jwks = jwks(section, &keys, dir);
     let named = section.named("clients", ());
     if let (false, Some(line)) = (is_open, named.line)
         && key_files.is_empty()
+        && jwks.is_none()
         && anonymous.is_none()
     {
         let text = "clients = \"token\" needs a key that tokens are signed with; write [[access.key]] with alg and \
-                    secret_file or public_file";
+                    secret_file or public_file, or jwks = \"https://…\"";
         section.problem(line, text);
     }
     let us = |duration: Duration| duration.as_micros() as i64;
@@ -190,7 +203,7 @@ pub(super) fn tokens(section: &mut Section, is_open: bool, dir: &Path) -> TokenS
         everyone,
         roles,
     };
-    TokenSettings { rules: rules.into(), keys: key_files, csrf_secret }
+    TokenSettings { rules: rules.into(), keys: key_files, jwks, csrf_secret }
 }
 
 fn places(section: &mut Section, texts: &[String]) -> Vec<Place> {
@@ -221,6 +234,27 @@ fn check_claim(section: &mut Section, claim: &str) {
         Err(wrong) => wrong,
     };
     section.refuse("claim", &wrong);
+}
+
+/// A file is read once, so that a mistake is told before the start.
+fn jwks(section: &mut Section, keys: &TokenKeys, dir: &Path) -> Option<Jwks> {
+    if keys.jwks.is_empty() {
+        return None;
+    }
+    let place = if keys.jwks.contains("://") {
+        HttpsUrl::parse(&keys.jwks).map(JwksPlace::Url)
+    } else {
+        let path = dir.join(&keys.jwks);
+        published::read_file(&path).map(|_| JwksPlace::File(path))
+    };
+    match place {
+        Ok(place) => Some(Jwks { place, refresh: keys.jwks_refresh }),
+        Err(wrong) => {
+            let text = format!("jwks = {:?} cannot be used: {wrong}", keys.jwks);
+            section.problem(section.line_of("jwks"), text);
+            None
+        }
+    }
 }
 
 fn csrf_secret(section: &mut Section, keys: &TokenKeys, from: &[Place], dir: &Path) -> Option<PathBuf> {
@@ -390,6 +424,8 @@ impl From<&TokenSettings> for TokenKeys {
             audience: rules.audience.clone(),
             leeway: duration(rules.leeway_us),
             lifetime_max: duration(rules.lifetime_max_us.unwrap_or(0)),
+            jwks: tokens.jwks.as_ref().map_or(String::new(), |jwks| jwks.place.to_string()),
+            jwks_refresh: tokens.jwks.as_ref().map_or(JWKS_REFRESH, |jwks| jwks.refresh),
             csrf_secret_file: tokens
                 .csrf_secret
                 .as_ref()
