@@ -5,7 +5,7 @@ use engine::{
     address::Address,
     client::{
         ClientCounters, ClientLimits, CloseReason, Connection, Due, Ended, Hold, Next, Said, State, Terms,
-        Tools, dictionaries::Dictionaries, handshake::Situation, handshakes::Handshakes,
+        Tools, Upgrade, dictionaries::Dictionaries, handshake::Situation, handshakes::Handshakes,
     },
     clock::Now,
     fanout::compress::Compress,
@@ -155,6 +155,8 @@ impl<'c> Driver<'c> {
                 admin: None,
                 admin_tls: false,
                 patterns_max: self.config.limits.patterns,
+                rules: &self.config.access.tokens.rules,
+                verifier: None,
                 compression: &self.config.compression,
                 dictionaries: &self.dictionaries,
                 handshakes: &self.handshakes,
@@ -188,7 +190,11 @@ impl<'c> Driver<'c> {
     fn on_said(&mut self, said: Said) {
         match said {
             Said::Nothing | Said::Pause => {}
-            Said::Opened { .. } => assert_eq!(self.connection.state(), State::Open),
+            Said::Upgrade(upgrade) => {
+                let Upgrade { head, wire, deflate, .. } = *upgrade;
+                self.connection.open(head, wire, deflate, self.now);
+                assert_eq!(self.connection.state(), State::Open);
+            }
             Said::Refused { status, ended, .. } => {
                 assert!(status >= 400, "{status}");
                 self.end(ended);

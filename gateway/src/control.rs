@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    access::{self, keys::Keys},
     audit::{self, Audit},
     config::{Config, Origin},
     health::Health,
@@ -45,7 +46,9 @@ use crate::{
         self,
         running::{Runner, SourceCounters},
     },
-    state, supervisor,
+    state,
+    state::revocations::RevocationFile,
+    supervisor,
     system::{Choice, Machine},
     tls,
 };
@@ -102,6 +105,9 @@ pub struct Parts {
     /// The same with TLS, and what it shows.
     pub tls: Option<SocketAddr>,
     pub tls_server: Option<tls::server::Server>,
+    /// For tokens.
+    pub keys: Arc<Keys>,
+    pub revocation_file: Arc<RevocationFile>,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -131,7 +137,7 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 
 async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { current, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
-    let Parts { data, tls, tls_server, admin, mut ended, .. } = parts;
+    let Parts { data, tls, tls_server, admin, keys, revocation_file, mut ended, .. } = parts;
     let held = current.subscribe();
     let config = held.borrow().clone();
     // Before the first line: who reads it may send a signal at once.
@@ -154,6 +160,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         reloads: Arc::default(),
         audit: audit.clone(),
+        rules: config.access.tokens.rules.clone(),
+        keys: keys.clone(),
+        revocation_file,
         io: io.into(),
         before_bytes,
     };
@@ -204,6 +213,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         sources,
     };
     let reloads = reloader.serve(hang_up, asks);
+    let published = access::refresh::keep(&keys);
     let watch = source::watch::watch(&health, &sequencer, &counters, &shared);
     let deadlines = async {
         let mut current = held.clone();
@@ -249,6 +259,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         never = watch => match never {},
         never = checkpoints => match never {},
         never = reloads => match never {},
+        never = published => match never {},
         never = repeats => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,

@@ -6,6 +6,7 @@
 //! Between them lies one bounded inbox per shard.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod admin_key;
 pub mod audit;
 pub mod clock;

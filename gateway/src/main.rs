@@ -6,12 +6,15 @@ use std::{
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use engine::{topic::pattern::Pattern, unit::parse_duration};
 use gateway::{
+    access::mint::Minted,
     admin_key::{self, Digest},
     config::{self, Origin},
     document::environment::Environment,
@@ -32,6 +35,7 @@ Examples:
   gateway --check --config gateway.toml     what this file amounts to
   gateway --config gateway.toml             runs it
   gateway key                               a new key for the admin listener
+  gateway token --config gateway.toml --sub alice --subscribe 'fx.*'  a token for trying things out
   RUST_LOG=debug gateway --log-format json  with more to read
 
 Once every shard listens, the first line on stdout says where:
@@ -88,6 +92,39 @@ struct Args {
 enum Command {
     /// Prints a new random key for the admin listener, and the sha256 of it that [[admin.key]] takes
     Key,
+    /// Prints a token that clients may show, signed with the first secret of [[access.key]], for trying things out
+    Token(TokenArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct TokenArgs {
+    /// Whose keys and rules; FANWIRE_CONFIG may name it too
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Who it is of
+    #[arg(long, value_name = "NAME", value_parser = subject)]
+    sub: Option<String>,
+    /// What it may subscribe to; as often as there is something
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    subscribe: Vec<Pattern>,
+    /// What it may publish
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    publish: Vec<Pattern>,
+    /// What is subscribed for it
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    auto: Vec<Pattern>,
+    /// How long it holds
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    ttl: Duration,
+}
+
+fn subject(text: &str) -> Result<String, String> {
+    let bytes = text.len();
+    if (1..=128).contains(&bytes) { Ok(text.to_owned()) } else { Err(format!("{bytes} bytes; write 1 to 128")) }
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text).map_err(|bad| bad.to_string())
 }
 
 /// Ends the process with a code of PROTOCOL.md, "Processes".
@@ -128,6 +165,9 @@ fn start(args: &Args) -> Result<(), Failure> {
         let key = admin_key::generate();
         println!("{key}\nsha256 = \"{}\"", Digest::of(key.as_bytes()));
         return Ok(());
+    }
+    if let Some(Command::Token(token)) = &args.command {
+        return print_token(token);
     }
     if args.print_man {
         let page = Man::new(packaged()).manual("Fanwire");
@@ -174,6 +214,28 @@ fn start(args: &Args) -> Result<(), Failure> {
     let ended = gateway::run::run(config, origin, &machine);
     logs::tell_all_left_out();
     ended.map_err(Failure::run_time)
+}
+
+fn print_token(args: &TokenArgs) -> Result<(), Failure> {
+    let (machine, environment) = (Machine::this().map_err(Failure::run_time)?, Environment::of_process());
+    let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
+    let path = path.ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
+    let config = Config::load(&path, &environment, &machine).map_err(Failure::usage)?;
+    let given = config.access.tokens.read_keys().map_err(Failure::usage)?;
+    let key = given.keys.iter().find(|key| key.signs.is_some());
+    let key = key.ok_or_else(|| Failure::usage("there is no [[access.key]] with a secret"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::run_time)?;
+    let minted = Minted {
+        sub: args.sub.clone(),
+        subscribe: args.subscribe.clone(),
+        publish: args.publish.clone(),
+        auto: args.auto.clone(),
+        now_s: now.as_secs(),
+        lives_s: args.ttl.as_secs(),
+        ..Minted::default()
+    };
+    println!("{}", minted.sign(&config.access.tokens.rules, key).map_err(Failure::run_time)?);
+    Ok(())
 }
 
 /// A thread that is gone would leave its clients unserved: ending the process lets its supervisor start another.

@@ -1,10 +1,13 @@
 //! Names that come from elsewhere, such as a venue's symbols, as parts of topics.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use engine::{
     settings::{Field, Value},
-    topic::name::{TOPIC_BYTES_MAX, is_topic_char},
+    topic::{
+        encoded::encode,
+        name::{TOPIC_BYTES_MAX, is_topic_char},
+    },
 };
 
 /// What becomes of characters that no topic may hold.
@@ -26,9 +29,6 @@ impl Field for Names {
         Value::Text(self.name().to_owned())
     }
 }
-
-/// Of an encoded byte.
-const ESCAPE_BYTES: usize = "@xE5".len();
 
 /// What a topic is made of.
 #[derive(Debug, Clone)]
@@ -93,32 +93,6 @@ impl Names {
                 let name = String::from_utf8_lossy(name);
                 topic.extend(name.chars().take(room).map(|c| if fits(c) { c } else { '_' }));
             }
-        }
-    }
-}
-
-/// Appends characters, each with whether it is ours and stays as it is. Also encodes the `@` of an `@x` that
-/// two upper-case hex digits follow, wherever each of them comes from, or two names could be written alike;
-/// unless all are ours.
-fn encode(
-    topic: &mut String,
-    raw: impl Iterator<Item = (u8, bool)>,
-    room: usize,
-    fits: impl Fn(char) -> bool,
-) {
-    let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
-    // A byte becomes a character at least.
-    let raw: Vec<(u8, bool)> = raw.take(room + ESCAPE_BYTES - 1).collect();
-    for (i, (byte, is_ours)) in raw.iter().enumerate().take(room) {
-        let next = &raw[i..raw.len().min(i + ESCAPE_BYTES)];
-        let looks_escaped =
-            matches!(next, [(b'@', _), (b'x', _), (high, _), (low, _)] if is_hex(high) && is_hex(low));
-        let is_escape = looks_escaped && !next.iter().all(|(_, is_ours)| *is_ours);
-        let is_plain = *is_ours || byte.is_ascii() && fits(char::from(*byte));
-        if is_plain && !is_escape {
-            topic.push(char::from(*byte));
-        } else {
-            let _ = write!(topic, "@x{byte:02X}");
         }
     }
 }

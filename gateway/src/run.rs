@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use engine::shard::{Application, inbox::Inbox, shared::Shared};
+use engine::{
+    access::{tokens::Tokens, verify::Verify},
+    shard::{Application, inbox::Inbox, shared::Shared},
+};
 use net::Waker;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
@@ -19,6 +22,7 @@ use crate::{
     executor::{self, StartError},
     intake::clocked::ClockedSequencer,
     key_file, state,
+    state::revocations::RevocationFile,
     system::Machine,
     tls,
 };
@@ -30,6 +34,8 @@ pub enum Error {
     Resources(#[from] io::Error),
     #[error("{0}")]
     Tls(String),
+    #[error("{0}")]
+    Access(String),
     #[error(transparent)]
     State(#[from] state::NotWritten),
     #[error(transparent)]
@@ -74,7 +80,14 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
         .unwrap_or_default();
     let epoch = sequencer.epoch();
-    let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config.settings()));
+    let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
+    let keys = config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?;
+    let keys = Arc::new(keys);
+    let verifier = Some(keys.clone() as Arc<dyn Verify>);
+    shared.tokens = Tokens::new(verifier, limits.token_checks, limits.revocations, random());
+    let revocation_file = Arc::new(RevocationFile::new(&config.state));
+    revocation_file.load(&shared.tokens.revocations, sequencer.now().wall_us).map_err(Error::Access)?;
+    let shared = Arc::new(shared);
 
     let tls_server =
         config.server.tls.as_ref().map(tls::server::Server::load).transpose().map_err(Error::Tls)?;
@@ -107,6 +120,8 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         data,
         tls,
         tls_server,
+        keys,
+        revocation_file,
         ended,
     })?)
 }

@@ -49,7 +49,10 @@ const ROUTES: &[(&str, &str, &str, &[&str], u16)] = &[
     ("GET", "/metrics", "", &["metrics", "admin"], 200),
     ("HEAD", "/metrics", "", &["metrics", "admin"], 200),
     ("DELETE", "/topics/none", "", &["publish", "admin"], 404),
+    ("POST", "/token", "{}", &["admin"], 200),
+    ("POST", "/revoke", r#"{"jti":"none"}"#, &["admin"], 200),
     ("GET", "/publish", "", &PERMISSIONS, 405),
+    ("GET", "/revoke", "", &PERMISSIONS, 405),
     ("PUT", "/topics/a", "", &PERMISSIONS, 405),
     ("GET", "/nothing", "", &PERMISSIONS, 404),
 ];

@@ -153,6 +153,7 @@ impl World {
             origins: &Origins::default(),
             refusing: Refusing::Auto,
             proxies: &Proxies::default(),
+            rules: &Arc::default(),
             is_chained: false,
         };
         let now = Now { mono_us: 1_000_000, wall_us: 1_760_000_000_000_000 };

@@ -52,6 +52,15 @@ impl Wheel {
         self.set += 1;
     }
 
+    /// Sets the timer of `key`, unless it is set to an earlier moment.
+    pub fn hasten(&mut self, key: u32, at_us: u64) {
+        let place = self.links.get(key as usize).map_or(NONE, |link| link.place);
+        let steps_left = (u64::from(place) + STEPS - self.step % STEPS) % STEPS;
+        if place == NONE || self.step + steps_left > at_us.div_ceil(self.step_us) {
+            self.set(key, at_us);
+        }
+    }
+
     pub fn clear(&mut self, key: u32) {
         let Some(&Link { newer, older, place }) = self.links.get(key as usize) else { return };
         if place == NONE {

@@ -1,10 +1,14 @@
 //! `[access]`: whom listeners answer.
 
+use std::path::Path;
+
 use engine::{
+    access::rules::Place,
     http::{host::Host, origin::Origins},
     keys,
 };
 
+use super::tokens::{TokenSettings, tokens};
 use crate::document::read::Section;
 
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
@@ -16,6 +20,7 @@ pub struct Access {
     pub origins: Origins,
     /// Hosts that a listener on a loopback address answers to besides those of loopback.
     pub hosts: Vec<Host>,
+    pub tokens: TokenSettings,
 }
 
 /// What clients have to show.
@@ -45,30 +50,40 @@ keys! {
 }
 
 /// `exposed`: a listener of subscribers that others than this machine reach, as its key and address, and its line.
-pub(super) fn access(mut section: Section, exposed: Option<(String, usize)>) -> Access {
+/// Files are relative to `dir`.
+pub(super) fn access(mut section: Section, exposed: Option<(String, usize)>, dir: &Path) -> Access {
     let keys: AccessKeys = section.keys();
     let clients = if keys.clients == "token" { Clients::Token } else { Clients::Open };
-    check_clients(&mut section, clients, exposed);
+    check_clients(&mut section, exposed);
     let origins = origins(&mut section, &keys.origins);
     let hosts = hosts(&mut section, &keys.hosts);
+    let tokens = tokens(&mut section, clients == Clients::Open, dir);
+    check_cookies(&mut section, &keys.origins, &tokens);
     section.finish();
-    Access { clients, origins, hosts }
+    Access { clients, origins, hosts, tokens }
 }
 
 /// Who listens where others than this machine connect says whom that is for.
-fn check_clients(section: &mut Section, clients: Clients, exposed: Option<(String, usize)>) {
+fn check_clients(section: &mut Section, exposed: Option<(String, usize)>) {
     let named = section.named("clients", ());
-    if clients == Clients::Token {
-        let text =
-            "clients = \"token\": tokens are not verified yet; write \"open\", or let a proxy look at them";
-        section.problem(named.line.unwrap_or(0), text);
-    }
     if let (Some((listener, line)), None) = (exposed, named.line) {
         let text = format!(
             "clients: [server] {listener} is reached by others than this machine, and clients is not written out; write \
              clients = \"open\" if whoever gets there may read all topics, or clients = \"token\""
         );
         section.problem(line, text);
+    }
+}
+
+/// A browser sends a cookie with what any page asks, so it is to be known whose pages ask.
+fn check_cookies(section: &mut Section, origins: &[String], tokens: &TokenSettings) {
+    let has_cookie = tokens.rules.from.iter().any(|place| matches!(place, Place::Cookie(_)));
+    if let (true, Some(wide)) = (has_cookie, origins.iter().find(|text| matches!(&***text, "any" | "none"))) {
+        let text = format!(
+            "token_from: browsers send a cookie for any page that asks, so origins must not have {wide:?}; write \
+             origins = [\"same-host\"], or those of your pages"
+        );
+        section.problem(section.line_of("token_from"), text);
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn check(
     let mut section = reader.section("overload");
     let overload = section.keys();
     section.finish();
-    let access = access(reader.section("access"), exposed);
+    let access = access(reader.section("access"), exposed, dir);
     let admin = admin(&mut reader, dir);
     let audit = audit(reader.section("audit"), dir);
     let log = log(reader.section("log"));

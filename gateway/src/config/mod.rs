@@ -16,6 +16,7 @@ mod server;
 mod sources;
 mod state;
 mod tls;
+pub mod tokens;
 mod topic;
 
 use engine::{
@@ -98,6 +99,7 @@ impl Config {
             origins: &self.access.origins,
             refusing: self.server.refusing,
             proxies: &self.server.proxies,
+            rules: &self.access.tokens.rules,
             is_chained: self.is_chained(),
         }
     }

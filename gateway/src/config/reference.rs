@@ -11,6 +11,7 @@ use super::{
     sources::KindKeys,
     state::StateKeys,
     tls::CertificateKeys,
+    tokens::{GrantedKeys, KeyKeys, ROLE, TokenKeys},
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
 };
 use crate::{
@@ -35,6 +36,10 @@ pub fn reference() -> String {
     out.section(Group::of::<Compression>());
     out.section(Group::of::<Overload>());
     out.section(Group::of::<AccessKeys>());
+    out.more(Group::of::<TokenKeys>());
+    out.table(Group::of::<GrantedKeys>());
+    out.entry(ROLE);
+    out.entry(Group::of::<KeyKeys>());
     out.section(Group::of::<AdminKeys>());
     out.entry(Group::of::<AdminKeyKeys>());
     out.section(Group::of::<AuditKeys>());
@@ -72,11 +77,27 @@ impl Out {
         }
     }
 
+    /// More keys of the section before.
+    fn more(&mut self, group: Group) {
+        self.line("");
+        self.comment(&[&["--"], group.doc].concat());
+        group.keys.iter().for_each(|key| self.key(key, key.example.is_some()));
+    }
+
+    /// `[name]`, of which there is none by default.
+    fn table(&mut self, group: Group) {
+        self.tables(&format!("[{}]", group.section), group);
+    }
+
     /// `[[name]]`, of which there is none by default.
     fn entry(&mut self, group: Group) {
+        self.tables(&format!("[[{}]]", group.section), group);
+    }
+
+    fn tables(&mut self, heading: &str, group: Group) {
         self.line("");
         self.comment(group.doc);
-        self.line(&format!("# [[{}]]", group.section));
+        self.line(&format!("# {heading}"));
         group.keys.iter().for_each(|key| self.key(key, true));
     }
 

@@ -13,6 +13,7 @@ use super::{
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
+    tokens,
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     text.keys(&config.overload);
     text.section("[access]");
     text.keys(&AccessKeys::from(&config.access));
+    tokens::render(&mut text, &config.access.tokens);
     admin(&mut text, &config.admin);
     text.section("[audit]");
     text.keys(&AuditKeys::from(&config.audit));

@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod read;
 pub mod value;
+pub mod when;
 pub mod write;
 
 #[cfg(test)]

@@ -257,6 +257,13 @@ impl<'a> Section<'_, 'a> {
         self.reader.tables(name, value)
     }
 
+    /// The table `key`, which errors call `name`. `None`: there is none.
+    pub fn subtable(&mut self, key: &'static str, name: &'static str) -> Option<Table<'a>> {
+        self.reader.known.push((self.name, key));
+        let value = self.table.keys.remove(key)?;
+        Some(self.reader.table(name, value))
+    }
+
     /// A table within this one.
     pub fn open(&mut self, name: &'static str, table: Table<'a>) -> Section<'_, 'a> {
         self.reader.open(name, table)

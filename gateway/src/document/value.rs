@@ -116,6 +116,11 @@ pub fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
+/// Of pairs like `key = value`.
+pub fn table(pairs: impl Iterator<Item = String>) -> String {
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+}
+
 /// A JSON string is a TOML string too, on one line and also as a key; only DEL has to be escaped besides.
 pub fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")

@@ -14,6 +14,8 @@ mod probes;
 mod publish;
 mod reload;
 mod reply;
+mod revoke;
 mod routes;
 mod status;
+mod token;
 mod topics;

@@ -21,7 +21,7 @@ use super::{
     places::Place,
     probes, publish, reload,
     reply::{closing, refuse},
-    status, topics,
+    revoke, status, token, topics,
 };
 use crate::{
     admin_key::Permission,
@@ -48,6 +48,7 @@ where
 fn routes() -> Vec<(&'static str, Vec<Take>)> {
     const PUBLISH: Needs = Needs::Key(Permission::Publish);
     const METRICS: Needs = Needs::Key(Permission::Metrics);
+    const ADMIN: Needs = Needs::Key(Permission::Admin);
     const READ: Needs = Needs::Key(Permission::Read);
     const ADMIN: Needs = Needs::Key(Permission::Admin);
     const NOTHING: Needs = Needs::Nothing;
@@ -59,6 +60,8 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
         ("/topics", vec![take(&get, READ, topics::list)]),
         ("/topics/{*name}", named),
         ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
+        ("/token", vec![take(&post, ADMIN, token::make)]),
+        ("/revoke", vec![take(&post, ADMIN, revoke::revoke)]),
         ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
         ("/reload", vec![take(&post, ADMIN, reload::reload)]),
         ("/livez", vec![take(&get, NOTHING, probes::healthz)]),

@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
+    access::tokens::Tokens,
     client::handshakes::Handshakes,
     fanout::{FanoutCounters, compress::CompressCounters},
     sequencer::{SequencerCounters, topics::TopicCounters},
@@ -24,6 +25,7 @@ use prometheus_client::{
 };
 
 use super::{
+    access::keys::KeyCounters,
     health::HealthCounters,
     source::{activity::Activity, running::SourceCounters, websocket::counters::WebsocketCounters},
     state::StateCounters,
@@ -60,12 +62,13 @@ pub fn text(
             tls: tls.clone(),
             reloads: reloads.clone(),
             audit: audit.clone(),
+            keys: watched.keys.counters(),
+            shared: watched.shared.clone(),
             io: io.clone(),
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
             before_bytes: watched.before_bytes,
-            shared: watched.shared.clone(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(snapshot));
@@ -87,6 +90,8 @@ struct Snapshot {
     tls: Option<Arc<CertificateCounters>>,
     reloads: Arc<ReloadCounters>,
     audit: Arc<Audit>,
+    keys: Arc<KeyCounters>,
+    shared: Arc<Shared>,
     io: Arc<Choice>,
     admin: Arc<AdminCounters>,
     /// Now.
@@ -94,12 +99,24 @@ struct Snapshot {
     process: Option<Process>,
     /// Of the process before its first client.
     before_bytes: Option<u64>,
-    shared: Arc<Shared>,
 }
 
 /// Whether a shard answers, beside what it counts.
 const SHARD: &[Metric<Shard>] =
     &[Metric::gauge("fanwire_shard_up", "Whether the shard answers", |shard| u64::from(shard.up))];
+
+/// What all shards share of tokens.
+const TOKENS: &[Metric<Tokens>] = &[
+    Metric::gauge("fanwire_token_checks", "Tokens that are verified off the shards now", |tokens| {
+        tokens.checks() as u64
+    }),
+    Metric::gauge("fanwire_revocations", "Tokens and subjects that are revoked", |tokens| {
+        tokens.revocations.len() as u64
+    }),
+    Metric::gauge("fanwire_token_subjects", "Subjects whose connections are counted", |tokens| {
+        tokens.subjects() as u64
+    }),
+];
 
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
@@ -124,6 +141,8 @@ impl Collector for Snapshot {
             out.all(TlsCounters::METRICS, &self.each(|stats| &stats.tls))?;
             out.all(CertificateCounters::METRICS, &[files])?;
         }
+        out.all(TOKENS, &[&self.shared.tokens])?;
+        out.all(KeyCounters::METRICS, &[&self.keys])?;
         let added = |process: &Process| {
             growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.shared.connections())
         };
@@ -206,6 +225,8 @@ mod tests {
             told(CertificateCounters::METRICS),
             told(ReloadCounters::METRICS),
             told(AuditCounters::METRICS),
+            told(TOKENS),
+            told(KeyCounters::METRICS),
             told(growth::METRICS),
             told(Process::METRICS),
         ]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::shard::shared::Shared;
+use engine::{access::rules::Rules, shard::shared::Shared};
 
 use crate::{
-    audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::running::SourceCounters, state,
+    access::keys::Keys, audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters,
+    source::running::SourceCounters, state,
     system::Choice, tls,
 };
 
@@ -21,6 +22,10 @@ pub struct Watched {
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
     pub reloads: Arc<ReloadCounters>,
     pub audit: Arc<Audit>,
+    /// What `[access]` says of tokens, their keys, and where revocations stand.
+    pub rules: Arc<Rules>,
+    pub keys: Arc<Keys>,
+    pub revocation_file: Arc<state::revocations::RevocationFile>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
     /// Resident memory before the first client.

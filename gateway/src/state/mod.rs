@@ -11,6 +11,7 @@ mod format;
 mod format_1;
 mod private_file;
 mod records;
+pub mod revocations;
 mod texts;
 
 use crate::intake::clocked::ClockedSequencer;

@@ -125,6 +125,12 @@ bugs! {
     AgeUntold,
     /// A subscriber counts as silent from the start, whatever it says.
     SilentFromStart,
+    /// What a renewed token does not grant stays subscribed.
+    GrantForgotten,
+    /// A connection outlives its token.
+    ExpiryForgotten,
+    /// What was subscribed for a client outlives its grant.
+    AutoOutlives,
 }
 
 thread_local! {

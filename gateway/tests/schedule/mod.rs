@@ -3,13 +3,14 @@
 //! by a model of the contract. One seed decides everything.
 
 mod health;
+mod passes;
 mod tls;
 
 use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use engine::{
     client::CloseReason,
-    protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
+    protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES, request::AUTO},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     settings::Compression,
     shard::stats::BUILD_WAITS,
@@ -25,6 +26,7 @@ use proto::encode::Opcode;
 
 use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
 use health::States;
+use passes::{Passes, random_rules};
 use tls::{Speakers, random_wire};
 
 const STEPS_OF_EPISODE: u64 = 2_000;
@@ -76,6 +78,7 @@ struct Simulation {
     patterns: Vec<String>,
     speakers: Speakers,
     states: States,
+    passes: Passes,
     /// What all clients offer and speak, or each its own: only those who are alike share frames.
     wire: Option<(bool, Encoding)>,
     draining: bool,
@@ -146,6 +149,14 @@ pub struct Tally {
     pub rungs: [u64; 4],
     pub overloads: u64,
     pub refused: u64,
+    /// Tokens accepted, subscriptions that lost something by one, ops that were not granted, tokens revoked, and
+    /// connections closed since their token had expired, or was bad, missing or revoked.
+    pub authorized: u64,
+    pub taken: u64,
+    pub not_granted: u64,
+    pub revoked: u64,
+    pub expired: u64,
+    pub unauthorized: u64,
     /// A hash of every byte that clients were sent, beneath TLS: equal where nothing changed for them.
     pub sent: u64,
 }
@@ -213,6 +224,8 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     overload.interval_max = ms(&rng.choice([50, 500, 2000]).unwrap());
     overload.busy_percent = rng.choice([0, 0, 95]).unwrap();
     config.server.drain = ms(&rng.u64(500..8000));
+    config.limits.token_checks = rng.choice([1, 2, 1024]).unwrap();
+    config.access.tokens.rules = random_rules(rng).into();
     config.topics = random_policies(rng);
     config
 }
@@ -274,6 +287,7 @@ impl Simulation {
             patterns,
             speakers,
             states,
+            passes: Passes::default(),
             wire,
             draining: false,
             seq: 0,
@@ -301,6 +315,8 @@ impl Simulation {
             }
             681..682 => self.quiesce(),
             682..684 => self.strain(),
+            692..700 => self.finish_checks(false),
+            700..702 => self.revoke(),
             684..692 => self.states.change(&self.world, &self.topics, &mut self.rng),
             692..693 => self.reload(),
             _ => {
@@ -394,6 +410,7 @@ impl Simulation {
         self.world.advance(duration);
         self.check_rung();
         self.check_ends();
+        self.check_tokens();
         self.check_memory();
     }
 
@@ -500,7 +517,8 @@ impl Simulation {
         }
         match self.rng.u32(..1000) {
             0..350 => self.subscribe(peer),
-            350..480 => self.unsubscribe(peer),
+            350..460 => self.unsubscribe(peer),
+            460..480 => self.renew(peer),
             480..560 => self.world.ask(peer, AskedOp::Ping),
             560..640 => drop(self.world.send_frame(peer, Opcode::Ping, b"are you there")),
             640..700 => self.garbage(peer),
@@ -549,7 +567,7 @@ impl Simulation {
         }
         self.note(at);
         let mut saved = std::mem::take(&mut self.conduct[at].saved);
-        for sub in &self.world.peers[at].model.subs {
+        for sub in self.world.peers[at].model.subs.iter().filter(|sub| sub.name != AUTO) {
             let patterns = sub.patterns.iter().cloned().collect();
             let epoch = self.world.publisher.epochs[sub.epoch].name.to_string();
             saved.push(Saved { name: sub.name.clone(), patterns, epoch, version: sub.version });
@@ -602,7 +620,7 @@ impl Simulation {
     }
 
     fn unsubscribe(&mut self, peer: usize) {
-        let sub = self.rng.choice(["", "", "one", "two", "three"]).unwrap().to_owned();
+        let sub = self.rng.choice(["", "", "one", "two", "three", AUTO]).unwrap().to_owned();
         let held = self.world.peers[peer].model.sub(&sub);
         let held: Vec<String> = held.map_or_else(Vec::new, |held| held.patterns.iter().cloned().collect());
         let topics = match self.rng.u8(..4) {
@@ -655,6 +673,9 @@ impl Simulation {
     fn check_ends(&mut self) {
         for at in 0..self.conduct.len() {
             self.check_last_words(at);
+            let may_be_unauthorized = self.may_be_unauthorized(at);
+            let has_expired = self.has_expired(at);
+            let may_be_refused = self.may_be_refused(&self.world.peers[at]);
             let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
             let now_us = self.world.now.mono_us;
             if !peer.reading || !peer.answers_pings {
@@ -679,6 +700,8 @@ impl Simulation {
                     4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
+                    4005 => has_expired,
+                    4401 => may_be_unauthorized,
                     4506 => conduct.garbage > 20,
                     other => conduct.violation == Some(*other),
                 };
@@ -699,7 +722,7 @@ impl Simulation {
                 PeerEnd::Ended => {
                     let broke_tls = conduct.broke_tls || conduct.strayed;
                     let gone = conduct.half_closed || conduct.violation.is_some() || broke_tls;
-                    gone || !peer.reading || self.draining || refused
+                    gone || !peer.reading || self.draining || refused || may_be_refused
                 }
                 PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us),
             };
@@ -724,6 +747,7 @@ impl Simulation {
         for peer in 0..self.conduct.len() {
             self.world.resume(peer);
         }
+        self.finish_all_checks();
         self.states.tick(&self.world);
         // Who was closed meanwhile learns it now, and is judged by how it has been.
         self.advance(Duration::from_millis(500));
@@ -784,6 +808,7 @@ impl Simulation {
                 }
             }
         }
+        self.finish_all_checks();
         let Config { limits, server, .. } = &self.world.config;
         let longest = limits.stall.max(limits.handshake) + server.drain;
         self.advance(longest + Duration::from_secs(3));
@@ -793,6 +818,8 @@ impl Simulation {
         let left = (stats.sockets, stats.connections, stats.subscriptions, stats.classes, stats.patterns);
         assert_eq!(left, (0, 0, 0, 0, 0), "sockets, connections, subscriptions, classes, patterns are left");
         assert_eq!((self.world.net.open(), self.world.shared.connections()), (0, 0), "slots are left");
+        let tokens = &self.world.shared.tokens;
+        assert_eq!((stats.grants, tokens.checks(), tokens.subjects()), (0, 0, 0), "tokens are left");
         let dictionaries = &self.world.shared.dictionaries;
         assert_eq!(stats.patterns_kept, 0, "patterns are kept for ever");
         let left =
@@ -902,6 +929,7 @@ impl Simulation {
     }
 
     fn note(&mut self, at: usize) {
+        self.note_tokens(at);
         let peer = &self.world.peers[at];
         let tally = &mut self.tally;
         tally.batches += peer.model.batches;

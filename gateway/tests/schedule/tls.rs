@@ -40,8 +40,16 @@ pub(super) fn random_wire(rng: &mut fastrand::Rng) -> (bool, Encoding) {
 }
 
 impl Simulation {
-    /// A third speak TLS, and of those that compress half go on with their context.
     pub(super) fn dial(&mut self) -> usize {
+        self.show();
+        let shown = self.world.showing.as_ref().map(|(pass, _)| pass.clone());
+        let peer = self.dial_somehow();
+        self.expect_first(peer, shown);
+        peer
+    }
+
+    /// A third speak TLS, and of those that compress half go on with their context.
+    fn dial_somehow(&mut self) -> usize {
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
         self.world.keep_context = self.rng.bool();
         self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());

@@ -9,6 +9,7 @@ pub mod publisher;
 mod states;
 pub mod subscriber;
 pub mod tls;
+pub mod tokens;
 
 use std::{
     hash::{DefaultHasher, Hash},
@@ -18,6 +19,7 @@ use std::{
 };
 
 use engine::{
+    access::tokens::Tokens,
     clock::Now,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication},
@@ -46,6 +48,7 @@ use fragments::Fragments;
 use held::Sub;
 use publisher::Publisher;
 use subscriber::{Asked, AskedOp, Judge, Registry, Subscriber};
+use tokens::{Believer, Pass};
 
 pub const EPOCH: &str = "8f0c2a77d1e94b02";
 /// What the wall clock shows when the simulation begins. µs since the Unix epoch.
@@ -136,6 +139,7 @@ pub struct World {
     pub net: Tls<Proxied<SimRing>>,
     pub inbox: Arc<Inbox>,
     pub shared: Arc<Shared>,
+    pub believer: Arc<Believer>,
     pub publisher: Publisher,
     pub registry: Registry,
     pub peers: Vec<Peer>,
@@ -150,6 +154,8 @@ pub struct World {
     /// The `Host` of their requests, and what else these say.
     pub host: String,
     pub fields: Vec<(&'static str, &'static str)>,
+    /// What the next one to be dialled shows with its request, and whether that is verified late.
+    pub showing: Option<(Pass, bool)>,
     /// Of every byte that clients are sent, and to whom.
     pub sent: DefaultHasher,
     fragment_bytes: usize,
@@ -165,12 +171,16 @@ impl World {
         let now = Now { mono_us: 5_000_000, wall_us: WALL_US + 5_000_000 };
         let inbox = Inbox::of(&config.limits, net::Waker::unconnected());
         let connections = config.limits.connections.unwrap_or(slots as usize);
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             engine::topic::epoch::Epoch::parse(EPOCH).expect("16 hex digits"),
             config.server.admin,
             connections,
             &config.settings(),
-        ));
+        );
+        let believer = Arc::new(Believer::default());
+        let limits = &config.limits;
+        shared.tokens = Tokens::new(Some(believer.clone()), limits.token_checks, limits.revocations, seed);
+        let shared = Arc::new(shared);
         let shard = Shard::new(
             &config.settings(),
             Application::Broadcast,
@@ -194,6 +204,7 @@ impl World {
             net,
             inbox,
             shared,
+            believer,
             publisher,
             registry: Registry::default(),
             peers: Vec::new(),
@@ -203,6 +214,7 @@ impl World {
             reloaded_us: 0,
             host: "localhost".to_owned(),
             fields: Vec::new(),
+            showing: None,
             sent: DefaultHasher::new(),
             fragment_bytes: FRAGMENT_BYTES,
             events: 0,
@@ -470,6 +482,15 @@ impl World {
         peer
     }
 
+    /// A connection that shows a token with its request.
+    pub fn dial_showing(&mut self, target: &str, pass: &Pass, is_late: bool) -> usize {
+        let peer = self.dial();
+        let value = format!("Bearer {}", pass.token(is_late));
+        self.peers[peer].model.asked.push_back(Asked { id: None, op: AskedOp::Auth { pass: pass.clone() } });
+        self.handshake_with(peer, target, false, &[("Authorization", &value)]);
+        peer
+    }
+
     pub fn speak(&mut self, peer: usize, target: &str, deflate: bool, encoding: Encoding) {
         if deflate {
             self.peers[peer].ws = proto::Conn::client(NONCE).offering_deflate();
@@ -481,10 +502,17 @@ impl World {
     }
 
     pub fn handshake(&mut self, peer: usize, target: &str, deflate: bool) {
+        let shown = self.showing.take().map(|(pass, is_late)| format!("Bearer {}", pass.token(is_late)));
+        let fields = shown.as_deref().map(|shown| ("Authorization", shown));
+        self.handshake_with(peer, target, deflate, fields.as_slice());
+    }
+
+    pub fn handshake_with(&mut self, peer: usize, target: &str, deflate: bool, fields: &[(&str, &str)]) {
         let mut request = Vec::new();
         let protocols = [self.peers[peer].encoding.subprotocol()];
-        let (host, fields) = (&self.host, &self.fields);
-        proto::handshake::request_with(&mut request, host, target, NONCE, &protocols, deflate, fields);
+        let host = &self.host;
+        let fields = [&*self.fields, fields].concat();
+        proto::handshake::request_with(&mut request, host, target, NONCE, &protocols, deflate, &fields);
         if self.peers[peer].context.is_some() {
             let offer = String::from_utf8(request).expect("a request of ours is text");
             request = offer.replace("; client_no_context_takeover", "").into();
@@ -656,8 +684,10 @@ impl World {
             registry: &mut self.registry,
             fanout: &self.config.fanout,
             overload: &self.config.overload,
+            rules: &self.config.access.tokens.rules,
             wire: (peer.ws.deflates(), peer.encoding),
             now_us: self.now.mono_us,
+            wall_us: self.now.wall_us,
         };
         let mut replies = Vec::new();
         peer.bytes += bytes.len();
@@ -764,6 +794,9 @@ fn render(op: &AskedOp, id: u64) -> String {
             message
         }
         AskedOp::Ping => json!({"op": "ping", "id": id}),
+        AskedOp::Auth { pass } => {
+            json!({"op": "auth", "id": id, "token": pass.token(id % 3 == 0)})
+        }
         AskedOp::Bad => json!({"op": "subscribe", "id": id, "topics": ["a*.b"]}),
     };
     message["x"] = json!("unknown fields are ignored");

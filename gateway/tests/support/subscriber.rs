@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use engine::{protocol::encoding::Encoding, topic::pattern::Pattern};
+use engine::{
+    access::rules::Rules,
+    protocol::{encoding::Encoding, request::AUTO},
+    topic::pattern::Pattern,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,6 +15,7 @@ use super::{
     epoch::Epoch,
     held::{First, Sub},
     states::States,
+    tokens::Pass,
 };
 
 /// A text frame from the gateway.
@@ -37,6 +42,10 @@ pub struct Frame<'a> {
     pub active: Option<bool>,
     pub interval_ms_max: Option<u64>,
     pub state: Option<&'a str>,
+    #[serde(rename = "as")]
+    pub encoded: Option<&'a str>,
+    pub conn: Option<&'a str>,
+    pub exp: Option<i64>,
 }
 
 /// What a client asked, answered in order.
@@ -59,6 +68,10 @@ pub enum AskedOp {
         topics: Option<Vec<String>>,
     },
     Ping,
+    /// Shows a token.
+    Auth {
+        pass: Pass,
+    },
     /// Anything that is to be refused with `error`.
     Bad,
 }
@@ -77,13 +90,28 @@ pub struct Judge<'a> {
     pub registry: &'a mut Registry,
     pub fanout: &'a engine::settings::Fanout,
     pub overload: &'a engine::settings::Overload,
+    pub rules: &'a Rules,
     /// Whether compressed frames were agreed, and how messages are encoded.
     pub wire: (bool, Encoding),
     pub now_us: u64,
+    /// µs since the Unix epoch.
+    pub wall_us: i64,
 }
 
 #[derive(Debug, Default)]
 pub struct Subscriber {
+    /// The token that was accepted last.
+    pub pass: Option<Pass>,
+    /// It was told that this one expires.
+    pub is_told: bool,
+    /// Its connection as the gateway calls it.
+    pub conn: Option<String>,
+    /// One of its tokens was revoked.
+    pub may_be_revoked: bool,
+    /// Tokens accepted, what was taken from it then, and errors for want of a grant.
+    pub accepted: u64,
+    pub taken: u64,
+    pub refused: u64,
     pub subs: Vec<Sub>,
     /// Place of the newest epoch it was told of.
     epoch: usize,
@@ -123,16 +151,13 @@ impl Subscriber {
             "subscribed" | "unsubscribed" if !self.is_whole(&frame, text.len(), judge) => {}
             "subscribed" => self.on_subscribed(&frame, judge),
             "unsubscribed" => self.on_unsubscribed(&frame, judge),
-            "error" => {
-                let asked = self.answered(&frame);
-                assert!(matches!(asked, AskedOp::Bad), "{asked:?} was refused: {text}");
-                assert_eq!(frame.code.map(RawValue::get), Some("4000"));
-                self.errors += 1;
-            }
+            "error" => self.on_error(&frame, judge),
+            "authorized" => self.on_authorized(&frame, judge),
             "pong" => assert!(matches!(self.answered(&frame), AskedOp::Ping) && frame.ts.is_some(), "{text}"),
             "notice" => match frame.code.map(RawValue::get) {
                 Some("\"draining\"") => self.draining = true,
                 Some("\"overload\"") => self.on_overload(&frame, judge),
+                Some("\"token_expiring\"") => self.on_expiring(&frame, judge),
                 other => panic!("a notice {other:?}: {text}"),
             },
             "status" => {
@@ -161,6 +186,33 @@ impl Subscriber {
         has_parts || !self.asked.is_empty() || self.ends_in_status
     }
 
+    fn on_error(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
+        let asked = self.answered(frame);
+        let code = frame.code.map(RawValue::get);
+        match &asked {
+            AskedOp::Bad => {
+                assert!(code == Some("4000") || self.waits(judge) && code == Some("4401"), "{frame:?}");
+                self.errors += u64::from(code == Some("4000")) as usize;
+            }
+            AskedOp::Auth { pass } => {
+                let other = self.pass.as_ref().is_some_and(|held| held.sub != pass.sub);
+                assert_eq!(code, Some("4401"), "{frame:?}");
+                let is_over = pass.exp_s * 1_000_000 + judge.rules.leeway_us <= judge.wall_us;
+                assert!(pass.is_bad || other || is_over || self.may_be_revoked, "{pass:?} was refused");
+            }
+            _ if self.waits(judge) => assert_eq!(code, Some("4401"), "{frame:?}"),
+            AskedOp::Subscribe { topics, .. } => {
+                assert_eq!(code, Some("4403"), "{frame:?} of {asked:?}");
+                assert!(
+                    topics.iter().any(|topic| !self.may(topic, judge)),
+                    "{topics:?} are granted: {frame:?}"
+                );
+                self.refused += 1;
+            }
+            other => panic!("{other:?} was refused: {frame:?}"),
+        }
+    }
+
     /// It begins and ends by turns.
     fn on_overload(&mut self, frame: &Frame<'_>, judge: &Judge<'_>) {
         let active = frame.active.expect("an overload begins or ends");
@@ -183,7 +235,7 @@ impl Subscriber {
         !frame.more
     }
 
-    fn answered(&mut self, frame: &Frame<'_>) -> AskedOp {
+    pub(super) fn answered(&mut self, frame: &Frame<'_>) -> AskedOp {
         let asked = self.asked.pop_front().unwrap_or_else(|| panic!("{} answers nothing", frame.op));
         let id = frame.id.map(|id| id.get().parse().expect("ids are integers here"));
         assert_eq!(id, asked.id, "{} answers out of turn: {asked:?}", frame.op);
@@ -196,6 +248,9 @@ impl Subscriber {
             panic!("subscribed answers {asked:?}")
         };
         assert_eq!(frame.sub, Some(&*sub));
+        if sub != AUTO {
+            topics.iter().for_each(|topic| assert!(self.may(topic, judge), "{topic} is not granted"));
+        }
         self.learn_epoch(frame.epoch.expect("subscribed has an epoch"), judge);
         let class = frame.class.expect("subscribed has a class");
         let version = frame.version.expect("subscribed has a version");

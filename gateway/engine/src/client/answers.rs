@@ -6,6 +6,7 @@ use proto::{Refusal, Request, deflate::Agreement, encode, handshake};
 
 use super::{close, gate, refused::Refused};
 use crate::{
+    access::verify::Compact,
     protocol::{
         encoding::{Encoding, Wire},
         request::Subscribe,
@@ -18,22 +19,67 @@ use crate::{
 pub enum Answer {
     /// A whole HTTP answer; then the connection ends. From 400 on it is a refusal, by a rule of the gateway's where that is
     /// named.
-    Http { status: u16, bytes: Vec<u8>, refused: Option<Refused> },
-    /// The 101 and a close frame, which tell what an HTTP refusal of this status would.
-    Close { status: u16, bytes: Vec<u8>, refused: Option<Refused> },
-    /// The 101, and the subscription that rode on the URL.
-    Upgrade {
-        head: Vec<u8>,
-        wire: Wire,
-        deflate: Option<Agreement>,
-        /// An offer to compress was not taken for want of room.
-        declined: bool,
-        subscribe: Option<Subscribe>,
+    Http {
+        status: u16,
+        bytes: Vec<u8>,
+        refused: Option<Refused>,
     },
+    /// The 101 and a close frame, which tell what an HTTP refusal of this status would.
+    Close {
+        status: u16,
+        bytes: Vec<u8>,
+        refused: Option<Refused>,
+    },
+    Upgrade(Box<Upgrade>),
 }
 
+/// What a request for a WebSocket is answered that nothing but its token may still refuse.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The 101.
+    pub head: Vec<u8>,
+    pub wire: Wire,
+    pub deflate: Option<Agreement>,
+    /// An offer to compress was not taken for want of room.
+    pub declined: bool,
+    /// What rode on the URL.
+    pub subscribe: Option<Subscribe>,
+    /// Not verified yet. `None`: none was shown, or none is looked for.
+    pub token: Option<Compact>,
+    /// A refusal is told by the 101 and a close frame.
+    pub closes: bool,
+}
+
+impl Upgrade {
+    /// The answer that refuses it after all. `fields`: of an HTTP answer.
+    pub fn refuse(self, refused: Refused, reason: &str, fields: &[Field<'_>]) -> Vec<u8> {
+        let status = refused.status();
+        if let Some(code) = close::code_of_refusal(status).filter(|_| self.closes) {
+            let mut bytes = self.head;
+            encode::close(&mut bytes, code, shortened(reason));
+            return bytes;
+        }
+        let mut bytes = Vec::with_capacity(256);
+        handshake::refuse(&mut bytes, status, reason, fields);
+        bytes
+    }
+}
+
+/// As much of a reason as a close frame has room for (RFC 6455, section 5.5).
+fn shortened(reason: &str) -> &str {
+    let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
+    &reason[..end.expect("0 is a boundary")]
+}
+
+/// A control frame's payload, without the code.
+const REASON_BYTES_MAX: usize = 123;
+
+/// What is said to whoever shows no token, or one that is bad (RFC 6750, section 3).
+pub const NO_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer")];
+pub const BAD_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer error=\"invalid_token\"")];
+
 /// A field of a head: name and value.
-pub(super) type Field<'a> = (&'a str, &'a str);
+pub type Field<'a> = (&'a str, &'a str);
 
 /// The HTTP answer of a refusal.
 pub fn refusal(refusal: &Refusal) -> Vec<u8> {
@@ -73,23 +119,27 @@ pub(super) fn turn_away(
     fields: &[Field<'_>],
 ) -> Answer {
     let status = refused.status();
-    let is_closed = match refusing {
-        Refusing::Auto => gate::names_origin(request),
-        Refusing::Http => false,
-        Refusing::Close => true,
-    };
-    let code = close::code_of_refusal(status).filter(|_| is_closed);
+    let code = close::code_of_refusal(status).filter(|_| closes(request, refusing));
     let refused = Some(refused);
     let mut bytes = Vec::with_capacity(256);
     if let (Some(code), Ok(upgrade)) = (code, request.upgrade()) {
         // A browser gives up a connection that takes none of what it offers.
         let chosen = upgrade.protocols().find_map(Encoding::of).map(Encoding::subprotocol);
         handshake::accept(&mut bytes, upgrade.key(), chosen, None);
-        encode::close(&mut bytes, code, reason);
+        encode::close(&mut bytes, code, shortened(reason));
         return Answer::Close { status, bytes, refused };
     }
     handshake::refuse(&mut bytes, status, reason, fields);
     Answer::Http { status, bytes, refused }
+}
+
+/// Whether a refusal is told by 101 and a close frame.
+pub(super) fn closes(request: &Request<'_>, refusing: Refusing) -> bool {
+    match refusing {
+        Refusing::Auto => gate::names_origin(request),
+        Refusing::Http => false,
+        Refusing::Close => true,
+    }
 }
 
 pub(super) fn plain(status: u16, content_type: &str, body: &[u8]) -> Answer {

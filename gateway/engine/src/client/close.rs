@@ -52,6 +52,10 @@ pub enum CloseReason {
     Rate,
     /// Too many malformed messages.
     Malformed,
+    /// Its token was revoked.
+    Revoked,
+    /// Its subject has as many connections as it may have.
+    Connections,
     /// No complete request head within `handshake`.
     HandshakeTimeout,
     /// Its request was refused: with an HTTP status, or by [`code_of_refusal`].
@@ -99,6 +103,10 @@ pub const TEXT_FRAMES: &str = "text frames are not part of fanwire.msgpack.v1";
 pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
 
+/// No token came in time, and the first one was bad.
+pub const NO_TOKEN: &str = "no token within [limits] handshake";
+pub const BAD_TOKEN: &str = "a bad token";
+
 /// Reasons in the order of [`CloseReason`], then the codes that the gateway begins no close with.
 pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(1000), ByClients, Why::ClientClosed, &[], "client_closed", true),
@@ -125,11 +133,20 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(4001), ByGateway, Why::PingTimeout, &["no answer to a ping"], "ping_timeout", true),
     of(Some(4004), ByGateway, Why::Behind, &[], "behind", true),
     of(Some(4005), ByGateway, Why::TokenExpired, &["the token has expired"], "token_expired", true),
-    of(Some(4401), ByGateway, Why::Unauthorized, &[], "unauthorized", true),
+    of(Some(4401), ByGateway, Why::Unauthorized, &[NO_TOKEN, BAD_TOKEN], "unauthorized", true),
     of(Some(1013), ByBoth, Why::Dictionaries, &[], "dictionaries", true),
     of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
     of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),
     of(Some(4506), ByGateway, Why::Malformed, &["too many malformed messages"], "malformed", false),
+    of(Some(4401), ByGateway, Why::Revoked, &["the token was revoked"], "revoked", true),
+    of(
+        Some(4429),
+        ByGateway,
+        Why::Connections,
+        &["too many connections of this subject"],
+        "connections",
+        true,
+    ),
     of(None, NotOnWire, Why::HandshakeTimeout, &[], "handshake_timeout", true),
     of(None, NotOnWire, Why::Refused, &[], "refused", true),
     // Reserved.
@@ -181,7 +198,7 @@ const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
 
 impl CloseReason {
     /// In the order of [`TABLE`].
-    pub const ALL: [CloseReason; 24] = [
+    pub const ALL: [CloseReason; 26] = [
         Why::ClientClosed,
         Why::SocketError,
         Why::Draining,
@@ -204,6 +221,8 @@ impl CloseReason {
         Why::Ahead,
         Why::Rate,
         Why::Malformed,
+        Why::Revoked,
+        Why::Connections,
         Why::HandshakeTimeout,
         Why::Refused,
     ];

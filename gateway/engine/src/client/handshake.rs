@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use proto::{Request, handshake};
 
 use super::{
-    answers::{self, Field, plain, redirect, refuse, refuse_by_http, refuse_with, turn_away, without_body},
+    answers::{
+        self, BAD_TOKEN, Field, NO_TOKEN, Upgrade, closes, plain, redirect, refuse, refuse_by_http,
+        refuse_with, turn_away, without_body,
+    },
     dictionaries::Dictionaries,
     gate::{self, host_forwarded, host_named, pass_host, pass_origin},
     handshakes::Handshakes,
@@ -13,6 +16,11 @@ use super::{
     refused::Refused,
 };
 use crate::{
+    access::{
+        rules::{Place, Rules},
+        shown::{Wrong, shown},
+        verify::{Compact, Verify},
+    },
     address::Address,
     clock::Now,
     http::{host::Host, origin::Origins, proxies::Proxies},
@@ -47,6 +55,9 @@ pub struct Situation<'a> {
     /// `[limits] patterns`.
     pub patterns_max: usize,
     pub compression: &'a Compression,
+    /// What `[access]` says of tokens, and what verifies them; `None`: there are no keys.
+    pub rules: &'a Rules,
+    pub verifier: Option<&'a dyn Verify>,
     /// Room for what clients' compressed messages refer back to.
     pub dictionaries: &'a Dictionaries,
     /// How many may begin.
@@ -63,7 +74,7 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
     // What GET is answered, without the body (RFC 9110, section 9.3.2).
     if request.method() == "HEAD" && !situation.echo {
         return match answer(&request.as_get(), situation) {
-            Answer::Upgrade { .. } | Answer::Close { .. } => {
+            Answer::Upgrade(_) | Answer::Close { .. } => {
                 without_body(refuse_with(405, "a WebSocket upgrade is asked for by GET", &[("Allow", "GET")]))
             }
             http => without_body(http),
@@ -153,6 +164,10 @@ fn upgrade(request: &Request<'_>, query: Query, subprotocol: bool, situation: &S
         Err(refused) => Answer::Http { status: refused.status, bytes: refusal(&refused), refused: None },
         Ok(upgrade) => {
             let chosen = upgrade.protocols().find_map(Encoding::of).filter(|_| subprotocol);
+            let token = match token(request, upgrade.protocols(), subprotocol, situation) {
+                Ok(token) => token,
+                Err(refused) => return refused,
+            };
             let mut head = Vec::with_capacity(192);
             let agree = |takes_context| upgrade.deflate(compression.window_bits, takes_context);
             let wanted = !query.uncompressed && wants_compression(request, compression);
@@ -164,9 +179,37 @@ fn upgrade(request: &Request<'_>, query: Query, subprotocol: bool, situation: &S
             let window_bits = deflate.map(|agreed| agreed.server_window_bits);
             let wire = Wire { encoding: chosen.unwrap_or_default(), window_bits };
             let declined = wanted.is_some() && deflate.is_none();
-            Answer::Upgrade { head, wire, deflate, declined, subscribe: query.subscribe }
+            let (subscribe, closes) = (query.subscribe, closes(request, situation.refusing));
+            Answer::Upgrade(Box::new(Upgrade { head, wire, deflate, declined, subscribe, token, closes }))
         }
     }
+}
+
+/// The token that a request shows, or how it is refused for what it shows, or for showing none where one is needed.
+fn token<'a>(
+    request: &Request<'a>,
+    protocols: impl Iterator<Item = &'a str>,
+    is_subscriber: bool,
+    situation: &Situation<'_>,
+) -> Result<Option<Compact>, Answer> {
+    let rules = situation.rules;
+    let turn_away =
+        |reason: &str, fields| turn_away(request, situation.refusing, Refused::Token, reason, fields);
+    // Where nobody needs a token, and none could be good, what a client shows is for somebody else.
+    let looks = |verifier: &&dyn Verify| is_subscriber && (!rules.is_open || verifier.has_keys());
+    let shown = match situation.verifier.filter(looks) {
+        Some(verifier) => shown(request, protocols, rules, verifier).map_err(|wrong| match wrong {
+            Wrong::Token(bad) => turn_away(&format!("bad token: {bad}"), BAD_TOKEN),
+            Wrong::Code(param) => {
+                refuse_by_http(Refused::Code, &format!("{param} in the URL is not the code of the cookie"))
+            }
+        })?,
+        None => None,
+    };
+    if shown.is_none() && is_subscriber && rules.wants_token() && !rules.from.contains(&Place::Op) {
+        return Err(turn_away(Refused::Token.text(), NO_TOKEN));
+    }
+    Ok(shown.map(|token| Compact(token.into_owned())))
 }
 
 /// Whether an offer to compress is taken: not from a browser that is known to get it wrong.

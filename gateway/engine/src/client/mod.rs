@@ -1,7 +1,7 @@
 //! One connection: what is known of it, and what it decides. It knows no shard, no class and no socket. Of the
 //! fan-out it borrows the compressor, for what an echo says.
 
-mod answers;
+pub mod answers;
 pub mod close;
 mod connection;
 pub mod dictionaries;
@@ -28,6 +28,7 @@ pub enum Application {
     Echo,
 }
 
+pub use answers::Upgrade;
 pub use close::CloseReason;
 pub use connection::{Connection, Ended, Hold, State};
 pub use dictionary::Dictionary;

@@ -8,7 +8,9 @@ use proto::{
 };
 
 use super::{
-    ClientLimits, CloseReason, Connection, Dictionary, Ended, Refused, State, close,
+    ClientLimits, CloseReason, Connection, Dictionary, Ended, Refused, State,
+    answers::Upgrade,
+    close,
     handshake::{self, Answer, Situation},
 };
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     fanout::compress::Compress,
     protocol::{
         encoding::{Encoding, Wire},
-        request::{self, BadRequest, Subscribe},
+        request::{self, BadRequest},
     },
 };
 
@@ -55,9 +57,9 @@ pub enum Said {
     Nothing,
     /// Input is held until what is queued has left: the socket is to be paused.
     Pause,
-    /// It is a WebSocket now, with the subscription that rode on its URL. `declined`: an offer to compress was
-    /// not taken for want of room.
-    Opened { subscribe: Option<Subscribe>, declined: bool },
+    /// It asks for a WebSocket, which nothing but its token may still refuse: it is to be [opened](Connection::open) or
+    /// [answered](Connection::answer).
+    Upgrade(Box<Upgrade>),
     /// Its request was refused with this status, by a rule of the gateway's where that is named.
     Refused { status: u16, by: Option<Refused>, ended: Option<Ended> },
     /// An op, or why it is none.
@@ -147,10 +149,7 @@ impl Connection {
             Heard::Answer(Answer::Http { bytes, .. }) => {
                 Said::Ended(self.answer(bytes, CloseReason::ClientClosed, now))
             }
-            Heard::Answer(Answer::Upgrade { head, wire, deflate, declined, subscribe }) => {
-                self.open(head, wire, deflate, now);
-                Said::Opened { subscribe, declined }
-            }
+            Heard::Answer(Answer::Upgrade(upgrade)) => Said::Upgrade(upgrade),
             Heard::Refusal(refusal) => self.refuse(refusal.status, handshake::refusal(&refusal), None, now),
             Heard::Op(op) => Said::Op(op),
             Heard::Echo(frame) => {

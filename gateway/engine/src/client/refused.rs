@@ -20,10 +20,18 @@ pub enum Refused {
     Origin,
     /// `[access] hosts`.
     Host,
+    /// No token, or a bad one.
+    Token,
+    /// No grant covers what rides on the URL.
+    Grant,
+    /// The code beside a cookie is not its own.
+    Code,
+    /// The token's subject has as many connections as it may have.
+    Subject,
 }
 
 impl Refused {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Full,
         Self::Address,
         Self::Overload,
@@ -32,6 +40,10 @@ impl Refused {
         Self::AddressHandshakes,
         Self::Origin,
         Self::Host,
+        Self::Token,
+        Self::Grant,
+        Self::Code,
+        Self::Subject,
     ];
 
     /// As a label of metrics: the key where there is one.
@@ -45,14 +57,19 @@ impl Refused {
             Self::AddressHandshakes => "handshakes_per_ip",
             Self::Origin => "origins",
             Self::Host => "hosts",
+            Self::Token => "token",
+            Self::Grant => "grants",
+            Self::Code => "csrf",
+            Self::Subject => "connections_per_sub",
         }
     }
 
     pub fn status(self) -> u16 {
         match self {
             Self::Full | Self::Overload | Self::Draining => 503,
-            Self::Address | Self::Handshakes | Self::AddressHandshakes => 429,
-            Self::Origin | Self::Host => 403,
+            Self::Address | Self::Handshakes | Self::AddressHandshakes | Self::Subject => 429,
+            Self::Origin | Self::Host | Self::Grant | Self::Code => 403,
+            Self::Token => 401,
         }
     }
 
@@ -67,14 +84,26 @@ impl Refused {
             Self::AddressHandshakes => "too many handshakes at a time from this address; come back later",
             Self::Origin => "pages of this origin may not connect",
             Self::Host => "this listener does not answer to that host",
+            Self::Token => "a token is needed here, where [access] token_from says",
+            Self::Grant => "what is asked for is not granted",
+            Self::Code => "the code of the cookie is missing in the URL, or is that of another",
+            Self::Subject => "the token's subject has as many connections as it may have",
         }
     }
 
     /// Seconds to wait before another try, where no rate tells.
     pub fn retry_after_s(self) -> Option<u64> {
         match self {
-            Self::Overload | Self::Address | Self::Handshakes | Self::AddressHandshakes => Some(5),
-            Self::Full | Self::Draining | Self::Origin | Self::Host => None,
+            Self::Overload | Self::Address | Self::Handshakes | Self::AddressHandshakes | Self::Subject => {
+                Some(5)
+            }
+            Self::Full
+            | Self::Draining
+            | Self::Origin
+            | Self::Host
+            | Self::Token
+            | Self::Grant
+            | Self::Code => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod decimal;
 pub mod members;
 pub mod pointer;
+pub mod wanted;
 pub mod whole;
 
 use std::{borrow::Cow, cell::OnceCell, fmt};

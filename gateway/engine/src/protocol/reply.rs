@@ -2,8 +2,14 @@
 
 use std::io::Write;
 
-/// `error.code` of a request that is refused.
+/// `error.code` of a request that is malformed.
 pub const BAD_REQUEST: u16 = 4000;
+/// Of one without a token, or with a bad one.
+pub const UNAUTHORIZED: u16 = 4401;
+/// Of one that is not permitted.
+pub const FORBIDDEN: u16 = 4403;
+/// Of one over a limit.
+pub const TOO_MANY: u16 = 4429;
 
 pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
     let mut out = begin("error", id);
@@ -17,6 +23,36 @@ pub fn pong(id: Option<&str>, ts_us: i64) -> Vec<u8> {
     let mut out = begin("pong", id);
     push(&mut out, format_args!(r#","ts":{ts_us}"#));
     out.push(b'}');
+    out
+}
+
+/// What a token that was accepted says.
+#[derive(Debug)]
+pub struct Authorized<'a> {
+    pub id: Option<&'a str>,
+    /// Its subject, and that as one segment of a topic.
+    pub sub: Option<(&'a str, &'a str)>,
+    /// Of the connection.
+    pub conn: &'a str,
+    /// µs since the Unix epoch.
+    pub exp_us: i64,
+}
+
+pub fn authorized(authorized: &Authorized<'_>) -> Vec<u8> {
+    let mut out = begin("authorized", authorized.id);
+    if let Some((sub, encoded)) = authorized.sub {
+        push_text(&mut out, "sub", sub);
+        push_text(&mut out, "as", encoded);
+    }
+    push_text(&mut out, "conn", authorized.conn);
+    push(&mut out, format_args!(r#","exp":{}}}"#, authorized.exp_us));
+    out
+}
+
+/// The token will not hold for much longer.
+pub fn token_expiring(exp_us: i64) -> Vec<u8> {
+    let mut out = begin("notice", None);
+    push(&mut out, format_args!(r#","code":"token_expiring","exp":{exp_us}}}"#));
     out
 }
 

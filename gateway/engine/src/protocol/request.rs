@@ -4,12 +4,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    access::verify::Compact,
     json::{self, whole},
     topic::{epoch::Epoch, pattern::Pattern},
 };
 
 /// Longest name of a subscription, bytes.
 const SUB_BYTES_MAX: usize = 32;
+
+/// The subscription that the gateway makes for a client, of what is granted as `auto`.
+pub const AUTO: &str = "auto";
 
 /// Longest interval, as in the configuration: an hour.
 const INTERVAL_MS_MAX: u64 = 3_600_000;
@@ -31,6 +35,8 @@ pub enum Op {
         topics: Option<Vec<Pattern>>,
     },
     Ping,
+    /// Shows a token.
+    Auth(Compact),
 }
 
 /// `subscribe`, from a message or from a URL.
@@ -71,6 +77,8 @@ struct Raw<'a> {
     interval_ms: Option<&'a RawValue>,
     #[serde(borrow)]
     since: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 /// Reads a text message.
@@ -109,7 +117,7 @@ fn read_id(raw: &RawValue) -> Result<String, String> {
 
 fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
     let op: String = match raw.op {
-        None => return Err("op is missing (subscribe, unsubscribe or ping)".into()),
+        None => return Err("op is missing (subscribe, unsubscribe, auth or ping)".into()),
         Some(op) => field("op", op, "a string")?,
     };
     match op.as_str() {
@@ -132,8 +140,12 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             })
         }
         "ping" => Ok(Op::Ping),
+        "auth" => {
+            let token = raw.token.and_then(|token| serde_json::from_str(token.get()).ok());
+            token.map(|token| Op::Auth(Compact(token))).ok_or_else(|| "token is missing (a string)".into())
+        }
         "publish" => Err("publish is not allowed here".into()),
-        other => Err(format!("unknown op: {} (subscribe, unsubscribe or ping)", excerpt(other))),
+        other => Err(format!("unknown op: {} (subscribe, unsubscribe, auth or ping)", excerpt(other))),
     }
 }
 
@@ -234,6 +246,8 @@ mod tests {
             (r#"{"id":1,"op":"subscribe"}"#, "topics is missing"),
             (r#"{"id":1,"op":"subscribe","topics":[]}"#, "topics is empty"),
             (r#"{"id":1,"op":"subscribe","topics":["a*.b"]}"#, "a*.b"),
+            (r#"{"id":1,"op":"auth"}"#, "token is missing"),
+            (r#"{"id":1,"op":"auth","token":7}"#, "token is missing"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"since":"x"}"#, "bad since"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"interval_ms":-1}"#, "bad interval_ms"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"sub":"123456789012345678901234567890123"}"#, "33"),

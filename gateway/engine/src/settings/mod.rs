@@ -3,9 +3,10 @@
 mod key;
 mod value;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
+    access::rules::Rules,
     http::{host::Host, origin::Origins, proxies::Proxies},
     keys,
     unit::Rate,
@@ -22,6 +23,8 @@ const GIB: u64 = 1 << 30;
 
 /// Messages that may wait in a shard's inbox, where nothing else is said.
 pub const INBOX_MESSAGES: u64 = 4096;
+/// Tokens that are verified off the shards at once, where nothing else is said.
+pub const TOKEN_CHECKS: u64 = 1024;
 /// Safari's versions whose permessage-deflate is broken (uWebSockets passes over the same).
 const SAFARI_15: [&str; 4] = ["Version/15.0 ", "Version/15.1 ", "Version/15.2 ", "Version/15.3 "];
 
@@ -45,6 +48,8 @@ pub struct Settings<'a> {
     /// `[server] refuse`.
     pub refusing: Refusing,
     pub proxies: &'a Proxies,
+    /// What `[access]` says of tokens.
+    pub rules: &'a Arc<Rules>,
     /// Counts and positions come from another gateway.
     pub is_chained: bool,
 }
@@ -148,6 +153,9 @@ keys! {
         /// A connection that is open for about so long, a quarter more or less, is told so and closed with 1001: its
         /// client comes back, to wherever a load balancer sends it. 0s: it may stay.
         connection_age: Duration = duration(0, 0..=30 * 24 * HOUR), reloaded;
+        /// Clients whose tokens are of one subject, over all shards. One more is refused with 429. A token may say fewer.
+        /// 0: no limit.
+        connections_per_sub: usize = count(0, 0..=10_000_000), reloaded;
         /// Bytes of a client's message. A longer one closes the connection with 1009.
         message_bytes: usize = size(64 * KIB, 128..=64 * MIB), reloaded;
         /// Data messages a second of a client, twice as many at once. More close the connection with 4429.
@@ -246,6 +254,13 @@ keys! {
         /// Bytes of the patterns and reasons of those. What would go beyond it is only counted; a dead source is told
         /// without its reason.
         status_bytes: usize = size(16 * MIB, KIB..=GIB), reloaded;
+        /// Tokens whose signature is verified off the shards at once, as those with a public key are. Others wait, within
+        /// `handshake`.
+        token_checks: usize = count(TOKEN_CHECKS, 1..=65_536);
+        /// Tokens with a public key that were verified and are remembered, so that they are not verified again.
+        token_cache: usize = count(10_000, 0..=10_000_000);
+        /// Tokens and subjects that are revoked at once. One more is refused with 507.
+        revocations: usize = count(10_000, 0..=10_000_000);
         /// Bytes a second that a shard builds for the clients of one address (of IPv6: of one /64), four times as many
         /// at once. Then they wait, others do not. 0: no limit, as where all clients come through a proxy.
         build_bytes_per_ip: usize = size(0, 0..=64 * GIB), reloaded;

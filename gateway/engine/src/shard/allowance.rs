@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use super::{Shard, shares::Share};
 use crate::{
     fanout::{ClassId, PatternId},
+    protocol::request::AUTO,
     topic::pattern::Pattern,
 };
 
 impl Shard {
     /// The slot for one subscription more.
-    pub(super) fn check_room_for_sub(&mut self, slot: u32) -> Result<u8, String> {
+    pub(super) fn check_room_for_sub(&mut self, slot: u32, name: &str) -> Result<u8, String> {
         let max = self.subscriptions_max;
         let client = self.at(slot);
-        if client.subs.len() >= max {
+        if client.own_subs().count() >= max && name != AUTO {
             return Err(format!("{max} subscriptions are the most a connection may have"));
         }
         Ok(client.free_slot())
@@ -22,12 +23,16 @@ impl Shard {
     pub(super) fn check_room_for_patterns(
         &mut self,
         slot: u32,
+        name: &str,
         held: &[PatternId],
         added: &[Pattern],
     ) -> Result<(), String> {
+        if name == AUTO {
+            return Ok(());
+        }
         let named = self.fanout.pattern_ids(added);
         let repeated = named.iter().filter(|pattern| held.contains(pattern)).count();
-        let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
+        let classes: Vec<ClassId> = self.at(slot).own_subs().map(|sub| sub.class).collect();
         let have: usize = classes.iter().map(|c| self.fanout.classes.get(*c).key.patterns.len()).sum();
         let (would, max) = (have + added.len() - repeated, self.patterns_max);
         if would > max {

@@ -2,12 +2,14 @@
 
 use net::ConnId;
 
-use super::pending::Pending;
+use super::{access::Access, pending::Pending};
 use crate::{
+    access::{holder::Holder, rules::Rules},
     address::Address,
     client::{Connection, Hold, Leaving, Refused},
     clock::Now,
     fanout::ClassId,
+    protocol::request::AUTO,
     topic::position::Position,
 };
 
@@ -69,13 +71,15 @@ pub(super) struct Client {
     /// Its request is to be refused.
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
+    /// What it has shown. `None`: nothing, and it needs nothing.
+    pub access: Option<Box<Access>>,
     /// What it waits for. Made only when needed.
     pending: Option<Box<Pending>>,
     /// Changes of statuses that it got, or that do not concern it.
     pub told: u64,
 }
 
-const _: () = assert!(size_of::<Client>() <= 192 && size_of::<Sub>() <= 48);
+const _: () = assert!(size_of::<Client>() <= 200 && size_of::<Sub>() <= 48);
 
 impl Client {
     /// `accepted`: when that was.
@@ -90,6 +94,7 @@ impl Client {
             is_leaving: false,
             refused: None,
             subs: Vec::new(),
+            access: None,
             pending: None,
             told: 0,
         }
@@ -152,6 +157,35 @@ impl Client {
     #[inline]
     pub fn member_in_slot(&mut self, slot: u8) -> &mut Sub {
         self.sub_in_slot(slot).expect("a class's members hold it in its slot")
+    }
+
+    pub fn holder(&self) -> Option<&Holder> {
+        match self.access.as_deref() {
+            Some(Access::Holds(holder)) => Some(holder),
+            _ => None,
+        }
+    }
+
+    /// Whether it has to show a token before anything else.
+    pub fn waits_for_token(&self) -> bool {
+        matches!(self.access.as_deref(), Some(Access::Waits(_)))
+    }
+
+    /// When its token, or its lack of one, is next to be looked at. µs, monotonic.
+    pub fn access_due_us(&self, rules: &Rules, now: Now) -> u64 {
+        match self.access.as_deref().filter(|_| self.connection.is_open()) {
+            None => u64::MAX,
+            Some(Access::Waits(waits)) => waits.until_us,
+            Some(Access::Holds(holder)) => {
+                let in_us = holder.due_us(rules.leeway_us).saturating_sub(now.wall_us);
+                now.mono_us.saturating_add(in_us.max(0) as u64)
+            }
+        }
+    }
+
+    /// Without the one that the gateway made for it.
+    pub fn own_subs(&self) -> impl Iterator<Item = &Sub> {
+        self.subs.iter().filter(|sub| &*sub.name != AUTO)
     }
 
     /// The lowest slot no subscription holds.

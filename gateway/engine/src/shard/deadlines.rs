@@ -2,10 +2,11 @@
 
 use net::{ConnId, Sockets};
 
-use super::Shard;
+use super::{Shard, access::Access};
 use crate::{
-    client::{CloseReason, Due, Terms},
+    client::{CloseReason, Due, Terms, close},
     clock::Now,
+    protocol::reply,
 };
 
 impl Shard {
@@ -21,6 +22,41 @@ impl Shard {
 
     /// Does what is due and says when to look again; `None`: the connection is going.
     fn run_due(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
+        self.run_access(slot, net, now);
+        let again_us = self.run_connection(slot, net, now)?;
+        Some(again_us.min(self.access_due_us(slot, now)))
+    }
+
+    /// When a client's token is next to be looked at. µs, monotonic.
+    pub(super) fn access_due_us(&self, slot: u32, now: Now) -> u64 {
+        self.clients[slot as usize]
+            .as_ref()
+            .map_or(u64::MAX, |client| client.access_due_us(&self.rules, now))
+    }
+
+    /// Tells a client that its token expires; closes the connection of one that has expired, or that never came.
+    fn run_access(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
+        let leeway_us = self.rules.leeway_us;
+        let client = self.at(slot);
+        match client.access.as_deref_mut().filter(|_| client.connection.is_open()) {
+            Some(Access::Waits(waits)) if now.mono_us >= waits.until_us => {
+                let ended = client.connection.close_saying(CloseReason::Unauthorized, close::NO_TOKEN, now);
+                self.ended(slot, ended, now);
+            }
+            Some(Access::Holds(holder)) if now.wall_us >= holder.ends_us(leeway_us) => {
+                self.close(slot, CloseReason::TokenExpired, now);
+            }
+            Some(Access::Holds(holder)) if now.wall_us >= holder.due_us(leeway_us) => {
+                holder.is_told = true;
+                let notice = reply::token_expiring(holder.exp_us);
+                self.reply(slot, &notice);
+            }
+            _ => return,
+        }
+        self.advance(slot, net, now);
+    }
+
+    fn run_connection(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
         let (client, terms) = self.with_terms(slot);
         match client.connection.due(terms, now) {
             Due::Nothing { again_us } => Some(again_us),
@@ -51,6 +87,7 @@ impl Shard {
     pub(super) fn set_timer(&mut self, slot: u32, now: Now) {
         let (client, terms) = self.with_terms(slot);
         let due_us = client.connection.first_due_us(terms, now);
+        let due_us = due_us.min(self.access_due_us(slot, now));
         self.wheel.set(slot, due_us);
     }
 

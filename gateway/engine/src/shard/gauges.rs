@@ -19,6 +19,8 @@ impl Shard {
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
             held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
             addresses: self.shares.len() as u64,
+            grants: self.grants.len() as u64,
+            checks_waiting: self.unchecked.len() as u64,
             keys: self.fanout.keys_len() as u64,
             history_bytes: self.fanout.history_bytes() as u64,
             fanout: self.fanout.counters.clone(),

@@ -9,10 +9,12 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
+use net::ConnId;
 
 use crate::{
+    access::{revoked::Revoked, verify::Verified},
     protocol::status::Change,
-    settings::{INBOX_MESSAGES, Limits, Reloaded},
+    settings::{INBOX_MESSAGES, Limits, Reloaded, TOKEN_CHECKS},
     shard::stats::Stats,
     topic::epoch::Epoch,
     update::Batch,
@@ -34,6 +36,8 @@ pub enum Message {
     Drain {
         drain_us: u64,
     },
+    /// End the connections whose token is meant; the answer is how many there were.
+    Revoke(Revocation),
     /// Give back a copy of the shard's counters.
     Scrape(Answer),
     /// Reset all clients that are left, and end.
@@ -43,6 +47,15 @@ pub enum Message {
 /// Takes a copy of a shard's counters to who asked, if he still waits.
 pub type Answer = Box<dyn FnOnce(Box<Stats>) + Send>;
 
+/// Whose connections are to end, and who waits for their number.
+pub struct Revocation {
+    pub revoked: Arc<Revoked>,
+    pub answer: Closed,
+}
+
+/// Takes the number of connections that were closed to who asked, if he still waits.
+pub type Closed = Box<dyn FnOnce(usize) + Send>;
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,6 +64,7 @@ impl fmt::Debug for Message {
             Message::Status(change) => f.debug_tuple("Status").field(change).finish(),
             Message::Reload(_) => f.write_str("Reload"),
             Message::Drain { drain_us } => f.debug_tuple("Drain").field(drain_us).finish(),
+            Message::Revoke(_) => f.write_str("Revoke"),
             Message::Scrape(_) => f.write_str("Scrape"),
             Message::Stop => f.write_str("Stop"),
         }
@@ -86,6 +100,8 @@ pub struct Inbox {
     queue: ArrayQueue<Message>,
     /// Questions, which overtake what is queued: whether a shard lives is not a matter of how much it has to do.
     questions: ArrayQueue<Message>,
+    /// Tokens that were verified elsewhere for connections of this shard. There is room for all that may be begun.
+    verified: ArrayQueue<(ConnId, Verified)>,
     /// Updates waiting in `queue`.
     updates: AtomicUsize,
     updates_max: usize,
@@ -99,18 +115,25 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn of(limits: &Limits, waker: net::Waker) -> Arc<Self> {
-        Self::with(limits.inbox_updates, limits.inbox_bytes, limits.inbox_messages, waker)
+        let messages = (limits.inbox_messages, limits.token_checks);
+        Self::with(limits.inbox_updates, limits.inbox_bytes, messages, waker)
     }
 
     /// With room for [`INBOX_MESSAGES`].
     pub fn new(updates_max: usize, bytes_max: usize, waker: net::Waker) -> Arc<Self> {
-        Self::with(updates_max, bytes_max, INBOX_MESSAGES as usize, waker)
+        Self::with(updates_max, bytes_max, (INBOX_MESSAGES as usize, TOKEN_CHECKS as usize), waker)
     }
 
-    fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: net::Waker) -> Arc<Self> {
+    fn with(
+        updates_max: usize,
+        bytes_max: usize,
+        (messages_max, checks_max): (usize, usize),
+        waker: net::Waker,
+    ) -> Arc<Self> {
         Arc::new(Self {
             queue: ArrayQueue::new(messages_max),
             questions: ArrayQueue::new(QUESTIONS_MAX),
+            verified: ArrayQueue::new(checks_max),
             updates: AtomicUsize::new(0),
             updates_max,
             bytes: AtomicUsize::new(0),
@@ -167,6 +190,21 @@ impl Inbox {
                 Err(message)
             }
         }
+    }
+
+    /// A token was verified for a connection of this shard.
+    ///
+    /// # Panics
+    /// Where more were begun than may be.
+    pub fn push_verified(&self, conn: ConnId, verified: Verified) {
+        let pushed = self.verified.push((conn, verified));
+        assert!(pushed.is_ok(), "more tokens are verified than [limits] token_checks");
+        self.waker.wake();
+    }
+
+    /// Takes the one that waits longest; for the shard.
+    pub fn pop_verified(&self) -> Option<(ConnId, Verified)> {
+        self.verified.pop()
     }
 
     fn is_half_full(&self) -> bool {

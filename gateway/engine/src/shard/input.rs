@@ -50,6 +50,8 @@ impl Shard {
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
             patterns_max: self.patterns_max,
+            rules: &self.rules,
+            verifier: self.shared.tokens.verifier.as_deref(),
             compression: &self.compression,
             dictionaries: &self.shared.dictionaries,
             handshakes: &self.shared.handshakes,
@@ -82,17 +84,7 @@ impl Shard {
                 self.stats.receive_pauses += 1;
                 net.pause_receive(self.at(slot).id);
             }
-            Said::Opened { subscribe, declined } => {
-                self.stats.compression_declined += u64::from(declined);
-                self.stats.accepted += 1;
-                self.clients_open += 1;
-                self.ages.open(slot, now);
-                self.set_timer(slot, now);
-                self.greet(slot);
-                if let Some(subscribe) = subscribe {
-                    self.on_subscribe(slot, None, subscribe, now);
-                }
-            }
+            Said::Upgrade(upgrade) => self.on_upgrade(slot, upgrade, now),
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
                 self.ended(slot, ended, now);

@@ -3,11 +3,13 @@
 //! Everything here gets the time as an argument and talks to its sockets through [`Sockets`], so the same code
 //! runs on io_uring and in a simulation.
 
+mod access;
 mod addresses;
 mod admission;
 mod ages;
 mod ahead;
 mod allowance;
+mod authorize;
 mod build;
 mod builds;
 mod client;
@@ -16,6 +18,7 @@ mod drain;
 mod ending;
 mod fan;
 mod gauges;
+mod granting;
 pub mod inbox;
 mod input;
 mod job;
@@ -30,6 +33,7 @@ mod relief;
 mod relieving;
 mod reload;
 mod resting;
+mod revoking;
 pub mod shared;
 mod shares;
 mod sleep;
@@ -39,6 +43,7 @@ mod statuses;
 mod subscribe;
 mod tried;
 mod turns;
+mod unchecked;
 mod unsubscribe;
 mod weights;
 
@@ -49,13 +54,14 @@ use proto::deflate::Inflater;
 
 pub use crate::client::Application;
 use crate::{
+    access::{grants::SharedGrants, rules::Rules},
     client::ClientLimits,
     clock::Now,
     fanout::Fanout,
     http::{host::Host, origin::Origins, proxies::Proxies},
     settings::{self, Refusing, Settings},
     shard::{
-        inbox::{Inbox, Message},
+        inbox::{Inbox, Message, Revocation},
         shared::Shared,
         stats::Stats,
     },
@@ -73,6 +79,7 @@ use relief::Relief;
 use shares::Shares;
 pub use sleep::Sleep;
 use statuses::Statuses;
+use unchecked::Unchecked;
 use weights::Weights;
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
@@ -101,6 +108,15 @@ pub struct Shard {
     proxies: Proxies,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
+    /// What `[access]` says of tokens.
+    rules: Arc<Rules>,
+    /// Of the tokens of clients.
+    grants: SharedGrants,
+    unchecked: Unchecked,
+    connections_per_sub: usize,
+    revoking: Vec<Revocation>,
+    /// Which of the shards it is.
+    index: usize,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     fanout: Fanout,
@@ -174,6 +190,12 @@ impl Shard {
             origins: settings.origins.clone(),
             refusing: settings.refusing,
             proxies: settings.proxies.clone(),
+            rules: settings.rules.clone(),
+            grants: SharedGrants::default(),
+            unchecked: Unchecked::default(),
+            connections_per_sub: settings.limits.connections_per_sub,
+            revoking: Vec::new(),
+            index,
             shared,
             inbox,
             fanout,
@@ -294,6 +316,7 @@ impl Shard {
                 Message::Status(change) => self.take_status((*change).clone()),
                 Message::Reload(settings) => self.reload(&settings, now),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
+                Message::Revoke(revocation) => self.revoking.push(revocation),
                 Message::Scrape(answer) => answer(Box::new(self.stats())),
                 Message::Stop => self.stop = true,
             }
@@ -332,6 +355,8 @@ impl Shard {
         }
         self.fanout.begin_turn(now);
         self.run_deadlines(net, now);
+        self.run_checks(net, now);
+        self.run_revoking(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {
             self.tell_restart(net, now);
@@ -360,6 +385,7 @@ impl Shard {
             self.drain_next_us(),
             self.ahead_next_us(),
             self.weights.next_us(),
+            self.unchecked.next_us(),
             self.builds_next_us(),
             self.relief.overload.next_us(),
         ]

@@ -26,7 +26,13 @@ pub(super) const ANSWER_BYTES: usize = 4096;
 impl Shard {
     pub(super) fn on_request(&mut self, slot: u32, request: Request, now: Now) {
         let Request { id, op } = request;
+        match self.refusal_of(slot, &op) {
+            Some((BAD_REQUEST, reason)) => return self.answer_error(slot, id.as_deref(), &reason, now),
+            Some((code, reason)) => return self.answer_refusal(slot, id.as_deref(), code, &reason),
+            None => {}
+        }
         match op {
+            Op::Auth(token) => self.on_auth(slot, id, token, now),
             Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
             Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
             Op::Unsubscribe { .. } => {
@@ -54,9 +60,14 @@ impl Shard {
         self.at(slot).connection.queue(frames);
     }
 
-    pub(super) fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+    /// An error that is no mistake of the message.
+    pub(super) fn answer_refusal(&mut self, slot: u32, id: Option<&str>, code: u16, reason: &str) {
         self.stats.errors_out += 1;
-        self.reply(slot, &reply::error(id, BAD_REQUEST, reason));
+        self.reply(slot, &reply::error(id, code, reason));
+    }
+
+    pub(super) fn answer_error(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+        self.answer_refusal(slot, id, BAD_REQUEST, reason);
         if self.at(slot).connection.note_malformed(now) {
             self.close(slot, CloseReason::Malformed, now);
         }
@@ -74,7 +85,19 @@ impl Shard {
     /// Answers an op, now or when its turn has come.
     pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
         let at = self.fanout.position();
-        self.try_op(slot, Box::new(Asked { id, op, at, rested: false }), now);
+        self.try_op(slot, Box::new(Asked { id, op, at, is_ours: false, rested: false }), now);
+    }
+
+    /// Asks something for a client, by what was granted.
+    pub(super) fn ask_ours(&mut self, slot: u32, op: Op, now: Now) {
+        self.take_whole_inbox(now);
+        match op {
+            Op::Subscribe(op) if self.is_early(op.since.as_ref()) => self.wait_for(slot, None, op, now),
+            op => {
+                let at = self.fanout.position();
+                self.try_op(slot, Box::new(Asked { id: None, op, at, is_ours: true, rested: false }), now);
+            }
+        }
     }
 
     pub(super) fn try_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
@@ -83,12 +106,13 @@ impl Shard {
         let tried = match &asked.op {
             Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
-            Op::Ping => unreachable!("a ping is answered at once: {asked:?}"),
+            Op::Ping | Op::Auth(_) => unreachable!("it is answered at once: {asked:?}"),
         };
         self.charge(payer, before, now);
         self.weights.charge(conn, self.fanout.topics_looked_at() - looked_at, now.mono_us);
         match tried {
             Ok(Tried::Done) => {}
+            Err(reason) if asked.is_ours => self.answer_refusal(slot, None, BAD_REQUEST, &reason),
             Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
             Ok(Tried::Rests) => {
                 self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));

@@ -61,6 +61,16 @@ impl Shard {
             self.try_op(slot, asked, now);
             return false;
         }
+        if self.at(slot).pending().is_some() {
+            if self.at(slot).pend(|pending| pending.take_judged()) {
+                self.judge_subscriptions(slot);
+                return false;
+            }
+            if let Some(op) = self.at(slot).pend(|pending| pending.take_ours()) {
+                self.ask_ours(slot, op, now);
+                return false;
+            }
+        }
         // First, or a client that is always behind on its values never hears that they are stale.
         let was_held = self.at(slot).connection.is_held();
         if let Some(bytes) = self.owed_status(slot, now) {

@@ -1,9 +1,12 @@
 //! What a client waits for: an op that is not answered yet, its turn to have something built.
 
+use std::collections::VecDeque;
+
 use net::ConnId;
 
 use crate::{
-    client::Hold,
+    access::verify::Compact,
+    client::{Hold, Upgrade},
     fanout::{PatternId, line::Place},
     protocol::request::{Op, Subscribe},
 };
@@ -15,6 +18,8 @@ pub(super) struct Asked {
     pub op: Op,
     /// The position at which it came: everything up to there has to be in its answer.
     pub at: u64,
+    /// The gateway asks for its client, by what was granted: it is told what becomes of it, without an `id`.
+    pub is_ours: bool,
     /// It has had its turn. What its own tries look at is for the next op to rest for, or it would rest for ever.
     pub rested: bool,
 }
@@ -38,11 +43,34 @@ pub(super) struct Untold {
     pub until: u64,
 }
 
+/// What showed a token that is being verified.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// The request for a WebSocket.
+    Upgrade(Box<Upgrade>),
+    /// The op `auth`.
+    Auth { id: Option<String> },
+}
+
+/// A token that is being verified elsewhere.
+#[derive(Debug)]
+pub(super) struct Checking {
+    /// Until there is a place for it.
+    pub token: Option<Compact>,
+    pub by: Shown,
+}
+
 /// What a client waits for.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     /// A `subscribe` waits for the gateway to reach its `since`.
     pub ahead: bool,
+    /// Its token is being verified.
+    pub checking: Option<Box<Checking>>,
+    /// What it holds is to be compared with what it is granted, after what it waits for now.
+    pub is_judged: bool,
+    /// Ops that the gateway asks for it, after that.
+    pub ours: VecDeque<Op>,
     /// An op whose answer cannot be built yet.
     pub op: Option<Box<Asked>>,
     /// It waits for its turn.
@@ -66,11 +94,32 @@ impl Pending {
     pub fn hold(&self) -> Hold {
         if self.ahead {
             Hold::All
-        } else if self.op.is_some() || self.building || self.untold.is_some() {
+        } else if self.op.is_some()
+            || self.building
+            || self.untold.is_some()
+            || self.checking.is_some()
+            || self.is_judged
+            || !self.ours.is_empty()
+        {
             Hold::Input
         } else {
             Hold::Nothing
         }
+    }
+
+    /// Whether an op of it is not answered, or not told to the end.
+    fn is_busy(&self) -> bool {
+        self.op.is_some() || self.op_waits || self.building || self.untold.is_some()
+    }
+
+    /// Whether what it holds is to be compared with what it is granted now.
+    pub fn take_judged(&mut self) -> bool {
+        !self.is_busy() && std::mem::take(&mut self.is_judged)
+    }
+
+    /// The next op of the gateway, once it waits for nothing else.
+    pub fn take_ours(&mut self) -> Option<Op> {
+        if self.is_busy() { None } else { self.ours.pop_front() }
     }
 
     /// An op that is to be tried again.

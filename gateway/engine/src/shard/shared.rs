@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    access::tokens::Tokens,
     address::Address,
     client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
     minutely::Minutely,
@@ -35,6 +36,8 @@ pub struct Shared {
     /// Of requests that are refused for their host, and for their origin: the log names some.
     pub hosts_told: Minutely,
     pub origins_told: Minutely,
+    /// Of a gateway that has keys; else it knows none.
+    pub tokens: Tokens,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
     draining: AtomicBool,
@@ -63,6 +66,7 @@ impl Shared {
             handshakes: Handshakes::new(settings.limits),
             hosts_told: Minutely::default(),
             origins_told: Minutely::default(),
+            tokens: Tokens::default(),
             pinned: Arc::default(),
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),

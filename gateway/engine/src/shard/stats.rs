@@ -65,6 +65,13 @@ pub struct Stats {
     pub client: client::ClientCounters,
     /// Errors answered.
     pub errors_out: u64,
+    /// Tokens accepted and refused, and ops and requests that no grant covered.
+    pub tokens_accepted: u64,
+    pub tokens_refused: u64,
+    pub not_granted: u64,
+    /// Gauges: different grants of tokens, and clients whose token waits to be verified.
+    pub grants: u64,
+    pub checks_waiting: u64,
     /// Flushes that skipped a client because its previous send was in flight.
     pub skipped_busy: u64,
     /// Snapshots and catch-up frames sent.
@@ -160,6 +167,19 @@ impl Stats {
         ),
         Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.client.messages_in),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
+        Metric::counter("fanwire_tokens_accepted", "Tokens accepted, renewals included", |s| {
+            s.tokens_accepted
+        }),
+        Metric::counter("fanwire_tokens_refused", "Tokens refused", |s| s.tokens_refused),
+        Metric::counter("fanwire_not_granted", "Ops and requests that no grant covered", |s| s.not_granted),
+        Metric::gauge("fanwire_token_grants", "Different grants of tokens, equal ones once a shard", |s| {
+            s.grants
+        }),
+        Metric::gauge(
+            "fanwire_token_checks_waiting",
+            "Clients whose token waits for a place among [limits] token_checks",
+            |s| s.checks_waiting,
+        ),
         Metric::counter("fanwire_bytes_in", "Bytes received from clients", |s| s.bytes_in),
         Metric::gauge("fanwire_classes", "Classes of subscriptions", |s| s.classes),
         Metric::gauge("fanwire_patterns", "Different patterns subscribed to", |s| s.patterns),

@@ -1,5 +1,7 @@
 //! `subscribe`: patterns more, answered by a snapshot or by what changed since.
 
+use std::time::Duration;
+
 use super::{
     Shard,
     builds::{Joining, Work},
@@ -33,10 +35,10 @@ impl Shard {
         }
         let (sub_slot, held_class) = match held {
             Some(i) => (self.at(slot).subs[i].slot, Some(self.at(slot).subs[i].class)),
-            None => (self.check_room_for_sub(slot)?, None),
+            None => (self.check_room_for_sub(slot, &op.sub)?, None),
         };
         let held_patterns = self.patterns_of(held_class);
-        self.check_room_for_patterns(slot, &held_patterns, &op.topics)?;
+        self.check_room_for_patterns(slot, &op.sub, &held_patterns, &op.topics)?;
         self.check_share(slot, &held_patterns, &op.topics)?;
         if !asked.rested && self.rests(slot, &op.topics, now) {
             return Ok(Tried::Rests);
@@ -63,7 +65,7 @@ impl Shard {
         };
         let interval_us = match (op.interval_ms, held_class) {
             (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
-            (asked, _) => self.interval_us(asked),
+            (asked, _) => self.interval_us(slot, asked),
         };
         let wire = self.at(slot).connection.wire();
         let class = self
@@ -131,11 +133,13 @@ impl Shard {
         self.flush_pressing(class, now);
     }
 
-    /// What holds for an interval asked for: at least the least, rounded up to the menu and to the grid.
-    fn interval_us(&self, asked_ms: Option<u64>) -> u64 {
+    /// What holds for an interval that a client asks for: at least the least that it may have, rounded up to the menu and to the grid.
+    fn interval_us(&self, slot: u32, asked_ms: Option<u64>) -> u64 {
         let config = &self.fanout_config;
-        let asked = asked_ms.map_or(config.interval, std::time::Duration::from_millis);
-        let asked = asked.max(config.interval_min);
+        let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
+        let least = self.rules.interval_ms_min(holder).map_or(Duration::ZERO, Duration::from_millis);
+        let asked = asked_ms.map_or(config.interval, Duration::from_millis);
+        let asked = asked.max(config.interval_min).max(least);
         let menu = &config.interval_menu;
         let offered = menu.iter().find(|entry| **entry >= asked).or(menu.last()).copied();
         (offered.unwrap_or(asked).as_micros() as u64).next_multiple_of(config.flush_grid.as_micros() as u64)

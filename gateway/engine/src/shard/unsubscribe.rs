@@ -51,13 +51,24 @@ impl Shard {
         let pos = self.at(slot).subs[i].pos;
         let version = pos.version().expect("what it was owed was sent before");
         let held = self.patterns_of(Some(class));
-        let (removed, left): (Vec<PatternId>, Vec<PatternId>) = match topics {
+        let (mut removed, mut left): (Vec<PatternId>, Vec<PatternId>) = match topics {
             None => (held.clone(), Vec::new()),
             Some(topics) => {
                 let named = self.fanout.pattern_ids(topics);
                 held.iter().partition(|pattern| named.contains(pattern))
             }
         };
+        let mut now_in = class;
+        if !left.is_empty() && !removed.is_empty() {
+            let key = &self.fanout.classes.get(class).key;
+            let (wire, interval_us) = (key.wire, key.interval_us);
+            match self.fanout.class((sub_slot, wire), interval_us, &left, &[], now) {
+                Ok(entered) => now_in = entered,
+                // What is not granted any more goes, and the rest with it where there is no room for it alone.
+                Err(_) if asked.is_ours => (removed, left) = (held, Vec::new()),
+                Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
+            }
+        }
         let removed: Vec<Pattern> = removed.into_iter().map(|p| self.fanout.pattern(p).clone()).collect();
         if left.is_empty() {
             let sub = self.at(slot).subs.remove(i);
@@ -65,16 +76,6 @@ impl Shard {
             self.at(slot).connection.idles(now);
             return self.answer_unsubscribed(slot, asked, name, None, version, &removed);
         }
-        let now_in = if removed.is_empty() {
-            class
-        } else {
-            let key = &self.fanout.classes.get(class).key;
-            let (wire, interval_us) = (key.wire, key.interval_us);
-            match self.fanout.class((sub_slot, wire), interval_us, &left, &[], now) {
-                Ok(class) => class,
-                Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
-            }
-        };
         if now_in != class {
             self.move_sub(slot, Some(i), name, sub_slot, now_in, pos, now);
         }

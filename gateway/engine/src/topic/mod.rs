@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod depth;
+pub mod encoded;
 pub mod epoch;
 pub mod key;
 pub mod name;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    json::{Node, decimal::Decimal, pointer::Pointer, skip_byte_order_mark, whole},
+    json::{Node, decimal::Decimal, pointer::Pointer, skip_byte_order_mark, wanted::Wanted, whole},
     sequencer::seq::{SEQ_MAX, Seq},
     topic::{
         depth::Depth,
@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::stamp::stamp_us;
 use crate::{
     names::{Names, Piece},
-    source::websocket::map::{Body, Denied, Entry, Key, Levels, Order, Wanted},
+    source::websocket::map::{Body, Denied, Entry, Key, Levels, Order},
 };
 
 /// What one message, or one element of its `each`, becomes.

@@ -18,6 +18,7 @@ fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
         origins: &Origins::default(),
         refusing: Refusing::Auto,
         proxies: &Proxies::default(),
+        rules: &std::sync::Arc::default(),
         is_chained: false,
     })
 }

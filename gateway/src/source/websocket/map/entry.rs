@@ -13,9 +13,11 @@ use super::{
     levels::levels,
     pointers::{check_carets, pointer, text},
     sides::depth,
+};
+use crate::document::{
+    read::{Named, Section, Table},
     when::when,
 };
-use crate::document::read::{Named, Section, Table};
 
 /// Entries of one source.
 const ENTRIES_MAX: usize = 256;

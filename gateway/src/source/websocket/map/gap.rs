@@ -1,9 +1,12 @@
 //! `gap`: what a venue says that it will not bring.
 
-use engine::{json::pointer::Pointer, topic::template::Template};
+use engine::{
+    json::{pointer::Pointer, wanted::Wanted},
+    topic::template::Template,
+};
 use toml::de::DeValue;
 
-use super::{Body, Denied, Entry, LIST_MAX, Order, Wanted, pointers::check_carets};
+use super::{Body, Denied, Entry, LIST_MAX, Order, pointers::check_carets};
 use crate::document::read::{Named, Section};
 
 /// A list of topics or patterns, checked.

@@ -7,13 +7,12 @@ pub mod keys;
 mod levels;
 mod pointers;
 mod sides;
-mod when;
 pub mod write;
 
 use std::sync::Arc;
 
 use engine::{
-    json::pointer::Pointer,
+    json::{pointer::Pointer, wanted::Wanted},
     topic::{
         depth::{Best, Depth},
         template::Template,
@@ -71,17 +70,6 @@ impl Order {
         let known = [Order::OldestFirst, Order::NewestFirst].into_iter().find(|order| order.name() == name);
         known.ok_or_else(|| "write \"oldest-first\" or \"newest-first\"".to_owned())
     }
-}
-
-/// What must stand where a pointer of `when` leads.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
-    /// `"*"`: anything.
-    Present,
-    Text(String),
-    /// A whole number, however it is written.
-    Whole(i128),
-    Flag(bool),
 }
 
 /// What of a message is published.

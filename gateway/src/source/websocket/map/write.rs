@@ -2,25 +2,16 @@
 
 use engine::{json::pointer::Pointer, topic::depth::Best};
 
-use super::{Body, Entry, Key, Levels, Wanted};
+use super::{Body, Entry, Key, Levels};
 use crate::document::{
-    value::{json, list},
+    value::{json, list, table},
+    when,
     write::Text,
 };
 
 pub fn entry(text: &mut Text, entry: &Entry) {
     text.section("[[source.map]]");
-    let wanted = |(pointer, wanted): &(Pointer, Wanted)| {
-        let value = match wanted {
-            Wanted::Present => json("*"),
-            Wanted::Text(text) => json(text),
-            Wanted::Whole(number) if i64::try_from(*number).is_ok() => number.to_string(),
-            Wanted::Whole(number) => format!("{number}.0"),
-            Wanted::Flag(flag) => flag.to_string(),
-        };
-        format!("{} = {value}", json(pointer.as_str()))
-    };
-    text.plain("when", table(entry.when.iter().map(wanted)));
+    text.plain("when", when::write(&entry.when));
     let mut pointer = |key, pointer: &Option<Pointer>| {
         pointer.iter().for_each(|pointer| text.plain(key, json(pointer.as_str())));
     };
@@ -70,8 +61,4 @@ fn levels(levels: &Levels, has_depth: bool) -> String {
     let best = best.filter(|_| has_depth).map(|best| format!("best = {best}"));
     let pointers = [pair("path", &levels.path), pair("price", &levels.price), pair("size", &levels.size)];
     table(key.into_iter().chain(pointers).chain(best))
-}
-
-fn table(pairs: impl Iterator<Item = String>) -> String {
-    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }

@@ -1,11 +1,18 @@
-//! `when`: which messages an entry is for.
+//! `when`: pointers into a JSON message, and what must stand there.
 
-use engine::json::{pointer::Pointer, whole};
+use engine::json::{pointer::Pointer, wanted::Wanted, whole};
 use toml::de::DeValue;
 
-use super::{LIST_MAX, Wanted};
+use super::value::{json, table};
 
-pub fn when(value: DeValue<'_>) -> Result<Vec<(Pointer, Wanted)>, String> {
+/// Pointers of one table.
+const LIST_MAX: usize = 64;
+
+/// All must hold.
+pub type When = Vec<(Pointer, Wanted)>;
+
+/// The error says what to write instead.
+pub fn when(value: DeValue<'_>) -> Result<When, String> {
     const HINT: &str = "write pointers and what stands there, like { \"/type\" = \"ticker\" }";
     let DeValue::Table(table) = value else { return Err(HINT.to_owned()) };
     if table.len() > LIST_MAX {
@@ -40,4 +47,19 @@ fn wanted_number(value: &DeValue<'_>) -> Option<i128> {
         DeValue::Float(float) => whole::parse(float.as_str()),
         _ => None,
     }
+}
+
+/// As TOML has it.
+pub fn write(when: &[(Pointer, Wanted)]) -> String {
+    let wanted = |(pointer, wanted): &(Pointer, Wanted)| {
+        let value = match wanted {
+            Wanted::Present => json("*"),
+            Wanted::Text(text) => json(text),
+            Wanted::Whole(number) if i64::try_from(*number).is_ok() => number.to_string(),
+            Wanted::Whole(number) => format!("{number}.0"),
+            Wanted::Flag(flag) => flag.to_string(),
+        };
+        format!("{} = {value}", json(pointer.as_str()))
+    };
+    table(when.iter().map(wanted))
 }

@@ -1,0 +1,282 @@
+//! Tokens that clients show: with the request for a WebSocket, and by the op `auth`.
+
+use net::Sockets;
+
+use super::{
+    Application, Shard,
+    granting::TooMany,
+    pending::{Checking, Shown},
+    access::{Access, Waits},
+    unchecked::AGAIN_US,
+};
+use crate::{
+    access::{
+        bad::Bad,
+        claims::Token,
+        grants::Right,
+        rules::Place,
+        verify::{Check, Compact, Verdict, Verified},
+    },
+    client::{
+        CloseReason, Refused, Upgrade,
+        answers::{BAD_TOKEN, Field},
+        close,
+    },
+    clock::Now,
+    protocol::{
+        reply::{FORBIDDEN, TOO_MANY, UNAUTHORIZED},
+        request::{AUTO, Op, Subscribe},
+    },
+    topic::pattern::Pattern,
+};
+
+impl Shard {
+    pub(super) fn on_upgrade(&mut self, slot: u32, mut upgrade: Box<Upgrade>, now: Now) {
+        match upgrade.token.take() {
+            Some(token) => self.verify(slot, token, Shown::Upgrade(upgrade), now),
+            None => self.admit(slot, *upgrade, None, now),
+        }
+    }
+
+    pub(super) fn on_auth(&mut self, slot: u32, id: Option<String>, token: Compact, now: Now) {
+        if self.rules.from.contains(&Place::Op) {
+            return self.verify(slot, token, Shown::Auth { id }, now);
+        }
+        self.answer_refusal(
+            slot,
+            id.as_deref(),
+            FORBIDDEN,
+            "auth is not taken: [access] token_from has no \"op\"",
+        );
+    }
+
+    fn verify(&mut self, slot: u32, token: Compact, by: Shown, now: Now) {
+        let verifier = self.shared.tokens.verifier.as_ref();
+        match verifier.map_or(Verdict::Known(Err(Bad::NoKey)), |verifier| verifier.verify(&token.0)) {
+            Verdict::Known(verified) => self.on_verified(slot, by, verified, now),
+            Verdict::Later => {
+                let client = self.at(slot);
+                let conn = client.id;
+                let checking = Box::new(Checking { token: Some(token), by });
+                client.pend(|pending| pending.checking = Some(checking));
+                self.unchecked.line.push_back(conn);
+                self.begin_checks(now);
+            }
+        }
+    }
+
+    /// Has tokens verified elsewhere, as many as there are places for.
+    fn begin_checks(&mut self, now: Now) {
+        let Some(verifier) = self.shared.tokens.verifier.clone() else { return };
+        while let Some(conn) = self.unchecked.line.front().copied() {
+            let is_waiting =
+                self.client(conn).and_then(|client| client.pending()).is_some_and(|p| p.checking.is_some());
+            if is_waiting && !self.shared.tokens.begin_check() {
+                self.unchecked.again_us = now.mono_us + AGAIN_US;
+                return;
+            }
+            self.unchecked.line.pop_front();
+            if !is_waiting {
+                continue;
+            }
+            let token = self.at(conn.slot).pend(|p| p.checking.as_mut().and_then(|c| c.token.take()));
+            let inbox = self.inbox.clone();
+            verifier.begin(Check {
+                token: token.expect("one that stands in line was not begun"),
+                then: Box::new(move |verified| inbox.push_verified(conn, verified)),
+            });
+        }
+    }
+
+    /// Goes on with those whose token was verified elsewhere.
+    pub(super) fn run_checks(&mut self, net: &mut impl Sockets, now: Now) {
+        while let Some((conn, verified)) = self.inbox.pop_verified() {
+            self.shared.tokens.end_check();
+            let Some(client) = self.client(conn).filter(|client| client.pending().is_some()) else {
+                continue;
+            };
+            if let Some(checking) = client.pend(|pending| pending.checking.take()) {
+                self.on_verified(conn.slot, checking.by, verified, now);
+                self.advance(conn.slot, net, now);
+            }
+        }
+        if self.unchecked.next_us().is_some() {
+            self.begin_checks(now);
+        }
+    }
+
+    fn on_verified(&mut self, slot: u32, by: Shown, verified: Verified, now: Now) {
+        let token = verified.and_then(|payload| {
+            let token = Token::read(&payload, &self.rules, now.wall_us)?;
+            let (sub, jti) = (token.sub.as_deref(), token.jti.as_deref());
+            let is_revoked = self.shared.tokens.revocations.has(sub, jti, now.wall_us);
+            if is_revoked { Err(Bad::Revoked) } else { Ok(token) }
+        });
+        self.stats.tokens_refused += u64::from(token.is_err());
+        match (by, token) {
+            (Shown::Upgrade(upgrade), Ok(token)) => self.admit(slot, *upgrade, Some(token), now),
+            (Shown::Upgrade(upgrade), Err(bad)) => {
+                let refusal = (Refused::Token, format!("bad token: {bad}"), BAD_TOKEN);
+                self.refuse(slot, *upgrade, refusal, now);
+            }
+            (Shown::Auth { id }, Ok(token)) => self.authenticate(slot, id.as_deref(), token, now),
+            (Shown::Auth { id }, Err(bad)) => {
+                self.refuse_auth(slot, id.as_deref(), &format!("bad token: {bad}"), now);
+            }
+        }
+    }
+
+    /// Lets a client in, where it may subscribe to what rides on its URL.
+    fn admit(&mut self, slot: u32, upgrade: Upgrade, token: Option<Token>, now: Now) {
+        if token.is_some() && self.shared.draining() {
+            let refusal = (Refused::Draining, Refused::Draining.text().to_owned(), &[][..]);
+            return self.refuse(slot, upgrade, refusal, now);
+        }
+        let waits = token.is_none() && self.application == Application::Broadcast && self.rules.wants_token();
+        if let Some(token) = token {
+            match self.holder_of(token, false, now) {
+                Ok(holder) => self.at(slot).access = Some(Box::new(Access::Holds(holder))),
+                Err(TooMany { max }) => {
+                    let reason = format!("the subject of the token has {max} connections already");
+                    let refusal = (Refused::Subject, reason, &[("Retry-After", "5")][..]);
+                    return self.refuse(slot, upgrade, refusal, now);
+                }
+            }
+        }
+        if let (Some(subscribe), false) = (&upgrade.subscribe, waits)
+            && let Some(pattern) = self.not_granted(slot, &subscribe.topics)
+        {
+            let reason = format!("{pattern} is not granted");
+            return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
+        }
+        let Upgrade { head, wire, deflate, declined, mut subscribe, .. } = upgrade;
+        self.at(slot).connection.open(head, wire, deflate, now);
+        if waits {
+            let until_us = now.mono_us + self.limits.handshake_us;
+            let subscribe = subscribe.take().map(Box::new);
+            self.at(slot).access = Some(Box::new(Access::Waits(Waits { until_us, subscribe })));
+        }
+        self.stats.compression_declined += u64::from(declined);
+        self.stats.accepted += 1;
+        self.clients_open += 1;
+        self.ages.open(slot, now);
+        self.set_timer(slot, now);
+        self.tell_authorized(slot, None);
+        self.greet(slot);
+        if !waits {
+            self.begin_subscriptions(slot, subscribe, now);
+        }
+    }
+
+    /// `fields`: of an HTTP answer.
+    fn refuse(
+        &mut self,
+        slot: u32,
+        upgrade: Upgrade,
+        (refused, reason, fields): (Refused, String, &[Field<'_>]),
+        now: Now,
+    ) {
+        self.stats.refused(refused.status(), Some(refused));
+        let answer = upgrade.refuse(refused, &reason, fields);
+        let ended = self.at(slot).connection.answer(answer, CloseReason::Refused, now);
+        self.ended(slot, ended, now);
+    }
+
+    fn refuse_auth(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+        self.answer_refusal(slot, id, UNAUTHORIZED, reason);
+        if self.at(slot).waits_for_token() {
+            let ended =
+                self.at(slot).connection.close_saying(CloseReason::Unauthorized, close::BAD_TOKEN, now);
+            self.ended(slot, ended, now);
+        }
+    }
+
+    /// A good token on an open connection: its first, or one in place of another.
+    fn authenticate(&mut self, slot: u32, id: Option<&str>, token: Token, now: Now) {
+        let held = self.at(slot).holder();
+        if held.is_some_and(|held| held.sub() != token.sub.as_deref()) {
+            self.stats.tokens_refused += 1;
+            return self.refuse_auth(slot, id, "the token is of another subject than the connection", now);
+        }
+        let was_counted = held.is_some_and(|held| held.is_counted);
+        let holder = match self.holder_of(token, was_counted, now) {
+            Ok(holder) => holder,
+            Err(TooMany { max }) => {
+                let reason = format!("the subject of the token has {max} connections already");
+                self.answer_refusal(slot, id, TOO_MANY, &reason);
+                if self.at(slot).waits_for_token() {
+                    self.close(slot, CloseReason::Connections, now);
+                }
+                return;
+            }
+        };
+        let before = self.at(slot).access.replace(Box::new(Access::Holds(holder)));
+        let due_us = self.access_due_us(slot, now);
+        self.wheel.hasten(slot, due_us);
+        self.tell_authorized(slot, id);
+        match before.map(|before| *before) {
+            Some(Access::Waits(waits)) => {
+                let mut subscribe = waits.subscribe.map(|subscribe| *subscribe);
+                if let Some(asked) = &subscribe
+                    && let Some(pattern) = self.not_granted(slot, &asked.topics)
+                {
+                    self.answer_refusal(slot, None, FORBIDDEN, &format!("{pattern} is not granted"));
+                    subscribe = None;
+                }
+                self.begin_subscriptions(slot, subscribe, now);
+            }
+            Some(Access::Holds(before)) => {
+                before.end(&mut self.grants);
+                self.at(slot).pend(|pending| pending.is_judged = true);
+            }
+            None => self.at(slot).pend(|pending| pending.is_judged = true),
+        }
+    }
+
+    /// What is granted as `auto`, and behind it what rode on the URL.
+    fn begin_subscriptions(&mut self, slot: u32, subscribe: Option<Subscribe>, now: Now) {
+        let auto = self.granted(slot, Right::Auto);
+        match subscribe {
+            Some(subscribe) if auto.is_empty() => self.on_subscribe(slot, None, subscribe, now),
+            None if auto.is_empty() => {}
+            subscribe => {
+                let ours = [Some(auto_subscribe(auto)), subscribe].into_iter().flatten().map(Op::Subscribe);
+                self.at(slot).pend(|pending| pending.ours.extend(ours));
+            }
+        }
+    }
+
+    /// Takes from a client what is not granted to it any more, and subscribes to what is now granted as `auto`.
+    pub(super) fn judge_subscriptions(&mut self, slot: u32) {
+        let mut auto = self.granted(slot, Right::Auto);
+        let granted = self.granted(slot, Right::Subscribe);
+        let is_open = self.rules.is_open;
+        let mut ours = Vec::new();
+        for at in 0..self.at(slot).subs.len() {
+            let sub = &self.at(slot).subs[at];
+            let (name, class) = (sub.name.clone(), sub.class);
+            let mut held = self.named_in(class);
+            if &*name == AUTO {
+                let wanted = |pattern: &Pattern| auto.contains(pattern);
+                let (kept, lost): (Vec<Pattern>, Vec<Pattern>) = held.into_iter().partition(wanted);
+                auto.retain(|pattern| !kept.contains(pattern));
+                held = lost;
+            } else {
+                held.retain(|pattern| !is_open && !granted.iter().any(|grant| grant.covers(pattern)));
+            }
+            if !held.is_empty() {
+                ours.push(Op::Unsubscribe { sub: name.into(), topics: Some(held) });
+            }
+        }
+        if !auto.is_empty() {
+            ours.push(Op::Subscribe(auto_subscribe(auto)));
+        }
+        if !ours.is_empty() {
+            self.at(slot).pend(|pending| pending.ours.extend(ours));
+        }
+    }
+}
+
+fn auto_subscribe(topics: Vec<Pattern>) -> Subscribe {
+    Subscribe { sub: AUTO.to_owned(), topics, ..Subscribe::default() }
+}

@@ -1,0 +1,102 @@
+//! What a client may do, and what becomes of its token.
+
+use super::{Shard, access::Access};
+use crate::{
+    access::{claims::Token, grant::conn_text, grants::Right, holder::Holder},
+    clock::Now,
+    protocol::{
+        reply::{self, Authorized, BAD_REQUEST, FORBIDDEN, UNAUTHORIZED},
+        request::{AUTO, Op},
+    },
+    topic::pattern::Pattern,
+};
+
+/// The subject of a token has as many connections as it may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TooMany {
+    pub max: usize,
+}
+
+impl Shard {
+    /// Why a client may not do what it asks, as a code and a reason.
+    pub(super) fn refusal_of(&mut self, slot: u32, op: &Op) -> Option<(u16, String)> {
+        if self.at(slot).waits_for_token() && !matches!(op, Op::Auth(_)) {
+            let reason = "a token is needed first: {\"op\":\"auth\",\"token\":…}";
+            return Some((UNAUTHORIZED, reason.to_owned()));
+        }
+        let Op::Subscribe(subscribe) = op else { return None };
+        if subscribe.sub == AUTO {
+            let reason = format!("the subscription {AUTO} is the gateway's own; give yours another name");
+            return Some((BAD_REQUEST, reason));
+        }
+        let pattern = self.not_granted(slot, &subscribe.topics)?;
+        Some((FORBIDDEN, format!("{pattern} is not granted")))
+    }
+
+    /// The first pattern that a client may not subscribe to.
+    pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
+        if self.rules.is_open {
+            return None;
+        }
+        let granted = self.granted(slot, Right::Subscribe);
+        let refused = patterns.iter().find(|pattern| !granted.iter().any(|grant| grant.covers(pattern)));
+        self.stats.not_granted += u64::from(refused.is_some());
+        refused.cloned()
+    }
+
+    /// All patterns that are granted to a client.
+    pub(super) fn granted(&self, slot: u32, right: Right) -> Vec<Pattern> {
+        let client = self.clients[slot as usize].as_ref();
+        self.rules.granted(right, client.and_then(|client| client.holder()), self.conn_of(slot))
+    }
+
+    fn conn_of(&self, slot: u32) -> u64 {
+        let client = self.clients[slot as usize].as_ref().expect("a live connection's slot is taken");
+        self.shared.tokens.conn(self.index, client.id)
+    }
+
+    /// A client's token was accepted.
+    pub(super) fn tell_authorized(&mut self, slot: u32, id: Option<&str>) {
+        if self.at(slot).holder().is_none() {
+            return;
+        }
+        let conn = conn_text(self.conn_of(slot));
+        let Some(holder) = self.at(slot).holder() else { return };
+        let encoded = holder.encoded_sub();
+        let sub = holder.sub().zip(encoded.as_deref());
+        let told = reply::authorized(&Authorized { id, sub, conn: &conn, exp_us: holder.exp_us });
+        self.reply(slot, &told);
+    }
+
+    /// What a connection keeps of an accepted token. `was_counted`: it is counted for its subject already.
+    pub(super) fn holder_of(
+        &mut self,
+        mut token: Token,
+        was_counted: bool,
+        now: Now,
+    ) -> Result<Holder, TooMany> {
+        let of_all = Some(self.connections_per_sub).filter(|max| *max > 0);
+        let max = [token.connections, of_all].into_iter().flatten().min();
+        let mut is_counted = was_counted;
+        if let (Some(sub), Some(max), false) = (&token.sub, max, was_counted) {
+            if !self.shared.tokens.count_in(sub, max) {
+                return Err(TooMany { max });
+            }
+            is_counted = true;
+        }
+        self.stats.tokens_accepted += 1;
+        let grants = self.grants.share(std::mem::take(&mut token.grants));
+        Ok(Holder::new(&token, grants, is_counted, now.wall_us))
+    }
+
+    /// The connection has ended, and what it shared is given back.
+    pub(super) fn give_up_access(&mut self, slot: u32) {
+        let Some(standing) = self.at(slot).access.take() else { return };
+        if let Access::Holds(holder) = *standing {
+            if let Some(sub) = holder.sub().filter(|_| holder.is_counted) {
+                self.shared.tokens.count_out(sub);
+            }
+            holder.end(&mut self.grants);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Connections whose token is revoked end.
+
+use net::Sockets;
+
+use super::{Shard, inbox::Revocation};
+use crate::{client::CloseReason, clock::Now};
+
+impl Shard {
+    /// Ends the connections of what was revoked since the last turn.
+    pub(super) fn run_revoking(&mut self, net: &mut impl Sockets, now: Now) {
+        for Revocation { revoked, answer } in std::mem::take(&mut self.revoking) {
+            let mut closed = 0;
+            for slot in 0..self.clients.len() as u32 {
+                let client =
+                    self.clients[slot as usize].as_ref().filter(|client| client.connection.is_open());
+                let holder = client.and_then(|client| client.holder());
+                if holder.is_some_and(|holder| revoked.is(holder.sub(), holder.jti())) {
+                    closed += 1;
+                    self.close(slot, CloseReason::Revoked, now);
+                    self.advance(slot, net, now);
+                }
+            }
+            answer(closed);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A key for tokens: read, and looked at whether it is good for its algorithm.
+
+use std::{env, fs, os::unix::ffi::OsStringExt, path::Path};
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
+use x509_parser::{oid_registry, prelude::FromDer, public_key::PublicKey, x509::SubjectPublicKeyInfo};
+
+use super::key_file::{self, KeyFile, KeyPlace};
+
+/// A longer file is no key.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+pub const RSA_BITS_MIN: usize = 2048;
+
+/// `Debug` does not tell the key itself.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub kid: Option<String>,
+    pub alg: Algorithm,
+    pub verifies: DecodingKey,
+    /// Of a secret.
+    pub signs: Option<EncodingKey>,
+}
+
+impl Key {
+    /// The error says where the key stands and why it cannot be used, but nothing of what is in it.
+    pub fn read(from: &KeyFile) -> Result<Self, String> {
+        let (alg, kid) = (from.alg, from.kid.clone());
+        match &from.place {
+            KeyPlace::Secret(path) => {
+                let failed = |why: String| format!("cannot use the secret {}: {why}", path.display());
+                let mut secret = read_file(path).map_err(failed)?;
+                if secret.last() == Some(&b'\n') {
+                    secret.pop();
+                }
+                Self::of_secret(kid, alg, &secret).map_err(failed)
+            }
+            KeyPlace::Variable(name) => {
+                let failed = |why: String| format!("cannot use the secret of the variable {name}: {why}");
+                let secret = env::var_os(name).ok_or_else(|| failed("it is not set".to_owned()))?;
+                Self::of_secret(kid, alg, &secret.into_vec()).map_err(failed)
+            }
+            KeyPlace::Public(path) => {
+                let failed = |why: String| format!("cannot use the public key {}: {why}", path.display());
+                let verifies = read_file(path).and_then(|pem| public(&pem, alg)).map_err(failed)?;
+                Ok(Self { kid, alg, verifies, signs: None })
+            }
+        }
+    }
+
+    /// One that is as long as the hash at least (RFC 7518, section 3.2).
+    pub fn of_secret(kid: Option<String>, alg: Algorithm, secret: &[u8]) -> Result<Self, String> {
+        let least = match alg {
+            Algorithm::HS256 => 32,
+            Algorithm::HS384 => 48,
+            Algorithm::HS512 => 64,
+            other => return Err(format!("{} has no secret; name a public_file", key_file::name(other))),
+        };
+        if secret.len() < least {
+            let alg = key_file::name(alg);
+            let have = secret.len();
+            return Err(format!(
+                "it has {have} bytes, {alg} needs {least}; make one with openssl rand -hex 32"
+            ));
+        }
+        let signs = EncodingKey::from_secret(secret).map_err(|error| error.to_string())?;
+        let verifies = DecodingKey::from_secret(secret).map_err(|error| error.to_string())?;
+        Ok(Self { kid, alg, verifies, signs: Some(signs) })
+    }
+
+    /// Whether it is the same key under the same name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let bytes = |key: &Self| key.verifies.try_get_as_bytes().ok().map(<[u8]>::to_vec);
+        (&self.kid, self.alg, bytes(self)) == (&other.kid, other.alg, bytes(other))
+    }
+
+    /// Whether a token is verified with it in no longer than a hash takes.
+    pub fn is_fast(&self) -> bool {
+        self.alg.family() == AlgorithmFamily::Hmac
+    }
+}
+
+/// A file that is no longer than keys are.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let found = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    if found.len() > FILE_BYTES_MAX {
+        return Err(format!("it has {} bytes, a key may have {FILE_BYTES_MAX}", found.len()));
+    }
+    fs::read(path).map_err(|error| error.to_string())
+}
+
+/// `-----BEGIN PUBLIC KEY-----` (RFC 7468, section 13), which the algorithm has to go with.
+fn public(pem: &[u8], alg: Algorithm) -> Result<DecodingKey, String> {
+    const HINT: &str =
+        "write it out with openssl pkey -pubout, or of a certificate with openssl x509 -noout -pubkey";
+    let name = key_file::name(alg);
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem)
+        .map_err(|_| format!("it holds no -----BEGIN PUBLIC KEY-----; {HINT}"))?;
+    let (_, info) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| "it is no public key".to_owned())?;
+    let bytes = info.subject_public_key.data.as_ref();
+    let other = || format!("it is of another kind than {name} needs");
+    match alg.family() {
+        AlgorithmFamily::Hmac => Err(format!("{name} has a secret; name a secret_file or secret_env")),
+        AlgorithmFamily::Rsa => match info.parsed() {
+            Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= RSA_BITS_MIN => Ok(DecodingKey::from_rsa_der(bytes)),
+            Ok(PublicKey::RSA(rsa)) => {
+                Err(format!("it has {} bits, {name} needs {RSA_BITS_MIN}", rsa.key_size()))
+            }
+            _ => Err(other()),
+        },
+        AlgorithmFamily::Ec => {
+            let point_bytes = if alg == Algorithm::ES256 { 65 } else { 97 };
+            let is_curve = info.algorithm.algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY;
+            let is_point = bytes.len() == point_bytes && bytes.first() == Some(&4);
+            if is_curve && is_point { Ok(DecodingKey::from_ec_der(bytes)) } else { Err(other()) }
+        }
+        AlgorithmFamily::Ed => {
+            let is_ed25519 = info.algorithm.algorithm == oid_registry::OID_SIG_ED25519 && bytes.len() == 32;
+            if is_ed25519 { Ok(DecodingKey::from_ed_der(bytes)) } else { Err(other()) }
+        }
+    }
+}

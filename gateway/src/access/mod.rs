@@ -1,0 +1,13 @@
+//! Tokens as the program has them: keys from files, signatures, and who was revoked.
+
+mod cache;
+mod held;
+pub mod https;
+mod jwk_set;
+pub mod key;
+pub mod key_file;
+pub mod keys;
+pub mod mint;
+mod provider;
+pub mod published;
+pub mod refresh;

@@ -1,0 +1,202 @@
+//! Tokens in the schedule: who shows one, who renews it, what is revoked, and what has to end by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::{
+    access::{
+        grant::Grant,
+        revoked::Revoked,
+        rules::{Granted, Rules},
+    },
+    shard::inbox::{Message, Revocation},
+};
+use net::sim::PeerEnd;
+
+use super::Simulation;
+use crate::support::{
+    Peer,
+    subscriber::{Asked, AskedOp},
+    tokens::Pass,
+};
+
+/// A connection is closed so soon after its token has ended.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// Tokens of a world.
+#[derive(Debug, Default)]
+pub(super) struct Passes {
+    /// How many were made.
+    made: u64,
+    /// Names of tokens that were revoked.
+    revoked: Vec<String>,
+}
+
+/// Mostly everything may be read without a token.
+pub(super) fn random_rules(rng: &mut fastrand::Rng) -> Rules {
+    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+    let granted = |subscribe: &[&str], auto: &[&str]| Granted {
+        subscribe: grants(subscribe),
+        auto: grants(auto),
+        ..Granted::default()
+    };
+    let mut rules = Rules { is_open: rng.u8(..3) > 0, leeway_us: rng.i64(0..3_000_000), ..Rules::default() };
+    if rng.bool() {
+        rules.everyone =
+            granted(&["a.*", "n.*.{sub}"], rng.choice([&["a.b"][..], &[], &["m.x", "k.*"]]).unwrap());
+    }
+    if rng.u8(..3) == 0 {
+        rules.anonymous = Some(granted(&["*"], rng.choice([&["a"][..], &[]]).unwrap()));
+    }
+    rules
+}
+
+impl Simulation {
+    fn rules(&self) -> Arc<Rules> {
+        self.world.config.access.tokens.rules.clone()
+    }
+
+    fn random_pass(&mut self, sub: Option<String>) -> Pass {
+        let grants: [&[&str]; 7] =
+            [&["*"], &["*"], &["*"], &["m.*", "n.*", "s.*"], &["*.*", "a", "b"], &["k.*", "m.x.*"], &[]];
+        let autos: [&[&str]; 5] = [&[], &[], &["k.0"], &["m.*", "s.gap.0"], &["*"]];
+        let texts = |texts: Option<&[&str]>| texts.unwrap().iter().map(|text| text.to_string()).collect();
+        let lives_s = if self.rng.bool() { self.rng.i64(3..40) } else { self.rng.i64(400..2000) };
+        self.passes.made += 1;
+        Pass {
+            sub,
+            jti: format!("j{}", self.passes.made),
+            exp_s: self.world.now.wall_us / 1_000_000 + lives_s,
+            subscribe: texts(self.rng.choice(grants)),
+            auto: texts(self.rng.choice(autos)),
+            is_bad: self.rng.u8(..20) == 0,
+        }
+    }
+
+    /// What a client shows with its request.
+    pub(super) fn show(&mut self) {
+        let rules = self.rules();
+        if rules.is_open && self.rng.u8(..4) > 0 {
+            return;
+        }
+        let sub = self.rng.choice([None, Some("t1"), Some("a.b/c")]).unwrap().map(str::to_owned);
+        if self.rng.u8(..3) > 0 {
+            let pass = self.random_pass(sub);
+            let is_late = self.rng.u8(..3) == 0;
+            self.world.showing = Some((pass, is_late));
+        }
+    }
+
+    /// What follows for a client that was just dialled.
+    pub(super) fn expect_first(&mut self, peer: usize, shown: Option<Pass>) {
+        let rules = self.rules();
+        match shown {
+            Some(pass) => {
+                let asked = Asked { id: None, op: AskedOp::Auth { pass } };
+                self.world.peers[peer].model.asked.push_back(asked);
+            }
+            None => {
+                let auto = rules.anonymous.as_ref().map_or(&[][..], |granted| &granted.auto);
+                if !auto.is_empty() {
+                    let topics = auto.iter().map(|grant| grant.as_str().to_owned()).collect();
+                    let op =
+                        AskedOp::Subscribe { sub: "auto".to_owned(), topics, interval_ms: None, since: None };
+                    self.world.peers[peer].model.asked.push_back(Asked { id: None, op });
+                }
+                if rules.wants_token() && self.rng.u8(..8) > 0 {
+                    self.renew(peer);
+                }
+            }
+        }
+    }
+
+    /// Shows a token by an op.
+    pub(super) fn renew(&mut self, peer: usize) {
+        let model = &self.world.peers[peer].model;
+        let shown = model.asked.iter().rev().find_map(|asked| match &asked.op {
+            AskedOp::Auth { pass } if !pass.is_bad => Some(pass.sub.clone()),
+            _ => None,
+        });
+        let held = shown.or(model.pass.as_ref().map(|pass| pass.sub.clone()));
+        let sub = match held {
+            Some(sub) if self.rng.u8(..10) > 0 => sub,
+            _ => self.rng.choice([None, Some("t1".to_owned()), Some("x".to_owned())]).unwrap(),
+        };
+        let pass = self.random_pass(sub);
+        self.world.ask(peer, AskedOp::Auth { pass });
+    }
+
+    /// Tokens that are verified elsewhere come back, one or all.
+    pub(super) fn finish_checks(&mut self, all: bool) {
+        while self.world.believer.finish() && all {}
+    }
+
+    /// All of them, also those that wait for a place.
+    pub(super) fn finish_all_checks(&mut self) {
+        while self.world.shared.tokens.checks() > 0 || self.world.shard.stats().checks_waiting > 0 {
+            self.finish_checks(true);
+            self.advance(Duration::from_millis(5));
+        }
+    }
+
+    pub(super) fn revoke(&mut self) {
+        let peer = self.rng.usize(..self.conduct.len());
+        let Some(pass) = self.world.peers[peer].model.pass.clone() else { return };
+        let revoked = Revoked::Jti(pass.jti.as_str().into());
+        let now_us = self.world.now.wall_us;
+        let until_us = now_us + 3_600_000_000;
+        self.world.shared.tokens.revocations.revoke(revoked.clone(), until_us, now_us).unwrap();
+        let revocation = Revocation { revoked: Arc::new(revoked), answer: Box::new(|_| {}) };
+        assert!(self.world.inbox.push(Message::Revoke(revocation)).is_ok());
+        self.world.peers[peer].model.may_be_revoked = true;
+        self.passes.revoked.push(pass.jti);
+        self.tally.revoked += 1;
+    }
+
+    /// Nobody who reads is served on a token that has ended, by itself or by revocation.
+    pub(super) fn check_tokens(&mut self) {
+        let (now, leeway_us) = (self.world.now, self.rules().leeway_us);
+        let prompt_us = PROMPT.as_micros() as u64;
+        for (at, peer) in self.world.peers.iter().enumerate() {
+            let is_there = peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            let reads = peer.reading && now.mono_us - peer.reading_since_us > prompt_us;
+            let is_open = self.world.net.inner().peer_end(peer.conn) == PeerEnd::Open;
+            let Some(pass) = peer.model.pass.as_ref().filter(|_| is_there && reads && is_open) else {
+                continue;
+            };
+            let over_us = now.wall_us - pass.exp_s * 1_000_000 - leeway_us;
+            assert!(over_us < prompt_us as i64, "peer {at}: its token has ended {over_us} µs ago");
+            // The message may lie behind others.
+            let is_revoked = self.passes.revoked.contains(&pass.jti) && self.world.inbox.is_empty();
+            assert!(!is_revoked, "peer {at}: its token was revoked");
+        }
+    }
+
+    /// Whether a client may be closed with 4401.
+    pub(super) fn may_be_unauthorized(&self, at: usize) -> bool {
+        let model = &self.world.peers[at].model;
+        model.may_be_revoked || self.rules().wants_token() && model.pass.is_none()
+    }
+
+    /// Whether a client's token has ended.
+    pub(super) fn has_expired(&self, at: usize) -> bool {
+        let pass = self.world.peers[at].model.pass.as_ref();
+        pass.is_some_and(|pass| pass.exp_s * 1_000_000 + self.rules().leeway_us <= self.world.now.wall_us)
+    }
+
+    /// Whether a request may have been refused for its token, or waited for it for too long.
+    pub(super) fn may_be_refused(&self, peer: &Peer) -> bool {
+        let shown = peer.model.asked.iter().any(|asked| matches!(asked.op, AskedOp::Auth { .. }));
+        !peer.open && shown && (peer.http.is_empty() || peer.http.starts_with(b"HTTP/1.1 401 "))
+    }
+
+    /// Counts what its tokens came to.
+    pub(super) fn note_tokens(&mut self, at: usize) {
+        let model = &self.world.peers[at].model;
+        self.tally.authorized += model.accepted;
+        self.tally.taken += model.taken;
+        self.tally.not_granted += model.refused;
+        let code = self.world.peers[at].close_code();
+        self.tally.expired += u64::from(code == Some(4005));
+        self.tally.unauthorized += u64::from(code == Some(4401));
+    }
+}
