@@ -160,7 +160,6 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         reloads: Arc::default(),
         audit: audit.clone(),
-        rules: config.access.tokens.rules.clone(),
         keys: keys.clone(),
         revocation_file,
         io: io.into(),

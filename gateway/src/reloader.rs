@@ -139,12 +139,15 @@ impl Reloader {
         if next.server.admin.is_some() {
             key_file::make(&mut next.admin).map_err(|error| error.to_string())?;
         }
+        let tokens = next.access.tokens.clone();
+        let keys = blocking(move || tokens.read_keys()).await?;
         self.change_certificates(next).await?;
         if let Err(error) = self.open_audit(next).await {
             self.change_certificates(old).await?;
             return Err(error);
         }
-        Ok(())
+        let replaced = self.admin.watched().keys.replace(keys);
+        replaced.map_err(|error| format!("cannot start what verifies tokens: {error}"))
     }
 
     async fn apply(&mut self, next: Config) {
@@ -156,6 +159,7 @@ impl Reloader {
         self.sequencer.set_policies(&next.topics);
         self.sources.health.set_bytes_max(next.limits.status_bytes);
         self.shared.reload(&reloaded);
+        self.admin.watched().keys.set_cache(next.limits.token_cache);
         self.sources.reload(&next.sources, &next.freshness, &next.limits);
         self.admin.set_rules(Rules::of(&next, self.is_loopback));
         self.current.send_replace(next.into());

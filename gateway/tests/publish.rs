@@ -67,7 +67,6 @@ impl Gateway {
         let shared = Arc::new(Shared::new(sequencer.epoch(), None, 10, &Config::embedded_demo().settings()));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
-            rules: Arc::default(),
             keys: Arc::new(gateway::access::keys::Keys::start(Default::default(), 0, 1).unwrap()),
             revocation_file: Arc::default(),
             health: Health::new(sequencer.inboxes(), 10, 1 << 20),
@@ -85,6 +84,7 @@ impl Gateway {
             gate: Gate::new(true, Vec::new()),
             keys: Vec::new(),
             limits: limits.clone(),
+            access: Arc::default(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

@@ -26,6 +26,11 @@ impl Cache {
         if self.payloads.is_empty() { None } else { self.payloads.get(&hash(token)).cloned() }
     }
 
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+        self.clear();
+    }
+
     pub fn clear(&mut self) {
         (self.payloads, self.order) = (HashMap::new(), VecDeque::new());
     }

@@ -125,6 +125,11 @@ impl Keys {
         Ok(())
     }
 
+    /// How many tokens are remembered.
+    pub fn set_cache(&self, max: usize) {
+        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).set_max(max);
+    }
+
     /// Where keys are published.
     pub fn jwks(&self) -> Option<Arc<Jwks>> {
         self.shared.held().jwks.clone()

@@ -16,6 +16,7 @@ use super::{
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
+    tokens::{GrantedKeys, KeyKeys, ROLE, TokenKeys},
 };
 use crate::{
     document::value,
@@ -42,6 +43,10 @@ pub fn reloadable() -> String {
         Group::of::<Compression>(),
         Group::of::<Overload>(),
         Group::of::<AccessKeys>(),
+        Group::of::<TokenKeys>(),
+        Group::of::<GrantedKeys>(),
+        ROLE,
+        Group::of::<KeyKeys>(),
         Group::of::<AdminKeys>(),
         Group::of::<AdminKeyKeys>(),
         Group::of::<AuditKeys>(),
@@ -65,6 +70,12 @@ pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) ->
     changes.section(&old.compression, &new.compression);
     changes.section(&old.overload, &new.overload);
     changes.section(&AccessKeys::from(&old.access), &AccessKeys::from(&new.access));
+    let [held, said] = [&old.access.tokens, &new.access.tokens];
+    changes.section(&TokenKeys::from(held), &TokenKeys::from(said));
+    changes.table("access.anonymous", held.rules.anonymous != said.rules.anonymous, true);
+    changes.table("access.everyone", held.rules.everyone != said.rules.everyone, true);
+    changes.table("access.role", held.rules.roles != said.rules.roles, true);
+    changes.table("access.key", held.keys != said.keys, true);
     changes.section(&AdminKeys::from(&old.admin), &AdminKeys::from(&new.admin));
     changes.table("admin.key", old.admin.keys != new.admin.keys, true);
     changes.section(&AuditKeys::from(&old.audit), &AuditKeys::from(&new.audit));

@@ -86,30 +86,30 @@ keys! {
         /// Where a token is looked for, in this order; the first that is found counts. "authorization": the header
         /// `Authorization: Bearer TOKEN`. "subprotocol": an offered subprotocol `fanwire.token.TOKEN`. "op": the op
         /// `auth`. "cookie:NAME" and "query:NAME": a cookie, a parameter of the URL.
-        token_from: Vec<String> = texts(&["authorization", "subprotocol", "op"], PLACES);
+        token_from: Vec<String> = texts(&["authorization", "subprotocol", "op"], PLACES), reloaded;
         /// Where grants stand in a token: a JSON pointer.
-        claim: String = text_or("/fanwire");
+        claim: String = text_or("/fanwire"), reloaded;
         /// `iss` must be one of these. Empty: it is not looked at.
-        issuer: Vec<String> = texts(&[], TEXTS), example("[\"https://id.example.com/\"]");
+        issuer: Vec<String> = texts(&[], TEXTS), example("[\"https://id.example.com/\"]"), reloaded;
         /// `aud` must be, or hold, one of these. Empty: it is not looked at.
-        audience: Vec<String> = texts(&[], TEXTS), example("[\"fanwire\"]");
+        audience: Vec<String> = texts(&[], TEXTS), example("[\"fanwire\"]"), reloaded;
         /// How far the clocks of who makes tokens and of this machine may be apart.
-        leeway: Duration = duration(30_000, 0..=3_600_000);
+        leeway: Duration = duration(30_000, 0..=3_600_000), reloaded;
         /// A token that lives for longer, from `iat` or from now to `exp`, is refused. 0s: any life.
-        lifetime_max: Duration = duration(86_400_000, 0..=315_360_000_000);
+        lifetime_max: Duration = duration(86_400_000, 0..=315_360_000_000), reloaded;
         /// Public keys that somebody publishes as a set (JWKS, RFC 7517): an https URL or a file. Of a key's `alg`, or of
         /// its kind, are the tokens that are signed with it. A token with an unknown `kid` has the set read again, at most
         /// every 30 s.
-        jwks: String = text_or(""), example("\"https://id.example.com/.well-known/jwks.json\"");
+        jwks: String = text_or(""), example("\"https://id.example.com/.well-known/jwks.json\""), reloaded;
         /// How often it is read. Keys that are gone from it hold for so long, too.
-        jwks_refresh: Duration = duration(JWKS_REFRESH.as_millis() as u64, 1_000..=86_400_000);
+        jwks_refresh: Duration = duration(JWKS_REFRESH.as_millis() as u64, 1_000..=86_400_000), reloaded;
         /// With a cookie: a file with a secret of 32 bytes or more. The URL then has to carry the code of the cookie: its
         /// HMAC-SHA-256 as lower-case hex digits, which only the server that sets the cookie can put into its pages.
-        csrf_secret_file: String = text_or(""), example("\"csrf.key\"");
+        csrf_secret_file: String = text_or(""), example("\"csrf.key\""), reloaded;
         /// Of which cookie. Default: the one with the token.
-        csrf_cookie: String = text_or(""), example("\"session\"");
+        csrf_cookie: String = text_or(""), example("\"session\""), reloaded;
         /// The parameter of the URL.
-        csrf_param: String = text_or("csrf");
+        csrf_param: String = text_or("csrf"), reloaded;
     }
 }
 
@@ -119,14 +119,14 @@ keys! {
     /// encoded subject, `{conn}` for the connection's id.
     pub(super) struct GrantedKeys in "access.everyone" {
         /// What may be subscribed to.
-        subscribe: Vec<String> = texts(&[], PATTERNS), example("[\"user.{sub}.*\"]");
+        subscribe: Vec<String> = texts(&[], PATTERNS), example("[\"user.{sub}.*\"]"), reloaded;
         /// What may be published.
-        publish: Vec<String> = texts(&[], PATTERNS), example("[\"chat.{sub}\"]");
+        publish: Vec<String> = texts(&[], PATTERNS), example("[\"chat.{sub}\"]"), reloaded;
         /// What is subscribed for the client when it connects, as the subscription `auto`.
-        auto: Vec<String> = texts(&[], PATTERNS), example("[\"conn.{conn}\"]");
+        auto: Vec<String> = texts(&[], PATTERNS), example("[\"conn.{conn}\"]"), reloaded;
         /// Milliseconds: a shorter interval is raised to it. A token's own counts first, then the least of its roles',
         /// then everyone's. Default: none.
-        interval_ms_min: Option<u64> = count_found(0..=3_600_000), example("1000");
+        interval_ms_min: Option<u64> = count_found(0..=3_600_000), example("1000"), reloaded;
     }
 }
 
@@ -142,7 +142,8 @@ pub(super) const ROLE: Group = Group {
             "pointer to a list holds where one of its elements does.",
         ],
     )
-    .example("{ \"/groups\" = \"nasdaq-l2\" }")],
+    .example("{ \"/groups\" = \"nasdaq-l2\" }")
+    .reloaded()],
 };
 
 keys! {
@@ -150,15 +151,15 @@ keys! {
     /// that `kid`, then with those that have none; a token without one with all of its `alg`.
     pub(super) struct KeyKeys in "access.key" {
         /// Which one it is. Default: none.
-        kid: Option<String> = text(), example("\"2026-a\"");
+        kid: Option<String> = text(), example("\"2026-a\""), reloaded;
         /// The algorithm of tokens that are signed with it. Others are refused.
-        alg: Option<String> = choice_needed(&NAMES), example("\"HS256\"");
+        alg: Option<String> = choice_needed(&NAMES), example("\"HS256\""), reloaded;
         /// Of HS256, HS384 and HS512: a file whose bytes are the secret, without one newline at its end.
-        secret_file: String = text_or(""), example("\"hs.key\"");
+        secret_file: String = text_or(""), example("\"hs.key\""), reloaded;
         /// Or a variable of the environment whose bytes are.
-        secret_env: String = text_or(""), example("\"FANWIRE_TOKEN_SECRET\"");
+        secret_env: String = text_or(""), example("\"FANWIRE_TOKEN_SECRET\""), reloaded;
         /// Of the others: PEM, a public key.
-        public_file: String = text_or(""), example("\"key.pem\"");
+        public_file: String = text_or(""), example("\"key.pem\""), reloaded;
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use engine::settings::Limits;
+use engine::{access, settings::Limits};
 use tokio::sync::mpsc;
 
 use super::{
@@ -56,6 +56,8 @@ pub struct Rules {
     /// Of `[[admin.key]]`; empty: nobody needs one.
     pub keys: Vec<AdminKey>,
     pub limits: Limits,
+    /// Of tokens.
+    pub access: Arc<access::rules::Rules>,
 }
 
 impl Rules {
@@ -65,6 +67,7 @@ impl Rules {
             gate: Gate::new(is_loopback, config.access.hosts.clone()),
             keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
             limits: config.limits.clone(),
+            access: config.access.tokens.rules.clone(),
         }
     }
 }

@@ -13,7 +13,7 @@ use engine::{
     shard::inbox::{Inbox, Message, Revocation},
     unit::parse_duration,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time};
 
 use super::{
@@ -47,8 +47,8 @@ pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Reque
         Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
         Err(NotRead::Refused(refusal)) => return refusal,
     };
-    let lifetime_max = admin.watched.rules.lifetime_max_us;
-    let (revoked, lasts_us) = match parse(&body.bytes, lifetime_max) {
+    let lifetime_max_us = admin.rules().access.lifetime_max_us;
+    let (revoked, lasts_us) = match parse(&body.bytes, lifetime_max_us) {
         Ok(parsed) => parsed,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
@@ -62,9 +62,33 @@ pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Reque
         let reason = format!("it holds, but not after a restart: {error}");
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
-    match time::timeout(CLOSED_WITHIN, close(admin.watched.publisher.inboxes(), revoked)).await {
+    let closing = close(admin.watched.publisher.inboxes(), revoked.clone());
+    let closed = time::timeout(CLOSED_WITHIN, closing).await;
+    admin.watched.audit.note("revocation", &Told::of(&revoked, closed.as_ref().ok().copied()));
+    match closed {
         Ok(closed) => answer(StatusCode::OK, &serde_json::json!({ "closed": closed })),
         Err(_) => busy("it holds, but a shard did not end its connections in time".to_owned()),
+    }
+}
+
+/// What the audit has of a revocation.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
+    /// Connections; `None`: not all were reached in time.
+    closed: Option<usize>,
+}
+
+impl<'a> Told<'a> {
+    fn of(revoked: &'a Revoked, closed: Option<usize>) -> Self {
+        let (sub, jti) = match revoked {
+            Revoked::Sub(sub) => (Some(&**sub), None),
+            Revoked::Jti(jti) => (None, Some(&**jti)),
+        };
+        Self { sub, jti, closed }
     }
 }
 

@@ -48,7 +48,6 @@ where
 fn routes() -> Vec<(&'static str, Vec<Take>)> {
     const PUBLISH: Needs = Needs::Key(Permission::Publish);
     const METRICS: Needs = Needs::Key(Permission::Metrics);
-    const ADMIN: Needs = Needs::Key(Permission::Admin);
     const READ: Needs = Needs::Key(Permission::Read);
     const ADMIN: Needs = Needs::Key(Permission::Admin);
     const NOTHING: Needs = Needs::Nothing;

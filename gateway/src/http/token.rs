@@ -50,8 +50,9 @@ pub(super) async fn make(State(admin): App, headers: HeaderMap, request: Request
         Ok(minted) => minted,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
-    let exp_us = minted.exp_s(&admin.watched.rules) * 1_000_000;
-    match minted.sign(&admin.watched.rules, &admin.watched.keys.own()) {
+    let rules = &admin.rules().access;
+    let exp_us = minted.exp_s(rules) * 1_000_000;
+    match minted.sign(rules, &admin.watched.keys.own()) {
         Ok(token) => answer(StatusCode::OK, &serde_json::json!({ "token": token, "exp": exp_us })),
         Err(reason) => refuse(StatusCode::INTERNAL_SERVER_ERROR, reason),
     }

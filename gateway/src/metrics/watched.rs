@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{access::rules::Rules, shard::shared::Shared};
+use engine::shard::shared::Shared;
 
 use crate::{
     access::keys::Keys, audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters,
@@ -22,8 +22,7 @@ pub struct Watched {
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
     pub reloads: Arc<ReloadCounters>,
     pub audit: Arc<Audit>,
-    /// What `[access]` says of tokens, their keys, and where revocations stand.
-    pub rules: Arc<Rules>,
+    /// Of tokens, and where revocations stand.
     pub keys: Arc<Keys>,
     pub revocation_file: Arc<state::revocations::RevocationFile>,
     /// What moves the shards' bytes.

@@ -318,7 +318,7 @@ impl Simulation {
             692..700 => self.finish_checks(false),
             700..702 => self.revoke(),
             684..692 => self.states.change(&self.world, &self.topics, &mut self.rng),
-            692..693 => self.reload(),
+            702..703 => self.reload(),
             _ => {
                 let peer = self.rng.usize(..self.conduct.len());
                 self.act(peer);

@@ -19,8 +19,8 @@ use crate::support::{
     tokens::Pass,
 };
 
-/// A connection is closed so soon after its token has ended.
-const PROMPT: Duration = Duration::from_secs(1);
+/// A connection is closed so soon after its token has ended: a reload has all looked at within a second.
+const PROMPT: Duration = Duration::from_millis(1500);
 
 /// Tokens of a world.
 #[derive(Debug, Default)]

@@ -677,6 +677,22 @@ impl World {
         read
     }
 
+    /// Other rules hold: what the gateway takes from a client then, and gives it.
+    pub fn expect_own(&mut self, at: usize) {
+        let peer = &mut self.peers[at];
+        let judge = Judge {
+            epochs: &self.publisher.epochs,
+            registry: &mut self.registry,
+            fanout: &self.config.fanout,
+            overload: &self.config.overload,
+            rules: &self.config.access.tokens.rules,
+            wire: (peer.ws.deflates(), peer.encoding),
+            now_us: self.now.mono_us,
+            wall_us: self.now.wall_us,
+        };
+        peer.model.expect_own(&judge);
+    }
+
     fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
         let peer = &mut self.peers[at];
         let mut judge = Judge {

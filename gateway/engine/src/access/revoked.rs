@@ -39,24 +39,30 @@ pub struct Full {
 /// What is revoked, and until when. Asked where a token is accepted only, and not locked while it is empty.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    max: usize,
+    max: AtomicUsize,
     held: AtomicUsize,
     until_us: Mutex<HashMap<Revoked, i64>>,
 }
 
 impl Revocations {
     pub fn new(max: usize) -> Self {
-        Self { max, ..Self::default() }
+        Self { max: max.into(), ..Self::default() }
+    }
+
+    /// What holds already stays.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Times are µs since the Unix epoch. One that is held for longer stays as it is.
     pub fn revoke(&self, revoked: Revoked, until_us: i64, now_us: i64) -> Result<(), Full> {
         let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= self.max && !held.contains_key(&revoked) {
+        let max = self.max.load(Ordering::Relaxed);
+        if held.len() >= max && !held.contains_key(&revoked) {
             held.retain(|_, until_us| *until_us > now_us);
         }
-        if held.len() >= self.max && !held.contains_key(&revoked) {
-            return Err(Full { max: self.max });
+        if held.len() >= max && !held.contains_key(&revoked) {
+            return Err(Full { max });
         }
         let until = held.entry(revoked).or_insert(until_us);
         *until = until_us.max(*until);

@@ -100,8 +100,36 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Which roles of others a token has that has these: those that ask the same of it. What others ask is not known of it.
+    pub fn carried(&self, roles: u64, others: &Self) -> u64 {
+        let held = self.roles.iter().enumerate().filter(|(i, _)| roles >> i & 1 == 1);
+        let held: Vec<_> = held.map(|(_, role)| &role.when).collect();
+        let same = others.roles.iter().enumerate().filter(|(_, role)| held.contains(&&role.when));
+        same.fold(0, |roles, (i, _)| roles | 1 << i)
+    }
+
     /// Whether a connection needs a token before it may do anything.
     pub fn wants_token(&self) -> bool {
         !self.is_open && self.anonymous.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::access::rules::*;
+
+    #[test]
+    fn roles_are_carried_to_those_that_ask_the_same() {
+        let rules = |wanted: &[&str]| {
+            let role = |text: &&str| {
+                let when = (Pointer::parse("/groups").unwrap(), Wanted::Text((*text).into()));
+                Role { when: vec![when], granted: Granted::default() }
+            };
+            Rules { roles: wanted.iter().map(role).collect(), ..Rules::default() }
+        };
+        let (before, after) = (rules(&["x", "y"]), rules(&["y", "z", "x", "x"]));
+        let carried = [0b00, 0b01, 0b10, 0b11].map(|roles| before.carried(roles, &after));
+        assert_eq!(carried, [0b0000, 0b1100, 0b0001, 0b1101]);
+        assert_eq!(after.carried(0b0010, &before), 0);
     }
 }

@@ -23,7 +23,7 @@ pub struct Tokens {
     pub revocations: Revocations,
     /// Tokens being verified elsewhere, and how many may be.
     checks: AtomicUsize,
-    checks_max: usize,
+    checks_max: AtomicUsize,
     /// Makes ids of connections unlike those of an earlier run.
     seed: u64,
     /// Connections of each subject that is counted.
@@ -45,12 +45,19 @@ impl Tokens {
         seed: u64,
     ) -> Self {
         let revocations = Revocations::new(revocations_max);
-        Self { verifier, revocations, checks_max, seed, ..Self::default() }
+        Self { verifier, revocations, checks_max: checks_max.into(), seed, ..Self::default() }
+    }
+
+    /// Other limits hold from now on.
+    pub fn set_max(&self, checks: usize, revocations: usize) {
+        self.checks_max.store(checks, Ordering::Relaxed);
+        self.revocations.set_max(revocations);
     }
 
     /// Takes a place among those being verified, unless all are taken.
     pub fn begin_check(&self) -> bool {
-        let room = |n: usize| (n < self.checks_max).then_some(n + 1);
+        let max = self.checks_max.load(Ordering::Relaxed);
+        let room = |n: usize| (n < max).then_some(n + 1);
         self.checks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 

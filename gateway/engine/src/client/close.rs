@@ -103,9 +103,10 @@ pub const TEXT_FRAMES: &str = "text frames are not part of fanwire.msgpack.v1";
 pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
 
-/// No token came in time, and the first one was bad.
+/// No token came in time, the first one was bad, and none was needed before a reload.
 pub const NO_TOKEN: &str = "no token within [limits] handshake";
 pub const BAD_TOKEN: &str = "a bad token";
+pub const TOKEN_NEEDED: &str = "a token is needed now";
 
 /// Reasons in the order of [`CloseReason`], then the codes that the gateway begins no close with.
 pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
@@ -133,7 +134,7 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(4001), ByGateway, Why::PingTimeout, &["no answer to a ping"], "ping_timeout", true),
     of(Some(4004), ByGateway, Why::Behind, &[], "behind", true),
     of(Some(4005), ByGateway, Why::TokenExpired, &["the token has expired"], "token_expired", true),
-    of(Some(4401), ByGateway, Why::Unauthorized, &[NO_TOKEN, BAD_TOKEN], "unauthorized", true),
+    of(Some(4401), ByGateway, Why::Unauthorized, &[NO_TOKEN, BAD_TOKEN, TOKEN_NEEDED], "unauthorized", true),
     of(Some(1013), ByBoth, Why::Dictionaries, &[], "dictionaries", true),
     of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
     of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),

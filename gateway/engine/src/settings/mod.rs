@@ -88,6 +88,7 @@ pub struct Reloaded {
     pub origins: Origins,
     pub proxies: Proxies,
     pub refusing: Refusing,
+    pub rules: Arc<Rules>,
 }
 
 impl From<&Settings<'_>> for Reloaded {
@@ -101,6 +102,7 @@ impl From<&Settings<'_>> for Reloaded {
             origins: settings.origins.clone(),
             proxies: settings.proxies.clone(),
             refusing: settings.refusing,
+            rules: settings.rules.clone(),
         }
     }
 }
@@ -256,11 +258,11 @@ keys! {
         status_bytes: usize = size(16 * MIB, KIB..=GIB), reloaded;
         /// Tokens whose signature is verified off the shards at once, as those with a public key are. Others wait, within
         /// `handshake`.
-        token_checks: usize = count(TOKEN_CHECKS, 1..=65_536);
+        token_checks: usize = count(TOKEN_CHECKS, 1..=65_536), reloaded;
         /// Tokens with a public key that were verified and are remembered, so that they are not verified again.
-        token_cache: usize = count(10_000, 0..=10_000_000);
+        token_cache: usize = count(10_000, 0..=10_000_000), reloaded;
         /// Tokens and subjects that are revoked at once. One more is refused with 507.
-        revocations: usize = count(10_000, 0..=10_000_000);
+        revocations: usize = count(10_000, 0..=10_000_000), reloaded;
         /// Bytes a second that a shard builds for the clients of one address (of IPv6: of one /64), four times as many
         /// at once. Then they wait, others do not. 0: no limit, as where all clients come through a proxy.
         build_bytes_per_ip: usize = size(0, 0..=64 * GIB), reloaded;

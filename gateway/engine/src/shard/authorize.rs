@@ -149,6 +149,9 @@ impl Shard {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
         }
+        if let Some(unjudged) = self.unjudged.get_mut(slot as usize) {
+            *unjudged = false;
+        }
         let Upgrade { head, wire, deflate, declined, mut subscribe, .. } = upgrade;
         self.at(slot).connection.open(head, wire, deflate, now);
         if waits {
@@ -215,22 +218,29 @@ impl Shard {
         self.wheel.hasten(slot, due_us);
         self.tell_authorized(slot, id);
         match before.map(|before| *before) {
-            Some(Access::Waits(waits)) => {
-                let mut subscribe = waits.subscribe.map(|subscribe| *subscribe);
-                if let Some(asked) = &subscribe
-                    && let Some(pattern) = self.not_granted(slot, &asked.topics)
-                {
-                    self.answer_refusal(slot, None, FORBIDDEN, &format!("{pattern} is not granted"));
-                    subscribe = None;
-                }
-                self.begin_subscriptions(slot, subscribe, now);
-            }
+            Some(Access::Waits(waits)) => self.let_in(slot, waits.subscribe, now),
             Some(Access::Holds(before)) => {
                 before.end(&mut self.grants);
                 self.at(slot).pend(|pending| pending.is_judged = true);
             }
             None => self.at(slot).pend(|pending| pending.is_judged = true),
         }
+    }
+
+    /// A client does not have to wait any more. `subscribe`: what rode on its URL.
+    pub(super) fn let_in(&mut self, slot: u32, subscribe: Option<Box<Subscribe>>, now: Now) {
+        let subscribe = subscribe.map(|subscribe| *subscribe);
+        let subscribe = subscribe.filter(|subscribe| self.is_granted(slot, subscribe));
+        self.begin_subscriptions(slot, subscribe, now);
+    }
+
+    /// Whether a client may have what rode on its URL, after it was let in; it is told where it may not.
+    fn is_granted(&mut self, slot: u32, subscribe: &Subscribe) -> bool {
+        let refused = self.not_granted(slot, &subscribe.topics);
+        if let Some(pattern) = &refused {
+            self.answer_refusal(slot, None, FORBIDDEN, &format!("{pattern} is not granted"));
+        }
+        refused.is_none()
     }
 
     /// What is granted as `auto`, and behind it what rode on the URL.
@@ -251,6 +261,7 @@ impl Shard {
         let mut auto = self.granted(slot, Right::Auto);
         let granted = self.granted(slot, Right::Subscribe);
         let is_open = self.rules.is_open;
+        let asked = self.at(slot).pend(|pending| std::mem::take(&mut pending.ours));
         let mut ours = Vec::new();
         for at in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[at];
@@ -271,6 +282,11 @@ impl Shard {
         if !auto.is_empty() {
             ours.push(Op::Subscribe(auto_subscribe(auto)));
         }
+        // What rode on the URL and is not answered yet; the rest was for what was granted before.
+        ours.extend(asked.into_iter().filter(|op| match op {
+            Op::Subscribe(subscribe) => subscribe.sub != AUTO && self.is_granted(slot, subscribe),
+            _ => false,
+        }));
         if !ours.is_empty() {
             self.at(slot).pend(|pending| pending.ours.extend(ours));
         }

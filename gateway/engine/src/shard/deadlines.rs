@@ -22,6 +22,7 @@ impl Shard {
 
     /// Does what is due and says when to look again; `None`: the connection is going.
     fn run_due(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
+        self.rejudge(slot, net, now);
         self.run_access(slot, net, now);
         let again_us = self.run_connection(slot, net, now)?;
         Some(again_us.min(self.access_due_us(slot, now)))

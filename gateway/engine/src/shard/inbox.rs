@@ -8,13 +8,13 @@ use std::{
     },
 };
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 use net::ConnId;
 
 use crate::{
     access::{revoked::Revoked, verify::Verified},
     protocol::status::Change,
-    settings::{INBOX_MESSAGES, Limits, Reloaded, TOKEN_CHECKS},
+    settings::{INBOX_MESSAGES, Limits, Reloaded},
     shard::stats::Stats,
     topic::epoch::Epoch,
     update::Batch,
@@ -100,8 +100,8 @@ pub struct Inbox {
     queue: ArrayQueue<Message>,
     /// Questions, which overtake what is queued: whether a shard lives is not a matter of how much it has to do.
     questions: ArrayQueue<Message>,
-    /// Tokens that were verified elsewhere for connections of this shard. There is room for all that may be begun.
-    verified: ArrayQueue<(ConnId, Verified)>,
+    /// Tokens that were verified elsewhere for connections of this shard: no more than may be begun.
+    verified: SegQueue<(ConnId, Verified)>,
     /// Updates waiting in `queue`.
     updates: AtomicUsize,
     updates_max: usize,
@@ -115,25 +115,19 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn of(limits: &Limits, waker: net::Waker) -> Arc<Self> {
-        let messages = (limits.inbox_messages, limits.token_checks);
-        Self::with(limits.inbox_updates, limits.inbox_bytes, messages, waker)
+        Self::with(limits.inbox_updates, limits.inbox_bytes, limits.inbox_messages, waker)
     }
 
     /// With room for [`INBOX_MESSAGES`].
     pub fn new(updates_max: usize, bytes_max: usize, waker: net::Waker) -> Arc<Self> {
-        Self::with(updates_max, bytes_max, (INBOX_MESSAGES as usize, TOKEN_CHECKS as usize), waker)
+        Self::with(updates_max, bytes_max, INBOX_MESSAGES as usize, waker)
     }
 
-    fn with(
-        updates_max: usize,
-        bytes_max: usize,
-        (messages_max, checks_max): (usize, usize),
-        waker: net::Waker,
-    ) -> Arc<Self> {
+    fn with(updates_max: usize, bytes_max: usize, messages_max: usize, waker: net::Waker) -> Arc<Self> {
         Arc::new(Self {
             queue: ArrayQueue::new(messages_max),
             questions: ArrayQueue::new(QUESTIONS_MAX),
-            verified: ArrayQueue::new(checks_max),
+            verified: SegQueue::new(),
             updates: AtomicUsize::new(0),
             updates_max,
             bytes: AtomicUsize::new(0),
@@ -193,12 +187,8 @@ impl Inbox {
     }
 
     /// A token was verified for a connection of this shard.
-    ///
-    /// # Panics
-    /// Where more were begun than may be.
     pub fn push_verified(&self, conn: ConnId, verified: Verified) {
-        let pushed = self.verified.push((conn, verified));
-        assert!(pushed.is_ok(), "more tokens are verified than [limits] token_checks");
+        self.verified.push((conn, verified));
         self.waker.wake();
     }
 

@@ -30,6 +30,7 @@ mod output;
 pub mod overload;
 mod pending;
 mod relief;
+mod rejudging;
 mod relieving;
 mod reload;
 mod resting;
@@ -113,6 +114,8 @@ pub struct Shard {
     /// Of the tokens of clients.
     grants: SharedGrants,
     unchecked: Unchecked,
+    /// By slot, of a reload of the rules: a connection is still to be judged by them.
+    unjudged: Vec<bool>,
     connections_per_sub: usize,
     revoking: Vec<Revocation>,
     /// Which of the shards it is.
@@ -193,6 +196,7 @@ impl Shard {
             rules: settings.rules.clone(),
             grants: SharedGrants::default(),
             unchecked: Unchecked::default(),
+            unjudged: Vec::new(),
             connections_per_sub: settings.limits.connections_per_sub,
             revoking: Vec::new(),
             index,

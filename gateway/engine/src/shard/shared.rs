@@ -81,6 +81,7 @@ impl Shared {
         self.connections_per_ip.store(settings.limits.connections_per_ip, Ordering::Relaxed);
         let Compression { dictionaries, dictionaries_per_ip, .. } = settings.compression;
         self.dictionaries.set_max(dictionaries, dictionaries_per_ip);
+        self.tokens.set_max(settings.limits.token_checks, settings.limits.revocations);
     }
 
     /// Counts a connection in, exactly, over all shards. Without an `address` it is not known yet whose it is. `true`: its

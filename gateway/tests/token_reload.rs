@@ -1,0 +1,134 @@
+//! What a reload of `[access]` means for live connections.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use engine::access::{
+    grant::Grant,
+    rules::{Granted, Rules},
+};
+use proto::encode::Opcode;
+use support::{
+    World, config,
+    subscriber::{Asked, AskedOp},
+    tokens::Pass,
+};
+
+/// All connections are judged within it.
+const JUDGED: Duration = Duration::from_millis(1_500);
+
+fn world(change: impl FnOnce(&mut Rules)) -> World {
+    let mut config = config();
+    config.fanout.interval = Duration::ZERO;
+    let mut rules = Rules { is_open: false, ..Rules::default() };
+    change(&mut rules);
+    config.access.tokens.rules = rules.into();
+    World::new(config, 64, 1)
+}
+
+fn reload(world: &mut World, change: impl FnOnce(&mut Rules)) {
+    let mut rules = (*world.config.access.tokens.rules).clone();
+    change(&mut rules);
+    world.config.access.tokens.rules = rules.into();
+    world.reload();
+}
+
+fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
+    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
+}
+
+fn pass(world: &World, sub: &str, subscribe: &[&str]) -> Pass {
+    Pass {
+        sub: Some(sub.to_owned()),
+        jti: format!("of-{sub}"),
+        exp_s: world.now.wall_us / 1_000_000 + 600,
+        subscribe: subscribe.iter().map(|text| text.to_string()).collect(),
+        ..Pass::default()
+    }
+}
+
+fn patterns(world: &World, peer: usize, sub: &str) -> BTreeSet<String> {
+    world.peers[peer].model.sub(sub).map(|sub| sub.patterns.clone()).unwrap_or_default()
+}
+
+fn set(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|text| text.to_string()).collect()
+}
+
+#[test]
+fn what_is_not_granted_any_more_is_taken_and_the_rest_goes_on() {
+    let mut world = world(|rules| rules.everyone = granted(&["fx.*", "lse.*"], &["news"]));
+    let pass = pass(&world, "a", &["own"]);
+    let peer = world.dial_showing("/ws", &pass, false);
+    world.settle();
+    world.subscribe(peer, "", &["fx.*", "lse.X", "own"], None);
+    assert_eq!(patterns(&world, peer, "auto"), set(&["news"]));
+    reload(&mut world, |rules| rules.everyone = granted(&["fx.*"], &["alerts"]));
+    world.expect_own(peer);
+    world.advance(JUDGED);
+    assert_eq!(patterns(&world, peer, ""), set(&["fx.*", "own"]));
+    assert_eq!(patterns(&world, peer, "auto"), set(&["alerts"]));
+    world.subscribe(peer, "more", &["lse.X"], None);
+    assert_eq!(world.peers[peer].frames("error").pop().unwrap()["code"], 4403);
+    assert_eq!(world.peers[peer].close, None);
+}
+
+#[test]
+fn who_needs_a_token_now_is_closed_and_who_has_one_stays() {
+    let mut world = world(|rules| rules.anonymous = Some(granted(&["*"], &[])));
+    let stranger = world.connect();
+    world.subscribe(stranger, "", &["*"], None);
+    let pass = pass(&world, "a", &["*"]);
+    let known = world.dial_showing("/ws", &pass, false);
+    world.settle();
+    world.subscribe(known, "", &["*"], None);
+    reload(&mut world, |rules| rules.anonymous = None);
+    world.advance(JUDGED);
+    assert_eq!(world.peers[stranger].close, Some((4401, "a token is needed now".to_owned())));
+    assert_eq!((patterns(&world, known, ""), &world.peers[known].close), (set(&["*"]), &None));
+}
+
+#[test]
+fn who_waits_for_a_token_is_let_in_where_none_is_needed_any_more() {
+    for is_granted in [true, false] {
+        let mut world = world(|_| {});
+        let peer = world.dial_to("/ws?topics=fx.EUR");
+        world.settle();
+        let topics = vec!["fx.EUR".to_owned()];
+        let op = AskedOp::Subscribe { sub: String::new(), topics, interval_ms: None, since: None };
+        world.peers[peer].model.asked.push_back(Asked { id: None, op });
+        let anonymous = granted(if is_granted { &["fx.*"] } else { &["lse.*"] }, &[]);
+        reload(&mut world, |rules| rules.anonymous = Some(anonymous));
+        world.advance(Duration::from_secs(6));
+        assert_eq!(world.peers[peer].model.subs.len(), usize::from(is_granted));
+        assert_eq!(world.peers[peer].close, None);
+    }
+}
+
+#[test]
+fn subjects_are_counted_from_the_reload_on_that_brings_the_limit() {
+    let mut world = world(|_| {});
+    let pass = pass(&world, "a", &["*"]);
+    let dial = |world: &mut World| {
+        let peer = world.dial_showing("/ws", &pass, false);
+        world.settle();
+        peer
+    };
+    let held = [dial(&mut world), dial(&mut world)];
+    assert_eq!(world.shared.tokens.subjects(), 0);
+    world.config.limits.connections_per_sub = 2;
+    world.reload();
+    assert_eq!(world.shared.tokens.subjects(), 1);
+    let third = dial(&mut world);
+    assert!(world.peers[third].http.starts_with(b"HTTP/1.1 429 "), "{:?}", world.peers[third]);
+    world.send_frame(held[0], Opcode::Close, &1000u16.to_be_bytes());
+    world.settle();
+    let fourth = dial(&mut world);
+    assert!(world.peers[fourth].open);
+    [held[1], fourth].into_iter().for_each(|peer| world.reset(peer));
+    world.settle();
+    assert_eq!(world.shared.tokens.subjects(), 0);
+}
