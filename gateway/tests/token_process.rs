@@ -322,3 +322,64 @@ fn keys_are_read_over_https_and_again_for_a_kid_that_is_unknown() {
     let refused = start(&stranger.cert);
     assert_eq!(connect(&refused, &new.sign(&claims)).err(), Some(401));
 }
+
+#[test]
+fn a_source_shows_its_token_and_the_next_one_when_it_expires() {
+    let short = token(json!({ "sub": "down", "exp": now_s() + 6, "fanwire": { "subscribe": ["fx.*"] } }));
+    let long = token(json!({ "sub": "down", "fanwire": { "subscribe": ["fx.*"] } }));
+    let upstream = Gateway::start("shards = 1", &access("leeway = \"0s\"\n"));
+    upstream.publish("fx.a", "1");
+    let shown = file("down.jwt", &format!("{short}\n"));
+    let source = |token: &str| {
+        format!(
+            "[[source]]\nkind = \"fanwire\"\nname = \"up\"\nurl = \"ws://{}/ws\"\ntopics = [\"fx.*\"]\n{token}\n",
+            upstream.data
+        )
+    };
+    let stranger = Gateway::start("shards = 1", &source(""));
+    let gateway = Gateway::start("shards = 1", &source(&format!("token_file = \"{}\"", shown.display())));
+    let has = |gateway: &Gateway| http(&gateway.admin, "GET", "/topics/fx.a", "", "").status == 200;
+    assert!(in_time(|| has(&gateway)));
+    fs::write(&shown, &long).unwrap();
+    thread::sleep(Duration::from_secs(8));
+    let metrics = http(&upstream.admin, "GET", "/metrics", "", "").body;
+    let expired = metrics.lines().find(|line| line.contains("token_expired")).unwrap_or_default();
+    assert!(expired.ends_with(" 0"), "{expired:?}");
+    assert!(!has(&stranger), "without a token nothing comes");
+}
+
+#[test]
+fn a_reload_takes_other_keys_and_live_connections_keep_their_tokens() {
+    let secret = file("rotated", SECRET);
+    let config = format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 2\n[access]\nclients = \"token\"\n\
+         [[access.key]]\nalg = \"HS256\"\nsecret_file = \"{}\"\n",
+        secret.display()
+    );
+    let path = config_file(&config);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+    let gateway = Gateway::spawn(command.arg("--config").arg(&path).env("RUST_LOG", "off"));
+    let held = token(json!({ "sub": "alice", "fanwire": { "subscribe": ["fx.*"] } }));
+    let mut socket = connect(&gateway, &held).ok().unwrap();
+    socket.until("authorized");
+    socket.send(r#"{"op":"subscribe","topics":["fx.a"]}"#);
+    socket.until("subscribed");
+    let other = "another secret of thirty-two bytes, or somewhat more";
+    let claims = json!({ "sub": "bob", "exp": now_s() + 600 }).to_string();
+    let next = hs256(r#"{"alg":"HS256"}"#, &claims, other.as_bytes());
+    assert_eq!(connect(&gateway, &next).err(), Some(401));
+    fs::write(&secret, other).unwrap();
+    assert_eq!(http(&gateway.admin, "POST", "/reload", "", "").status, 200);
+    assert!(connect(&gateway, &next).is_ok());
+    assert_eq!(connect(&gateway, &held).err(), Some(401));
+    // Grants that everyone has change for live connections.
+    fs::write(&path, format!("{config}[access.everyone]\nauto = [\"news\"]\n")).unwrap();
+    let answer = http(&gateway.admin, "POST", "/reload", "", "");
+    assert!(answer.body.contains("access.everyone: changed"), "{answer:?}");
+    let subscribed = socket.until("subscribed");
+    assert_eq!((&subscribed["sub"], &subscribed["topics"]), (&json!("auto"), &json!(["news"])));
+    // A key that cannot be used changes nothing.
+    fs::write(&secret, "short").unwrap();
+    assert_eq!(http(&gateway.admin, "POST", "/reload", "", "").status, 400);
+    assert!(connect(&gateway, &next).is_ok());
+}

@@ -7,7 +7,7 @@ use std::{
 
 use engine::{keys, unit::show_duration};
 
-use super::url::Url;
+use super::{token_file, url::Url};
 use crate::document::{
     read::{Section, named},
     write::Text,
@@ -27,6 +27,9 @@ keys! {
         ca: String = text_or(""), example("\"ca.pem\"");
         /// The `Host` header. Default: HOST:PORT of `url`.
         host: Option<String> = text_like(HOST), example("\"ws-feed.exchange.coinbase.com\"");
+        /// A file with a token, for a server that wants one, as another gateway does: shown as `Authorization: Bearer TOKEN`.
+        /// It is read again before each connect, and where a gateway says that the token expires. Default: none.
+        token_file: String = text_or(""), example("\"feed.jwt\"");
         /// How long to wait before the first new try, and twice as long after each that came to nothing. Of every wait
         /// up to half is left out at random.
         backoff_min: Duration = duration(500, 1..=HOUR);
@@ -50,6 +53,8 @@ pub struct Link {
     pub ca: Option<PathBuf>,
     /// The `Host` header.
     pub host: String,
+    /// Where the token stands that the server wants.
+    pub token_file: Option<PathBuf>,
     /// Between two tries; doubled after each that came to nothing.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
@@ -91,6 +96,12 @@ impl Link {
                 section.problem(line, error);
             }
         }
+        let token_file = (!keys.token_file.is_empty()).then(|| dir.join(&keys.token_file));
+        if let (Some(line), Some(file)) = (section.named("token_file", ()).line, &token_file)
+            && let Err(error) = token_file::read_now(file)
+        {
+            section.problem(line, format!("token_file: {error}"));
+        }
         // Where only one of the two is named, the other's default follows it.
         let (least, most) = (min.value, max.value);
         Some(Self {
@@ -98,6 +109,7 @@ impl Link {
             host: host.unwrap_or_else(|| url.host.clone()),
             url,
             ca,
+            token_file,
             backoff_min: min.or(|default| default.min(most)),
             backoff_max: max.or(|default| default.max(least)),
             idle: keys.idle,
@@ -107,7 +119,11 @@ impl Link {
 
     /// Its keys with their values.
     pub fn write(&self, text: &mut Text) {
-        text.keys_where(&LinkKeys::from(self), |key| self.ca.is_some() || key != "ca");
+        text.keys_where(&LinkKeys::from(self), |key| match key {
+            "ca" => self.ca.is_some(),
+            "token_file" => self.token_file.is_some(),
+            _ => true,
+        });
     }
 }
 
@@ -124,6 +140,7 @@ impl From<&Link> for LinkKeys {
         Self {
             url: Some(link.url.text.clone()),
             ca: link.ca.as_ref().map_or(String::new(), |ca| ca.display().to_string()),
+            token_file: link.token_file.as_ref().map_or(String::new(), |file| file.display().to_string()),
             host: Some(link.host.clone()),
             backoff_min: link.backoff_min,
             backoff_max: link.backoff_max,

@@ -12,6 +12,7 @@ mod refusals;
 pub mod replay;
 pub mod running;
 pub mod synthetic;
+mod token_file;
 pub mod url;
 pub mod watch;
 pub mod websocket;

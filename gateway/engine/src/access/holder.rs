@@ -44,7 +44,8 @@ impl Holder {
             who: [sub, jti].concat().into(),
             sub_bytes: sub.len().try_into().expect("a subject has 128 bytes at most"),
             is_counted,
-            is_told: false,
+            // Within the leeway there is nothing to tell any more.
+            is_told: token.exp_us <= now_us,
             interval_ms_min: token.interval_ms_min.map_or(NO_INTERVAL, |ms| ms as u32),
             roles: token.roles,
             exp_us: token.exp_us,

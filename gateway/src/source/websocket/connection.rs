@@ -24,7 +24,10 @@ use super::{
     inlet::{Intake, RETRY},
     journal::Journal,
 };
-use crate::{source::link::Link, tls};
+use crate::{
+    source::{link::Link, token_file},
+    tls,
+};
 
 const READ_BYTES: usize = 64 * 1024;
 /// Pongs that a server does not read are left out beyond this.
@@ -52,6 +55,13 @@ pub async fn serve(
 ) -> Ended {
     let (address, begun) = (&link.url.address, Instant::now());
     let patience = stale_after.map_or(link.idle, |stale_after| stale_after.min(link.idle));
+    let token = match &link.token_file {
+        Some(file) => match token_file::read(file).await {
+            Ok(token) => Some(token),
+            Err(error) => return Ended::Token(error),
+        },
+        None => None,
+    };
     let stream = match timeout(patience, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
@@ -59,7 +69,7 @@ pub async fn serve(
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection::new(link, stale_after, texts, journal);
+    let mut connection = Connection::new(link, token, stale_after, texts, journal);
     connection.fresh = begun;
     if !link.url.is_tls {
         return serve_over(stream, connection, intake).await;
@@ -104,6 +114,9 @@ async fn serve_over(
 
 struct Connection<'a, 'j> {
     link: &'a Link,
+    /// The one that was shown last, and whether the server says that it expires.
+    token: Option<String>,
+    renews: bool,
     stale_after: Option<Duration>,
     texts: &'a [String],
     journal: &'a mut Journal<'j>,
@@ -122,17 +135,33 @@ struct Connection<'a, 'j> {
 impl<'a, 'j> Connection<'a, 'j> {
     fn new(
         link: &'a Link,
+        token: Option<String>,
         stale_after: Option<Duration>,
         texts: &'a [String],
         journal: &'a mut Journal<'j>,
     ) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
         let mut out = Vec::new();
-        let headers = [("User-Agent", USER_AGENT)];
+        let bearer = token.as_ref().map(|token| format!("Bearer {token}"));
+        let shown = bearer.as_deref().map(|bearer| ("Authorization", bearer));
+        let headers: Vec<_> = [("User-Agent", USER_AGENT)].into_iter().chain(shown).collect();
         handshake::request_with(&mut out, &link.host, &link.url.target, nonce, &[], false, &headers);
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
         let (conn, now) = (Conn::client(nonce), Instant::now());
-        Self { link, stale_after, texts, journal, limits, conn, out, since: now, pinged: false, fresh: now }
+        Self {
+            link,
+            token,
+            renews: false,
+            stale_after,
+            texts,
+            journal,
+            limits,
+            conn,
+            out,
+            since: now,
+            pinged: false,
+            fresh: now,
+        }
     }
 
     async fn run(
@@ -168,6 +197,9 @@ impl<'a, 'j> Connection<'a, 'j> {
                         if let Some(ended) = ended {
                             return ended;
                         }
+                        if std::mem::take(&mut self.renews) {
+                            self.renew().await;
+                        }
                     }
                     Err(error) => return Ended::Broke(error),
                 },
@@ -195,6 +227,20 @@ impl<'a, 'j> Connection<'a, 'j> {
         }
     }
 
+    /// Shows what stands in the file now, where that is another token.
+    async fn renew(&mut self) {
+        let Some(file) = &self.link.token_file else { return };
+        match token_file::read(file).await {
+            Ok(token) if self.token.as_ref() != Some(&token) => {
+                let op = serde_json::json!({ "op": "auth", "token": token }).to_string();
+                masked_frame(&mut self.out, Opcode::Text, op.as_bytes(), key());
+                self.token = Some(token);
+            }
+            Ok(_) => tracing::warn!(source = %self.link.name, "its token expires, and token_file has no other"),
+            Err(error) => tracing::warn!(source = %self.link.name, "its token expires: {error}"),
+        }
+    }
+
     fn publish(&mut self, intake: &mut impl Intake) {
         if intake.publish() {
             self.fresh = Instant::now();
@@ -216,7 +262,7 @@ impl<'a, 'j> Connection<'a, 'j> {
     }
 
     fn receive(&mut self, bytes: &mut [u8], intake: &mut impl Intake) -> Option<Ended> {
-        let Self { texts, journal, limits, conn, out, since, fresh, .. } = self;
+        let Self { link, renews, texts, journal, limits, conn, out, since, fresh, .. } = self;
         let (mut at, end) = (0, bytes.len());
         loop {
             let received = conn.receive(&mut bytes[at..], limits);
@@ -225,6 +271,7 @@ impl<'a, 'j> Connection<'a, 'j> {
                 None if at == end => return None,
                 None => {}
                 Some(Event::Text(text)) => {
+                    *renews |= link.token_file.is_some() && token_file::is_expiring(text);
                     if let Err(why) = intake.take(text.as_bytes()) {
                         masked_close(out, UNACCEPTABLE, "", key());
                         return Some(Ended::Unacceptable(why));

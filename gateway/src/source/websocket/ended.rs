@@ -15,6 +15,8 @@ use super::counters::End;
 pub enum Ended {
     #[error("cannot connect to {address}: {error}")]
     Connect { address: String, error: io::Error },
+    #[error("token_file: {0}")]
+    Token(String),
     #[error("no TLS with {address}: {error}")]
     Tls { address: String, error: String },
     #[error("{0}: no connection and no answer to the handshake within {1}")]
@@ -79,7 +81,7 @@ impl Ended {
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
-            Ended::Connect { .. } | Ended::Late(..) => End::Connect,
+            Ended::Connect { .. } | Ended::Late(..) | Ended::Token(_) => End::Connect,
             Ended::Tls { .. } => End::Tls,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,

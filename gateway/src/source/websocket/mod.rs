@@ -131,6 +131,7 @@ mod tests {
             name: "a".to_owned(),
             url: Url::parse("ws://127.0.0.1:1/").unwrap(),
             host: "a".to_owned(),
+            token_file: None,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(1),
             idle: Duration::from_secs(1),
