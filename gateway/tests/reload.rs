@@ -225,11 +225,15 @@ fn clients_stay_and_new_limits_hold_for_them() {
         admin_answer_bytes = \"1MiB\"\natomic_updates = 2\nhandshakes_per_turn = 4\nsealed_bytes = \"1MiB\"\n\
         status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n\
         handshakes = 1000\nhandshakes_per_ip = \"900/s\"\nhandshake_addresses = 1000\nconnection_age = \"1h\"\n\
-        idle_subscribed = \"1h\"\n[compression]\nenabled = false\nlevel = 2\n\
+        idle_subscribed = \"1h\"\nconnections_per_sub = 9\ntoken_checks = 99\ntoken_cache = 99\nrevocations = 99\n\
+        [compression]\nenabled = false\nlevel = 2\n\
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
         interval_ms_max = 500\nbusy_percent = 99\n[state]\ncheckpoint = \"1s\"\nstate_bytes = \"2GiB\"\n\
-        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n[log]\nfilter = \"error\"\n";
+        [access]\nhosts = [\"a.example\"]\norigins = [\"same-host\", \"none\", \"https://a.example\"]\n\
+        token_from = [\"op\"]\nclaim = \"/may\"\nissuer = [\"a\"]\naudience = [\"b\"]\nleeway = \"1s\"\n\
+        lifetime_max = \"1h\"\n[access.anonymous]\nsubscribe = [\"*\"]\n[access.everyone]\nsubscribe = [\"a\"]\n\
+        [[access.role]]\nwhen = { \"/a\" = \"b\" }\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n[log]\nfilter = \"error\"\n";
     let all = format!("{all}{ADMIN_KEY}");
     let applied = gateway.apply(&all);
     let listed = output(command("").args(["--check", "--reloadable"])).stdout;
@@ -237,7 +241,9 @@ fn clients_stay_and_new_limits_hold_for_them() {
     let told = |key: &&str| applied.iter().any(|told| told.starts_with(&format!("{key}:")));
     // Certificates need a TLS listener, tokens keys; [server] stands above.
     let other = |key: &&str| {
-        ["server.", "certificate.", "admin.", "access.clients", "source", "topic"].iter().any(|section| key.starts_with(section))
+        let sections = ["server.", "certificate.", "admin.", "source", "topic"];
+        let tokens = ["access.clients", "access.jwks", "access.csrf", "access.key"];
+        sections.iter().chain(&tokens).any(|section| key.starts_with(section))
     };
     let missing: Vec<&str> = listed.lines().filter(|key| !other(key) && !told(key)).collect();
     assert!(missing.is_empty(), "not changed: {missing:?} of {applied:?}");

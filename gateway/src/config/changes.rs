@@ -16,7 +16,7 @@ use super::{
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
-    tokens::{GrantedKeys, KeyKeys, ROLE, TokenKeys},
+    tokens::TokenKeys,
 };
 use crate::{
     document::value,
@@ -44,9 +44,6 @@ pub fn reloadable() -> String {
         Group::of::<Overload>(),
         Group::of::<AccessKeys>(),
         Group::of::<TokenKeys>(),
-        Group::of::<GrantedKeys>(),
-        ROLE,
-        Group::of::<KeyKeys>(),
         Group::of::<AdminKeys>(),
         Group::of::<AdminKeyKeys>(),
         Group::of::<AuditKeys>(),
@@ -58,7 +55,8 @@ pub fn reloadable() -> String {
     let keys = keys.filter(|(_, key)| key.is_reloaded);
     let lines = keys.map(|(section, key)| format!("{section}.{}\n", key.name));
     // Whatever has changed of them; of topics what no topic that is there lives by.
-    lines.chain(["source\n", "topic\n"].map(str::to_owned)).collect()
+    let tables = ["access.anonymous", "access.everyone", "access.role", "access.key", "source", "topic"];
+    lines.chain(tables.map(|table| format!("{table}\n"))).collect()
 }
 
 /// In the order of the reference. `suits`: whether no topic that is there is another one by these `[[topic]]`.
