@@ -7,6 +7,7 @@ mod changes;
 mod check;
 mod compression;
 mod fanout;
+mod grants;
 mod limits;
 mod load;
 mod log;

@@ -7,11 +7,12 @@ use super::{
     access::AccessKeys,
     admin::{AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
+    grants::{GrantedKeys, ROLE},
     server::ServerKeys,
     sources::KindKeys,
     state::StateKeys,
     tls::CertificateKeys,
-    tokens::{GrantedKeys, KeyKeys, ROLE, TokenKeys},
+    tokens::{KeyKeys, TokenKeys},
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
 };
 use crate::{

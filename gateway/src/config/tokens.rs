@@ -9,15 +9,13 @@ use std::{
 };
 
 use engine::{
-    access::{
-        grant::Grant,
-        rules::{Csrf, Granted, Place, ROLES_MAX, Role, Rules},
-    },
+    access::rules::{Csrf, Place, Rules},
     json::pointer::Pointer,
     keys,
-    settings::{Group, Key as ConfigKey, Kind, Limits},
+    settings::Limits,
 };
 
+use super::grants::{self, granted_of, roles};
 use crate::{
     access::{
         https::HttpsUrl,
@@ -26,11 +24,7 @@ use crate::{
         keys::{Given, Keys},
         published::{self, Jwks, JwksPlace},
     },
-    document::{
-        read::{Section, Table},
-        when::{self, when},
-        write::Text,
-    },
+    document::{read::Section, write::Text},
 };
 
 /// Keys of one gateway.
@@ -40,7 +34,6 @@ const THREADS_MAX: usize = 8;
 const SECRET_BYTES_MIN: usize = 32;
 const JWKS_REFRESH: Duration = Duration::from_secs(600);
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
-const PATTERNS: &str = "write a list of patterns, like [\"fx.*\", \"user.{sub}.*\"]";
 const PLACES: &str =
     "write a list of \"authorization\", \"subprotocol\", \"op\", \"cookie:NAME\" and \"query:NAME\"";
 const NAMES: [&str; 12] = {
@@ -112,39 +105,6 @@ keys! {
         csrf_param: String = text_or("csrf"), reloaded;
     }
 }
-
-keys! {
-    /// What every token may do besides what it grants itself. In `[access.anonymous]`: what a connection without a token
-    /// may do. In `[[access.role]]`: what a token with `when` may do. Grants add up. In a pattern `{sub}` stands for the
-    /// encoded subject, `{conn}` for the connection's id.
-    pub(super) struct GrantedKeys in "access.everyone" {
-        /// What may be subscribed to.
-        subscribe: Vec<String> = texts(&[], PATTERNS), example("[\"user.{sub}.*\"]"), reloaded;
-        /// What may be published.
-        publish: Vec<String> = texts(&[], PATTERNS), example("[\"chat.{sub}\"]"), reloaded;
-        /// What is subscribed for the client when it connects, as the subscription `auto`.
-        auto: Vec<String> = texts(&[], PATTERNS), example("[\"conn.{conn}\"]"), reloaded;
-        /// Milliseconds: a shorter interval is raised to it. A token's own counts first, then the least of its roles',
-        /// then everyone's. Default: none.
-        interval_ms_min: Option<u64> = count_found(0..=3_600_000), example("1000"), reloaded;
-    }
-}
-
-/// Of `[[access.role]]`, beside [`GrantedKeys`].
-pub(super) const ROLE: Group = Group {
-    section: "access.role",
-    doc: &["What tokens that say something may do; the keys of `[access.everyone]` beside `when`. At most 64."],
-    keys: &[ConfigKey::new(
-        "when",
-        Kind::Own,
-        &[
-            "Pointers into the token, and what must stand there: text, a whole number, true or false; \"*\": anything. A",
-            "pointer to a list holds where one of its elements does.",
-        ],
-    )
-    .example("{ \"/groups\" = \"nasdaq-l2\" }")
-    .reloaded()],
-};
 
 keys! {
     /// A key that tokens are signed with; as many as there are, at most 64. A token with a `kid` is tried with the keys of
@@ -290,51 +250,6 @@ pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
     Ok(secret)
 }
 
-fn granted_of<'a>(section: &mut Section<'_, 'a>, name: &'static str, table: Table<'a>) -> Granted {
-    let mut section = section.open(name, table);
-    let granted = granted(&mut section);
-    section.finish();
-    granted
-}
-
-fn granted(section: &mut Section) -> Granted {
-    let keys: GrantedKeys = section.keys();
-    Granted {
-        subscribe: grants(section, "subscribe", &keys.subscribe),
-        publish: grants(section, "publish", &keys.publish),
-        auto: grants(section, "auto", &keys.auto),
-        interval_ms_min: keys.interval_ms_min,
-    }
-}
-
-fn grants(section: &mut Section, key: &'static str, texts: &[String]) -> Vec<Grant> {
-    let parsed: Result<Vec<Grant>, String> = texts.iter().map(|text| Grant::parse(text)).collect();
-    section.convert(key, Some(parsed), |parsed| parsed).unwrap_or_default()
-}
-
-fn roles(section: &mut Section) -> Vec<Role> {
-    let tables = section.sections("role", "access.role");
-    if tables.len() > ROLES_MAX {
-        let text = format!("there are {} [[access.role]]; the most is {ROLES_MAX}", tables.len());
-        section.problem(section.line(), text);
-        return Vec::new();
-    }
-    let mut roles = Vec::new();
-    for table in tables {
-        let mut section = section.open("access.role", table);
-        let when = section.read("when", Vec::new(), when);
-        if when.line.is_none() {
-            let text =
-                "when is missing: write { \"/groups\" = \"name\" }, or [access.everyone] for all tokens";
-            section.problem(section.line(), text);
-        }
-        let granted = granted(&mut section);
-        section.finish();
-        roles.push(Role { when: when.value, granted });
-    }
-    roles
-}
-
 fn key_files(section: &mut Section, dir: &Path) -> Vec<KeyFile> {
     let tables = section.sections("key", "access.key");
     if tables.len() > KEYS_MAX {
@@ -379,21 +294,7 @@ fn key_file(section: &mut Section, dir: &Path) -> Option<KeyFile> {
 pub(super) fn render(text: &mut Text, tokens: &TokenSettings) {
     let rules = &tokens.rules;
     text.keys(&TokenKeys::from(tokens));
-    let tables =
-        [("[access.anonymous]", rules.anonymous.as_ref()), ("[access.everyone]", Some(&rules.everyone))];
-    for (name, granted) in tables {
-        if let Some(granted) =
-            granted.filter(|granted| name.contains("anonymous") || **granted != Granted::default())
-        {
-            text.section(name);
-            text.keys(&GrantedKeys::from(granted));
-        }
-    }
-    for Role { when, granted } in &rules.roles {
-        text.section("[[access.role]]");
-        text.plain("when", when::write(when));
-        text.keys(&GrantedKeys::from(granted));
-    }
+    grants::render(text, rules);
     for key in &tokens.keys {
         text.section("[[access.key]]");
         let keys = KeyKeys::from(key);
@@ -433,18 +334,6 @@ impl From<&TokenSettings> for TokenKeys {
                 .map_or(String::new(), |path| path.display().to_string()),
             csrf_cookie: csrf.and_then(|csrf| csrf.cookie.clone()).unwrap_or_default(),
             csrf_param: csrf.map_or("csrf".to_owned(), |csrf| csrf.param.clone()),
-        }
-    }
-}
-
-impl From<&Granted> for GrantedKeys {
-    fn from(granted: &Granted) -> Self {
-        let texts = |grants: &[Grant]| grants.iter().map(|grant| grant.as_str().to_owned()).collect();
-        Self {
-            subscribe: texts(&granted.subscribe),
-            publish: texts(&granted.publish),
-            auto: texts(&granted.auto),
-            interval_ms_min: granted.interval_ms_min,
         }
     }
 }

@@ -4,10 +4,10 @@ use net::Sockets;
 
 use super::{
     Application, Shard,
-    granting::TooMany,
-    pending::{Checking, Shown},
     access::{Access, Waits},
-    unchecked::AGAIN_US,
+    granting::TooMany,
+    guard::AGAIN_US,
+    pending::{Checking, Shown},
 };
 use crate::{
     access::{
@@ -39,7 +39,7 @@ impl Shard {
     }
 
     pub(super) fn on_auth(&mut self, slot: u32, id: Option<String>, token: Compact, now: Now) {
-        if self.rules.from.contains(&Place::Op) {
+        if self.guard.rules.from.contains(&Place::Op) {
             return self.verify(slot, token, Shown::Auth { id }, now);
         }
         self.answer_refusal(
@@ -59,7 +59,7 @@ impl Shard {
                 let conn = client.id;
                 let checking = Box::new(Checking { token: Some(token), by });
                 client.pend(|pending| pending.checking = Some(checking));
-                self.unchecked.line.push_back(conn);
+                self.guard.unchecked.push_back(conn);
                 self.begin_checks(now);
             }
         }
@@ -68,14 +68,14 @@ impl Shard {
     /// Has tokens verified elsewhere, as many as there are places for.
     fn begin_checks(&mut self, now: Now) {
         let Some(verifier) = self.shared.tokens.verifier.clone() else { return };
-        while let Some(conn) = self.unchecked.line.front().copied() {
+        while let Some(conn) = self.guard.unchecked.front().copied() {
             let is_waiting =
                 self.client(conn).and_then(|client| client.pending()).is_some_and(|p| p.checking.is_some());
             if is_waiting && !self.shared.tokens.begin_check() {
-                self.unchecked.again_us = now.mono_us + AGAIN_US;
+                self.guard.again_us = now.mono_us + AGAIN_US;
                 return;
             }
-            self.unchecked.line.pop_front();
+            self.guard.unchecked.pop_front();
             if !is_waiting {
                 continue;
             }
@@ -100,14 +100,14 @@ impl Shard {
                 self.advance(conn.slot, net, now);
             }
         }
-        if self.unchecked.next_us().is_some() {
+        if self.guard.next_us().is_some() {
             self.begin_checks(now);
         }
     }
 
     fn on_verified(&mut self, slot: u32, by: Shown, verified: Verified, now: Now) {
         let token = verified.and_then(|payload| {
-            let token = Token::read(&payload, &self.rules, now.wall_us)?;
+            let token = Token::read(&payload, &self.guard.rules, now.wall_us)?;
             let (sub, jti) = (token.sub.as_deref(), token.jti.as_deref());
             let is_revoked = self.shared.tokens.revocations.has(sub, jti, now.wall_us);
             if is_revoked { Err(Bad::Revoked) } else { Ok(token) }
@@ -132,7 +132,7 @@ impl Shard {
             let refusal = (Refused::Draining, Refused::Draining.text().to_owned(), &[][..]);
             return self.refuse(slot, upgrade, refusal, now);
         }
-        let waits = token.is_none() && self.application == Application::Broadcast && self.rules.wants_token();
+        let waits = token.is_none() && self.application == Application::Broadcast && self.guard.rules.wants_token();
         if let Some(token) = token {
             match self.holder_of(token, false, now) {
                 Ok(holder) => self.at(slot).access = Some(Box::new(Access::Holds(holder))),
@@ -149,7 +149,7 @@ impl Shard {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
         }
-        if let Some(unjudged) = self.unjudged.get_mut(slot as usize) {
+        if let Some(unjudged) = self.guard.unjudged.get_mut(slot as usize) {
             *unjudged = false;
         }
         let Upgrade { head, wire, deflate, declined, mut subscribe, .. } = upgrade;
@@ -220,7 +220,7 @@ impl Shard {
         match before.map(|before| *before) {
             Some(Access::Waits(waits)) => self.let_in(slot, waits.subscribe, now),
             Some(Access::Holds(before)) => {
-                before.end(&mut self.grants);
+                before.end(&mut self.guard.grants);
                 self.at(slot).pend(|pending| pending.is_judged = true);
             }
             None => self.at(slot).pend(|pending| pending.is_judged = true),
@@ -260,7 +260,7 @@ impl Shard {
     pub(super) fn judge_subscriptions(&mut self, slot: u32) {
         let mut auto = self.granted(slot, Right::Auto);
         let granted = self.granted(slot, Right::Subscribe);
-        let is_open = self.rules.is_open;
+        let is_open = self.guard.rules.is_open;
         let asked = self.at(slot).pend(|pending| std::mem::take(&mut pending.ours));
         let mut ours = Vec::new();
         for at in 0..self.at(slot).subs.len() {

@@ -32,12 +32,12 @@ impl Shard {
     pub(super) fn access_due_us(&self, slot: u32, now: Now) -> u64 {
         self.clients[slot as usize]
             .as_ref()
-            .map_or(u64::MAX, |client| client.access_due_us(&self.rules, now))
+            .map_or(u64::MAX, |client| client.access_due_us(&self.guard.rules, now))
     }
 
     /// Tells a client that its token expires; closes the connection of one that has expired, or that never came.
     fn run_access(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
-        let leeway_us = self.rules.leeway_us;
+        let leeway_us = self.guard.rules.leeway_us;
         let client = self.at(slot);
         match client.access.as_deref_mut().filter(|_| client.connection.is_open()) {
             Some(Access::Waits(waits)) if now.mono_us >= waits.until_us => {

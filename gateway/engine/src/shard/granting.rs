@@ -35,7 +35,7 @@ impl Shard {
 
     /// The first pattern that a client may not subscribe to.
     pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
-        if self.rules.is_open {
+        if self.guard.rules.is_open {
             return None;
         }
         let granted = self.granted(slot, Right::Subscribe);
@@ -47,7 +47,7 @@ impl Shard {
     /// All patterns that are granted to a client.
     pub(super) fn granted(&self, slot: u32, right: Right) -> Vec<Pattern> {
         let client = self.clients[slot as usize].as_ref();
-        self.rules.granted(right, client.and_then(|client| client.holder()), self.conn_of(slot))
+        self.guard.rules.granted(right, client.and_then(|client| client.holder()), self.conn_of(slot))
     }
 
     fn conn_of(&self, slot: u32) -> u64 {
@@ -75,7 +75,7 @@ impl Shard {
         was_counted: bool,
         now: Now,
     ) -> Result<Holder, TooMany> {
-        let of_all = Some(self.connections_per_sub).filter(|max| *max > 0);
+        let of_all = Some(self.guard.connections_per_sub).filter(|max| *max > 0);
         let max = [token.connections, of_all].into_iter().flatten().min();
         let mut is_counted = was_counted;
         if let (Some(sub), Some(max), false) = (&token.sub, max, was_counted) {
@@ -85,7 +85,7 @@ impl Shard {
             is_counted = true;
         }
         self.stats.tokens_accepted += 1;
-        let grants = self.grants.share(std::mem::take(&mut token.grants));
+        let grants = self.guard.grants.share(std::mem::take(&mut token.grants));
         Ok(Holder::new(&token, grants, is_counted, now.wall_us))
     }
 
@@ -96,7 +96,7 @@ impl Shard {
             if let Some(sub) = holder.sub().filter(|_| holder.is_counted) {
                 self.shared.tokens.count_out(sub);
             }
-            holder.end(&mut self.grants);
+            holder.end(&mut self.guard.grants);
         }
     }
 }

@@ -50,7 +50,7 @@ impl Shard {
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
             patterns_max: self.patterns_max,
-            rules: &self.rules,
+            rules: &self.guard.rules,
             verifier: self.shared.tokens.verifier.as_deref(),
             compression: &self.compression,
             dictionaries: &self.shared.dictionaries,

@@ -19,6 +19,7 @@ mod ending;
 mod fan;
 mod gauges;
 mod granting;
+mod guard;
 pub mod inbox;
 mod input;
 mod job;
@@ -44,7 +45,6 @@ mod statuses;
 mod subscribe;
 mod tried;
 mod turns;
-mod unchecked;
 mod unsubscribe;
 mod weights;
 
@@ -55,14 +55,13 @@ use proto::deflate::Inflater;
 
 pub use crate::client::Application;
 use crate::{
-    access::{grants::SharedGrants, rules::Rules},
     client::ClientLimits,
     clock::Now,
     fanout::Fanout,
     http::{host::Host, origin::Origins, proxies::Proxies},
     settings::{self, Refusing, Settings},
     shard::{
-        inbox::{Inbox, Message, Revocation},
+        inbox::{Inbox, Message},
         shared::Shared,
         stats::Stats,
     },
@@ -74,13 +73,13 @@ use ages::Ages;
 use builds::Builds;
 use client::Client;
 use drain::Drain;
+use guard::Guard;
 use job::Job;
 use pending::Ahead;
 use relief::Relief;
 use shares::Shares;
 pub use sleep::Sleep;
 use statuses::Statuses;
-use unchecked::Unchecked;
 use weights::Weights;
 
 /// Updates, and their bytes, that are taken in before clients have their turn: a few milliseconds.
@@ -109,15 +108,7 @@ pub struct Shard {
     proxies: Proxies,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
-    /// What `[access]` says of tokens.
-    rules: Arc<Rules>,
-    /// Of the tokens of clients.
-    grants: SharedGrants,
-    unchecked: Unchecked,
-    /// By slot, of a reload of the rules: a connection is still to be judged by them.
-    unjudged: Vec<bool>,
-    connections_per_sub: usize,
-    revoking: Vec<Revocation>,
+    guard: Guard,
     /// Which of the shards it is.
     index: usize,
     shared: Arc<Shared>,
@@ -193,12 +184,7 @@ impl Shard {
             origins: settings.origins.clone(),
             refusing: settings.refusing,
             proxies: settings.proxies.clone(),
-            rules: settings.rules.clone(),
-            grants: SharedGrants::default(),
-            unchecked: Unchecked::default(),
-            unjudged: Vec::new(),
-            connections_per_sub: settings.limits.connections_per_sub,
-            revoking: Vec::new(),
+            guard: Guard::new(settings),
             index,
             shared,
             inbox,
@@ -320,7 +306,7 @@ impl Shard {
                 Message::Status(change) => self.take_status((*change).clone()),
                 Message::Reload(settings) => self.reload(&settings, now),
                 Message::Drain { drain_us } => self.start_drain(drain_us, now),
-                Message::Revoke(revocation) => self.revoking.push(revocation),
+                Message::Revoke(revocation) => self.guard.revoking.push(revocation),
                 Message::Scrape(answer) => answer(Box::new(self.stats())),
                 Message::Stop => self.stop = true,
             }
@@ -359,8 +345,7 @@ impl Shard {
         }
         self.fanout.begin_turn(now);
         self.run_deadlines(net, now);
-        self.run_checks(net, now);
-        self.run_revoking(net, now);
+        self.run_tokens(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {
             self.tell_restart(net, now);
@@ -389,7 +374,7 @@ impl Shard {
             self.drain_next_us(),
             self.ahead_next_us(),
             self.weights.next_us(),
-            self.unchecked.next_us(),
+            self.guard.next_us(),
             self.builds_next_us(),
             self.relief.overload.next_us(),
         ]

@@ -16,10 +16,10 @@ impl Shard {
     /// The timers of all connections lead to [`Shard::rejudge`] from here.
     pub(super) fn reload_rules(&mut self, rules: &Arc<Rules>, limits: &Limits) {
         self.reload_subjects(limits.connections_per_sub);
-        if self.rules == *rules {
+        if self.guard.rules == *rules {
             return;
         }
-        let before = std::mem::replace(&mut self.rules, rules.clone());
+        let before = std::mem::replace(&mut self.guard.rules, rules.clone());
         let mut carried = HashMap::new();
         for client in self.clients.iter_mut().flatten() {
             if let Some(Access::Holds(holder)) = client.access.as_deref_mut() {
@@ -27,12 +27,12 @@ impl Shard {
                 holder.roles = *carried.entry(roles).or_insert_with(|| before.carried(roles, rules));
             }
         }
-        self.unjudged = vec![true; self.clients.len()];
+        self.guard.unjudged = vec![true; self.clients.len()];
     }
 
     /// Connections of subjects that there was no limit for are counted from now on.
     fn reload_subjects(&mut self, connections_per_sub: usize) {
-        self.connections_per_sub = connections_per_sub;
+        self.guard.connections_per_sub = connections_per_sub;
         if connections_per_sub == 0 {
             return;
         }
@@ -48,11 +48,11 @@ impl Shard {
 
     /// Judges a connection, once after each reload of the rules.
     pub(super) fn rejudge(&mut self, slot: u32, net: &mut impl Sockets, now: Now) {
-        let is_due = self.unjudged.get_mut(slot as usize).is_some_and(std::mem::take);
+        let is_due = self.guard.unjudged.get_mut(slot as usize).is_some_and(std::mem::take);
         if !is_due || self.application != Application::Broadcast || !self.at(slot).connection.is_open() {
             return;
         }
-        let needs_token = self.rules.wants_token();
+        let needs_token = self.guard.rules.wants_token();
         if self.at(slot).waits_for_token() {
             if !needs_token && let Some(Access::Waits(waits)) = self.at(slot).access.take().map(|access| *access) {
                 self.let_in(slot, waits.subscribe, now);

@@ -6,9 +6,15 @@ use super::{Shard, inbox::Revocation};
 use crate::{client::CloseReason, clock::Now};
 
 impl Shard {
+    /// What was said of tokens elsewhere since the last turn.
+    pub(super) fn run_tokens(&mut self, net: &mut impl Sockets, now: Now) {
+        self.run_checks(net, now);
+        self.run_revoking(net, now);
+    }
+
     /// Ends the connections of what was revoked since the last turn.
-    pub(super) fn run_revoking(&mut self, net: &mut impl Sockets, now: Now) {
-        for Revocation { revoked, answer } in std::mem::take(&mut self.revoking) {
+    fn run_revoking(&mut self, net: &mut impl Sockets, now: Now) {
+        for Revocation { revoked, answer } in std::mem::take(&mut self.guard.revoking) {
             let mut closed = 0;
             for slot in 0..self.clients.len() as u32 {
                 let client =

@@ -137,7 +137,7 @@ impl Shard {
     fn interval_us(&self, slot: u32, asked_ms: Option<u64>) -> u64 {
         let config = &self.fanout_config;
         let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
-        let least = self.rules.interval_ms_min(holder).map_or(Duration::ZERO, Duration::from_millis);
+        let least = self.guard.rules.interval_ms_min(holder).map_or(Duration::ZERO, Duration::from_millis);
         let asked = asked_ms.map_or(config.interval, Duration::from_millis);
         let asked = asked.max(config.interval_min).max(least);
         let menu = &config.interval_menu;
