@@ -157,6 +157,7 @@ impl<'c> Driver<'c> {
                 patterns_max: self.config.limits.patterns,
                 rules: &self.config.access.tokens.rules,
                 verifier: None,
+                has_certificate: false,
                 compression: &self.config.compression,
                 dictionaries: &self.dictionaries,
                 handshakes: &self.handshakes,

@@ -383,3 +383,26 @@ fn a_reload_takes_other_keys_and_live_connections_keep_their_tokens() {
     assert_eq!(http(&gateway.admin, "POST", "/reload", "", "").status, 400);
     assert!(connect(&gateway, &next).is_ok());
 }
+
+#[test]
+fn the_certificate_of_a_client_says_who_it_is() {
+    let (files, authority) = (wss::Files::new("localhost"), wss::Authority::new());
+    let server = format!("shards = 1\n{}\ntls_client_ca = \"{}\"", files.server(), authority.file.display());
+    let access = "[access]\nclients = \"token\"\ntoken_from = [\"certificate\"]\n\
+                  [access.everyone]\nsubscribe = [\"user.{sub}.*\"]\n";
+    let gateway = Gateway::start(&server, access);
+    let client = authority.client(&[&files], false);
+    let connect = || Socket::with(wss::connect(&gateway.tls, &client, "localhost"), "/ws", "");
+    let mut socket = connect().ok().unwrap();
+    let told = socket.until("authorized");
+    assert_eq!((&told["sub"], &told["as"]), (&json!("client"), &json!("client")));
+    assert!(told["exp"].as_u64().unwrap() > now_s() * 1_000_000);
+    socket.send(r#"{"op":"subscribe","id":1,"topics":["user.client.a"]}"#);
+    assert_eq!(socket.until("subscribed")["id"], 1);
+    socket.send(r#"{"op":"subscribe","id":2,"topics":["user.other.a"]}"#);
+    assert_eq!(socket.until("error")["code"], 4403);
+    assert_eq!(Socket::connect(&gateway.data, "/ws").err(), Some(401), "no certificate");
+    http(&gateway.admin, "POST", "/revoke", JSON, r#"{"sub":"client"}"#);
+    assert_eq!(socket.close_code(), 4401);
+    assert_eq!(connect().err(), Some(401));
+}

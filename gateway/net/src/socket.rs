@@ -82,6 +82,10 @@ pub trait Sockets {
     /// Opens a connection from `source` (port 0: any) to `target`; [`Event::Connected`] follows.
     /// `None` when the table is full.
     fn connect(&mut self, source: Option<SocketAddr>, target: SocketAddr) -> Option<ConnId>;
+    /// The certificate that the peer has shown, verified, as DER. Of TLS alone.
+    fn certificate(&mut self, _conn: ConnId) -> Option<Vec<u8>> {
+        None
+    }
     /// Connections that hold a slot now, also those that are closing.
     fn open(&self) -> usize;
     /// Slots in the table.

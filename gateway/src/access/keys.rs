@@ -12,7 +12,7 @@ use std::{
 
 use engine::access::{
     bad::Bad,
-    verify::{Check, Verdict, Verified, Verify},
+    verify::{Check, Named, Verdict, Verified, Verify},
 };
 use jsonwebtoken::Algorithm;
 use net::metric::Metric;
@@ -23,6 +23,7 @@ use ring::{
 
 use super::{
     cache::Cache,
+    certificate,
     held::{Held, read_header},
     key::Key,
     provider,
@@ -230,6 +231,10 @@ impl Verify for Keys {
         let checks = self.checks.get().expect("there are threads for keys that need them");
         let checks = checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.send(check).expect("the threads that verify tokens live as long as the keys");
+    }
+
+    fn named_by(&self, certificate: &[u8]) -> Result<Named, Bad> {
+        certificate::named(certificate)
     }
 
     fn is_code_of(&self, cookie: &str, shown: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Tokens as the program has them: keys from files, signatures, and who was revoked.
 
 mod cache;
+mod certificate;
 mod held;
 pub mod https;
 mod jwk_set;

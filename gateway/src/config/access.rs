@@ -50,8 +50,14 @@ keys! {
 }
 
 /// `exposed`: a listener of subscribers that others than this machine reach, as its key and address, and its line.
+/// `has_client_ca`: clients of TLS have certificates.
 /// Files are relative to `dir`.
-pub(super) fn access(mut section: Section, exposed: Option<(String, usize)>, dir: &Path) -> Access {
+pub(super) fn access(
+    mut section: Section,
+    exposed: Option<(String, usize)>,
+    has_client_ca: bool,
+    dir: &Path,
+) -> Access {
     let keys: AccessKeys = section.keys();
     let clients = if keys.clients == "token" { Clients::Token } else { Clients::Open };
     check_clients(&mut section, exposed);
@@ -59,6 +65,7 @@ pub(super) fn access(mut section: Section, exposed: Option<(String, usize)>, dir
     let hosts = hosts(&mut section, &keys.hosts);
     let tokens = tokens(&mut section, clients == Clients::Open, dir);
     check_cookies(&mut section, &keys.origins, &tokens);
+    check_certificates(&mut section, &keys.origins, &tokens, has_client_ca);
     section.finish();
     Access { clients, origins, hosts, tokens }
 }
@@ -84,6 +91,23 @@ fn check_cookies(section: &mut Section, origins: &[String], tokens: &TokenSettin
              origins = [\"same-host\"], or those of your pages"
         );
         section.problem(section.line_of("token_from"), text);
+    }
+}
+
+/// It shows a certificate likewise.
+fn check_certificates(section: &mut Section, origins: &[String], tokens: &TokenSettings, has_client_ca: bool) {
+    if !tokens.rules.from.contains(&Place::Certificate) {
+        return;
+    }
+    let line = section.line_of("token_from");
+    if !has_client_ca {
+        let text = "token_from: \"certificate\" needs [server] tls_client_ca, which says whose certificates count";
+        section.problem(line, text);
+    }
+    if origins.iter().any(|text| text == "any") {
+        let text = "token_from: browsers show a certificate for any page that asks, so origins must not have \"any\"; \
+                    write those of your pages";
+        section.problem(line, text);
     }
 }
 

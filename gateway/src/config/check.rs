@@ -49,7 +49,8 @@ pub(super) fn check(
     let mut section = reader.section("overload");
     let overload = section.keys();
     section.finish();
-    let access = access(reader.section("access"), exposed, dir);
+    let has_client_ca = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let access = access(reader.section("access"), exposed, has_client_ca, dir);
     let admin = admin(&mut reader, dir);
     let audit = audit(reader.section("audit"), dir);
     let log = log(reader.section("log"));

@@ -35,7 +35,7 @@ const SECRET_BYTES_MIN: usize = 32;
 const JWKS_REFRESH: Duration = Duration::from_secs(600);
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
 const PLACES: &str =
-    "write a list of \"authorization\", \"subprotocol\", \"op\", \"cookie:NAME\" and \"query:NAME\"";
+    "write a list of \"authorization\", \"subprotocol\", \"op\", \"certificate\", \"cookie:NAME\" and \"query:NAME\"";
 const NAMES: [&str; 12] = {
     let mut names = [""; 12];
     let mut at = 0;
@@ -78,7 +78,8 @@ keys! {
     pub(super) struct TokenKeys in "access" {
         /// Where a token is looked for, in this order; the first that is found counts. "authorization": the header
         /// `Authorization: Bearer TOKEN`. "subprotocol": an offered subprotocol `fanwire.token.TOKEN`. "op": the op
-        /// `auth`. "cookie:NAME" and "query:NAME": a cookie, a parameter of the URL.
+        /// `auth`. "cookie:NAME" and "query:NAME": a cookie, a parameter of the URL. "certificate": that of a client of TLS,
+        /// in place of a token, where `[server] tls_client_ca` is set.
         token_from: Vec<String> = texts(&["authorization", "subprotocol", "op"], PLACES), reloaded;
         /// Where grants stand in a token: a JSON pointer.
         claim: String = text_or("/fanwire"), reloaded;
@@ -140,6 +141,7 @@ pub(super) fn tokens(section: &mut Section, is_open: bool, dir: &Path) -> TokenS
     if let (false, Some(line)) = (is_open, named.line)
         && key_files.is_empty()
         && jwks.is_none()
+        && !from.contains(&Place::Certificate)
         && anonymous.is_none()
     {
         let text = "clients = \"token\" needs a key that tokens are signed with; write [[access.key]] with alg and \
@@ -174,6 +176,7 @@ fn places(section: &mut Section, texts: &[String]) -> Vec<Place> {
             ("authorization", _) => Place::Authorization,
             ("subprotocol", _) => Place::Subprotocol,
             ("op", _) => Place::Op,
+            ("certificate", _) => Place::Certificate,
             (_, Some(("cookie", name))) if !name.is_empty() => Place::Cookie(name.to_owned()),
             (_, Some(("query", name))) if !name.is_empty() => Place::Query(name.to_owned()),
             _ => {
@@ -314,6 +317,7 @@ impl From<&TokenSettings> for TokenKeys {
             Place::Authorization => "authorization".to_owned(),
             Place::Subprotocol => "subprotocol".to_owned(),
             Place::Op => "op".to_owned(),
+            Place::Certificate => "certificate".to_owned(),
             Place::Cookie(name) => format!("cookie:{name}"),
             Place::Query(name) => format!("query:{name}"),
         };

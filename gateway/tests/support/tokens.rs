@@ -10,7 +10,7 @@ use engine::{
         bad::Bad,
         grant::Grant,
         rules::Granted,
-        verify::{Check, Verdict, Verified, Verify},
+        verify::{Check, Named, Verdict, Verified, Verify},
     },
     protocol::request::AUTO,
     topic::pattern::Pattern,
@@ -54,6 +54,10 @@ impl Verify for Believer {
 
     fn begin(&self, check: Check) {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push_back(check);
+    }
+
+    fn named_by(&self, _certificate: &[u8]) -> Result<Named, Bad> {
+        Err(Bad::Unreadable)
     }
 
     fn is_code_of(&self, cookie: &str, shown: &str) -> bool {

@@ -1,11 +1,12 @@
 //! What a token says (RFC 7519), read from its payload once its signature was found good.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     bad::Bad,
     grants::{Grants, Patterns},
-    rules::Rules,
+    rules::{Role, Rules},
+    verify::Named,
 };
 use crate::topic::pattern::Pattern;
 
@@ -45,25 +46,37 @@ impl Token {
         check_audience(claims, rules)?;
         let sub = text(claims, "sub", SUB_BYTES_MAX, "a text of 1 to 128 bytes")?;
         let jti = text(claims, "jti", JTI_BYTES_MAX, "a text of 1 to 255 bytes")?;
-        let holds = |role: &super::rules::Role| {
-            let stands = |pointer: &str| payload.pointer(pointer);
-            role.when.iter().all(|(at, wanted)| stands(at.as_str()).is_some_and(|found| wanted.is_met(found)))
-        };
-        let roles = rules.roles.iter().enumerate().filter(|(_, role)| holds(role));
-        let token = Self {
+        let token = Self { jti, ..Self::of(sub, exp_us, roles(&payload, rules)) };
+        match payload.pointer(&rules.claim) {
+            None => Ok(token),
+            Some(Value::Object(own)) => token.with(own),
+            Some(_) => Err(Bad::Grants(format!("what stands at {} is no object", rules.claim))),
+        }
+    }
+
+    /// What a certificate stands for: it grants nothing itself, and of roles it has those that ask for its `sub` alone.
+    pub fn certified(named: Named, rules: &Rules, now_us: i64) -> Result<Self, Bad> {
+        let Named { sub, exp_us } = named;
+        if exp_us.saturating_add(rules.leeway_us) <= now_us {
+            return Err(Bad::Expired);
+        }
+        if sub.as_ref().is_some_and(|sub| !(1..=SUB_BYTES_MAX).contains(&sub.len())) {
+            return Err(Bad::Claim { claim: "sub", wanted: "the certificate names 1 to 128 bytes" });
+        }
+        let payload = sub.as_ref().map_or_else(|| json!({}), |sub| json!({ "sub": sub }));
+        Ok(Self::of(sub, exp_us, roles(&payload, rules)))
+    }
+
+    fn of(sub: Option<Box<str>>, exp_us: i64, roles: u64) -> Self {
+        Self {
             sub,
-            jti,
+            jti: None,
             exp_us,
             grants: Grants::default(),
             interval_ms_min: None,
             connections: None,
             may_act_for: false,
-            roles: roles.fold(0, |roles, (i, _)| roles | 1 << i),
-        };
-        match payload.pointer(&rules.claim) {
-            None => Ok(token),
-            Some(Value::Object(own)) => token.with(own),
-            Some(_) => Err(Bad::Grants(format!("what stands at {} is no object", rules.claim))),
+            roles,
         }
     }
 
@@ -92,6 +105,16 @@ impl Token {
         }
         Ok(self)
     }
+}
+
+/// Those of the configuration that ask for what a payload says, by their places.
+fn roles(payload: &Value, rules: &Rules) -> u64 {
+    let holds = |role: &Role| {
+        let stands = |pointer: &str| payload.pointer(pointer);
+        role.when.iter().all(|(at, wanted)| stands(at.as_str()).is_some_and(|found| wanted.is_met(found)))
+    };
+    let roles = rules.roles.iter().enumerate().filter(|(_, role)| holds(role));
+    roles.fold(0, |roles, (i, _)| roles | 1 << i)
 }
 
 /// `exp`, after it was compared with the others.
@@ -170,8 +193,6 @@ fn shown(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use crate::access::{claims::*, grant::Grant, grants::Right, holder::Holder, rules::*};
     use crate::json::{pointer::Pointer, wanted::Wanted};
 
@@ -254,6 +275,20 @@ mod tests {
             assert!(read(&Rules::default(), claims.clone()).is_err(), "{claims}");
         }
         assert!(Token::read("{\"exp\":", &Rules::default(), NOW_US).is_err());
+    }
+
+    #[test]
+    fn a_certificate_says_who_and_until_when() {
+        let named = |sub: &str, exp_us| Named { sub: Some(sub.into()), exp_us };
+        let when = vec![(Pointer::parse("/sub").unwrap(), Wanted::Text("feed".into()))];
+        let rules = Rules { roles: vec![Role { when, granted: Granted::default() }], ..Rules::default() };
+        let read = |named| Token::certified(named, &rules, NOW_US);
+        let feed = read(named("feed", NOW_US + 1)).unwrap();
+        assert_eq!((feed.sub.as_deref(), feed.exp_us, feed.roles), (Some("feed"), NOW_US + 1, 1));
+        assert_eq!(read(named("other", i64::MAX)).unwrap().roles, 0);
+        assert_eq!(read(named("feed", NOW_US - 30_000_000)), Err(Bad::Expired));
+        assert!(read(named(&"x".repeat(129), NOW_US + 1)).is_err());
+        assert_eq!(read(Named { sub: None, exp_us: NOW_US + 1 }).unwrap().sub, None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Place {
     Cookie(String),
     /// A parameter of the URL of this name.
     Query(String),
+    /// The certificate that a client of TLS has.
+    Certificate,
 }
 
 /// With a cookie: the URL has to carry the code of one, which no page of another site knows.

@@ -23,16 +23,29 @@ pub enum Wrong {
     Code(String),
 }
 
-/// The first token that is found, in the order of `[access] token_from`. `protocols`: those offered.
+/// What is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<'a> {
+    Token(Cow<'a, str>),
+    Certificate,
+}
+
+/// The first that is found, in the order of `[access] token_from`. `protocols`: those offered; `verifier`: `None` where
+/// tokens are not looked for.
 pub fn shown<'a>(
     request: &Request<'a>,
     mut protocols: impl Iterator<Item = &'a str>,
     rules: &Rules,
-    verifier: &dyn Verify,
-) -> Result<Option<Cow<'a, str>>, Wrong> {
+    verifier: Option<&dyn Verify>,
+    has_certificate: bool,
+) -> Result<Option<Found<'a>>, Wrong> {
     for place in &rules.from {
+        if *place == Place::Certificate && has_certificate {
+            return Ok(Some(Found::Certificate));
+        }
+        let Some(verifier) = verifier else { continue };
         let found = match place {
-            Place::Op => None,
+            Place::Op | Place::Certificate => None,
             Place::Authorization => bearer(request)?.map(Cow::Borrowed),
             Place::Subprotocol => {
                 protocols.find_map(|offered| offered.strip_prefix(SUBPROTOCOL)).map(Cow::Borrowed)
@@ -50,7 +63,7 @@ pub fn shown<'a>(
         };
         match found {
             Some(token) if token.is_empty() => return Err(Wrong::Token(Bad::Empty)),
-            Some(token) => return Ok(Some(token)),
+            Some(token) => return Ok(Some(Found::Token(token))),
             None => {}
         }
     }

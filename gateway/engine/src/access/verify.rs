@@ -14,6 +14,21 @@ impl fmt::Debug for Compact {
     }
 }
 
+/// What a client shows.
+#[derive(Debug)]
+pub enum Credential {
+    Token(Compact),
+    /// That of its TLS connection.
+    Certificate,
+}
+
+/// Whom a certificate names, and until when: µs since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub sub: Option<Box<str>>,
+    pub exp_us: i64,
+}
+
 /// The payload of a token whose signature is good, as JSON text; or why it is refused.
 pub type Verified = Result<Arc<str>, Bad>;
 
@@ -48,6 +63,9 @@ pub trait Verify: fmt::Debug + Send + Sync {
 
     /// Verifies it elsewhere. No more are begun at once than `[limits] token_checks`.
     fn begin(&self, check: Check);
+
+    /// Reads a certificate that TLS has verified, as DER.
+    fn named_by(&self, certificate: &[u8]) -> Result<Named, Bad>;
 
     /// Whether `shown` is the code of this cookie, in constant time.
     fn is_code_of(&self, cookie: &str, shown: &str) -> bool;

@@ -6,7 +6,7 @@ use proto::{Refusal, Request, deflate::Agreement, encode, handshake};
 
 use super::{close, gate, refused::Refused};
 use crate::{
-    access::verify::Compact,
+    access::verify::Credential,
     protocol::{
         encoding::{Encoding, Wire},
         request::Subscribe,
@@ -45,7 +45,7 @@ pub struct Upgrade {
     /// What rode on the URL.
     pub subscribe: Option<Subscribe>,
     /// Not verified yet. `None`: none was shown, or none is looked for.
-    pub token: Option<Compact>,
+    pub token: Option<Credential>,
     /// A refusal is told by the 101 and a close frame.
     pub closes: bool,
 }

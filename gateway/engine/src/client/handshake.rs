@@ -18,8 +18,8 @@ use super::{
 use crate::{
     access::{
         rules::{Place, Rules},
-        shown::{Wrong, shown},
-        verify::{Compact, Verify},
+        shown::{Found, Wrong, shown},
+        verify::{Compact, Credential, Verify},
     },
     address::Address,
     clock::Now,
@@ -58,6 +58,8 @@ pub struct Situation<'a> {
     /// What `[access]` says of tokens, and what verifies them; `None`: there are no keys.
     pub rules: &'a Rules,
     pub verifier: Option<&'a dyn Verify>,
+    /// The client has shown a certificate.
+    pub has_certificate: bool,
     /// Room for what clients' compressed messages refer back to.
     pub dictionaries: &'a Dictionaries,
     /// How many may begin.
@@ -191,25 +193,27 @@ fn token<'a>(
     protocols: impl Iterator<Item = &'a str>,
     is_subscriber: bool,
     situation: &Situation<'_>,
-) -> Result<Option<Compact>, Answer> {
+) -> Result<Option<Credential>, Answer> {
     let rules = situation.rules;
     let turn_away =
         |reason: &str, fields| turn_away(request, situation.refusing, Refused::Token, reason, fields);
     // Where nobody needs a token, and none could be good, what a client shows is for somebody else.
     let looks = |verifier: &&dyn Verify| is_subscriber && (!rules.is_open || verifier.has_keys());
-    let shown = match situation.verifier.filter(looks) {
-        Some(verifier) => shown(request, protocols, rules, verifier).map_err(|wrong| match wrong {
-            Wrong::Token(bad) => turn_away(&format!("bad token: {bad}"), BAD_TOKEN),
-            Wrong::Code(param) => {
-                refuse_by_http(Refused::Code, &format!("{param} in the URL is not the code of the cookie"))
-            }
-        })?,
-        None => None,
-    };
+    let (verifier, has_certificate) =
+        (situation.verifier.filter(looks), is_subscriber && situation.has_certificate);
+    let shown = shown(request, protocols, rules, verifier, has_certificate).map_err(|wrong| match wrong {
+        Wrong::Token(bad) => turn_away(&format!("bad token: {bad}"), BAD_TOKEN),
+        Wrong::Code(param) => {
+            refuse_by_http(Refused::Code, &format!("{param} in the URL is not the code of the cookie"))
+        }
+    })?;
     if shown.is_none() && is_subscriber && rules.wants_token() && !rules.from.contains(&Place::Op) {
         return Err(turn_away(Refused::Token.text(), NO_TOKEN));
     }
-    Ok(shown.map(|token| Compact(token.into_owned())))
+    Ok(shown.map(|found| match found {
+        Found::Token(token) => Credential::Token(Compact(token.into_owned())),
+        Found::Certificate => Credential::Certificate,
+    }))
 }
 
 /// Whether an offer to compress is taken: not from a browser that is known to get it wrong.

@@ -15,7 +15,7 @@ use crate::{
         claims::Token,
         grants::Right,
         rules::Place,
-        verify::{Check, Compact, Verdict, Verified},
+        verify::{Check, Compact, Credential, Verdict, Verified},
     },
     client::{
         CloseReason, Refused, Upgrade,
@@ -31,10 +31,45 @@ use crate::{
 };
 
 impl Shard {
-    pub(super) fn on_upgrade(&mut self, slot: u32, mut upgrade: Box<Upgrade>, now: Now) {
+    pub(super) fn on_upgrade(
+        &mut self,
+        slot: u32,
+        mut upgrade: Box<Upgrade>,
+        net: &mut impl Sockets,
+        now: Now,
+    ) {
         match upgrade.token.take() {
-            Some(token) => self.verify(slot, token, Shown::Upgrade(upgrade), now),
+            Some(Credential::Token(token)) => self.verify(slot, token, Shown::Upgrade(upgrade), now),
+            Some(Credential::Certificate) => {
+                let token = self.certified(slot, net, now);
+                self.judge_upgrade(slot, *upgrade, token, now);
+            }
             None => self.admit(slot, *upgrade, None, now),
+        }
+    }
+
+    /// What the certificate of a client stands for.
+    fn certified(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Result<Token, Bad> {
+        let certificate = net.certificate(self.at(slot).id).ok_or(Bad::Unreadable)?;
+        let verifier = self.shared.tokens.verifier.as_ref().ok_or(Bad::NoKey)?;
+        let token = Token::certified(verifier.named_by(&certificate)?, &self.guard.rules, now.wall_us)?;
+        self.unless_revoked(token, now)
+    }
+
+    fn unless_revoked(&self, token: Token, now: Now) -> Result<Token, Bad> {
+        let (sub, jti) = (token.sub.as_deref(), token.jti.as_deref());
+        let is_revoked = self.shared.tokens.revocations.has(sub, jti, now.wall_us);
+        if is_revoked { Err(Bad::Revoked) } else { Ok(token) }
+    }
+
+    fn judge_upgrade(&mut self, slot: u32, upgrade: Upgrade, token: Result<Token, Bad>, now: Now) {
+        match token {
+            Ok(token) => self.admit(slot, upgrade, Some(token), now),
+            Err(bad) => {
+                self.stats.tokens_refused += 1;
+                let refusal = (Refused::Token, format!("bad token: {bad}"), BAD_TOKEN);
+                self.refuse(slot, upgrade, refusal, now);
+            }
         }
     }
 
@@ -108,19 +143,13 @@ impl Shard {
     fn on_verified(&mut self, slot: u32, by: Shown, verified: Verified, now: Now) {
         let token = verified.and_then(|payload| {
             let token = Token::read(&payload, &self.guard.rules, now.wall_us)?;
-            let (sub, jti) = (token.sub.as_deref(), token.jti.as_deref());
-            let is_revoked = self.shared.tokens.revocations.has(sub, jti, now.wall_us);
-            if is_revoked { Err(Bad::Revoked) } else { Ok(token) }
+            self.unless_revoked(token, now)
         });
-        self.stats.tokens_refused += u64::from(token.is_err());
         match (by, token) {
-            (Shown::Upgrade(upgrade), Ok(token)) => self.admit(slot, *upgrade, Some(token), now),
-            (Shown::Upgrade(upgrade), Err(bad)) => {
-                let refusal = (Refused::Token, format!("bad token: {bad}"), BAD_TOKEN);
-                self.refuse(slot, *upgrade, refusal, now);
-            }
+            (Shown::Upgrade(upgrade), token) => self.judge_upgrade(slot, *upgrade, token, now),
             (Shown::Auth { id }, Ok(token)) => self.authenticate(slot, id.as_deref(), token, now),
             (Shown::Auth { id }, Err(bad)) => {
+                self.stats.tokens_refused += 1;
                 self.refuse_auth(slot, id.as_deref(), &format!("bad token: {bad}"), now);
             }
         }

@@ -7,7 +7,8 @@ use super::{
     client::{Client, Standing},
 };
 use crate::{
-    client::{Refused, Said, Tools, handshake::Situation},
+    access::rules::Place,
+    client::{Refused, Said, State, Tools, handshake::Situation},
     clock::Now,
 };
 
@@ -26,13 +27,28 @@ impl Shard {
     pub(super) fn read(&mut self, slot: u32, bytes: &mut [u8], net: &mut impl Sockets, now: Now) {
         let mut at = 0;
         while at < bytes.len() {
-            let (used, said) = self.receive(slot, &mut bytes[at..], now);
+            let has_certificate = self.has_certificate(slot, net);
+            let (used, said) = self.receive(slot, &mut bytes[at..], has_certificate, now);
             at += used;
             self.on_said(slot, said, net, now);
         }
     }
 
-    fn receive(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Said) {
+    /// Whether a client that is about to ask for a WebSocket has shown a certificate that counts.
+    fn has_certificate(&mut self, slot: u32, net: &mut impl Sockets) -> bool {
+        let client = self.at(slot);
+        let (conn, is_connecting) = (client.id, client.connection.state() == State::Connecting);
+        let counts = is_connecting && self.guard.rules.from.contains(&Place::Certificate);
+        counts && net.certificate(conn).is_some()
+    }
+
+    fn receive(
+        &mut self,
+        slot: u32,
+        bytes: &mut [u8],
+        has_certificate: bool,
+        now: Now,
+    ) -> (usize, Said) {
         let overloaded = self.relief.overload.refuses().then_some(Refused::Overload);
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
         let Client { connection, address, is_loopback, is_proxied, standing, refused, .. } = client;
@@ -52,6 +68,7 @@ impl Shard {
             patterns_max: self.patterns_max,
             rules: &self.guard.rules,
             verifier: self.shared.tokens.verifier.as_deref(),
+            has_certificate,
             compression: &self.compression,
             dictionaries: &self.shared.dictionaries,
             handshakes: &self.shared.handshakes,
@@ -84,7 +101,7 @@ impl Shard {
                 self.stats.receive_pauses += 1;
                 net.pause_receive(self.at(slot).id);
             }
-            Said::Upgrade(upgrade) => self.on_upgrade(slot, upgrade, now),
+            Said::Upgrade(upgrade) => self.on_upgrade(slot, upgrade, net, now),
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
                 self.ended(slot, ended, now);

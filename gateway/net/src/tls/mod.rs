@@ -315,6 +315,10 @@ impl<S: Sockets> Sockets for Tls<S> {
         self.net.connect(source, target)
     }
 
+    fn certificate(&mut self, conn: ConnId) -> Option<Vec<u8>> {
+        self.session(conn)?.certificate().map(<[u8]>::to_vec)
+    }
+
     fn open(&self) -> usize {
         self.net.open()
     }

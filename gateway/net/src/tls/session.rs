@@ -145,6 +145,12 @@ impl Session {
         matches!(self.side, Side::Client(_))
     }
 
+    /// The peer's own, without those that vouch for it.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        let Side::Server(server) = &self.side else { return None };
+        server.peer_certificates()?.first().map(|own| &**own)
+    }
+
     pub fn is_resumed(&self) -> bool {
         let kind = match &self.side {
             Side::Server(conn) => conn.handshake_kind(),
