@@ -137,10 +137,10 @@ impl Keys {
     }
 
     /// A set was read.
-    pub fn publish(&self, jwks: &Arc<Jwks>, read: Vec<Key>) {
+    pub fn publish(&self, jwks: &Jwks, read: Vec<Key>) {
         let held = self.shared.held();
         // Another place may have been configured meanwhile.
-        let is_ours = held.jwks.as_ref().is_some_and(|now| Arc::ptr_eq(now, jwks));
+        let is_ours = held.jwks.as_ref().is_some_and(|now| now.place == jwks.place);
         if is_ours && !held.is_published(&read) {
             self.shared.hold(held.with_set(jwks, read));
         }

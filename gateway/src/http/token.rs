@@ -50,7 +50,8 @@ pub(super) async fn make(State(admin): App, headers: HeaderMap, request: Request
         Ok(minted) => minted,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
-    let rules = &admin.rules().access;
+    let held = admin.rules();
+    let rules = &held.access;
     let exp_us = minted.exp_s(rules) * 1_000_000;
     match minted.sign(rules, &admin.watched.keys.own()) {
         Ok(token) => answer(StatusCode::OK, &serde_json::json!({ "token": token, "exp": exp_us })),
