@@ -110,7 +110,3 @@ class Tokens(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(ConnectionClosed) as closed:
                 await self.told(client, "nothing")
             self.assertEqual(closed.exception.rcvd.code, 4401)
-
-
-if __name__ == "__main__":
-    unittest.main()
