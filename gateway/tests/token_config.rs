@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
     fs::create_dir_all(&directory).unwrap();
     let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     for (name, content) in
-        [("secret", SECRET), ("short", "too short"), ("jwks.json", &format!("{{\"keys\":[{jwk}]}}")), ("none.json", "{}")]
+        [("secret", SECRET), ("short", "too short"), ("jwks.json", &*format!("{{\"keys\":[{jwk}]}}")), ("none.json", "{}")]
     {
         fs::write(directory.join(name), content).unwrap();
     }
