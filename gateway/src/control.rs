@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    audit::{self, Audit},
+    audit::Audit,
     config::{Config, Origin},
     health::Health,
     http::{
@@ -69,8 +69,6 @@ pub enum Error {
     Start(io::Error),
     #[error("cannot announce the listeners on stdout: {0}")]
     Announce(io::Error),
-    #[error(transparent)]
-    Audit(#[from] audit::NotOpened),
     #[error("the last state is not saved: {0}")]
     State(#[from] state::NotWritten),
     #[error("a shard ended by itself")]
@@ -92,6 +90,7 @@ pub struct Parts {
     pub io: Choice,
     pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
+    pub audit: Arc<Audit>,
     pub state: Arc<state::StateCounters>,
     /// Topics of an earlier run, stale until an update comes.
     pub unconfirmed: Vec<Arc<str>>,
@@ -131,7 +130,7 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 
 async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { current, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
-    let Parts { data, tls, tls_server, admin, mut ended, .. } = parts;
+    let Parts { data, tls, tls_server, admin, audit, mut ended, .. } = parts;
     let held = current.subscribe();
     let config = held.borrow().clone();
     // Before the first line: who reads it may send a signal at once.
@@ -140,8 +139,6 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let counters = SourceCounters::new(&config.sources, &config.freshness);
     let limits = &config.limits;
     let publisher = Publisher::new(sequencer.clone());
-    let audit = Arc::<Audit>::default();
-    audit.set(&config.audit)?;
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
     let before_bytes = Process::read().map(|process| process.resident_bytes);

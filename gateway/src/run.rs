@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    audit::{self, Audit},
     config::{Config, Origin},
     control::{self, Parts},
     executor::{self, StartError},
@@ -36,6 +37,8 @@ pub enum Error {
     Lock(#[from] state::NotLocked),
     #[error(transparent)]
     Key(#[from] key_file::NotMade),
+    #[error(transparent)]
+    Audit(#[from] audit::NotOpened),
     #[error(transparent)]
     Shards(#[from] StartError),
     #[error(transparent)]
@@ -74,7 +77,11 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
         .unwrap_or_default();
     let epoch = sequencer.epoch();
-    let shared = Arc::new(Shared::new(epoch, admin_address, connections_max, &config.settings()));
+    let audit = Arc::<Audit>::default();
+    audit.set(&config.audit)?;
+    let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
+    shared.witness = Some(audit.clone());
+    let shared = Arc::new(shared);
 
     let tls_server =
         config.server.tls.as_ref().map(tls::server::Server::load).transpose().map_err(Error::Tls)?;
@@ -101,6 +108,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         current,
         sequencer,
         shared,
+        audit,
         state,
         unconfirmed,
         admin,

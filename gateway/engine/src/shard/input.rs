@@ -5,6 +5,7 @@ use net::{ConnId, Sockets};
 use super::{
     Application, Shard,
     client::{Client, Standing},
+    witness::Seen,
 };
 use crate::{
     client::{Refused, Said, Tools, handshake::Situation},
@@ -85,6 +86,7 @@ impl Shard {
                 self.stats.compression_declined += u64::from(declined);
                 self.stats.accepted += 1;
                 self.clients_open += 1;
+                self.tell(slot, Seen::Connected, now);
                 self.ages.open(slot, now);
                 self.set_timer(slot, now);
                 self.greet(slot);
@@ -94,6 +96,7 @@ impl Shard {
             }
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
+                self.tell(slot, Seen::Refused { status: Some(status), by }, now);
                 self.ended(slot, ended, now);
             }
             Said::Op(Ok(request)) => self.on_request(slot, request, now),
@@ -101,5 +104,10 @@ impl Shard {
             Said::Ended(ended) => self.ended(slot, ended, now),
             Said::HangUp(reason) => self.hang_up(slot, reason, net),
         }
+    }
+
+    fn tell(&mut self, slot: u32, seen: Seen, now: Now) {
+        let address = self.at(slot).address;
+        self.shared.tell(address, seen, now);
     }
 }

@@ -10,9 +10,11 @@ use std::{
     },
 };
 
+use super::witness::{Seen, Witness};
 use crate::{
     address::Address,
     client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
+    clock::Now,
     minutely::Minutely,
     settings::{Compression, Reloaded, Settings},
     striped::Striped,
@@ -36,6 +38,8 @@ pub struct Shared {
     pub pages_told: Minutely,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
+    /// Who connects and who is refused is told to.
+    pub witness: Option<Arc<dyn Witness>>,
     draining: AtomicBool,
     warming: AtomicBool,
     connections: AtomicUsize,
@@ -62,6 +66,7 @@ impl Shared {
             handshakes: Handshakes::new(settings.limits),
             pages_told: Minutely::default(),
             pinned: Arc::default(),
+            witness: None,
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -123,6 +128,13 @@ impl Shared {
             if *count == 0 {
                 per_ip.remove(&address);
             }
+        }
+    }
+
+    /// To be told where there is somebody to tell.
+    pub(super) fn tell(&self, address: Address, seen: Seen, now: Now) {
+        if let Some(witness) = &self.witness {
+            witness.saw(address, seen, now);
         }
     }
 
