@@ -14,6 +14,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use engine::{
+    address::Address,
+    clock::Now,
+    shard::witness::{Seen, Witness},
+};
 use net::metric::Metric;
 use serde::Serialize;
 use thiserror::Error;
@@ -46,8 +51,16 @@ pub struct Audit {
 
 #[derive(Debug)]
 struct Writer {
-    lines: SyncSender<String>,
+    lines: SyncSender<Noted>,
     thread: JoinHandle<()>,
+}
+
+/// What waits to be written.
+#[derive(Debug)]
+enum Noted {
+    Line(String),
+    /// A shard's, which leaves it to others to make a line of it.
+    Seen { at: u64, address: Address, seen: Seen },
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +88,37 @@ struct Line<'a, T: Serialize> {
     event: &'a str,
     #[serde(flatten)]
     what: &'a T,
+}
+
+/// What happened to a connection of the data listener.
+#[derive(Serialize)]
+struct SeenOf {
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+}
+
+impl Noted {
+    fn line(self) -> String {
+        let (at, address, seen) = match self {
+            Noted::Line(line) => return line,
+            Noted::Seen { at, address, seen } => (at, address.to_string(), seen),
+        };
+        match seen {
+            Seen::Connected => line(at, "connect", &SeenOf { address, status: None, by: None }),
+            Seen::Refused { status, by } => {
+                line(at, "refusal", &SeenOf { address, status, by: by.map(|rule| rule.label()) })
+            }
+        }
+    }
+}
+
+fn line(at: u64, event: &str, what: &impl Serialize) -> String {
+    let mut line = serde_json::to_string(&Line { at, event, what }).expect("texts and numbers are JSON");
+    line.push('\n');
+    line
 }
 
 impl Audit {
@@ -106,12 +150,16 @@ impl Audit {
 
     /// Never waits: a line that finds no room is counted.
     pub fn note(&self, event: &str, what: &impl Serialize) {
-        let writer = self.writer();
-        let Some(writer) = &*writer else { return };
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
-        let mut line = serde_json::to_string(&Line { at, event, what }).expect("texts and numbers are JSON");
-        line.push('\n');
-        if writer.lines.try_send(line).is_err() {
+        self.wait_in_line(|| {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+            Noted::Line(line(at, event, what))
+        });
+    }
+
+    fn wait_in_line(&self, noted: impl FnOnce() -> Noted) {
+        if let Some(writer) = &*self.writer()
+            && writer.lines.try_send(noted()).is_err()
+        {
             self.counters.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -136,9 +184,15 @@ impl Audit {
     }
 }
 
-fn write(mut file: File, lines: &Receiver<String>, counters: &AuditCounters) {
-    for line in lines {
-        match file.write_all(line.as_bytes()) {
+impl Witness for Audit {
+    fn saw(&self, address: Address, seen: Seen, now: Now) {
+        self.wait_in_line(|| Noted::Seen { at: now.wall_us.max(0) as u64, address, seen });
+    }
+}
+
+fn write(mut file: File, lines: &Receiver<Noted>, counters: &AuditCounters) {
+    for noted in lines {
+        match file.write_all(noted.line().as_bytes()) {
             Ok(()) => counters.written.fetch_add(1, Relaxed),
             Err(error) => {
                 tracing::error!(%error, "a line of the audit is lost");
@@ -156,6 +210,8 @@ pub fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use engine::client::Refused;
 
     use super::*;
 
@@ -192,6 +248,19 @@ mod tests {
         (0..3).for_each(|n| audit.note("test", &What { n }));
         assert_eq!(audit.counters().dropped.load(Relaxed), 2);
         drop(waiting);
+    }
+
+    #[test]
+    fn what_shards_see_is_a_line_too() {
+        let address = Address::V4([192, 0, 2, 7]);
+        let of = |seen| Noted::Seen { at: 5, address, seen }.line();
+        assert_eq!(of(Seen::Connected), "{\"at\":5,\"event\":\"connect\",\"address\":\"192.0.2.7\"}\n");
+        assert_eq!(
+            of(Seen::Refused { status: Some(403), by: Some(Refused::Origin) }),
+            "{\"at\":5,\"event\":\"refusal\",\"address\":\"192.0.2.7\",\"status\":403,\"by\":\"origins\"}\n"
+        );
+        let reset = of(Seen::Refused { status: None, by: None });
+        assert_eq!(reset, "{\"at\":5,\"event\":\"refusal\",\"address\":\"192.0.2.7\"}\n");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     access::{self, keys::Keys},
-    audit::{self, Audit},
+    audit::Audit,
     config::{Config, Origin},
     health::Health,
     http::{
@@ -72,8 +72,6 @@ pub enum Error {
     Start(io::Error),
     #[error("cannot announce the listeners on stdout: {0}")]
     Announce(io::Error),
-    #[error(transparent)]
-    Audit(#[from] audit::NotOpened),
     #[error("the last state is not saved: {0}")]
     State(#[from] state::NotWritten),
     #[error("a shard ended by itself")]
@@ -95,6 +93,7 @@ pub struct Parts {
     pub io: Choice,
     pub sequencer: Arc<ClockedSequencer>,
     pub shared: Arc<Shared>,
+    pub audit: Arc<Audit>,
     pub state: Arc<state::StateCounters>,
     /// Topics of an earlier run, stale until an update comes.
     pub unconfirmed: Vec<Arc<str>>,
@@ -137,7 +136,7 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 
 async fn serve(parts: Parts) -> Result<(), Error> {
     let Parts { current, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
-    let Parts { data, tls, tls_server, admin, keys, revocation_file, mut ended, .. } = parts;
+    let Parts { data, tls, tls_server, admin, audit, keys, revocation_file, mut ended, .. } = parts;
     let held = current.subscribe();
     let config = held.borrow().clone();
     // Before the first line: who reads it may send a signal at once.
@@ -146,8 +145,6 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let counters = SourceCounters::new(&config.sources, &config.freshness);
     let limits = &config.limits;
     let publisher = Publisher::new(sequencer.clone());
-    let audit = Arc::<Audit>::default();
-    audit.set(&config.audit)?;
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
     let before_bytes = Process::read().map(|process| process.resident_bytes);

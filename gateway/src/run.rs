@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    audit::{self, Audit},
     config::{Config, Origin},
     control::{self, Parts},
     executor::{self, StartError},
@@ -42,6 +43,8 @@ pub enum Error {
     Lock(#[from] state::NotLocked),
     #[error(transparent)]
     Key(#[from] key_file::NotMade),
+    #[error(transparent)]
+    Audit(#[from] audit::NotOpened),
     #[error(transparent)]
     Shards(#[from] StartError),
     #[error(transparent)]
@@ -80,7 +83,10 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         .map(|restored| state::restore(&restored, &sequencer, &config.state, &state))
         .unwrap_or_default();
     let epoch = sequencer.epoch();
+    let audit = Arc::<Audit>::default();
+    audit.set(&config.audit)?;
     let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
+    shared.witness = Some(audit.clone());
     let keys = config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?;
     let keys = Arc::new(keys);
     let verifier = Some(keys.clone() as Arc<dyn Verify>);
@@ -114,6 +120,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         current,
         sequencer,
         shared,
+        audit,
         state,
         unconfirmed,
         admin,

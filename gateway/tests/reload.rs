@@ -343,11 +343,13 @@ fn sources_are_added_changed_and_removed_by_name() {
 }
 
 #[test]
-fn the_audit_has_writes_refusals_and_reloads() {
+fn the_audit_has_clients_writes_refusals_and_reloads() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("audit-{}.jsonl", std::process::id()));
     let _ = fs::remove_file(&path);
     let audit = format!("[audit]\npath = \"{}\"\n{ADMIN_KEY}", path.display());
     let gateway = Reloaded::start(&audit);
+    let socket = Socket::connect(&gateway.gateway.data, "/ws?topics=a");
+    http(&gateway.gateway.data, "GET", "/nowhere", "", "");
     let headers = format!("{ADMIN}Content-Type: application/json\r\n");
     http(&gateway.gateway.admin, "POST", "/publish", &headers, r#"{"topic":"a","data":1}"#);
     http(&gateway.gateway.admin, "GET", "/topics", ADMIN, "");
@@ -367,17 +369,19 @@ fn the_audit_has_writes_refusals_and_reloads() {
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    let before = lines(&moved, 2);
+    let before = lines(&moved, 4);
+    assert!(socket.is_ok() && before[0]["event"] == "connect" && before[0]["address"] == "127.0.0.1", "{before:?}");
+    assert!(before[1]["event"] == "refusal" && before[1]["status"] == 404, "{before:?}");
     let told = |line: &Value| ["event", "method", "path", "key", "status"].map(|key| line[key].to_string()).join(" ");
-    assert_eq!(told(&before[0]), r#""write" "POST" "/publish" "test" 200"#);
-    assert_eq!(told(&before[1]), r#""refusal" "DELETE" "/topics/a" null 401"#);
-    assert_eq!(before[0]["address"], "127.0.0.1");
+    assert_eq!(told(&before[2]), r#""write" "POST" "/publish" "test" 200"#);
+    assert_eq!(told(&before[3]), r#""refusal" "DELETE" "/topics/a" null 401"#);
+    assert_eq!(before[2]["address"], "127.0.0.1");
     let after = lines(&path, 2);
     assert_eq!((&after[0]["event"], &after[0]["result"]), (&"reload".into(), &"applied".into()));
     assert_eq!(after[0]["applied"][0], "limits.stall: 30s -> 7s");
     assert_eq!(told(&after[1]), r#""write" "POST" "/reload" "test" 200"#);
     assert!(!fs::read_to_string(&moved).unwrap().contains("fw_"), "no key stands there");
-    assert_eq!(gateway.metric("fanwire_audit_lines_total"), 4);
+    assert_eq!(gateway.metric("fanwire_audit_lines_total"), 6);
 }
 
 #[test]

@@ -60,6 +60,7 @@ CHECKS = [
     Entry("slow", "two slow clients beside 1,000: what the others see of it, what the slow ones get", 1, LOADED),
     Entry("storm", "1,000 connections that ask for everything and do not read: memory, others' latency", 3, LOADED),
     Entry("admin", "/healthz and clients beside large publishes and crowds on the admin listener", 2, LOADED),
+    Entry("reload", "every key that reloads is changed and changed back under 20,000 clients", 1, LOADED),
 ]
 
 BENCHES = [
@@ -141,7 +142,7 @@ def long_steps(feeds, before):
         Step("epoll-load", check("exact-load", *feeds), 40, EPOLL),
         Step("recorded-2", check("exact", "--chained", "2", *feeds), 15),
         Step("exact-load", check("exact-load", *feeds), 40),
-        *(Step(name, check(name), 20) for name in ("slow", "storm", "admin")),
+        *(Step(name, check(name), 20) for name in ("slow", "storm", "admin", "reload")),
     ]
     benches = {"wire": (quotes, 120), "pair": ([before, *quotes], 60), "capacity": ([], 60), "agreement": ([], 20)}
     for entry in BENCHES:

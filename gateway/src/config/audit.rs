@@ -9,9 +9,9 @@ use crate::{audit::AuditSettings, document::read::Section};
 keys! {
     /// What was done and refused, in a file of its own.
     pub(super) struct AuditKeys in "audit" {
-        /// A file to which the gateway appends a line of JSON for each write of the admin listener, each request that
-        /// its keys refuse, each revocation and each reload; relative to the configuration file, made with mode 0600. A
-        /// reload opens it anew. Default: none.
+        /// A file to which the gateway appends a line of JSON for each client that connects, each request that the data
+        /// listener or a key refuses, each write of the admin listener, each revocation and each reload; relative to the
+        /// configuration file, made with mode 0600. A reload opens it anew. Default: none.
         path: String = text_or(""), example("\"audit.jsonl\""), reloaded;
         /// Lines that wait to be written. More are dropped and counted.
         queue: usize = count(4096, 16..=1_000_000), reloaded;

@@ -7,6 +7,7 @@ use net::{ConnId, Sockets};
 use super::{
     Shard,
     client::{Client, Standing},
+    witness::Seen,
 };
 use crate::{
     client::{CloseReason, Refused},
@@ -45,10 +46,13 @@ impl Shard {
         }
         // Half of the reserve has to be enough for those who want to hear why.
         let reset = client.refused.is_some() && self.refusing() > self.reserve() / 2;
+        if reset {
+            self.stats.refused_reset += 1;
+            self.shared.tell(client.address, Seen::Refused { status: None, by: client.refused }, now);
+        }
         self.clients[slot] = Some(client);
         self.taken += 1;
         if reset {
-            self.stats.refused_reset += 1;
             return self.hang_up(conn.slot, CloseReason::Refused, net);
         }
         self.set_timer(conn.slot, now);

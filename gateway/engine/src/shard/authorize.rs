@@ -8,6 +8,7 @@ use super::{
     granting::TooMany,
     guard::AGAIN_US,
     pending::{Checking, Shown},
+    witness::Seen,
 };
 use crate::{
     access::{
@@ -191,6 +192,7 @@ impl Shard {
         self.stats.compression_declined += u64::from(declined);
         self.stats.accepted += 1;
         self.clients_open += 1;
+        self.tell(slot, Seen::Connected, now);
         self.ages.open(slot, now);
         self.set_timer(slot, now);
         self.tell_authorized(slot, None);
@@ -209,6 +211,7 @@ impl Shard {
         now: Now,
     ) {
         self.stats.refused(refused.status(), Some(refused));
+        self.tell(slot, Seen::Refused { status: Some(refused.status()), by: Some(refused) }, now);
         let answer = upgrade.refuse(refused, &reason, fields);
         let ended = self.at(slot).connection.answer(answer, CloseReason::Refused, now);
         self.ended(slot, ended, now);

@@ -5,6 +5,7 @@ use net::{ConnId, Sockets};
 use super::{
     Application, Shard,
     client::{Client, Standing},
+    witness::Seen,
 };
 use crate::{
     access::rules::Place,
@@ -104,6 +105,7 @@ impl Shard {
             Said::Upgrade(upgrade) => self.on_upgrade(slot, upgrade, net, now),
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
+                self.tell(slot, Seen::Refused { status: Some(status), by }, now);
                 self.ended(slot, ended, now);
             }
             Said::Op(Ok(request)) => self.on_request(slot, request, now),
@@ -111,5 +113,11 @@ impl Shard {
             Said::Ended(ended) => self.ended(slot, ended, now),
             Said::HangUp(reason) => self.hang_up(slot, reason, net),
         }
+    }
+
+    /// To whoever keeps a record.
+    pub(super) fn tell(&mut self, slot: u32, seen: Seen, now: Now) {
+        let address = self.at(slot).address;
+        self.shared.tell(address, seen, now);
     }
 }

@@ -47,6 +47,7 @@ mod tried;
 mod turns;
 mod unsubscribe;
 mod weights;
+pub mod witness;
 
 use std::{collections::VecDeque, io, sync::Arc};
 

@@ -10,10 +10,12 @@ use std::{
     },
 };
 
+use super::witness::{Seen, Witness};
 use crate::{
     access::tokens::Tokens,
     address::Address,
     client::{Refused, dictionaries::Dictionaries, handshakes::Handshakes},
+    clock::Now,
     minutely::Minutely,
     settings::{Compression, Reloaded, Settings},
     striped::Striped,
@@ -40,6 +42,8 @@ pub struct Shared {
     pub tokens: Tokens,
     /// Bytes of all frames that are alive, over all shards.
     pub pinned: Arc<AtomicUsize>,
+    /// Who connects and who is refused is told to.
+    pub witness: Option<Arc<dyn Witness>>,
     draining: AtomicBool,
     warming: AtomicBool,
     connections: AtomicUsize,
@@ -68,6 +72,7 @@ impl Shared {
             origins_told: Minutely::default(),
             tokens: Tokens::default(),
             pinned: Arc::default(),
+            witness: None,
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -130,6 +135,13 @@ impl Shared {
             if *count == 0 {
                 per_ip.remove(&address);
             }
+        }
+    }
+
+    /// To be told where there is somebody to tell.
+    pub(super) fn tell(&self, address: Address, seen: Seen, now: Now) {
+        if let Some(witness) = &self.witness {
+            witness.saw(address, seen, now);
         }
     }
 
