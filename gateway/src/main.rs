@@ -120,7 +120,11 @@ struct TokenArgs {
 
 fn subject(text: &str) -> Result<String, String> {
     let bytes = text.len();
-    if (1..=128).contains(&bytes) { Ok(text.to_owned()) } else { Err(format!("{bytes} bytes; write 1 to 128")) }
+    if (1..=128).contains(&bytes) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{bytes} bytes; write 1 to 128"))
+    }
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
@@ -219,8 +223,10 @@ fn start(args: &Args) -> Result<(), Failure> {
 fn print_token(args: &TokenArgs) -> Result<(), Failure> {
     let (machine, environment) = (Machine::this().map_err(Failure::run_time)?, Environment::of_process());
     let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
-    let path = path.ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
-    let config = Config::load(&path, &environment, &machine).map_err(Failure::usage)?;
+    let path =
+        path.ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
+    let origin = Origin { path: Some(path), environment };
+    let config = origin.load(&machine).map_err(Failure::usage)?;
     let given = config.access.tokens.read_keys().map_err(Failure::usage)?;
     let key = given.keys.iter().find(|key| key.signs.is_some());
     let key = key.ok_or_else(|| Failure::usage("there is no [[access.key]] with a secret"))?;

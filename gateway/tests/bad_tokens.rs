@@ -34,10 +34,12 @@ use ring::{
 use serde_json::json;
 
 /// What all vectors of RFC 7515 say, and when they still held.
-const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+const CLAIMS: &str =
+    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 const VECTORS_US: i64 = 1_300_819_000_000_000;
 /// Appendix A.1 of RFC 7515.
-const HS256_KEY: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+const HS256_KEY: &str =
+    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 const HS256: (&str, &str) =
     ("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
 /// Appendix A.2.
@@ -229,7 +231,10 @@ fn no_confusion_of_algorithms_lets_anybody_in() {
         for code in ["", "AA", HS256.1] {
             assert!(!is_accepted(&all, &format!("{header}.{claims}.{code}")), "{none:?} {code:?}");
         }
-        assert!(!is_accepted(&all, &hs256(&json!({ "alg": none }).to_string(), &good_claims(), SECRET)), "{none}");
+        assert!(
+            !is_accepted(&all, &hs256(&json!({ "alg": none }).to_string(), &good_claims(), SECRET)),
+            "{none}"
+        );
     }
     // A public key is no secret, in whatever form it is taken for one.
     let point = pair.public_key_raw().to_vec();
@@ -243,7 +248,10 @@ fn no_confusion_of_algorithms_lets_anybody_in() {
     ] {
         for kid in [json!("rs"), json!("es"), json!("hs"), json!(null), json!("")] {
             let header = json!({ "alg": "HS256", "kid": kid }).to_string();
-            assert!(!is_accepted(&all, &hs256(&header, &good_claims(), &taken)), "{what} as secret, kid {kid}");
+            assert!(
+                !is_accepted(&all, &hs256(&header, &good_claims(), &taken)),
+                "{what} as secret, kid {kid}"
+            );
         }
     }
     // The right secret, under another name or another hash.

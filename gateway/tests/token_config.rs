@@ -11,12 +11,16 @@ const SECRET: &str = "a secret of thirty-two bytes, or a little more than that";
 /// With a directory of its own, where `secret`, `short` and `jwks.json` stand.
 fn parse(text: &str) -> Result<Config, Vec<String>> {
     let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None };
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-config-{}", std::process::id()));
+    let directory =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-config-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    for (name, content) in
-        [("secret", SECRET), ("short", "too short"), ("jwks.json", &*format!("{{\"keys\":[{jwk}]}}")), ("none.json", "{}")]
-    {
+    for (name, content) in [
+        ("secret", SECRET),
+        ("short", "too short"),
+        ("jwks.json", &*format!("{{\"keys\":[{jwk}]}}")),
+        ("none.json", "{}"),
+    ] {
         fs::write(directory.join(name), content).unwrap();
     }
     Config::parse(text, "x.toml", &directory, &machine).map_err(|refused| refused.0)
@@ -78,7 +82,11 @@ fn every_mistake_is_named_with_what_to_write() {
         ("[access]\ntoken_from = [\"certificate\"]\n".to_owned(), 2, "tls_client_ca"),
         ("[access]\nclaim = \"fanwire\"\n".to_owned(), 2, "/"),
         ("[access]\ncsrf_secret_file = \"secret\"\n".to_owned(), 2, "cookie:NAME"),
-        ("[access]\norigins = []\ntoken_from = [\"cookie:s\"]\ncsrf_secret_file = \"short\"\n".to_owned(), 4, "9 bytes"),
+        (
+            "[access]\norigins = []\ntoken_from = [\"cookie:s\"]\ncsrf_secret_file = \"short\"\n".to_owned(),
+            4,
+            "9 bytes",
+        ),
         ("[access]\njwks = \"http://id.example/\"\n".to_owned(), 2, "https://HOST/PATH"),
         ("[access]\njwks = \"missing.json\"\n".to_owned(), 2, "No such file"),
         ("[access]\njwks = \"none.json\"\n".to_owned(), 2, "no set of keys"),

@@ -112,7 +112,13 @@ fn each_refusal_in_http_and_as_a_close_on_plain_tls_and_msgpack() {
         ("too long", with(json!({ "exp": now_s() + 90_000 })), "/ws", 401, "lifetime_max"),
         ("no audience", bearer(&token(json!({}))), "/ws", 401, "aud"),
         ("unknown grants", with(json!({ "fanwire": { "read": [] } })), "/ws", 401, "read"),
-        ("in a subprotocol", "Sec-WebSocket-Protocol: fanwire.token.x\r\n".to_owned(), "/ws", 401, "three parts"),
+        (
+            "in a subprotocol",
+            "Sec-WebSocket-Protocol: fanwire.token.x\r\n".to_owned(),
+            "/ws",
+            401,
+            "three parts",
+        ),
         ("on the URL", String::new(), "/ws?token=x", 401, "three parts"),
         ("no grant", with(json!({})), "/ws?topics=fx.a", 403, "fx.a is not granted"),
         ("a wider pattern", with(fx), "/ws?topics=fx.a,*.a", 403, "*.a is not granted"),
@@ -155,10 +161,14 @@ fn each_refusal_in_http_and_as_a_close_on_plain_tls_and_msgpack() {
 #[test]
 fn a_cookie_needs_its_code_and_the_refusal_is_http() {
     let csrf = file("csrf", &format!("{SECRET}\n"));
-    let keys = format!("token_from = [\"cookie:session\"]\norigins = [\"same-host\"]\ncsrf_secret_file = \"{}\"", csrf.display());
+    let keys = format!(
+        "token_from = [\"cookie:session\"]\norigins = [\"same-host\"]\ncsrf_secret_file = \"{}\"",
+        csrf.display()
+    );
     let gateway = Gateway::start("shards = 1", &access(&keys));
     let token = token(json!({ "sub": "alice" }));
-    let code = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes()), token.as_bytes());
+    let code =
+        ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes()), token.as_bytes());
     let code: String = code.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let headers = format!("Cookie: a=b; session={token}; session=x\r\nOrigin: http://localhost\r\n");
     for path in ["/ws", "/ws?csrf=", &format!("/ws?csrf={}", code.to_uppercase()), "/ws?csrf=00"] {
@@ -231,7 +241,8 @@ fn keys_of_a_file_are_read_again_for_a_kid_that_is_unknown() {
     };
     let jwks = file("jwks.json", &set(&[&old]));
     let claims = json!({ "sub": "alice", "exp": now_s() + 600 });
-    let config = format!("[access]\nclients = \"token\"\njwks = \"{}\"\njwks_refresh = \"1s\"\n", jwks.display());
+    let config =
+        format!("[access]\nclients = \"token\"\njwks = \"{}\"\njwks_refresh = \"1s\"\n", jwks.display());
     let gateway = Gateway::start("shards = 1", &config);
     assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
     assert_eq!(connect(&gateway, &new.sign(&claims)).err(), Some(401));
@@ -280,7 +291,8 @@ fn answer(config: &Arc<ServerConfig>, stream: TcpStream, body: &str) -> std::io:
     }
     let moved = head.starts_with(b"GET /moved ");
     let answer = if moved {
-        "HTTP/1.1 302 Found\r\nLocation: /jwks.json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
+        "HTTP/1.1 302 Found\r\nLocation: /jwks.json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            .to_owned()
     } else {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
     };

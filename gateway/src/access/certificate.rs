@@ -1,11 +1,7 @@
 //! Whom the certificate of a client names.
 
 use engine::access::{bad::Bad, verify::Named};
-use x509_parser::{
-    certificate::X509Certificate,
-    extensions::GeneralName,
-    prelude::FromDer,
-};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 /// The first URI, else the first DNS name of subjectAltName (RFC 5280, section 4.2.1.6), else the common name.
 pub fn named(certificate: &[u8]) -> Result<Named, Bad> {
@@ -13,7 +9,8 @@ pub fn named(certificate: &[u8]) -> Result<Named, Bad> {
     let names = parsed.subject_alternative_name().map_err(|_| Bad::Unreadable)?;
     let names = || names.iter().flat_map(|names| &names.value.general_names);
     let uri = names().find_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
-    let dns = || names().find_map(|name| if let GeneralName::DNSName(dns) = name { Some(*dns) } else { None });
+    let dns =
+        || names().find_map(|name| if let GeneralName::DNSName(dns) = name { Some(*dns) } else { None });
     let common = || parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     let sub = uri.or_else(dns).or_else(common).map(Box::from);
     let exp_s = parsed.validity().not_after.timestamp();

@@ -136,7 +136,8 @@ mod tests {
             let url = HttpsUrl::parse(text).unwrap();
             assert_eq!((&*url.host, url.port, &*url.target), (host, port, target));
         }
-        for bad in ["http://id.example/", "jwks.json", "https://me@id.example/", "https://id.example:0/", ""] {
+        for bad in ["http://id.example/", "jwks.json", "https://me@id.example/", "https://id.example:0/", ""]
+        {
             assert!(HttpsUrl::parse(bad).unwrap_err().contains("https://HOST/PATH"), "{bad}");
         }
     }

@@ -181,7 +181,10 @@ mod tests {
 
     #[test]
     fn a_public_key_of_rsa_is_written_as_der() {
-        assert_eq!(rsa_public_key(&[0, 0x8f, 1], &[1, 0, 1]), b"\x30\x0a\x02\x03\x00\x8f\x01\x02\x03\x01\x00\x01");
+        assert_eq!(
+            rsa_public_key(&[0, 0x8f, 1], &[1, 0, 1]),
+            b"\x30\x0a\x02\x03\x00\x8f\x01\x02\x03\x01\x00\x01"
+        );
         assert_eq!(der(INTEGER, &[1; 200])[..3], [INTEGER, 0x81, 200]);
         assert_eq!(der(INTEGER, &[1; 300])[..4], [INTEGER, 0x82, 1, 44]);
     }

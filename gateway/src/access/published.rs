@@ -200,7 +200,8 @@ mod tests {
     #[test]
     fn unknown_keys_have_the_set_read_once_and_not_again_at_once() {
         let waiting = Waiting::default();
-        let check = || Check { token: engine::access::verify::Compact(String::new()), then: Box::new(|_| {}) };
+        let check =
+            || Check { token: engine::access::verify::Compact(String::new()), then: Box::new(|_| {}) };
         assert!(waiting.wait(check()).is_ok() && waiting.wait(check()).is_ok());
         waiting.begin();
         assert!(waiting.wait(check()).is_ok(), "it is being read");

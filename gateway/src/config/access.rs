@@ -95,13 +95,19 @@ fn check_cookies(section: &mut Section, origins: &[String], tokens: &TokenSettin
 }
 
 /// It shows a certificate likewise.
-fn check_certificates(section: &mut Section, origins: &[String], tokens: &TokenSettings, has_client_ca: bool) {
+fn check_certificates(
+    section: &mut Section,
+    origins: &[String],
+    tokens: &TokenSettings,
+    has_client_ca: bool,
+) {
     if !tokens.rules.from.contains(&Place::Certificate) {
         return;
     }
     let line = section.line_of("token_from");
     if !has_client_ca {
-        let text = "token_from: \"certificate\" needs [server] tls_client_ca, which says whose certificates count";
+        let text =
+            "token_from: \"certificate\" needs [server] tls_client_ca, which says whose certificates count";
         section.problem(line, text);
     }
     if origins.iter().any(|text| text == "any") {

@@ -34,8 +34,7 @@ const THREADS_MAX: usize = 8;
 const SECRET_BYTES_MIN: usize = 32;
 const JWKS_REFRESH: Duration = Duration::from_secs(600);
 const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
-const PLACES: &str =
-    "write a list of \"authorization\", \"subprotocol\", \"op\", \"certificate\", \"cookie:NAME\" and \"query:NAME\"";
+const PLACES: &str = "write a list of \"authorization\", \"subprotocol\", \"op\", \"certificate\", \"cookie:NAME\" and \"query:NAME\"";
 const NAMES: [&str; 12] = {
     let mut names = [""; 12];
     let mut at = 0;

@@ -6,8 +6,7 @@ use engine::shard::shared::Shared;
 
 use crate::{
     access::keys::Keys, audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters,
-    source::running::SourceCounters, state,
-    system::Choice, tls,
+    source::running::SourceCounters, state, system::Choice, tls,
 };
 
 /// What the gateway is made of, for whoever asks how it is.

@@ -14,7 +14,8 @@ pub const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 pub fn b64(bytes: &[u8]) -> String {
     let mut out = String::new();
     for three in bytes.chunks(3) {
-        let number = three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let number =
+            three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for at in 0..=three.len() {
             out.push(char::from(DIGITS[(number >> (18 - 6 * at) & 63) as usize]));
         }
@@ -63,11 +64,8 @@ impl Signer {
     pub fn sign(&self, claims: &Value) -> String {
         let header = part(&json!({ "alg": "ES256", "kid": self.kid }));
         let (message, random) = (format!("{header}.{}", part(claims)), SystemRandom::new());
-        let key = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &self.pair.serialize_der(),
-            &random,
-        );
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.pair.serialize_der(), &random);
         let code = key.unwrap().sign(&random, message.as_bytes()).unwrap();
         format!("{message}.{}", b64(code.as_ref()))
     }

@@ -162,7 +162,8 @@ impl Shard {
             let refusal = (Refused::Draining, Refused::Draining.text().to_owned(), &[][..]);
             return self.refuse(slot, upgrade, refusal, now);
         }
-        let waits = token.is_none() && self.application == Application::Broadcast && self.guard.rules.wants_token();
+        let waits =
+            token.is_none() && self.application == Application::Broadcast && self.guard.rules.wants_token();
         if let Some(token) = token {
             match self.holder_of(token, false, now) {
                 Ok(holder) => self.at(slot).access = Some(Box::new(Access::Holds(holder))),
@@ -192,7 +193,7 @@ impl Shard {
         self.stats.compression_declined += u64::from(declined);
         self.stats.accepted += 1;
         self.clients_open += 1;
-        self.tell(slot, Seen::Connected, now);
+        self.record(slot, Seen::Connected, now);
         self.ages.open(slot, now);
         self.set_timer(slot, now);
         self.tell_authorized(slot, None);
@@ -211,7 +212,7 @@ impl Shard {
         now: Now,
     ) {
         self.stats.refused(refused.status(), Some(refused));
-        self.tell(slot, Seen::Refused { status: Some(refused.status()), by: Some(refused) }, now);
+        self.record(slot, Seen::Refused { status: Some(refused.status()), by: Some(refused) }, now);
         let answer = upgrade.refuse(refused, &reason, fields);
         let ended = self.at(slot).connection.answer(answer, CloseReason::Refused, now);
         self.ended(slot, ended, now);

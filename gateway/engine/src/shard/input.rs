@@ -43,13 +43,7 @@ impl Shard {
         counts && net.certificate(conn).is_some()
     }
 
-    fn receive(
-        &mut self,
-        slot: u32,
-        bytes: &mut [u8],
-        has_certificate: bool,
-        now: Now,
-    ) -> (usize, Said) {
+    fn receive(&mut self, slot: u32, bytes: &mut [u8], has_certificate: bool, now: Now) -> (usize, Said) {
         let overloaded = self.relief.overload.refuses().then_some(Refused::Overload);
         let client = self.clients[slot as usize].as_mut().expect("a live connection's slot is taken");
         let Client { connection, address, is_loopback, is_proxied, standing, refused, .. } = client;
@@ -105,7 +99,7 @@ impl Shard {
             Said::Upgrade(upgrade) => self.on_upgrade(slot, upgrade, net, now),
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
-                self.tell(slot, Seen::Refused { status: Some(status), by }, now);
+                self.record(slot, Seen::Refused { status: Some(status), by }, now);
                 self.ended(slot, ended, now);
             }
             Said::Op(Ok(request)) => self.on_request(slot, request, now),
@@ -116,7 +110,7 @@ impl Shard {
     }
 
     /// To whoever keeps a record.
-    pub(super) fn tell(&mut self, slot: u32, seen: Seen, now: Now) {
+    pub(super) fn record(&mut self, slot: u32, seen: Seen, now: Now) {
         let address = self.at(slot).address;
         self.shared.tell(address, seen, now);
     }

@@ -54,7 +54,9 @@ impl Shard {
         }
         let needs_token = self.guard.rules.wants_token();
         if self.at(slot).waits_for_token() {
-            if !needs_token && let Some(Access::Waits(waits)) = self.at(slot).access.take().map(|access| *access) {
+            if !needs_token
+                && let Some(Access::Waits(waits)) = self.at(slot).access.take().map(|access| *access)
+            {
                 self.let_in(slot, waits.subscribe, now);
             }
         } else if needs_token && self.at(slot).access.is_none() {

@@ -17,7 +17,8 @@ const SPREAD_US: u64 = 1_000_000;
 
 impl Shard {
     pub(super) fn reload(&mut self, settings: &Reloaded, now: Now) {
-        let Reloaded { fanout, limits, compression, overload, hosts, origins, proxies, refusing, rules } = settings;
+        let Reloaded { fanout, limits, compression, overload, hosts, origins, proxies, refusing, rules } =
+            settings;
         let fragment_bytes = self.limits.fragment_bytes;
         self.limits = ClientLimits { fragment_bytes, ..ClientLimits::new(limits, compression) };
         (self.subscriptions_max, self.patterns_max) = (limits.subscriptions, limits.patterns);

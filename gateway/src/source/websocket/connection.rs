@@ -236,7 +236,9 @@ impl<'a, 'j> Connection<'a, 'j> {
                 masked_frame(&mut self.out, Opcode::Text, op.as_bytes(), key());
                 self.token = Some(token);
             }
-            Ok(_) => tracing::warn!(source = %self.link.name, "its token expires, and token_file has no other"),
+            Ok(_) => {
+                tracing::warn!(source = %self.link.name, "its token expires, and token_file has no other")
+            }
             Err(error) => tracing::warn!(source = %self.link.name, "its token expires: {error}"),
         }
     }
