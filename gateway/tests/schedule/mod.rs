@@ -9,7 +9,7 @@ mod tls;
 use std::{cell::Cell, hash::Hasher, time::Duration};
 
 use engine::{
-    client::CloseReason,
+    client::{CloseReason, Refused},
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES, request::AUTO},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     settings::Compression,
@@ -692,6 +692,11 @@ impl Simulation {
                         (peer.model.draining || self.draining) && is_of_age(peer, &self.world.config, now_us)
                     }
                     1001 => self.draining,
+                    1013 if reason == Refused::Overload.text() => {
+                        self.tally.refused += 1;
+                        self.refused_us > 0 && now_us - self.refused_us < 20_000_000
+                    }
+                    1013 if reason == Refused::Draining.text() => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
                     // The answer to the op that ended the last one may have been cut off.
                     4000 if reason == CloseReason::Silent.text() => {

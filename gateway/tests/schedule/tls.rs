@@ -48,10 +48,13 @@ impl Simulation {
         peer
     }
 
-    /// A third speak TLS, and of those that compress half go on with their context.
+    /// A third speak TLS, and of those that compress half go on with their context. Some are pages of this host, which
+    /// hear of a refusal by a close frame.
     fn dial_somehow(&mut self) -> usize {
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
         self.world.keep_context = self.rng.bool();
+        let is_page = self.rng.u8(..3) == 0;
+        self.world.fields = if is_page { vec![("Origin", "http://localhost")] } else { Vec::new() };
         self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());
         if self.rng.u8(..3) > 0 {
             return self.world.dial_as("/ws", deflate, encoding);
