@@ -60,7 +60,11 @@ struct Writer {
 enum Noted {
     Line(String),
     /// A shard's, which leaves it to others to make a line of it.
-    Seen { at: u64, address: Address, seen: Seen },
+    Seen {
+        at: u64,
+        address: Address,
+        seen: Seen,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +75,9 @@ pub struct AuditCounters {
 
 impl AuditCounters {
     pub const METRICS: &[Metric<Self>] = &[
-        Metric::counter("fanwire_audit_lines", "Lines of the audit that were written", |c| c.written.load(Relaxed)),
+        Metric::counter("fanwire_audit_lines", "Lines of the audit that were written", |c| {
+            c.written.load(Relaxed)
+        }),
         Metric::counter(
             "fanwire_audit_lines_dropped",
             "Lines of the audit that are missing, since [audit] queue of them waited or the file could not be written",

@@ -2,7 +2,6 @@
 //! order. One tokio thread.
 
 use std::{
-    convert::Infallible,
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering},
@@ -185,8 +184,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     announce(&format!("listening data={data} admin={admin}{tls}")).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
-    let sources =
-        Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
+    let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
     sources.start_all(limits);
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {

@@ -118,7 +118,9 @@ impl Reloader {
         };
         let old = self.current.borrow().clone();
         let (applied, restart): (Vec<Change>, Vec<Change>) =
-            changes(&old, &new, |topics| self.sequencer.suits(topics)).into_iter().partition(|change| change.is_reloaded);
+            changes(&old, &new, |topics| self.sequencer.suits(topics))
+                .into_iter()
+                .partition(|change| change.is_reloaded);
         let restart: Vec<String> = restart.into_iter().map(|change| change.key).collect();
         if !restart.is_empty() && !is_partial {
             return Outcome::Restart(restart);

@@ -78,11 +78,7 @@ impl Gateway {
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
             before_bytes: None,
         };
-        let rules = Rules {
-            gate: Gate::new(true, Vec::new()),
-            keys: Vec::new(),
-            limits: limits.clone(),
-        };
+        let rules = Rules { gate: Gate::new(true, Vec::new()), keys: Vec::new(), limits: limits.clone() };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

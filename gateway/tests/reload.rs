@@ -132,10 +132,7 @@ const RESTART: &[(&str, &str)] = &[
     ("fanout.flush_grid_ms", "[fanout]\nflush_grid_ms = 2"),
     ("fanout.flush_updates", "[fanout]\nflush_updates = 7"),
     ("state.path", "[state]\npath = \"reload-test.state\""),
-    (
-        "source.up",
-        "[[source]]\nkind = \"fanwire\"\nname = \"up\"\nurl = \"ws://127.0.0.1:1/ws\"",
-    ),
+    ("source.up", "[[source]]\nkind = \"fanwire\"\nname = \"up\"\nurl = \"ws://127.0.0.1:1/ws\""),
 ];
 
 #[test]
@@ -237,7 +234,9 @@ fn clients_stay_and_new_limits_hold_for_them() {
     let told = |key: &&str| applied.iter().any(|told| told.starts_with(&format!("{key}:")));
     // Certificates need a TLS listener, tokens keys; [server] stands above.
     let other = |key: &&str| {
-        ["server.", "certificate.", "admin.", "access.clients", "source", "topic"].iter().any(|section| key.starts_with(section))
+        ["server.", "certificate.", "admin.", "access.clients", "source", "topic"]
+            .iter()
+            .any(|section| key.starts_with(section))
     };
     let missing: Vec<&str> = listed.lines().filter(|key| !other(key) && !told(key)).collect();
     assert!(missing.is_empty(), "not changed: {missing:?} of {applied:?}");
@@ -322,7 +321,11 @@ fn sources_are_added_changed_and_removed_by_name() {
         }
     };
     assert_eq!((&status["state"], &status["topics"][0]), (&"stale".into(), &"tick.*".into()));
-    assert_eq!(http(&gateway.gateway.admin, "GET", "/topics/tick.S0004", "", "").status, 200, "its topics stay");
+    assert_eq!(
+        http(&gateway.gateway.admin, "GET", "/topics/tick.S0004", "", "").status,
+        200,
+        "its topics stay"
+    );
     assert_eq!(gateway.metric("fanwire_sources"), 1);
     assert!(!gateway.metrics().contains("source=\"synthetic\""), "nobody waits for it");
 
@@ -338,7 +341,8 @@ fn sources_are_added_changed_and_removed_by_name() {
 
 #[test]
 fn the_audit_has_clients_writes_refusals_and_reloads() {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("audit-{}.jsonl", std::process::id()));
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("audit-{}.jsonl", std::process::id()));
     let _ = fs::remove_file(&path);
     let audit = format!("[audit]\npath = \"{}\"\n{ADMIN_KEY}", path.display());
     let gateway = Reloaded::start(&audit);
@@ -364,9 +368,14 @@ fn the_audit_has_clients_writes_refusals_and_reloads() {
         }
     };
     let before = lines(&moved, 4);
-    assert!(socket.is_ok() && before[0]["event"] == "connect" && before[0]["address"] == "127.0.0.1", "{before:?}");
+    assert!(
+        socket.is_ok() && before[0]["event"] == "connect" && before[0]["address"] == "127.0.0.1",
+        "{before:?}"
+    );
     assert!(before[1]["event"] == "refusal" && before[1]["status"] == 404, "{before:?}");
-    let told = |line: &Value| ["event", "method", "path", "key", "status"].map(|key| line[key].to_string()).join(" ");
+    let told = |line: &Value| {
+        ["event", "method", "path", "key", "status"].map(|key| line[key].to_string()).join(" ")
+    };
     assert_eq!(told(&before[2]), r#""write" "POST" "/publish" "test" 200"#);
     assert_eq!(told(&before[3]), r#""refusal" "DELETE" "/topics/a" null 401"#);
     assert_eq!(before[2]["address"], "127.0.0.1");

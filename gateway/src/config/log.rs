@@ -16,7 +16,10 @@ keys! {
 pub(super) fn log(mut section: Section) -> Log {
     let log: Log = section.keys();
     if let Err(error) = logs::check(&log.filter) {
-        section.refuse("filter", &format!("{error}; write a level like \"info\", or \"info,gateway::http=debug\""));
+        section.refuse(
+            "filter",
+            &format!("{error}; write a level like \"info\", or \"info,gateway::http=debug\""),
+        );
     }
     section.finish();
     log

@@ -41,7 +41,8 @@ pub(super) fn sources(
         let mut section = reader.open("source", table);
         let Some(kind) = kind(&mut section) else { continue };
         let said = freshness::read(&mut section);
-        let given = Given { dir, name: said.name.as_deref(), policies: topics, topics: said.topics.as_deref() };
+        let given =
+            Given { dir, name: said.name.as_deref(), policies: topics, topics: said.topics.as_deref() };
         chained = (kind.name == Fanwire::NAME).then_some(section.line()).or(chained);
         if let Some(source) = (kind.read)(&mut section, &given) {
             let settings = source.settings();

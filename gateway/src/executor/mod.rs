@@ -17,11 +17,7 @@ use std::{
 };
 
 use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
-use net::{
-    Backend, SetupError, Waker,
-    proxy::Proxied,
-    tls::Tls,
-};
+use net::{Backend, SetupError, Waker, proxy::Proxied, tls::Tls};
 use thiserror::Error;
 use tokio::sync::watch;
 

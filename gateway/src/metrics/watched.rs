@@ -5,8 +5,8 @@ use std::sync::Arc;
 use engine::shard::shared::Shared;
 
 use crate::{
-    audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters, source::running::SourceCounters, state,
-    system::Choice, tls,
+    audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters,
+    source::running::SourceCounters, state, system::Choice, tls,
 };
 
 /// What the gateway is made of, for whoever asks how it is.

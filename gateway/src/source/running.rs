@@ -13,11 +13,7 @@ use net::metric::Metric;
 use tokio::task::AbortHandle;
 
 use super::{
-    Source,
-    activity::Activity,
-    freshness::Freshness,
-    kind::Context,
-    websocket::counters::WebsocketCounters,
+    Source, activity::Activity, freshness::Freshness, kind::Context, websocket::counters::WebsocketCounters,
 };
 use crate::{
     health::{Health, Origin},
@@ -69,7 +65,8 @@ impl SourceCounters {
     pub fn new(sources: &[Source], freshness: &[Freshness]) -> Arc<Self> {
         let upstream = sources.iter().find_map(Source::upstream).map(|source| source.link.url.text.clone());
         let counters = Self { upstream, ..Self::default() };
-        let entries = sources.iter().zip(freshness).map(|(source, fresh)| counters.entry(source, fresh, None));
+        let entries =
+            sources.iter().zip(freshness).map(|(source, fresh)| counters.entry(source, fresh, None));
         let entries = entries.collect();
         counters.book().entries = entries;
         counters.into()
@@ -135,7 +132,9 @@ impl Runner {
             begun.push(entry.clone());
             entries.push(entry);
         }
-        for gone in before.iter().filter(|held| freshness.iter().all(|fresh| fresh.name != held.freshness.name)) {
+        for gone in
+            before.iter().filter(|held| freshness.iter().all(|fresh| fresh.name != held.freshness.name))
+        {
             self.remove(gone);
         }
         self.counters.book().entries = entries;
@@ -170,7 +169,12 @@ impl Runner {
                 Err(error) => {
                     entry.activity.go_down(format!("it stopped: {error}"));
                     counters.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(name, ?source, error, "the source stopped; its topics keep their last values");
+                    tracing::error!(
+                        name,
+                        ?source,
+                        error,
+                        "the source stopped; its topics keep their last values"
+                    );
                 }
             }
         });

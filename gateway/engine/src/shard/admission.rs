@@ -38,7 +38,8 @@ impl Shard {
             let is_awaited = client.is_proxied && self.proxies.forwarded.is_some();
             match self.shared.admit((!is_awaited).then_some(client.address)) {
                 Ok(is_counted) => {
-                    client.standing = if is_awaited { Standing::Awaited } else { Standing::admitted(is_counted) };
+                    client.standing =
+                        if is_awaited { Standing::Awaited } else { Standing::admitted(is_counted) };
                     self.admitted += 1;
                 }
                 Err(refused) => client.refused = Some(refused),

@@ -86,7 +86,7 @@ impl Shard {
                 self.stats.compression_declined += u64::from(declined);
                 self.stats.accepted += 1;
                 self.clients_open += 1;
-                self.tell(slot, Seen::Connected, now);
+                self.witness(slot, Seen::Connected, now);
                 self.ages.open(slot, now);
                 self.set_timer(slot, now);
                 self.greet(slot);
@@ -96,7 +96,7 @@ impl Shard {
             }
             Said::Refused { status, by, ended } => {
                 self.stats.refused(status, by);
-                self.tell(slot, Seen::Refused { status: Some(status), by }, now);
+                self.witness(slot, Seen::Refused { status: Some(status), by }, now);
                 self.ended(slot, ended, now);
             }
             Said::Op(Ok(request)) => self.on_request(slot, request, now),
@@ -106,7 +106,7 @@ impl Shard {
         }
     }
 
-    fn tell(&mut self, slot: u32, seen: Seen, now: Now) {
+    fn witness(&mut self, slot: u32, seen: Seen, now: Now) {
         let address = self.at(slot).address;
         self.shared.tell(address, seen, now);
     }
