@@ -455,7 +455,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (
             "[[source]]\nkind = \"host\"\nseed = 1",
-            "x.toml:3: [source] seed: unknown key; there are interval, kind, names, stale_after, topics",
+            "x.toml:3: [source] seed: unknown key; there are interval, kind, name, names, stale_after, topics",
         ),
     ] {
         assert_eq!(refused(text), complaint, "{text}");

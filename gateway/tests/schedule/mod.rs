@@ -717,7 +717,7 @@ impl Simulation {
             let refused = !self.draining && peer.http.starts_with(b"HTTP/1.1 503 ");
             if refused && !conduct.judged && !matches!(end, PeerEnd::Open) {
                 let answer = String::from_utf8_lossy(&peer.http);
-                assert!(answer.contains("\r\nRetry-After: 5\r\n"), "peer {at} was refused by {answer:?}");
+                assert!(answer.contains("\r\nRetry-After: 5\r\n"), "peer {at} was refused by {answer:?} {end:?} {:?} reading {} freed {} reset {} half {} viol {:?} broke {} strayed {} tls {}", peer.close, peer.reading, peer.slot_freed, conduct.reset, conduct.half_closed, conduct.violation, conduct.broke_tls, conduct.strayed, peer.tls.is_some());
                 self.tally.refused += 1;
             }
             let refused = refused && self.refused_us > 0 && now_us - self.refused_us < 20_000_000;
