@@ -45,6 +45,7 @@ impl Simulation {
         let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
         self.world.keep_context = self.rng.bool();
         self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());
+        self.world.address.set_port(self.rng.u16(1024..));
         if self.rng.u8(..3) > 0 {
             return self.world.dial_as("/ws", deflate, encoding);
         }
