@@ -115,6 +115,10 @@ bugs! {
     StretchLost,
     /// A client that comes during an overload is not told of it.
     GreetForgotten,
+    /// Of the addresses that proxies told the first counts, whoever wrote it.
+    ForwardedFirst,
+    /// A connection that is gone goes on to count for its address.
+    PlaceKept,
 }
 
 thread_local! {
