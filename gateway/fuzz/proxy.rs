@@ -22,7 +22,11 @@ enum Outcome {
 pub fn proxy_headers(data: &[u8]) {
     let [cut, input @ ..] = data else { return };
     let whole = outcome(input, 1, usize::MAX);
-    assert_eq!(outcome(input, u64::from(*cut), usize::from(*cut) % 40 + 1), whole, "the same input cut otherwise");
+    assert_eq!(
+        outcome(input, u64::from(*cut), usize::from(*cut) % 40 + 1),
+        whole,
+        "the same input cut otherwise"
+    );
     if let Outcome::Told { client, said } = whole {
         let header = input.strip_suffix(&*said).expect("what is said stands behind the header");
         assert!(header.len() <= HEADER_BYTES_MAX, "a header of {} bytes", header.len());

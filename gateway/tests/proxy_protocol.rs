@@ -99,8 +99,9 @@ fn others_are_closed_without_an_answer_and_counted_by_reason() {
 #[test]
 fn who_supervises_it_asks_for_itself() {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config =
-        |trusted: &str, data| format!("[server]\ndata = \"{data}\"\nadmin = \"\"\nproxy_protocol = \"require\"\n{trusted}");
+    let config = |trusted: &str, data| {
+        format!("[server]\ndata = \"{data}\"\nadmin = \"\"\nproxy_protocol = \"require\"\n{trusted}")
+    };
     let asked = |config: &str| {
         let _gateway = Gateway::start_config(config);
         let out = output(command(config).arg("--health"));
