@@ -14,6 +14,7 @@ use engine::{
     protocol,
 };
 use gateway::config::Config;
+use net::Networks;
 use proto::deflate::Inflater;
 
 /// Steps of one moment; more are an endless loop.
@@ -127,7 +128,10 @@ impl<'c> Driver<'c> {
             handshakes: Handshakes::new(&config.limits),
             hosts_told: Minutely::default(),
             origins_told: Minutely::default(),
-            proxies: Proxies { forwarded: Some(Forwarded::Forwarded), ..Proxies::default() },
+            proxies: Proxies {
+                trusted: Networks(vec!["0.0.0.0/0".parse().expect("a network")]),
+                forwarded: Some(Forwarded::Forwarded),
+            },
             counters: ClientCounters::default(),
             now,
             state: State::Connecting,

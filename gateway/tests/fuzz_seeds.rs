@@ -5,6 +5,8 @@
 mod bodies;
 #[path = "../fuzz/connection.rs"]
 mod connection;
+#[path = "../fuzz/proxy.rs"]
+mod proxy;
 #[path = "../fuzz/tls.rs"]
 mod tls;
 
@@ -49,6 +51,23 @@ fn connection() {
     for round in 0..MUTATIONS {
         let data = mutated(&seeds, &mut random);
         if panic::catch_unwind(|| connection::connection(&data)).is_err() {
+            panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
+        }
+    }
+}
+
+#[test]
+fn proxy_headers() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/proxy_headers");
+    let mut paths: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let seeds: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(seeds.len() >= 8, "{} seeds in {}", seeds.len(), dir.display());
+    seeds.iter().for_each(|seed| proxy::proxy_headers(seed));
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for round in 0..MUTATIONS {
+        let data = mutated(&seeds, &mut random);
+        if panic::catch_unwind(|| proxy::proxy_headers(&data)).is_err() {
             panic!("seed {SEED:#x}, round {round}: {:?}", data.escape_ascii().to_string());
         }
     }

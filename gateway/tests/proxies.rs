@@ -30,7 +30,7 @@ fn socket(ip: &str) -> SocketAddr {
 
 /// Whoever connects from `ip` and says that.
 fn say(world: &mut World, ip: &str, bytes: &str) -> usize {
-    let peer = world.dial_from(socket(ip));
+    let peer = world.dial_beneath(socket(ip), b"", 0);
     world.send_raw(peer, bytes.as_bytes());
     world.settle();
     peer

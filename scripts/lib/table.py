@@ -53,6 +53,8 @@ CHECKS = [
           quick=True),
     Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus"),
           quick=True),
+    Entry("proxies", "behind HAProxy and nginx limits count for clients, by connection and by request", 1,
+          ("gateway", "haproxy", "nginx", "openssl"), quick=True),
     Entry("any-server", "loadgen measures servers of other protocols", 1, LOADED, quick=True),
     Entry("simulate", "a whole shard keeps the contract under new random schedules", 8),
     Entry("fuzz", "no input breaks a parser: 60 s a target", 8, ("cargo-fuzz",)),
@@ -120,6 +122,7 @@ def steps():
         Step("epoll-clients", check("clients", "python", "node"), 15, EPOLL),
         Step("epoll-exact", check("exact"), 10, DEV | EPOLL),
         Step("metrics", check("metrics"), 10, DEV),
+        Step("proxies", check("proxies"), 10, DEV),
         Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),
     ]
 

@@ -176,6 +176,12 @@ def chromium():
     os.environ["CHROMIUM"] = shutil.which("chromium")
 
 
+def nginx():
+    """With its module for what is no HTTP."""
+    if not os.path.exists("/usr/lib/nginx/modules/ngx_stream_module.so") or not shutil.which("nginx"):
+        packages("nginx", "libnginx-mod-stream")
+
+
 def nchan():
     if not os.path.exists("/usr/lib/nginx/modules/ngx_nchan_module.so") or not shutil.which("nginx"):
         packages("nginx", "libnginx-mod-nchan")
@@ -236,6 +242,8 @@ INSTALLS = {
     "mojolicious": mojolicious,
     "chromium": chromium,
     "nchan": nchan,
+    "nginx": nginx,
+    "haproxy": command("haproxy"),
     "nats": command("nats-server"),
     "prometheus": command("promtool", "prometheus"),
     "qemu": command("qemu-system-x86_64", "qemu-system-x86", "busybox-static", "cpio"),

@@ -131,6 +131,10 @@ bugs! {
     ExpiryForgotten,
     /// What was subscribed for a client outlives its grant.
     AutoOutlives,
+    /// Of the addresses that proxies told the first counts, whoever wrote it.
+    ForwardedFirst,
+    /// A connection that is gone goes on to count for its address.
+    PlaceKept,
 }
 
 thread_local! {

@@ -2,14 +2,17 @@
 //! subscriptions, resumption, garbage, long pauses, drains. Each frame that a client reads is judged
 //! by a model of the contract. One seed decides everything.
 
+mod forging;
 mod health;
 mod passes;
 mod tls;
 
-use std::{cell::Cell, hash::Hasher, time::Duration};
+use std::{cell::Cell, collections::HashMap, hash::Hasher, time::Duration};
 
 use engine::{
+    address::Address,
     client::{CloseReason, Refused},
+    http::proxies::Forwarded,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES, request::AUTO},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
     settings::Compression,
@@ -24,7 +27,7 @@ use gateway::config::Config;
 use net::{Sockets, sim::PeerEnd};
 use proto::encode::Opcode;
 
-use crate::support::{Peer, World, publisher::Publisher, subscriber::AskedOp};
+use crate::support::{Peer, World, proxies, publisher::Publisher, subscriber::AskedOp};
 use health::States;
 use passes::{Passes, random_rules};
 use tls::{Speakers, random_wire};
@@ -66,6 +69,8 @@ struct Conduct {
     broke_tls: bool,
     /// It spoke HTTP where TLS is spoken.
     strayed: bool,
+    /// It does not begin with the header of a trusted proxy.
+    forged: bool,
     /// Its end was looked at, by how it had been just before.
     judged: bool,
 }
@@ -135,6 +140,10 @@ pub struct Tally {
     pub tls_failed: u64,
     pub tls_deferred: u64,
     pub tls_shortened: u64,
+    /// PROXY headers read, connections closed for want of one, and such that were over `connections_per_ip`.
+    pub proxied: u64,
+    pub forged: u64,
+    pub crowded: u64,
     /// Frames that went on with a message, and control frames between those of one.
     pub continued: u64,
     pub passed: u64,
@@ -198,6 +207,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     config.compression.dictionaries = rng.choice([1500, 64 << 20, 64 << 20]).unwrap();
     config.compression.dictionaries_per_ip = rng.choice([0, 700, 32 << 20]).unwrap();
     let limits = &mut config.limits;
+    limits.connections_per_ip = rng.choice([0, 0, 3]).unwrap();
     limits.message_bytes = 4096;
     limits.messages_per_s = 100_000;
     limits.control_per_s = 100_000;
@@ -223,7 +233,12 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     overload.calm = ms(&rng.choice([100, 500, 2000]).unwrap());
     overload.interval_max = ms(&rng.choice([50, 500, 2000]).unwrap());
     overload.busy_percent = rng.choice([0, 0, 95]).unwrap();
-    config.server.drain = ms(&rng.u64(500..8000));
+    let server = &mut config.server;
+    server.proxies.trusted = proxies::trusted();
+    server.proxies.forwarded =
+        rng.choice([None, None, Some(Forwarded::XForwardedFor), Some(Forwarded::Forwarded)]).unwrap();
+    server.proxy_protocol = rng.u8(..3) == 0;
+    server.drain = ms(&rng.u64(500..8000));
     config.limits.token_checks = rng.choice([1, 2, 1024]).unwrap();
     config.access.tokens.rules = random_rules(rng).into();
     config.topics = random_policies(rng);
@@ -575,11 +590,16 @@ impl Simulation {
         self.conduct[at] = Conduct::default();
         self.world.net.inner().peer_forget(self.world.peers[at].conn);
         let strays = self.rng.u8(..40) == 0;
-        self.conduct[at].strayed = strays;
-        let new = if strays { self.stray() } else { self.dial() };
+        let forges = !strays && self.world.config.server.proxy_protocol && self.rng.u8(..20) == 0;
+        (self.conduct[at].strayed, self.conduct[at].forged) = (strays, forges);
+        let new = match (strays, forges) {
+            (true, _) => self.stray(),
+            (_, true) => self.forge(),
+            _ => self.dial(),
+        };
         self.world.peers.swap_remove(at);
         assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
-        if !strays && self.rng.bool() {
+        if !strays && !forges && self.rng.bool() {
             for Saved { name, patterns, epoch, version } in saved {
                 let since = Some((epoch, version));
                 let interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
@@ -676,14 +696,17 @@ impl Simulation {
             let may_be_unauthorized = self.may_be_unauthorized(at);
             let has_expired = self.has_expired(at);
             let may_be_refused = self.may_be_refused(&self.world.peers[at]);
+            let most = self.world.config.limits.connections_per_ip;
             let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
             let now_us = self.world.now.mono_us;
             if !peer.reading || !peer.answers_pings {
                 conduct.slow_us = now_us;
             }
+            assert!(!conduct.forged || peer.bytes == 0, "peer {at} got in without a header");
             if conduct.judged {
                 continue;
             }
+            let is_crowded = most > 0 && peer.crowd >= most;
             if let Some((code, reason)) = &peer.close {
                 conduct.judged = true;
                 let fits = match code {
@@ -707,6 +730,10 @@ impl Simulation {
                     4004 => fell_behind(peer, &self.world.publisher),
                     4005 => has_expired,
                     4401 => may_be_unauthorized,
+                    4429 if reason == Refused::Address.text() => {
+                        self.tally.crowded += 1;
+                        is_crowded
+                    }
                     4506 => conduct.garbage > 20,
                     other => conduct.violation == Some(*other),
                 };
@@ -717,9 +744,14 @@ impl Simulation {
             let refused = !self.draining && peer.http.starts_with(b"HTTP/1.1 503 ");
             if refused && !conduct.judged && !matches!(end, PeerEnd::Open) {
                 let answer = String::from_utf8_lossy(&peer.http);
-                assert!(answer.contains("\r\nRetry-After: 5\r\n"), "peer {at} was refused by {answer:?} {end:?} {:?} reading {} freed {} reset {} half {} viol {:?} broke {} strayed {} tls {}", peer.close, peer.reading, peer.slot_freed, conduct.reset, conduct.half_closed, conduct.violation, conduct.broke_tls, conduct.strayed, peer.tls.is_some());
+                assert!(answer.contains("\r\nRetry-After: 5\r\n"), "peer {at} was refused by {answer:?}");
                 self.tally.refused += 1;
             }
+            if peer.http.starts_with(b"HTTP/1.1 429 ") && !matches!(end, PeerEnd::Open) {
+                assert!(is_crowded, "peer {at} was refused, with {} others of its address", peer.crowd);
+                self.tally.crowded += 1;
+            }
+            let is_crowded = is_crowded && !peer.open;
             let refused = refused && self.refused_us > 0 && now_us - self.refused_us < 20_000_000;
             conduct.judged = !matches!(end, PeerEnd::Open);
             let fits = match end {
@@ -727,9 +759,9 @@ impl Simulation {
                 PeerEnd::Ended => {
                     let broke_tls = conduct.broke_tls || conduct.strayed;
                     let gone = conduct.half_closed || conduct.violation.is_some() || broke_tls;
-                    gone || !peer.reading || self.draining || refused || may_be_refused
+                    gone || !peer.reading || self.draining || refused || may_be_refused || is_crowded || conduct.forged
                 }
-                PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us),
+                PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us) || is_crowded,
             };
             assert!(fits || peer.slot_freed, "peer {at} ended without reason: {:?}", peer.model);
         }
@@ -742,9 +774,21 @@ impl Simulation {
         assert!(stats.pinned_bytes as usize <= limit, "{} bytes pinned", stats.pinned_bytes);
         assert!(stats.history_bytes as usize <= self.world.config.limits.history_bytes);
         assert!(self.world.net.open() <= self.conduct.len(), "slots are not given back");
+        self.check_crowds();
         let bytes = self.world.shared.dictionaries.bytes();
         assert_eq!(stats.client.dictionary_bytes as usize, bytes, "one shard has all dictionaries");
         self.tally.dictionary_bytes = self.tally.dictionary_bytes.max(stats.client.dictionary_bytes);
+    }
+
+    /// No address has more connections than it may.
+    fn check_crowds(&self) {
+        let most = self.world.config.limits.connections_per_ip;
+        let mut open: HashMap<Address, usize> = HashMap::new();
+        for peer in self.world.peers.iter().filter(|peer| peer.open && !peer.slot_freed && peer.close.is_none()) {
+            *open.entry(peer.address.ip().into()).or_default() += 1;
+        }
+        let over = open.iter().find(|(_, count)| most > 0 && **count > most);
+        assert_eq!(over, None, "more than {most} of one address");
     }
 
     /// Everybody reads, nobody publishes: in the end all hold the newest state.
@@ -834,6 +878,8 @@ impl Simulation {
         self.tally.declined += stats.compression_declined;
         self.tally.roomless += stats.ended[CloseReason::Dictionaries as usize];
         self.tally.inflated += stats.client.inflated;
+        self.tally.proxied += stats.proxy.headers;
+        self.tally.forged += stats.proxy.refused.iter().sum::<u64>();
         self.tally.waits.iter_mut().zip(stats.build_waits).for_each(|(all, waits)| *all += waits);
         assert_eq!((stats.build_clients, stats.build_classes), (0, 0), "someone still stands in line");
         self.tally.key_tombstones_dropped += stats.fanout.key_tombstones_dropped;
@@ -877,7 +923,9 @@ impl Simulation {
         }
         self.advance(2 * step + Duration::from_millis(20));
         for (at, peer) in self.world.peers.iter().enumerate() {
-            assert!(peer.slot_freed || peer.close.is_some(), "peer {at} outlives the drain: {peer:?}");
+            // Whose header is not whole holds up nobody.
+            let is_gone = peer.slot_freed || peer.close.is_some() || self.conduct[at].forged;
+            assert!(is_gone, "peer {at} outlives the drain: {peer:?}");
             let was_drained = |(_, reason): &(u16, String)| reason == CloseReason::Draining.text();
             if !peer.close.as_ref().is_some_and(was_drained) {
                 continue;

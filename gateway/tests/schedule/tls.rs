@@ -56,6 +56,7 @@ impl Simulation {
         let is_page = self.rng.u8(..3) == 0;
         self.world.fields = if is_page { vec![("Origin", "http://localhost")] } else { Vec::new() };
         self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());
+        self.world.address.set_port(self.rng.u16(1024..));
         if self.rng.u8(..3) > 0 {
             return self.world.dial_as("/ws", deflate, encoding);
         }

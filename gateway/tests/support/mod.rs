@@ -5,6 +5,7 @@
 pub mod epoch;
 mod fragments;
 mod held;
+pub mod proxies;
 pub mod publisher;
 mod states;
 pub mod subscriber;
@@ -20,6 +21,7 @@ use std::{
 
 use engine::{
     access::tokens::Tokens,
+    address::Address,
     clock::Now,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES},
     sequencer::{Body, Grouping, Publication},
@@ -30,7 +32,7 @@ use engine::{
         shared::Shared,
     },
 };
-use gateway::config::Config;
+use gateway::config::{Config, Server};
 use net::{
     ConnId, Events,
     proxy::Proxied,
@@ -75,6 +77,10 @@ pub fn config() -> Config {
 #[derive(Debug)]
 pub struct Peer {
     pub conn: ConnId,
+    /// Where it comes from, whoever is between.
+    pub address: SocketAddr,
+    /// The most connections of that address that were there beside it.
+    pub crowd: usize,
     /// Where it speaks TLS.
     pub tls: Option<tls::Client>,
     ws: proto::Conn,
@@ -415,8 +421,27 @@ impl World {
         self.dial_at(addr, 0)
     }
 
+    /// Through as many proxies as the configuration has.
     fn dial_at(&mut self, addr: SocketAddr, listener: u8) -> usize {
-        self.dial_beneath(addr, b"", listener)
+        let Server { proxies, proxy_protocol, .. } = &self.config.server;
+        let asks = if proxies.forwarded.is_some() { proxies::PROXY } else { addr };
+        let peer = if *proxy_protocol {
+            self.dial_beneath(proxies::BALANCER, &proxies::header(asks), listener)
+        } else {
+            self.dial_beneath(asks, b"", listener)
+        };
+        self.peers[peer].address = addr;
+        self.count_crowd(addr);
+        peer
+    }
+
+    /// Of how many others of its address each connection has known.
+    fn count_crowd(&mut self, addr: SocketAddr) {
+        let address = Address::from(addr.ip());
+        let of_one = |peer: &&mut Peer| !peer.slot_freed && Address::from(peer.address.ip()) == address;
+        let mut crowd: Vec<&mut Peer> = self.peers.iter_mut().filter(of_one).collect();
+        let others = crowd.len() - 1;
+        crowd.iter_mut().for_each(|peer| peer.crowd = peer.crowd.max(others));
     }
 
     /// A connection that says this beneath its TLS, if it speaks any.
@@ -425,6 +450,8 @@ impl World {
         self.net.inner().peer_send(conn, begin);
         self.peers.push(Peer {
             conn,
+            address: addr,
+            crowd: 0,
             tls: None,
             ws: proto::Conn::client(NONCE),
             fragments: Fragments::default(),
@@ -511,7 +538,10 @@ impl World {
         let mut request = Vec::new();
         let protocols = [self.peers[peer].encoding.subprotocol()];
         let host = &self.host;
-        let fields = [&*self.fields, fields].concat();
+        let forwarded = self.config.server.proxies.forwarded;
+        let told = forwarded.map(|by| (by.name(), proxies::field(by, self.peers[peer].address)));
+        let told = told.as_ref().map(|(name, value)| (*name, value.as_str()));
+        let fields = [&*self.fields, fields, told.as_slice()].concat();
         proto::handshake::request_with(&mut request, host, target, NONCE, &protocols, deflate, &fields);
         if self.peers[peer].context.is_some() {
             let offer = String::from_utf8(request).expect("a request of ours is text");
