@@ -20,7 +20,6 @@ use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::Instant,
 };
 
 use crate::{
@@ -120,8 +119,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
-    let counters = SourceCounters::new(&config.sources);
-    let limits = &config.limits;
+    let (counters, limits) = (SourceCounters::new(&config.sources), &config.limits);
     let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
@@ -147,19 +145,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
-    let shown = match &admin {
-        Some(listener) => listener.local_addr().map_err(Error::Start)?.to_string(),
-        None => "off".to_owned(),
-    };
-    let server = async {
-        match admin {
-            Some(listener) => tokio::select! {
-                never = listener.serve(routes.clone()) => never,
-                never = routes.scraper.keep_recent() => never,
-            },
-            None => std::future::pending().await,
-        }
-    };
+    let shown = admin.as_ref().map(Listener::local_addr).transpose().map_err(Error::Start)?;
+    let shown = shown.map_or("off".to_owned(), |address| address.to_string());
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     let warming = source::watch::warming(&counters, &config.freshness, sequencer.now());
     shared.set_warming(!warming.is_empty());
@@ -170,48 +157,61 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let checkpoints = state::keep(&config.state, &sequencer, &state);
     let certificates = tls::server::watch(tls_server, hang_up);
     let watch = source::watch::watch(&health, &sequencer, &counters, &config.freshness, &shared);
-    let deadlines = async {
-        while config.topics.have_deadlines() {
-            tokio::time::sleep(DUE_EARLY).await;
-            sequencer.publish_due();
-        }
-        std::future::pending::<Infallible>().await
-    };
-    let repeats = async {
-        let mut doublings = Doublings::default();
-        loop {
-            tokio::time::sleep(LEFT_OUT_LOOK).await;
-            logs::tell_left_out();
-            let clients = shared.connections();
-            if doublings.reached(clients) {
-                tell_growth(clients, before_bytes);
-            }
-        }
-    };
     let lifetime = async {
         tokio::select! {
             () = signals.next() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();
-        tracing::info!(clients = shared.connections(), drain = ?config.server.drain, "draining");
+        let inboxes = sequencer.inboxes();
         tokio::select! {
-            () = drain(&shared, sequencer.inboxes(), config.server.drain) => {}
+            () = drain(&shared, inboxes, config.server.drain) => {}
             () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
         }
         let saved = state::end(&config.state, &sequencer, &state);
-        stop(sequencer.inboxes(), ended).await?;
+        stop(inboxes, ended).await?;
         Ok(saved?)
     };
     tokio::select! {
-        never = server => match never {},
-        never = deadlines => match never {},
+        never = answer(admin, &routes) => match never {},
+        never = publish_due(&config, &sequencer) => match never {},
         never = watch => match never {},
         never = checkpoints => match never {},
         never = certificates => match never {},
-        never = repeats => match never {},
+        never = tell_now_and_then(&shared, before_bytes) => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,
+    }
+}
+
+/// Answers on the admin listener, where there is one.
+async fn answer(listener: Option<Listener>, routes: &Arc<Admin>) -> Infallible {
+    let Some(listener) = listener else { return std::future::pending().await };
+    tokio::select! {
+        never = listener.serve(routes.clone()) => never,
+        never = routes.scraper.keep_recent() => never,
+    }
+}
+
+/// Publishes what is due by the deadlines of topics.
+async fn publish_due(config: &Config, sequencer: &ClockedSequencer) -> Infallible {
+    while config.topics.have_deadlines() {
+        tokio::time::sleep(DUE_EARLY).await;
+        sequencer.publish_due();
+    }
+    std::future::pending().await
+}
+
+/// Writes into the log what is not one event: how many lines it left out, and that clients have doubled.
+async fn tell_now_and_then(shared: &Shared, before_bytes: Option<u64>) -> Infallible {
+    let mut doublings = Doublings::default();
+    loop {
+        tokio::time::sleep(LEFT_OUT_LOOK).await;
+        logs::tell_left_out();
+        let clients = shared.connections();
+        if doublings.reached(clients) {
+            tell_growth(clients, before_bytes);
+        }
     }
 }
 
@@ -230,12 +230,16 @@ fn announce(line: &str) -> io::Result<()> {
 
 /// Returns when nobody is left, or a little after the deadline, when all have been reset.
 async fn drain(shared: &Shared, inboxes: &[Arc<Inbox>], within: Duration) {
+    tracing::info!(clients = shared.connections(), drain = ?within, "draining");
     shared.start_draining();
-    tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
-    let deadline = Instant::now() + within + RESET;
-    while shared.connections() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(DRAIN_LOOK).await;
-    }
+    let gone = async {
+        tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
+        while shared.connections() > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    // A shard that hangs holds up the end as little as clients that take nothing.
+    let _ = tokio::time::timeout(within + RESET, gone).await;
 }
 
 async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<(), Error> {
@@ -250,12 +254,15 @@ async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<
     }
 }
 
-/// Puts a message into every inbox, waiting where one is full.
+/// Puts a message into every inbox. Where one is full it tries again; the others have theirs by then.
 async fn tell(inboxes: &[Arc<Inbox>], message: impl Fn() -> Message) {
-    for inbox in inboxes {
-        while inbox.push(message()).is_err() {
-            tokio::time::sleep(DRAIN_LOOK).await;
+    let mut untold: Vec<&Arc<Inbox>> = inboxes.iter().collect();
+    loop {
+        untold.retain(|inbox| inbox.push(message()).is_err());
+        if untold.is_empty() {
+            return;
         }
+        tokio::time::sleep(DRAIN_LOOK).await;
     }
 }
 
@@ -275,5 +282,28 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns whether it told all of them within a moment.
+    fn told(inboxes: &[Arc<Inbox>]) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let telling = async { tokio::time::timeout(4 * DRAIN_LOOK, tell(inboxes, || Message::Stop)).await };
+        runtime.block_on(telling).is_ok()
+    }
+
+    #[test]
+    fn a_shard_that_takes_nothing_keeps_no_other_from_being_told() {
+        let inboxes: Vec<_> = (0..3).map(|_| Inbox::new(1, 1, net::Waker::new().unwrap())).collect();
+        while inboxes[0].push(Message::Stop).is_ok() {}
+        assert!(!told(&inboxes));
+        let waiting: Vec<_> = inboxes[1..].iter().map(|inbox| inbox.messages()).collect();
+        assert_eq!(waiting, [1, 1]);
+        while inboxes[0].pop().is_some() {}
+        assert!(told(&inboxes));
     }
 }

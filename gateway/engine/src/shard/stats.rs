@@ -22,14 +22,15 @@ pub const BUILD_WAITS: [&str; 4] = ["budget", "long", "room", "address"];
 pub struct Stats {
     /// Gauge: sockets open, in any state.
     pub sockets: u64,
-    /// Gauge: slots of the ring's table that no socket has.
+    /// Gauge: slots of the table of sockets that are free.
     pub slots_free: u64,
     /// Gauge: sockets that are only being refused.
     pub sockets_refused: u64,
     /// Of those, reset at once, since half of the slots kept for them were taken.
     pub refused_reset: u64,
-    /// Gauge: bytes of input held for clients that are busy, and times that receiving from one stopped.
+    /// Gauge: bytes of input held for clients that are busy.
     pub held_bytes: u64,
+    /// Times that receiving from one stopped.
     pub receive_pauses: u64,
     /// Gauge: WebSocket connections open.
     pub connections: u64,
@@ -46,9 +47,11 @@ pub struct Stats {
     pub patterns: u64,
     pub patterns_kept: u64,
     pub subscriptions: u64,
-    /// Patterns kept that somebody came back to, and that had to make room; topics looked at for new patterns.
+    /// Kept patterns to which a client came back.
     pub patterns_found: u64,
+    /// Kept patterns that had to make room.
     pub patterns_evicted: u64,
+    /// Topics looked at for new patterns.
     pub topics_looked_at: u64,
     /// Ops that waited, since `[limits] topics_looked_at_per_s` were looked at for their client.
     pub ops_rested: u64,
@@ -80,7 +83,7 @@ pub struct Stats {
     pub compress: compress::CompressCounters,
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
     pub compression_declined: u64,
-    /// What the shard's ring did; zeroes in a simulation.
+    /// What its sockets did; zeroes in a simulation.
     pub ring: net::SocketCounters,
     /// And its TLS.
     pub tls: net::TlsCounters,
@@ -96,7 +99,7 @@ pub struct Stats {
     pub inbox_depth: u64,
     /// Gauge: messages waiting in the inbox.
     pub inbox_messages: u64,
-    /// Gauge: and their bytes.
+    /// Gauge: bytes of the updates waiting in the inbox.
     pub inbox_bytes: u64,
     /// Gauge: the shard's position.
     pub version: u64,
@@ -158,7 +161,7 @@ impl Stats {
             "Patterns that nobody subscribes to any more, kept for [fanout] pattern_keep",
             |s| s.patterns_kept,
         ),
-        Metric::counter("fanwire_patterns_found", "Of those, such that somebody came back to", |s| {
+        Metric::counter("fanwire_patterns_found", "Kept patterns to which a client came back", |s| {
             s.patterns_found
         }),
         Metric::counter(

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    fanout::{Frame, line::Lane},
+    fanout::{ClassId, Frame, line::Lane},
     protocol::{
         request::{Op, Subscribe},
         subscribed::Subscribed,
@@ -61,10 +61,7 @@ impl Shard {
             Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
             Settled::Long(long) => Some((sub_slot, long)),
         };
-        let interval_us = match (op.interval_ms, held_class) {
-            (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
-            (asked, _) => self.interval_us(asked),
-        };
+        let interval_us = self.interval_us(op.interval_ms, held_class);
         let wire = self.at(slot).connection.wire();
         let class = self
             .fanout
@@ -131,8 +128,12 @@ impl Shard {
         self.flush_pressing(class, now);
     }
 
-    /// What holds for an interval asked for: at least the least, rounded up to the menu and to the grid.
-    fn interval_us(&self, asked_ms: Option<u64>) -> u64 {
+    /// What holds for an interval asked for: at least the least, rounded up to the menu and to the grid. Where none is
+    /// asked for, that of the class held.
+    fn interval_us(&self, asked_ms: Option<u64>, held: Option<ClassId>) -> u64 {
+        if let (None, Some(class)) = (asked_ms, held) {
+            return self.fanout.classes.get(class).key.interval_us;
+        }
         let config = &self.fanout_config;
         let asked = asked_ms.map_or(config.interval, std::time::Duration::from_millis);
         let asked = asked.max(config.interval_min);
