@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
+    client::ClientCounters,
     fanout::{FanoutCounters, compress::CompressCounters},
     sequencer::{SequencerCounters, topics::TopicCounters},
     shard::stats::Stats,
@@ -140,6 +141,7 @@ impl Snapshot {
 
     fn shards(&self, out: &mut Out) -> fmt::Result {
         out.all(Stats::METRICS, &self.each(|stats| stats))?;
+        out.all(ClientCounters::METRICS, &self.each(|stats| &stats.client))?;
         out.all(FanoutCounters::METRICS, &self.each(|stats| &stats.fanout))?;
         out.all(CompressCounters::METRICS, &self.each(|stats| &stats.compress))?;
         out.all(SocketCounters::METRICS, &self.each(|stats| &stats.ring))?;
@@ -182,6 +184,7 @@ mod tests {
             told(Stats::METRICS),
             told(Stats::METRICS_EACH),
             told(SHARD),
+            told(ClientCounters::METRICS),
             told(FanoutCounters::METRICS),
             told(CompressCounters::METRICS),
             told(SocketCounters::METRICS),

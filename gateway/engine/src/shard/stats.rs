@@ -151,7 +151,6 @@ impl Stats {
             "status",
             |s| named(REFUSAL_STATUSES.map(|status| status.to_string()), &s.refused),
         ),
-        Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.client.messages_in),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
         Metric::counter("fanwire_bytes_in", "Bytes received from clients", |s| s.bytes_in),
         Metric::gauge("fanwire_classes", "Classes of subscriptions", |s| s.classes),
@@ -226,12 +225,6 @@ impl Stats {
             "fanwire_age_seconds",
             "From the due time of the oldest update of a batch to its flush",
             |s| s.age_us.steps(),
-        ),
-        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |s| s.client.inflated),
-        Metric::gauge(
-            "fanwire_dictionary_bytes",
-            "Bytes held for what clients' compressed messages may refer back to",
-            |s| s.client.dictionary_bytes,
         ),
         Metric::counter(
             "fanwire_compression_declined",
