@@ -51,6 +51,6 @@ pub use counters::{SocketCounters, TlsCounters, TlsFailure};
 #[cfg(feature = "kernel")]
 pub use options::Options;
 #[cfg(feature = "kernel")]
-pub use setup_error::{KERNEL_LEAST, SetupError};
+pub use setup_error::{KERNEL_LEAST, SetupError, patiently};
 pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

@@ -18,6 +18,7 @@ use crate::{
     document::{
         environment::{Environment, Layered},
         read::{Problem, Reader, named},
+        written::Written,
     },
     system::Machine,
 };
@@ -75,6 +76,7 @@ pub(super) fn check(
             freshness,
             topics,
             state,
+            written: Written::of(layered.file(), layered.over(), environment),
         });
     }
     problems.sort_by_key(|problem| problem.line);

@@ -4,6 +4,7 @@ pub mod environment;
 pub mod read;
 pub mod value;
 pub mod write;
+pub mod written;
 
 #[cfg(test)]
 mod tests {

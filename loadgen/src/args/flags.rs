@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
-use net::Io;
 
 use super::duration;
 
@@ -251,17 +250,6 @@ pub enum Wanted {
     IoUring,
     /// Everywhere
     Epoll,
-}
-
-impl Wanted {
-    /// An error where io_uring is asked for and does not work here.
-    pub fn choose(self) -> Result<Io, String> {
-        match (self, net::uring::self_test()) {
-            (Self::Epoll, _) | (Self::Auto, Err(_)) => Ok(Io::Epoll),
-            (Self::Auto | Self::IoUring, Ok(())) => Ok(Io::IoUring),
-            (Self::IoUring, Err(error)) => Err(format!("--io io_uring: {error}; or use --io epoll")),
-        }
-    }
 }
 
 /// `--clock-offset`.

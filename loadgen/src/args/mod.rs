@@ -2,8 +2,6 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use net::Io;
-
 use crate::{
     judge::topic,
     report::expect::Expect,
@@ -13,7 +11,7 @@ use crate::{
     },
 };
 
-pub use flags::{ClockOffset, Flags};
+pub use flags::{ClockOffset, Flags, Wanted};
 use interests::patterns;
 pub use interests::{InterestKind, Popularity};
 use opening::Opening;
@@ -78,8 +76,8 @@ pub struct Args {
     pub expect: Vec<Expect>,
     /// Present: the server does not speak Fanwire's protocol.
     pub raw: Option<Raws>,
-    /// What moves the bytes.
-    pub io: Io,
+    /// What is to move the bytes.
+    pub io: Wanted,
     pub threads: Option<usize>,
     pub source_ips: Vec<IpAddr>,
     pub server_pid: Option<u32>,
@@ -168,7 +166,7 @@ impl Args {
             hgrm: raw.hgrm,
             expect: raw.expect.iter().map(|text| Expect::parse(text)).collect::<Result<_, _>>()?,
             raw: raws,
-            io: raw.io.choose()?,
+            io: raw.io,
             threads: raw.threads,
             source_ips: raw
                 .source_ip
