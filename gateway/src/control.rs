@@ -29,8 +29,9 @@ use crate::{
     intake::{clocked::ClockedSequencer, publisher::Publisher},
     logs,
     metrics::{
-        growth::{Doublings, bytes_per_client},
-        process::Process,
+        Scrape,
+        growth::{Baseline, Doublings},
+        held_now,
         watched::Watched,
     },
     source::{self, SourceCounters},
@@ -123,7 +124,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
-    let before_bytes = Process::read().map(|process| process.resident_bytes);
+    let baseline = Arc::<Baseline>::default();
     let watched = Watched {
         publisher: publisher.clone(),
         shared: shared.clone(),
@@ -132,7 +133,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         state: state.clone(),
         tls: tls_server.as_ref().map(tls::server::Server::counters),
         io: io.into(),
-        before_bytes,
+        baseline: baseline.clone(),
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
@@ -174,11 +175,12 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     tokio::select! {
         never = answer(admin, &routes) => match never {},
+        never = keep_asked(&shared, &routes) => match never {},
         never = publish_due(&config, &sequencer) => match never {},
         never = watch => match never {},
         never = checkpoints => match never {},
         never = certificates => match never {},
-        never = tell_now_and_then(&shared, before_bytes) => match never {},
+        never = tell_now_and_then(&shared, &sequencer, &routes, &baseline) => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,
     }
@@ -186,10 +188,9 @@ async fn serve(parts: Parts) -> Result<(), Error> {
 
 /// Answers on the admin listener, where there is one.
 async fn answer(listener: Option<Listener>, routes: &Arc<Admin>) -> Infallible {
-    let Some(listener) = listener else { return std::future::pending().await };
-    tokio::select! {
-        never = listener.serve(routes.clone()) => never,
-        never = routes.scraper.keep_recent() => never,
+    match listener {
+        Some(listener) => listener.serve(routes.clone()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -202,24 +203,41 @@ async fn publish_due(config: &Config, sequencer: &ClockedSequencer) -> Infallibl
     std::future::pending().await
 }
 
+/// Asks the shards again and again, for those who ask at the data listeners how the gateway is.
+async fn keep_asked(shared: &Shared, routes: &Admin) -> Infallible {
+    let tell = |scrape: &Scrape| {
+        shared.set_silent(!scrape.silent().is_empty());
+        shared.set_overloaded(scrape.refuses());
+    };
+    routes.scraper.keep_recent(tell).await
+}
+
 /// Writes into the log what is not one event: how many lines it left out, and that clients have doubled.
-async fn tell_now_and_then(shared: &Shared, before_bytes: Option<u64>) -> Infallible {
+async fn tell_now_and_then(
+    shared: &Shared,
+    sequencer: &ClockedSequencer,
+    routes: &Admin,
+    baseline: &Baseline,
+) -> Infallible {
     let mut doublings = Doublings::default();
     loop {
         tokio::time::sleep(LEFT_OUT_LOOK).await;
         logs::tell_left_out();
         let clients = shared.connections();
-        if doublings.reached(clients) {
-            tell_growth(clients, before_bytes);
+        let has_doubled = doublings.reached(clients);
+        if !has_doubled && clients > 0 {
+            continue;
+        }
+        let Some(held) = held_now(sequencer, &routes.scraper) else { continue };
+        if clients == 0 {
+            baseline.note(held);
+        }
+        if has_doubled {
+            let bytes_per_client = baseline.bytes_per_client(held, clients);
+            let resident_bytes = held.resident_bytes;
+            tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
         }
     }
-}
-
-/// What clients have come to, at a doubling of their number.
-fn tell_growth(clients: usize, before_bytes: Option<u64>) {
-    let Some(Process { resident_bytes, .. }) = Process::read() else { return };
-    let bytes_per_client = before_bytes.and_then(|before| bytes_per_client(resident_bytes, before, clients));
-    tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
 }
 
 fn announce(line: &str) -> io::Result<()> {

@@ -69,7 +69,7 @@ impl Gateway {
             state: Arc::default(),
             tls: None,
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
-            before_bytes: None,
+            baseline: Arc::default(),
         };
         let admin =
             Admin::new(watched, Page::new("ws", data), Gate::new(true, Vec::new()), &limits, Vec::new());

@@ -31,13 +31,15 @@ use super::{
 };
 use crate::{
     http::counters::{ANSWERS, AdminCounters},
+    intake::clocked::ClockedSequencer,
     logs,
     metrics::{process::Process, watched::Watched},
     tls::server::CertificateCounters,
 };
+use growth::{Baseline, Held};
 use out::Out;
-pub use scraper::Scraper;
-use scraper::{Scrape, Shard};
+use scraper::Shard;
+pub use scraper::{Scrape, Scraper};
 
 /// All metrics as OpenMetrics, made once of what the shards said. `answer_bytes`: held for readers of the admin listener.
 pub fn text(
@@ -60,7 +62,7 @@ pub fn text(
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
-            before_bytes: watched.before_bytes,
+            baseline: watched.baseline.clone(),
             clients: watched.shared.connections(),
         };
         let mut registry = Registry::default();
@@ -86,9 +88,22 @@ struct Snapshot {
     /// Now.
     mono_us: u64,
     process: Option<Process>,
-    /// Of the process before its first client.
-    before_bytes: Option<u64>,
+    /// Of the process without clients.
+    baseline: Arc<Baseline>,
     clients: usize,
+}
+
+/// What the process holds, with values as the shards counted them last. `None`: /proc cannot be read.
+pub fn held_now(sequencer: &ClockedSequencer, scraper: &Scraper) -> Option<Held> {
+    Some(held(&Process::read()?, &sequencer.counters(), &scraper.last().shards))
+}
+
+fn held(process: &Process, counters: &SequencerCounters, shards: &[Shard]) -> Held {
+    let history_bytes: u64 = shards.iter().map(|shard| shard.stats.history_bytes).sum();
+    Held {
+        resident_bytes: process.resident_bytes,
+        values_bytes: counters.topics_bytes as u64 + history_bytes,
+    }
 }
 
 /// Whether a shard answers, beside what it counts.
@@ -114,7 +129,8 @@ impl Collector for Snapshot {
             out.all(CertificateCounters::METRICS, &[files])?;
         }
         let added = |process: &Process| {
-            growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.clients)
+            let held = held(process, &self.counters, &self.shards);
+            self.baseline.bytes_per_client(held, self.clients)
         };
         let client_bytes = self.process.as_ref().and_then(added);
         out.all(growth::METRICS, &client_bytes.iter().collect::<Vec<_>>())?;

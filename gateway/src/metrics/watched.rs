@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::shard::shared::Shared;
 
+use super::growth::Baseline;
 use crate::{
     health::Health, intake::publisher::Publisher, source::SourceCounters, state, system::Choice, tls,
 };
@@ -20,6 +21,6 @@ pub struct Watched {
     pub tls: Option<Arc<tls::server::CertificateCounters>>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
-    /// Resident memory before the first client.
-    pub before_bytes: Option<u64>,
+    /// What the process held without clients.
+    pub baseline: Arc<Baseline>,
 }

@@ -28,6 +28,7 @@ pub async fn watch(
     loop {
         let now = sequencer.now();
         shared.set_warming(!warming(sources, freshness, now).is_empty());
+        shared.set_upstream_away(is_upstream_away(sources, freshness, now));
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
         for topic in sequencer.take_ended() {
@@ -84,6 +85,16 @@ fn look(health: &Health, i: usize, fresh: &Freshness, sources: &SourceCounters, 
         None => return,
     };
     health.lose(i, topics.clone(), &reason, now.wall_us);
+}
+
+/// Whether what a chained gateway passes on is not its upstream's newest.
+fn is_upstream_away(sources: &SourceCounters, freshness: &[Freshness], now: Now) -> bool {
+    // It is the only source.
+    let upstream = sources.upstream.is_some().then(|| sources.activities.iter().zip(freshness).next());
+    upstream.flatten().is_some_and(|(activity, fresh)| {
+        let is_old = |after: Duration| activity.age_us(now.mono_us) > after.as_micros() as u64;
+        activity.down().is_some() || fresh.stale_after.is_some_and(is_old)
+    })
 }
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have

@@ -2,7 +2,7 @@
 
 use net::{ConnId, Sockets};
 
-use super::{Application, Shard};
+use super::{Application, Shard, shared::OVERLOADED};
 use crate::{
     client::{Refused, Said, Tools, handshake::Situation},
     clock::Now,
@@ -39,6 +39,8 @@ impl Shard {
             refused: client.refused.or(overloaded),
             draining: self.shared.draining(),
             warming: self.shared.warming(),
+            behind: self.shared.behind().or(overloaded.map(|_| OVERLOADED)),
+            silent: self.shared.silent(),
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
             patterns_max: self.patterns_max,

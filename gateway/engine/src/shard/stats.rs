@@ -8,6 +8,7 @@ use net::metric::{Kind, Metric, named};
 use crate::{
     client::{self, CloseReason},
     fanout::{self, compress},
+    shard::overload::RUNG_REFUSES,
 };
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
@@ -252,6 +253,11 @@ impl Stats {
             |s| s.overload_rung,
         ),
     ];
+
+    /// Whether the shard takes no new clients, as it does not keep up.
+    pub fn refuses_clients(&self) -> bool {
+        self.overload_rung >= u64::from(RUNG_REFUSES)
+    }
 
     pub fn ended(&mut self, reason: CloseReason) {
         self.ended[reason as usize] += 1;
