@@ -8,7 +8,7 @@ const TEXTS: &str = "write a list of texts, like [\"a\", \"b\"]";
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Access {
-    /// Hosts that a listener on a loopback address answers to besides those of loopback.
+    /// Hosts that the admin listener answers to besides those of loopback.
     pub hosts: Vec<Host>,
 }
 
@@ -16,7 +16,8 @@ keys! {
     /// Whom the listeners answer.
     pub(super) struct AccessKeys in "access" {
         /// Names, as a URL has them without the port, that the admin listener answers to beside localhost and loopback
-        /// addresses, where its own address is of loopback. The name of a proxy or a tunnel stands here.
+        /// addresses. The name of a proxy or a tunnel stands here. On an address that is not of loopback it answers to
+        /// any address too, and where no name stands here to any name.
         hosts: Vec<String> = texts(&[], TEXTS);
     }
 }
