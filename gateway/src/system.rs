@@ -1,6 +1,6 @@
 //! What the machine allows, and whether that is enough to run on.
 
-use std::{fs, io};
+use std::{fs, io, thread};
 
 use engine::shard::{self, SLOTS_RESERVED};
 use net::{Io, uring};
@@ -15,6 +15,8 @@ const SLOTS_MAX: u64 = 1 << 20;
 pub struct Machine {
     /// CPUs this process may run on. Never empty.
     pub cpus: Vec<usize>,
+    /// How many of them it may keep busy: fewer where its control group has a quota, as in a container with a limit.
+    pub cpus_busy: usize,
     /// The hard limit on descriptors. It bounds each ring's table of sockets; with epoll it bounds the process.
     pub nofile_hard: u64,
     /// Why io_uring does not do here what the shards need; `None`: it does.
@@ -97,7 +99,9 @@ impl Machine {
         let cpus =
             list.and_then(parse_cpu_list).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
         let (_, nofile_hard) = nofile()?;
-        Ok(Self { cpus, nofile_hard, no_io_uring: None })
+        // The standard library reads quotas of control groups, of both versions.
+        let cpus_busy = thread::available_parallelism().map_or(cpus.len(), |busy| busy.get().min(cpus.len()));
+        Ok(Self { cpus, cpus_busy, nofile_hard, no_io_uring: None })
     }
 
     /// Proves whether io_uring works here, which until then it is taken to do. Takes two seconds on a very busy machine.
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn tables_are_bounded_by_nofile_and_by_the_kernel() {
-        let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard, no_io_uring: None };
+        let machine = |nofile_hard| Machine { cpus: vec![0], cpus_busy: 1, nofile_hard, no_io_uring: None };
         let of = |shards| Demand { shards, admin_connections: Some(256) };
         assert_eq!(machine(20_000).clients_max(of(6), Io::IoUring), 6 * (20_000 - 256));
         assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);

@@ -15,7 +15,7 @@ use gateway::{
 };
 
 fn machine() -> Machine {
-    Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None }
+    Machine { cpus: vec![0, 1], cpus_busy: 2, nofile_hard: 20_000, no_io_uring: None }
 }
 
 fn configs() -> PathBuf {
@@ -129,6 +129,13 @@ fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
         assert!(refused.contains("with epoll the process gives room for 19216 clients"), "{refused}");
         assert!(refused.contains("LimitNOFILE"), "{refused}");
     }
+}
+
+#[test]
+fn shards_are_as_many_as_cpus_may_be_kept_busy() {
+    let limited = Machine { cpus: (0..8).collect(), cpus_busy: 2, ..machine() };
+    let config = Config::parse("", "x.toml", &configs(), &limited).unwrap();
+    assert_eq!((config.server.shards, config.server.cpus.len()), (2, 8));
 }
 
 #[test]

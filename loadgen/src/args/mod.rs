@@ -12,8 +12,8 @@ use crate::{
 };
 
 pub use flags::{ClockOffset, Flags, Wanted};
-use interests::patterns;
 pub use interests::{InterestKind, Popularity};
+use interests::{names, patterns};
 use opening::Opening;
 use raws::Raws;
 pub use scenario::parse_with_scenario;
@@ -240,12 +240,16 @@ fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
 
 /// The lists of patterns that connections subscribe to.
 fn groups(raw: &Flags, other_protocol: bool, interests: InterestKind) -> Result<Vec<Vec<String>>, String> {
-    let lists = raw.topics.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?;
+    let read = if other_protocol { names } else { patterns };
+    let lists = raw.topics.iter().map(|list| read(list)).collect::<Result<Vec<_>, _>>()?;
     if other_protocol && lists.is_empty() {
         return Ok(Vec::new());
     }
     if lists.is_empty() {
         return Err("--topics is missing: write for example --topics 'tick.*'".into());
+    }
+    if !other_protocol {
+        interests.chooses(&lists)?;
     }
     let mut groups = interests.groups(lists)?;
     if groups.len() > usize::from(u16::MAX) {
