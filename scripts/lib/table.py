@@ -51,7 +51,7 @@ CHECKS = [
           (*LOADED, "debian", "podman", "curl", "yaml"), quick=True),
     Entry("kernel", "the gateway and loadgen run on Debian's 6.1 kernel, in an emulated machine", 1, (*LOADED, "qemu"),
           quick=True),
-    Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus"),
+    Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus", "yaml"),
           quick=True),
     Entry("any-server", "loadgen measures servers of other protocols", 1, LOADED, quick=True),
     Entry("simulate", "a whole shard keeps the contract under new random schedules", 8),
