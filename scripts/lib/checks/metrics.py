@@ -21,6 +21,8 @@ from machine import ROOT
 
 CONFIGS = ROOT / "configs"
 SCRAPES_S, ANSWERS_S = 1, 20
+# From so many on the gateway tells their memory.
+CONNECTIONS = 1000
 # Grafana's own, as it fills them in for a window that is scraped each second.
 VARIABLES = {"$__rate_interval": "4s", "$job": ".*", "$instance": ".*"}
 
@@ -116,7 +118,7 @@ def run(args, verdict):
     if names := untried():
         verdict.say(f"alerts without a case that fires and one that does not: {', '.join(names)}")
     with Gateway(synthetic(100, 1000)) as gateway:
-        words = ["--connections", "100", "--duration", f"{ANSWERS_S + 5}s", "--warm-up", "500ms", "--topics", "tick.*"]
+        words = ["--connections", str(CONNECTIONS), "--duration", f"{ANSWERS_S + 5}s", "--warm-up", "500ms", "--topics", "tick.*"]
         loading = load.start(gateway, *words)
         time.sleep(2)
         promtool(verdict, "metrics", "check", "metrics", input=gateway.request("GET", "/metrics")[1])
