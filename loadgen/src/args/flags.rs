@@ -254,6 +254,17 @@ pub enum Wanted {
     Epoll,
 }
 
+/// `--clock-offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClockOffset {
+    /// Where the server is on another host, unless --send or --stamp is given
+    Auto,
+    /// Never
+    Off,
+    /// Always, also on this host
+    Probe,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -269,15 +280,4 @@ mod tests {
             }
         }
     }
-}
-
-/// `--clock-offset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ClockOffset {
-    /// Where the server is on another host, unless --send or --stamp is given
-    Auto,
-    /// Never
-    Off,
-    /// Always, also on this host
-    Probe,
 }
