@@ -149,8 +149,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let shown = admin.as_ref().map(Listener::local_addr).transpose().map_err(Error::Start)?;
     let shown = shown.map_or("off".to_owned(), |address| address.to_string());
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
-    let warming = source::watch::warming(&counters, &config.freshness, sequencer.now());
-    shared.set_warming(!warming.is_empty());
+    shared.set_warming(!source::watch::warming(&counters, &config.freshness, sequencer.now()).is_empty());
     announce(&format!("listening data={data} admin={shown}{tls}")).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
@@ -221,22 +220,22 @@ async fn tell_now_and_then(
 ) -> Infallible {
     let mut doublings = Doublings::default();
     loop {
-        tokio::time::sleep(LEFT_OUT_LOOK).await;
-        logs::tell_left_out();
         let clients = shared.connections();
         let has_doubled = doublings.reached(clients);
-        if !has_doubled && clients > 0 {
-            continue;
+        if (has_doubled || clients == 0)
+            && let Some(held) = held_now(sequencer, &routes.scraper)
+        {
+            if clients == 0 {
+                baseline.note(held);
+            }
+            if has_doubled {
+                let bytes_per_client = baseline.bytes_per_client(held, clients);
+                let resident_bytes = held.resident_bytes;
+                tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
+            }
         }
-        let Some(held) = held_now(sequencer, &routes.scraper) else { continue };
-        if clients == 0 {
-            baseline.note(held);
-        }
-        if has_doubled {
-            let bytes_per_client = baseline.bytes_per_client(held, clients);
-            let resident_bytes = held.resident_bytes;
-            tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
-        }
+        tokio::time::sleep(LEFT_OUT_LOOK).await;
+        logs::tell_left_out();
     }
 }
 
