@@ -156,6 +156,8 @@ impl<'c> Driver<'c> {
                 refused: None,
                 draining: false,
                 warming: false,
+                behind: None,
+                silent: false,
                 admin: None,
                 admin_tls: false,
                 patterns_max: self.config.limits.patterns,

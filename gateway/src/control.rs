@@ -19,7 +19,6 @@ use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::Instant,
 };
 
 use crate::{
@@ -35,8 +34,9 @@ use crate::{
     intake::{clocked::ClockedSequencer, publisher::Publisher, told::tell},
     logs,
     metrics::{
-        growth::{Doublings, bytes_per_client},
-        process::Process,
+        Scrape,
+        growth::{Baseline, Doublings},
+        held_now,
         watched::Watched,
     },
     reload::ASKS_MAX,
@@ -146,7 +146,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let publisher = Publisher::new(sequencer.clone());
     let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
     health.restored(&unconfirmed, sequencer.now().wall_us);
-    let before_bytes = Process::read().map(|process| process.resident_bytes);
+    let baseline = Arc::<Baseline>::default();
     let watched = Watched {
         publisher: publisher.clone(),
         shared: shared.clone(),
@@ -159,7 +159,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         keys: keys.clone(),
         revocation_file,
         io: io.into(),
-        before_bytes,
+        baseline: baseline.clone(),
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     // A page that came encrypted may open no other connections.
@@ -176,20 +176,10 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
     let admin_address =
         admin.as_ref().map(|listener| listener.local_addr()).transpose().map_err(Error::Start)?;
-    let server = async {
-        match admin {
-            Some(listener) => tokio::select! {
-                never = listener.serve(routes.clone()) => never,
-                never = routes.scraper.keep_recent() => never,
-            },
-            None => std::future::pending().await,
-        }
-    };
-    let [data, admin] = [data, admin_address].map(shown);
+    let [data, admin_address] = [data, admin_address].map(shown);
     let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
-    let warming = source::watch::warming(&counters, sequencer.now());
-    shared.set_warming(!warming.is_empty());
-    announce(&format!("listening data={data} admin={admin}{tls}")).map_err(Error::Announce)?;
+    shared.set_warming(!source::watch::warming(&counters, sequencer.now()).is_empty());
+    announce(&format!("listening data={data} admin={admin_address}{tls}")).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
@@ -209,52 +199,31 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let reloads = reloader.serve(hang_up, asks);
     let published = access::refresh::keep(&keys);
     let watch = source::watch::watch(&health, &sequencer, &counters, &shared);
-    let deadlines = async {
-        let mut current = held.clone();
-        loop {
-            if current.borrow_and_update().topics.have_deadlines() {
-                tokio::time::sleep(DUE_EARLY).await;
-                sequencer.publish_due();
-            } else if current.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    let repeats = async {
-        let mut doublings = Doublings::default();
-        loop {
-            tokio::time::sleep(LEFT_OUT_LOOK).await;
-            logs::tell_left_out();
-            let clients = shared.connections();
-            if doublings.reached(clients) {
-                tell_growth(clients, before_bytes);
-            }
-        }
-    };
     let lifetime = async {
         tokio::select! {
             () = signals.next() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();
+        let inboxes = sequencer.inboxes();
         let within = held.borrow().server.drain;
-        tracing::info!(clients = shared.connections(), drain = ?within, "draining");
         tokio::select! {
-            () = drain(&shared, sequencer.inboxes(), within) => {}
+            () = drain(&shared, inboxes, within) => {}
             () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
         }
         let saved = state::end(&held.borrow().state, &sequencer, &state);
-        stop(sequencer.inboxes(), ended).await?;
+        stop(inboxes, ended).await?;
         Ok(saved?)
     };
     let outcome = tokio::select! {
-        never = server => match never {},
-        never = deadlines => match never {},
+        never = answer(admin, &routes) => match never {},
+        never = keep_asked(&shared, &routes) => match never {},
+        never = publish_due(held.clone(), &sequencer) => match never {},
         never = watch => match never {},
         never = checkpoints => match never {},
         never = reloads => match never {},
         never = published => match never {},
-        never = repeats => match never {},
+        never = tell_now_and_then(&shared, &sequencer, &routes, &baseline) => match never {},
         never = watched => match never {},
         outcome = lifetime => outcome,
     };
@@ -262,11 +231,61 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     outcome
 }
 
-/// What clients have come to, at a doubling of their number.
-fn tell_growth(clients: usize, before_bytes: Option<u64>) {
-    let Some(Process { resident_bytes, .. }) = Process::read() else { return };
-    let bytes_per_client = before_bytes.and_then(|before| bytes_per_client(resident_bytes, before, clients));
-    tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
+/// Answers on the admin listener, where there is one.
+async fn answer(listener: Option<Listener>, routes: &Arc<Admin>) -> Infallible {
+    match listener {
+        Some(listener) => listener.serve(routes.clone()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Publishes what is due by the deadlines of topics.
+async fn publish_due(mut held: watch::Receiver<Arc<Config>>, sequencer: &ClockedSequencer) -> Infallible {
+    loop {
+        if held.borrow_and_update().topics.have_deadlines() {
+            tokio::time::sleep(DUE_EARLY).await;
+            sequencer.publish_due();
+        } else if held.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Asks the shards again and again, for those who ask at the data listeners how the gateway is.
+async fn keep_asked(shared: &Shared, routes: &Admin) -> Infallible {
+    let tell = |scrape: &Scrape| {
+        shared.set_silent(!scrape.silent().is_empty());
+        shared.set_overloaded(scrape.refuses());
+    };
+    routes.scraper.keep_recent(tell).await
+}
+
+/// Writes into the log what is not one event: how many lines it left out, and that clients have doubled.
+async fn tell_now_and_then(
+    shared: &Shared,
+    sequencer: &ClockedSequencer,
+    routes: &Admin,
+    baseline: &Baseline,
+) -> Infallible {
+    let mut doublings = Doublings::default();
+    loop {
+        let clients = shared.connections();
+        let has_doubled = doublings.reached(clients);
+        if (has_doubled || clients == 0)
+            && let Some(held) = held_now(sequencer, &routes.scraper)
+        {
+            if clients == 0 {
+                baseline.note(held);
+            }
+            if has_doubled {
+                let bytes_per_client = baseline.bytes_per_client(held, clients);
+                let resident_bytes = held.resident_bytes;
+                tracing::info!(clients, resident_bytes, bytes_per_client, "twice as many clients");
+            }
+        }
+        tokio::time::sleep(LEFT_OUT_LOOK).await;
+        logs::tell_left_out();
+    }
 }
 
 /// A listener in the first line.
@@ -282,12 +301,16 @@ fn announce(line: &str) -> io::Result<()> {
 
 /// Returns when nobody is left, or a little after the deadline, when all have been reset.
 async fn drain(shared: &Shared, inboxes: &[Arc<Inbox>], within: Duration) {
+    tracing::info!(clients = shared.connections(), drain = ?within, "draining");
     shared.start_draining();
-    tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
-    let deadline = Instant::now() + within + RESET;
-    while shared.connections() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(DRAIN_LOOK).await;
-    }
+    let gone = async {
+        tell(inboxes, || Message::Drain { drain_us: within.as_micros() as u64 }).await;
+        while shared.connections() > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    // A shard that hangs holds up the end as little as clients that take nothing.
+    let _ = tokio::time::timeout(within + RESET, gone).await;
 }
 
 async fn stop(inboxes: &[Arc<Inbox>], ended: oneshot::Receiver<bool>) -> Result<(), Error> {

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use net::{Backend, Io, Options, Waker};
+use net::Io;
 use rlimit::Resource;
 
 use crate::{
     config::Config,
+    executor::try_rings,
     system::{Choice, Machine, NOFILE_LEAST, Unfit, limit, nofile},
 };
 
@@ -22,18 +23,30 @@ pub fn check(config: &Config, machine: &mut Machine) -> Result<(), Unfit> {
     }
     let wanted = config.server.io;
     if machine.io(wanted) == Io::IoUring && machine.no_io_uring.is_none() {
-        machine.no_io_uring = rings(config.server.shards, &config.sockets(machine).options()).err();
+        machine.no_io_uring = try_rings(config.server.shards, config.sockets(machine)).err();
     }
     let choice = machine.choice(wanted);
     if let (Io::IoUring, Some(reason)) = (choice.io, &machine.no_io_uring) {
         return Err(Unfit::Ring(reason.clone()));
     }
-    let room = machine.clients_max(config.server.shards, choice.io);
+    let room = room(config, machine)?;
     // Where epoll was not foreseen when the configuration was read.
     if let Some(wanted) = config.limits.connections.filter(|wanted| *wanted > room) {
         return Err(Unfit::Room { wanted, nofile: hard, room, reason: choice.reason });
     }
     tell(&choice, hard)
+}
+
+/// Clients that there is room for, by what a configuration asks for; at least one.
+pub fn room(config: &Config, machine: &Machine) -> Result<usize, Unfit> {
+    let (choice, demand) = (machine.choice(config.server.io), config.demand());
+    match machine.clients_max(demand, choice.io) {
+        0 => {
+            let (nofile, needed) = (machine.nofile_hard, demand.nofile());
+            Err(Unfit::NoRoom { nofile, needed, reason: choice.reason })
+        }
+        room => Ok(room),
+    }
 }
 
 fn tell(choice: &Choice, nofile: u64) -> Result<(), Unfit> {
@@ -42,13 +55,4 @@ fn tell(choice: &Choice, nofile: u64) -> Result<(), Unfit> {
     let (Choice { io, reason }, kernel) = (choice, kernel.trim());
     tracing::info!(%io, reason, kernel, nofile, memlock_bytes, "shards move bytes so");
     Ok(())
-}
-
-/// Whether rings of that size can be had for all shards at once, and why not.
-fn rings(shards: usize, options: &Options) -> Result<(), String> {
-    let ring = |_| {
-        let waker = Waker::new().map_err(|error| error.to_string())?;
-        Backend::new(Io::IoUring, options, waker).map_err(|error| error.to_string())
-    };
-    (0..shards).map(ring).collect::<Result<Vec<_>, _>>().map(drop)
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io, panic,
+    env, io, panic,
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
@@ -192,8 +192,9 @@ fn start(args: &Args) -> Result<(), Failure> {
         // Who only asks needs no ring, and has no time to wait for one.
         machine.probe();
     }
-    let environment = Environment::of_process();
-    let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
+    let environment = Environment::of_process().map_err(Failure::usage)?;
+    // A path need not be UTF-8.
+    let path = args.config.clone().or_else(|| env::var_os("FANWIRE_CONFIG").map(PathBuf::from));
     let origin = Origin { path, environment };
     let config = origin.load(&machine).map_err(Failure::usage)?;
     if args.health {
@@ -208,6 +209,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         for warning in config.server.warnings().into_iter().chain(of_tls) {
             eprintln!("gateway: warning: {}", logs::one_line(&warning));
         }
+        fit::room(&config, &machine).map_err(Failure::run_time)?;
         print!("{}", config.render(&machine));
         return Ok(());
     }

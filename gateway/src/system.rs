@@ -1,6 +1,6 @@
 //! What the machine allows, and whether that is enough to run on.
 
-use std::{fs, io};
+use std::{fs, io, thread};
 
 use engine::shard::{self, SLOTS_RESERVED};
 use net::{Io, uring};
@@ -15,6 +15,8 @@ const SLOTS_MAX: u64 = 1 << 20;
 pub struct Machine {
     /// CPUs this process may run on. Never empty.
     pub cpus: Vec<usize>,
+    /// How many of them it may keep busy: fewer where its control group has a quota, as in a container with a limit.
+    pub cpus_busy: usize,
     /// The hard limit on descriptors. It bounds each ring's table of sockets; with epoll it bounds the process.
     pub nofile_hard: u64,
     /// Why io_uring does not do here what the shards need; `None`: it does.
@@ -28,9 +30,29 @@ pub struct Choice {
     pub reason: String,
 }
 
-/// Descriptors of a process with epoll that are no client's: listeners, logs, readers of the admin listener, sources,
-/// files of the state, and connections that are only being refused.
-const NOFILE_OTHER: u64 = 2 * SLOTS_RESERVED as u64;
+/// What a configuration asks for beside clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    pub shards: usize,
+    /// `[limits] admin_connections`; `None`: there is no admin listener.
+    pub admin_connections: Option<usize>,
+}
+
+/// Connections of the admin listener beyond `[limits] admin_connections`, for those who ask how the gateway is.
+pub const ADMIN_RESERVE: usize = 128;
+/// Sources, of which there are 64 at most, logs, files of the state, and what the control plane waits by.
+const NOFILE_PROCESS: usize = 128;
+/// Of a shard: two listeners, epoll, what wakes it and one in reserve, and connections that are only being refused,
+/// which may take half of its slots in reserve.
+const NOFILE_SHARD: usize = 8 + SLOTS_RESERVED / 2;
+
+impl Demand {
+    /// Descriptors of a process with epoll that are no client's.
+    pub fn nofile(&self) -> u64 {
+        let admin = self.admin_connections.map_or(0, |connections| connections + ADMIN_RESERVE);
+        (NOFILE_PROCESS + self.shards * NOFILE_SHARD + admin) as u64
+    }
+}
 
 /// Why the gateway cannot run here, with the remedy.
 #[derive(Debug, Error)]
@@ -52,6 +74,12 @@ pub enum Unfit {
          room for {room} clients; raise it (ulimit -Hn, LimitNOFILE=). The gateway uses epoll, as {reason}"
     )]
     Room { wanted: usize, nofile: u64, room: usize, reason: String },
+    #[error(
+        "the hard limit nofile is {nofile}, and with epoll the process needs {needed} for shards, the admin listener and \
+         sources, so that there is no room for a client; raise it (ulimit -Hn, LimitNOFILE=), or lower [server] shards \
+         or [limits] admin_connections. The gateway uses epoll, as {reason}"
+    )]
+    NoRoom { nofile: u64, needed: u64, reason: String },
 }
 
 /// Keeps the kernel from backing our memory with huge pages. A huge page is resident whole as soon as
@@ -71,11 +99,20 @@ impl Machine {
         let cpus =
             list.and_then(parse_cpu_list).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
         let (_, nofile_hard) = nofile()?;
-        Ok(Self { cpus, nofile_hard, no_io_uring: None })
+        // The standard library reads quotas of control groups, of both versions.
+        let cpus_busy = thread::available_parallelism().map_or(cpus.len(), |busy| busy.get().min(cpus.len()));
+        Ok(Self { cpus, cpus_busy, nofile_hard, no_io_uring: None })
     }
 
     /// Proves whether io_uring works here, which until then it is taken to do. Takes two seconds on a very busy machine.
+    /// Raises the soft limit on locked memory first, as that bounds rings.
     pub fn probe(&mut self) {
+        if let Ok((soft, hard)) = Resource::MEMLOCK.get()
+            && soft < hard
+        {
+            // Where that fails, what is tried next says how much is missing.
+            let _ = Resource::MEMLOCK.set(hard, hard);
+        }
         self.no_io_uring = uring::self_test().err().map(|error| error.to_string());
     }
 
@@ -98,11 +135,11 @@ impl Machine {
         self.nofile_hard.min(SLOTS_MAX) as usize
     }
 
-    /// Clients that there is room for: in the tables of `shards` shards together, or in the process.
-    pub fn clients_max(&self, shards: usize, io: Io) -> usize {
+    /// Clients that there is room for: in the tables of all shards together, or in the process.
+    pub fn clients_max(&self, demand: Demand, io: Io) -> usize {
         match io {
-            Io::IoUring => shards * shard::clients_max(self.slots_max()),
-            Io::Epoll => self.nofile_hard.saturating_sub(NOFILE_OTHER) as usize,
+            Io::IoUring => demand.shards * shard::clients_max(self.slots_max()),
+            Io::Epoll => self.nofile_hard.saturating_sub(demand.nofile()) as usize,
         }
     }
 }
@@ -143,12 +180,15 @@ mod tests {
 
     #[test]
     fn tables_are_bounded_by_nofile_and_by_the_kernel() {
-        let machine = |nofile_hard| Machine { cpus: vec![0], nofile_hard, no_io_uring: None };
-        assert_eq!(machine(20_000).clients_max(6, Io::IoUring), 6 * (20_000 - 256));
+        let machine = |nofile_hard| Machine { cpus: vec![0], cpus_busy: 1, nofile_hard, no_io_uring: None };
+        let of = |shards| Demand { shards, admin_connections: Some(256) };
+        assert_eq!(machine(20_000).clients_max(of(6), Io::IoUring), 6 * (20_000 - 256));
         assert_eq!(machine(u64::MAX).slots_max(), 1 << 20);
-        assert_eq!(machine(100).clients_max(2, Io::IoUring), 150);
-        assert_eq!(machine(20_000).clients_max(6, Io::Epoll), 20_000 - 512);
-        assert_eq!(machine(100).clients_max(6, Io::Epoll), 0);
+        assert_eq!(machine(100).clients_max(of(2), Io::IoUring), 150);
+        assert_eq!(machine(20_000).clients_max(of(6), Io::Epoll), 20_000 - 128 - 6 * 136 - 256 - 128);
+        let without_admin = Demand { shards: 6, admin_connections: None };
+        assert_eq!(machine(20_000).clients_max(without_admin, Io::Epoll), 20_000 - 128 - 6 * 136);
+        assert_eq!(machine(100).clients_max(of(6), Io::Epoll), 0);
     }
 
     #[test]

@@ -437,6 +437,39 @@ fn a_batch_in_parts_beyond_its_bound_ends_the_connection_with_the_key_to_raise()
 }
 
 #[test]
+fn without_its_upstream_a_gateway_lives_and_is_not_ready() {
+    let (go, gone) = mpsc::channel();
+    let gone = Mutex::new(gone);
+    let address = upstream::start(move |n, mut peer| {
+        if n > 0 {
+            return peer.refuse(503).map(drop);
+        }
+        peer.accept()?;
+        peer.hear()?;
+        peer.text(&subscribed(1))?;
+        peer.text(&frame("snapshot", r#""version":5"#, &update("a", 1)))?;
+        let _ = gone.lock().unwrap().recv_timeout(WAIT);
+        Ok(())
+    });
+    let gateway = chained(&address.to_string(), "");
+    let status = |listener: &str, path: &str| http(listener, "GET", path, "", "").status;
+    let until = |wanted: u16| {
+        let end = Instant::now() + WAIT;
+        let ready = || [&gateway.admin, &gateway.data].map(|listener| status(listener, "/readyz"));
+        while ready() != [wanted; 2] {
+            assert!(Instant::now() < end, "/readyz is {:?}", ready());
+            sleep(Duration::from_millis(5));
+        }
+    };
+    until(200);
+    go.send(()).unwrap();
+    until(503);
+    let reason = http(&gateway.admin, "GET", "/readyz", "", "").body;
+    assert!(reason.contains("behind: the gateway that this one is chained to is away"), "{reason}");
+    assert_eq!([&gateway.admin, &gateway.data].map(|listener| status(listener, "/livez")), [200; 2]);
+}
+
+#[test]
 fn what_the_upstream_says_of_topics_is_passed_on_and_ends_with_its_connection() {
     let address = upstream::start(|n, mut peer| {
         peer.accept()?;

@@ -16,7 +16,7 @@ use gateway::{
 };
 
 fn machine() -> Machine {
-    Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None }
+    Machine { cpus: vec![0, 1], cpus_busy: 2, nofile_hard: 20_000, no_io_uring: None }
 }
 
 fn configs() -> PathBuf {
@@ -93,6 +93,35 @@ fn texts_of_the_file_take_variables_and_one_that_is_not_set_is_an_error_with_its
 }
 
 #[test]
+fn what_a_file_takes_from_the_environment_is_printed_as_the_file_has_it() {
+    let text = "[server]\ndata = \"{env:HOST}:9001\"\nadmin = \"{env:HOST}:9002\"\n[access]\nhosts = [\"b.example\", \"{env:HOST}\"]\n\
+                [[source]]\nkind = \"websocket\"\nname = \"feed\"\nurl = \"wss://venue.example/{env:KEY}\"\n\
+                send = ['{\"key\":\"{env:KEY}\"}', \"x\"]\n[[source.map]]\ntopic = \"{env:TOPIC}\"\ndata = \"\"\n";
+    let environment = [
+        ("HOST", "127.0.0.2"),
+        ("KEY", "s3cret"),
+        ("TOPIC", "q.topic"),
+        ("FANWIRE_SERVER__ADMIN", "127.0.0.3:9002"),
+    ];
+    let config = parse_in(&environment, text).unwrap();
+    let printed = config.render(&machine());
+    for (_, value) in &environment[..3] {
+        assert!(!printed.contains(value), "{value}:\n{printed}");
+    }
+    for line in [
+        "data = \"{env:HOST}:9001\"",
+        "admin = \"127.0.0.3:9002\"",
+        "hosts = [\"b.example\", \"{env:HOST}\"]",
+        "url = \"wss://venue.example/{env:KEY}\"",
+        "topic = \"{env:TOPIC}\"",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
+    }
+    let again = parse_in(&environment[..3], &printed).unwrap();
+    assert_eq!((&again.server, &again.sources), (&config.server, &config.sources));
+}
+
+#[test]
 fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
     let machine =
         |no_io_uring: Option<&str>| Machine { no_io_uring: no_io_uring.map(str::to_owned), ..machine() };
@@ -103,7 +132,7 @@ fn where_epoll_moves_the_bytes_the_limit_of_open_files_bounds_the_process() {
     assert!(parse("io_uring", &machine(None)).is_ok() && parse("auto", &machine(None)).is_ok());
     for refused in [parse("epoll", &machine(None)), parse("auto", &machine(Some("it is forbidden")))] {
         let refused = refused.unwrap_err();
-        assert!(refused.contains("with epoll the process gives room for 19488 clients"), "{refused}");
+        assert!(refused.contains("with epoll the process gives room for 19216 clients"), "{refused}");
         assert!(refused.contains("LimitNOFILE"), "{refused}");
     }
 }
@@ -137,6 +166,13 @@ fn trusted_proxies_are_addresses_and_prefixes_and_none_is_by_default() {
     let warnings = nobody.server.warnings();
     assert_eq!(warnings.len(), 2);
     assert!(warnings.iter().all(|text| text.contains("trusted_proxies is empty")), "{warnings:?}");
+}
+
+#[test]
+fn shards_are_as_many_as_cpus_may_be_kept_busy() {
+    let limited = Machine { cpus: (0..8).collect(), cpus_busy: 2, ..machine() };
+    let config = Config::parse("", "x.toml", &configs(), &limited).unwrap();
+    assert_eq!((config.server.shards, config.server.cpus.len()), (2, 8));
 }
 
 #[test]

@@ -117,10 +117,15 @@ fn frames_go_out_plain_and_then_new_clients_are_refused() {
     let answer = String::from_utf8_lossy(&world.peers[refused].http).into_owned();
     assert!(!world.peers[refused].open && answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("\r\nRetry-After: 5\r\n") && answer.contains("overloaded"), "{answer}");
-    let healthy = world.dial();
-    world.send_raw(healthy, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    world.settle();
-    assert!(world.peers[healthy].http.starts_with(b"HTTP/1.1 200 "), "others are told as ever");
+    assert!(world.shard.stats().refuses_clients());
+    for (path, status) in [("/healthz", "503"), ("/readyz", "503"), ("/livez", "200"), ("/nothing", "404")] {
+        let asks = world.dial();
+        world.send_raw(asks, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        world.settle();
+        let answer = String::from_utf8_lossy(&world.peers[asks].http).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        assert_eq!(answer.contains("behind: the gateway is overloaded"), status == "503", "{path}: {answer}");
+    }
     world.advance(Duration::from_secs(120));
     assert_eq!(rung(&world), 0);
     world.connect();

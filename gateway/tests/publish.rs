@@ -78,7 +78,7 @@ impl Gateway {
             reloads: Arc::default(),
             audit: Arc::default(),
             io: Arc::new(gateway::system::Choice { io: net::Io::Epoll, reason: "a test".to_owned() }),
-            before_bytes: None,
+            baseline: Arc::default(),
         };
         let rules = Rules {
             gate: Gate::new(true, Vec::new()),

@@ -311,6 +311,38 @@ fn while_sources_are_waited_for_a_gateway_lives_and_takes_clients_but_is_not_rea
 }
 
 #[test]
+fn the_data_listener_tells_that_a_shard_is_silent_or_the_gateway_behind_and_serves_clients_all_the_same() {
+    let mut world = world();
+    let mut asked = |set: fn(&World)| {
+        set(&world);
+        ["/livez", "/healthz", "/readyz"].map(|path| {
+            let peer = world.dial();
+            world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+            world.settle();
+            let (status, _, body) = http(&world, peer);
+            (status, body)
+        })
+    };
+    let statuses = |answers: &[(u16, String)]| answers.iter().map(|(status, _)| *status).collect::<Vec<_>>();
+    let silent = asked(|world| world.shared.set_silent(true));
+    assert_eq!(statuses(&silent), [503, 200, 200]);
+    assert!(silent[0].1.contains("some shards do not answer"), "{silent:?}");
+    let away = asked(|world| {
+        world.shared.set_silent(false);
+        world.shared.set_upstream_away(true);
+    });
+    assert_eq!(statuses(&away), [200, 503, 503]);
+    assert!(away[1].1.contains("behind: the gateway that this one is chained to is away"), "{away:?}");
+    let overloaded = asked(|world| {
+        world.shared.set_upstream_away(false);
+        world.shared.set_overloaded(true);
+    });
+    assert_eq!(statuses(&overloaded), [200, 503, 503]);
+    let well = asked(|world| world.shared.set_overloaded(false));
+    assert_eq!(statuses(&well), [200; 3]);
+}
+
+#[test]
 fn the_root_leads_people_of_this_machine_to_the_page_and_nobody_else() {
     let root = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n");
     let world = |data: [u8; 4]| {

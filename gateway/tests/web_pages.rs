@@ -107,6 +107,27 @@ fn a_listener_that_others_may_reach_answers_to_any_name() {
 }
 
 #[test]
+fn where_hosts_are_named_a_listener_that_others_may_reach_answers_to_those_and_to_addresses() {
+    let gateway = Gateway::start_config(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n[access]\nhosts = [\"ops.example\"]\n",
+    );
+    let address = format!("127.0.0.1:{}", gateway.admin.rsplit(':').next().unwrap());
+    for (host, expected) in [
+        ("ops.example:9002", 200),
+        ("localhost", 200),
+        ("127.0.0.1:9002", 200),
+        ("192.0.2.1", 200),
+        ("[2001:db8::1]:9002", 200),
+        ("rebound.example", 403),
+        ("192.0.2.1.rebound.example", 403),
+    ] {
+        let answer = http(&address, "GET", "/readyz", &format!("Host: {host}\r\n{CLOSE}"), "");
+        assert_eq!(answer.status, expected, "{host}: {answer:?}");
+        assert_eq!(answer.body.contains("[access] hosts"), expected == 403, "{answer:?}");
+    }
+}
+
+#[test]
 fn pages_of_other_sites_are_refused() {
     let gateway = Gateway::start("", "[access]\nhosts = [\"ops.example\"]");
     for headers in [

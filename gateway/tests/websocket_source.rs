@@ -484,7 +484,7 @@ struct Alone {
 
 impl Alone {
     fn start(config: &str, inbox_updates: usize) -> Self {
-        let machine = Machine { cpus: vec![0], nofile_hard: 20_000, no_io_uring: None };
+        let machine = Machine { cpus: vec![0], cpus_busy: 1, nofile_hard: 20_000, no_io_uring: None };
         let config = Config::parse(config, "x.toml", Path::new(""), &machine).unwrap();
         let Source::Websocket(source) = config.sources[0].clone() else { panic!("{config:?}") };
         let limits = Limits { inbox_updates, ..config.limits };

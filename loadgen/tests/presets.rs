@@ -58,12 +58,12 @@ fn centrifugo_is_connected_to_before_a_subscribe_and_its_pings_are_answered() {
         "centrifugo",
         "/connection/websocket",
         |_| None,
-        &["--topics", "a,b"],
+        &["--topics", "a,user#42"],
         |peer| {
             let connect = heard(peer)?;
             must(peer, connect == json!({"id": 1, "connect": {}}), 3501, "bad request")?;
             peer.say(r#"{"id":1,"connect":{"client":"c0","version":"6","ping":25,"pong":true}}"#)?;
-            for (channel, id) in ["a", "b"].into_iter().zip(11..) {
+            for (channel, id) in ["a", "user#42"].into_iter().zip(11..) {
                 let subscribe = heard(peer)?;
                 must(peer, subscribe["subscribe"]["channel"] == channel, 3501, "bad request")?;
                 must(peer, subscribe["id"] == id, 3501, "an id that was used")?;
@@ -127,11 +127,11 @@ fn graphql_ws_is_subscribed_to_once_it_acknowledged_and_its_pings_are_answered()
     let choose = |offered: &[&str]| {
         offered.iter().find(|name| **name == "graphql-transport-ws").map(|_| "graphql-transport-ws".into())
     };
-    run("graphql", "/graphql", choose, &["--topics", "a,b"], |peer| {
+    run("graphql", "/graphql", choose, &["--topics", r#"a(symbol:"A"),b { ts }"#], |peer| {
         let init = heard(peer)?;
         must(peer, init["type"] == "connection_init", 4401, "Unauthorized")?;
         peer.say(r#"{"type":"connection_ack"}"#)?;
-        for (field, id) in [("a", "1"), ("b", "2")] {
+        for (field, id) in [(r#"a(symbol:"A")"#, "1"), ("b { ts }", "2")] {
             let subscribe = heard(peer)?;
             must(peer, subscribe["type"] == "subscribe" && subscribe["id"] == id, 4409, "Subscriber exists")?;
             let query = format!("subscription {{ {field} }}");
@@ -149,12 +149,12 @@ fn action_cable_welcomes_then_confirms_each_identifier_byte_for_byte() {
     let choose = |offered: &[&str]| {
         offered.first().filter(|name| **name == "actioncable-v1-json").map(|name| (*name).into())
     };
-    run("actioncable", "/cable", choose, &["--topics", "AChannel,BChannel"], |peer| {
+    run("actioncable", "/cable", choose, &["--topics", "AChannel,B\"Channel"], |peer| {
         peer.say(r#"{"type":"welcome"}"#)?;
         peer.say(r#"{"type":"ping","message":1700000000}"#)?;
-        for channel in ["AChannel", "BChannel"] {
+        for channel in ["AChannel", "B\"Channel"] {
             let subscribe = heard(peer)?;
-            let identifier = format!(r#"{{"channel":"{channel}"}}"#);
+            let identifier = json!({"channel": channel}).to_string();
             must(
                 peer,
                 subscribe == json!({"command": "subscribe", "identifier": identifier}),
@@ -175,7 +175,7 @@ fn nats_knows_its_subscriptions_when_it_answers_a_ping_and_its_own_are_answered(
         "nats",
         "/",
         |_| None,
-        &["--topics", "a,b"],
+        &["--topics", "a.>,b#42"],
         |peer| {
             peer.say("INFO {\"server_id\":\"n\",\"max_payload\":1048576}\r\n")?;
             let connect = peer.hear()?;
@@ -185,7 +185,7 @@ fn nats_knows_its_subscriptions_when_it_answers_a_ping_and_its_own_are_answered(
                 1002,
                 "Parser Error",
             )?;
-            for wanted in ["SUB a 1\r\n", "SUB b 2\r\n", "PING\r\n"] {
+            for wanted in ["SUB a.> 1\r\n", "SUB b#42 2\r\n", "PING\r\n"] {
                 let said = peer.hear()?;
                 must(peer, said == wanted, 1002, "Unknown Protocol Operation")?;
             }

@@ -29,8 +29,8 @@ pub(crate) fn request_end(input: &[u8], limits: &Limits) -> End {
     end(request.parse_with_uninit_headers(window(input, limits), slots), input, limits)
 }
 
-/// Where the head of an answer ends. Lines that are no fields are passed over, also such that hold a NUL or a
-/// CR within, and a field may be folded (RFC 9112, 5.2): firewalls in front of servers write what they like, mostly where nobody looks.
+/// Where the head of an answer ends. Lines that are no fields are passed over, also such that hold a NUL or a CR within,
+/// and a field may be folded (RFC 9112, 5.2): firewalls in front of servers write what they like.
 pub(crate) fn response_end(input: &[u8], limits: &Limits) -> End {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let slots = &mut slots[..limits.headers.min(HEADERS_MAX)];

@@ -12,6 +12,8 @@ from machine import ROOT
 CHART = ROOT / "configs" / "helm" / "fanwire"
 MANIFEST = ROOT / "configs" / "kubernetes" / "fanwire.yaml"
 RELEASE = "fanwire"
+# What the chart's $own stands for in the namespace "default".
+OWN = [f"{RELEASE}-admin{end}" for end in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
 INSTANCE = "app.kubernetes.io/instance"
 
 
@@ -23,6 +25,9 @@ def template(text, values):
         r"\.Values\.(\w+)": lambda name: str(values[name]),
         r"toJson \.Values\.(\w+)": lambda name: json.dumps(values[name]),
         r"\.Values\.(\w+) \| indent 4": lambda name: re.sub(r"(?m)^", "    ", values[name]),
+        r"concat \$own \.Values\.(\w+) \| toJson \| quote":
+            lambda name: json.dumps(json.dumps(OWN + values[name], separators=(",", ":"))),
+        r"- \$\w+ := .*": lambda _: "",
         r"sha256sum \.Values\.(\w+) \| quote": lambda name: f'"{hashlib.sha256(values[name].encode()).hexdigest()}"',
     }
 
@@ -32,7 +37,7 @@ def template(text, values):
                 return value(match[1] if match.groups() else None)
         raise RuntimeError(f"a form of templates that is not known: {found[0]}")
 
-    return re.sub(r"\{\{ (.*?) \}\}", replaced, text)
+    return re.sub(r"\{\{ ?(-? ?.*?) \}\}", replaced, text)
 
 
 def plain(document):

@@ -45,13 +45,14 @@ CHECKS = [
           ("gateway", "python"), quick=True),
     Entry("anywhere", "without io_uring the gateway and loadgen use epoll and say why; supervisors hear how it is", 1,
           LOADED, quick=True),
-    Entry("package", "the .deb is installed, run, reloaded and removed in a small Debian; the unit is verified", 3,
-          (*LOADED, *PACKAGING, "debian", "lintian", "rpm", "systemd"), quick=True),
+    Entry("package", "the .deb is installed, run by its unit, reloaded and removed in a Debian that is booted", 3,
+          (*LOADED, *PACKAGING, "bootable", "nspawn", "openssl", "lintian", "rpm", "systemd"), quick=True),
     Entry("container", "the image is built and run rootless, to a client's first frame, without a registry", 1,
           (*LOADED, "debian", "podman", "curl", "yaml"), quick=True),
     Entry("kernel", "the gateway and loadgen run on Debian's 6.1 kernel, in an emulated machine", 1, (*LOADED, "qemu"),
           quick=True),
-    Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1, (*LOADED, "prometheus"),
+    Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1,
+          (*LOADED, "prometheus", "yaml"),
           quick=True),
     Entry("proxies", "behind HAProxy and nginx limits count for clients, by connection and by request", 1,
           ("gateway", "haproxy", "nginx", "openssl"), quick=True),
@@ -91,6 +92,10 @@ DEV = {"PROFILE": "dev"}
 EPOLL = {"FANWIRE_SERVER__IO": "epoll"}
 
 
+# Of loadgen's own tests, those that load a server and wait least.
+LOADS = ("--test", "promises", "--test", "presets", "--test", "dialogs", "--test", "openings")
+
+
 def process_tests():
     """The integration tests that start a gateway, as words for cargo."""
     tests = sorted((ROOT / "gateway" / "tests").glob("*.rs"))
@@ -100,6 +105,11 @@ def process_tests():
 
 def check(name, *words):
     return ["scripts/check", name, *words]
+
+
+def forbidden(*command):
+    """The command where io_uring is forbidden, as in a container: what asks for no backend uses epoll."""
+    return ["python3", "scripts/lib/seccomp.py", *command]
 
 
 def steps():
@@ -121,6 +131,10 @@ def steps():
         Step("epoll-cases", check("conformance"), 15, EPOLL),
         Step("epoll-clients", check("clients", "python", "node"), 15, EPOLL),
         Step("epoll-exact", check("exact"), 10, DEV | EPOLL),
+        Step("epoll-chained", check("exact", "--chained", "2"), 10, DEV | EPOLL),
+        Step("epoll-replay", forbidden(*check("replay", "--seconds", "1", "--clients", "100")), 10, DEV),
+        Step("epoll-loads", forbidden("cargo", "test", "--locked", "--package", "loadgen", *LOADS), 10),
+        Step("epoll-any", forbidden(*check("any-server", "--seconds", "1", "ws")), 10, DEV),
         Step("metrics", check("metrics"), 10, DEV),
         Step("proxies", check("proxies"), 10, DEV),
         Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),

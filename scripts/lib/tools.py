@@ -17,6 +17,8 @@ CLIENTS = ROOT / "gateway" / "tests" / "clients"
 PEERS = ROOT / "scripts" / "lib" / "peers"
 # A small Debian of the suite that runs here: the programs built here fit its libraries.
 DEBIAN = TOOLS / "debian.tar"
+# The same with systemd, to be booted.
+BOOTABLE = TOOLS / "debian-systemd.tar"
 # Of the rivals: those of PyPI with their binaries, and what draws the plot.
 RIVALS = TOOLS / "rivals"
 # uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
@@ -212,19 +214,20 @@ def podman():
         command(name, package)()
 
 
-def debian():
-    """DEBIAN, with what takes programs apart."""
+def debian(path, *packages):
+    """What makes a small Debian with these packages."""
+    return lambda: path.exists() or make_debian(path, packages)
+
+
+def make_debian(path, packages):
     command("mmdebstrap")()
-    if DEBIAN.exists():
-        return
     lines = pathlib.Path("/etc/os-release").read_text().splitlines()
     release = dict(line.split("=", 1) for line in lines if "=" in line)
-    suite, new = release.get("VERSION_CODENAME", "stable"), DEBIAN.with_suffix(".new.tar")
-    say(f"making {DEBIAN} of Debian {suite}")
+    suite, new = release.get("VERSION_CODENAME", "stable"), path.with_suffix(".new.tar")
+    say(f"making {path} of Debian {suite}")
     TOOLS.mkdir(parents=True, exist_ok=True)
-    include = "--include=binutils,ca-certificates"
-    call("mmdebstrap", "--quiet", "--variant=minbase", include, suite, new)
-    new.rename(DEBIAN)
+    call("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite, new)
+    new.rename(path)
 
 
 INSTALLS = {
@@ -250,7 +253,10 @@ INSTALLS = {
     "cargo-fuzz": cargo("cargo-fuzz"),
     "cargo-deb": cargo("cargo-deb"),
     "cargo-generate-rpm": cargo("cargo-generate-rpm"),
-    "debian": debian,
+    # With what takes programs apart.
+    "debian": debian(DEBIAN, "binutils", "ca-certificates"),
+    "bootable": debian(BOOTABLE, "systemd", "systemd-sysv", "dbus", "ca-certificates"),
+    "nspawn": command("systemd-nspawn", "systemd-container"),
     "podman": podman,
     "yaml": yaml,
     "lintian": command("lintian"),

@@ -2,10 +2,10 @@
 
 use crate::metric::{Kind, Metric, named};
 
-/// What a ring did, since it was made.
+/// What the sockets of a thread did, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SocketCounters {
-    /// System calls (`io_uring_enter`), those of sleeping included.
+    /// System calls for them: with io_uring `io_uring_enter`, those of sleeping included.
     pub enters: u64,
     /// Sends that the program asked for.
     pub sends: u64,
@@ -23,7 +23,7 @@ impl SocketCounters {
     pub const METRICS: &[Metric<Self>] = &[
         Metric::counter(
             "fanwire_ring_enters",
-            "System calls of the shards' rings, those of sleeping included",
+            "System calls for the shards' sockets; with io_uring those of sleeping too",
             |c| c.enters,
         ),
         Metric::counter("fanwire_ring_sends", "Sends begun", |c| c.sends),

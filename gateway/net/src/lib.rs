@@ -56,6 +56,6 @@ pub use networks::{Network, Networks, NoNetwork};
 #[cfg(feature = "kernel")]
 pub use options::Options;
 #[cfg(feature = "kernel")]
-pub use setup_error::{KERNEL_LEAST, SetupError};
+pub use setup_error::{KERNEL_LEAST, SetupError, patiently};
 pub use socket::{Close, ConnId, Event, Events, RecvBuf, Sockets};
 pub use waker::Waker;

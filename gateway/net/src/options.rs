@@ -20,8 +20,8 @@ pub struct Options {
     /// One read at a time: a connection whose receiving is paused gets at most one more, where else as much
     /// comes as a ring's kernel had read by then. Costs a command for each read. With epoll it is always so.
     pub recv_single: bool,
-    /// Accepts kept waiting per listener of a ring; with epoll, accepts in a turn. Each holds a free slot in reserve, but the last slots of
-    /// the table can be reached too.
+    /// Accepts kept waiting per listener of a ring; with epoll, accepts in a turn. Each holds a free slot in reserve, but
+    /// the last slots of the table can be reached too.
     pub accepts: u32,
 }
 

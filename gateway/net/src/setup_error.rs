@@ -1,6 +1,9 @@
 //! Why the sockets' backend could not be made, and what to do about it.
 
-use std::{fs, io};
+use std::{
+    fs, io, thread,
+    time::{Duration, Instant},
+};
 
 /// A ring, or epoll, could not be made. The text is one sentence with the numbers and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -9,26 +12,33 @@ pub enum SetupError {
     OutOfRange { name: &'static str, value: u32, min: u32, max: u32 },
     #[error("{name} is {value}; use a power of two, e.g. {}", value.next_power_of_two())]
     NotPowerOfTwo { name: &'static str, value: u32 },
-    #[error("this kernel ({release}) cannot do {what}; run Linux {KERNEL_LEAST} or later")]
+    #[error(
+        "this kernel ({release}) cannot do {what}; epoll does the same work. For io_uring run Linux {KERNEL_LEAST} or later"
+    )]
     KernelTooOld { release: String, what: &'static str },
     #[error(
-        "io_uring is switched off: kernel.io_uring_disabled is {sysctl}; \
-         set it to 0 with `sysctl kernel.io_uring_disabled=0`"
+        "io_uring is switched off: kernel.io_uring_disabled is {sysctl}; epoll does the same work. For io_uring set it \
+         to 0 with `sysctl kernel.io_uring_disabled=0`"
     )]
     DisabledBySysctl { sysctl: u32 },
     #[error(
-        "io_uring is blocked ({error}), most likely by a container's seccomp profile; allow io_uring_setup, \
-         io_uring_enter and io_uring_register in it, e.g. with `--security-opt seccomp=unconfined`"
+        "io_uring is blocked ({error}), most likely by a container's seccomp profile; epoll does the same work. For \
+         io_uring allow io_uring_setup, io_uring_enter and io_uring_register in that profile"
     )]
     Blocked { error: io::Error },
     #[error(
-        "the ring does not fit into the memory that may be locked ({limit_kib} KiB) or the machine's; \
-         raise it with `ulimit -l unlimited` or LimitMEMLOCK=infinity, or use smaller sq_entries and cq_entries"
+        "rings do not fit into the memory that may be locked ({limit_kib} KiB) or the machine's; epoll needs none. For \
+         io_uring raise it with `ulimit -l unlimited` or LimitMEMLOCK=infinity, or use fewer threads"
     )]
     Memlock { limit_kib: u64 },
     #[error(
+        "of memory that may be locked there are {limit_kib} KiB, and executors with io_uring want {least_kib} KiB; epoll \
+         needs none. For io_uring raise it with `ulimit -l {least_kib}` or LimitMEMLOCK={least_kib}K"
+    )]
+    MemlockTooLow { limit_kib: u64, least_kib: u64 },
+    #[error(
         "a table of {slots} slots is larger than RLIMIT_NOFILE ({nofile}), which bounds each ring; \
-         raise it with `ulimit -n {slots}` or use more shards with at most {nofile} slots each"
+         raise it with `ulimit -n {slots}`, or use more threads with fewer connections each"
     )]
     TableTooLarge { slots: u32, nofile: u64 },
     #[error("no file descriptor is left for {what} (RLIMIT_NOFILE is {nofile}); raise it with `ulimit -n`")]
@@ -78,6 +88,14 @@ impl SetupError {
         }
     }
 
+    /// An executor, which has rings of its own, could not be made.
+    pub fn of_executor(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EINVAL) => Self::Step { step: "making an executor", error },
+            _ => Self::setup(error),
+        }
+    }
+
     /// A call for epoll failed.
     pub(crate) fn call(call: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |error| match error {
@@ -90,6 +108,22 @@ impl SetupError {
 
     pub(crate) fn too_old(what: &'static str) -> Self {
         Self::KernelTooOld { release: release(), what }
+    }
+}
+
+/// How long locked memory is waited for, and how often it is tried.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Tries again for a moment where locked memory is missing: the kernel gives back that of earlier rings only some time
+/// after they were closed.
+pub fn patiently<T>(make: impl Fn() -> Result<T, SetupError>) -> Result<T, SetupError> {
+    let end = Instant::now() + GIVEN_BACK;
+    loop {
+        match make() {
+            Err(SetupError::Memlock { .. }) if Instant::now() < end => thread::sleep(AGAIN),
+            made => return made,
+        }
     }
 }
 
@@ -123,6 +157,9 @@ mod tests {
         assert!(text(libc::ENOSYS).contains("seccomp") || text(libc::ENOSYS).contains("sysctl"));
         assert!(text(libc::ENOMEM).contains("ulimit -l"), "{}", text(libc::ENOMEM));
         assert!(text(libc::EMFILE).contains("ulimit -n"), "{}", text(libc::EMFILE));
+        for errno in [libc::EINVAL, libc::ENOSYS, libc::ENOMEM] {
+            assert!(text(errno).contains("epoll"), "{}", text(errno));
+        }
         let table = SetupError::table(io::Error::from_raw_os_error(libc::EMFILE), 50_000).to_string();
         assert!(
             table.contains("50000") && table.contains(&limit(libc::RLIMIT_NOFILE).to_string()),

@@ -21,6 +21,7 @@ common::on_each! {
     a_refused_connection_tells_why_and_frees_its_slot
     a_source_that_is_not_ours_fails_the_connection_with_its_own_error
     closing_while_connecting_brings_only_closed
+    bytes_and_an_end_that_come_before_connecting_is_told_are_told
 }
 
 fn a_connection_from_a_chosen_source_carries_bytes_both_ways(io: Io) {
@@ -100,6 +101,22 @@ fn closing_while_connecting_brings_only_closed(io: Io) {
     let events = host.events_for(Duration::from_millis(50));
     assert!(events.iter().all(|event| matches!(event, Event::Closed { .. })), "{events:?}");
     assert_eq!((events.len(), host.sockets.open()), (6, 0));
+}
+
+fn bytes_and_an_end_that_come_before_connecting_is_told_are_told(io: Io) {
+    let mut host = Host::new(io, &small());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let conn = host.sockets.connect(None, listener.local_addr().unwrap()).unwrap();
+    // A ring begins to connect when it is submitted; epoll is not asked yet.
+    if io == Io::IoUring {
+        host.sockets.submit().unwrap();
+    }
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.write_all(b"bye").unwrap();
+    drop(peer);
+    assert!(matches!(host.event(), Event::Connected { result: Ok(()), .. }));
+    assert_eq!(host.receive(conn, 3), b"bye");
+    assert!(matches!(host.event(), Event::ReceiveEnded { error: None, .. }));
 }
 
 #[test]

@@ -25,6 +25,7 @@ common::on_each! {
     an_orderly_close_delivers_what_the_kernel_has
     a_close_with_a_send_in_flight_cancels_it
     a_storm_of_connects_is_accepted_whole
+    a_crowd_at_one_listener_keeps_nobody_waiting_at_another
     few_tiny_receive_buffers_lose_nothing
     when_listening_stops_connects_are_refused_and_connections_go_on
     a_dropped_ring_closes_its_connections_and_releases_their_bytes
@@ -226,6 +227,19 @@ fn a_storm_of_connects_is_accepted_whole(io: Io) {
     for (i, client) in clients.iter().enumerate() {
         assert_eq!(received[&by_peer[&client.local_addr().unwrap()]], (i as u32).to_le_bytes());
     }
+}
+
+fn a_crowd_at_one_listener_keeps_nobody_waiting_at_another(io: Io) {
+    let mut host = Host::new(io, &small());
+    let quiet = common::listener("127.0.0.1:0");
+    let address = quiet.local_addr().unwrap();
+    host.sockets.listen(quiet).unwrap();
+    // More than are accepted in a turn.
+    let _crowd: Vec<_> = (0..16).map(|_| TcpStream::connect(host.address).unwrap()).collect();
+    let _one = TcpStream::connect(address).unwrap();
+    host.sockets.submit().unwrap();
+    let mut first_turn = std::iter::from_fn(|| host.sockets.next());
+    assert!(first_turn.any(|event| matches!(event, Event::Accepted { listener: 1, .. })));
 }
 
 fn few_tiny_receive_buffers_lose_nothing(io: Io) {

@@ -18,7 +18,7 @@ pub struct Access {
     pub clients: Clients,
     /// Whose pages may connect.
     pub origins: Origins,
-    /// Hosts that a listener on a loopback address answers to besides those of loopback.
+    /// Hosts that a listener answers to besides those of loopback.
     pub hosts: Vec<Host>,
     pub tokens: TokenSettings,
 }
@@ -43,8 +43,9 @@ keys! {
         /// no `Origin`, as browsers do. "any": every page. "https://app.example.com": the pages there.
         /// "https://*.example.com": those of the hosts below.
         origins: Vec<String> = texts(&["same-host", "none"], TEXTS), reloaded;
-        /// Names, as a URL has them without the port, that listeners answer to beside localhost and loopback addresses,
-        /// where their own address is of loopback. The name of a proxy or a tunnel stands here.
+        /// Names, as a URL has them without the port, that listeners answer to beside localhost and loopback addresses.
+        /// The name of a proxy or a tunnel stands here. A data listener on an address that is not of loopback answers to
+        /// any name. There the admin listener answers to any address too, and where no name stands here to any name.
         hosts: Vec<String> = texts(&[], TEXTS), reloaded;
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     document::{
         environment::{Environment, Layered},
         read::{Problem, Reader, named},
+        written::Written,
     },
     system::Machine,
 };
@@ -91,6 +92,7 @@ pub(super) fn check(
             freshness,
             topics,
             state,
+            written: Written::of(layered.file(), layered.over(), environment),
         });
     }
     problems.sort_by_key(|problem| problem.line);

@@ -10,10 +10,10 @@ use engine::{
 
 use net::Io;
 
-use super::Server;
+use super::{Server, demand};
 use crate::{
     document::read::{Named, Section, contradicts, named},
-    system::Machine,
+    system::{Demand, Machine},
 };
 
 /// The shortest age at which connections are sent away.
@@ -66,13 +66,13 @@ fn check_age(section: &mut Section, limits: &Limits) {
 }
 
 fn check_connections(section: &mut Section, limits: &Limits, server: &Server, machine: &Machine) {
-    let io = machine.io(server.io);
+    let (io, demand) = (machine.io(server.io), demand(server, limits));
     let connections = named!(section, limits.connections);
     if let (Some(line), Some(wanted)) = (connections.line, connections.value) {
         if wanted == 0 {
             section.problem(line, "connections = 0: nobody could connect; write at least 1");
-        } else if wanted > machine.clients_max(server.shards, io) {
-            section.problem(line, too_many_connections(wanted, server.shards, io, machine));
+        } else if wanted > machine.clients_max(demand, io) {
+            section.problem(line, too_many_connections(wanted, demand, io, machine));
         }
     }
     let per_ip = named!(section, limits.connections_per_ip);
@@ -87,9 +87,10 @@ fn check_connections(section: &mut Section, limits: &Limits, server: &Server, ma
     }
 }
 
-fn too_many_connections(wanted: usize, shards: usize, io: Io, machine: &Machine) -> String {
-    let (nofile, room) = (machine.nofile_hard, machine.clients_max(shards, io));
-    let of_one = machine.clients_max(1, io);
+fn too_many_connections(wanted: usize, demand: Demand, io: Io, machine: &Machine) -> String {
+    let (nofile, room) = (machine.nofile_hard, machine.clients_max(demand, io));
+    let shards = demand.shards;
+    let of_one = machine.clients_max(Demand { shards: 1, ..demand }, io);
     let (holder, remedy) = match io {
         Io::Epoll => {
             ("with epoll the process gives".to_owned(), "raise it (ulimit -Hn, LimitNOFILE=)".to_owned())

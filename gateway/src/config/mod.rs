@@ -29,9 +29,10 @@ use thiserror::Error;
 
 use crate::{
     audit::AuditSettings,
+    document::written::Written,
     sockets::Sockets,
     source::{Source, freshness::Freshness},
-    system::Machine,
+    system::{Demand, Machine},
 };
 use access::Access;
 use admin::AdminAccess;
@@ -62,6 +63,8 @@ pub struct Config {
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
     pub state: StateSettings,
+    /// Values that take something from the environment, as the file has them.
+    pub written: Written,
 }
 
 /// Why a configuration was refused: each problem with its line and what to write instead.
@@ -73,8 +76,13 @@ impl Config {
     /// Clients of the process, over all shards: `[limits] connections` or its default on this machine.
     pub fn connections_max(&self, machine: &Machine) -> usize {
         let io = machine.io(self.server.io);
-        let default = || machine.clients_max(self.server.shards, io).min(CONNECTIONS_DEFAULT);
+        let default = || machine.clients_max(self.demand(), io).min(CONNECTIONS_DEFAULT);
         self.limits.connections.unwrap_or_else(default)
+    }
+
+    /// What it asks of the machine beside clients.
+    pub fn demand(&self) -> Demand {
+        demand(&self.server, &self.limits)
     }
 
     /// Those of each shard.
@@ -117,4 +125,9 @@ impl Config {
     pub fn is_chained(&self) -> bool {
         self.sources.iter().any(|source| source.upstream().is_some())
     }
+}
+
+fn demand(server: &Server, limits: &Limits) -> Demand {
+    let admin_connections = server.admin.map(|_| limits.admin_connections);
+    Demand { shards: server.shards, admin_connections }
 }

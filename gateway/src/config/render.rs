@@ -26,7 +26,7 @@ use crate::{
 
 /// `connections`: the limit that holds on this machine.
 pub(super) fn render(config: &Config, connections: usize) -> String {
-    let mut text = Text::default();
+    let mut text = Text::new(config.written.clone());
     text.section("[server]");
     let has_tls = config.server.tls.is_some();
     text.keys_where(&ServerKeys::from(&config.server), |key| has_tls || !key.contains("tls"));

@@ -79,7 +79,8 @@ keys! {
         /// "epoll" works everywhere, and the limit nofile then bounds the process; "auto" is io_uring where it works,
         /// else epoll.
         io: String = choice("auto", &["auto", "io_uring", "epoll"]);
-        /// Threads that own clients. Default: one for each CPU that this process may run on.
+        /// Threads that own clients. Default: one for each CPU that this process may run on and, where its control
+        /// group has a quota (docker --cpus, a CPU limit of Kubernetes), may keep busy.
         shards: Option<usize> = count_found(1..=1024), example("1");
         /// CPUs to pin shards to, round robin. Default: all that this process may run on.
         cpus: Option<Vec<usize>> = counts_found(), example("[0]");
@@ -136,7 +137,7 @@ pub(super) fn server(section: &mut Section, machine: &Machine) -> (Server, Serve
         proxies: proxies(section, &keys),
         proxy_protocol: keys.proxy_protocol == "require",
         io: Io::ALL.into_iter().find(|io| io.name() == keys.io),
-        shards: keys.shards.unwrap_or(machine.cpus.len()),
+        shards: keys.shards.unwrap_or(machine.cpus_busy),
         cpus: chosen.value.unwrap_or_else(|| machine.cpus.clone()),
         drain: keys.drain,
         refusing: Refusing::ALL.into_iter().find(|form| form.name() == keys.refuse).unwrap_or_default(),

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    ffi::OsString,
     fmt::{self, Debug, Formatter},
     iter,
 };
@@ -31,15 +32,27 @@ impl Debug for Environment {
 const PREFIX: &str = "FANWIRE_";
 /// Between section and key. A name without is no key.
 const BETWEEN: &str = "__";
-const TEXT_BEGIN: &str = "{env:";
+pub const TEXT_BEGIN: &str = "{env:";
 
 impl Environment {
-    /// Of this process. A variable that is not UTF-8 is nobody's.
-    pub fn of_process() -> Self {
-        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self(env::vars_os().filter_map(utf8).collect())
+    /// Of this process. An error: one that names a key is not UTF-8.
+    pub fn of_process() -> Result<Self, String> {
+        Self::of(env::vars_os())
+    }
+
+    fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, String> {
+        let mut utf8 = BTreeMap::new();
+        for (name, value) in variables {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(utf8.insert(name, value)),
+                (Ok(name), Err(_)) if is_key(&name) => {
+                    return Err(format!("{name}: its value is not UTF-8; write text"));
+                }
+                // Nobody's.
+                _ => {}
+            }
+        }
+        Ok(Self(utf8))
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -48,9 +61,12 @@ impl Environment {
 
     /// The variables that name keys.
     fn keys(&self) -> impl Iterator<Item = (&str, &str)> {
-        let is_key = |name: &str| name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains(BETWEEN));
         self.0.iter().filter(move |(name, _)| is_key(name)).map(|(name, value)| (&**name, &**value))
     }
+}
+
+fn is_key(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains(BETWEEN))
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
@@ -66,7 +82,7 @@ pub struct Layered {
     file_bytes: usize,
     /// Those lines where they stand in `text`, behind blanks.
     over: String,
-    /// The variable of each.
+    /// The variable of each; one whose value has more lines has as many.
     names: Vec<String>,
 }
 
@@ -78,8 +94,10 @@ impl Layered {
             let (section, key) = section_and_key(name).ok_or_else(|| {
                 format!("{name}: no such key; write {PREFIX}, the section, {BETWEEN} and the key in capitals")
             })?;
-            lines.push_str(&format!("\n{section}.{key} = {}", as_toml(value)));
-            names.push(name.to_owned());
+            let value = as_toml(value);
+            let extent = 1 + value.bytes().filter(|byte| *byte == b'\n').count();
+            lines.push_str(&format!("\n{section}.{key} = {value}"));
+            names.extend(iter::repeat_n(name.to_owned(), extent));
         }
         let over = iter::repeat_n(' ', file.len()).chain(lines.chars()).collect();
         Ok(Self { text: format!("{file}{lines}"), file_bytes: file.len(), over, names })
@@ -117,10 +135,8 @@ fn section_and_key(name: &str) -> Option<(String, String)> {
     (is_word(section) && is_word(key)).then(|| (section.to_lowercase(), key.to_lowercase()))
 }
 
-/// On one line.
 fn as_toml(value: &str) -> String {
-    let is_value = !value.contains(['\n', '\r', '#'])
-        && format!("v = {value}").parse::<toml::Table>().is_ok_and(|table| table.len() == 1);
+    let is_value = format!("v = {value}").parse::<toml::Table>().is_ok_and(|table| table.len() == 1);
     if is_value { value.to_owned() } else { json(value) }
 }
 
@@ -184,6 +200,24 @@ mod tests {
         assert_eq!(toml(""), "\"\"");
         assert_eq!(toml("1\n[server]\nx = 2"), "\"1\\n[server]\\nx = 2\"");
         assert_eq!(toml("a#b"), "\"a#b\"");
+        assert_eq!(toml("\"a#b\""), "\"a#b\"");
+        assert_eq!(toml("3 # three"), "3 # three");
+        assert_eq!(toml("[0,\n1]"), "[0,\n1]");
+        assert_eq!(toml("a\nb"), "\"a\\nb\"");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_whose_value_is_not_utf8_is_refused_and_what_names_no_key_is_nobodys() {
+        use std::os::unix::ffi::OsStringExt;
+        let of = |name: &str| Environment::of([(name.into(), OsString::from_vec(vec![0xff]))].into_iter());
+        assert!(
+            of("FANWIRE_SERVER__DATA")
+                .err()
+                .unwrap()
+                .contains("FANWIRE_SERVER__DATA: its value is not UTF-8")
+        );
+        assert!(of("HOME").is_ok());
     }
 
     #[test]
@@ -195,6 +229,11 @@ mod tests {
         assert_eq!(layered.place("a.toml", 4), "FANWIRE_LIMITS__PING");
         assert_eq!(layered.place("a.toml", 5), "FANWIRE_SERVER__DATA");
         assert_eq!(layered.text().lines().nth(4), Some("server.data = \"x\""));
+        let variables =
+            environment(&[("FANWIRE_SERVER__CPUS", "[0,\n1]"), ("FANWIRE_SERVER__DATA", "\"a\"")]);
+        let layered = Layered::new("", &variables).unwrap();
+        let places = [2, 3, 4].map(|line| layered.place("a.toml", line));
+        assert_eq!(places, ["FANWIRE_SERVER__CPUS", "FANWIRE_SERVER__CPUS", "FANWIRE_SERVER__DATA"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod read;
 pub mod value;
 pub mod when;
 pub mod write;
+pub mod written;
 
 #[cfg(test)]
 mod tests {

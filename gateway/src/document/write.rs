@@ -4,20 +4,33 @@ use std::fmt::{Display, Write};
 
 use engine::settings::Keys;
 
-use super::value;
+use super::{
+    value,
+    written::{Place, Written},
+};
 
 #[derive(Debug, Default)]
-pub struct Text(String);
+pub struct Text {
+    out: String,
+    /// Values that are printed as the file has them.
+    written: Written,
+    place: Place,
+}
 
 impl Text {
+    pub fn new(written: Written) -> Self {
+        Self { written, ..Self::default() }
+    }
+
     /// All of it.
     pub fn written(self) -> String {
-        self.0
+        self.out
     }
 
     pub fn section(&mut self, name: &str) {
-        let gap = if self.0.is_empty() { "" } else { "\n" };
-        writeln!(self.0, "{gap}{name}").expect("writing to memory does not fail");
+        let gap = if self.out.is_empty() { "" } else { "\n" };
+        writeln!(self.out, "{gap}{name}").expect("writing to memory does not fail");
+        self.place.enter(name);
     }
 
     pub fn keys<T: Keys>(&mut self, keys: &T) {
@@ -37,7 +50,12 @@ impl Text {
     }
 
     pub fn plain(&mut self, key: &str, value: impl Display) {
-        writeln!(self.0, "{key} = {value}").expect("writing to memory does not fail");
+        let value = value.to_string();
+        let written = match self.written.shown(&self.place.of(key), &value) {
+            Some(shown) => writeln!(self.out, "{key} = {shown}"),
+            None => writeln!(self.out, "# {key} = (by the environment)"),
+        };
+        written.expect("writing to memory does not fail");
     }
 
     pub fn quoted(&mut self, key: &str, value: impl Display) {

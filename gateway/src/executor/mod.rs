@@ -1,8 +1,7 @@
 //! Runs shards: one pinned thread each, with sockets of its own.
 //!
-//! With io_uring glommio gives the thread and its pinning, and the shard's own ring moves the bytes: the pump is the
-//! one task of its executor. With epoll it is a plain thread, as glommio itself needs io_uring. The pump is the same,
-//! and sleeps in the call that asks the kernel what happened, until something does, a moment comes or the control
+//! With io_uring the thread has an executor of glommio, and the shard's own ring moves the bytes: the pump is the one
+//! task of that executor. With epoll there is none, as glommio itself needs io_uring. The pump is the same, and sleeps in the call that asks the kernel what happened, until something does, a moment comes or the control
 //! plane calls.
 
 mod listeners;
@@ -12,23 +11,19 @@ mod threads;
 use std::{
     net::SocketAddr,
     sync::{Arc, mpsc},
-    thread,
-    time::{Duration, Instant},
+    thread::JoinHandle,
+    time::Instant,
 };
 
 use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
-use net::{Backend, SetupError, Waker, proxy::Proxied, tls::Tls};
+use net::{Backend, Io, SetupError, Waker, patiently, proxy::Proxied, tls::Tls};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{clock::Clock, config::Config, sockets::Sockets, tls::server::Server};
 use listeners::listen_all;
 use pump::{pump, tls_limits};
-use threads::Thread;
-
-/// How long locked memory is waited for, and how often it is tried.
-const GIVEN_BACK: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(20);
+use threads::{executor, spawn};
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -50,13 +45,13 @@ pub struct Shards {
     pub data: Option<SocketAddr>,
     /// And with TLS.
     pub tls: Option<SocketAddr>,
-    threads: Vec<Thread>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Shards {
     /// Waits until every shard has ended. `false`: one of them panicked.
     pub fn join(self) -> bool {
-        let ended: Vec<bool> = self.threads.into_iter().map(Thread::join).collect();
+        let ended: Vec<bool> = self.threads.into_iter().map(|thread| thread.join().is_ok()).collect();
         ended.into_iter().all(|well| well)
     }
 }
@@ -92,7 +87,7 @@ pub fn start(
         let (shared, ready) = (shared.clone(), ready.clone());
         let (server, listeners) = (tls.map(Server::current), [plain.next(), encrypted.next()]);
         let run = move || {
-            let set_up = backend(sockets, &waker)
+            let set_up = patiently(|| Backend::new(sockets.io, &sockets.options(), waker.clone()))
                 .map_err(|error| StartError::Sockets { index, error })
                 .and_then(|mut backend| {
                     for listener in listeners.into_iter().flatten() {
@@ -113,7 +108,7 @@ pub fn start(
             let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
             pump(shard, Tls::new(proxied, listener, limits), current, server, clock);
         };
-        let thread = Thread::spawn(sockets.io, &format!("shard{index}"), cpu, run)
+        let thread = spawn(sockets.io, &format!("shard{index}"), cpu, run)
             .map_err(|error| StartError::Executor { index, cpu, error })?;
         threads.push(thread);
     }
@@ -124,13 +119,14 @@ pub fn start(
     Ok(Shards { data, tls: tls_addr, threads })
 }
 
-/// The kernel gives back the locked memory of rings that were tried before only a moment after they were closed.
-fn backend(sockets: Sockets, waker: &Waker) -> Result<Backend, SetupError> {
-    let end = Instant::now() + GIVEN_BACK;
-    loop {
-        match Backend::new(sockets.io, &sockets.options(), waker.clone()) {
-            Err(SetupError::Memlock { .. }) if Instant::now() < end => thread::sleep(AGAIN),
-            made => return made,
-        }
-    }
+/// Whether what shards with io_uring need can be had for all of them at once, and why not.
+pub fn try_rings(shards: usize, sockets: Sockets) -> Result<(), String> {
+    let options = sockets.options();
+    let one = |_| {
+        let waker = Waker::new().map_err(|error| format!("no eventfd: {error}"))?;
+        let made =
+            executor().and_then(|executor| Ok((executor, Backend::new(Io::IoUring, &options, waker)?)));
+        made.map_err(|error| error.to_string())
+    };
+    (0..shards).map(one).collect::<Result<Vec<_>, _>>().map(drop)
 }

@@ -31,11 +31,15 @@ impl Gate {
     pub fn pass(&self, request: &Request) -> Result<(), String> {
         let asked = asked(request);
         let is_answered = asked.as_ref().is_some_and(|host| self.answers(host));
-        if self.is_loopback && !is_answered && !is_forwarded_upgrade(request) {
+        let is_checked = self.is_loopback || !self.hosts.is_empty();
+        if is_checked && !is_answered && !is_forwarded_upgrade(request) {
             let host = shown(request.headers(), header::HOST);
+            let answered = match self.is_loopback {
+                true => "is on loopback and answers to localhost, loopback addresses and [access] hosts",
+                false => "answers to localhost, addresses and [access] hosts",
+            };
             return Err(format!(
-                "Host {host}: this listener is on loopback and answers to localhost, loopback addresses and \
-                 [access] hosts; ask by one of those or add the name there"
+                "Host {host}: this listener {answered}; ask by one of those or add the name there"
             ));
         }
         for site in request.headers().get_all(SEC_FETCH_SITE) {
@@ -61,7 +65,9 @@ impl Gate {
     }
 
     fn answers(&self, host: &Host) -> bool {
-        host.is_loopback() || self.hosts.contains(host)
+        // A page that has the names of its own host lead here has a name.
+        let is_address = !self.is_loopback && matches!(host, Host::Address(_));
+        host.is_loopback() || is_address || self.hosts.contains(host)
     }
 }
 

@@ -19,10 +19,11 @@ use tokio::{
 };
 
 use super::counters::AdminCounters;
+use crate::system::ADMIN_RESERVE;
 
 /// Places in reserve, once all others are taken by connections that are busy: for one request each. The oldest
 /// makes room, so their number is also how many have to come before a newcomer has lost its place again.
-pub const RESERVE: usize = 128;
+pub const RESERVE: usize = ADMIN_RESERVE;
 /// In reserve a connection has so long from accept on.
 pub const RESERVE_TIME: Duration = Duration::from_secs(2);
 /// A connection whose answers did not keep up with its requests for so long makes room, if it sends no body.

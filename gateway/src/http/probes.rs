@@ -60,5 +60,8 @@ pub(super) async fn readyz(State(admin): App) -> Response {
         let reason = format!("warming: sources {} have brought nothing yet", warming.join(", "));
         return refuse(StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    "ok".into_response()
+    match admin.watched.shared.behind() {
+        Some(reason) => refuse(StatusCode::SERVICE_UNAVAILABLE, reason),
+        None => "ok".into_response(),
+    }
 }

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use engine::{
     access::tokens::Tokens,
-    client::handshakes::Handshakes,
+    client::{ClientCounters, handshakes::Handshakes},
     fanout::{FanoutCounters, compress::CompressCounters},
     sequencer::{SequencerCounters, topics::TopicCounters},
     shard::{shared::Shared, stats::Stats},
@@ -34,14 +34,16 @@ use super::{
 use crate::{
     audit::{Audit, AuditCounters},
     http::counters::{ANSWERS, AdminCounters},
+    intake::clocked::ClockedSequencer,
     logs,
     metrics::{process::Process, watched::Watched},
     reload::ReloadCounters,
     tls::server::CertificateCounters,
 };
+use growth::{Baseline, Held};
 use out::Out;
-pub use scraper::Scraper;
-use scraper::{Scrape, Shard};
+use scraper::Shard;
+pub use scraper::{Scrape, Scraper};
 
 /// All metrics as OpenMetrics, made once of what the shards said. `answer_bytes`: held for readers of the admin listener.
 pub fn text(
@@ -68,7 +70,7 @@ pub fn text(
             admin: admin.clone(),
             mono_us: sequencer.now().mono_us,
             process: Process::read(),
-            before_bytes: watched.before_bytes,
+            baseline: watched.baseline.clone(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(snapshot));
@@ -97,8 +99,21 @@ struct Snapshot {
     /// Now.
     mono_us: u64,
     process: Option<Process>,
-    /// Of the process before its first client.
-    before_bytes: Option<u64>,
+    /// Of the process without clients.
+    baseline: Arc<Baseline>,
+}
+
+/// What the process holds, with values as the shards counted them last. `None`: /proc cannot be read.
+pub fn held_now(sequencer: &ClockedSequencer, scraper: &Scraper) -> Option<Held> {
+    Some(held(&Process::read()?, &sequencer.counters(), &scraper.last().shards))
+}
+
+fn held(process: &Process, counters: &SequencerCounters, shards: &[Shard]) -> Held {
+    let history_bytes: u64 = shards.iter().map(|shard| shard.stats.history_bytes).sum();
+    Held {
+        resident_bytes: process.resident_bytes,
+        values_bytes: counters.topics_bytes as u64 + history_bytes,
+    }
 }
 
 /// Whether a shard answers, beside what it counts.
@@ -144,7 +159,8 @@ impl Collector for Snapshot {
         out.all(TOKENS, &[&self.shared.tokens])?;
         out.all(KeyCounters::METRICS, &[&self.keys])?;
         let added = |process: &Process| {
-            growth::bytes_per_client(process.resident_bytes, self.before_bytes?, self.shared.connections())
+            let held = held(process, &self.counters, &self.shards);
+            self.baseline.bytes_per_client(held, self.shared.connections())
         };
         let client_bytes = self.process.as_ref().and_then(added);
         out.all(growth::METRICS, &client_bytes.iter().collect::<Vec<_>>())?;
@@ -173,6 +189,7 @@ impl Snapshot {
 
     fn shards(&self, out: &mut Out) -> fmt::Result {
         out.all(Stats::METRICS, &self.each(|stats| stats))?;
+        out.all(ClientCounters::METRICS, &self.each(|stats| &stats.client))?;
         out.all(FanoutCounters::METRICS, &self.each(|stats| &stats.fanout))?;
         out.all(CompressCounters::METRICS, &self.each(|stats| &stats.compress))?;
         out.all(SocketCounters::METRICS, &self.each(|stats| &stats.ring))?;
@@ -217,6 +234,7 @@ mod tests {
             told(Stats::METRICS_EACH),
             told(SHARD),
             told(Handshakes::METRICS),
+            told(ClientCounters::METRICS),
             told(FanoutCounters::METRICS),
             told(CompressCounters::METRICS),
             told(SocketCounters::METRICS),

@@ -65,6 +65,11 @@ impl Scrape {
         let silent = self.shards.iter().enumerate().filter(|(_, shard)| !shard.up);
         silent.map(|(index, _)| index).collect()
     }
+
+    /// Whether one takes no new clients, as it does not keep up.
+    pub fn refuses(&self) -> bool {
+        self.shards.iter().any(|shard| shard.stats.refuses_clients())
+    }
 }
 
 impl Scraper {
@@ -72,6 +77,11 @@ impl Scraper {
         let unknown = Shard { up: false, stats: Box::default() };
         let last = watch::Sender::new(Scrape::new(None, vec![unknown; inboxes.len()]));
         Arc::new(Self { inboxes: inboxes.to_vec(), last, is_asking: AtomicBool::new(false) })
+    }
+
+    /// What they said last.
+    pub fn last(&self) -> Arc<Scrape> {
+        self.last.borrow().clone()
     }
 
     /// What the shards say now.
@@ -97,10 +107,10 @@ impl Scraper {
         if is_good { last } else { self.now().await }
     }
 
-    /// Asks again and again, so that well shards have always answered a moment ago.
-    pub async fn keep_recent(self: &Arc<Self>) -> Infallible {
+    /// Asks again and again, so that well shards have always answered a moment ago, and tells each time.
+    pub async fn keep_recent(self: &Arc<Self>, tell: impl Fn(&Scrape)) -> Infallible {
         loop {
-            self.now().await;
+            tell(&*self.now().await);
             sleep(FRESH / 2).await;
         }
     }
@@ -187,7 +197,7 @@ mod tests {
         let (inbox, scraper) = shard();
         let keeping = tokio::spawn({
             let scraper = scraper.clone();
-            async move { scraper.keep_recent().await }
+            async move { scraper.keep_recent(|_| {}).await }
         });
         for _ in 0..3 {
             let answer = question(&inbox).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::shard::shared::Shared;
 
+use super::growth::Baseline;
 use crate::{
     access::keys::Keys, audit::Audit, health::Health, intake::publisher::Publisher, reload::ReloadCounters,
     source::running::SourceCounters, state, system::Choice, tls,
@@ -26,6 +27,6 @@ pub struct Watched {
     pub revocation_file: Arc<state::revocations::RevocationFile>,
     /// What moves the shards' bytes.
     pub io: Arc<Choice>,
-    /// Resident memory before the first client.
-    pub before_bytes: Option<u64>,
+    /// What the process held without clients.
+    pub baseline: Arc<Baseline>,
 }

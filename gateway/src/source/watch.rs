@@ -26,6 +26,7 @@ pub async fn watch(
     loop {
         let now = sequencer.now();
         shared.set_warming(!warming(sources, now).is_empty());
+        shared.set_upstream_away(is_upstream_away(sources, now));
         tokio::time::sleep(TICK).await;
         let now = sequencer.now();
         let entries = sources.entries();
@@ -82,6 +83,16 @@ fn look(health: &Health, entry: &Entry, now: Now) {
         None => return,
     };
     health.lose(i, topics.clone(), &reason, now.wall_us);
+}
+
+/// Whether what a chained gateway passes on is not its upstream's newest.
+fn is_upstream_away(sources: &SourceCounters, now: Now) -> bool {
+    // It is the only source.
+    let upstream = sources.upstream.is_some().then(|| sources.entries().into_iter().next());
+    upstream.flatten().is_some_and(|entry| {
+        let is_old = |after: Duration| entry.activity.age_us(now.mono_us) > after.as_micros() as u64;
+        entry.activity.down().is_some() || entry.freshness.stale_after.is_some_and(is_old)
+    })
 }
 
 /// Names of sources that the gateway waits for before it counts as ready: those that may go stale, have

@@ -406,7 +406,8 @@ fn whatever_is_passed_on_comes_back_byte_for_byte() {
     let mut rng = Rng::with_seed(seed);
     let text =
         "[[topic]]\npattern = \"k.*\"\nmode = \"keyed\"\n[[topic]]\npattern = \"s.*\"\nmode = \"stream\"\n";
-    let machine = crate::system::Machine { cpus: vec![0], nofile_hard: 1024, no_io_uring: None };
+    let machine =
+        crate::system::Machine { cpus: vec![0], cpus_busy: 1, nofile_hard: 1024, no_io_uring: None };
     let config = Config::parse(text, "test", Path::new("."), &machine).unwrap();
     let path = file("arbitrary");
     for _ in 0..30 {

@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
-use net::Io;
 
 use super::duration;
 
@@ -32,7 +31,7 @@ pub struct Flags {
     /// braces stands for each of its numbers, with as many digits as the first: 'tick.S{0000..1999}' is
     /// 2,000 topics. The flag may be repeated: connection 1 takes the first list, connection 2 the
     /// second, and so on round robin. Required, unless --send, --stamp, --ready or --reply is given; goes
-    /// with them where {topics} or {topic} has room for it
+    /// with them where {topics} or {topic} has room for it. There it is any texts, without commas
     #[arg(long, value_name = "P1,P2")]
     pub topics: Vec<String>,
     /// The part of --topics that one connection subscribes to. one: all of it. classes:K: one of K
@@ -189,20 +188,22 @@ pub struct Flags {
     /// {now_us} becomes the time, in µs since the Unix epoch; {conn} the connection's number from 0;
     /// {env:NAME} a variable of the environment; {line:FILE} that line of the file, counted round by
     /// {conn}; {topics} the JSON list of its --topics, as --interests chooses them. A text with {topic} is said
-    /// once for each of them, a message each, with {place} as its number from 1. Example:
-    /// 'SUB {topic} {place}\r\n'. The path and query of --url and --header have room for the same, with
-    /// {topics} as a list with commas, and without {topic}. May be repeated
+    /// once for each of them, a message each, with {place} as its number from 1; within a JSON string it is
+    /// escaped. Backslashes are sent as they are: ends of lines are the shell's, as in bash, or a scenario's.
+    /// Example: $'SUB {topic} {place}\r\n'. The path and query of --url and --header have room for the same,
+    /// with {topics} as a list with commas, percent-encoded, and without {topic}. May be repeated
     #[arg(long, value_name = "TEXT")]
     pub send: Vec<String>,
     /// For any other server: the message that makes a connection established, in place of the handshake.
     /// TEXT: it contains the text. is:TEXT: it is the text. json:/POINTER or json:/POINTER=VALUE: its JSON
-    /// has a value, or this one, at the JSON pointer; text before the first { or [ is skipped. Examples:
-    /// json:/type=welcome, json:/3=phx_reply. Default: the handshake does
+    /// has a value, or this one, at the JSON pointer; text before the first { or [ is skipped. Where none
+    /// comes within 10 s of the connect, the connection counts as failed. Examples: json:/type=welcome,
+    /// json:/3=phx_reply, $'PONG\r\n'. Default: the handshake does
     #[arg(long, value_name = "MATCH")]
     pub ready: Option<String>,
     /// For any other server: text to send whenever a message matches, as for --ready; it has the room of
     /// --send, and {match} for what matched (of JSON the value, a string without its quotes). May be
-    /// repeated; every one that matches answers. Examples: 'PING=>PONG\r\n', 'is:2=>3',
+    /// repeated; every one that matches answers. Examples: $'PING=>PONG\r\n', 'is:2=>3',
     /// 'json:/ping=>{"pong":{match}}'
     #[arg(long, value_name = "MATCH=>TEXT")]
     pub reply: Vec<String>,
@@ -253,17 +254,6 @@ pub enum Wanted {
     Epoll,
 }
 
-impl Wanted {
-    /// An error where io_uring is asked for and does not work here.
-    pub fn choose(self) -> Result<Io, String> {
-        match (self, net::uring::self_test()) {
-            (Self::Epoll, _) | (Self::Auto, Err(_)) => Ok(Io::Epoll),
-            (Self::Auto | Self::IoUring, Ok(())) => Ok(Io::IoUring),
-            (Self::IoUring, Err(error)) => Err(format!("--io io_uring: {error}; or use --io epoll")),
-        }
-    }
-}
-
 /// `--clock-offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ClockOffset {
@@ -273,4 +263,21 @@ pub enum ClockOffset {
     Off,
     /// Always, also on this host
     Probe,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn examples_with_ends_of_lines_are_what_a_shell_makes_them_of() {
+        for argument in super::Flags::command().get_arguments() {
+            let help =
+                argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+            for (at, _) in help.match_indices("\\r") {
+                let quote = help[..at].rfind('\'').expect("an example in quotes");
+                assert!(help[..quote].ends_with('$'), "--{}: {help}", argument.get_id());
+            }
+        }
+    }
 }

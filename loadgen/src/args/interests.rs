@@ -48,6 +48,16 @@ impl InterestKind {
         }
     }
 
+    /// An error where single topics are to be chosen of patterns.
+    pub fn chooses(self, lists: &[Vec<String>]) -> Result<(), String> {
+        match lists.iter().flatten().find(|topic| topic.contains('*')) {
+            Some(pattern) if matches!(self, Self::Own { .. }) => Err(format!(
+                "--interests: {pattern} is no single topic to choose; write them out, for example 'tick.S{{0000..1999}}'"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Lists of patterns for connections in turn; for topics of one's own a single list to choose from.
     pub fn groups(self, lists: Vec<Vec<String>>) -> Result<Vec<Vec<String>>, String> {
         match self {
@@ -73,11 +83,6 @@ impl InterestKind {
                 }
                 let mut seen = HashSet::new();
                 all.retain(|topic| seen.insert(topic.clone()));
-                if let Some(pattern) = all.iter().find(|topic| topic.contains('*')) {
-                    return Err(format!(
-                        "--interests: {pattern} is no single topic to choose; write them out, for example 'tick.S{{0000..1999}}'"
-                    ));
-                }
                 if all.len() < topics {
                     return Err(format!("--interests: {topics} topics cannot be chosen of {}", all.len()));
                 }
@@ -87,12 +92,33 @@ impl InterestKind {
     }
 }
 
-/// The patterns of a comma-separated list, each range of numbers in braces written out.
+/// Fanwire's patterns of a comma-separated list, each range of numbers in braces written out.
 pub fn patterns(list: &str) -> Result<Vec<String>, String> {
     let expanded = list.split(',').map(|pattern| expand(pattern.trim())).collect::<Result<Vec<_>, _>>()?;
     let patterns = expanded.concat();
     patterns.iter().try_for_each(|pattern| topic::check(pattern))?;
     Ok(patterns)
+}
+
+/// Another protocol's names of a comma-separated list: any texts. Braces around anything but a range are their own.
+pub fn names(list: &str) -> Result<Vec<String>, String> {
+    let names = list.split(',').map(str::trim).map(|name| match has_range(name) {
+        _ if name.is_empty() => {
+            Err(format!("--topics {list:?}: a name is empty; leave out the comma beside it"))
+        }
+        true => expand(name),
+        false => Ok(vec![name.to_owned()]),
+    });
+    Ok(names.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Whether all braces of `name` are around ranges, and there are some.
+fn has_range(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_range = |text: &str| text.split_once("..").is_some_and(|(a, b)| is_number(a) && is_number(b));
+    let mut parts =
+        name.split('{').skip(1).map(|part| part.split_once('}').map(|(range, _)| range)).peekable();
+    parts.peek().is_some() && parts.all(|range| range.is_some_and(is_range))
 }
 
 /// `a{08..10}b` is a08b, a09b, a10b: as many digits as the first number has.
@@ -136,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn names_of_other_protocols_are_any_text_but_none() {
+        assert_eq!(
+            names(r#"ticks.>, user#42,ticks(symbol:"A"),t { bid },u{8..9}"#).unwrap(),
+            ["ticks.>", "user#42", r#"ticks(symbol:"A")"#, "t { bid }", "u8", "u9"]
+        );
+        assert_eq!(names("a{,b}c").unwrap(), ["a{", "b}c"]);
+        assert!(names("a,,b").unwrap_err().contains("empty") && names("").is_err());
+        assert!(names("a{3..2}").is_err(), "a range that runs backwards");
+    }
+
+    #[test]
     fn classes_are_equal_shares_of_all_topics() {
         let groups =
             InterestKind::parse("classes:3").unwrap().groups(vec![patterns("t{0..6}").unwrap()]).unwrap();
@@ -149,7 +186,8 @@ mod tests {
         let own = InterestKind::parse("zipf:2").unwrap();
         assert_eq!(own, InterestKind::Own { topics: 2, popularity: Popularity::Zipf });
         assert_eq!(own.groups(vec![vec!["a".into()], vec!["b".into()]]).unwrap(), [["a", "b"]]);
-        assert!(own.groups(vec![vec!["a".into(), "b.*".into()]]).unwrap_err().contains("b.*"));
+        assert!(own.chooses(&[vec!["a".into(), "b.*".into()]]).unwrap_err().contains("b.*"));
+        assert!(InterestKind::One.chooses(&[vec!["b.*".into()]]).is_ok());
         assert!(own.groups(vec![vec!["a".into()]]).unwrap_err().contains("2 topics"));
         assert_eq!(own.groups(vec![patterns("b,a,b").unwrap()]).unwrap(), [["b", "a"]]);
         assert!(own.groups(vec![patterns("b,b").unwrap()]).unwrap_err().contains("of 1"), "a repeat is none");

@@ -2,8 +2,6 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use net::Io;
-
 use crate::{
     judge::topic,
     report::expect::Expect,
@@ -13,9 +11,9 @@ use crate::{
     },
 };
 
-pub use flags::{ClockOffset, Flags};
-use interests::patterns;
+pub use flags::{ClockOffset, Flags, Wanted};
 pub use interests::{InterestKind, Popularity};
+use interests::{names, patterns};
 use opening::Opening;
 use raws::Raws;
 pub use scenario::parse_with_scenario;
@@ -78,8 +76,8 @@ pub struct Args {
     pub expect: Vec<Expect>,
     /// Present: the server does not speak Fanwire's protocol.
     pub raw: Option<Raws>,
-    /// What moves the bytes.
-    pub io: Io,
+    /// What is to move the bytes.
+    pub io: Wanted,
     pub threads: Option<usize>,
     pub source_ips: Vec<IpAddr>,
     pub server_pid: Option<u32>,
@@ -168,7 +166,7 @@ impl Args {
             hgrm: raw.hgrm,
             expect: raw.expect.iter().map(|text| Expect::parse(text)).collect::<Result<_, _>>()?,
             raw: raws,
-            io: raw.io.choose()?,
+            io: raw.io,
             threads: raw.threads,
             source_ips: raw
                 .source_ip
@@ -242,12 +240,16 @@ fn tls(raw: &Flags, url: &Url) -> Result<Option<Tls>, String> {
 
 /// The lists of patterns that connections subscribe to.
 fn groups(raw: &Flags, other_protocol: bool, interests: InterestKind) -> Result<Vec<Vec<String>>, String> {
-    let lists = raw.topics.iter().map(|list| patterns(list)).collect::<Result<Vec<_>, _>>()?;
+    let read = if other_protocol { names } else { patterns };
+    let lists = raw.topics.iter().map(|list| read(list)).collect::<Result<Vec<_>, _>>()?;
     if other_protocol && lists.is_empty() {
         return Ok(Vec::new());
     }
     if lists.is_empty() {
         return Err("--topics is missing: write for example --topics 'tick.*'".into());
+    }
+    if !other_protocol {
+        interests.chooses(&lists)?;
     }
     let mut groups = interests.groups(lists)?;
     if groups.len() > usize::from(u16::MAX) {

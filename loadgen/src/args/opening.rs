@@ -23,6 +23,8 @@ const OWN: [(&str, &str); 11] = [
     ("trailer", "leave it out"),
 ];
 
+const MSGPACK: &str = "fanwire.msgpack.v1";
+
 /// The opening request, but for its key.
 #[derive(Debug, Clone)]
 pub struct Opening {
@@ -33,6 +35,8 @@ pub struct Opening {
     subprotocols: Vec<Template>,
     /// The server must choose one of them, as a browser demands it.
     must_agree: bool,
+    /// It must choose this one: what it says is read as that.
+    must_choose: Option<&'static str>,
 }
 
 impl Opening {
@@ -49,6 +53,7 @@ impl Opening {
             fields: Vec::new(),
             subprotocols: Vec::new(),
             must_agree: !flags.subprotocol.is_empty(),
+            must_choose: Some(MSGPACK).filter(|_| flags.msgpack && !other_protocol),
         };
         let mut has_host = false;
         for text in &flags.header {
@@ -68,7 +73,7 @@ impl Opening {
             }
             opening.fields.push(("Origin".into(), templates.parse("--origin", origin, Syntax::Field)?));
         }
-        let own = if flags.msgpack { "fanwire.msgpack.v1" } else { "fanwire.json.v1" };
+        let own = if flags.msgpack { MSGPACK } else { "fanwire.json.v1" };
         let own = Some(own.to_owned()).filter(|own| !other_protocol && !flags.subprotocol.contains(own));
         for name in own.iter().chain(&flags.subprotocol) {
             if name.is_empty() {
@@ -95,10 +100,14 @@ impl Opening {
         handshake::request_with(out, &host, &target, nonce, &names, deflate, &fields);
     }
 
-    /// An error where the server's choice for connection `conn` is none of the `--subprotocol`s.
+    /// An error where the server's choice for connection `conn` is none of the `--subprotocol`s, or not
+    /// MessagePack where that is to be spoken.
     pub fn agree(&self, chosen: Option<&str>, conn: u32) -> Result<(), String> {
         let fill = Fill { conn, ..Fill::default() };
         match chosen {
+            _ if self.must_choose.is_some_and(|name| chosen != Some(name)) => {
+                Err(format!("the server does not speak {MSGPACK}"))
+            }
             _ if !self.must_agree => Ok(()),
             None => Err("the server chose none of the subprotocols".into()),
             Some(chosen) if self.subprotocols.iter().any(|name| name.text(&fill) == chosen) => Ok(()),

@@ -95,6 +95,11 @@ fn reply(text: &str, templates: &mut Templates) -> Result<Reply, String> {
 }
 
 impl Raws {
+    /// Whether the handshake alone makes no connection established.
+    pub fn waits(&self) -> bool {
+        self.ready.is_some()
+    }
+
     /// Whether what the server says matters, beyond its send time.
     pub fn listens(&self) -> bool {
         self.ready.is_some() || !self.replies.is_empty()

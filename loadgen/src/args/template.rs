@@ -1,6 +1,6 @@
 //! Texts with room for what a connection has of its own: `{conn}`, `{now_us}`, `{env:NAME}`, `{line:FILE}`, its topics.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
 
 /// A file of `{line:FILE}` is held whole.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -29,11 +29,12 @@ enum Part {
     NowUs,
     /// The line with the connection's number, modulo their count.
     Line(Arc<[String]>),
-    /// The connection's topics as a JSON list, or with commas.
-    TopicsJson,
-    Topics,
-    /// One of its topics, and its number from 1.
-    Topic,
+    /// The connection's topics: in a message a JSON list, elsewhere with commas.
+    Topics(Syntax),
+    /// One of its topics within so many JSON strings, and its number from 1.
+    Topic {
+        quotes: u32,
+    },
     Place,
     /// What a message matched.
     Match,
@@ -66,6 +67,10 @@ impl Templates {
             rest = &rest[at..];
             let name = rest.find('}').map(|end| &rest[1..end]);
             let part = name.map(|name| self.part(flag, name, syntax, each)).transpose()?.flatten();
+            let part = part.map(|part| match part {
+                Part::Topic { .. } => Part::Topic { quotes: quotes(&text[..text.len() - rest.len()]) },
+                part => part,
+            });
             match (part, name) {
                 (Some(Part::Text(value)), Some(name)) => {
                     literal.push_str(&value);
@@ -99,9 +104,8 @@ impl Templates {
         Ok(Some(match name {
             "conn" => Part::Conn,
             "now_us" if syntax != Syntax::Token => Part::NowUs,
-            "topics" if is_message => Part::TopicsJson,
-            "topics" if syntax != Syntax::Token => Part::Topics,
-            "topic" if is_message => Part::Topic,
+            "topics" if syntax != Syntax::Token => Part::Topics(syntax),
+            "topic" if is_message => Part::Topic { quotes: 0 },
             "place" if is_message && each => Part::Place,
             "match" if is_message => Part::Match,
             _ => match name.split_once(':') {
@@ -165,6 +169,50 @@ fn fits(text: &str, syntax: Syntax) -> Result<(), String> {
     }
 }
 
+/// How many JSON strings, each within the one before, are open where `text` ends. The quote of a string within
+/// another has a backslash, that of one within that has three.
+fn quotes(text: &str) -> u32 {
+    let (mut open, mut backslashes) = (0, 0);
+    for b in text.bytes() {
+        match b {
+            b'\\' => backslashes += 1,
+            b'"' => {
+                let level = (backslashes + 1_u32).trailing_zeros();
+                let is_quote = (backslashes + 1).is_power_of_two();
+                match level.cmp(&open) {
+                    Ordering::Equal if is_quote => open += 1,
+                    Ordering::Less if is_quote => open = level,
+                    _ => {}
+                }
+                backslashes = 0;
+            }
+            _ => backslashes = 0,
+        }
+    }
+    open
+}
+
+/// `text` as it is written within so many JSON strings.
+fn in_strings(text: &str, quotes: u32) -> String {
+    (0..quotes).fold(text.to_owned(), |text, _| {
+        let quoted = serde_json::json!(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    })
+}
+
+/// `text` in a URL's path or query (RFC 3986, 2.1); in a header field only what cannot stand there is encoded.
+fn percent_encoded(text: &str, syntax: Syntax) -> String {
+    let stays = |b: u8| match syntax {
+        Syntax::Target => b.is_ascii_alphanumeric() || b"-._~*:/@!$'();".contains(&b),
+        _ => !b.is_ascii_control(),
+    };
+    let mut out = Vec::new();
+    for b in text.bytes() {
+        if stays(b) { out.push(b) } else { out.extend(format!("%{b:02X}").bytes()) }
+    }
+    String::from_utf8(out).expect("bytes that stay are those of whole characters")
+}
+
 /// Whether `c` may stand in a token (RFC 9110, 5.6.2).
 pub fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
@@ -173,7 +221,7 @@ pub fn is_token(c: char) -> bool {
 impl Template {
     /// Whether it says where a connection's topics are put.
     pub fn has_topics(&self) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Topics | Part::TopicsJson | Part::Topic))
+        self.0.iter().any(|part| matches!(part, Part::Topics(_) | Part::Topic { .. }))
     }
 
     /// The text; of one with `{topic}`, see [`Template::texts`].
@@ -183,7 +231,7 @@ impl Template {
 
     /// The text; with `{topic}` one for each topic.
     pub fn texts(&self, fill: &Fill<'_>) -> Vec<String> {
-        if !self.0.contains(&Part::Topic) {
+        if !self.0.iter().any(|part| matches!(part, Part::Topic { .. })) {
             return vec![self.text(fill)];
         }
         fill.topics.iter().zip(1..).map(|(topic, place)| self.of_topic(fill, topic, place)).collect()
@@ -198,9 +246,13 @@ impl Template {
                 Part::Conn => write!(out, "{}", fill.conn),
                 Part::NowUs => write!(out, "{}", fill.now_us),
                 Part::Line(lines) => out.write_str(&lines[fill.conn as usize % lines.len()]),
-                Part::TopicsJson => write!(out, "{}", serde_json::json!(fill.topics)),
-                Part::Topics => out.write_str(&fill.topics.join(",")),
-                Part::Topic => out.write_str(topic),
+                Part::Topics(Syntax::Message) => write!(out, "{}", serde_json::json!(fill.topics)),
+                Part::Topics(syntax) => {
+                    let topics: Vec<String> =
+                        fill.topics.iter().map(|topic| percent_encoded(topic, *syntax)).collect();
+                    out.write_str(&topics.join(","))
+                }
+                Part::Topic { quotes } => out.write_str(&in_strings(topic, *quotes)),
                 Part::Place => write!(out, "{place}"),
                 Part::Match => out.write_str(fill.matched),
             };
@@ -236,6 +288,20 @@ mod tests {
     fn a_url_has_its_topics_with_commas_and_a_message_as_json() {
         let fill = Fill { topics: &["a", "b"], ..Fill::default() };
         assert_eq!(parse("/ws?t={topics}&{topic}", Syntax::Target).unwrap().text(&fill), "/ws?t=a,b&{topic}");
+    }
+
+    #[test]
+    fn a_topic_is_written_as_the_place_where_it_stands_demands() {
+        let fill = Fill { topics: &[r#"t(s:"A")"#, "user#42 é"], ..Fill::default() };
+        let say = |text| parse(text, Syntax::Message).unwrap().texts(&fill).remove(0);
+        assert_eq!(say("SUB {topic} 1"), r#"SUB t(s:"A") 1"#);
+        assert_eq!(say(r#"{"a":"\"","query":"{ {topic} }"}"#), r#"{"a":"\"","query":"{ t(s:\"A\") }"}"#);
+        assert_eq!(say(r#"{"i":"{\"c\":\"{topic}\"}"}"#), r#"{"i":"{\"c\":\"t(s:\\\"A\\\")\"}"}"#);
+        assert_eq!(say(r#"{"i":"{\"c\":\"x\"}{topic}"}"#), r#"{"i":"{\"c\":\"x\"}t(s:\"A\")"}"#);
+        let target = parse("/ws?t={topics}", Syntax::Target).unwrap().text(&fill);
+        assert_eq!(target, "/ws?t=t(s:%22A%22),user%2342%20%C3%A9");
+        let fill = Fill { topics: &["a\r\nX: é"], ..fill };
+        assert_eq!(parse("{topics}", Syntax::Field).unwrap().text(&fill), "a%0D%0AX: é");
     }
 
     #[test]

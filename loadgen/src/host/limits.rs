@@ -3,6 +3,7 @@
 use std::fs;
 
 use net::Io;
+use rlimit::Resource;
 
 /// Standard streams, rings, wake-ups and the admin connections.
 const DESCRIPTORS_KEPT: u64 = 64;
@@ -48,8 +49,12 @@ pub struct Plan {
 }
 
 impl HostLimits {
-    /// Reads them, and raises the soft limit on open files to the hard one.
+    /// Reads them, and raises the soft limits on open files and, for rings, on locked memory to the hard ones.
     pub fn of_this_host() -> Result<Self, String> {
+        if let Ok((_, hard)) = Resource::MEMLOCK.get() {
+            // Where that fails, making a ring says how much is missing.
+            let _ = Resource::MEMLOCK.set(hard, hard);
+        }
         let nofile = rlimit::increase_nofile_limit(u64::MAX)
             .map_err(|error| format!("the limit on open files cannot be read: {error}"))?;
         let ports = numbers("/proc/sys/net/ipv4/ip_local_port_range");

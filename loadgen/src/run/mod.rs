@@ -16,14 +16,15 @@ use std::{
     time::Duration,
 };
 
+use net::{Io, uring};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
-    args::{Args, ClockOffset, template::Fill},
+    args::{Args, ClockOffset, Wanted, template::Fill},
     exit::FAILED,
     host::{
         Sight,
-        limits::{HostLimits, Need},
+        limits::{HostLimits, Need, Plan},
         process,
     },
     judge::{
@@ -38,7 +39,7 @@ use crate::{
         publish::Publishers,
         topics,
     },
-    worker::{Worker, shared::Shared, source, watchlists::Watchlists},
+    worker::{self, Worker, shared::Shared, source, watchlists::Watchlists},
 };
 use progress::{Progress, Stage};
 use results::Results;
@@ -65,12 +66,12 @@ pub fn run(args: &Arc<Args>, interrupted: &Arc<AtomicBool>) -> Result<Results, S
     if let Some(pid) = args.server_pid.filter(|pid| process::usage(*pid).is_none()) {
         return Err(format!("--server-pid {pid}: there is no such process on this host"));
     }
-    let threads = threads(args)?;
+    let (io, threads) = sockets(args)?;
     let clock = clock_offset(args)?;
     let shared = Arc::new(Shared::new(threads, clock.map_or(0, |clock| clock.us)));
     let publishers = publishers(args)?;
     let run = Run {
-        workers: workers(args, &shared, threads)?,
+        workers: workers(args, &shared, io, threads)?,
         progress: Progress::new(),
         timeline: Timeline::new(args.server_pid, args.url.addr),
         began_at: wall_us() / 1_000_000,
@@ -259,20 +260,53 @@ fn sum(tallies: &[Tally], settled: &Settled) -> Tally {
     tally
 }
 
-/// Rings to use, after a word on what will be tight.
-fn threads(args: &Args) -> Result<usize, String> {
-    let connections = args.connections as usize + args.hostile as usize;
-    let need = Need {
-        io: args.io,
-        connections: connections as u64,
-        threads: args.threads.map(|threads| threads as u64),
-        source_addresses: source::addresses(args, connections) as u64,
-        server_here: clock::is_here(args.url.addr.ip()),
+/// What moves the bytes, of how many threads, after a word on what will be tight. Where rings of the size that the load
+/// needs cannot be had, and were not asked for, epoll does.
+fn sockets(args: &Args) -> Result<(Io, usize), String> {
+    let limits = HostLimits::of_this_host()?;
+    let plan = |io| limits.plan(&need(args, io));
+    let (io, plan) = match args.io {
+        Wanted::Epoll => (Io::Epoll, plan(Io::Epoll)?),
+        wanted => match rings(args, &limits)? {
+            Ok(plan) => (Io::IoUring, plan),
+            Err(error) if wanted == Wanted::IoUring => {
+                return Err(format!("--io io_uring: {error}; or use --io epoll"));
+            }
+            Err(reason) => {
+                eprintln!("loadgen: by epoll: {reason}");
+                (Io::Epoll, plan(Io::Epoll)?)
+            }
+        },
     };
-    let plan = HostLimits::of_this_host()?.plan(&need)?;
     eprintln!("loadgen: {}", plan.room);
     plan.warnings.iter().for_each(|warning| eprintln!("loadgen: {warning}"));
-    Ok(plan.threads as usize)
+    Ok((io, plan.threads as usize))
+}
+
+/// The plan with rings, or why this host gives none of the size that the load needs. An error is of the load itself.
+fn rings(args: &Args, limits: &HostLimits) -> Result<Result<Plan, String>, String> {
+    if let Err(error) = uring::self_test() {
+        return Ok(Err(error.to_string()));
+    }
+    let plan = limits.plan(&need(args, Io::IoUring))?;
+    let threads = plan.threads as usize;
+    let slots = connections(args).div_ceil(threads);
+    let all: Result<Vec<_>, _> = (0..threads).map(|_| worker::backend(Io::IoUring, slots, threads)).collect();
+    Ok(all.map(|_| plan))
+}
+
+fn connections(args: &Args) -> usize {
+    args.connections as usize + args.hostile as usize
+}
+
+fn need(args: &Args, io: Io) -> Need {
+    Need {
+        io,
+        connections: connections(args) as u64,
+        threads: args.threads.map(|threads| threads as u64),
+        source_addresses: source::addresses(args, connections(args)) as u64,
+        server_here: clock::is_here(args.url.addr.ip()),
+    }
 }
 
 fn publishers(args: &Args) -> Result<Option<Publishers>, String> {
@@ -281,11 +315,16 @@ fn publishers(args: &Args) -> Result<Option<Publishers>, String> {
 }
 
 /// Starts the workers; an error when one of them cannot have its ring.
-fn workers(args: &Arc<Args>, shared: &Arc<Shared>, threads: usize) -> Result<Vec<WorkerHandle>, String> {
+fn workers(
+    args: &Arc<Args>,
+    shared: &Arc<Shared>,
+    io: Io,
+    threads: usize,
+) -> Result<Vec<WorkerHandle>, String> {
     let (ready, started) = mpsc::channel();
     let spawn = |index| {
         let (args, shared, ready) = (args.clone(), shared.clone(), ready.clone());
-        let body = move || match Worker::new(args, shared, index, threads) {
+        let body = move || match Worker::new(args, shared, io, index, threads) {
             Ok(worker) => {
                 let _ = ready.send(Ok(()));
                 worker.run()

@@ -15,10 +15,11 @@ use super::{
 use crate::{
     args::{
         Args,
+        raws::Raws,
         template::{Fill, Template},
     },
     judge::subscription::Subscription,
-    measure::{arrival::wall_us, tally::Tally},
+    measure::arrival::wall_us,
 };
 
 /// Where a connection stands.
@@ -233,10 +234,6 @@ impl Client {
             };
             match event {
                 Event::Response(response) => {
-                    if context.args.msgpack && response.subprotocol() != Some("fanwire.msgpack.v1") {
-                        context.tally.failures.add("the server does not speak fanwire.msgpack.v1", 1);
-                        return false;
-                    }
                     if let Err(error) = context.args.opening.agree(response.subprotocol(), self.index) {
                         context.tally.failures.add(&error, 1);
                         return false;
@@ -269,15 +266,9 @@ impl Client {
                 }
                 Event::Close(close) => {
                     let (code, reason) = close.map_or((1005, ""), |close| (close.code, close.reason));
-                    if self.leave == Leave::No {
-                        let space = if reason.is_empty() { "" } else { " " };
-                        let ready = context.args.raw.as_ref().and_then(|raw| raw.ready.as_ref());
-                        let early = self.phase == Phase::Open && ready.is_some();
-                        let Tally { failures, closes, .. } = &mut *context.tally;
-                        let kinds = if early { failures } else { closes };
-                        kinds.add(&format!("{code}{space}{reason}"), 1);
-                    }
-                    self.closed_by_server(code);
+                    let reason =
+                        if reason.is_empty() { code.to_string() } else { format!("{code} {reason}") };
+                    self.closed_by_server(code, &reason, context);
                     return false;
                 }
                 Event::Refused { status, reason, body, .. } => {
@@ -298,8 +289,13 @@ impl Client {
 }
 
 impl Client {
-    /// The server's close frame came; 1005: without a code.
-    fn closed_by_server(&mut self, code: u16) {
+    /// The server's close frame came; 1005: without a code. `reason`: the code and what stood beside it.
+    fn closed_by_server(&mut self, code: u16, reason: &str, context: &mut Context<'_>) {
+        if self.leave == Leave::No {
+            let early = self.phase == Phase::Open && context.args.raw.as_ref().is_some_and(Raws::waits);
+            let kinds = if early { &mut context.tally.failures } else { &mut context.tally.closes };
+            kinds.add(reason, 1);
+        }
         self.barred = (4500..5000).contains(&code);
         if self.phase != Phase::Closing {
             self.close(if code == 1005 { 1000 } else { code });

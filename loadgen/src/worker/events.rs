@@ -10,7 +10,7 @@ use super::{
     is_ready,
     reader::Context,
 };
-use crate::measure::arrival::Arrival;
+use crate::{args::raws::Raws, measure::arrival::Arrival};
 
 impl Worker {
     pub(super) fn harvest(&mut self) {
@@ -106,7 +106,7 @@ impl Worker {
         if upgraded {
             self.upgraded(index, now_us);
         }
-        let waits = self.args.raw.as_ref().is_some_and(|raw| raw.ready.is_some());
+        let waits = self.args.raw.as_ref().is_some_and(Raws::waits);
         if if waits { ready } else { upgraded } {
             self.established(index, now_us);
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use net::{
-    Backend, ConnId, Options, Sockets, Waker,
+    Backend, ConnId, Io, Options, Sockets, Waker, patiently,
     tls::{self, Tls},
 };
 
@@ -109,7 +109,13 @@ pub struct Worker {
 
 impl Worker {
     /// A worker for every `threads`-th connection from `thread` on.
-    pub fn new(args: Arc<Args>, shared: Arc<Shared>, thread: usize, threads: usize) -> Result<Self, String> {
+    pub fn new(
+        args: Arc<Args>,
+        shared: Arc<Shared>,
+        io: Io,
+        thread: usize,
+        threads: usize,
+    ) -> Result<Self, String> {
         let clients: Vec<Client> =
             (thread..args.connections as usize).step_by(threads).map(|index| client(&args, index)).collect();
         let foes = foe::foes(&args, thread, threads);
@@ -117,21 +123,13 @@ impl Worker {
         let loaded = threads.min(args.connections as usize);
         let rate = |per_s: f64| Rate::new(if thread < loaded { per_s } else { 0.0 }, thread, loaded);
         // A replaced connection gives its slot back before the next one takes it.
-        let slots = (clients.len() + foes.len()).max(1) as u32;
-        let options = Options {
-            slots,
-            recv_buffers: recv_buffers(threads),
-            recv_buffer_bytes: RECV_BUFFER_BYTES,
-            cq_entries: 16384,
-            ..Options::default()
-        };
-        let waker = Waker::new().map_err(|error| format!("no eventfd for thread {thread}: {error}"))?;
-        let backend = Backend::new(args.io, &options, waker).map_err(|error| error.to_string())?;
+        let slots = clients.len() + foes.len();
+        let backend = backend(io, slots, threads)?;
         // What a load brings about is not ours to hold back.
         let all = tls::TlsLimits { handshakes_per_turn: usize::MAX, sealed_bytes: usize::MAX };
         Ok(Self {
             sockets: Tls::new(backend, None, all),
-            by_slot: vec![0; slots as usize],
+            by_slot: vec![0; slots.max(1)],
             interests: Interests::new(&args, &shared.key_budget),
             clients,
             at_end: None,
@@ -229,6 +227,19 @@ impl Worker {
         let index = *self.by_slot.get(conn.slot as usize)?;
         (self.clients.get(index as usize)?.conn == Some(conn)).then_some(index)
     }
+}
+
+/// The sockets of one of `threads`.
+pub fn backend(io: Io, slots: usize, threads: usize) -> Result<Backend, String> {
+    let options = Options {
+        slots: slots.max(1) as u32,
+        recv_buffers: recv_buffers(threads),
+        recv_buffer_bytes: RECV_BUFFER_BYTES,
+        cq_entries: 16384,
+        ..Options::default()
+    };
+    let waker = Waker::new().map_err(|error| format!("no eventfd: {error}"))?;
+    patiently(|| Backend::new(io, &options, waker.clone())).map_err(|error| error.to_string())
 }
 
 /// A thread's share, a power of two: most connections are silent at any moment.

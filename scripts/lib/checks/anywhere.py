@@ -1,8 +1,8 @@
 """Where io_uring does not work the gateway and loadgen use epoll and say why; supervisors are told how they are.
 
 The gateway runs as it is, under a filter of system calls that forbids io_uring as containers do, with too little
-memory that may be locked, and with each `[server] io` asked for. Each that starts serves loadgen's clients, whose
-promises must hold. loadgen runs under the same filter. `gateway --health`, keys of the environment and what a
+memory that may be locked, without /sys, and with each `[server] io` asked for. Each that starts serves loadgen's clients, whose
+promises must hold. loadgen runs under the same filter, and with as little memory. `gateway --health`, keys of the environment and what a
 supervisor hears over NOTIFY_SOCKET are tried too."""
 
 import os
@@ -19,8 +19,16 @@ import process
 from gateway import Gateway, synthetic
 
 FORBIDDEN = (sys.executable, str(pathlib.Path(__file__).parents[1] / "seccomp.py"))
+# The kernel does not count it against who may lock more, and glommio asks for more all the same.
+LOW_LIMIT = ("prlimit", "--memlock=131072:131072")
 # Rings count as locked memory where the capability to lock more is missing.
-LITTLE_MEMORY = ("setpriv", "--bounding-set=-ipc_lock", "prlimit", "--memlock=131072:131072")
+COUNTED = ("setpriv", "--bounding-set=-ipc_lock", "prlimit")
+LITTLE_MEMORY = (*COUNTED, "--memlock=131072:131072")
+# Enough for a first ring, or for glommio to try.
+SOME_MEMORY = (*COUNTED, "--memlock=600000:600000")
+LOW_SOFT_LIMIT = ("prlimit", "--memlock=131072:")
+WITHOUT_SYS = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys && exec "$@"', "sh")
+FEW_FILES = ("prlimit", "--nofile=700:700")
 CLIENTS, SECONDS = 200, 2
 HEARD_S = 10
 
@@ -46,12 +54,20 @@ def served(name, verdict, backend, reason, server="", prefix=(), loadgen_prefix=
 def refused(verdict):
     """Who asks for io_uring and cannot have it is told what to change."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write('[server]\ndata = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\nio = "io_uring"\n')
+        file.write('[server]\ndata = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\nshards = 2\nio = "io_uring"\n')
         file.flush()
-        command = [*FORBIDDEN, os.environ["GATEWAY_BIN"], "--config", file.name]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=HEARD_S)
-    good = ended.returncode == 1 and "seccomp" in ended.stderr and 'io = "auto"' in ended.stderr
-    check(verdict, "io_uring asked for and forbidden", good, f"{ended.returncode}: {ended.stderr.strip()}")
+
+        def told(what, prefix, words, *flags, env=os.environ):
+            command = [*prefix, os.environ["GATEWAY_BIN"], "--config", file.name, *flags]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=HEARD_S, env=env)
+            good = ended.returncode == 1 and all(word in ended.stderr for word in words)
+            check(verdict, what, good, f"{ended.returncode}: {ended.stderr.strip()}")
+
+        told("io_uring asked for and forbidden", FORBIDDEN, ("seccomp", 'io = "auto"'))
+        told("io_uring asked for and too low a limit", LOW_LIMIT, ("ulimit -l", 'io = "auto"'))
+        epoll = {**os.environ, "FANWIRE_SERVER__IO": "epoll"}
+        for flags in ((), ("--check",)):
+            told("no descriptor for a client", FEW_FILES, ("nofile is 700", "784", "LimitNOFILE"), *flags, env=epoll)
 
 
 def health(verdict):
@@ -102,7 +118,11 @@ def supervised(verdict):
 def run(args, verdict):
     served("as it is", verdict, "io_uring", "io_uring works here")
     served("forbidden", verdict, "epoll", "seccomp", prefix=FORBIDDEN, loadgen_prefix=FORBIDDEN)
-    served("little memory", verdict, "epoll", "ulimit -l", prefix=LITTLE_MEMORY)
+    served("too low a limit", verdict, "epoll", "ulimit -l", prefix=LOW_LIMIT)
+    served("too low a soft limit", verdict, "io_uring", "io_uring works here", prefix=LOW_SOFT_LIMIT)
+    served("little memory", verdict, "epoll", "ulimit -l", prefix=LITTLE_MEMORY, loadgen_prefix=LITTLE_MEMORY)
+    served("some memory", verdict, "epoll", "ulimit -l", prefix=SOME_MEMORY, loadgen_prefix=SOME_MEMORY)
+    served("without /sys", verdict, "io_uring", "io_uring works here", prefix=WITHOUT_SYS)
     served("epoll asked for", verdict, "epoll", "[server] io", server='io = "epoll"')
     served("io_uring asked for", verdict, "io_uring", "[server] io", server='io = "io_uring"')
     for part in (refused, health, supervised):

@@ -2,8 +2,11 @@
 
 Its builder is a small Debian that mmdebstrap makes, where `cargo` hands out the programs that were built here already.
 The image runs as configs/compose.yaml has it: without capabilities, read-only, with Podman's own seccomp profile. As root
-the check runs Podman for a user of its own, `fanwire-check`, which it makes. The Helm chart is held against the
-manifests for Kubernetes."""
+the check runs Podman for a user of its own, `fanwire-check`, which it makes. Then the image runs under
+configs/seccomp-io_uring.json by either backend, with loadgen out of the same image beside it.
+
+The Helm chart is held against the manifests for Kubernetes, compose.yaml against what it names: neither Kubernetes nor
+compose run here. What the Containerfile copies is compiled without the rest of the repository."""
 
 import contextlib
 import datetime
@@ -31,11 +34,12 @@ USER = "fanwire-check"
 INSIDE_USER = 65532
 # In place of cargo in the builder.
 CARGO = "#!/bin/sh\nmkdir -p target/release && cp /built/* target/release/\n"
-COPIED = ("Cargo.toml", "Cargo.lock", "benches", "configs", "gateway", "loadgen", "proto")
 # Not above those of this process.
 LIMITS = ("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096")
-PROFILE = pathlib.Path("/usr/share/containers/seccomp.json")
-CALLS = ["io_uring_setup", "io_uring_enter", "io_uring_register"]
+IMAGE = "localhost/fanwire:0.1.0"
+LOADGEN = "/usr/bin/fanwire-loadgen"
+HARD = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+PROFILE = ROOT / "configs" / "seccomp-io_uring.json"
 FORBIDDEN = 2  # Seccomp: in /proc/PID/status, where a filter holds
 
 
@@ -89,10 +93,13 @@ class Podman:
 
 
 def context(directory):
-    """What the image is built from: the repository without what was built in it."""
+    """What the image is built from: what the Containerfile copies, without what was built in it."""
+    # It needs a package, which is installed before this runs.
+    import compose
+
     context = directory / "context"
     context.mkdir()
-    for name in COPIED:
+    for name in compose.copied():
         path = ROOT / name
         if path.is_dir():
             shutil.copytree(path, context / name, ignore=shutil.ignore_patterns("target", "node_modules", "corpus"))
@@ -121,8 +128,8 @@ def build(verdict, podman):
     podman("import", builder(podman.directory), "builder")
     # The format that has a HEALTHCHECK; each layer that is kept would copy the builder.
     words = ["--format=docker", "--isolation=chroot", "--layers=false", "--build-arg=BUILD=localhost/builder"]
-    podman("build", *words, "--tag=fanwire", "--file=configs/Containerfile", context(podman.directory))
-    image = podman.inspect("image", "inspect", "fanwire")
+    podman("build", *words, f"--tag={IMAGE}", "--file=configs/Containerfile", context(podman.directory))
+    image = podman.inspect("image", "inspect", IMAGE)
     verdict.figure("image", image["Size"] / 2**20, "<=", IMAGE_MIB_MAX, "MiB")
     health = image.get("Healthcheck") or image["Config"].get("Healthcheck") or {}
     check(verdict, "the image has its HEALTHCHECK", health.get("Test") == ["CMD", "/usr/bin/fanwire", "--health"], health)
@@ -141,28 +148,15 @@ def first_frame(address):
             time.sleep(0.005)
 
 
-def serve(verdict, podman):
+@contextlib.contextmanager
+def running(podman, *words):
+    """The image runs: (port of the data listener, of the admin listener)."""
     data, admin = process.free_port(), process.free_port()
-    hard = ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"]
     ports = [f"--publish=127.0.0.1:{data}:9001", f"--publish=127.0.0.1:{admin}:9002"]
-    asked = time.time()
     # Podman's timers of health are systemd's.
-    podman("run", "--detach", "--name=fanwire", "--health-interval=disable", *hard, *LIMITS, *ports, "fanwire")
+    podman("run", "--detach", "--name=fanwire", "--health-interval=disable", *LIMITS, *ports, *words, IMAGE)
     try:
-        framed = first_frame(f"127.0.0.1:{data}")
-        state = podman.inspect("container", "inspect", "fanwire")["State"]
-        started = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", state["StartedAt"])).timestamp()
-        verdict.figure("start to a client's first frame", (framed - started) * 1e3, "<=", FIRST_FRAME_MS_MAX, "ms",
-                       f"{(framed - asked) * 1e3:.0f} ms from the command on")
-        keys = printed(podman, "fanwire")
-        check(verdict, "the first start prints two keys", len(keys) == 2, len(keys))
-        asked = [code(admin, *keys.get(name, [])) for name in ("none", "metrics", "admin")]
-        check(verdict, "metrics want a key", asked == [401, 200, 200], asked)
-        confined(verdict, podman, state["Pid"], admin, keys["metrics"])
-        check(verdict, "HEALTHCHECK", podman("exec", "fanwire", "/usr/bin/fanwire", "--health") is not None)
-        podman("stop", "--time=20", "fanwire")
-        state = podman.inspect("container", "inspect", "fanwire")["State"]
-        check(verdict, "it ends cleanly when it is stopped", state["ExitCode"] == 0, state["ExitCode"])
+        yield data, admin
     except Exception:
         print(podman.logs("fanwire"), flush=True)
         raise
@@ -170,9 +164,32 @@ def serve(verdict, podman):
         podman("rm", "--force", "fanwire")
 
 
-def printed(podman, name):
+def serve(verdict, podman):
+    asked = time.time()
+    with running(podman, *HARD) as (data, admin):
+        framed = first_frame(f"127.0.0.1:{data}")
+        state = podman.inspect("container", "inspect", "fanwire")["State"]
+        started = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", state["StartedAt"])).timestamp()
+        verdict.figure("start to a client's first frame", (framed - started) * 1e3, "<=", FIRST_FRAME_MS_MAX, "ms",
+                       f"{(framed - asked) * 1e3:.0f} ms from the command on")
+        keys = printed(podman)
+        check(verdict, "the first start prints two keys", len(keys) == 2, len(keys))
+        asked = [code(admin, *keys.get(name, [])) for name in ("none", "metrics", "admin")]
+        check(verdict, "metrics want a key", asked == [401, 200, 200], asked)
+        confined(verdict, podman, state["Pid"], admin, keys["metrics"])
+        healthy_and_stopped(verdict, podman)
+
+
+def healthy_and_stopped(verdict, podman):
+    check(verdict, "HEALTHCHECK", podman("exec", "fanwire", "/usr/bin/fanwire", "--health") is not None)
+    podman("stop", "--time=20", "fanwire")
+    state = podman.inspect("container", "inspect", "fanwire")["State"]
+    check(verdict, "it ends cleanly when it is stopped", state["ExitCode"] == 0, state["ExitCode"])
+
+
+def printed(podman):
     """{name: arguments of curl} of the keys that the gateway made."""
-    found = re.findall(r'a new admin key "(\w+)", .*: (fw_\w+)', podman.logs(name))
+    found = re.findall(r'a new admin key "(\w+)", .*: (fw_\w+)', podman.logs("fanwire"))
     return {name: ["--header", f"X-API-Key: {key}"] for name, key in found}
 
 
@@ -201,30 +218,46 @@ def backend(admin, key):
 
 
 def ring(verdict, podman):
-    """Under the same profile with the three calls of io_uring, as configs/kubernetes/fanwire.yaml says."""
-    profile = json.loads(PROFILE.read_text())
-    profile["syscalls"].append({"names": CALLS, "action": "SCMP_ACT_ALLOW"})
+    """Under the profile that allows io_uring, by each backend; loadgen beside it under the same."""
     path = podman.directory / "seccomp.json"
-    path.write_text(json.dumps(profile))
-    data, admin = process.free_port(), process.free_port()
-    ports = [f"--publish=127.0.0.1:{data}:9001", f"--publish=127.0.0.1:{admin}:9002"]
-    podman("run", "--detach", "--name=ring", "--health-interval=disable", *LIMITS, f"--security-opt=seccomp={path}",
-           *ports, "fanwire")
-    try:
-        first_frame(f"127.0.0.1:{data}")
-        told = backend(admin, printed(podman, "ring")["metrics"])
-        # What may be locked there is this machine's affair.
-        check(verdict, f"allowed, it moves bytes by {told[0]}", told[0] == "io_uring" or "ulimit -l" in told[1], told)
-    finally:
-        podman("rm", "--force", "ring")
+    shutil.copy(PROFILE, path)
+    profile = f"--security-opt=seccomp={path}"
+    # Without no-new-privileges a runtime takes up the profile earlier, and calls more under it.
+    for io, hard in (("auto", ()), ("epoll", HARD)):
+        with running(podman, profile, f"--env=FANWIRE_SERVER__IO={io}", *hard) as (data, admin):
+            first_frame(f"127.0.0.1:{data}")
+            key = printed(podman)["metrics"]
+            told = backend(admin, key)
+            # What may be locked there is this machine's affair.
+            good = told[0] == "epoll" if io == "epoll" else told[0] == "io_uring" or "ulimit -l" in told[1]
+            check(verdict, f"allowed, with io = {io}, it moves bytes by {told[0]}", good, told)
+            words = ["--url=ws://127.0.0.1:9001/ws", "--topics=tick.*", "--connections=100", "--duration=1s",
+                     f"--io={io}", "--admin=http://127.0.0.1:9002", "--expect=connections.established==100",
+                     "--expect=updates.lost==0"]
+            beside = ["--network=container:fanwire", f"--entrypoint={LOADGEN}", profile, *hard, *LIMITS]
+            report = json.loads(podman("run", "--rm", *beside, IMAGE, *words).splitlines()[-1])
+            verdict.figure(f"loadgen in a container, --io {io}: frames", report["frames"]["total"], ">=", 100)
+            healthy_and_stopped(verdict, podman)
+
+
+def compiles(verdict, podman):
+    """What the Containerfile copies is all that its `cargo build` needs."""
+    words = ["check", "--quiet", "--locked", "--offline", "--package=gateway", "--package=loadgen", "--bins"]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(tools.TARGET), "CARGO_INCREMENTAL": "0"}
+    code = process.code("cargo", *words, cwd=podman.directory / "context", env=environment)
+    check(verdict, "the sources that the Containerfile copies compile by themselves", code == 0, code)
 
 
 def charted(verdict):
-    """The Helm chart gives the objects of configs/kubernetes."""
-    # It needs a package, which is installed before this runs.
+    """The Helm chart gives the objects of configs/kubernetes, and whatever names the image or its ports agrees."""
+    # They need a package, which is installed before this runs.
     import chart
+    import compose
 
     check(verdict, "the Helm chart and the manifests say the same", not chart.differing(), chart.differing())
+    check(verdict, "compose.yaml fits what it names", not compose.wrong(), compose.wrong())
+    good = not compose.misnamed() and compose.IMAGE == IMAGE
+    check(verdict, f"the image is called {IMAGE} everywhere", good, compose.misnamed())
 
 
 def run(args, verdict):
@@ -235,7 +268,7 @@ def run(args, verdict):
     try:
         with verdict.part("build"):
             build(verdict, podman)
-        for part in (serve, ring):
+        for part in (serve, ring, compiles):
             with verdict.part(part.__name__):
                 part(verdict, podman)
     finally:

@@ -1,15 +1,19 @@
-"""Both packages are built, and the .deb is installed, run, asked, reloaded, ended, removed and purged in a small Debian
-that mmdebstrap makes. No systemd runs there: its unit is verified here, and its exposure is a figure.
+"""Both packages are built. The .deb is installed in a small Debian that mmdebstrap makes and systemd-nspawn boots, and
+its unit is started there as it is: with a key that only root reads, with one that a group reads and that changes, with
+a state that is kept. It is asked, reloaded, upgraded, removed and purged.
 
-The programs of the packages need no glibc newer than RHEL 9 and Debian 12 have. Needs root, or sudo."""
+The .rpm is installed by rpm into an empty database beside the same Debian and erased; no RHEL runs here, and its
+scriptlets find no systemd. The unit is verified, and its exposure is a figure. The programs of the packages need no
+glibc newer than RHEL 9 and Debian 12 have. Needs root, or sudo."""
 
 import contextlib
 import os
 import pathlib
 import re
-import signal
 import subprocess
+import sys
 import tempfile
+import time
 
 import package
 import process
@@ -20,10 +24,17 @@ GLIBC_MAX = (2, 34)
 EXPOSURE_MAX = 2.0
 ENDS_S = 20
 SUDO = [] if os.geteuid() == 0 else ["sudo"]
-# In /proc and /sys of this machine, as nobody, within a mount namespace that ends with it.
-INSIDE = 'mount --bind /proc "$0/proc" && mount --rbind /sys "$0/sys" && ' \
-         'exec chroot "$0" setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
-KEYS = {"FANWIRE_SERVER__DATA": "127.0.0.1:0", "FANWIRE_SERVER__ADMIN": "127.0.0.1:0"}
+STARTS_S = 30
+UNIT, CONFIG = "fanwire.service", "/etc/fanwire/fanwire.toml"
+ADDRESS = ("127.0.0.1", 9443)
+# What a user adds to the packaged configuration.
+KEYS = """tls = "{host}:{port}"
+tls_cert = "{directory}/chain.pem"
+tls_key = "{directory}/key.pem"
+drain = "100ms"
+"""
+CREDENTIALS = "LoadCredential=chain.pem:/root/tls/chain.pem\nLoadCredential=key.pem:/root/tls/key.pem\n"
+SERIAL = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2]))))"
 
 
 def check(verdict, what, holds, found=""):
@@ -71,54 +82,168 @@ def unit(verdict, directory):
     verdict.figure("exposure by systemd-analyze security", found and float(found[1]), "<=", EXPOSURE_MAX)
 
 
+class Debian:
+    """A small Debian that is booted, with a network of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        subprocess.run([*SUDO, "tar", "-xf", tools.BOOTABLE, "-C", root, "--exclude", "./dev/*"], check=True)
+        words = ["--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe", "--boot"]
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        self.process = process.start(*SUDO, "systemd-nspawn", *words, f"--directory={root}", **options)
+        ends = time.monotonic() + STARTS_S
+        while time.monotonic() < ends:
+            self.leader = self.first_process()
+            if self.leader and self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"):
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"systemd did not come up within {STARTS_S} s in systemd-nspawn")
+
+    def first_process(self):
+        """PID 1 there, as it is called here."""
+        pid = str(self.process.pid)
+        while children := subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split():
+            pid = children[0]
+            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                return pid
+        return None
+
+    def __call__(self, *words):
+        command = [*SUDO, "nsenter", "--target", self.leader, "--all", *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def must(self, *words):
+        ended = self(*words)
+        if ended.returncode:
+            told = self("journalctl", "--unit", UNIT, "--no-pager", "--lines=20").stdout
+            raise RuntimeError(f"{' '.join(words)}: {ended.stdout}{ended.stderr}\n{told}")
+        return ended.stdout.strip()
+
+    def write(self, path, text):
+        subprocess.run([*SUDO, "tee", f"{self.root}{path}"], input=text, text=True, stdout=subprocess.DEVNULL, check=True)
+
+    def certificate(self):
+        """What a client is shown."""
+        inside = [*SUDO, "nsenter", "--target", self.leader, "--net"]
+        return process.output(*inside, sys.executable, "-c", SERIAL, *map(str, ADDRESS))
+
+    def end(self):
+        self("systemctl", "poweroff")
+        try:
+            self.process.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            process.end(self.process)
+
+
 @contextlib.contextmanager
-def debian(directory):
-    """A small Debian of its own."""
+def booted(directory):
     root = directory / "root"
     root.mkdir()
-    subprocess.run([*SUDO, "tar", "-xf", tools.DEBIAN, "-C", root, "--exclude", "./dev/*"], check=True)
+    debian = None
     try:
-        yield root
+        debian = Debian(root)
+        yield debian
     finally:
+        if debian:
+            debian.end()
         subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", root], check=True)
 
 
-def dpkg(root, *words):
-    ended = subprocess.run([*SUDO, "chroot", root, "dpkg", *words], capture_output=True, text=True)
-    assert ended.returncode == 0, f"dpkg {' '.join(words)}: {ended.stdout}{ended.stderr}"
+def certify(debian):
+    """A new certificate, which root alone reads."""
+    debian.must("mkdir", "-p", "/root/tls")
+    words = ["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "3"]
+    with tempfile.TemporaryDirectory(prefix="fanwire-") as name:
+        files = [f"{name}/chain.pem", f"{name}/key.pem"]
+        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        process.output("openssl", *words, *subject, "-out", files[0], "-keyout", files[1])
+        for file in files:
+            debian.write(f"/root/tls/{pathlib.Path(file).name}", pathlib.Path(file).read_text())
+    debian.must("chmod", "0600", "/root/tls/key.pem")
 
 
-def inside(root, keys, *words):
-    """A command in the root, with keys of the environment."""
-    given = [f"{name}={value}" for name, value in keys.items()]
-    return [*SUDO, "unshare", "--mount", "sh", "-c", INSIDE, str(root), "env", *given, *words]
+def configure(debian, directory, drop_in):
+    """The packaged configuration with TLS, and with what of it is a comment about the state."""
+    text = (ROOT / "configs" / "production.toml").read_text()
+    keys = KEYS.format(host=ADDRESS[0], port=ADDRESS[1], directory=directory)
+    text = re.sub(r'(?m)^drain = .*\n', lambda _: keys, text, count=1)
+    debian.write(CONFIG, re.sub(r'(?m)^# (path = ".*")$', r"\1", text, count=1))
+    debian.must("mkdir", "-p", f"/etc/systemd/system/{UNIT}.d")
+    debian.write(f"/etc/systemd/system/{UNIT}.d/check.conf", f"[Service]\n{drop_in}")
+    debian.must("systemctl", "daemon-reload")
 
 
-def serves(verdict, root):
-    command = ["fanwire", "--config", "/etc/fanwire/fanwire.toml"]
-    with process.running(*inside(root, KEYS, *command)) as running:
-        words = process.listening(running)
-        keys = {"FANWIRE_SERVER__DATA": words["data"], "FANWIRE_SERVER__ADMIN": words["admin"]}
-        asked = lambda: process.code(*inside(root, keys, *command, "--health"))
-        check(verdict, "the installed gateway answers --health", asked() == 0)
-        send = lambda number: subprocess.run([*SUDO, "kill", f"-{number:d}", str(running.pid)], check=True)
-        send(signal.SIGHUP)
-        check(verdict, "it lives on after SIGHUP", asked() == 0 and running.poll() is None)
-        send(signal.SIGTERM)
-        check(verdict, "it ends cleanly on SIGTERM", running.wait(ENDS_S) == 0, running.returncode)
+def state_of(debian):
+    """(whether it runs, whether it is started at boot, its process)."""
+    asked = debian("systemctl", "show", "--value", "--property=MainPID", UNIT).stdout.strip()
+    return debian("systemctl", "is-active", UNIT).stdout.strip(), debian("systemctl", "is-enabled", UNIT).stdout.strip(), asked
+
+
+def serves(verdict, debian):
+    """The unit as it is, with a key that root alone reads; then with one that changes."""
+    certify(debian)
+    configure(debian, "{env:CREDENTIALS_DIRECTORY}", CREDENTIALS)
+    debian.must("systemctl", "start", UNIT)
+    check(verdict, "the unit starts with a key that only root reads", "BEGIN CERTIFICATE" in debian.certificate())
+    check(verdict, "--health", debian("fanwire", "--health").returncode == 0)
+    told = debian("journalctl", "--unit", UNIT, "--output=cat", "--no-pager").stdout
+    print(next((line for line in told.splitlines() if "epoll" in line or "io_uring" in line), "no word on io_uring"))
+    debian.must("systemctl", "stop", UNIT)
+    check(verdict, "it kept its state", debian("test", "-s", "/var/lib/fanwire/state").returncode == 0,
+          debian("ls", "-l", "/var/lib/fanwire/").stdout)
+    debian.must("groupadd", "--force", "ssl-cert")
+    debian.must("chmod", "0711", "/root", "/root/tls")
+    debian.must("chmod", "0640", "/root/tls/key.pem")
+    debian.must("mv", "/root/tls", "/etc/fanwire/tls")
+    debian.must("chgrp", "ssl-cert", "/etc/fanwire/tls/key.pem")
+    configure(debian, "/etc/fanwire/tls", "SupplementaryGroups=ssl-cert\n")
+    debian.must("systemctl", "start", UNIT)
+    before, pid = debian.certificate(), state_of(debian)[2]
+    certify(debian)
+    debian.must("cp", "--no-preserve=mode", "/root/tls/chain.pem", "/root/tls/key.pem", "/etc/fanwire/tls/")
+    debian.must("systemctl", "reload", UNIT)
+    check(verdict, "systemctl reload takes a certificate that changed", before != debian.certificate())
+    check(verdict, "and is the same process", state_of(debian)[2] == pid, state_of(debian))
 
 
 def installed(verdict, directory, deb):
-    with debian(directory) as root:
-        subprocess.run([*SUDO, "cp", deb, root / "fanwire.deb"], check=True)
-        dpkg(root, "--install", "/fanwire.deb")
-        serves(verdict, root)
-        config = root / "etc" / "fanwire" / "fanwire.toml"
-        dpkg(root, "--remove", "fanwire")
-        check(verdict, "a removal leaves the configuration", config.exists() and not (root / "usr/bin/fanwire").exists())
-        dpkg(root, "--purge", "fanwire")
-        left = [str(path.relative_to(root)) for path in root.glob("*/**/*fanwire*")]
-        check(verdict, "a purge leaves nothing", not left, left)
+    with booted(directory) as debian:
+        subprocess.run([*SUDO, "cp", deb, debian.root / "fanwire.deb"], check=True)
+        debian.must("dpkg", "--install", "/fanwire.deb")
+        check(verdict, "an installation starts nothing", state_of(debian)[:2] == ("inactive", "disabled"), state_of(debian))
+        serves(verdict, debian)
+        before = state_of(debian)
+        debian.must("dpkg", "--install", "--force-confold", "/fanwire.deb")
+        check(verdict, "an upgrade leaves the service as it runs", state_of(debian) == before, (before, state_of(debian)))
+        debian.must("dpkg", "--remove", "fanwire")
+        check(verdict, "a removal ends it", state_of(debian)[0] != "active", state_of(debian))
+        left = debian("test", "-e", CONFIG).returncode == 0 and debian("test", "-e", "/usr/bin/fanwire").returncode == 1
+        check(verdict, "and leaves the configuration", left)
+        debian.must("rm", "-r", "/etc/fanwire/tls", f"/etc/systemd/system/{UNIT}.d")
+        debian.must("dpkg", "--purge", "fanwire")
+        found = debian("find", "/etc", "/usr", "-iname", "*fanwire*").stdout.split()
+        check(verdict, "a purge leaves nothing", not found, found)
+
+
+def erased(verdict, directory, rpm):
+    """The .rpm into a root of its own and out of it again."""
+    root = directory / "rpm"
+    root.mkdir()
+    try:
+        subprocess.run([*SUDO, "tar", "-xf", tools.BOOTABLE, "-C", root, "--exclude", "./dev/*"], check=True)
+        command = [*SUDO, "rpm", "--root", root]
+        # What it needs is Debian's there, of which rpm's database does not know.
+        process.output(*command, "--nodeps", "--install", rpm)
+        process.output(*command, "--nodeps", "--verify", "fanwire")
+        version = process.output(*SUDO, "chroot", root, "/usr/bin/fanwire", "--version")
+        check(verdict, "the .rpm is installed, verified and its program runs", version.startswith("gateway "), version)
+        process.output(*command, "--erase", "fanwire")
+        # Its directories stay, empty: the .rpm lists files alone.
+        found = [path for place in ("etc", "usr") for path in (root / place).glob("**/*fanwire*")]
+        left = [str(path) for path in found if path.is_file() or path.is_symlink() or any(path.rglob("*.*"))]
+        check(verdict, "and leaves no file when it is erased", not left, left)
+    finally:
+        subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", root], check=True)
 
 
 def run(args, verdict):
@@ -127,7 +252,8 @@ def run(args, verdict):
         verdict.figure(path.name, path.stat().st_size / 2**20, unit="MiB")
     with tempfile.TemporaryDirectory(prefix="fanwire-") as name:
         directory = pathlib.Path(name)
-        parts = [(glibc,), (lint, deb), (contents, deb, rpm), (unit, directory), (installed, directory, deb)]
+        parts = [(glibc,), (lint, deb), (contents, deb, rpm), (unit, directory), (installed, directory, deb),
+                 (erased, directory, rpm)]
         for part, *words in parts:
             with verdict.part(part.__name__):
                 part(verdict, *words)

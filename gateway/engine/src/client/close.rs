@@ -94,6 +94,8 @@ pub struct Row {
     pub label: &'static str,
     /// Whether a client that gets it does well to connect again: for PROTOCOL.md, whose table a test compares.
     pub reconnect: bool,
+    /// Whether a connection that is hung up for `reason` is reset.
+    pub resets: bool,
 }
 
 /// A message of the other kind than its connection's encoding has.
@@ -112,15 +114,15 @@ pub const TOKEN_NEEDED: &str = "a token is needed now";
 pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(1000), ByClients, Why::ClientClosed, &[], "client_closed", true),
     of(None, NotOnWire, Why::SocketError, &[], "socket_error", true),
-    of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true),
+    of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true).resetting(),
     of(Some(1002), ByBoth, Why::ProtocolError, &[], "protocol_error", false),
     of(Some(1003), ByBoth, Why::UnsupportedData, &[BINARY_FRAMES, TEXT_FRAMES], "unsupported_data", false),
     of(Some(1007), ByBoth, Why::InvalidUtf8, &["text that is not UTF-8"], "invalid_utf8", false),
     of(Some(1009), ByBoth, Why::TooBig, &[], "too_big", false),
     of(Some(1007), ByBoth, Why::NotDeflate, &[], "not_deflate", false),
     of(Some(1009), ByBoth, Why::Bomb, &[], "bomb", false),
-    of(None, NotOnWire, Why::Stalled, &[], "stalled", true),
-    of(None, NotOnWire, Why::Pinned, &[], "pinned_bytes", true),
+    of(None, NotOnWire, Why::Stalled, &[], "stalled", true).resetting(),
+    of(None, NotOnWire, Why::Pinned, &[], "pinned_bytes", true).resetting(),
     of(
         Some(1001),
         ByBoth,
@@ -149,7 +151,7 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
         true,
     ),
     of(None, NotOnWire, Why::HandshakeTimeout, &[], "handshake_timeout", true),
-    of(None, NotOnWire, Why::Refused, &[], "refused", true),
+    of(None, NotOnWire, Why::Refused, &[], "refused", true).resetting(),
     // Reserved.
     code(1004, NotOnWire, false),
     // A close frame without a code, an end without a close frame.
@@ -190,11 +192,18 @@ const fn of(
     label: &'static str,
     reconnect: bool,
 ) -> Row {
-    Row { code, begun, reason: Some(reason), texts, label, reconnect }
+    Row { code, begun, reason: Some(reason), texts, label, reconnect, resets: false }
+}
+
+impl Row {
+    const fn resetting(mut self) -> Self {
+        self.resets = true;
+        self
+    }
 }
 
 const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
-    Row { code: Some(code), begun, reason: None, texts: &[], label: "", reconnect }
+    Row { code: Some(code), begun, reason: None, texts: &[], label: "", reconnect, resets: false }
 }
 
 impl CloseReason {
@@ -244,7 +253,7 @@ impl CloseReason {
 
     /// Whether a connection that is hung up for it is reset: the kernel drops what it holds of it.
     pub fn resets(self) -> bool {
-        matches!(self, Why::Stalled | Why::Pinned | Why::Draining | Why::Refused)
+        self.row().resets
     }
 
     /// Beside the code, where it is always the same; else empty.

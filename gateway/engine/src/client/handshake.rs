@@ -50,6 +50,10 @@ pub struct Situation<'a> {
     pub draining: bool,
     /// Sources are waited for that have brought nothing yet.
     pub warming: bool,
+    /// Why the gateway does not keep up.
+    pub behind: Option<&'static str>,
+    /// Some shard does not answer the control plane.
+    pub silent: bool,
     pub admin: Option<SocketAddr>,
     pub admin_tls: bool,
     /// `[limits] patterns`.
@@ -101,15 +105,23 @@ pub fn answer(request: &Request<'_>, situation: &Situation<'_>) -> Answer {
         return refuse_with(405, "only GET and HEAD are allowed here", &[("Allow", "GET, HEAD")]);
     }
     match path {
-        "/healthz" | "/readyz" if situation.draining => refuse(503, "draining"),
-        "/healthz" | "/readyz" if situation.warming => {
-            refuse(503, "warming: some sources have brought nothing yet")
-        }
-        // The shard that answers lives.
-        "/healthz" | "/readyz" | "/livez" => plain(200, "text/plain", b"ok\n"),
+        "/livez" => told(situation.silent.then_some("some shards do not answer")),
+        "/healthz" | "/readyz" => told(unready(situation)),
         "/" => root(request, host.as_ref(), situation),
         _ => subscriber(request, host, text, situation),
     }
+}
+
+/// Why new clients should go elsewhere.
+fn unready(situation: &Situation<'_>) -> Option<&'static str> {
+    if situation.draining {
+        return Some("draining");
+    }
+    situation.warming.then_some("warming: some sources have brought nothing yet").or(situation.behind)
+}
+
+fn told(trouble: Option<&str>) -> Answer {
+    trouble.map_or_else(|| plain(200, "text/plain", b"ok\n"), |reason| refuse(503, reason))
 }
 
 const NO_SUCH_PATH: &str = "no such path here; subscribers connect to /ws";

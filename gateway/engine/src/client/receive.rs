@@ -1,5 +1,6 @@
 //! From received bytes to what the client said.
 
+use net::metric::Metric;
 use proto::{
     Event, Refusal, Request,
     deflate::{Deflated, Inflater},
@@ -48,6 +49,18 @@ pub struct ClientCounters {
     pub inflated: u64,
     /// Gauge: bytes held for what clients' compressed messages may refer back to.
     pub dictionary_bytes: u64,
+}
+
+impl ClientCounters {
+    pub const METRICS: &[Metric<Self>] = &[
+        Metric::counter("fanwire_messages_in", "Messages of clients", |c| c.messages_in),
+        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |c| c.inflated),
+        Metric::gauge(
+            "fanwire_dictionary_bytes",
+            "Bytes held for what clients' compressed messages may refer back to",
+            |c| c.dictionary_bytes,
+        ),
+    ];
 }
 
 /// What a step of [`Connection::receive`] came to.

@@ -1,7 +1,7 @@
 //! Conflation with cursors: last values, interest classes and the frames they share. No IO.
 //!
-//! A shard keeps the last value of each topic (of a keyed one its table, of a stream its latest updates) and the *version* (the gateway-wide position) at which
-//! it came. A subscription is a position: everything at or below it was sent. What is newer, and
+//! A shard keeps the last value of each topic (of a keyed one its table, of a stream its latest updates) and
+//! the *version* (the gateway-wide position) at which it came. A subscription is a position: everything at or below it was sent. What is newer, and
 //! nothing else, is what it is owed; values in between were conflated. Subscriptions with the same
 //! interest form a [`Class`] that moves by one cursor and shares one encoded [`Frame`] per flush.
 

@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Messages are JSON until a frame is made; [`encoding::Encoding`] frames an answer or a status, [`crate::fanout`]
-//! batches and snapshots. Pings, pongs and
-//! closes are no messages: the connection ([`crate::client`]) makes them, and `proto` writes all frames.
+//! batches and snapshots. Pings, pongs and closes are no messages: the connection ([`crate::client`]) makes them, and `proto` writes all frames.
 
 pub mod batch;
 pub mod encoding;

@@ -139,7 +139,8 @@ pub enum Why {
     NoRoom { topic: Arc<str>, bytes: usize, max: usize },
 }
 
-/// Publication `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else none.
+/// Publication `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else
+/// none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("item {index}: {why}")]
 pub struct Refused {

@@ -105,8 +105,8 @@ impl Shard {
         budget
     }
 
-    /// One member's turn. Nothing is formatted or locked here, and nothing allocated for a frame of one piece; what is left
-    /// of a longer message is boxed once for each member.
+    /// One member's turn. Nothing is formatted or locked here, and nothing allocated for a frame of one piece; what is
+    /// left of a longer message is boxed once for each member.
     fn hand(&mut self, job: &mut Job, slot: u32, sub_slot: u8, net: &mut impl Sockets, now: Now) {
         let flush = &job.flush;
         let client = self.at(slot);
@@ -122,7 +122,7 @@ impl Shard {
             None if sub.pos >= Position::at(flush.version) => return,
             _ => {}
         }
-        // Who waits for what came before this frame is not to get this one first.
+        // A client that is still owed what came before this frame gets that first.
         let waits =
             sub.building || flush.from.is_some_and(|from| sub.pos.version().is_some_and(|at| at < from));
         if waits && flush.silent_since_us.is_some() && ready {
@@ -168,9 +168,9 @@ impl Shard {
         self.flush_pressing(job.flush.class, now);
     }
 
-    /// Over `pinned_bytes` of frames alive, or while a frame waits for room, what is only cached goes first. If that is not enough,
-    /// the slow clients furthest behind are reset: an eighth of them at a time, since many may hold
-    /// the same frame. Who is just being sent its class's newest frame is not slow.
+    /// Over `pinned_bytes` of frames alive, or while a frame waits for room, what is only cached goes first. If that is
+    /// not enough, the slow clients furthest behind are reset: an eighth of them at a time, since many may hold the same
+    /// frame. Who is just being sent its class's newest frame is not slow.
     pub(super) fn check_pinned(&mut self, net: &mut impl Sockets, now: Now) {
         let over =
             |shard: &Self| shard.fanout.pinned.of_all() > shard.pinned_bytes || shard.builds.wants_room();

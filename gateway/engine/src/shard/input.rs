@@ -5,6 +5,7 @@ use net::{ConnId, Sockets};
 use super::{
     Application, Shard,
     client::{Client, Standing},
+    shared::OVERLOADED,
     witness::Seen,
 };
 use crate::{
@@ -58,6 +59,8 @@ impl Shard {
             refused: refused.or(overloaded),
             draining: self.shared.draining(),
             warming: self.shared.warming(),
+            behind: self.shared.behind().or(overloaded.map(|_| OVERLOADED)),
+            silent: self.shared.silent(),
             admin: self.shared.admin,
             admin_tls: self.shared.admin_tls,
             patterns_max: self.patterns_max,

@@ -27,6 +27,9 @@ struct Step {
     factor: u32,
 }
 
+/// From this rung on new clients are refused.
+pub const RUNG_REFUSES: u8 = 3;
+
 const STEPS: [Step; 6] = [
     Step { rung: 0, factor: 1 },
     Step { rung: 1, factor: 2 },
@@ -211,7 +214,7 @@ impl Overload {
 
     /// New clients are refused.
     pub fn refuses(&self) -> bool {
-        self.rung() >= 3
+        self.rung() >= RUNG_REFUSES
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{
     topic::epoch::Epoch,
 };
 
+/// Of `/readyz`, where new clients are refused.
+pub const OVERLOADED: &str = "behind: the gateway is overloaded and takes no new clients";
+
 #[derive(Debug)]
 pub struct Shared {
     /// New at every start; a chained gateway takes over its upstream's later.
@@ -46,6 +49,9 @@ pub struct Shared {
     pub witness: Option<Arc<dyn Witness>>,
     draining: AtomicBool,
     warming: AtomicBool,
+    overloaded: AtomicBool,
+    upstream_away: AtomicBool,
+    silent: AtomicBool,
     connections: AtomicUsize,
     per_ip: Striped<HashMap<Address, usize>>,
 }
@@ -75,6 +81,9 @@ impl Shared {
             witness: None,
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
+            upstream_away: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             per_ip: Striped::default(),
         }
@@ -165,5 +174,34 @@ impl Shared {
 
     pub fn set_warming(&self, warming: bool) {
         self.warming.store(warming, Ordering::Relaxed);
+    }
+
+    /// Why clients are better off with another gateway, though this one works: it does not keep up.
+    pub fn behind(&self) -> Option<&'static str> {
+        if self.overloaded.load(Ordering::Relaxed) {
+            return Some(OVERLOADED);
+        }
+        self.upstream_away
+            .load(Ordering::Relaxed)
+            .then_some("behind: the gateway that this one is chained to is away")
+    }
+
+    /// Whether a shard takes no new clients.
+    pub fn set_overloaded(&self, overloaded: bool) {
+        self.overloaded.store(overloaded, Ordering::Relaxed);
+    }
+
+    /// Whether the gateway that numbers all updates brings none.
+    pub fn set_upstream_away(&self, away: bool) {
+        self.upstream_away.store(away, Ordering::Relaxed);
+    }
+
+    /// Whether a shard does not answer the control plane.
+    pub fn silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 }

@@ -8,6 +8,7 @@ use net::metric::{Kind, Metric, named};
 use crate::{
     client::{self, CloseReason, Refused},
     fanout::{self, compress},
+    shard::overload::RUNG_REFUSES,
 };
 
 /// HTTP statuses the data listener refuses with; index into [`Stats::refused`].
@@ -22,14 +23,15 @@ pub const BUILD_WAITS: [&str; 4] = ["budget", "long", "room", "address"];
 pub struct Stats {
     /// Gauge: sockets open, in any state.
     pub sockets: u64,
-    /// Gauge: slots of the ring's table that no socket has.
+    /// Gauge: slots of the table of sockets that are free.
     pub slots_free: u64,
     /// Gauge: sockets that are only being refused.
     pub sockets_refused: u64,
     /// Of those, reset at once, since half of the slots kept for them were taken.
     pub refused_reset: u64,
-    /// Gauge: bytes of input held for clients that are busy, and times that receiving from one stopped.
+    /// Gauge: bytes of input held for clients that are busy.
     pub held_bytes: u64,
+    /// Times that receiving from one stopped.
     pub receive_pauses: u64,
     /// Gauge: WebSocket connections open.
     pub connections: u64,
@@ -48,9 +50,11 @@ pub struct Stats {
     pub patterns: u64,
     pub patterns_kept: u64,
     pub subscriptions: u64,
-    /// Patterns kept that somebody came back to, and that had to make room; topics looked at for new patterns.
+    /// Kept patterns to which a client came back.
     pub patterns_found: u64,
+    /// Kept patterns that had to make room.
     pub patterns_evicted: u64,
+    /// Topics looked at for new patterns.
     pub topics_looked_at: u64,
     /// Ops that waited, since `[limits] topics_looked_at_per_s` were looked at for their client.
     pub ops_rested: u64,
@@ -89,7 +93,7 @@ pub struct Stats {
     pub compress: compress::CompressCounters,
     /// Handshakes without the compression that was offered, since nine tenths of those were taken.
     pub compression_declined: u64,
-    /// What the shard's ring did; zeroes in a simulation.
+    /// What its sockets did; zeroes in a simulation.
     pub ring: net::SocketCounters,
     /// And the layers on it.
     pub proxy: net::ProxyCounters,
@@ -106,7 +110,7 @@ pub struct Stats {
     pub inbox_depth: u64,
     /// Gauge: messages waiting in the inbox.
     pub inbox_messages: u64,
-    /// Gauge: and their bytes.
+    /// Gauge: bytes of the updates waiting in the inbox.
     pub inbox_bytes: u64,
     /// Gauge: the shard's position.
     pub version: u64,
@@ -165,7 +169,6 @@ impl Stats {
             "rule",
             |s| named(Refused::ALL.map(Refused::label), &s.refused_by),
         ),
-        Metric::counter("fanwire_messages_in", "Messages of clients", |s| s.client.messages_in),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
         Metric::counter("fanwire_tokens_accepted", "Tokens accepted, renewals included", |s| {
             s.tokens_accepted
@@ -188,7 +191,7 @@ impl Stats {
             "Patterns that nobody subscribes to any more, kept for [fanout] pattern_keep",
             |s| s.patterns_kept,
         ),
-        Metric::counter("fanwire_patterns_found", "Of those, such that somebody came back to", |s| {
+        Metric::counter("fanwire_patterns_found", "Kept patterns to which a client came back", |s| {
             s.patterns_found
         }),
         Metric::counter(
@@ -254,12 +257,6 @@ impl Stats {
             "From the due time of the oldest update of a batch to its flush",
             |s| s.age_us.steps(),
         ),
-        Metric::counter("fanwire_inflated_messages", "Compressed messages of clients", |s| s.client.inflated),
-        Metric::gauge(
-            "fanwire_dictionary_bytes",
-            "Bytes held for what clients' compressed messages may refer back to",
-            |s| s.client.dictionary_bytes,
-        ),
         Metric::counter(
             "fanwire_compression_declined",
             "Handshakes without the compression offered, since nine tenths of [compression] dictionaries, or of the address's share, were taken",
@@ -286,6 +283,11 @@ impl Stats {
             |s| s.overload_rung,
         ),
     ];
+
+    /// Whether the shard takes no new clients, as it does not keep up.
+    pub fn refuses_clients(&self) -> bool {
+        self.overload_rung >= u64::from(RUNG_REFUSES)
+    }
 
     pub fn ended(&mut self, reason: CloseReason) {
         self.ended[reason as usize] += 1;

@@ -40,7 +40,7 @@ impl Shard {
         let slice = left.min(SLICE);
         for _ in 0..slice {
             next = if next < self.clients.len() { next } else { 0 };
-            // Who is busy is told when it is not.
+            // A busy client gets its status once it is free.
             let is_free = |client: &Client| client.connection.is_free() && !client.subs.is_empty();
             if self.clients[next].as_ref().is_some_and(is_free) && self.is_owed_change(next as u32) {
                 self.advance(next as u32, net, now);
@@ -89,7 +89,7 @@ impl Shard {
         let subs = &self.at(slot).subs;
         let (first, is_single) = (subs[0].class, subs.len() == 1);
         let told = self.at(slot).told;
-        // Members of a class who were told the same are told the same.
+        // Members of a class that have the same statuses so far share the next one.
         let class = self.fanout.classes.get(first);
         let class = (is_single && class.members.len() > 1).then_some(class.number);
         let shared = class.and_then(|class| self.statuses.shared(class, told));

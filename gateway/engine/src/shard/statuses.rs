@@ -41,7 +41,7 @@ pub(super) struct Statuses {
     /// By status: the numbers of its changes.
     by_id: HashMap<u64, BTreeSet<u64>>,
     named: Named,
-    /// Changes that are kept for who is slow alone.
+    /// Changes that only slow clients still have to get.
     passing: BTreeSet<u64>,
     passing_bytes: usize,
     /// What members of a class are told, by its number and the last change that they were told.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    fanout::{Frame, line::Lane},
+    fanout::{ClassId, Frame, line::Lane},
     protocol::{
         request::{Op, Subscribe},
         subscribed::Subscribed,
@@ -63,10 +63,7 @@ impl Shard {
             Settled::Waits(lane) => return Ok(Tried::Waits(lane)),
             Settled::Long(long) => Some((sub_slot, long)),
         };
-        let interval_us = match (op.interval_ms, held_class) {
-            (None, Some(class)) => self.fanout.classes.get(class).key.interval_us,
-            (asked, _) => self.interval_us(slot, asked),
-        };
+        let interval_us = self.interval_us(slot, op.interval_ms, held_class);
         let wire = self.at(slot).connection.wire();
         let class = self
             .fanout
@@ -133,8 +130,12 @@ impl Shard {
         self.flush_pressing(class, now);
     }
 
-    /// What holds for an interval that a client asks for: at least the least that it may have, rounded up to the menu and to the grid.
-    fn interval_us(&self, slot: u32, asked_ms: Option<u64>) -> u64 {
+    /// What holds for an interval asked for: at least the least that the client may have, rounded up to the menu and to
+    /// the grid. Where none is asked for, that of the class held.
+    fn interval_us(&self, slot: u32, asked_ms: Option<u64>, held: Option<ClassId>) -> u64 {
+        if let (None, Some(class)) = (asked_ms, held) {
+            return self.fanout.classes.get(class).key.interval_us;
+        }
         let config = &self.fanout_config;
         let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
         let least = self.guard.rules.interval_ms_min(holder).map_or(Duration::ZERO, Duration::from_millis);

@@ -25,6 +25,8 @@ struct Listener {
 #[derive(Debug)]
 pub(super) struct Listeners {
     listeners: Vec<Listener>,
+    /// Whose turn it is: they take turns, so that none waits for another's crowd.
+    next: usize,
     /// How many are accepted in a turn, and may still be in this one.
     per_turn: u32,
     left: u32,
@@ -36,7 +38,7 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn new(per_turn: u32) -> Self {
-        Self { listeners: Vec::new(), per_turn, left: per_turn, retry_at: None, reserve: None }
+        Self { listeners: Vec::new(), next: 0, per_turn, left: per_turn, retry_at: None, reserve: None }
     }
 
     /// That of the next one that is added.
@@ -81,7 +83,8 @@ impl Listeners {
         calls: &mut u64,
     ) -> Option<rustix::io::Result<(OwnedFd, SocketAddr, u8)>> {
         while self.left > 0 && self.is_ready() {
-            let at = self.listeners.iter().position(|listener| listener.ready)?;
+            let at = self.next_ready()?;
+            self.next = at + 1;
             let Listener { socket, ready } = &mut self.listeners[at];
             *calls += 1;
             let error = match acceptfrom_with(&*socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
@@ -115,6 +118,12 @@ impl Listeners {
             return Some(Err(error));
         }
         None
+    }
+
+    /// The first from `next` on at which somebody may wait.
+    fn next_ready(&self) -> Option<usize> {
+        let count = self.listeners.len();
+        (self.next..self.next + count).map(|at| at % count).find(|at| self.listeners[*at].ready)
     }
 
     /// Accepts with the descriptor in reserve and closes at once, so that the peer learns of it and nobody waits for

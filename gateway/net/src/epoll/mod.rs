@@ -1,8 +1,9 @@
 //! epoll: a descriptor of the process for each connection, and a system call for each accept, receive and send.
 //!
-//! It makes no call that Linux 5.10 lacks: `epoll_create1`, `epoll_ctl`, `epoll_pwait`, `eventfd2`, `socket`, `bind`,
-//! `connect`, `accept4`, `recvfrom`, `sendto`, `setsockopt`, `getsockopt`, `shutdown`, `ioctl(SIOCOUTQ)`, `openat`,
-//! `close`. Container profiles that forbid io_uring allow all of these.
+//! It makes no call that Linux 5.10 lacks: `epoll_create1`, `epoll_ctl`, `epoll_pwait`, `eventfd2`, `write`, `socket`,
+//! `bind`, `listen`, `connect`, `accept4`, `recvfrom`, `sendto`, `setsockopt`, `getsockopt`, `shutdown`,
+//! `ioctl(SIOCOUTQ, FIONBIO)`, `openat`, `close`, and `sched_setaffinity` for its thread. Container profiles that forbid
+//! io_uring allow all of these. PROTOCOL.md has this list for users.
 //!
 //! Sockets are watched edge-triggered from their first moment to their last: what the kernel tells once is kept as
 //! `readable` and `writable` until a call finds otherwise. Nothing is changed in the kernel's set while a
@@ -172,15 +173,15 @@ impl Epoll {
     fn happened_to(&mut self, conn: ConnId, flags: EventFlags) {
         let Some(slot) = self.slots.live(conn) else { return };
         let is_over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let has_ended = is_over || flags.contains(EventFlags::RDHUP);
+        slot.hung |= has_ended;
         if slot.state == SlotState::Connecting {
             if flags.contains(EventFlags::OUT) || is_over {
                 self.connected(conn);
             }
-            // What it says of reading will be found by the first receive.
+            // What there is to read will be found by the first receive.
             return;
         }
-        let has_ended = is_over || flags.contains(EventFlags::RDHUP);
-        slot.hung |= has_ended;
         slot.writable |= is_over || flags.contains(EventFlags::OUT);
         let must_send = slot.writable && slot.sending;
         if has_ended || flags.contains(EventFlags::IN) {

@@ -4,7 +4,7 @@ use super::{Doubter, Topics};
 use crate::topic::pattern::Pattern;
 
 impl Topics {
-    /// A gap of topics of these patterns is told by another, or is no more.
+    /// Notes that `by` reports a gap of the topics of these patterns, or that it has ended.
     pub fn doubt(&mut self, by: Doubter, topics: Vec<Pattern>, is_gap: bool) {
         self.doubts.set(by, topics, is_gap);
     }

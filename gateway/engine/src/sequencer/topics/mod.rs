@@ -162,24 +162,8 @@ impl Topics {
         self.generation += 1;
         let is_new = at.is_none();
         let id = at.unwrap_or_else(|| self.give_birth(&publication.topic, ops));
+        self.be_born_or_end(id, publication, is_new, version, now_us);
         let topic = &mut self.directory[id];
-        invariant!(topic.name == publication.topic, "an update of {} at {}", publication.topic, topic.name);
-        match (topic.gone, publication.body.is_gone()) {
-            (true, false) => {
-                self.tombstones.remove(&(topic.version, id));
-                self.live += 1;
-                let lost =
-                    self.unborn.remove(&publication.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
-                topic.lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
-                topic.has_gap = false;
-                self.deadlines.begin(id, &publication.topic, &topic.policy, now_us);
-            }
-            (false, true) => {
-                self.tombstones.insert((version, id));
-                self.live -= 1;
-            }
-            _ => {}
-        }
         topic.gone = publication.body.is_gone();
         let hole = topic.hole_before(publication, v);
         self.counters.count(hole.skipped, hole.is_anew);
@@ -234,6 +218,35 @@ impl Topics {
         }
         while self.tombstones.len() > self.tombstones_max {
             self.forget_oldest(ops);
+        }
+    }
+
+    /// A topic that comes back is told what was lost of it meanwhile; one that ends becomes a tombstone.
+    fn be_born_or_end(
+        &mut self,
+        id: TopicId,
+        publication: &Publication,
+        is_new: bool,
+        version: u64,
+        now_us: u64,
+    ) {
+        let topic = &mut self.directory[id];
+        invariant!(topic.name == publication.topic, "an update of {} at {}", publication.topic, topic.name);
+        match (topic.gone, publication.body.is_gone()) {
+            (true, false) => {
+                self.tombstones.remove(&(topic.version, id));
+                self.live += 1;
+                let lost =
+                    self.unborn.remove(&publication.topic).or_else(|| topic.has_gap.then_some(Lost::Removed));
+                topic.lost = lost.or_else(|| (is_new && self.names_are_lost).then_some(Lost::Unknown));
+                topic.has_gap = false;
+                self.deadlines.begin(id, &publication.topic, &topic.policy, now_us);
+            }
+            (false, true) => {
+                self.tombstones.insert((version, id));
+                self.live -= 1;
+            }
+            _ => {}
         }
     }
 
@@ -366,7 +379,8 @@ impl Topics {
     }
 }
 
-/// The update as it stands in frames, or its head before `changes`. The copy is as long as the update: last values live long.
+/// The update as it stands in frames, or its head before `changes`. The copy is as long as the update: last values live
+/// long.
 fn encode(scratch: &mut Vec<u8>, publication: &Publication, changes: bool, v: u64, ts_us: i64) -> Bytes {
     scratch.clear();
     update::write_head(scratch, &publication.topic, v, ts_us);
