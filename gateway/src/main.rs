@@ -193,9 +193,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         machine.probe();
     }
     let environment = Environment::of_process().map_err(Failure::usage)?;
-    // A path need not be UTF-8.
-    let path = args.config.clone().or_else(|| env::var_os("FANWIRE_CONFIG").map(PathBuf::from));
-    let origin = Origin { path, environment };
+    let origin = Origin { path: named(args.config.as_ref()), environment };
     let config = origin.load(&machine).map_err(Failure::usage)?;
     if args.health {
         return livez::ask(&config).map_err(Failure::run_time);
@@ -222,11 +220,16 @@ fn start(args: &Args) -> Result<(), Failure> {
     ended.map_err(Failure::run_time)
 }
 
+/// The file that is named by the command line, else by the environment. A path need not be UTF-8.
+fn named(by_line: Option<&PathBuf>) -> Option<PathBuf> {
+    by_line.cloned().or_else(|| env::var_os("FANWIRE_CONFIG").map(PathBuf::from))
+}
+
 fn print_token(args: &TokenArgs) -> Result<(), Failure> {
-    let (machine, environment) = (Machine::this().map_err(Failure::run_time)?, Environment::of_process());
-    let path = args.config.clone().or_else(|| environment.get("FANWIRE_CONFIG").map(PathBuf::from));
-    let path =
-        path.ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
+    let machine = Machine::this().map_err(Failure::run_time)?;
+    let environment = Environment::of_process().map_err(Failure::usage)?;
+    let path = named(args.config.as_ref())
+        .ok_or_else(|| Failure::usage("name the configuration with the key: --config FILE.toml"))?;
     let origin = Origin { path: Some(path), environment };
     let config = origin.load(&machine).map_err(Failure::usage)?;
     let given = config.access.tokens.read_keys().map_err(Failure::usage)?;
