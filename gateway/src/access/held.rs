@@ -99,7 +99,8 @@ struct Head {
 /// Nothing in it is believed. Its `alg` is text: the library takes an object for it, too.
 pub fn read_header(token: &str) -> Result<Header, Bad> {
     let mut parts = token.split('.');
-    let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(Bad::Malformed("it has not three parts between dots"));
     };
     let head = URL_SAFE_NO_PAD.decode_to_vec(head).map_err(|_| Bad::Malformed("a part is not base64url"))?;
