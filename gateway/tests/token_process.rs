@@ -254,6 +254,12 @@ fn keys_of_a_file_are_read_again_for_a_kid_that_is_unknown() {
     fs::write(&jwks, "{").unwrap();
     thread::sleep(Duration::from_millis(1500));
     assert!(connect(&gateway, &new.sign(&claims)).is_ok(), "what is known still holds");
+    fs::write(&jwks, set(&[&old])).unwrap();
+    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
+    fs::write(&jwks, "{").unwrap();
+    let is_gone = || connect(&gateway, &new.sign(&claims)).is_err();
+    assert!(in_time(is_gone), "it holds for one period, though the set cannot be read then");
+    assert!(connect(&gateway, &old.sign(&claims)).is_ok());
 }
 
 /// Publishes what stands in the text, over https; counts requests.

@@ -67,6 +67,13 @@ impl Held {
         Self { published, ..self.clone() }
     }
 
+    /// Without those that are published no more and hold no longer. `None`: there are none.
+    pub fn without_lapsed(&self, now: Instant) -> Option<Self> {
+        let holding: Vec<Published> =
+            self.published.iter().filter(|published| published.holds(now)).cloned().collect();
+        (holding.len() < self.published.len()).then(|| Self { published: holding, ..self.clone() })
+    }
+
     /// Verifies a token, with each key that it may be signed with.
     pub fn verify(&self, token: &str) -> Verified {
         let header = read_header(token)?;
