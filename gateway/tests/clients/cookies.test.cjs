@@ -4,7 +4,7 @@
 const test = require('node:test');
 const assert = require('node:assert/strict');
 const { createHmac, randomBytes } = require('node:crypto');
-const { mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const { once } = require('node:events');
 const https = require('node:https');
 const { tmpdir } = require('node:os');
@@ -73,7 +73,9 @@ path = "${path('audit')}"
   t.after(() => gateway.kill());
   const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
   const args = ['--no-sandbox', '--ignore-certificate-errors', `--host-resolver-rules=${HOSTS}`];
-  // A profile of its own: without one, cookies of other sites may be held back.
+  // A profile that lets cookies pass to other sites, as most browsers do and Debian's does not.
+  mkdirSync(path('profile/Default'), { recursive: true });
+  writeFileSync(path('profile/Default/Preferences'), JSON.stringify({ profile: { cookie_controls_mode: 0 } }));
   const browser = await chromium.launchPersistentContext(path('profile'), { executablePath, args });
   t.after(() => browser.close());
   const page = await browser.newPage();

@@ -171,9 +171,11 @@ def healthy(address):
 
 
 def audited(path):
-    """What the audit has of the data listener, as (address, event, status)."""
+    """What the audit has of clients, as (address, event, status). It has 400 of the proxy's other way, which asks how the
+    gateway is behind a PROXY header."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(line["address"], line["event"], line.get("status")) for line in lines if "path" not in line]
+    found = [(line["address"], line["event"], line.get("status")) for line in lines if "path" not in line]
+    return [line for line in found if line != ("127.0.0.1", "refusal", 400)]
 
 
 def run_way(way, verdict):
@@ -212,7 +214,7 @@ def run_way(way, verdict):
                     for _, _, source, _, wanted in asked if wanted]
         found["the audit"] = (audited(directory / "audit"), expected)
     right = sum(is_so == wanted for is_so, wanted in found.values())
-    verdict.figure(f"{way.name}: as it should be", right, "==", len(found), note=", ".join(found))
+    verdict.figure(f"{way.name}: as it should be", right, "==", len(found))
     for what, (is_so, wanted) in found.items():
         if is_so != wanted:
             verdict.say(f"{way.name}: {what}: {is_so} and not {wanted}")
