@@ -145,7 +145,8 @@ fn each_refusal_in_http_and_as_a_close_on_plain_tls_and_msgpack() {
                 format!("Sec-WebSocket-Protocol: {offered}\r\n")
             };
             let headers = format!("{browser}{offer}");
-            let mut plain = Socket::with(dial(&gateway.data), path, &headers).unwrap_or_else(|_| panic!("{what}"));
+            let mut plain =
+                Socket::with(dial(&gateway.data), path, &headers).unwrap_or_else(|_| panic!("{what}"));
             assert_eq!(plain.close_code(), code, "{what} {offered}");
             let stream = wss::connect(&gateway.tls, &tls, "localhost");
             let mut secure = Socket::with(stream, path, &headers).unwrap_or_else(|_| panic!("{what}"));
