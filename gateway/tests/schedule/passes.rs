@@ -69,6 +69,7 @@ impl Simulation {
             subscribe: texts(self.rng.choice(grants)),
             auto: texts(self.rng.choice(autos)),
             is_bad: self.rng.u8(..20) == 0,
+            ..Pass::default()
         }
     }
 
