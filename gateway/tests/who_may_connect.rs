@@ -80,8 +80,10 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
 
 const PAGE: (&str, &str) = ("Origin", "http://localhost:3000");
 
-/// Each form of `[server] refuse`, for a program and for a page, and whether it is a close frame.
-fn forms() -> [(Refusing, Vec<(&'static str, &'static str)>, bool); 6] {
+/// `[server] refuse`, what a program or a page says beside it, and whether a refusal is a close frame.
+type Form = (Refusing, Vec<(&'static str, &'static str)>, bool);
+
+fn forms() -> [Form; 6] {
     [
         (Refusing::Auto, vec![], false),
         (Refusing::Auto, vec![PAGE], true),
