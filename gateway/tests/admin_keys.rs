@@ -51,6 +51,7 @@ const ROUTES: &[(&str, &str, &str, &[&str], u16)] = &[
     ("DELETE", "/topics/none", "", &["publish", "admin"], 404),
     ("POST", "/token", "{}", &["admin"], 200),
     ("POST", "/revoke", r#"{"jti":"none"}"#, &["admin"], 200),
+    ("POST", "/reload", "", &["admin"], 200),
     ("GET", "/publish", "", &PERMISSIONS, 405),
     ("GET", "/revoke", "", &PERMISSIONS, 405),
     ("PUT", "/topics/a", "", &PERMISSIONS, 405),

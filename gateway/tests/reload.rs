@@ -74,6 +74,9 @@ fn what_was_changed_is_told_and_the_digest_is_of_what_holds() {
     let digest = before.1["digest"].as_str().unwrap().to_owned();
     assert!(gateway.metrics().contains(&format!("\nfanwire_config_info{{digest=\"{digest}\"}} 1\n")));
 
+    let (_, partial) = gateway.ask("/reload?partial=1", ADMIN);
+    assert!(texts(&partial["applied"]).is_empty() && texts(&partial["restart"]).is_empty(), "{partial}");
+
     let applied = gateway.apply(
         "[limits]\nstall = \"60s\"\nvalue_bytes = \"2KiB\"\n[fanout]\ninterval_ms_menu = [50, 100]\n\
          [access]\nhosts = [\"a.example\"]\n",
@@ -92,7 +95,7 @@ fn what_was_changed_is_told_and_the_digest_is_of_what_holds() {
     assert!(newer != digest && texts(&after["applied"]).is_empty());
     let metrics = gateway.metrics();
     assert!(metrics.contains(&format!("fanwire_config_info{{digest=\"{newer}\"}} 1\n")), "{metrics}");
-    assert!(metrics.contains("\nfanwire_config_reloads_total{result=\"applied\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("\nfanwire_config_reloads_total{result=\"applied\"} 4\n"), "{metrics}");
     let at_s = gateway.metric("fanwire_config_last_reload_success_timestamp_seconds");
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!((now_s - 60..=now_s + 1).contains(&at_s), "{at_s} {now_s}");

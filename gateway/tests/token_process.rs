@@ -1,89 +1,23 @@
-//! Tokens and the gateway's own binary: refusals in each form, revocation over a restart, keys that are published.
+//! Tokens and the gateway's own binary: refusals in each form, revocation over a restart, reloads, certificates.
 #![forbid(unsafe_code)]
 
+mod access;
 mod contract;
 mod jose;
 mod wss;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    process::Stdio,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use contract::{Gateway, Socket, UPGRADE, command, config_file, dial, http, output};
-use jose::{Signer, hs256};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use access::{JSON, SECRET, WAIT, access, bearer, connect, file, in_time, now_s, path, token};
+use contract::{Gateway, Socket, UPGRADE, config_file, dial, http, output};
+use gateway::admin_key::Digest;
+use jose::hs256;
 use serde_json::{Value, json};
-
-const WAIT: Duration = Duration::from_secs(10);
-const SECRET: &str = "a secret of thirty-two bytes, or a little more than that";
-const JSON: &str = "Content-Type: application/json\r\n";
-
-fn path(name: &str) -> PathBuf {
-    static FILES: AtomicU32 = AtomicU32::new(0);
-    let number = FILES.fetch_add(1, Ordering::Relaxed);
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}-{number}-{name}", std::process::id()))
-}
-
-/// A file of its own.
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = path(name);
-    fs::write(&path, text).unwrap();
-    path
-}
-
-/// `[access]` with a secret; `keys` are further keys of it.
-fn access(keys: &str) -> String {
-    let secret = file("secret", SECRET);
-    format!(
-        "[access]\nclients = \"token\"\n{keys}\n[[access.key]]\nalg = \"HS256\"\nsecret_file = \"{}\"\n",
-        secret.display()
-    )
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// A good token with these claims besides `exp`.
-fn token(mut claims: Value) -> String {
-    if claims["exp"].is_null() {
-        claims["exp"] = json!(now_s() + 600);
-    }
-    hs256(r#"{"alg":"HS256"}"#, &claims.to_string(), SECRET.as_bytes())
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-/// What a client that shows a token is let in with, or the status of its refusal.
-fn connect(gateway: &Gateway, token: &str) -> Result<Socket, u16> {
-    Socket::with(dial(&gateway.data), "/ws", &bearer(token))
-}
-
-/// Whether there is somebody within a while.
-fn in_time(mut done: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + WAIT;
-    while Instant::now() < end {
-        if done() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
 
 #[test]
 fn each_refusal_in_http_and_as_a_close_on_plain_tls_and_msgpack() {
@@ -206,6 +140,7 @@ fn a_token_of_the_command_is_accepted_and_revoked_over_a_restart() {
     let mut socket = connect(&gateway, &alice).ok().unwrap();
     let told = socket.until("authorized");
     assert_eq!((&told["sub"], &told["as"]), (&json!("alice"), &json!("alice")));
+    let conn = told["conn"].clone();
     gateway.publish("fx.a", "7");
     socket.send(r#"{"op":"subscribe","topics":["fx.*"]}"#);
     assert_eq!(socket.until("snapshot")["updates"][0]["data"], 7);
@@ -230,116 +165,155 @@ fn a_token_of_the_command_is_accepted_and_revoked_over_a_restart() {
 
     let gateway = Gateway::start_config(&config);
     assert_eq!(connect(&gateway, &alice).err(), Some(401), "revoked still");
-    assert!(connect(&gateway, &bob).is_ok());
+    let told = connect(&gateway, &bob).ok().unwrap().until("authorized");
+    assert_ne!(told["conn"], conn, "the first connection of another process");
     assert_eq!(connect(&gateway, own).err(), Some(401), "the key of another process");
 }
 
 #[test]
-fn keys_of_a_file_are_read_again_for_a_kid_that_is_unknown() {
-    let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let set = |signers: &[&Signer]| {
-        json!({ "keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>() }).to_string()
-    };
-    let jwks = file("jwks.json", &set(&[&old]));
-    let claims = json!({ "sub": "alice", "exp": now_s() + 600 });
-    let config =
-        format!("[access]\nclients = \"token\"\njwks = \"{}\"\njwks_refresh = \"1s\"\n", jwks.display());
-    let gateway = Gateway::start("shards = 1", &config);
-    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
-    assert_eq!(connect(&gateway, &new.sign(&claims)).err(), Some(401));
-    let signed_by_nobody = Signer::new("old").sign(&claims);
-    assert_eq!(connect(&gateway, &signed_by_nobody).err(), Some(401));
-    fs::write(&jwks, set(&[&new])).unwrap();
-    assert!(in_time(|| connect(&gateway, &new.sign(&claims)).is_ok()));
-    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_err()), "it holds for one period");
-    fs::write(&jwks, "{").unwrap();
-    thread::sleep(Duration::from_millis(1500));
-    assert!(connect(&gateway, &new.sign(&claims)).is_ok(), "what is known still holds");
-    fs::write(&jwks, set(&[&old])).unwrap();
-    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
-    fs::write(&jwks, "{").unwrap();
-    let is_gone = || connect(&gateway, &new.sign(&claims)).is_err();
-    assert!(in_time(is_gone), "it holds for one period, though the set cannot be read then");
-    assert!(connect(&gateway, &old.sign(&claims)).is_ok());
-}
-
-/// Publishes what stands in the text, over https; counts requests.
-fn serve(files: &wss::Files, body: Arc<Mutex<String>>, asked: Arc<AtomicU32>) -> u16 {
-    let cert = CertificateDer::from_pem_file(&files.cert).unwrap();
-    let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            asked.fetch_add(1, Ordering::Relaxed);
-            let body = body.lock().unwrap().clone();
-            // A client that is gone is its own affair.
-            let _ = answer(&config, stream, &body);
-        }
-    });
-    port
-}
-
-fn answer(config: &Arc<ServerConfig>, stream: TcpStream, body: &str) -> std::io::Result<()> {
-    let connection = ServerConnection::new(config.clone()).map_err(std::io::Error::other)?;
-    let mut stream = StreamOwned::new(connection, stream);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
+fn a_revocation_is_refused_that_says_anything_else_or_finds_no_room_and_holds_where_it_is_not_saved() {
+    let state = path("unsaved");
+    let rest = format!("[limits]\nrevocations = 1\n[state]\npath = \"{}\"\n{}", state.display(), access(""));
+    let gateway = Gateway::start("shards = 2", &rest);
+    let revoke = |body: &str| http(&gateway.admin, "POST", "/revoke", JSON, body);
+    for bad in [r#"{"sub":"a","iss":"b"}"#, r#"{"sub":"a","jti":"b"}"#, "{}", r#"["a",null,null]"#, "sub=a"] {
+        revoke(bad).assert_refusal_open(400, bad);
     }
-    let moved = head.starts_with(b"GET /moved ");
-    let answer = if moved {
-        "HTTP/1.1 302 Found\r\nLocation: /jwks.json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            .to_owned()
-    } else {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-    };
-    stream.write_all(answer.as_bytes())?;
-    stream.conn.send_close_notify();
-    stream.flush()
+    http(&gateway.admin, "POST", "/revoke", "", r#"{"sub":"a"}"#).assert_refusal(415, "no content type");
+    let [mut alice, mut bob] = ["alice", "bob"].map(|sub| {
+        let token = token(json!({ "sub": sub, "jti": format!("of-{sub}") }));
+        connect(&gateway, &token).ok().unwrap()
+    });
+    // A directory stands where the file is to be written.
+    let beside = state.with_extension("revocations.tmp");
+    fs::create_dir(&beside).unwrap();
+    let answer = revoke(r#"{"jti":"of-alice"}"#);
+    answer.assert_refusal_open(500, "it cannot be saved");
+    assert!(answer.body.contains("it holds, but not after a restart"), "{answer:?}");
+    assert_eq!(alice.close_code(), 4401);
+    fs::remove_dir(&beside).unwrap();
+    let full = revoke(r#"{"sub":"bob"}"#);
+    full.assert_refusal_open(507, "there is no room");
+    assert!(full.body.contains("[limits] revocations = 1"), "{full:?}");
+    bob.send(r#"{"op":"ping"}"#);
+    bob.until("pong");
+    assert_eq!(
+        connect(&gateway, &token(json!({ "jti": "of-alice" }))).err(),
+        Some(401),
+        "nothing is forgotten"
+    );
+    assert_eq!(revoke(r#"{"jti":"of-alice","for":"2h"}"#).status, 200, "it is there already");
 }
 
 #[test]
-fn keys_are_read_over_https_and_again_for_a_kid_that_is_unknown() {
-    let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let set = |signers: &[&Signer]| {
-        json!({ "keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>() }).to_string()
-    };
+fn no_secret_stands_in_logs_answers_and_what_is_checked() {
     let files = wss::Files::new("localhost");
-    let (body, asked) = (Arc::new(Mutex::new(set(&[&old]))), Arc::new(AtomicU32::new(0)));
-    let port = serve(&files, body.clone(), asked.clone());
-    let claims = json!({ "sub": "alice", "exp": now_s() + 600 });
-    let start = |trusted: &Path| {
-        let mut command = command(&format!(
-            "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n\
-             [access]\nclients = \"token\"\njwks = \"https://localhost:{port}/moved\"\n"
-        ));
-        Gateway::spawn(command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR"))
+    let csrf = file("csrf-of-log", "a secret for codes beside cookies, which nobody sees");
+    let upstream = file("upstream.jwt", "upstream-token-which-nobody-sees");
+    let key = "fw_an_admin_key_which_nobody_sees";
+    let keys = format!(
+        "token_from = [\"authorization\", \"subprotocol\", \"query:t\", \"cookie:s\", \"op\"]\n\
+         origins = [\"same-host\"]\ncsrf_secret_file = \"{}\"\n",
+        csrf.display()
+    );
+    let config = format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n{}\n{}\
+         [[admin.key]]\nname = \"all\"\nsha256 = \"{}\"\nallow = [\"admin\"]\n\
+         [[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\ntoken_file = \"{}\"\nsend = []\n\
+         [[source.map]]\ntopic = \"a\"\ndata = \"/a\"\nwhen = {{ \"/b\" = \"*\" }}\n",
+        files.server(),
+        access(&keys),
+        Digest::of(key.as_bytes()),
+        upstream.display(),
+    );
+    let config = config_file(&config);
+    let log = config.with_extension("log");
+    let command = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.arg("--config").arg(&config);
+        command
     };
-    let gateway = start(&files.cert);
-    // The first one waits for the set.
-    assert!(connect(&gateway, &old.sign(&claims)).is_ok());
-    let before = asked.load(Ordering::Relaxed);
-    *body.lock().unwrap() = set(&[&old, &new]);
-    for _ in 0..20 {
-        assert_eq!(connect(&gateway, &new.sign(&claims)).err(), Some(401), "it was read a moment ago");
+    let errors = Stdio::from(fs::File::create(&log).unwrap());
+    let gateway = Gateway::spawn(command().env("RUST_LOG", "trace").stderr(errors));
+    let tls = wss::client(&[&files], rustls::ALL_VERSIONS);
+
+    let good = token(json!({ "sub": "alice", "fanwire": { "subscribe": ["*"] } }));
+    let bad = hs256(r#"{"alg":"HS256"}"#, &json!({ "exp": now_s() + 600 }).to_string(), b"another");
+    let page = "Origin: http://localhost\r\n";
+    for token in [&good, &bad] {
+        let [header, protocol, cookie] = [
+            bearer(token),
+            format!("Sec-WebSocket-Protocol: fanwire.json.v1, fanwire.token.{token}\r\n"),
+            format!("Cookie: s={token}\r\n"),
+        ];
+        let in_url = format!("/ws?t={token}");
+        for (path, fields) in
+            [("/ws", &header), ("/ws", &protocol), ("/ws", &cookie), (&*in_url, &String::new())]
+        {
+            let fields = format!("{page}{fields}");
+            drop(Socket::with(dial(&gateway.data), path, &fields));
+            drop(Socket::with(wss::connect(&gateway.tls, &tls, "localhost"), path, &fields));
+        }
+        let mut socket = Socket::with(dial(&gateway.data), "/ws", page).ok().unwrap();
+        socket.send(&json!({ "op": "auth", "token": token }).to_string());
+        socket.send(&json!({ "op": "auht", "token": token }).to_string());
+        socket.message();
     }
-    assert_eq!(asked.load(Ordering::Relaxed), before, "an unknown kid has it read at most every 30 s");
-    // Another start reads the new set, if it trusts who publishes it.
-    let again = start(&files.cert);
-    assert!(connect(&again, &new.sign(&claims)).is_ok());
-    let stranger = wss::Files::new("localhost");
-    let refused = start(&stranger.cert);
-    assert_eq!(connect(&refused, &new.sign(&claims)).err(), Some(401));
+    let headers = format!("{JSON}Authorization: Bearer {key}\r\n");
+    let ask = |method: &str, path: &str, body: &str| http(&gateway.admin, method, path, &headers, body).body;
+    let made: Value = serde_json::from_str(&ask("POST", "/token", "{}")).unwrap();
+    let made = made["token"].as_str().unwrap();
+    drop(connect(&gateway, made));
+    let told = [
+        ask("GET", "/metrics", ""),
+        ask("GET", "/status", ""),
+        ask("POST", "/reload", ""),
+        ask("POST", "/revoke", r#"{"sub":"nobody"}"#),
+        http(&gateway.admin, "GET", "/metrics", "X-API-Key: fw_another\r\n", "").body,
+    ];
+    drop(gateway);
+    let checked = output(command().arg("--check"));
+    assert!(checked.status.success(), "{checked:?}");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.len() > 1000, "nothing was logged: {log}");
+    let texts = [&told[..], &[log, format!("{checked:?}")]].concat();
+    // Of a token the signature is the secret.
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    let secrets = [SECRET, "codes beside cookies", "upstream-token", key, "fw_another"].map(str::to_owned);
+    for secret in secrets.into_iter().chain([&good, &bad, made].map(signature)) {
+        let found = texts.iter().flat_map(|text| text.lines()).find(|line| line.contains(&secret));
+        assert_eq!(found, None, "{secret}");
+    }
+}
+
+#[test]
+fn the_audit_has_revocations_and_every_token_that_is_refused() {
+    let audit = path("audit.jsonl");
+    let rest = format!("[audit]\npath = \"{}\"\n{}", audit.display(), access(""));
+    let gateway = Gateway::start("shards = 1", &rest);
+    let mut alice = connect(&gateway, &token(json!({ "sub": "alice" }))).ok().unwrap();
+    alice.until("authorized");
+    assert_eq!(connect(&gateway, "x").err(), Some(401));
+    let mut bad = Socket::connect(&gateway.data, "/ws").ok().unwrap();
+    bad.send(r#"{"op":"auth","token":"x"}"#);
+    assert_eq!(bad.close_code(), 4401);
+    let answer = http(&gateway.admin, "POST", "/revoke", JSON, r#"{"sub":"alice","for":"1m"}"#);
+    assert_eq!(answer.status, 200);
+    let mut lines = Vec::new();
+    assert!(in_time(|| {
+        let text = fs::read_to_string(&audit).unwrap_or_default();
+        lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+        lines.len() == 6
+    }));
+    let told: Vec<_> = lines.iter().map(|line| (line["event"].as_str().unwrap(), &line["status"])).collect();
+    let (none, status) = (&Value::Null, json!(401));
+    assert_eq!(told[..4], [("connect", none), ("refusal", &status), ("connect", none), ("refusal", &status)]);
+    assert_eq!([1, 3].map(|at| &lines[at]["by"]), [&json!("token"); 2]);
+    assert_eq!(
+        (told[4].0, &lines[4]["sub"], &lines[4]["closed"]),
+        ("revocation", &json!("alice"), &json!(1))
+    );
+    assert_eq!((told[5].0, &lines[5]["path"]), ("write", &json!("/revoke")));
 }
 
 #[test]
@@ -424,4 +398,54 @@ fn the_certificate_of_a_client_says_who_it_is() {
     http(&gateway.admin, "POST", "/revoke", JSON, r#"{"sub":"client"}"#);
     assert_eq!(socket.close_code(), 4401);
     assert_eq!(connect().err(), Some(401));
+}
+
+#[test]
+fn a_connection_ends_with_the_certificate_of_its_client() {
+    let (files, authority) = (wss::Files::new("localhost"), wss::Authority::new());
+    let server = format!("shards = 1\n{}\ntls_client_ca = \"{}\"", files.server(), authority.file.display());
+    let access = "[access]\nclients = \"token\"\ntoken_from = [\"certificate\"]\nleeway = \"0s\"\n";
+    let gateway = Gateway::start(&server, access);
+    // A certificate has whole seconds.
+    let ends_s = now_s() + 4;
+    let client = authority.client_until(&[&files], SystemTime::UNIX_EPOCH + Duration::from_secs(ends_s));
+    let stream = wss::connect(&gateway.tls, &client, "localhost");
+    let mut socket = Socket::with(stream, "/ws", "").ok().unwrap();
+    assert_eq!(socket.until("authorized")["exp"], ends_s * 1_000_000);
+    let notice = socket.until("notice");
+    assert_eq!((&notice["code"], &notice["exp"]), (&json!("token_expiring"), &json!(ends_s * 1_000_000)));
+    assert_eq!(socket.close_code(), 4005);
+    assert!(now_s() >= ends_s);
+}
+
+#[test]
+fn what_an_upstream_grants_as_auto_changes_nothing_of_what_a_chained_gateway_takes_over() {
+    let granted = "[access.everyone]\nsubscribe = [\"fx.*\"]\n";
+    let config = format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n{}{granted}",
+        access("")
+    );
+    let path = config_file(&config);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+    let upstream = Gateway::spawn(command.arg("--config").arg(&path).env("RUST_LOG", "off"));
+    upstream.publish("fx.a", "1");
+    let shown = file("chained.jwt", &token(json!({ "sub": "down" })));
+    let source = format!(
+        "[[source]]\nkind = \"fanwire\"\nurl = \"ws://{}/ws\"\ntopics = [\"fx.*\"]\ntoken_file = \"{}\"\n",
+        upstream.data,
+        shown.display()
+    );
+    let gateway = Gateway::start("shards = 1", &source);
+    let has = |topic: &str| http(&gateway.admin, "GET", &format!("/topics/{topic}"), "", "").status == 200;
+    assert!(in_time(|| has("fx.a")));
+    fs::write(&path, format!("{config}auto = [\"news\"]\n")).unwrap();
+    assert_eq!(http(&upstream.admin, "POST", "/reload", "", "").status, 200);
+    // Within a second or so it is subscribed to that, too.
+    let classes =
+        |text: &str| text.lines().any(|line| line.starts_with("fanwire_classes") && line.ends_with(" 2"));
+    assert!(in_time(|| classes(&http(&upstream.admin, "GET", "/metrics", "", "").body)));
+    upstream.publish("news", "1");
+    upstream.publish("fx.b", "2");
+    assert!(in_time(|| has("fx.b")));
+    assert!(has("fx.a") && !has("news"));
 }

@@ -115,8 +115,18 @@ impl Authority {
 
     /// A client that it vouches for, or did so once.
     pub fn client(&self, trusted: &[&Files], is_expired: bool) -> Arc<ClientConfig> {
+        self.vouch(trusted, if is_expired { expired("client") } else { params("client") })
+    }
+
+    /// A client that it vouches for until then.
+    pub fn client_until(&self, trusted: &[&Files], end: SystemTime) -> Arc<ClientConfig> {
+        let mut params = params("client");
+        params.not_after = end.into();
+        self.vouch(trusted, params)
+    }
+
+    fn vouch(&self, trusted: &[&Files], params: CertificateParams) -> Arc<ClientConfig> {
         let own = KeyPair::generate().unwrap();
-        let params = if is_expired { expired("client") } else { params("client") };
         let signed = params.signed_by(&own, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(own.serialize_der()).unwrap();
         let builder = builder(trusted, rustls::ALL_VERSIONS);
