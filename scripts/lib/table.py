@@ -72,7 +72,7 @@ BENCHES = [
     Entry("fanout", "CPU per delivered frame ÷ a bare epoll-and-send() loop's", 3, ("gateway", "floor", "receiver")),
     Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
     Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),
-    Entry("tokens", "what tokens cost: memory of a client, instructions of a frame; 20,000 that come back", 10,
+    Entry("tokens", "what tokens cost: memory of a client, instructions of a frame; 20,000 that come back", 12,
           (*LOADED, "receiver", "costs", "openssl")),
     Entry("costs", "what a client, a class, a topic or a restart costs: how it grows with what exists", 10, ("costs",)),
     Entry("watchlists", "what a frame costs the engine where each client has a watchlist of its own", 5,

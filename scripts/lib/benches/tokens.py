@@ -9,9 +9,9 @@ counted by callgrind: the row `frame-tokens` of `scripts/bench costs`.
 
 `crowd`: --clients with tokens of ES256, each of its own, at rest; and --others at 100 ms that see values which change
 all the time. The crowd's process is halted, the gateway is killed and started again, the others connect; then the
-crowd goes on, and all of it comes back at once. It is back from the first cut that it sees until the last client has
-its values again. The others' p99 comes from as many seconds as the crowd took in the round before (the first round
-is only for that), once beside the crowd at rest and once while it comes back. Figures are medians of rounds."""
+crowd goes on, and all of it comes back at once, as fast as the CPUs let its generator, which gives way. It is back from the first cut that it sees until the last client has
+its values again. The others' p99 comes from as many seconds as the crowd took at most in the rounds before (the
+first round is only for that), once beside the crowd at rest and once while it comes back. Figures are medians of rounds."""
 
 import argparse
 import json
@@ -38,6 +38,8 @@ BACK_S_MAX, P99_MORE_MS_MAX = 12, 20
 LIVES_S = 3600
 FEED = synthetic(100, 1000)
 CONNECTS_S, OTHERS_CONNECT_S, WARM_UP_S = 60, 0.5, 2
+# The crowd's generator is on the gateway's CPUs, as no crowd is: what it takes there is not taken from the others.
+GIVES_WAY = ("nice", "-n", "19")
 # Until a process that is told to halt has halted.
 HALTS_S = 0.2
 PROMISES = ["connections.failed==0", "tokens.refused==0", "tokens.dropped==0", "updates.lost==0", "final.lost==0"]
@@ -88,10 +90,10 @@ class Crowd:
     def __init__(self, args, directory, key, table):
         self.args, self.directory, self.key, self.config = args, directory, key, FEED + TOKENS + table
 
-    def load(self, gateway, name, clients, *words):
+    def load(self, gateway, name, clients, *words, prefix=()):
         report = os.path.join(self.directory, f"{name}.json")
         words = ["--connections", str(clients), *self.key, *words]
-        return load.start(gateway, *words, promises=PROMISES, report=report)
+        return load.start(gateway, *words, promises=PROMISES, report=report, prefix=prefix)
 
     def watched(self, gateway, seconds, beside=lambda: None):
         """The others' p99 in ms over so many seconds, at whose begin `beside` is called."""
@@ -111,7 +113,7 @@ class Crowd:
         with Gateway(self.config) as gateway:
             gateway.publish(("notes.a", 1))
             words = ["--topics", "notes.*", "--interval-ms", "1000", "--reconnect", "--duration", "1h"]
-            running = self.load(gateway, "crowd", self.args.clients, *words)
+            running = self.load(gateway, "crowd", self.args.clients, *words, prefix=GIVES_WAY)
             until(gateway, self.args.clients, running)
             quiet = self.watched(gateway, seconds)
             crowd, *_ = running
@@ -152,7 +154,7 @@ def come_back(args, verdict):
             back, quiet, busy = crowd.round(seconds)
             rounds.append((back, quiet, busy))
             print(f"  back after {back:.2f} s; others {quiet:.1f} ms, meanwhile {busy:.1f} ms, of {seconds} s", flush=True)
-            seconds = math.ceil(back)
+            seconds = math.ceil(max(back for back, *_ in rounds))
     back, quiet, busy = map(statistics.median, zip(*rounds[1:]))
     verdict.figure(f"{args.clients:,} clients with tokens of ES256 are back", back, "<=", BACK_S_MAX, "s")
     note = f"{busy:.1f} and {quiet:.1f} ms"
