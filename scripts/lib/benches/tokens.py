@@ -9,9 +9,10 @@ counted by callgrind: the row `frame-tokens` of `scripts/bench costs`.
 
 `crowd`: --clients with tokens of ES256, each of its own, at rest; and --others at 100 ms that see values which change
 all the time. The crowd's process is halted, the gateway is killed and started again, the others connect; then the
-crowd goes on, and all of it comes back at once, as fast as the CPUs let its generator, which gives way. It is back from the first cut that it sees until the last client has
-its values again. The others' p99 comes from as many seconds as the crowd took at most in the rounds before (the
-first round is only for that), once beside the crowd at rest and once while it comes back. Figures are medians of rounds."""
+crowd goes on, and all of it comes back at once, as fast as the CPUs let its generator, which gives way. It is back from
+the first cut that it sees until the last client has its values again. The others' p99 comes from as many seconds as the
+crowd took at most in the rounds before (the first round is only for that), once beside the crowd at rest and once while
+it comes back. Figures are medians of rounds."""
 
 import argparse
 import json
