@@ -5,7 +5,7 @@ const test = require('node:test');
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
-const { readFileSync } = require('node:fs');
+const { appendFileSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { chromium } = require('playwright-core');
 const { Gateway } = require('./gateway.cjs');
@@ -117,6 +117,19 @@ test('the live page where clients need a token', { timeout: 60_000 }, async (t) 
     gateway = await Gateway.start(config, { data, admin });
     await page.waitForFunction(() => document.querySelector('#state').textContent === 'open', null, WAIT);
     await filled(page);
+  });
+
+  await t.test('passes over what is granted to everyone as auto', async () => {
+    appendFileSync(join(gateway.directory, 'gateway.toml'), '[access.everyone]\nauto = ["host.*"]\n');
+    const reload = await fetch(`http://${gateway.admin}/reload`, { method: 'POST', headers: { 'x-api-key': key } });
+    assert.equal(reload.status, 200);
+    const classes = async () => {
+      const metrics = await fetch(`http://${gateway.admin}/metrics`, { headers: { 'x-api-key': key } });
+      return /^fanwire_classes(\{.*\})? 2$/m.test(await metrics.text());
+    };
+    while (!await classes()) await new Promise((resolve) => setTimeout(resolve, 50));
+    await filled(page);
+    assert.match(await page.$eval('footer', (footer) => footer.textContent), /, \*$/);
   });
 });
 
