@@ -163,11 +163,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         baseline: baseline.clone(),
     };
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
-    // A page that came encrypted may open no other connections.
-    let page = match (data.filter(|_| admin_tls.is_none()), tls) {
-        (Some(data), _) => Page::new("ws", data),
-        (None, tls) => Page::new("wss", tls.expect("there is a listener for subscribers")),
-    };
+    let page = page(data, tls, admin_tls.is_some());
     watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);
     let is_loopback = is_loopback(admin.as_ref());
     let (ask, asks) = mpsc::channel(ASKS_MAX);
@@ -177,10 +173,8 @@ async fn serve(parts: Parts) -> Result<(), Error> {
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
     let admin_address =
         admin.as_ref().map(|listener| listener.local_addr()).transpose().map_err(Error::Start)?;
-    let [data, admin_address] = [data, admin_address].map(shown);
-    let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     shared.set_warming(!source::watch::warming(&counters, sequencer.now()).is_empty());
-    announce(&format!("listening data={data} admin={admin_address}{tls}")).map_err(Error::Announce)?;
+    announce(data, admin_address, tls).map_err(Error::Announce)?;
     supervisor::ready();
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
@@ -206,15 +200,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();
-        let inboxes = sequencer.inboxes();
-        let within = held.borrow().server.drain;
-        tokio::select! {
-            () = drain(&shared, inboxes, within) => {}
-            () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
-        }
-        let saved = state::end(&held.borrow().state, &sequencer, &state);
-        stop(inboxes, ended).await?;
-        Ok(saved?)
+        end(&mut signals, ended, &held, &shared, &sequencer, &state).await
     };
     let outcome = tokio::select! {
         never = answer(admin, &routes) => match never {},
@@ -230,6 +216,33 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     audit.end();
     outcome
+}
+
+/// Drains, saves the last state and ends the shards; a second signal ends the process at once.
+async fn end(
+    signals: &mut Signals,
+    ended: oneshot::Receiver<bool>,
+    held: &watch::Receiver<Arc<Config>>,
+    shared: &Shared,
+    sequencer: &ClockedSequencer,
+    state: &Arc<state::StateCounters>,
+) -> Result<(), Error> {
+    let within = held.borrow().server.drain;
+    tokio::select! {
+        () = drain(shared, sequencer.inboxes(), within) => {}
+        () = signals.next() => return Err(Error::Interrupted { connections: shared.connections() }),
+    }
+    let saved = state::end(&held.borrow().state, sequencer, state);
+    stop(sequencer.inboxes(), ended).await?;
+    Ok(saved?)
+}
+
+/// The page connects to the listener with TLS where it came encrypted itself, since it may open no other connections.
+fn page(data: Option<SocketAddr>, tls: Option<SocketAddr>, is_encrypted: bool) -> Page {
+    match (data.filter(|_| !is_encrypted), tls) {
+        (Some(data), _) => Page::new("ws", data),
+        (None, tls) => Page::new("wss", tls.expect("there is a listener for subscribers")),
+    }
 }
 
 /// Answers on the admin listener, where there is one.
@@ -289,14 +302,13 @@ async fn tell_now_and_then(
     }
 }
 
-/// A listener in the first line.
-fn shown(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| "off".to_owned(), |address| address.to_string())
-}
-
-fn announce(line: &str) -> io::Result<()> {
+/// The first line on stdout: where the listeners are.
+fn announce(data: Option<SocketAddr>, admin: Option<SocketAddr>, tls: Option<SocketAddr>) -> io::Result<()> {
+    let [data, admin] =
+        [data, admin].map(|address| address.map_or_else(|| "off".to_owned(), |address| address.to_string()));
+    let tls = tls.map_or(String::new(), |address| format!(" tls={address}"));
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
+    writeln!(out, "listening data={data} admin={admin}{tls}")?;
     out.flush()
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use engine::{
     access::{tokens::Tokens, verify::Verify},
+    settings::Limits,
     shard::{Application, inbox::Inbox, shared::Shared},
 };
 use net::Waker;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    access::keys::Keys,
     audit::{self, Audit},
     config::{Config, Origin},
     control::{self, Parts},
@@ -87,11 +89,10 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
     audit.set(&config.audit)?;
     let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
     shared.witness = Some(audit.clone());
-    let keys = config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?;
-    let keys = Arc::new(keys);
-    let verifier = Some(keys.clone() as Arc<dyn Verify>);
-    shared.tokens = Tokens::new(verifier, limits.token_checks, limits.revocations, random());
+    let keys =
+        Arc::new(config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?);
     let revocation_file = Arc::new(RevocationFile::new(&config.state));
+    shared.tokens = tokens(&keys, limits);
     revocation_file.load(&shared.tokens.revocations, sequencer.now().wall_us).map_err(Error::Access)?;
     let shared = Arc::new(shared);
 
@@ -101,12 +102,8 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
     let ends = inboxes.iter().cloned().zip(wakers).collect();
     let shards = executor::start(&held, broadcast, &shared, ends, sockets, start, tls_server.as_ref())?;
     let (data, tls) = (shards.data, shards.tls);
-    tracing::info!(
-        shards = inboxes.len(),
-        connections = connections_max,
-        slots = sockets.slots,
-        "every shard listens"
-    );
+    let (count, slots) = (inboxes.len(), sockets.slots);
+    tracing::info!(shards = count, connections = connections_max, slots, "every shard listens");
     let (tell, ended) = oneshot::channel();
     let join = move || {
         // Nobody listens any more where the process ends first.
@@ -131,6 +128,12 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         revocation_file,
         ended,
     })?)
+}
+
+/// What shards share of tokens.
+fn tokens(keys: &Arc<Keys>, limits: &Limits) -> Tokens {
+    let verifier = Some(keys.clone() as Arc<dyn Verify>);
+    Tokens::new(verifier, limits.token_checks, limits.revocations, random())
 }
 
 /// A number of the system's entropy.
