@@ -6,14 +6,29 @@ mod support;
 
 use std::net::SocketAddr;
 
-use engine::client::CloseReason;
+use engine::{
+    client::CloseReason,
+    http::proxies::{Forwarded, Proxies},
+};
 use proto::encode::Opcode;
 
-use support::{World, config, deflate_on, subscriber::AskedOp};
+use support::{World, config, deflate_on, proxies, subscriber::AskedOp};
 
 /// With so many bytes for all, and for each address.
 fn world(dictionaries: usize, dictionaries_per_ip: usize) -> World {
+    world_behind(None, false, dictionaries, dictionaries_per_ip)
+}
+
+/// The same where proxies say whose a request, or a connection, is.
+fn world_behind(
+    forwarded: Option<Forwarded>,
+    proxy_protocol: bool,
+    dictionaries: usize,
+    dictionaries_per_ip: usize,
+) -> World {
     let mut config = config();
+    config.server.proxies = Proxies { trusted: proxies::trusted(), forwarded };
+    config.server.proxy_protocol = proxy_protocol;
     config.limits.messages_per_s = 100_000;
     config.compression.dictionaries = dictionaries;
     config.compression.dictionaries_per_ip = dictionaries_per_ip;
@@ -161,24 +176,27 @@ fn at_nine_tenths_who_would_need_room_is_not_compressed_and_beyond_is_closed() {
 }
 
 #[test]
-fn an_address_takes_no_more_than_its_share() {
-    let mut world = world(10_000, 1000);
-    let crowd = [join(&mut world, [192, 0, 2, 1]), join(&mut world, [192, 0, 2, 1])];
-    let held = fill(&mut world, &crowd, 900);
-    assert!((900..=1000).contains(&held), "{held} bytes are held");
-    let more = join(&mut world, [192, 0, 2, 1]);
-    assert_eq!(extensions(&world, more), None);
-    let other = join(&mut world, [192, 0, 2, 2]);
-    assert!(extensions(&world, other).is_some());
-    while world.peers[crowd[0]].close.is_none() {
-        say(&mut world, crowd[0], 100);
+fn an_address_takes_no_more_than_its_share_whoever_is_between() {
+    let all = Forwarded::ALL.map(Some).into_iter().chain([None]);
+    for (forwarded, proxy_protocol) in all.flat_map(|forwarded| [(forwarded, false), (forwarded, true)]) {
+        let mut world = world_behind(forwarded, proxy_protocol, 10_000, 1000);
+        let crowd = [join(&mut world, [192, 0, 2, 1]), join(&mut world, [192, 0, 2, 1])];
+        let held = fill(&mut world, &crowd, 900);
+        assert!((900..=1000).contains(&held), "{held} bytes are held");
+        let more = join(&mut world, [192, 0, 2, 1]);
+        assert_eq!(extensions(&world, more), None);
+        let other = join(&mut world, [192, 0, 2, 2]);
+        assert!(extensions(&world, other).is_some());
+        while world.peers[crowd[0]].close.is_none() {
+            say(&mut world, crowd[0], 100);
+        }
+        let (code, reason) = world.peers[crowd[0]].close.clone().unwrap();
+        assert!(code == 1013 && reason.contains("dictionaries_per_ip"), "{code} {reason}");
+        for _ in 0..3 {
+            say(&mut world, other, 100);
+        }
+        assert_eq!(world.peers[other].close, None);
     }
-    let (code, reason) = world.peers[crowd[0]].close.clone().unwrap();
-    assert!(code == 1013 && reason.contains("dictionaries_per_ip"), "{code} {reason}");
-    for _ in 0..3 {
-        say(&mut world, other, 100);
-    }
-    assert_eq!(world.peers[other].close, None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::{
 };
 
 use access::{connect, file, in_time, now_s};
-use contract::{Gateway, command};
+use contract::{Gateway, command, config_file};
 use jose::Signer;
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
@@ -56,6 +56,35 @@ fn keys_of_a_file_are_read_again_for_a_kid_that_is_unknown() {
     let is_gone = || connect(&gateway, &new.sign(&claims)).is_err();
     assert!(in_time(is_gone), "it holds for one period, though the set cannot be read then");
     assert!(connect(&gateway, &old.sign(&claims)).is_ok());
+}
+
+#[test]
+fn a_reload_reads_a_file_at_once_and_takes_another_period() {
+    let (old, new, newest) = (Signer::new("old"), Signer::new("new"), Signer::new("newest"));
+    let jwks = file("reloaded.json", &set(&[old.jwk()]));
+    let config = |refresh: &str| {
+        format!(
+            "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n\
+             [access]\nclients = \"token\"\njwks = \"{}\"\njwks_refresh = \"{refresh}\"\n",
+            jwks.display()
+        )
+    };
+    let path = config_file(&config("1h"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+    let gateway = Gateway::spawn(command.arg("--config").arg(&path).env("RUST_LOG", "off"));
+    let reload = || assert_eq!(contract::http(&gateway.admin, "POST", "/reload", "", "").status, 200);
+    let claims = json!({ "sub": "alice", "exp": now_s() + 600 });
+    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
+    fs::write(&jwks, set(&[new.jwk()])).unwrap();
+    assert_eq!(connect(&gateway, &new.sign(&claims)).err(), Some(401));
+    reload();
+    assert!(in_time(|| connect(&gateway, &new.sign(&claims)).is_ok()));
+    assert!(connect(&gateway, &old.sign(&claims)).is_ok(), "it holds for one period");
+    fs::write(&path, config("1s")).unwrap();
+    reload();
+    fs::write(&jwks, set(&[newest.jwk()])).unwrap();
+    // Sooner than an unknown `kid` has it read again.
+    assert!(in_time(|| connect(&gateway, &newest.sign(&claims)).is_ok()));
 }
 
 /// What a publisher says to a request.

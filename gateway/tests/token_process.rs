@@ -195,6 +195,8 @@ fn a_revocation_is_refused_that_says_anything_else_or_finds_no_room_and_holds_wh
     let full = revoke(r#"{"sub":"bob"}"#);
     full.assert_refusal_open(507, "there is no room");
     assert!(full.body.contains("[limits] revocations = 1"), "{full:?}");
+    let held = ["fanwire_revocations ", "fanwire_revocations_refused_total "];
+    assert_eq!(held.map(|sample| wss::metric(&gateway, sample)), [1, 1]);
     bob.send(r#"{"op":"ping"}"#);
     bob.until("pong");
     assert_eq!(

@@ -407,6 +407,70 @@ fn revoked_tokens_end_their_connections_and_open_none() {
 }
 
 #[test]
+fn a_connection_that_ends_while_a_renewal_is_verified_ends_for_its_own_reason() {
+    for is_revoked in [true, false] {
+        let mut world = world(|_| {});
+        let held = Pass { exp_s: now_s(&world) + 20, ..pass(&world, "a", &["*"]) };
+        let peer = world.dial_showing("/ws", &held, false);
+        world.settle();
+        let next = Pass { jti: "next".into(), exp_s: held.exp_s + 600, ..held };
+        world.send_frame(
+            peer,
+            Opcode::Text,
+            json!({ "op": "auth", "token": next.token(true) }).to_string().as_bytes(),
+        );
+        world.settle();
+        assert_eq!(world.believer.waiting(), 1);
+        let expected = match is_revoked {
+            true => (4401, "the token was revoked"),
+            false => (4005, "the token has expired"),
+        };
+        if is_revoked {
+            revoke(&mut world, Revoked::Sub("a".into()));
+        }
+        world.advance(51 * S);
+        let (code, text) = world.peers[peer].close.clone().unwrap();
+        assert_eq!((code, &*text), expected);
+        assert!(world.believer.finish());
+        world.settle();
+        assert_eq!((world.shared.tokens.checks(), world.peers[peer].frames("authorized").len()), (0, 1));
+    }
+}
+
+#[test]
+fn a_renewal_waits_for_the_answer_that_is_being_built_and_takes_it_back() {
+    let mut config = config();
+    (config.fanout.build_bytes, config.fanout.frame_bytes_max) = (1024, 1024);
+    config.access.tokens.rules = Rules { is_open: false, ..Rules::default() }.into();
+    let mut world = World::new(config, 64, 1);
+    for n in 0..200 {
+        world.publish(&format!("fx.{n}"), &format!("\"{}\"", "x".repeat(100)));
+    }
+    let held = pass(&world, "a", &["fx.*"]);
+    let peer = world.dial_showing("/ws", &held, false);
+    world.settle();
+    world.subscribe(peer, "kept", &["fx.7"], None);
+    let topics = vec!["fx.*".to_owned()];
+    world.ask(peer, AskedOp::Subscribe { sub: String::new(), topics, interval_ms: None, since: None });
+    world.ask(peer, AskedOp::Auth { pass: Pass { subscribe: vec!["fx.7".into()], ..held } });
+    world.settle();
+    while world.believer.finish() {}
+    world.settle();
+    let ops: Vec<String> = world.peers[peer].texts.iter().skip(3).map(|text| op_of(text)).collect();
+    assert!(ops.iter().filter(|op| *op == "snapshot").count() > 10, "in parts: {ops:?}");
+    let in_order = |op: &str| ops.iter().position(|of| of == op).unwrap();
+    let last = ops.iter().rposition(|op| op == "snapshot").unwrap();
+    assert!(in_order("subscribed") < last && last < in_order("authorized"), "{ops:?}");
+    assert!(in_order("authorized") < in_order("unsubscribed"), "{ops:?}");
+    assert!(world.peers[peer].model.sub("").is_none() && world.peers[peer].model.sub("kept").is_some());
+}
+
+fn op_of(text: &str) -> String {
+    let frame: Value = serde_json::from_str(text).unwrap();
+    frame["op"].as_str().unwrap().to_owned()
+}
+
+#[test]
 fn a_subject_has_as_many_connections_as_its_token_says() {
     let mut world = world(|_| {});
     let mut claims = pass(&world, "a", &["*"]).claims();

@@ -128,6 +128,11 @@ const TOKENS: &[Metric<Tokens>] = &[
     Metric::gauge("fanwire_revocations", "Tokens and subjects that are revoked", |tokens| {
         tokens.revocations.len() as u64
     }),
+    Metric::counter(
+        "fanwire_revocations_refused",
+        "Revocations that [limits] revocations had no room for",
+        |tokens| tokens.revocations.refused(),
+    ),
     Metric::gauge("fanwire_token_subjects", "Subjects whose connections are counted", |tokens| {
         tokens.subjects() as u64
     }),

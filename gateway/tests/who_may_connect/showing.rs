@@ -255,6 +255,34 @@ fn a_bad_url_and_a_wrong_code_are_told_by_http_in_each_form() {
 }
 
 #[test]
+fn the_code_may_be_of_another_cookie_and_in_another_parameter() {
+    let mut world = strict(|config| {
+        let csrf = Some(Csrf { cookie: Some("session".into()), param: "code".into() });
+        let rules = &*config.access.tokens.rules;
+        let from = vec![Place::Cookie("s".into())];
+        config.access.tokens.rules = Rules { from, csrf, ..rules.clone() }.into();
+    });
+    let good = token(&claims(&json!({})), false);
+    let pass = Pass { sub: Some("alice".into()), exp_s: NOW_S + 600, ..Pass::default() };
+    for (cookies, target, status) in [
+        (format!("s={good}; session=7"), "/ws?code=code-of-7", 101),
+        (format!("session=7; s={good}; session=8"), "/ws?csrf=x&c%6Fde=code%2Dof-7", 101),
+        (format!("s={good}; session=7"), "/ws?csrf=code-of-7", 403),
+        (format!("s={good}; session=7"), "/ws?code=code-of-8&code=code-of-7", 403),
+        (format!("s={good}; session=7"), "/ws?code=%zz", 403),
+        (format!("s={good}"), "/ws?code=code-of-", 403),
+        // Without a token there is nothing to guard.
+        ("session=7".to_owned(), "/ws", 401),
+    ] {
+        let peer = world.dial();
+        world.peers[peer].model.asked.push_back(Asked { id: None, op: AskedOp::Auth { pass: pass.clone() } });
+        world.handshake_with(peer, target, false, &[("Cookie", &cookies)]);
+        world.settle();
+        assert_eq!(outcome(&world, peer).status(), status, "{cookies} {target}");
+    }
+}
+
+#[test]
 fn who_may_be_refused_for_several_reasons_hears_of_the_first() {
     const EVIL: (&str, &str) = ("Origin", "https://evil.example");
     let expired = bearer(&token(&claims(&json!({ "exp": NOW_S - 60 })), false));

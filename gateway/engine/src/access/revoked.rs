@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Full {
 pub struct Revocations {
     max: AtomicUsize,
     held: AtomicUsize,
+    /// Those for which there was no room.
+    refused: AtomicU64,
     until_us: Mutex<HashMap<Revoked, i64>>,
 }
 
@@ -62,6 +64,7 @@ impl Revocations {
             held.retain(|_, until_us| *until_us > now_us);
         }
         if held.len() >= max && !held.contains_key(&revoked) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Full { max });
         }
         let until = held.entry(revoked).or_insert(until_us);
@@ -91,6 +94,11 @@ impl Revocations {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// For how many there was no room.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -113,6 +121,6 @@ mod tests {
         revocations.revoke(sub("a"), 70, 49).unwrap();
         assert!(revocations.has(Some("a"), None, 99), "a shorter one ends none");
         revocations.revoke(sub("c"), 100, 50).unwrap();
-        assert_eq!(revocations.list(50).len(), 2);
+        assert_eq!((revocations.list(50).len(), revocations.refused()), (2, 1));
     }
 }
