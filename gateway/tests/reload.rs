@@ -152,10 +152,14 @@ fn what_needs_a_restart_is_told_and_nothing_is_applied() {
     let moved = SERVER.replace("data = \"127.0.0.1:0\"", "data = \"127.0.0.1:1\"").replace("= 2", "= 1");
     fs::write(&gateway.file, moved).unwrap();
     assert_eq!(texts(&gateway.reload().1["restart"]), ["server.data", "server.shards"]);
-    let named = format!("[server]\nio = \"epoll\"\n{}", SERVER.trim_start_matches("[server]\n"));
-    fs::write(&gateway.file, named).unwrap();
-    assert_eq!(texts(&gateway.reload().1["restart"]), ["server.io"]);
-    let count = RESTART.len() + 2;
+    let mut count = RESTART.len() + 1;
+    // Where the environment names it the file does not count.
+    if std::env::var_os("FANWIRE_SERVER__IO").is_none() {
+        let named = format!("[server]\nio = \"epoll\"\n{}", SERVER.trim_start_matches("[server]\n"));
+        fs::write(&gateway.file, named).unwrap();
+        assert_eq!(texts(&gateway.reload().1["restart"]), ["server.io"]);
+        count += 1;
+    }
     assert!(
         gateway
             .metrics()
