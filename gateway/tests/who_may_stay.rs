@@ -483,3 +483,45 @@ fn a_token_holds_from_its_first_frame_to_its_renewals() {
         assert_eq!(world.peers[peer].close, None, "{wire:?}");
     }
 }
+
+#[test]
+fn only_mistakes_of_messages_count_towards_a_close() {
+    for wire in WIRES {
+        let (mut world, peer) = known(wire);
+        let bad = Pass { is_bad: true, ..pass(&world) };
+        for _ in 0..30 {
+            world.ask(peer, subscribe(&["lse.X"]));
+            auth(&mut world, peer, &bad);
+        }
+        assert_eq!(world.peers[peer].frames("error").len(), 60, "{wire:?}");
+        for _ in 0..20 {
+            world.subscribe(peer, "auto", &["fx.EUR"], None);
+        }
+        assert_eq!(world.peers[peer].close, None, "{wire:?}");
+        world.subscribe(peer, "auto", &["fx.EUR"], None);
+        assert_eq!(world.peers[peer].close_code(), Some(4506), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_subject_has_no_more_connections_than_the_lower_of_both_limits() {
+    for (of_all, of_token, most) in
+        [(3, Some(2), 2), (2, Some(3), 2), (2, None, 2), (0, Some(2), 2), (0, None, 5)]
+    {
+        for wire in WIRES {
+            let mut world = world(|config, _| config.limits.connections_per_sub = of_all);
+            let pass = Pass { connections: of_token, ..pass(&world) };
+            let nobody = Pass { sub: None, ..pass.clone() };
+            let open = (0..5).filter(|_| {
+                let peer = world.dial_by_showing(wire, "/ws", &pass);
+                world.settle();
+                world.peers[peer].open
+            });
+            assert_eq!(open.count(), most, "{of_all}, {of_token:?}, {wire:?}");
+            // Who has no subject is nobody's connection.
+            for _ in 0..3 {
+                dial(&mut world, wire, &nobody);
+            }
+        }
+    }
+}
