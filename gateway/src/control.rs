@@ -2,6 +2,7 @@
 //! order. One tokio thread.
 
 use std::{
+    convert::Infallible,
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering},

@@ -10,7 +10,7 @@ const SECRET: &str = "a secret of thirty-two bytes, or a little more than that";
 
 /// With a directory of its own, where `secret`, `short` and `jwks.json` stand.
 fn parse(text: &str) -> Result<Config, Vec<String>> {
-    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None };
+    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None, cpus_busy: 2 };
     let directory =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-config-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
@@ -61,7 +61,7 @@ fn what_was_read_is_printed_so_that_it_can_be_read_again_and_no_secret_is() {
     assert_eq!(tokens.jwks.as_ref().unwrap().refresh, Duration::from_secs(60));
     assert_eq!(tokens.rules.csrf.as_ref().unwrap().param, "p");
     assert!(tokens.rules.anonymous.is_some());
-    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None };
+    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None, cpus_busy: 2 };
     let printed = config.render(&machine);
     assert!(!printed.contains(SECRET) && !format!("{config:?}").contains(SECRET), "{printed}");
     let again = parse(&printed).unwrap_or_else(|complaints| panic!("{complaints:?} of {printed}"));

@@ -145,10 +145,11 @@ fn each_refusal_in_http_and_as_a_close_on_plain_tls_and_msgpack() {
                 format!("Sec-WebSocket-Protocol: {offered}\r\n")
             };
             let headers = format!("{browser}{offer}");
-            let mut plain = Socket::with(dial(&gateway.data), path, &headers).ok().expect(what);
+            let mut plain =
+                Socket::with(dial(&gateway.data), path, &headers).unwrap_or_else(|_| panic!("{what}"));
             assert_eq!(plain.close_code(), code, "{what} {offered}");
             let stream = wss::connect(&gateway.tls, &tls, "localhost");
-            let mut secure = Socket::with(stream, path, &headers).ok().expect(what);
+            let mut secure = Socket::with(stream, path, &headers).unwrap_or_else(|_| panic!("{what}"));
             assert_eq!(secure.close_code(), code, "{what} {offered} with TLS");
         }
         let stream = wss::connect(&gateway.tls, &tls, "localhost");
@@ -254,6 +255,12 @@ fn keys_of_a_file_are_read_again_for_a_kid_that_is_unknown() {
     fs::write(&jwks, "{").unwrap();
     thread::sleep(Duration::from_millis(1500));
     assert!(connect(&gateway, &new.sign(&claims)).is_ok(), "what is known still holds");
+    fs::write(&jwks, set(&[&old])).unwrap();
+    assert!(in_time(|| connect(&gateway, &old.sign(&claims)).is_ok()));
+    fs::write(&jwks, "{").unwrap();
+    let is_gone = || connect(&gateway, &new.sign(&claims)).is_err();
+    assert!(in_time(is_gone), "it holds for one period, though the set cannot be read then");
+    assert!(connect(&gateway, &old.sign(&claims)).is_ok());
 }
 
 /// Publishes what stands in the text, over https; counts requests.

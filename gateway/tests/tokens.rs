@@ -174,7 +174,8 @@ fn each_place_of_a_request_is_looked_at_in_turn() {
     let cookie = format!("x=1; session={good}; session=other");
     let protocol = format!("other, fanwire.token.{good}");
     let query = format!("/ws?jwt={good}&jwt=other");
-    let cases: [(&str, &[(&str, &str)], &str); 16] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Fields<'_>, &str); 16] = [
         ("/ws", &[("Authorization", &bearer)], "101"),
         ("/ws", &[("authorization", &bearer.replace("Bearer", "bearer"))], "101"),
         ("/ws", &[("Sec-WebSocket-Protocol", &protocol)], "101"),

@@ -3,6 +3,7 @@
 It shares no code with `subscriber`, which judges exactness."""
 
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -33,6 +34,16 @@ def handshake(topics, *headers, interval_ms=None) -> bytes:
     lines = [f"GET /ws?{query} HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
     lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def answered(sock, request) -> int:
+    """The status of the answer to a request; 0: there is none."""
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        sock.sendall(request)
+        while b"\r\n" not in answer and (received := sock.recv(4096)):
+            answer += received
+    return int(answer.split(b" ")[1]) if answer else 0
 
 
 class Client:

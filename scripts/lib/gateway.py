@@ -13,16 +13,21 @@ import process
 class Gateway:
     """A gateway on free ports, with `config` (TOML without data and admin) appended to [server].
 
-    `data` and `admin` are "HOST:PORT". Use it as a context manager: leaving kills what still runs.
+    `data` and `admin` are "HOST:PORT". `log`: what it logs is in the file `log`, not on the terminal. Use it as a context
+    manager: leaving kills what still runs.
     """
 
-    def __init__(self, config="", binary=None, server="", data="127.0.0.1:0", admin="127.0.0.1:0", prefix=()):
+    def __init__(self, config="", binary=None, server="", data="127.0.0.1:0", admin="127.0.0.1:0", prefix=(), log=False):
         binary = binary or os.environ["GATEWAY_BIN"]
         self.directory = tempfile.TemporaryDirectory(prefix="fanwire-")
         path = os.path.join(self.directory.name, "gateway.toml")
         with open(path, "w") as file:
             file.write(f'[server]\ndata = "{data}"\nadmin = "{admin}"\n{server}\n{config}\n')
-        self.process = process.start(*prefix, binary, "--config", path, env={"RUST_LOG": "warn", **os.environ})
+        environment = {"RUST_LOG": "warn", **os.environ}
+        self.log = os.path.join(self.directory.name, "log")
+        with open(self.log, "w") as file:
+            stderr = file if log else None
+            self.process = process.start(*prefix, binary, "--config", path, env=environment, stderr=stderr)
         words = process.listening(self.process)
         self.pid = self.process.pid
         self.data, self.admin = words["data"], words["admin"]

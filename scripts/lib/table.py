@@ -54,8 +54,10 @@ CHECKS = [
     Entry("metrics", "Prometheus takes the metrics, the alerts and the board's queries", 1,
           (*LOADED, "prometheus", "yaml"),
           quick=True),
-    Entry("proxies", "behind HAProxy and nginx limits count for clients, by connection and by request", 1,
-          ("gateway", "haproxy", "nginx", "openssl"), quick=True),
+    Entry("proxies", "behind HAProxy, nginx and Envoy limits, logs and audit have clients' addresses", 1,
+          ("gateway", "haproxy", "nginx", "envoy", "openssl"), quick=True),
+    Entry("issuers", "tokens of PyJWT, jose and ruby-jwt are good, and keys change while clients connect", 1.5,
+          ("gateway", "python", "jose", "ruby-jwt", "openssl"), "dev", True),
     Entry("any-server", "loadgen measures servers of other protocols", 1, LOADED, quick=True),
     Entry("simulate", "a whole shard keeps the contract under new random schedules", 8),
     Entry("fuzz", "no input breaks a parser: 60 s a target", 8, ("cargo-fuzz",)),
@@ -137,6 +139,7 @@ def steps():
         Step("epoll-any", forbidden(*check("any-server", "--seconds", "1", "ws")), 10, DEV),
         Step("metrics", check("metrics"), 10, DEV),
         Step("proxies", check("proxies"), 10, DEV),
+        Step("issuers", check("issuers", "tokens", "documents"), 10),
         Step("any-server", check("any-server", "--seconds", "2", "echo", "ws"), 10, DEV),
     ]
 
@@ -159,6 +162,7 @@ def long_steps(feeds, before):
         Step("epoll-load", check("exact-load", *feeds), 40, EPOLL),
         Step("recorded-2", check("exact", "--chained", "2", *feeds), 15),
         Step("exact-load", check("exact-load", *feeds), 40),
+        Step("rotation", check("issuers", "rotation"), 10),
         *(Step(name, check(name), 20) for name in ("slow", "storm", "admin", "reload")),
     ]
     benches = {"wire": (quotes, 120), "pair": ([before, *quotes], 60), "capacity": ([], 60), "agreement": ([], 20)}

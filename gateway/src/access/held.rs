@@ -67,6 +67,13 @@ impl Held {
         Self { published, ..self.clone() }
     }
 
+    /// Without those that are published no more and hold no longer. `None`: there are none.
+    pub fn without_lapsed(&self, now: Instant) -> Option<Self> {
+        let holding: Vec<Published> =
+            self.published.iter().filter(|published| published.holds(now)).cloned().collect();
+        (holding.len() < self.published.len()).then(|| Self { published: holding, ..self.clone() })
+    }
+
     /// Verifies a token, with each key that it may be signed with.
     pub fn verify(&self, token: &str) -> Verified {
         let header = read_header(token)?;
@@ -99,7 +106,8 @@ struct Head {
 /// Nothing in it is believed. Its `alg` is text: the library takes an object for it, too.
 pub fn read_header(token: &str) -> Result<Header, Bad> {
     let mut parts = token.split('.');
-    let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(head), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(Bad::Malformed("it has not three parts between dots"));
     };
     let head = URL_SAFE_NO_PAD.decode_to_vec(head).map_err(|_| Bad::Malformed("a part is not base64url"))?;

@@ -8,6 +8,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Instant,
 };
 
 use engine::access::{
@@ -143,6 +144,13 @@ impl Keys {
         let is_ours = held.jwks.as_ref().is_some_and(|now| now.place == jwks.place);
         if is_ours && !held.is_published(&read) {
             self.shared.hold(held.with_set(jwks, read));
+        }
+    }
+
+    /// A set could not be read: those that stood in it hold, and those that were gone from it no longer than they have to.
+    pub(super) fn lapse(&self) {
+        if let Some(left) = self.shared.held().without_lapsed(Instant::now()) {
+            self.shared.hold(left);
         }
     }
 

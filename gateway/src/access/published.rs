@@ -80,6 +80,12 @@ pub struct Published {
     pub until: Option<Instant>,
 }
 
+impl Published {
+    pub fn holds(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
 /// What holds once a set was read: its keys, and for one period more those that stood in it before.
 pub fn merged(
     before: impl IntoIterator<Item = Published>,
@@ -89,9 +95,9 @@ pub fn merged(
 ) -> Vec<Published> {
     let mut all: Vec<Published> = read.into_iter().map(|key| Published { key, until: None }).collect();
     for Published { key, until } in before {
-        let until = until.unwrap_or(now + refresh);
-        if until > now && !all.iter().any(|held| held.key.is_same(&key)) {
-            all.push(Published { key, until: Some(until) });
+        let gone = Published { key, until: Some(until.unwrap_or(now + refresh)) };
+        if gone.holds(now) && !all.iter().any(|held| held.key.is_same(&gone.key)) {
+            all.push(gone);
         }
     }
     all.truncate(2 * jwk_set::KEYS_MAX);

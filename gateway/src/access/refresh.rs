@@ -20,6 +20,7 @@ pub async fn keep(keys: &Keys) -> Infallible {
         match read {
             Ok(read) => keys.publish(&jwks, read),
             Err(error) => {
+                keys.lapse();
                 tracing::warn!("cannot read the keys of {}: {error}; those known still hold", jwks.place);
             }
         }

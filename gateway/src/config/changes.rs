@@ -19,7 +19,7 @@ use super::{
     tokens::TokenKeys,
 };
 use crate::{
-    document::value,
+    document::{value, written::Written},
     source::{Source, freshness::Freshness},
 };
 
@@ -61,7 +61,7 @@ pub fn reloadable() -> String {
 
 /// In the order of the reference. `suits`: whether no topic that is there is another one by these `[[topic]]`.
 pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) -> Vec<Change> {
-    let mut changes = Changes(Vec::new());
+    let mut changes = Changes { found: Vec::new(), written: [&old.written, &new.written] };
     changes.section(&ServerKeys::from(&old.server), &ServerKeys::from(&new.server));
     changes.section(&old.fanout, &new.fanout);
     changes.section(&old.limits, &new.limits);
@@ -84,7 +84,7 @@ pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) ->
     changes.table("certificate", certificates(old) != certificates(new), true);
     changes.sources(old, new);
     changes.topics(old, new, suits);
-    changes.0
+    changes.found
 }
 
 /// Certificates beside the one of `[server]`.
@@ -125,6 +125,7 @@ pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> C
         freshness,
         topics,
         state: StateSettings { path: old.state.path.clone(), ..new.state },
+        written: new.written,
     }
 }
 
@@ -146,20 +147,26 @@ fn by_name(config: &Config) -> BTreeMap<&str, (&Source, &Freshness)> {
     sources.map(|(source, fresh)| (&*fresh.name, (source, fresh))).collect()
 }
 
-struct Changes(Vec<Change>);
+struct Changes<'a> {
+    found: Vec<Change>,
+    /// How the files of the old and the new one write values.
+    written: [&'a Written; 2],
+}
 
-impl Changes {
+impl Changes<'_> {
     fn section<T: Keys>(&mut self, old: &T, new: &T) {
         for (key, (old, new)) in T::KEYS.iter().zip(old.values().into_iter().zip(new.values())) {
             if old == new {
                 continue;
             }
             let name = format!("{}.{}", T::SECTION, key.name);
-            let told = match key.is_secret {
-                true => format!("{name}: changed"),
-                false => format!("{name}: {} -> {}", show(&key.kind, &old), show(&key.kind, &new)),
+            let [held, said] = self.written;
+            let shown = show(held, &name, &key.kind, &old).zip(show(said, &name, &key.kind, &new));
+            let told = match shown.filter(|_| !key.is_secret) {
+                Some((old, new)) => format!("{name}: {old} -> {new}"),
+                None => format!("{name}: changed"),
             };
-            self.0.push(Change { key: name, told, is_reloaded: key.is_reloaded });
+            self.found.push(Change { key: name, told, is_reloaded: key.is_reloaded });
         }
     }
 
@@ -169,9 +176,9 @@ impl Changes {
             return;
         }
         let is_reloaded = suits(&new.topics);
-        let before = self.0.len();
+        let before = self.found.len();
         self.entries("topic", &by_pattern(&old.topics), &by_pattern(&new.topics), is_reloaded);
-        self.table("topic", self.0.len() == before, is_reloaded);
+        self.table("topic", self.found.len() == before, is_reloaded);
     }
 
     /// By name. A gateway that is chained to another has that alone, and its numbers.
@@ -196,24 +203,25 @@ impl Changes {
                 (None, _) => "added",
             };
             let key = format!("{table}.{name}");
-            self.0.push(Change { told: format!("{key}: {what}"), key, is_reloaded });
+            self.found.push(Change { told: format!("{key}: {what}"), key, is_reloaded });
         }
     }
 
     fn table(&mut self, name: &str, has_changed: bool, is_reloaded: bool) {
         if has_changed {
-            self.0.push(Change { key: name.to_owned(), told: format!("{name}: changed"), is_reloaded });
+            self.found.push(Change { key: name.to_owned(), told: format!("{name}: changed"), is_reloaded });
         }
     }
 }
 
-/// A value as a file has it, a text without its quotes.
-fn show(kind: &Kind, value: &Value) -> String {
-    let Some(written) = value::write(kind, value) else { return "none".to_owned() };
-    let is_text = written.starts_with('"') && written.len() > 2;
-    let parsed = || format!("v = {written}").parse::<toml::Table>().ok()?.remove("v");
-    match parsed().filter(|_| is_text) {
+/// A value as its file has it, a text without its quotes. `None`: it follows from what the file takes from elsewhere.
+fn show(written: &Written, name: &str, kind: &Kind, value: &Value) -> Option<String> {
+    let Some(value) = value::write(kind, value) else { return Some("none".to_owned()) };
+    let value = written.shown(name, &value)?;
+    let is_text = value.starts_with('"') && value.len() > 2;
+    let parsed = || format!("v = {value}").parse::<toml::Table>().ok()?.remove("v");
+    Some(match parsed().filter(|_| is_text) {
         Some(Toml::String(text)) => text,
-        _ => written,
-    }
+        _ => value.to_owned(),
+    })
 }

@@ -13,7 +13,7 @@ class Gateway {
     const gateway = new Gateway();
     gateway.directory = mkdtempSync(join(tmpdir(), 'fanwire-'));
     const path = join(gateway.directory, 'gateway.toml');
-    const server = tls ? gateway.certificate() : '';
+    const server = tls ? gateway.withTls() : '';
     writeFileSync(path, `[server]\ndata = "${data}"\nadmin = "${admin}"\n${server}${config}\n`);
     gateway.process = spawn(process.env.GATEWAY_BIN, ['--config', path], { stdio: ['ignore', 'pipe', 'inherit'] });
     gateway.exited = once(gateway.process, 'exit');
@@ -25,15 +25,11 @@ class Gateway {
     return gateway;
   }
 
-  /** Keys of [server] for both listeners to speak TLS, with a certificate for localhost and 127.0.0.1. */
-  certificate() {
-    this.cert = join(this.directory, 'cert.pem');
-    const key = join(this.directory, 'key.pem');
-    const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1';
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-    args.push('-subj', '/CN=localhost', '-addext', names, '-keyout', key, '-out', this.cert);
-    execFileSync('openssl', args, { stdio: 'ignore' });
-    return `tls = "127.0.0.1:0"\ntls_cert = "${this.cert}"\ntls_key = "${key}"\nadmin_tls = true\n`;
+  /** Keys of [server] for both listeners to speak TLS. */
+  withTls() {
+    const { cert, key } = certificate(this.directory);
+    this.cert = cert;
+    return `tls = "127.0.0.1:0"\ntls_cert = "${cert}"\ntls_key = "${key}"\nadmin_tls = true\n`;
   }
 
   publish(topic, data) {
@@ -53,4 +49,14 @@ class Gateway {
   }
 }
 
-module.exports = { Gateway };
+/** Files with a certificate for localhost and 127.0.0.1, and with its key. */
+function certificate(directory) {
+  const [cert, key] = ['cert.pem', 'key.pem'].map((name) => join(directory, name));
+  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1';
+  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  args.push('-subj', '/CN=localhost', '-addext', names, '-keyout', key, '-out', cert);
+  execFileSync('openssl', args, { stdio: 'ignore' });
+  return { cert, key };
+}
+
+module.exports = { Gateway, certificate };

@@ -51,6 +51,10 @@ test('pages', { timeout: 60_000 }, async (t) => {
   await t.test('whose own name leads here is refused', async () => {
     const heard = await connect('evil.example', 'evil.example');
     assert.deepEqual([heard.opened, heard.code], [false, 1006], JSON.stringify(heard));
+    for (const address of [gateway.data, gateway.admin]) {
+      const answer = await page.goto(`http://evil.example:${address.split(':')[1]}/`);
+      assert.equal(answer.status(), 403);
+    }
   });
 
   await t.test('of this host connects, and one more hears of the limit', async () => {

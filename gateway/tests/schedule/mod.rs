@@ -759,7 +759,12 @@ impl Simulation {
                 PeerEnd::Ended => {
                     let broke_tls = conduct.broke_tls || conduct.strayed;
                     let gone = conduct.half_closed || conduct.violation.is_some() || broke_tls;
-                    gone || !peer.reading || self.draining || refused || may_be_refused || is_crowded || conduct.forged
+                    gone || !peer.reading
+                        || self.draining
+                        || refused
+                        || may_be_refused
+                        || is_crowded
+                        || conduct.forged
                 }
                 PeerEnd::Reset => conduct.reset || self.draining || was_slow(conduct, now_us) || is_crowded,
             };
@@ -784,7 +789,9 @@ impl Simulation {
     fn check_crowds(&self) {
         let most = self.world.config.limits.connections_per_ip;
         let mut open: HashMap<Address, usize> = HashMap::new();
-        for peer in self.world.peers.iter().filter(|peer| peer.open && !peer.slot_freed && peer.close.is_none()) {
+        for peer in
+            self.world.peers.iter().filter(|peer| peer.open && !peer.slot_freed && peer.close.is_none())
+        {
             *open.entry(peer.address.ip().into()).or_default() += 1;
         }
         let over = open.iter().find(|(_, count)| most > 0 && **count > most);

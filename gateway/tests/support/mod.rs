@@ -841,7 +841,7 @@ fn render(op: &AskedOp, id: u64) -> String {
         }
         AskedOp::Ping => json!({"op": "ping", "id": id}),
         AskedOp::Auth { pass } => {
-            json!({"op": "auth", "id": id, "token": pass.token(id % 3 == 0)})
+            json!({"op": "auth", "id": id, "token": pass.token(id.is_multiple_of(3))})
         }
         AskedOp::Bad => json!({"op": "subscribe", "id": id, "topics": ["a*.b"]}),
     };

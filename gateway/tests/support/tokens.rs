@@ -133,7 +133,7 @@ impl Subscriber {
             Some(_) => Some(&judge.rules.everyone),
             None => judge.rules.anonymous.as_ref(),
         };
-        let texts = table.into_iter().flat_map(|granted| of(granted)).map(Grant::as_str);
+        let texts = table.into_iter().flat_map(of).map(Grant::as_str);
         let texts = texts.filter(|text| sub.is_some() || !text.contains("{sub}"));
         texts.map(|text| text.replace("{sub}", sub.as_deref().unwrap_or(""))).collect()
     }

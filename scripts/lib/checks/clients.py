@@ -14,6 +14,7 @@ KINDS = {
     "node": (*NODE, GATEWAY / "node_ws.test.cjs"),
     "page": (*NODE, GATEWAY / "page.test.cjs"),
     "origins": (*NODE, GATEWAY / "origins.test.cjs"),
+    "cookies": (*NODE, GATEWAY / "cookies.test.cjs"),
     "report": (*NODE, LOADGEN / "report.test.cjs"),
     "scenarios": (*PYTHON, LOADGEN),
 }

@@ -1,8 +1,10 @@
-"""configs/proxies/haproxy.cfg and nginx.conf in front of a gateway, each of their ways: limits count for the addresses
-of clients, whatever these claim; a page of the host that clients ask for is let in; who comes past the proxy is not
-believed."""
+"""HAProxy, nginx and Envoy with the files of configs/proxies in front of a gateway, each of their ways: limits, log and
+audit have the addresses of clients, whatever these claim; a page of the host that clients ask for is let in, where the
+gateway is told of it; who comes past the proxy is not believed."""
 
 import contextlib
+import json
+import os
 import pathlib
 import re
 import ssl
@@ -12,63 +14,100 @@ from typing import NamedTuple
 
 import process
 from benches import quotes
-from client import connected, handshake
+from client import answered, connected, handshake
 from gateway import Gateway
 from machine import ROOT
 
 CONFIGS = ROOT / "configs" / "proxies"
-GATEWAY = "127.0.0.1:9001"
-FIRST, SECOND, STRANGER = "127.0.0.5", "127.0.0.6", "127.0.0.7"
+FILES = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf", "envoy": "envoy.yaml"}
+FIRST, SECOND, STRANGER, OWN, FOREIGN = (f"127.0.0.{host}" for host in (5, 6, 7, 8, 9))
 TRUSTED = 'trusted_proxies = ["127.0.0.1"]\n'
 REQUIRED = TRUSTED + 'proxy_protocol = "require"\n'
 X_FORWARDED, FORWARDED = (TRUSTED + f'forwarded = "{name}"\n' for name in ("x-forwarded-for", "forwarded"))
+# What a gateway on loopback answers to besides its own names.
+HOSTS = '[access]\nhosts = ["app.example"]\n'
 # What a client may write itself.
 CLAIMS = ("X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9")
-PAGE = ("Host: app.example", "Origin: http://app.example")
+OWN_PAGE, FOREIGN_PAGE = (("Host: app.example", f"Origin: http://{of}.example") for of in ("app", "evil"))
 SETTLES_S = 0.3
 
 
 class Way(NamedTuple):
-    """How clients come to a gateway with these keys of [server]: by the proxy's listener on that port, with `changes`
-    of its configuration. `page`: what a page of the host asked for is answered; `None`: nothing is asked."""
+    """How clients come to a gateway with these keys of [server], and other tables: by the proxy's listener on that port,
+    with `changes` of its configuration. `page`: what a page of the host that clients ask for is answered."""
 
     name: str
     program: str
     port: int
     server: str
+    page: int = 101
+    tables: str = ""
     changes: tuple[tuple[str, str], ...] = ()
-    page: int | None = None
     is_tls: bool = False
 
 
 WAYS = (
-    Way("HAProxy, send-proxy-v2", "haproxy", 8001, REQUIRED),
-    Way("HAProxy, send-proxy", "haproxy", 8001, REQUIRED, (("send-proxy-v2", "send-proxy"),)),
-    Way("HAProxy, send-proxy-v2 before TLS", "haproxy", 8001, REQUIRED, (("check check-send-proxy inter 1s", ""),),
-        is_tls=True),
-    Way("HAProxy, forwardfor", "haproxy", 8002, X_FORWARDED, page=101),
-    Way("nginx, stream", "nginx", 8003, REQUIRED),
-    Way("nginx, X-Forwarded-For", "nginx", 8004, X_FORWARDED, page=101),
-    Way("nginx, its default Host", "nginx", 8004, X_FORWARDED,
-        (("proxy_set_header X-Forwarded-Host $host;", ""),), page=403),
-    Way("nginx, Forwarded", "nginx", 8005, FORWARDED, page=101),
+    Way("HAProxy, send-proxy-v2", "haproxy", 8001, REQUIRED, tables=HOSTS),
+    Way("HAProxy, send-proxy-v2, no hosts", "haproxy", 8001, REQUIRED, page=403),
+    Way("HAProxy, send-proxy", "haproxy", 8001, REQUIRED, tables=HOSTS, changes=(("send-proxy-v2", "send-proxy"),)),
+    Way("HAProxy, send-proxy-v2 before TLS", "haproxy", 8001, REQUIRED, tables=HOSTS,
+        changes=(("check check-send-proxy inter 1s", ""),), is_tls=True),
+    Way("HAProxy, forwardfor", "haproxy", 8002, X_FORWARDED),
+    Way("nginx, stream", "nginx", 8003, REQUIRED, tables=HOSTS),
+    Way("nginx, X-Forwarded-For", "nginx", 8004, X_FORWARDED),
+    Way("nginx, its default Host", "nginx", 8004, X_FORWARDED, page=403,
+        changes=(("proxy_set_header X-Forwarded-Host $host;", ""),)),
+    Way("nginx, its default Host, origins", "nginx", 8004, X_FORWARDED,
+        tables='[access]\norigins = ["http://app.example", "none"]\n',
+        changes=(("proxy_set_header X-Forwarded-Host $host;", ""),)),
+    Way("nginx, Forwarded", "nginx", 8005, FORWARDED),
+    Way("Envoy, version V2", "envoy", 8006, REQUIRED, tables=HOSTS),
+    Way("Envoy, version V1", "envoy", 8006, REQUIRED, tables=HOSTS, changes=(("version: V2", "version: V1"),)),
+    Way("Envoy, use_remote_address", "envoy", 8007, X_FORWARDED),
 )
 
 
-def ports(text):
-    """The configuration with free ports in place of those that it listens on, and which stands for which."""
-    free = {port: process.free_port() for port in re.findall(r"127\.0\.0\.1:(80\d\d)", text)}
-    for port, other in free.items():
-        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{other}")
-    return text, {int(port): other for port, other in free.items()}
+class Mistake(NamedTuple):
+    """nginx's listener on that port, before a gateway with keys of [server] that do not belong to it: what two clients
+    with addresses of their own are answered, and what counts it."""
+
+    name: str
+    port: int
+    server: str
+    answers: tuple[int, int]
+    counter: str
+
+
+MISTAKES = (
+    Mistake("a field, and nothing at the gateway", 8004, "", (101, 429),
+            'fanwire_refused_by_total{rule="connections_per_ip"}'),
+    Mistake("a PROXY header, and nothing at the gateway", 8003, "", (400, 400), 'fanwire_refused_total{status="400"}'),
+    Mistake("a field, where a PROXY header is required", 8004, REQUIRED, (502, 502),
+            'fanwire_proxy_refused_total{reason="missing"}'),
+    Mistake("a PROXY header of a proxy that is not trusted", 8003, REQUIRED.replace("127.0.0.1", "10.0.0.7"), (0, 0),
+            'fanwire_proxy_refused_total{reason="untrusted"}'),
+)
+
+
+def ports(text, gateway):
+    """The configuration with free ports in place of those that it listens on, and which stands for which; and with the
+    gateway's in place of 9001."""
+    free = {}
+
+    def other(match):
+        before, port = match[1], int(match[2])
+        here = gateway if port == 9001 else free.setdefault(port, process.free_port())
+        return f"{before}{here}"
+
+    return re.sub(r"(127\.0\.0\.1:|port_value: )(80\d\d|9001)\b", other, text), free
 
 
 @contextlib.contextmanager
 def proxy(way, gateway):
     """Where clients connect."""
-    name = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}[way.program]
-    text, free = ports((CONFIGS / name).read_text())
-    for told, here in ((GATEWAY, gateway), *way.changes):
+    name = FILES[way.program]
+    text, free = ports((CONFIGS / name).read_text(), gateway.rpartition(":")[2])
+    for told, here in way.changes:
         assert told in text, f"{name} has no {told!r}"
         text = text.replace(told, here)
     with tempfile.TemporaryDirectory(prefix="fanwire-") as directory:
@@ -76,6 +115,8 @@ def proxy(way, gateway):
         path.write_text(text)
         if way.program == "haproxy":
             command = ["haproxy", "-db", "-q", "-f", path]
+        elif way.program == "envoy":
+            command = [os.environ["ENVOY_BIN"], "-c", path, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
         else:
             # One process: killing it leaves no worker behind.
             options = f"daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr crit;"
@@ -111,15 +152,6 @@ class Clients:
         return answered(sock, request)
 
 
-def answered(sock, request):
-    answer = b""
-    with contextlib.suppress(ConnectionError):
-        sock.sendall(request)
-        while b"\r\n" not in answer and (received := sock.recv(4096)):
-            answer += received
-    return int(answer.split(b" ")[1]) if answer else 0
-
-
 def counted(gateway, name):
     """The sum of a counter over its labels."""
     status, text = gateway.request("GET", "/metrics")
@@ -138,15 +170,21 @@ def healthy(address):
         time.sleep(0.1)
 
 
+def audited(path):
+    """What the audit has of clients, as (address, event, status). It has 400 of the proxy's other way, which asks how the
+    gateway is behind a PROXY header."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    found = [(line["address"], line["event"], line.get("status")) for line in lines if "path" not in line]
+    return [line for line in found if line != ("127.0.0.1", "refusal", 400)]
+
+
 def run_way(way, verdict):
     is_required = way.server == REQUIRED
-    limits = "[limits]\nconnections_per_ip = 1\n"
     with contextlib.ExitStack() as stack:
-        server = way.server
-        if way.is_tls:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="fanwire-"))
-            server += quotes.certificate(directory)[1]
-        gateway = stack.enter_context(Gateway(limits, server=server))
+        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fanwire-")))
+        server = way.server + (quotes.certificate(directory)[1] if way.is_tls else "")
+        tables = f'{way.tables}[limits]\nconnections_per_ip = 1\n[audit]\npath = "{directory / "audit"}"\n'
+        gateway = stack.enter_context(Gateway(tables, server=server, log=True))
         direct = gateway.tls_url.split("/")[2] if way.is_tls else gateway.data
         address = stack.enter_context(proxy(way, direct))
         clients = Clients(stack, way.is_tls)
@@ -154,33 +192,56 @@ def run_way(way, verdict):
             healthy(address)
             # The connection of the last try is gone.
             time.sleep(SETTLES_S)
-        found = {
-            "a client": clients.asked(address, FIRST),
-            "the same address again, which claims another": clients.asked(address, FIRST, *CLAIMS),
-            "another address": clients.asked(address, SECOND),
-            "past the proxy": clients.asked(direct, STRANGER, *CLAIMS),
-            "past the proxy again": clients.asked(direct, STRANGER),
-        }
-        expected = dict(zip(found, (101, 429, 101, *((0, 0) if is_required else (101, 429)))))
-        if way.page is not None:
-            found["a page of the host asked for"] = clients.asked(address, "127.0.0.8", *PAGE)
-            expected["a page of the host asked for"] = way.page
+        past = (0, 0) if is_required else (101, 429)
+        asked = (
+            ("a client", address, FIRST, (), 101),
+            ("the same address again, which claims another", address, FIRST, CLAIMS, 429),
+            ("another address", address, SECOND, (), 101),
+            ("a page of another host", address, FOREIGN, FOREIGN_PAGE, 403),
+            ("a page of the host asked for", address, OWN, OWN_PAGE, way.page),
+            ("past the proxy", direct, STRANGER, CLAIMS, past[0]),
+            ("past the proxy again", direct, STRANGER, (), past[1]),
+        )
+        found = {what: (clients.asked(to, source, *headers), wanted) for what, to, source, headers, wanted in asked}
         if is_required:
-            found["closed, not trusted"] = counted(gateway, 'fanwire_proxy_refused_total{reason="untrusted"}')
-            expected["closed, not trusted"] = 2
-    right = sum(found[what] == expected[what] for what in expected)
-    verdict.figure(f"{way.name}: answers as they should be", right, "==", len(expected))
-    for what in expected:
-        if found[what] != expected[what]:
-            verdict.say(f"{way.name}: {what}: {found[what]} and not {expected[what]}")
+            untrusted = counted(gateway, 'fanwire_proxy_refused_total{reason="untrusted"}')
+            found["closed, not trusted"] = (untrusted, 2)
+        time.sleep(SETTLES_S)
+        log = pathlib.Path(gateway.log).read_text()
+        told = re.findall(r"peer=(\S+)", log)
+        found["the log names the page of another host"] = (told[:1], [FOREIGN])
+        expected = [(source, "connect" if wanted == 101 else "refusal", None if wanted == 101 else wanted)
+                    for _, _, source, _, wanted in asked if wanted]
+        found["the audit"] = (audited(directory / "audit"), expected)
+    right = sum(is_so == wanted for is_so, wanted in found.values())
+    verdict.figure(f"{way.name}: as it should be", right, "==", len(found))
+    for what, (is_so, wanted) in found.items():
+        if is_so != wanted:
+            verdict.say(f"{way.name}: {what}: {is_so} and not {wanted}")
+
+
+def run_mistake(mistake, verdict):
+    way = Way(mistake.name, "nginx", mistake.port, mistake.server)
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(Gateway("[limits]\nconnections_per_ip = 1\n", server=way.server))
+        address = stack.enter_context(proxy(way, gateway.data))
+        clients = Clients(stack, is_tls=False)
+        found = tuple(clients.asked(address, source) for source in (FIRST, SECOND))
+        wanted = sum(answer != 101 for answer in mistake.answers)
+        is_so = found == mistake.answers and counted(gateway, mistake.counter) >= wanted
+    verdict.figure(f"{mistake.name}: shows as PROXIES.md says", int(is_so), "==", 1, note=f"{found}, {mistake.counter}")
 
 
 def arguments(parser):
-    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="haproxy, nginx (both)")
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"{', '.join(FILES)} (all)")
 
 
 def run(args, verdict):
     for way in WAYS:
-        if way.program in (args.programs or ("haproxy", "nginx")):
+        if way.program in (args.programs or FILES):
             with verdict.part(way.name):
                 run_way(way, verdict)
+    if "nginx" in (args.programs or FILES):
+        for mistake in MISTAKES:
+            with verdict.part(mistake.name):
+                run_mistake(mistake, verdict)

@@ -72,7 +72,7 @@ impl SharedGrants {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 }
@@ -89,13 +89,13 @@ mod tests {
         };
         let mut shared = SharedGrants::default();
         let (a, b, c) = (shared.share(grants("a")), shared.share(grants("a")), shared.share(grants("c")));
-        assert!(Rc::ptr_eq(&a, &b) && shared.len() == 2);
+        assert!(Rc::ptr_eq(&a, &b) && shared.count() == 2);
         assert_eq!(a.subscribe.iter().map(|p| p.to_string()).collect::<Vec<_>>(), ["a", "b.*"]);
         assert_eq!(a.of(Right::Auto).iter().count(), 0);
         shared.give_back(a);
-        assert_eq!(shared.len(), 2);
+        assert_eq!(shared.count(), 2);
         shared.give_back(b);
         shared.give_back(c);
-        assert_eq!(shared.len(), 0);
+        assert_eq!(shared.count(), 0);
     }
 }

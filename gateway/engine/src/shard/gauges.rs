@@ -19,7 +19,7 @@ impl Shard {
             subscriptions: self.clients.iter().flatten().map(|client| client.subs.len() as u64).sum(),
             held_bytes: self.clients.iter().flatten().map(|client| client.connection.held_bytes()).sum(),
             addresses: self.shares.len() as u64,
-            grants: self.guard.grants.len() as u64,
+            grants: self.guard.grants.count() as u64,
             checks_waiting: self.guard.unchecked.len() as u64,
             keys: self.fanout.keys_len() as u64,
             history_bytes: self.fanout.history_bytes() as u64,
