@@ -347,7 +347,8 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
         assert_eq!(gateway.states(), [state], "{fields}");
     }
-    let seq = |first: Option<u64>, last| Some(first.map_or(Seq::sparse(last), |first| Seq::span(first, last)));
+    let seq =
+        |first: Option<u64>, last| Some(first.map_or(Seq::sparse(last), |first| Seq::span(first, last)));
     for (seq, state) in [
         // A count that leaves numbers out tells no hole.
         (seq(None, 101), TopicState::Gap),
@@ -756,8 +757,11 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
             let first = seq.map(|seq| if rng.bool() { seq } else { model.last.unwrap_or(rng.u64(..12)) });
             let is_whole = rng.u8(..3) == 0;
             let fields = if is_whole { r#""reset":true"# } else { r#""set":{"a":1}"# };
-            let item =
-                Publication { feed, seq: seq.map(|last| first.map_or(Seq::sparse(last), |first| Seq::span(first, last))), ..item("book.a", fields) };
+            let item = Publication {
+                feed,
+                seq: seq.map(|last| first.map_or(Seq::sparse(last), |first| Seq::span(first, last))),
+                ..item("book.a", fields)
+            };
             let held = model.last;
             let expected = model.takes(seq, first, is_whole, feed);
             assert_eq!(gateway.take(&item), expected, "{item:?} after {held:?}");

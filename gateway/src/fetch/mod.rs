@@ -71,11 +71,7 @@ enum Answer {
     Moved(String),
 }
 
-async fn ask(
-    at: &HttpUrl,
-    wanted: &Wanted<'_>,
-    tls: Option<&Arc<ClientConfig>>,
-) -> Result<Answer, Failed> {
+async fn ask(at: &HttpUrl, wanted: &Wanted<'_>, tls: Option<&Arc<ClientConfig>>) -> Result<Answer, Failed> {
     let connect = |error: String| format!("cannot connect: {error}");
     let tcp = TcpStream::connect((&*at.host, at.port)).await.map_err(|error| connect(error.to_string()))?;
     if !at.is_tls {

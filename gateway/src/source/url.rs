@@ -6,7 +6,7 @@ use hyper::Uri;
 
 /// `ws://HOST[:PORT]/PATH` or `wss://…`.
 ///
-/// Its query may hold secrets, so that is not shown.
+/// Its path and query may hold secrets, so they are not shown.
 #[derive(Clone, PartialEq)]
 pub struct Url {
     /// As it was written.
@@ -59,8 +59,7 @@ impl Url {
 
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.target.split('?').next().unwrap_or_default();
-        write!(f, "{}{path}", self.address)
+        f.write_str(&self.address)
     }
 }
 

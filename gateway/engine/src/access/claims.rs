@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(of(json!({"exp": NOW + 86_401})), too_long);
         assert_eq!(of(json!({"exp": NOW + 1, "iat": NOW - 86_400})), too_long);
         assert!(of(json!({"exp": NOW + 10_000_000, "iat": NOW + 9_999_999})).is_some());
-        assert_eq!(of(json!({"exp": 1e30})).is_some(), true);
+        assert!(of(json!({"exp": 1e30})).is_some());
         let any = Rules { lifetime_max_us: None, ..Rules::default() };
         assert!(read(&any, json!({"exp": 1e30})).is_ok());
     }

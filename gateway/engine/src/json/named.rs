@@ -86,14 +86,21 @@ mod tests {
     #[test]
     fn each_name_stands_for_one_character_or_more() {
         let found = |form: &str, text: &'static str| {
-            named(form).find(text).map(|found| found.into_iter().map(|range| &text[range]).collect::<Vec<_>>())
+            named(form)
+                .find(text)
+                .map(|found| found.into_iter().map(|range| &text[range]).collect::<Vec<_>>())
         };
-        assert_eq!(found("market.{s}.depth.{d}", "market.btcusdt.depth.step0"), Some(vec!["btcusdt", "step0"]));
+        assert_eq!(
+            found("market.{s}.depth.{d}", "market.btcusdt.depth.step0"),
+            Some(vec!["btcusdt", "step0"])
+        );
         assert_eq!(found("market.{s}.depth.{d}", "market.a.b.depth.c.d"), Some(vec!["a.b", "c.d"]));
         assert_eq!(found("{s}", "币"), Some(vec!["币"]));
         assert_eq!(found("a{s}a", "aaaa"), Some(vec!["aa"]));
         assert_eq!(found("{a}-{b}-x", "1--2-x"), Some(vec!["1", "-2"]));
-        for other in ["market..depth.step0", "market.btc.depth.", "market.btc.trade.x", "", "xmarket.a.depth.b"] {
+        for other in
+            ["market..depth.step0", "market.btc.depth.", "market.btc.trade.x", "", "xmarket.a.depth.b"]
+        {
             assert_eq!(found("market.{s}.depth.{d}", other), None, "{other}");
         }
         assert_eq!(found("a{s}a", "aa"), None);
@@ -104,7 +111,7 @@ mod tests {
         for plain in ["", "a", "{", "{}", "{/a}", "{a b}", "{\"op\":1}", "{1}"] {
             assert_eq!(NamedText::parse(plain), Ok(None), "{plain}");
         }
-        assert_eq!(named("{{a}}").find("{xy}"), Some(vec![1..3]));
+        assert!(named("{{a}}").find("{xy}").is_some_and(|found| found[0] == (1..3)));
         let error = NamedText::parse("x{a}{b}").unwrap_err();
         assert!(error.contains("where a ends and b begins"), "{error}");
     }

@@ -94,10 +94,7 @@ mod tests {
             ("@/a", Root::Remembered, vec!["a"]),
         ] {
             let pointer = Pointer::parse(text).unwrap();
-            assert_eq!(
-                (pointer.root, pointer.steps),
-                (root, steps.into_iter().map(str::to_owned).collect())
-            );
+            assert_eq!((pointer.root, pointer.steps), (root, steps.into_iter().map(str::to_owned).collect()));
         }
         for (bad, reason) in [
             ("a", "\"a\" does not begin with /; write \"/a\", or \"\" for all of it"),

@@ -147,11 +147,13 @@ impl<'a> Books<'a> {
     ) -> Result<(), String> {
         let entry = &self.source.map[ask.entry];
         let snapshot = entry.snapshot.as_ref().ok_or("nobody asked")?;
-        let answer = Node::parse(skip_byte_order_mark(answer)).map_err(|error| format!("it is not JSON: {error}"))?;
+        let answer =
+            Node::parse(skip_byte_order_mark(answer)).map_err(|error| format!("it is not JSON: {error}"))?;
         let (count, changes) =
             mapping::whole(entry, snapshot, self.source.names, &answer).map_err(|fault| fault.to_string())?;
         let body = Body::Changes(changes.into());
-        let whole = Publication { feed: Some(self.feed), ..Publication::new(ask.topic.clone(), body, now_us) };
+        let whole =
+            Publication { feed: Some(self.feed), ..Publication::new(ask.topic.clone(), body, now_us) };
         match self.stitch.join(whole, count, out) {
             Need::Nothing => Ok(()),
             _ => Err("it is older than the changes that wait for it".to_owned()),

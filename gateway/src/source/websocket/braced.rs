@@ -62,12 +62,15 @@ pub struct May<'a> {
     pub sign: bool,
 }
 
+/// Gives the JSON to which a pointer leads.
+pub type Lookup<'f> = dyn Fn(&Pointer) -> Option<String> + 'f;
+
 /// What braces are filled with. What is not there is nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Filling<'f> {
     pub names: &'f [(&'f str, &'f str)],
-    /// The JSON to which a pointer into the message leads.
-    pub value: Option<&'f dyn Fn(&Pointer) -> Option<String>>,
+    /// Into the message.
+    pub value: Option<&'f Lookup<'f>>,
     /// The answer of `[source.token]`.
     pub token: Option<&'f str>,
     /// Microseconds since the Unix epoch.
@@ -135,7 +138,9 @@ impl Braced {
             match part {
                 Part::Name(name) if !may.names.contains(&&**name) => {
                     let names = may.names.iter().map(|name| format!("{{{name}}}, ")).collect::<String>();
-                    return Err(format!("{{{name}}} stands for nothing; there are {names}{{time_s}}, {{time_ms}} and {{time_us}}"));
+                    return Err(format!(
+                        "{{{name}}} stands for nothing; there are {names}{{time_s}}, {{time_ms}} and {{time_us}}"
+                    ));
                 }
                 Part::Value(pointer) if !may.values => {
                     return Err(format!("{{{}}}: there is no message to take it from", pointer.as_str()));
@@ -144,7 +149,10 @@ impl Braced {
                     return Err(format!("{{{}}}: what was remembered cannot stand here", pointer.as_str()));
                 }
                 Part::Token(pointer) if !may.token => {
-                    return Err(format!("{{@token{}}}: there is no [source.token] to ask first", pointer.as_str()));
+                    return Err(format!(
+                        "{{@token{}}}: there is no [source.token] to ask first",
+                        pointer.as_str()
+                    ));
                 }
                 Part::Sign if !may.sign => {
                     return Err("{sign}: there is no [source.sign] that says how to sign".to_owned());
@@ -316,7 +324,10 @@ mod tests {
             ("pong {/s}", "pong a\"b"),
             ("{@token/data/token}", "t/1"),
             ("{@token/none}", ""),
-            (r#"{"t":{time_s},"m":{time_ms},"u":{time_us}}"#, r#"{"t":1700000000,"m":1700000000123,"u":1700000000123456}"#),
+            (
+                r#"{"t":{time_s},"m":{time_ms},"u":{time_us}}"#,
+                r#"{"t":1700000000,"m":1700000000123,"u":1700000000123456}"#,
+            ),
             ("{sign}", "<1700000000123456>"),
             ("{} {a b} {\"x\"} {", "{} {a b} {\"x\"} {"),
             ("", ""),
@@ -339,7 +350,10 @@ mod tests {
     #[test]
     fn what_may_not_stand_there_is_told() {
         let wrong = |text: &str, may: May<'_>| braced(text).check(may).unwrap_err();
-        assert!(wrong("{simbol}", May { names: &["symbol"], ..May::default() }).contains("there are {symbol}, {time_s}"));
+        assert!(
+            wrong("{simbol}", May { names: &["symbol"], ..May::default() })
+                .contains("there are {symbol}, {time_s}")
+        );
         assert!(wrong("{/a}", May::default()).contains("no message"));
         assert!(wrong("{@/a}", May { values: true, ..May::default() }).contains("remembered"));
         assert!(wrong("{@token/a}", May::default()).contains("[source.token]"));

@@ -31,16 +31,8 @@ pub enum Bad {
 }
 
 impl Bad {
-    pub const ALL: [Bad; 8] = [
-        Bad::Json,
-        Bad::Pointer,
-        Bad::Topic,
-        Bad::Ts,
-        Bad::Refused,
-        Bad::Denied,
-        Bad::Encoding,
-        Bad::Memory,
-    ];
+    pub const ALL: [Bad; 8] =
+        [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused, Bad::Denied, Bad::Encoding, Bad::Memory];
 
     /// Its label in metrics.
     pub fn name(self) -> &'static str {

@@ -26,11 +26,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Connects. Its server has as long as the shorter one of `idle` and `stale_after`.
-pub async fn dial(
-    link: &Link,
-    url: &Url,
-    stale_after: Option<Duration>,
-) -> Result<Box<dyn Stream>, Ended> {
+pub async fn dial(link: &Link, url: &Url, stale_after: Option<Duration>) -> Result<Box<dyn Stream>, Ended> {
     let (address, begun) = (&url.address, Instant::now());
     let patience = stale_after.map_or(link.idle, |stale_after| stale_after.min(link.idle));
     let stream = match timeout(patience, TcpStream::connect(address)).await {

@@ -4,7 +4,10 @@ use engine::topic::name::TOPIC_BYTES_MAX;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::braced::{Braced, Filling, May};
-use crate::document::{read::{Named, Section}, write::Text};
+use crate::document::{
+    read::{Named, Section},
+    write::Text,
+};
 
 /// Fields of one request.
 const HEADERS_MAX: usize = 32;
@@ -39,12 +42,16 @@ pub fn headers(section: &mut Section, may: May<'_>) -> Named<Headers> {
                 return Err(format!("{name:?} is no name of a header field"));
             }
             if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-                return Err(format!("{name}: the request has it by itself; leave it out, for Host write host"));
+                return Err(format!(
+                    "{name}: the request has it by itself; leave it out, for Host write host"
+                ));
             }
             let text = value.get_ref().as_str().ok_or_else(|| format!("{name}: {HINT}"))?;
             let is_value = HeaderValue::from_str(text).is_ok();
             if !is_value {
-                return Err(format!("{name}: its value holds what no header field may hold, as a line break"));
+                return Err(format!(
+                    "{name}: its value holds what no header field may hold, as a line break"
+                ));
             }
             let value = Braced::parse(text)?;
             value.check(may).map_err(|wrong| format!("{name}: {wrong}"))?;

@@ -9,8 +9,8 @@ use engine::{
 };
 
 use super::{
-    braced::Filling,
     books::Books,
+    braced::Filling,
     counters::{Bad, WebsocketCounters, add},
     frames::Encoding,
     inlet::{Intake, Quit},
@@ -236,7 +236,8 @@ impl Intake for Mapping<'_> {
             return self.hear_all(message);
         }
         let mut unpacked = std::mem::take(&mut self.unpacked);
-        let heard = match self.source.encoding.unpack(message, self.source.link.message_bytes, &mut unpacked) {
+        let heard = match self.source.encoding.unpack(message, self.source.link.message_bytes, &mut unpacked)
+        {
             Ok(()) => self.hear_all(&unpacked),
             Err(wrong) => {
                 self.bad(Bad::Encoding, &wrong);

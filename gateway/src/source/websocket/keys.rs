@@ -109,7 +109,9 @@ fn check_symbols(symbols: Vec<String>) -> Result<Vec<String>, String> {
     if symbols.len() > SYMBOLS_MAX {
         return Err(format!("{} symbols; the most is {SYMBOLS_MAX}", symbols.len()));
     }
-    let is_good = |symbol: &String| (1..=SYMBOL_BYTES_MAX).contains(&symbol.len()) && !symbol.contains(char::is_control);
+    let is_good = |symbol: &String| {
+        (1..=SYMBOL_BYTES_MAX).contains(&symbol.len()) && !symbol.contains(char::is_control)
+    };
     match symbols.iter().find(|symbol| !is_good(symbol)) {
         Some(bad) => Err(format!("{bad:?}: a symbol is a text of 1 to {SYMBOL_BYTES_MAX} bytes")),
         None => Ok(symbols),

@@ -31,7 +31,8 @@ pub fn ping(source: &mut Section, may: May<'_>) -> Option<Ping> {
         section.problem(section.line(), "every is missing; write the time between two, like every = \"20s\"");
     }
     if text.line.is_none() {
-        section.problem(section.line(), "text is missing; write what is sent, like text = '{\"op\":\"ping\"}'");
+        section
+            .problem(section.line(), "text is missing; write what is sent, like text = '{\"op\":\"ping\"}'");
     }
     section.finish();
     Some(Ping { every: every.line.map(|_| every.value)?, text: text.value? })

@@ -34,8 +34,12 @@ pub const TOKEN: Group = Group {
         Key::new("url", TEXT, &["Whom to ask. The answer is JSON of at most 64 KiB."])
             .example("\"https://api.kucoin.com/api/v1/bullet-public\""),
         Key::new("method", Kind::choice("GET", &["GET", "POST"]), &["How to ask."]),
-        Key::new("headers", Kind::Own, &["Header fields that the request shows beside its own. They are never shown."])
-            .example("{ \"X-Key\" = \"{env:VENUE_KEY}\" }"),
+        Key::new(
+            "headers",
+            Kind::Own,
+            &["Header fields that the request shows beside its own. They are never shown."],
+        )
+        .example("{ \"X-Key\" = \"{env:VENUE_KEY}\" }"),
     ],
 };
 
@@ -51,17 +55,24 @@ pub const SIGN: Group = Group {
         Key::new("form", Kind::choice("hex", &["hex", "base64"]), &["How the signature is written."]),
         Key::new("text", TEXT, &["What is signed."]).example("\"{time_s}GET/users/self/verify\""),
         Key::new("secret", TEXT, &["What it is signed with."]).example("\"{env:VENUE_SECRET}\"").secret(),
-        Key::new("secret_form", Kind::choice("text", &["text", "hex", "base64"]), &["How the secret is written."]),
+        Key::new(
+            "secret_form",
+            Kind::choice("text", &["text", "hex", "base64"]),
+            &["How the secret is written."],
+        ),
     ],
 };
 
 /// Of `[[source.reply]]`.
 pub const REPLY: Group = Group {
     section: "source.reply",
-    doc: &["of kind = \"websocket\": what is said to a message. The first one whose `when` holds is; the map has it too."],
+    doc: &[
+        "of kind = \"websocket\": what is said to a message. The first one whose `when` holds is; the map has it too.",
+    ],
     keys: &[
         Key::new("when", Kind::Own, &["As of [[source.map]]."]).example("{ \"/ping\" = \"*\" }"),
-        Key::new("send", TEXT, &["What is said, with pointers and names in braces."]).example("'{\"pong\":{/ping}}'"),
+        Key::new("send", TEXT, &["What is said, with pointers and names in braces."])
+            .example("'{\"pong\":{/ping}}'"),
     ],
 };
 

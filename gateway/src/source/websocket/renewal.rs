@@ -78,7 +78,10 @@ pub async fn warm<'a>(terms: Terms<'a>, opens: &mut impl Opens, counters: &Webso
             Err(ended) => {
                 failures += 1;
                 counters.ended(ended.end());
-                tracing::warn!(source = terms.link.name, "the connection that is to follow: {ended}; tried again");
+                tracing::warn!(
+                    source = terms.link.name,
+                    "the connection that is to follow: {ended}; tried again"
+                );
                 sleep(terms.link.backoff(failures).max(ended.retry_after().unwrap_or_default())).await;
             }
         }

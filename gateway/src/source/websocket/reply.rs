@@ -59,11 +59,14 @@ fn reply(section: &mut Section, may: May<'_>) -> Option<Reply> {
         let text = "when is missing: every message would be answered; write what must stand where, like { \"/ping\" = \"*\" }";
         section.problem(section.line(), text);
     }
-    if let (Some(line), Some(pointer)) = (when.line, when.value.pointers().find(|pointer| !pointer.is_plain())) {
+    if let (Some(line), Some(pointer)) =
+        (when.line, when.value.pointers().find(|pointer| !pointer.is_plain()))
+    {
         section.problem(line, format!("{pointer:?}: it begins at the message; write {:?}", pointer.path()));
     }
     if send.line.is_none() {
-        section.problem(section.line(), "send is missing; write what is said, like send = '{\"pong\":{/ping}}'");
+        section
+            .problem(section.line(), "send is missing; write what is said, like send = '{\"pong\":{/ping}}'");
     }
     Some(Reply { when: when.value, send: send.value? })
 }

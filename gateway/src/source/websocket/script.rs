@@ -24,11 +24,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(
-        lines: Box<dyn Iterator<Item = Line> + Send>,
-        every: Duration,
-        beat: Option<Beat>,
-    ) -> Self {
+    pub fn new(lines: Box<dyn Iterator<Item = Line> + Send>, every: Duration, beat: Option<Beat>) -> Self {
         let now = Instant::now();
         Self { lines: lines.peekable(), every, next_at: now, beat, beat_at: now }
     }

@@ -5,7 +5,11 @@ use std::fmt;
 use ring::hmac;
 
 use super::braced::{Braced, Filling, May};
-use crate::document::{read::Section, value::{json, or}, write::Text};
+use crate::document::{
+    read::Section,
+    value::{json, or},
+    write::Text,
+};
 
 const ALGORITHMS: &[&str] = &["sha256", "sha384", "sha512"];
 const FORMS: &[&str] = &["hex", "base64"];
@@ -24,7 +28,10 @@ pub struct Sign {
 /// Without the secret.
 impl fmt::Debug for Sign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sign").field("algorithm", &self.algorithm).field("form", &self.form).finish_non_exhaustive()
+        f.debug_struct("Sign")
+            .field("algorithm", &self.algorithm)
+            .field("form", &self.form)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +80,10 @@ pub fn sign(source: &mut Section) -> Option<Sign> {
         text.check(May::default())?;
         Ok(Some(text))
     });
-    let missing = [("secret", secret.line.is_none(), "{env:VENUE_SECRET}"), ("text", text.line.is_none(), "{time_s}GET/users/self/verify")];
+    let missing = [
+        ("secret", secret.line.is_none(), "{env:VENUE_SECRET}"),
+        ("text", text.line.is_none(), "{time_s}GET/users/self/verify"),
+    ];
     for (key, _, example) in missing.into_iter().filter(|(_, is_missing, _)| *is_missing) {
         section.problem(section.line(), format!("{key} is missing; write {key} = \"{example}\""));
     }
@@ -106,7 +116,12 @@ pub fn write(text: &mut Text, sign: &Sign) {
 mod tests {
     use super::*;
 
-    fn signed(algorithm: &'static str, form: &'static str, secret: &str, secret_form: &'static str) -> String {
+    fn signed(
+        algorithm: &'static str,
+        form: &'static str,
+        secret: &str,
+        secret_form: &'static str,
+    ) -> String {
         let text = Braced::parse("what do ya want for nothing?").unwrap();
         Sign { algorithm, form, text, secret: secret.to_owned(), secret_form }.sign(0)
     }
@@ -117,16 +132,38 @@ mod tests {
         assert_eq!(signed("sha256", "hex", "Jefe", "text"), sha256);
         assert_eq!(signed("sha256", "hex", "4a656665", "hex"), sha256);
         assert_eq!(signed("sha256", "hex", "SmVmZQ==", "base64"), sha256);
-        assert_eq!(signed("sha256", "base64", "Jefe", "text"), "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=");
-        assert!(signed("sha384", "hex", "Jefe", "text").starts_with("af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47"));
-        assert!(signed("sha512", "hex", "Jefe", "text").starts_with("164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd6"));
-        assert!(!format!("{:?}", Sign { algorithm: "sha256", form: "hex", text: Braced::parse("").unwrap(), secret: "Jefe".to_owned(), secret_form: "text" }).contains("Jefe"));
+        assert_eq!(
+            signed("sha256", "base64", "Jefe", "text"),
+            "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM="
+        );
+        assert!(
+            signed("sha384", "hex", "Jefe", "text")
+                .starts_with("af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47")
+        );
+        assert!(
+            signed("sha512", "hex", "Jefe", "text")
+                .starts_with("164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd6")
+        );
+        assert!(
+            !format!(
+                "{:?}",
+                Sign {
+                    algorithm: "sha256",
+                    form: "hex",
+                    text: Braced::parse("").unwrap(),
+                    secret: "Jefe".to_owned(),
+                    secret_form: "text"
+                }
+            )
+            .contains("Jefe")
+        );
     }
 
     #[test]
     fn what_is_signed_may_hold_the_time() {
         let text = Braced::parse("{time_s}GET/users/self/verify").unwrap();
-        let sign = Sign { algorithm: "sha256", form: "hex", text, secret: "k".to_owned(), secret_form: "text" };
+        let sign =
+            Sign { algorithm: "sha256", form: "hex", text, secret: "k".to_owned(), secret_form: "text" };
         assert_ne!(sign.sign(1_000_000), sign.sign(2_000_000));
         assert_eq!(sign.sign(1_000_000), sign.sign(1_999_999));
     }

@@ -286,7 +286,10 @@ fn become_whole(publication: &mut Publication) {
 /// The topic lacks the update from now on, until all of it comes.
 fn lost(publication: &Publication, why: &str) -> Publication {
     let body = Body::Unread(why.into());
-    Publication { feed: publication.feed, ..Publication::new(publication.topic.clone(), body, publication.due_us) }
+    Publication {
+        feed: publication.feed,
+        ..Publication::new(publication.topic.clone(), body, publication.due_us)
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,11 @@ use super::{
     headers::{self, Headers},
 };
 use crate::{
-    document::{read::Section, value::{json, or}, write::Text},
+    document::{
+        read::Section,
+        value::{json, or},
+        write::Text,
+    },
     fetch::{self, HttpUrl, Wanted},
     tls,
 };
@@ -39,8 +43,7 @@ impl Token {
     pub async fn ask(&self, headers: &[(String, String)], ca: Option<&Path>) -> Result<Arc<str>, String> {
         let method = if self.method == "POST" { Method::POST } else { Method::GET };
         let tls = if self.url.is_tls { Some(tls::client::client(ca)?) } else { None };
-        let wanted =
-            Wanted { method, headers, ..Wanted::get(&self.url, "application/json", BYTES_MAX) };
+        let wanted = Wanted { method, headers, ..Wanted::get(&self.url, "application/json", BYTES_MAX) };
         let answer = timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await;
         let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
         let text = String::from_utf8(answer.map_err(|failed| failed.to_string())?);
@@ -56,9 +59,8 @@ impl Token {
 pub fn token(source: &mut Section, may: May<'_>) -> (Option<Token>, bool) {
     let Some(table) = source.subtable("token", "source.token") else { return (None, false) };
     let mut section = source.open("source.token", table);
-    let url = section.read("url", None, |value| {
-        HttpUrl::parse(value.as_str().ok_or("write text in quotes")?).map(Some)
-    });
+    let url = section
+        .read("url", None, |value| HttpUrl::parse(value.as_str().ok_or("write text in quotes")?).map(Some));
     let method = section.read("method", METHODS[0], |value| {
         let found = METHODS.iter().find(|name| value.as_str() == Some(**name));
         found.copied().ok_or_else(|| format!("write {}", or(METHODS)))

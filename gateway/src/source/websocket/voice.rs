@@ -46,7 +46,11 @@ impl Voice {
             Ok(answer) => self.token = Some(answer),
             Err(why) => {
                 let held = if self.token.is_some() { "the last one is shown" } else { "none is shown" };
-                tracing::warn!(source = self.source.link.name, "no token from {:?}: {why}; {held}", token.url);
+                tracing::warn!(
+                    source = self.source.link.name,
+                    "no token from {:?}: {why}; {held}",
+                    token.url
+                );
             }
         }
     }

@@ -35,7 +35,7 @@ pub fn check(
     for (n, entry) in map.iter().enumerate() {
         let Some(template) = &entry.topic else { continue };
         if entry.makes_keys() {
-            check_mode(section, entry.line, template, topics);
+            check_mode(section, entry.line.0, template, topics);
             check_depths(section, entry, &map[..n]);
         }
         let Some(at) = topics.position(&template.sample()) else { continue };
@@ -43,7 +43,9 @@ pub fn check(
         let pattern = topics.entries[at].pattern.as_str();
         check_depth(section, entry, keyed, pattern, names_keys[at]);
         let is_whole = match &entry.body {
-            Body::Levels(_) | Body::Fields { .. } => entry.reset() != Reset::Never || entry.snapshot.is_some(),
+            Body::Levels(_) | Body::Fields { .. } => {
+                entry.reset() != Reset::Never || entry.snapshot.is_some()
+            }
             Body::Data(_) => true,
             Body::Gap { .. } | Body::Remember(_) => false,
         };
@@ -152,18 +154,18 @@ fn check_depths(section: &mut Section, entry: &Entry, before: &[Entry]) {
         let text = format!(
             "map: the entry of line {} brings levels of the same topic and has {}, this one has {}: \
              write the same in both",
-            other.line,
+            other.line.0,
             has(others),
             has(levels)
         );
-        section.problem(entry.line, text);
+        section.problem(entry.line.0, text);
         return;
     }
 }
 
 fn check_depth(section: &mut Section, entry: &Entry, keyed: &Keyed, pattern: &str, names_keys: bool) {
     let Body::Levels(Book { depth: Some(depth), .. }) = &entry.body else { return };
-    let line = entry.line;
+    let line = entry.line.0;
     let (levels, needed) = (depth.levels, depth.keys());
     if needed > keyed.keys {
         let keys = keyed.keys;

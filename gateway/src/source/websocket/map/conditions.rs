@@ -60,7 +60,9 @@ impl Conditions {
         let mut bound = Bound::new();
         for (pointer, text) in &self.named {
             let found = match pointer.root {
-                Root::Remembered => recalled(pointer).and_then(Value::as_str).map(|text| Cow::Owned(text.to_owned())),
+                Root::Remembered => {
+                    recalled(pointer).and_then(Value::as_str).map(|text| Cow::Owned(text.to_owned()))
+                }
                 Root::Here | Root::Message => message.find(&pointer.steps).and_then(Node::scalar),
             };
             if !found.is_some_and(|found| bind(text, found, &mut bound)) {

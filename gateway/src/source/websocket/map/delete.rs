@@ -18,7 +18,8 @@ pub enum Delete {
 
 /// The error says what to write instead.
 pub fn delete(value: DeValue<'_>) -> Result<Delete, String> {
-    const HINT: &str = "write true, or what must hold of the level, like { \"/1\" = 0 }; ^ leads from the message";
+    const HINT: &str =
+        "write true, or what must hold of the level, like { \"/1\" = 0 }; ^ leads from the message";
     match value {
         DeValue::Boolean(true) => Ok(Delete::Always),
         DeValue::Boolean(false) => Ok(Delete::Never),

@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 
-use engine::json::{
-    Node,
-    named::is_name,
-    pointer::Pointer,
-};
+use engine::json::{Node, named::is_name, pointer::Pointer};
 
 use super::conditions::Bound;
 

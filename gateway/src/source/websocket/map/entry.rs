@@ -1,6 +1,6 @@
 //! Reads the entries of a source.
 
-use super::{Body, Entry, book::Book, gap, labels, reset::Reset, said::Said, sides::depth};
+use super::{Body, Entry, Line, book::Book, gap, labels, reset::Reset, said::Said, sides::depth};
 use crate::document::read::Section;
 
 /// Entries of one source.
@@ -28,7 +28,7 @@ pub fn entries(source: &mut Section) -> Vec<Entry> {
         }
         if let Some(entry) = entry(&mut section) {
             let takes_all = entry.when.is_empty() && entry.recall.is_none() && !entry.also;
-            all_taken = all_taken.or(takes_all.then_some(entry.line));
+            all_taken = all_taken.or(takes_all.then_some(entry.line.0));
             entries.push(entry);
         }
         section.finish();
@@ -36,7 +36,7 @@ pub fn entries(source: &mut Section) -> Vec<Entry> {
     let remembers = entries.iter().any(|entry| matches!(entry.body, Body::Remember(_)));
     if let Some(entry) = entries.iter().find(|entry| entry.recall.is_some() && !remembers) {
         let text = "map: recall: nothing is ever remembered; write an entry with remember = \"/chanId\"";
-        source.problem(entry.line, text);
+        source.problem(entry.line.0, text);
     }
     entries
 }
@@ -62,7 +62,7 @@ fn entry(section: &mut Section) -> Option<Entry> {
     check_book(section, &said);
     let body = body(section, &said)?;
     Some(Entry {
-        line: section.line(),
+        line: Line(section.line()),
         when: said.when.value,
         recall: said.recall.value,
         also: said.also,
@@ -91,8 +91,10 @@ fn check_book(section: &mut Section, said: &Said) {
         section.problem(line, "whole goes with reset, which says that all of the topic comes; leave it out");
     }
     if let (Some(line), true, false) = (said.reset.line, is_reset, is_keyed) {
-        section
-            .problem(line, "reset is for levels and fields; data replaces what was there anyway; leave reset out");
+        section.problem(
+            line,
+            "reset is for levels and fields; data replaces what was there anyway; leave reset out",
+        );
     }
     let Some(line) = said.snapshot.line else { return };
     let wrong = if said.levels.line.is_none() {
@@ -111,7 +113,8 @@ fn check_book(section: &mut Section, said: &Said) {
 fn body(section: &mut Section, said: &Said) -> Option<Body> {
     let depth = depth(section, &said.depth, &said.levels.value);
     let bodies = [("data", said.data.line), ("levels", said.levels.line), ("fields", said.fields.line)];
-    let named: Vec<(&str, usize)> = bodies.iter().filter_map(|(name, line)| Some((*name, (*line)?))).collect();
+    let named: Vec<(&str, usize)> =
+        bodies.iter().filter_map(|(name, line)| Some((*name, (*line)?))).collect();
     match named[..] {
         [] => {
             let text =
@@ -132,7 +135,9 @@ fn body(section: &mut Section, said: &Said) -> Option<Body> {
             said.fields.value.clone().map(|path| Body::Fields { path, reset, whole })
         }
         [(first, _), (second, line), ..] => {
-            let text = format!("{first} and {second} are both there; keep one, or write two entries with also = true");
+            let text = format!(
+                "{first} and {second} are both there; keep one, or write two entries with also = true"
+            );
             section.problem(line, text);
             None
         }

@@ -1,6 +1,6 @@
 //! Entries that make no topic: `gap`, what a venue says that it will not bring, and `remember`, what it says once.
 
-use super::{Body, Entry, OnGap, said::Said};
+use super::{Body, Entry, Line, OnGap, said::Said};
 use crate::document::read::Section;
 
 /// `None`: its problems were reported.
@@ -27,9 +27,10 @@ pub(super) fn entry(section: &mut Section, said: Said) -> Option<Entry> {
             section.problem(line, "gap and remember are both there; write two entries with also = true");
             return None;
         }
-        (_, remember) => {
-            (if remember.is_some() { "when, recall and remember" } else { "when, each, gap and reason" }, remember)
-        }
+        (_, remember) => (
+            if remember.is_some() { "when, recall and remember" } else { "when, each, gap and reason" },
+            remember,
+        ),
     };
     let others = others.into_iter().chain(remembers.and(said.each.line).map(Some)).flatten();
     if let Some(line) = others.min() {
@@ -42,7 +43,7 @@ pub(super) fn entry(section: &mut Section, said: Said) -> Option<Entry> {
         None => Body::Gap { topics: said.gap.value, reason: said.reason.value },
     };
     Some(Entry {
-        line: section.line(),
+        line: Line(section.line()),
         when: said.when.value,
         recall: said.recall.value,
         also: said.also,

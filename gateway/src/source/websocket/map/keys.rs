@@ -172,10 +172,15 @@ pub const SNAPSHOT: Group = Group {
     keys: &[
         Key::new("url", POINTER, &["Whom to ask, with pointers and names in braces."])
             .example("\"https://api.binance.com/api/v3/depth?symbol={/data/s}&limit=1000\""),
-        Key::new("seq", POINTER, &["From the answer: the count up to which it holds all changes."]).example("\"/lastUpdateId\""),
+        Key::new("seq", POINTER, &["From the answer: the count up to which it holds all changes."])
+            .example("\"/lastUpdateId\""),
         Key::new("levels", Kind::Own, &["From the answer: lists of price levels."])
             .example("[{ path = \"/bids\", key = \"b\" }, { path = \"/asks\", key = \"a\" }]"),
-        Key::new("every", Kind::duration(EVERY_MS, 1..=EVERY_MS_MAX), &["The pace: from one request of the source to the next."]),
+        Key::new(
+            "every",
+            Kind::duration(EVERY_MS, 1..=EVERY_MS_MAX),
+            &["The pace: from one request of the source to the next."],
+        ),
     ],
 };
 

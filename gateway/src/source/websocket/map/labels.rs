@@ -1,6 +1,9 @@
 //! What names and orders the updates of an entry: its topic, its names, its counts.
 
-use engine::{json::pointer::{Pointer, Root}, topic::template::Template};
+use engine::{
+    json::pointer::{Pointer, Root},
+    topic::template::Template,
+};
 
 use super::{
     OnGap,
@@ -16,7 +19,11 @@ pub fn check(section: &mut Section, said: &Said) {
     let all = |named: &[&Named<Option<Pointer>>]| -> Vec<Placed> {
         named.iter().filter_map(|named| placed(named)).collect()
     };
-    roots.check_labels(section, &all(&[&said.ts, &said.seq, &said.seq_first, &said.seq_prev, &said.reason]), false);
+    roots.check_labels(
+        section,
+        &all(&[&said.ts, &said.seq, &said.seq_first, &said.seq_prev, &said.reason]),
+        false,
+    );
     roots.check_labels(section, &in_topics(said), true);
     let wanted = said.when.value.pointers().filter(|pointer| pointer.root == Root::Remembered);
     let wanted: Vec<Placed> = wanted.filter_map(|pointer| Some((said.when.line?, pointer.clone()))).collect();
@@ -27,7 +34,9 @@ pub fn check(section: &mut Section, said: &Said) {
     for (line, pointer) in all(&[&said.recall, &said.remember]).iter().filter(|(_, p)| !p.is_plain()) {
         section.problem(*line, format!("{pointer:?}: it begins at the message; write {:?}", pointer.path()));
     }
-    if let (Some(line), Some(each)) = (said.each.line, said.each.value.as_ref().filter(|e| !e.pointer.is_plain())) {
+    if let (Some(line), Some(each)) =
+        (said.each.line, said.each.value.as_ref().filter(|e| !e.pointer.is_plain()))
+    {
         let root = &each.pointer.as_str()[..1];
         section.problem(line, format!("each begins at the message anyway; leave out the {root}"));
     }

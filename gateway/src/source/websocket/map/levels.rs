@@ -46,7 +46,8 @@ fn levels(section: &mut Section) -> Option<Levels> {
     }
     check_roots(section, [&side, &price, &size, &remember]);
     if let (Some(line), true) = (size.line, delete.value == Delete::Always) {
-        section.problem(line, "each level of the list is deleted, whatever its size; leave out size or delete");
+        section
+            .problem(line, "each level of the list is deleted, whatever its size; leave out size or delete");
     }
     let key = match (key.value?, side.line) {
         (KeyText::Fixed(prefix), None) => Key::Fixed(prefix),
@@ -76,7 +77,8 @@ fn check_roots(section: &mut Section, [side, price, size, remember]: [&Named<Opt
     for named in [side, size, remember] {
         if let (Some(line), Some(root)) = (named.line, root(named).filter(|root| *root != Root::Here)) {
             let mark = if root == Root::Message { "^" } else { "@" };
-            section.problem(line, format!("side, size and remember begin at the level; leave out the {mark}"));
+            section
+                .problem(line, format!("side, size and remember begin at the level; leave out the {mark}"));
         }
     }
     match (price.line, root(price)) {

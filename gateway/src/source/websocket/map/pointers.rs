@@ -39,10 +39,14 @@ impl Roots {
                     format!("{pointer:?}: ^ leads out of `each`, of which there is none; write {plain:?}")
                 }
                 Root::Remembered if !may_recall => {
-                    format!("{pointer:?}: it is of this message, not of one that was remembered; write {plain:?}")
+                    format!(
+                        "{pointer:?}: it is of this message, not of one that was remembered; write {plain:?}"
+                    )
                 }
                 Root::Remembered if !self.has_recall => {
-                    format!("{pointer:?}: @ leads into what was remembered; write where its id stands, like recall = \"/0\"")
+                    format!(
+                        "{pointer:?}: @ leads into what was remembered; write where its id stands, like recall = \"/0\""
+                    )
                 }
                 _ => continue,
             };

@@ -19,7 +19,9 @@ impl Reset {
             DeValue::Boolean(false) => Ok(Reset::Never),
             DeValue::Boolean(true) => Ok(Reset::Always),
             DeValue::String(text) if text == "first" => Ok(Reset::First),
-            _ => Err("write true, false, or \"first\": each topic's first message after a connect".to_owned()),
+            _ => {
+                Err("write true, false, or \"first\": each topic's first message after a connect".to_owned())
+            }
         }
     }
 

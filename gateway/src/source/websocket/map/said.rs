@@ -99,7 +99,8 @@ fn scale(value: DeValue<'_>) -> Result<i32, String> {
         _ => None,
     };
     let power = power.filter(|power| (-SCALE_MAX..=SCALE_MAX).contains(power));
-    let hint = || format!("write a whole number from -{SCALE_MAX} to {SCALE_MAX}, like -4: 12345 becomes 1.2345");
+    let hint =
+        || format!("write a whole number from -{SCALE_MAX} to {SCALE_MAX}, like -4: 12345 becomes 1.2345");
     Ok(power.ok_or_else(hint)? as i32)
 }
 

@@ -51,7 +51,8 @@ pub fn snapshot(section: &mut Section, names: &[&str]) -> Option<Snapshot> {
         section.problem(section.line(), text);
     }
     if line.is_none() {
-        let text = "levels is missing; write where they are in the answer, like [{ path = \"/bids\", key = \"b\" }]";
+        let text =
+            "levels is missing; write where they are in the answer, like [{ path = \"/bids\", key = \"b\" }]";
         section.problem(section.line(), text);
     }
     let told = [&seq.value].into_iter().flatten().chain(lists.iter().map(|levels| &levels.path));

@@ -3,7 +3,12 @@
 use std::borrow::Cow;
 
 use engine::{
-    json::{Node, decimal::Decimal, pointer::{Pointer, Root}, scaled::scaled},
+    json::{
+        Node,
+        decimal::Decimal,
+        pointer::{Pointer, Root},
+        scaled::scaled,
+    },
     topic::changes::{Base, Changes},
 };
 
@@ -54,7 +59,11 @@ impl Writer<'_> {
     fn list<'a>(&mut self, list: &Levels, node: &Node<'a>, scope: Scope<'_, 'a>) -> Result<(), Fault> {
         if node.is_one() {
             let is_level = node.elements().is_some() || node.members().is_some();
-            return if is_level { self.level(list, Scope { element: node, ..scope }) } else { Err(nowhere(&list.path, LIST)) };
+            return if is_level {
+                self.level(list, Scope { element: node, ..scope })
+            } else {
+                Err(nowhere(&list.path, LIST))
+            };
         }
         for level in node.elements().unwrap_or_default() {
             self.level(list, Scope { element: level, ..scope })?;

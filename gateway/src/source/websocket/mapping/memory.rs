@@ -73,7 +73,13 @@ impl Levels {
     }
 
     /// Gives the price that the level had before.
-    pub fn keep(&mut self, topic: &str, side: &str, id: &str, price: &str) -> Result<Option<Box<str>>, Fault> {
+    pub fn keep(
+        &mut self,
+        topic: &str,
+        side: &str,
+        id: &str,
+        price: &str,
+    ) -> Result<Option<Box<str>>, Fault> {
         if !self.topics.contains_key(topic) {
             self.topics.insert(topic.into(), HashMap::new());
         }
@@ -100,7 +106,8 @@ impl Levels {
 
     /// The whole of the topic comes.
     pub fn reset(&mut self, topic: &str) {
-        let levels = self.topics.get_mut(topic).map_or(0, |sides| sides.drain().map(|(_, side)| side.len()).sum());
+        let levels =
+            self.topics.get_mut(topic).map_or(0, |sides| sides.drain().map(|(_, side)| side.len()).sum());
         self.len -= levels;
     }
 }
@@ -117,7 +124,10 @@ mod tests {
         assert_eq!(levels.keep("u", "b", "1", "12"), Ok(None));
         assert_eq!(levels.keep("t", "b", "1", "10"), Ok(None), "it has not moved");
         assert_eq!(levels.keep("t", "b", "1", "10.5"), Ok(Some("10".into())));
-        assert_eq!((levels.get("t", "b", "1"), levels.get("t", "b", "2"), levels.len), (Some("10.5"), None, 3));
+        assert_eq!(
+            (levels.get("t", "b", "1"), levels.get("t", "b", "2"), levels.len),
+            (Some("10.5"), None, 3)
+        );
         levels.forget("t", "b", "1");
         levels.forget("t", "b", "1");
         levels.reset("u");

@@ -22,11 +22,7 @@ use super::stamp::stamp_us;
 use crate::{
     names::Names,
     source::websocket::map::{
-        Body, Denied, Entry, Order,
-        book::Book,
-        conditions::Bound,
-        reset::Reset,
-        snapshot::Snapshot,
+        Body, Denied, Entry, Order, book::Book, conditions::Bound, reset::Reset, snapshot::Snapshot,
     },
 };
 use fault::{Fault, nowhere};
@@ -245,7 +241,12 @@ pub fn known(entry: &Entry, names: Names, texts: &[(&str, &str)]) -> Option<(Str
 }
 
 /// What the answer of a `[source.map.snapshot]` holds: its count, and all of the topic.
-pub fn whole(entry: &Entry, snapshot: &Snapshot, names: Names, answer: &Node<'_>) -> Result<(u64, Changes), Fault> {
+pub fn whole(
+    entry: &Entry,
+    snapshot: &Snapshot,
+    names: Names,
+    answer: &Node<'_>,
+) -> Result<(u64, Changes), Fault> {
     let scope = Scope { message: answer, element: answer, remembered: None, bound: &[], names };
     let count = count(&snapshot.seq, scope)?;
     let Body::Levels(book) = &entry.body else { unreachable!("a snapshot is of levels") };

@@ -47,7 +47,8 @@ impl Venue {
     fn brings(&mut self, counts: &str) -> (String, Vec<Need>) {
         let (mut out, mut needs) = (Vec::new(), Vec::new());
         for count in counts.split(' ') {
-            let (base, count) = count.strip_prefix('w').map_or((Base::Held, count), |count| (Base::Empty, count));
+            let (base, count) =
+                count.strip_prefix('w').map_or((Base::Held, count), |count| (Base::Empty, count));
             let need = self.0.take(publication(base, count, 0), self.1, false, &mut out);
             needs.extend(Some(need).filter(|need| *need != Need::Nothing));
         }
@@ -87,7 +88,11 @@ fn a_whole_that_is_older_than_what_waits_is_asked_for_again() {
     }
     let mut venue = Venue::new(Repair::Ask);
     venue.brings("~5 ~9");
-    assert_eq!(venue.answers(5), ("w5 9".to_owned(), Need::Nothing), "of a sparse count only what is older is left out");
+    assert_eq!(
+        venue.answers(5),
+        ("w5 9".to_owned(), Need::Nothing),
+        "of a sparse count only what is older is left out"
+    );
 }
 
 #[test]
@@ -116,7 +121,9 @@ fn a_gap_is_told_and_the_whole_asked_for_again() {
     let mut venue = Venue::new(Repair::Reconnect);
     let (published, needs) = venue.brings("w5 5>60 61>70");
     assert_eq!((&*published, needs.len()), ("w5 60 lost", 1));
-    assert!(matches!(&needs[0], Need::Reconnect(why) if why == "t: seq stepped from 60 to 70: 1 updates are missing"));
+    assert!(
+        matches!(&needs[0], Need::Reconnect(why) if why == "t: seq stepped from 60 to 70: 1 updates are missing")
+    );
 }
 
 #[test]
