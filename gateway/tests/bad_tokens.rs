@@ -1,7 +1,9 @@
-//! Bad tokens, all of which are refused: the vectors of RFC 7515 and RFC 8037 changed, the known confusions, mutations.
+//! Bad tokens, all of which are refused: the vectors of RFC 7515, 7519 and 8037 changed, the known confusions, mutations.
 #![forbid(unsafe_code)]
 
 mod jose;
+#[path = "bad_tokens/vectors.rs"]
+mod vectors;
 
 use std::{
     fs,
@@ -32,32 +34,7 @@ use ring::{
     signature::{self, EcdsaKeyPair, Ed25519KeyPair},
 };
 use serde_json::json;
-
-/// What all vectors of RFC 7515 say, and when they still held.
-const CLAIMS: &str =
-    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-const VECTORS_US: i64 = 1_300_819_000_000_000;
-/// Appendix A.1 of RFC 7515.
-const HS256_KEY: &str =
-    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-const HS256: (&str, &str) =
-    ("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-/// Appendix A.2.
-const RS256_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
-const RS256: (&str, &str) = (
-    "eyJhbGciOiJSUzI1NiJ9",
-    "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
-);
-/// Appendix A.3.
-const ES256_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
-const ES256_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
-const ES256: (&str, &str) = (
-    "eyJhbGciOiJFUzI1NiJ9",
-    "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-);
-/// Appendix A.4 of RFC 8037; what is signed is no JSON.
-const ED25519_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-const ED25519: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+use vectors::{CLAIMS, ED25519, ED25519_X, ES256_X, ES256_Y, HS256, HS256_KEY, RS256_N, VECTORS_US};
 
 /// When tokens of these tests are looked at.
 const NOW_S: i64 = 1_700_000_000;
@@ -152,66 +129,119 @@ fn is_accepted(keys: &Keys, token: &str) -> bool {
     accept(keys, token, NOW_S * 1_000_000).is_ok()
 }
 
-#[test]
-fn the_vectors_of_the_rfcs_are_good_and_each_changed_character_makes_them_bad() {
+/// Those of the vectors.
+fn keys_of_vectors() -> Vec<Key> {
     let point = [&[4], &*from_b64(ES256_X), &*from_b64(ES256_Y)].concat();
-    let all = keys(vec![
+    vec![
         secret(None, Algorithm::HS256, &from_b64(HS256_KEY)),
         public(None, Algorithm::RS256, &rsa_pem(&from_b64(RS256_N))),
         public(None, Algorithm::ES256, &p256_pem(&point)),
         public(None, Algorithm::EdDSA, &ed25519_pem(&from_b64(ED25519_X))),
-    ]);
+    ]
+}
+
+/// Each with one character changed, or cut off before one, and where.
+fn changed(token: &str, random: &mut fastrand::Rng) -> Vec<(String, usize)> {
+    let mut all = Vec::new();
+    for at in 0..token.len() {
+        let mut changed = token.as_bytes().to_vec();
+        while changed == token.as_bytes() {
+            changed[at] = *random.choice(DIGITS).unwrap();
+        }
+        all.extend([(String::from_utf8(changed).unwrap(), at), (token[..at].to_owned(), at)]);
+    }
+    let behind = ["=", "A", ".", ".AA", " ", "\n", "\0"];
+    all.extend(behind.map(|more| (format!("{token}{more}"), token.len())));
+    all
+}
+
+#[test]
+fn the_vectors_of_the_rfcs_are_good_and_each_changed_character_makes_them_bad() {
+    let all = keys(keys_of_vectors());
     let mut random = fastrand::Rng::with_seed(7);
-    for (name, (header, code)) in [("HS256", HS256), ("RS256", RS256), ("ES256", ES256)] {
-        let token = format!("{header}.{CLAIMS}.{code}");
+    for (name, token) in vectors::good() {
         assert!(accept(&all, &token, VECTORS_US).is_ok(), "{name}");
         assert_eq!(accept(&all, &token, VECTORS_US + 410_000_000), Err(Bad::Expired), "{name}");
-        for at in 0..token.len() {
-            let mut changed = token.clone().into_bytes();
-            let other = loop {
-                let other = *random.choice(DIGITS).unwrap();
-                if other != changed[at] {
-                    break other;
-                }
-            };
-            changed[at] = other;
-            let changed = String::from_utf8(changed).unwrap();
-            assert!(accept(&all, &changed, VECTORS_US).is_err(), "{name}, changed at {at}");
-            assert!(accept(&all, &token[..at], VECTORS_US).is_err(), "{name}, cut at {at}");
-        }
-        for more in ["=", "A", ".", ".AA", " ", "\n", "\0"] {
-            assert!(accept(&all, &format!("{token}{more}"), VECTORS_US).is_err(), "{name} and {more:?}");
+        for (changed, at) in changed(&token, &mut random) {
+            assert!(verify(&all, &changed).is_err(), "{name}, changed at {at}");
         }
     }
-    // The signature is looked at first.
-    assert_eq!(verify(&all, ED25519), Err(Bad::Malformed("a part is not the JSON of a token")));
-    assert_eq!(verify(&all, &ED25519.replace("hgyY0", "hgyY1")), Err(Bad::Signature));
+    // What is signed is no JSON, which is seen only behind a good signature.
+    let seen = Err(Bad::Malformed("a part is not the JSON of a token"));
+    assert_eq!(verify(&all, ED25519), seen);
+    for (changed, at) in changed(ED25519, &mut random) {
+        let refused = verify(&all, &changed);
+        assert!(refused.is_err() && refused != seen, "EdDSA, changed at {at}: {refused:?}");
+    }
+    for other in vectors::OTHERS {
+        assert!(verify(&all, other).is_err(), "{other}");
+    }
+}
+
+/// A change of a token, or of what stands in one of its parts, or parts of several tokens.
+fn mutated(tokens: &[String], random: &mut fastrand::Rng) -> String {
+    let token = random.choice(tokens).unwrap();
+    let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+    match random.u8(..4) {
+        0 => {
+            let at = random.usize(..parts.len());
+            let mut bytes = from_b64(&parts[at]);
+            (0..random.usize(1..4)).for_each(|_| mutate(&mut bytes, b"\"{}:,01ae\0", random));
+            parts[at] = b64(&bytes);
+            parts.join(".")
+        }
+        1 => {
+            for (at, part) in parts.iter_mut().enumerate() {
+                let other = random.choice(tokens).unwrap();
+                *part = other.split('.').nth(at).unwrap().to_owned();
+            }
+            if random.bool() {
+                parts.swap(random.usize(..3), random.usize(..3));
+            }
+            parts.join(".")
+        }
+        _ => {
+            let mut bytes = token.clone().into_bytes();
+            (0..random.usize(1..4)).for_each(|_| mutate(&mut bytes, b"Aa0-_.={\"", random));
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+    }
+}
+
+fn mutate(bytes: &mut Vec<u8>, inserted: &[u8], random: &mut fastrand::Rng) {
+    let len = bytes.len();
+    let at = random.usize(..len.max(1));
+    match random.u8(..6) {
+        0 | 1 if len > 0 => bytes[at] ^= 1 << random.u8(..7),
+        2 if len > 0 => drop(bytes.remove(at)),
+        3 if len > 0 => bytes.swap(at, (at + 1) % len),
+        // Most of a token that is cut short far from its end is like any other.
+        4 if len > 0 && random.u8(..8) == 0 => bytes.truncate(at),
+        _ => bytes.insert(at, *random.choice(inserted).unwrap()),
+    }
 }
 
 #[test]
 fn a_hundred_thousand_mutations_are_refused() {
-    let all = keys(vec![secret(None, Algorithm::HS256, SECRET)]);
-    let good = hs256(r#"{"alg":"HS256","typ":"JWT"}"#, &good_claims(), SECRET);
-    assert!(is_accepted(&all, &good));
+    const MUTATIONS: usize = 100_000;
+    let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let mut held = keys_of_vectors();
+    held.push(public(None, Algorithm::EdDSA, &pair.public_key_pem()));
+    let all = keys(held);
+    let message = format!("{}.{CLAIMS}", part(&json!({ "alg": "EdDSA" })));
+    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pair.serialize_der()).unwrap();
+    let mut tokens: Vec<String> = vectors::good().into_iter().map(|(_, token)| token).collect();
+    tokens.push(format!("{message}.{}", b64(key.sign(message.as_bytes()).as_ref())));
+    assert!(tokens.iter().all(|token| accept(&all, token, VECTORS_US).is_ok()));
     let mut random = fastrand::Rng::with_seed(1);
-    for _ in 0..100_000 {
-        let mut bytes = good.clone().into_bytes();
-        for _ in 0..random.usize(1..4) {
-            let len = bytes.len();
-            if len == 0 {
-                break;
-            }
-            let at = random.usize(..len);
-            match random.u8(..5) {
-                0 => bytes[at] ^= 1 << random.u8(..7),
-                1 => drop(bytes.remove(at)),
-                2 => bytes.insert(at, *random.choice(b"Aa0-_.={\"").unwrap()),
-                3 => bytes.swap(at, (at + 1) % len),
-                _ => bytes.truncate(at),
-            }
+    let mut tried = 0;
+    while tried < MUTATIONS {
+        let mutated = mutated(&tokens, &mut random);
+        // Some come out as they were.
+        if !tokens.contains(&mutated) {
+            assert!(verify(&all, &mutated).is_err(), "{mutated}");
+            tried += 1;
         }
-        let Ok(mutated) = String::from_utf8(bytes) else { continue };
-        assert!(mutated == good || !is_accepted(&all, &mutated), "{mutated}");
     }
 }
 
@@ -270,6 +300,8 @@ fn no_confusion_of_algorithms_lets_anybody_in() {
         r#"{"alg":"HS256","alg":"none","kid":"hs"}"#,
         r#"{"alg":"HS256","kid":"hs"} x"#,
         r#"["HS256"]"#,
+        r#"["HS256","hs",null]"#,
+        r#"["JWT","HS256",null,null,null,"hs"]"#,
         "null",
         "",
     ] {
@@ -372,6 +404,8 @@ fn what_has_not_three_parts_is_refused() {
     ] {
         assert!(!is_accepted(&all, &token), "{token:?}");
     }
+    // One that holds another (RFC 7519, section 5.2).
+    assert!(!is_accepted(&all, &hs256(r#"{"alg":"HS256","cty":"JWT"}"#, &good, SECRET)));
     // As the other forms of RFC 7515 write it.
     let json = json!({ "payload": parts[1], "protected": parts[0], "signature": parts[2] });
     assert!(!is_accepted(&all, &json.to_string()));
@@ -432,12 +466,15 @@ fn keys_that_are_too_short_or_of_another_kind_are_refused_at_the_start() {
     let curve = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().public_key_pem();
     let edwards = KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem();
     let weak = rsa_pem(&from_b64(RS256_N)[..128]);
+    // secp256k1, whose points are as long.
+    let other_curve = pem(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x0a", &[4; 65]);
     for (alg, pem) in [
         (Algorithm::RS256, &*curve),
         (Algorithm::RS256, &*weak),
         (Algorithm::PS512, &*weak),
         (Algorithm::ES256, &*rsa),
         (Algorithm::ES256, &*edwards),
+        (Algorithm::ES256, &*other_curve),
         (Algorithm::ES384, &*curve),
         (Algorithm::EdDSA, &*curve),
         (Algorithm::HS256, &*rsa),
@@ -496,9 +533,9 @@ fn keys_that_are_replaced_hold_no_more_and_what_was_remembered_is_forgotten() {
 
 #[test]
 fn the_code_of_a_cookie_is_its_hmac_in_lower_case() {
-    let csrf = b"a secret for codes beside cookies, long enough";
-    let all = Keys::start(Given { csrf: Some(csrf.to_vec()), ..Given::default() }, 0, 1).unwrap();
-    let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, csrf), b"cookie");
+    let csrf = hmac::Key::new(hmac::HMAC_SHA256, b"a secret for codes beside cookies, long enough");
+    let all = Keys::start(Given { csrf: Some(csrf.clone()), ..Given::default() }, 0, 1).unwrap();
+    let code = hmac::sign(&csrf, b"cookie");
     let hex: String = code.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(all.is_code_of("cookie", &hex));
     for bad in [&*hex.to_uppercase(), &hex[..62], "", "zz", &*format!("{hex}00")] {

@@ -317,7 +317,7 @@ fn the_data_listener_tells_that_a_shard_is_silent_or_the_gateway_behind_and_serv
         set(&world);
         ["/livez", "/healthz", "/readyz"].map(|path| {
             let peer = world.dial();
-            world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+            world.send_raw(peer, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
             world.settle();
             let (status, _, body) = http(&world, peer);
             (status, body)

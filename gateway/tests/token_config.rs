@@ -1,7 +1,12 @@
 //! What `[access]` says of tokens: every mistake is named by line, and what was read is printed again.
 #![forbid(unsafe_code)]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use engine::access::rules::Place;
 use gateway::{config::Config, system::Machine};
@@ -11,6 +16,11 @@ const SECRET: &str = "a secret of thirty-two bytes, or a little more than that";
 /// With a directory of its own, where `secret`, `short` and `jwks.json` stand.
 fn parse(text: &str) -> Result<Config, Vec<String>> {
     let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None, cpus_busy: 2 };
+    Config::parse(text, "x.toml", &DIRECTORY, &machine).map_err(|refused| refused.0)
+}
+
+/// Written once, since tests read it at the same time.
+static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-config-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
@@ -23,8 +33,8 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
     ] {
         fs::write(directory.join(name), content).unwrap();
     }
-    Config::parse(text, "x.toml", &directory, &machine).map_err(|refused| refused.0)
-}
+    directory
+});
 
 /// The one complaint about `text`.
 fn refused(text: &str) -> String {

@@ -77,6 +77,40 @@ fn what_is_not_granted_any_more_is_taken_and_the_rest_goes_on() {
 }
 
 #[test]
+fn who_has_unsubscribed_from_auto_gets_it_again_with_the_next_token_alone() {
+    let mut world = world(|rules| rules.everyone = granted(&[], &["news"]));
+    let pass = pass(&world, "a", &[]);
+    let peer = world.dial_showing("/ws", &pass, false);
+    world.settle();
+    world.unsubscribe(peer, "auto", None);
+    reload(&mut world, |rules| rules.everyone = granted(&[], &["news", "alerts"]));
+    world.expect_own(peer);
+    world.advance(JUDGED);
+    assert_eq!(patterns(&world, peer, "auto"), set(&[]));
+    world.ask(peer, AskedOp::Auth { pass });
+    world.settle();
+    while world.believer.finish() {}
+    world.settle();
+    assert_eq!(patterns(&world, peer, "auto"), set(&["news", "alerts"]));
+}
+
+#[test]
+fn a_token_is_judged_by_the_rules_that_hold_when_it_is_verified() {
+    let mut world = world(|_| {});
+    let pass = pass(&world, "a", &["*"]);
+    let late = world.dial_showing("/ws", &pass, true);
+    let peer = world.dial_showing("/ws", &pass, false);
+    world.settle();
+    reload(&mut world, |rules| rules.issuer = vec!["id".to_owned()]);
+    assert!(world.believer.finish());
+    world.settle();
+    let answer = String::from_utf8_lossy(&world.peers[late].http).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("issuer"), "{answer}");
+    world.advance(JUDGED);
+    assert_eq!(world.peers[peer].close, None, "an accepted token holds until it ends");
+}
+
+#[test]
 fn who_needs_a_token_now_is_closed_and_who_has_one_stays() {
     let mut world = world(|rules| rules.anonymous = Some(granted(&["*"], &[])));
     let stranger = world.connect();

@@ -438,28 +438,29 @@ fn a_subject_has_as_many_connections_as_its_token_says() {
 
 #[test]
 fn an_interval_of_the_token_is_the_least() {
-    let mut world = world(|rules| rules.everyone.interval_ms_min = Some(700));
-    for (own, expected) in [(None, 700), (Some(300), 300)] {
-        let mut claims = pass(&world, "a", &["*"]).claims();
-        if let Some(ms) = own {
-            claims["fanwire"]["interval_ms_min"] = json!(ms);
-        }
-        let peer = world.dial();
-        let value = format!("Bearer {}", token(&claims, false));
-        world.handshake_with(peer, "/ws", false, &[("Authorization", &value)]);
-        let op = AskedOp::Auth { pass: pass(&world, "a", &["*"]) };
-        world.peers[peer].model.asked.push_back(Asked { id: None, op });
-        let asked = AskedOp::Subscribe {
-            sub: String::new(),
-            topics: vec!["a".into()],
-            interval_ms: Some(expected),
-            since: None,
-        };
+    for (menu, of_everyone, own, expected_ms) in [
+        (&[][..], Some(700), None, 700),
+        (&[], Some(700), Some(300), 300),
+        (&[], None, Some(5), 10),
+        (&[50, 200], None, Some(100), 200),
+        // What the menu offers at most is too short.
+        (&[50, 200], Some(700), None, 700),
+        (&[50, 200], Some(700), Some(300), 300),
+    ] {
+        let mut config = config();
+        config.fanout.interval_menu = menu.iter().map(|ms| Duration::from_millis(*ms)).collect();
+        let everyone = Granted { interval_ms_min: of_everyone, ..Granted::default() };
+        config.access.tokens.rules = Rules { is_open: false, everyone, ..Rules::default() }.into();
+        let mut world = World::new(config, 64, 1);
+        let pass = Pass { interval_ms_min: own, ..pass(&world, "a", &["*"]) };
+        let peer = world.dial_showing("/ws", &pass, false);
         world.settle();
-        world.peers[peer].model.asked.push_back(Asked { id: Some(1), op: asked });
-        world.send_frame(peer, Opcode::Text, br#"{"op":"subscribe","id":1,"topics":["a"],"interval_ms":10}"#);
-        world.settle();
-        assert_eq!(last(&world, peer, "subscribed")["interval_ms"], expected);
+        world.subscribe(peer, "", &["a"], Some(10));
+        assert_eq!(last(&world, peer, "subscribed")["interval_ms"], expected_ms, "{menu:?}, {own:?}");
+        // A later token raises what is held, with the next op on it.
+        auth(&mut world, peer, &Pass { interval_ms_min: Some(900), ..pass });
+        world.subscribe(peer, "", &["b"], None);
+        assert_eq!(last(&world, peer, "subscribed")["interval_ms"], 900, "{menu:?}, {own:?}");
     }
 }
 

@@ -109,7 +109,9 @@ fn a_listener_that_others_may_reach_answers_to_any_name() {
 #[test]
 fn where_hosts_are_named_a_listener_that_others_may_reach_answers_to_those_and_to_addresses() {
     let gateway = Gateway::start_config(
-        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n[access]\nhosts = [\"ops.example\"]\n",
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"0.0.0.0:0\"\nshards = 1\n[access]\nhosts = [\"ops.example\"]\n\
+         [[admin.key]]\nname = \"ops\"\nallow = [\"metrics\"]\n\
+         sha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n",
     );
     let address = format!("127.0.0.1:{}", gateway.admin.rsplit(':').next().unwrap());
     for (host, expected) in [

@@ -1,7 +1,9 @@
-//! Whom the data listener refuses, and how: by host, by origin, by limits; as an HTTP status and as a close frame; on
-//! plain, on TLS and with MessagePack.
+//! Whom the data listener refuses, and how: by host, by origin, by limits, by tokens and grants; as an HTTP status and
+//! as a close frame; on plain, on TLS and with MessagePack.
 #![forbid(unsafe_code)]
 
+#[path = "who_may_connect/showing.rs"]
+mod showing;
 mod support;
 
 use std::{net::SocketAddr, time::Duration};
@@ -17,20 +19,10 @@ use gateway::config::Config;
 use serde_json::Value;
 use support::{
     World, config,
-    tls::{Clients, Version},
+    wires::{WIRES, Wire},
 };
 
 const S: Duration = Duration::from_secs(1);
-
-/// How a client connects.
-#[derive(Debug, Clone, Copy)]
-enum Wire {
-    Plain,
-    Tls,
-    Msgpack,
-}
-
-const WIRES: [Wire; 3] = [Wire::Plain, Wire::Tls, Wire::Msgpack];
 
 /// What a request came to.
 #[derive(Debug, PartialEq)]
@@ -53,14 +45,7 @@ impl Outcome {
 }
 
 fn dial(world: &mut World, wire: Wire, target: &str) -> usize {
-    let peer = match wire {
-        Wire::Plain => world.dial_to(target),
-        Wire::Msgpack => world.dial_as(target, true, Encoding::Msgpack),
-        Wire::Tls => {
-            let tls = Clients::without_tickets().connect(Version::Tls13);
-            world.dial_tls(Some(tls), target, false, Encoding::Json)
-        }
-    };
+    let peer = world.dial_by(wire, target);
     world.settle();
     peer
 }
@@ -95,6 +80,20 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
 
 const PAGE: (&str, &str) = ("Origin", "http://localhost:3000");
 
+/// `[server] refuse`, what a program or a page says beside it, and whether a refusal is a close frame.
+type Form = (Refusing, Vec<(&'static str, &'static str)>, bool);
+
+fn forms() -> [Form; 6] {
+    [
+        (Refusing::Auto, vec![], false),
+        (Refusing::Auto, vec![PAGE], true),
+        (Refusing::Http, vec![], false),
+        (Refusing::Http, vec![PAGE], false),
+        (Refusing::Close, vec![], true),
+        (Refusing::Close, vec![PAGE], true),
+    ]
+}
+
 /// A world in which one client more is refused by a rule.
 fn refusing(rule: Refused, form: Refusing) -> World {
     let mut world = world(|config| {
@@ -124,14 +123,7 @@ fn each_limit_is_told_by_a_status_or_by_a_close_frame() {
         (Refused::Handshakes, 429, 4429, Some(10)),
         (Refused::AddressHandshakes, 429, 4429, Some(60)),
     ] {
-        for (form, fields, is_closed) in [
-            (Refusing::Auto, vec![], false),
-            (Refusing::Auto, vec![PAGE], true),
-            (Refusing::Http, vec![], false),
-            (Refusing::Http, vec![PAGE], false),
-            (Refusing::Close, vec![], true),
-            (Refusing::Close, vec![PAGE], true),
-        ] {
+        for (form, fields, is_closed) in forms() {
             for wire in WIRES {
                 let mut world = refusing(rule, form);
                 world.fields = fields.clone();

@@ -72,6 +72,8 @@ BENCHES = [
     Entry("fanout", "CPU per delivered frame ÷ a bare epoll-and-send() loop's", 3, ("gateway", "floor", "receiver")),
     Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
     Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),
+    Entry("tokens", "what tokens cost: memory of a client, instructions of a frame; 20,000 that come back", 10,
+          (*LOADED, "receiver", "costs", "openssl")),
     Entry("costs", "what a client, a class, a topic or a restart costs: how it grows with what exists", 10, ("costs",)),
     Entry("watchlists", "what a frame costs the engine where each client has a watchlist of its own", 5,
           ("watchlists",)),
@@ -166,6 +168,7 @@ def long_steps(feeds, before):
         *(Step(name, check(name), 20) for name in ("slow", "storm", "admin", "reload")),
     ]
     benches = {"wire": (quotes, 120), "pair": ([before, *quotes], 60), "capacity": ([], 60), "agreement": ([], 20)}
+    benches["tokens"] = (["--before", before] if before else [], 30)
     for entry in BENCHES:
         words, minutes_max = benches.get(entry.name, ([], 20))
         if entry.name != "pair" or before:

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -28,6 +30,9 @@ struct Args {
     /// A text frame to send after the handshake.
     #[arg(long)]
     subscribe: Option<String>,
+    /// A file with a line for each connection, which shows it as `Authorization: Bearer`.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
     /// Seconds between the last connection and the counting.
     #[arg(long, default_value_t = 3.0)]
     warmup: f64,
@@ -71,6 +76,8 @@ struct Receiver {
     args: Args,
     poll: Poll,
     clients: Vec<Option<Client>>,
+    /// By connection; empty without `--token-file`.
+    tokens: Vec<String>,
     counts: Counts,
     input: Vec<u8>,
 }
@@ -78,8 +85,18 @@ struct Receiver {
 fn main() -> io::Result<()> {
     let args = Args::parse();
     let poll = Poll::new()?;
+    let tokens = args.token_file.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default();
+    let tokens: Vec<String> = tokens.lines().map(|token| format!("Bearer {token}")).collect();
+    if args.token_file.is_some() && tokens.len() < args.connections {
+        return Err(io::Error::other(format!(
+            "{} tokens for {} connections",
+            tokens.len(),
+            args.connections
+        )));
+    }
     let mut receiver = Receiver {
         clients: Vec::with_capacity(args.connections),
+        tokens,
         args,
         poll,
         counts: Counts::default(),
@@ -166,14 +183,9 @@ impl Receiver {
         socket.connect(&self.args.address.into())?;
         let mut stream = TcpStream::from(socket);
         let mut request = Vec::new();
-        handshake::request(
-            &mut request,
-            &self.args.address.to_string(),
-            &self.args.target,
-            NONCE,
-            &[],
-            false,
-        );
+        let (host, target) = (self.args.address.to_string(), &self.args.target);
+        let token = self.tokens.get(index).map(|token| ("Authorization", &**token));
+        handshake::request_with(&mut request, &host, target, NONCE, &[], false, token.as_slice());
         stream.write_all(&request)?;
         stream.set_nonblocking(true)?;
         Ok(Client { stream, conn: Conn::client(NONCE) })

@@ -11,6 +11,9 @@ use super::key_file::{self, KeyFile, KeyPlace};
 /// A longer file is no key.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 pub const RSA_BITS_MIN: usize = 2048;
+/// Curves by their names (RFC 5480, section 2.1.1.1).
+const P256: &str = "1.2.840.10045.3.1.7";
+const P384: &str = "1.3.132.0.34";
 
 /// `Debug` does not tell the key itself.
 #[derive(Debug, Clone)]
@@ -112,8 +115,10 @@ fn public(pem: &[u8], alg: Algorithm) -> Result<DecodingKey, String> {
             _ => Err(other()),
         },
         AlgorithmFamily::Ec => {
-            let point_bytes = if alg == Algorithm::ES256 { 65 } else { 97 };
-            let is_curve = info.algorithm.algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY;
+            let (curve, point_bytes) = if alg == Algorithm::ES256 { (P256, 65) } else { (P384, 97) };
+            let named = info.algorithm.parameters.as_ref().and_then(|named| named.as_oid().ok());
+            let is_curve = info.algorithm.algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY
+                && named.is_some_and(|named| named.to_id_string() == curve);
             let is_point = bytes.len() == point_bytes && bytes.first() == Some(&4);
             if is_curve && is_point { Ok(DecodingKey::from_ec_der(bytes)) } else { Err(other()) }
         }

@@ -28,7 +28,7 @@ use super::{
     held::{Held, read_header},
     key::Key,
     provider,
-    published::{Jwks, Waiting},
+    published::{Jwks, JwksPlace, Waiting},
 };
 
 /// Of the secret that is made at the start.
@@ -58,8 +58,8 @@ struct Shared {
 pub struct Given {
     pub keys: Vec<Key>,
     pub jwks: Option<Jwks>,
-    /// The secret of codes beside cookies.
-    pub csrf: Option<Vec<u8>>,
+    /// Of codes beside cookies.
+    pub csrf: Option<hmac::Key>,
 }
 
 /// What tokens with a public key cost.
@@ -115,13 +115,15 @@ impl Keys {
         if jwks.is_some() || configured.iter().any(|key| !key.is_fast()) {
             self.start_threads()?;
         }
-        let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret));
         let before = self.shared.held();
         let stays = before.jwks.as_deref().map(|jwks| &jwks.place) == jwks.as_ref().map(|jwks| &jwks.place);
+        // Read at once: what is published elsewhere from now on, or at other times, or in a file that may have changed.
+        let is_file = jwks.as_ref().is_some_and(|jwks| matches!(jwks.place, JwksPlace::File(_)));
+        let is_asked = is_file || before.jwks.as_deref() != jwks.as_ref();
         let published = if stays { before.published.clone() } else { Vec::new() };
         let own = before.own.clone();
         self.shared.hold(Held { configured, jwks: jwks.map(Arc::new), published, own, csrf });
-        if !stays {
+        if is_asked {
             self.shared.waiting.ask();
         }
         Ok(())

@@ -15,6 +15,8 @@ use engine::{
     settings::Limits,
 };
 
+use ring::hmac;
+
 use super::grants::{self, granted_of, roles};
 use crate::{
     access::{
@@ -64,10 +66,11 @@ impl TokenSettings {
         keys.map_err(|error| format!("cannot start what verifies tokens: {error}"))
     }
 
-    /// The keys, and the secret of codes beside cookies.
+    /// The keys, that of codes beside cookies too.
     pub fn read_keys(&self) -> Result<Given, String> {
         let keys = self.keys.iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
         let csrf = self.csrf_secret.as_deref().map(read_secret).transpose()?;
+        let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret));
         Ok(Given { keys, jwks: self.jwks.clone(), csrf })
     }
 }

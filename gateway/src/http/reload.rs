@@ -18,8 +18,9 @@ use crate::reload::{Ask, Outcome};
 #[derive(Serialize)]
 struct Applied {
     applied: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    restart: Vec<String>,
+    /// Where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<Vec<String>>,
     digest: String,
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn reload(State(admin): App, uri: Uri) -> Response {
     }
     match answered.await {
         Ok(Outcome::Applied { applied, restart, digest }) => {
-            json(StatusCode::OK, &Applied { applied, restart, digest })
+            json(StatusCode::OK, &Applied { applied, restart: is_partial.then_some(restart), digest })
         }
         Ok(Outcome::Invalid(reason)) => refuse(StatusCode::BAD_REQUEST, reason),
         Ok(Outcome::Restart(restart)) => {

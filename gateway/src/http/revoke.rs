@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use engine::{
-    access::revoked::Revoked,
+    access::{revoked::Revoked, rules::Rules},
     json,
     shard::inbox::{Inbox, Message, Revocation},
     unit::parse_duration,
@@ -47,8 +47,7 @@ pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Reque
         Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
         Err(NotRead::Refused(refusal)) => return refusal,
     };
-    let lifetime_max_us = admin.rules().access.lifetime_max_us;
-    let (revoked, lasts_us) = match parse(&body.bytes, lifetime_max_us) {
+    let (revoked, lasts_us) = match parse(&body.bytes, longest_us(&admin.rules().access)) {
         Ok(parsed) => parsed,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
@@ -57,14 +56,15 @@ pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Reque
     if let Err(full) = admin.watched.shared.tokens.revocations.revoke(revoked.clone(), until_us, now_us) {
         return refuse(StatusCode::INSUFFICIENT_STORAGE, full.to_string());
     }
-    if let Err(error) = save(&admin, now_us).await {
-        tracing::error!(%error, "a revocation holds until the end of this process only");
-        let reason = format!("it holds, but not after a restart: {error}");
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, reason);
-    }
+    let saved = save(&admin, now_us).await;
     let closing = close(admin.watched.publisher.inboxes(), revoked.clone());
     let closed = time::timeout(CLOSED_WITHIN, closing).await;
     admin.watched.audit.note("revocation", &Told::of(&revoked, closed.as_ref().ok().copied()));
+    if let Err(error) = saved {
+        tracing::error!(error, "a revocation holds until the end of this process only");
+        let reason = format!("it holds, but not after a restart: {error}");
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, reason);
+    }
     match closed {
         Ok(closed) => answer(StatusCode::OK, &serde_json::json!({ "closed": closed })),
         Err(_) => busy("it holds, but a shard did not end its connections in time".to_owned()),
@@ -92,10 +92,20 @@ impl<'a> Told<'a> {
     }
 }
 
+/// How long a token may still hold that is good now: it may have been issued a little ahead of this clock, and it holds a
+/// little beyond its end. `None`: for any time.
+fn longest_us(rules: &Rules) -> Option<i64> {
+    rules.lifetime_max_us.map(|us| us.saturating_add(2 * rules.leeway_us))
+}
+
 /// The error says what to write.
-fn parse(body: &[u8], lifetime_max_us: Option<i64>) -> Result<(Revoked, i64), String> {
+fn parse(body: &[u8], longest_us: Option<i64>) -> Result<(Revoked, i64), String> {
     const EXAMPLE: &str = r#"{"sub":"alice"} or {"jti":"…","for":"1h"}"#;
     let body = json::skip_byte_order_mark(body);
+    // serde would take an array for an object's fields in order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(format!("not like {EXAMPLE}: not a JSON object"));
+    }
     let raw: Raw = serde_json::from_slice(body).map_err(|e| format!("not like {EXAMPLE}: {e}"))?;
     let revoked = match (raw.jti, raw.sub) {
         (Some(jti), None) if !jti.is_empty() => Revoked::Jti(jti),
@@ -107,9 +117,7 @@ fn parse(body: &[u8], lifetime_max_us: Option<i64>) -> Result<(Revoked, i64), St
             let lasts = parse_duration(&text).map_err(|instead| format!("for = {text:?}: {instead}"))?;
             i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX)
         }
-        None => {
-            lifetime_max_us.ok_or("for is missing: [access] lifetime_max lets tokens live for any time")?
-        }
+        None => longest_us.ok_or("for is missing: [access] lifetime_max lets tokens live for any time")?,
     };
     Ok((revoked, lasts_us))
 }
@@ -144,4 +152,36 @@ async fn close(inboxes: &[Arc<Inbox>], revoked: Revoked) -> usize {
         all += told.await.unwrap_or(0);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_names_one_token_or_one_subject_and_anything_else_is_refused() {
+        const DAY_US: i64 = 86_400_000_000;
+        let parse = |body: &str| super::parse(body.as_bytes(), longest_us(&Rules::default()));
+        assert_eq!(parse(r#"{"jti":"7","for":"1h"}"#), Ok((Revoked::Jti("7".into()), 3_600_000_000)));
+        // Until the last token that is good now has ended for good.
+        assert_eq!(parse(r#"{"sub":"a"}"#), Ok((Revoked::Sub("a".into()), DAY_US + 60_000_000)));
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"["7",null,null]"#,
+            r#"{"jti":"7","sub":"a"}"#,
+            r#"{"jti":""}"#,
+            r#"{"jti":7}"#,
+            r#"{"sub":["a"]}"#,
+            r#"{"sub":"a","sub":"b"}"#,
+            r#"{"sub":"a","iss":"b"}"#,
+            r#"{"sub":"a","for":60}"#,
+            r#"{"sub":"a","for":"soon"}"#,
+            r#"{"sub":"a"} {}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(super::parse(br#"{"sub":"a"}"#, None).unwrap_err().contains("lifetime_max"));
+    }
 }

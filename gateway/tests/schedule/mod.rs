@@ -813,6 +813,9 @@ impl Simulation {
         let built = if limits.build_bytes_per_ip > 0 { 100 } else { 0 };
         let rest = Duration::from_secs(built.max(looked_at));
         self.advance(rest + LONGEST_INTERVAL + Duration::from_millis(200));
+        // Those that came behind ops which had to wait.
+        self.finish_all_checks();
+        self.advance(Duration::from_millis(200));
         self.come_down();
         for (at, peer) in self.world.peers.iter().enumerate() {
             if peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed {

@@ -69,6 +69,7 @@ impl Simulation {
             subscribe: texts(self.rng.choice(grants)),
             auto: texts(self.rng.choice(autos)),
             is_bad: self.rng.u8(..20) == 0,
+            ..Pass::default()
         }
     }
 
@@ -174,7 +175,18 @@ impl Simulation {
     /// Whether a client may be closed with 4401.
     pub(super) fn may_be_unauthorized(&self, at: usize) -> bool {
         let model = &self.world.peers[at].model;
-        model.may_be_revoked || self.rules().wants_token() && model.pass.is_none()
+        let is_missing = self.rules().wants_token() && model.pass.is_none();
+        model.may_be_revoked || is_missing || model.accepted == 0 && self.has_shown_a_bad_one(at)
+    }
+
+    /// Whether the first token that a client showed cannot be accepted, or not any more.
+    fn has_shown_a_bad_one(&self, at: usize) -> bool {
+        let mut shown = self.world.peers[at].model.asked.iter().filter_map(|asked| match &asked.op {
+            AskedOp::Auth { pass } => Some(pass),
+            _ => None,
+        });
+        let ends_us = |pass: &Pass| pass.exp_s * 1_000_000 + self.rules().leeway_us;
+        shown.next().is_some_and(|pass| pass.is_bad || ends_us(pass) <= self.world.now.wall_us)
     }
 
     /// Whether a client's token has ended.

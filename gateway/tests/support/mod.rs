@@ -11,6 +11,7 @@ mod states;
 pub mod subscriber;
 pub mod tls;
 pub mod tokens;
+pub mod wires;
 
 use std::{
     hash::{DefaultHasher, Hash},

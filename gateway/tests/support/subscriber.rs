@@ -1,11 +1,15 @@
 //! A model of one subscriber: it holds what it was sent and checks every frame against what the
 //! publisher numbered. Whatever it asserts is a promise of PROTOCOL.md, "What the gateway sends" and "Modes of a topic".
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
 
 use engine::{
-    access::rules::Rules,
+    access::rules::{Place, Rules},
     protocol::{encoding::Encoding, request::AUTO},
+    settings::{Fanout, Overload},
     topic::pattern::Pattern,
 };
 use serde::Deserialize;
@@ -88,8 +92,8 @@ pub struct Judge<'a> {
     /// All there were so far.
     pub epochs: &'a [Epoch],
     pub registry: &'a mut Registry,
-    pub fanout: &'a engine::settings::Fanout,
-    pub overload: &'a engine::settings::Overload,
+    pub fanout: &'a Fanout,
+    pub overload: &'a Overload,
     pub rules: &'a Rules,
     /// Whether compressed frames were agreed, and how messages are encoded.
     pub wire: (bool, Encoding),
@@ -104,6 +108,8 @@ pub struct Subscriber {
     pub pass: Option<Pass>,
     /// It was told that this one expires.
     pub is_told: bool,
+    /// It has unsubscribed from what is granted as `auto`, and gets no more of that before its next token.
+    pub declines_auto: bool,
     /// Its connection as the gateway calls it.
     pub conn: Option<String>,
     /// One of its tokens was revoked.
@@ -196,11 +202,20 @@ impl Subscriber {
             }
             AskedOp::Auth { pass } => {
                 let other = self.pass.as_ref().is_some_and(|held| held.sub != pass.sub);
-                assert_eq!(code, Some("4401"), "{frame:?}");
                 let is_over = pass.exp_s * 1_000_000 + judge.rules.leeway_us <= judge.wall_us;
-                assert!(pass.is_bad || other || is_over || self.may_be_revoked, "{pass:?} was refused");
+                let may_be_refused = match code {
+                    Some("4401") => pass.is_bad || other || is_over || self.may_be_revoked,
+                    Some("4403") => !judge.rules.from.contains(&Place::Op),
+                    Some("4429") => pass.connections.is_some(),
+                    _ => false,
+                };
+                assert!(may_be_refused, "{pass:?} was refused: {frame:?}");
             }
             _ if self.waits(judge) => assert_eq!(code, Some("4401"), "{frame:?}"),
+            AskedOp::Subscribe { sub, .. } if sub == AUTO => {
+                assert_eq!(code, Some("4000"), "{frame:?} of {asked:?}");
+                self.errors += 1;
+            }
             AskedOp::Subscribe { topics, .. } => {
                 assert_eq!(code, Some("4403"), "{frame:?} of {asked:?}");
                 assert!(
@@ -252,6 +267,7 @@ impl Subscriber {
             topics.iter().for_each(|topic| assert!(self.may(topic, judge), "{topic} is not granted"));
         }
         self.learn_epoch(frame.epoch.expect("subscribed has an epoch"), judge);
+        let least_ms = self.least_ms(judge);
         let class = frame.class.expect("subscribed has a class");
         let version = frame.version.expect("subscribed has a version");
         let at = self.subs.iter().position(|s| s.name == sub).unwrap_or_else(|| {
@@ -263,9 +279,10 @@ impl Subscriber {
         let epoch = &judge.epochs[self.epoch];
         let (before, fresh) = ((held.patterns.clone(), held.interval_ms), held.patterns.is_empty());
         held.patterns.extend(topics.iter().cloned());
-        if interval_ms.is_some() || fresh {
-            held.interval_ms = offered(judge.fanout, interval_ms);
-        }
+        held.interval_ms = match interval_ms {
+            None if !fresh => held.interval_ms.max(on_grid(judge.fanout, least_ms)),
+            asked_ms => offered(judge.fanout, asked_ms, least_ms),
+        };
         let told = std::mem::take(&mut self.told);
         assert_eq!(told, held.patterns, "subscribed tells the whole set");
         assert_eq!(frame.interval_ms, Some(held.interval_ms));
@@ -298,6 +315,8 @@ impl Subscriber {
             assert_eq!((told.len(), frame.class), (0, None), "nothing was subscribed as {sub:?}");
             return;
         };
+        // Without an `id` the gateway asked.
+        self.declines_auto |= sub == AUTO && frame.id.is_some();
         let held = &mut self.subs[at];
         let removed: BTreeSet<String> = match topics {
             None => held.patterns.clone(),
@@ -397,10 +416,14 @@ impl Subscriber {
 }
 
 /// The contract's rounding of intervals.
-fn offered(fanout: &engine::settings::Fanout, asked_ms: Option<u64>) -> u64 {
-    let ms = |duration: std::time::Duration| duration.as_millis() as u64;
-    let asked = asked_ms.unwrap_or(ms(fanout.interval)).max(ms(fanout.interval_min));
+fn offered(fanout: &Fanout, asked_ms: Option<u64>, least_ms: u64) -> u64 {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    let asked = asked_ms.unwrap_or(ms(fanout.interval)).max(ms(fanout.interval_min)).max(least_ms);
     let mut menu = fanout.interval_menu.iter().map(|entry| ms(*entry));
     let offered = menu.clone().find(|entry| *entry >= asked).or(menu.next_back()).unwrap_or(asked);
-    offered.next_multiple_of(ms(fanout.flush_grid))
+    on_grid(fanout, offered.max(least_ms))
+}
+
+fn on_grid(fanout: &Fanout, ms: u64) -> u64 {
+    ms.next_multiple_of(fanout.flush_grid.as_millis() as u64)
 }

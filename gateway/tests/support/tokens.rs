@@ -88,6 +88,9 @@ pub struct Pass {
     pub exp_s: i64,
     pub subscribe: Vec<String>,
     pub auto: Vec<String>,
+    pub interval_ms_min: Option<u64>,
+    /// Connections that its subject may have.
+    pub connections: Option<usize>,
     /// It is one that no gateway may accept.
     pub is_bad: bool,
 }
@@ -100,6 +103,12 @@ impl Pass {
         });
         if let Some(sub) = &self.sub {
             claims["sub"] = json!(sub);
+        }
+        if let Some(ms) = self.interval_ms_min {
+            claims["fanwire"]["interval_ms_min"] = json!(ms);
+        }
+        if let Some(connections) = self.connections {
+            claims["fanwire"]["connections"] = json!(connections);
         }
         claims
     }
@@ -126,16 +135,27 @@ impl Subscriber {
             || self.configured(judge, |granted| &granted.subscribe).iter().any(|g| covers(g))
     }
 
+    /// The table of the configuration that is for it.
+    fn table<'a>(&self, judge: &Judge<'a>) -> Option<&'a Granted> {
+        match &self.pass {
+            Some(_) => Some(&judge.rules.everyone),
+            None => judge.rules.anonymous.as_ref(),
+        }
+    }
+
+    /// The shortest interval that it may have.
+    pub(super) fn least_ms(&self, judge: &Judge<'_>) -> u64 {
+        let own = self.pass.as_ref().and_then(|pass| pass.interval_ms_min);
+        own.or(self.table(judge).and_then(|table| table.interval_ms_min)).unwrap_or(0)
+    }
+
     /// Patterns of the tables of the configuration, with its names put in.
     fn configured(&self, judge: &Judge<'_>, of: impl Fn(&Granted) -> &Vec<Grant>) -> Vec<String> {
         let sub = self.pass.as_ref().and_then(|pass| pass.sub.as_deref()).map(encoded);
-        let table = match &self.pass {
-            Some(_) => Some(&judge.rules.everyone),
-            None => judge.rules.anonymous.as_ref(),
-        };
-        let texts = table.into_iter().flat_map(of).map(Grant::as_str);
+        let texts = self.table(judge).into_iter().flat_map(of).map(Grant::as_str);
         let texts = texts.filter(|text| sub.is_some() || !text.contains("{sub}"));
-        texts.map(|text| text.replace("{sub}", sub.as_deref().unwrap_or(""))).collect()
+        let (sub, conn) = (sub.as_deref().unwrap_or(""), self.conn.as_deref().unwrap_or(""));
+        texts.map(|text| text.replace("{sub}", sub).replace("{conn}", conn)).collect()
     }
 
     /// What is subscribed for it.
@@ -161,6 +181,7 @@ impl Subscriber {
         let conn = frame.conn.expect("the connection has a name").to_owned();
         assert!(self.conn.as_ref().is_none_or(|known| *known == conn), "another name for a connection");
         (self.conn, self.pass, self.is_told) = (Some(conn), Some(pass), false);
+        self.declines_auto = false;
         self.accepted += 1;
         self.expect_own(judge);
     }
@@ -182,7 +203,7 @@ impl Subscriber {
                 own.push(AskedOp::Unsubscribe { sub: sub.name.clone(), topics: Some(lost) });
             }
         }
-        if !auto.is_empty() {
+        if !auto.is_empty() && !self.declines_auto {
             let topics = auto.into_iter().collect();
             own.push(AskedOp::Subscribe { sub: AUTO.to_owned(), topics, interval_ms: None, since: None });
         }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Parser;
 
 use super::duration;
+use crate::server::token::Algorithm;
 
 /// Loads a Fanwire gateway, or any WebSocket server, and checks every promise that a client can see.
 ///
@@ -95,6 +96,30 @@ pub struct Flags {
     /// https://example.com. Default: none
     #[arg(long, value_name = "URL")]
     pub origin: Option<String>,
+    /// Token that every connection shows as `Authorization: Bearer TOKEN`. Other users of a host can read
+    /// command lines: a secret is better kept in --token-file. Default: none
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// File with a token a line; each connection shows the line with its number, counted round. Example:
+    /// tokens.txt
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Key that the server knows. With it every connection makes a token of its own, which grants the
+    /// connection's --topics, and renews it on the open connection once the server says that it expires. For
+    /// HS256, HS384 and HS512 the file is the secret, without a newline at its end; for ES256 it is a
+    /// private key as PEM
+    #[arg(long, value_name = "FILE")]
+    pub token_key: Option<PathBuf>,
+    /// Algorithm of --token-key
+    #[arg(long, value_name = "ALG", value_enum, default_value_t = Algorithm::Hs256)]
+    pub token_alg: Algorithm,
+    /// Time that a token of --token-key lives, 1s to 1000h. Example: 20s. Default: 1h
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub token_life: Option<Duration>,
+    /// Claims that tokens of --token-key have beside, or in place of, their sub, jti, iat, exp and
+    /// fanwire. Example: '{"iss":"https://id.example/","aud":"fanwire"}'
+    #[arg(long, value_name = "JSON")]
+    pub token_claims: Option<String>,
     /// Certificate authorities to trust for wss://, as a PEM file. Default: those that the host trusts
     #[arg(long, value_name = "FILE.pem")]
     pub ca: Option<PathBuf>,
@@ -120,6 +145,11 @@ pub struct Flags {
     /// use it. Example: http://127.0.0.1:9002. Default: none
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
+    /// Key of the admin listener, where it wants one: one that may "metrics" for server.metrics, "read" for
+    /// the check of final values, "publish" for --publish, or "admin" for all of it. Default: the variable
+    /// FANWIRE_ADMIN_KEY of the environment, which other users of the host cannot read
+    #[arg(long, value_name = "KEY")]
+    pub admin_key: Option<String>,
     /// Share of the connections that read slowly, in percent. The report has their latencies apart
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub slow: f64,

@@ -6,6 +6,7 @@ use crate::{
     judge::topic,
     report::expect::Expect,
     server::{
+        admin::Admin,
         tls::Tls,
         url::{Resolution, Url},
     },
@@ -26,6 +27,7 @@ pub mod opening;
 pub mod raws;
 pub mod scenario;
 pub mod template;
+mod tokens;
 
 /// What the run is to do.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub struct Args {
     pub msgpack: bool,
     /// Of a `wss` URL.
     pub tls: Option<Tls>,
-    pub admin: Option<Url>,
+    pub admin: Option<Admin>,
     /// Percent of the connections.
     pub slow: f64,
     pub slow_bytes_per_s: u64,
@@ -120,10 +122,10 @@ impl Args {
         let resolutions =
             raw.resolve.iter().map(|text| Resolution::parse(text)).collect::<Result<Vec<_>, _>>()?;
         let url = Url::resolved(url, "ws", &resolutions)?;
-        let admin =
-            raw.admin.as_deref().map(|admin| Url::resolved(admin, "http", &resolutions)).transpose()?;
-        let names =
-            |known: &Resolution| [Some(&url), admin.as_ref()].iter().flatten().any(|url| known.names(url));
+        let admin = Admin::of(raw.admin.as_deref(), raw.admin_key.as_deref(), &resolutions)?;
+        let names = |known: &Resolution| {
+            known.names(&url) || admin.as_ref().is_some_and(|admin| known.names(&admin.url))
+        };
         if let Some((text, _)) = raw.resolve.iter().zip(&resolutions).find(|(_, known)| !names(known)) {
             return Err(format!("--resolve {text}: neither --url nor --admin names that host and port"));
         }

@@ -1,10 +1,11 @@
-//! How every connection asks to be one: `--url`'s path, `--header`, `--subprotocol`, `--origin`.
+//! How every connection asks to be one: `--url`'s path, `--header`, `--subprotocol`, `--origin`, its token.
 
 use proto::handshake;
 
 use super::{
     Flags,
     template::{Fill, Syntax, Template, Templates, is_token},
+    tokens::{self, Tokens},
 };
 use crate::server::url::Url;
 
@@ -31,6 +32,7 @@ pub struct Opening {
     host: Template,
     target: Template,
     fields: Vec<(String, Template)>,
+    pub tokens: Option<Tokens>,
     /// In order of preference.
     subprotocols: Vec<Template>,
     /// The server must choose one of them, as a browser demands it.
@@ -51,6 +53,7 @@ impl Opening {
             host: templates.parse("--url", &url.host, Syntax::Field)?,
             target: templates.parse("--url", &url.target, Syntax::Target)?,
             fields: Vec::new(),
+            tokens: tokens::of(flags)?,
             subprotocols: Vec::new(),
             must_agree: !flags.subprotocol.is_empty(),
             must_choose: Some(MSGPACK).filter(|_| flags.msgpack && !other_protocol),
@@ -59,6 +62,12 @@ impl Opening {
         for text in &flags.header {
             let (name, value) = field(text)?;
             let value = templates.parse(&format!("--header {name}:"), value, Syntax::Field)?;
+            if name.eq_ignore_ascii_case("authorization") && opening.tokens.is_some() {
+                return Err(
+                    "--header Authorization: --token, --token-file or --token-key writes it; leave one out"
+                        .into(),
+                );
+            }
             if !name.eq_ignore_ascii_case("host") {
                 opening.fields.push((name.to_owned(), value));
             } else if std::mem::replace(&mut has_host, true) {
@@ -93,8 +102,10 @@ impl Opening {
     pub fn request(&self, out: &mut Vec<u8>, nonce: [u8; 16], deflate: bool, fill: &Fill<'_>) {
         let names: Vec<String> = self.subprotocols.iter().map(|name| name.text(fill)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let fields: Vec<(&str, String)> =
-            self.fields.iter().map(|(name, value)| (&**name, value.text(fill))).collect();
+        let token = self.tokens.as_ref().map(|tokens| tokens.token(fill.conn, fill.topics));
+        let bearer = token.map(|token| ("Authorization", format!("Bearer {token}")));
+        let fields = self.fields.iter().map(|(name, value)| (&**name, value.text(fill)));
+        let fields: Vec<(&str, String)> = fields.chain(bearer).collect();
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
         let (host, target) = (self.host.text(fill), self.target.text(fill));
         handshake::request_with(out, &host, &target, nonce, &names, deflate, &fields);
@@ -144,7 +155,8 @@ mod tests {
 
     fn request(flags: &[&str]) -> String {
         let mut out = Vec::new();
-        check(flags).unwrap().opening.request(&mut out, [0; 16], false, &Fill { conn: 3, ..Fill::default() });
+        let (opening, fill) = (check(flags).unwrap().opening, Fill { conn: 3, ..Fill::default() });
+        opening.request(&mut out, [0; 16], false, &fill);
         String::from_utf8(out).unwrap()
     }
 

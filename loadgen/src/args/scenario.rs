@@ -6,13 +6,14 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, error::ErrorKind, parser::
 use toml::{Spanned, Value};
 
 /// Loads that come with the program, simplest first.
-const NAMED: [(&str, &str); 15] = [
+const NAMED: [(&str, &str); 16] = [
     ("steady", include_str!("../scenarios/steady.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("restart", include_str!("../scenarios/restart.toml")),
     ("publish", include_str!("../scenarios/publish.toml")),
+    ("tokens", include_str!("../scenarios/tokens.toml")),
     ("watchlists", include_str!("../scenarios/watchlists.toml")),
     ("pings", include_str!("../scenarios/pings.toml")),
     ("hostile", include_str!("../scenarios/hostile.toml")),
@@ -187,12 +188,20 @@ mod tests {
 
     #[test]
     fn every_named_scenario_can_be_run_and_says_what_it_is_for() {
+        let key = std::env::temp_dir().join(format!("loadgen-key-{}", fastrand::u64(..)));
+        fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
         for (name, _) in NAMED {
-            let words = ["loadgen", "--scenario", name, "--url", "ws://127.0.0.1:9001/ws"].map(str::to_owned);
+            let mut words = vec!["loadgen", "--scenario", name, "--url", "ws://127.0.0.1:9001/ws"];
+            if name == "tokens" {
+                // Whose tokens, no file can say.
+                words.extend(["--token-key", key.to_str().unwrap()]);
+            }
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
             let flags = parse_with_scenario::<Flags>(&words).unwrap();
             Args::check(flags).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(show(Some(name)).unwrap().contains("description"), "{name}");
         }
+        fs::remove_file(key).unwrap();
         assert_eq!(show(None).unwrap().lines().count(), NAMED.len());
     }
 

@@ -1,6 +1,6 @@
 //! Texts with room for what a connection has of its own: `{conn}`, `{now_us}`, `{env:NAME}`, `{line:FILE}`, its topics.
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc};
 
 /// A file of `{line:FILE}` is held whole.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -121,26 +121,30 @@ impl Templates {
         let lines = match self.files.get(path) {
             Some(lines) => lines.clone(),
             None => {
-                let read = |error: std::io::Error| place(format!("{error}; name a file with a line each"));
-                let bytes = fs::metadata(path).map_err(read)?.len();
-                if bytes > FILE_BYTES_MAX {
-                    return Err(place(format!(
-                        "{bytes} bytes are more than {FILE_BYTES_MAX}; split the file"
-                    )));
-                }
-                let text = fs::read_to_string(path).map_err(read)?;
-                self.files.entry(path.into()).or_insert(text.lines().map(str::to_owned).collect()).clone()
+                let lines = read_lines(Path::new(path)).map_err(place)?;
+                self.files.entry(path.into()).or_insert(lines).clone()
             }
         };
-        if lines.is_empty() {
-            return Err(place("the file has no line; write one for each connection, or one for all".into()));
-        }
         // A secret is not to be shown: the line's number will do.
         for (line, number) in lines.iter().zip(1..) {
             fits(line, syntax).map_err(|why| place(format!("line {number}: {why}")))?;
         }
         Ok(lines)
     }
+}
+
+/// The lines of a file that has a line for each connection, or one for all.
+pub fn read_lines(path: &Path) -> Result<Arc<[String]>, String> {
+    let failed = |error: std::io::Error| format!("{error}; name a file with a line each");
+    let bytes = fs::metadata(path).map_err(failed)?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!("{bytes} bytes are more than {FILE_BYTES_MAX}; split the file"));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    if text.is_empty() {
+        return Err("the file has no line; write one for each connection, or one for all".into());
+    }
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn environment(flag: &str, variable: &str, syntax: Syntax) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::server::{metrics, url::Url};
+use crate::server::{admin::Admin, metrics};
 use cores::Core;
 use process::{Switches, Usage};
 
@@ -30,7 +30,7 @@ pub struct Sight {
 
 impl Sight {
     /// Looks at the server's process, at our own and at the host, and scrapes `admin`.
-    pub fn now(server_pid: Option<u32>, admin: Option<&Url>) -> Self {
+    pub fn now(server_pid: Option<u32>, admin: Option<&Admin>) -> Self {
         let scraped = admin.map(metrics::scrape);
         let (metrics, metrics_error) = match scraped {
             Some(Ok(metrics)) => (metrics, None),

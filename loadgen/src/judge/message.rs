@@ -16,9 +16,14 @@ pub enum Message {
     Subscribed(Rc<Subscribed>),
     /// A batch, a snapshot, or a part of either.
     Frame(Rc<UpdateFrame>),
+    /// A token was accepted.
+    Authorized {
+        answers: Option<AuthSent>,
+    },
     Error {
         code: i64,
         reason: Rc<str>,
+        answers: Option<AuthSent>,
     },
     Notice {
         code: Rc<str>,
@@ -29,6 +34,20 @@ pub enum Message {
     Other,
     /// Not what the contract describes; says why.
     Malformed(Rc<str>),
+}
+
+/// When the `auth` was sent that a message answers: its `id`, as text. µs since the run's origin. Other ops of ours
+/// have numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthSent {
+    pub at_us: u64,
+}
+
+impl AuthSent {
+    fn of(id: Option<&RawValue>) -> Option<Self> {
+        let text = id?.get().strip_prefix('"')?.strip_suffix('"')?;
+        text.parse().ok().map(|at_us| Self { at_us })
+    }
 }
 
 /// The answer to a subscribe.
@@ -92,6 +111,9 @@ impl UpdateFrame {
 struct Wire<'a> {
     #[serde(borrow)]
     op: Cow<'a, str>,
+    id: Option<&'a RawValue>,
+    conn: Option<Cow<'a, str>>,
+    exp: Option<u64>,
     class: Option<u64>,
     from: Option<u64>,
     version: Option<u64>,
@@ -183,7 +205,16 @@ fn understand(wire: Wire<'_>, catalog: &mut Catalog, epoch: u64) -> Result<Messa
             fill(&mut frame, updates, catalog, frame_epoch(wire.epoch.as_deref(), epoch)?);
             Message::Frame(Rc::new(frame))
         }
+        "authorized" => {
+            let conn = wire.conn.as_deref().ok_or("authorized without conn")?;
+            if !is_hex(conn) {
+                return Err(format!("conn {conn:?} is not 16 lower-case hex digits"));
+            }
+            need("exp", wire.exp)?;
+            Message::Authorized { answers: AuthSent::of(wire.id) }
+        }
         "error" => Message::Error {
+            answers: AuthSent::of(wire.id),
             code: wire.code.and_then(|code| code.get().parse().ok()).ok_or("error without a code")?,
             reason: wire.reason.as_deref().unwrap_or_default().into(),
         },
@@ -248,10 +279,13 @@ fn fill(frame: &mut UpdateFrame, updates: Vec<WireUpdate<'_>>, catalog: &mut Cat
 }
 
 fn parse_epoch(text: &str) -> Result<u64, String> {
-    let lower_hex =
-        text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     u64::from_str_radix(text, 16)
         .ok()
-        .filter(|_| lower_hex)
+        .filter(|_| is_hex(text))
         .ok_or_else(|| format!("epoch {text:?} is not 16 lower-case hex digits"))
+}
+
+/// 16 lower-case digits.
+fn is_hex(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

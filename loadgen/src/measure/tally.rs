@@ -65,6 +65,7 @@ pub struct Tally {
     /// Turns of a thread's loop: what arrives meanwhile is seen late by as much.
     pub turn: Latency,
     pub pings: Pings,
+    pub tokens: Tokens,
     /// How hostile connections ended, by their kind.
     pub hostile: BTreeMap<&'static str, Kinds>,
     pub failures: Kinds,
@@ -111,6 +112,7 @@ impl Tally {
         self.restart.merge(&other.restart);
         self.evenness.merge(&other.evenness);
         self.pings.merge(&other.pings);
+        self.tokens.merge(&other.tokens);
         for (kind, ends) in &other.hostile {
             self.hostile.entry(kind).or_default().merge(ends);
         }
@@ -179,6 +181,39 @@ impl Pings {
         self.sent += other.sent;
         self.answered += other.answered;
         self.age.merge(&other.age);
+    }
+}
+
+/// Of connections that show one.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens {
+    /// Accepted, first ones and renewals.
+    pub authorized: u64,
+    /// Of them those that were shown on an open connection.
+    pub renewed: u64,
+    pub refused: u64,
+    /// Connections that the server ended for their token's sake.
+    pub dropped: u64,
+    /// From a renewal to its answer.
+    pub answered: Latency,
+}
+
+impl Tokens {
+    /// One was accepted; `asked_us`: when it was shown on an open connection.
+    pub fn accept(&mut self, asked_us: Option<u64>, now_us: u64) {
+        self.authorized += 1;
+        if let Some(asked_us) = asked_us {
+            self.renewed += 1;
+            self.answered.record(now_us.saturating_sub(asked_us));
+        }
+    }
+
+    fn merge(&mut self, other: &Tokens) {
+        self.authorized += other.authorized;
+        self.renewed += other.renewed;
+        self.refused += other.refused;
+        self.dropped += other.dropped;
+        self.answered.merge(&other.answered);
     }
 }
 

@@ -42,7 +42,7 @@ enum Worse {
 }
 
 /// What is compared, with the least difference that is worth a word.
-const FIGURES: [(&str, Worse, f64); 24] = [
+const FIGURES: [(&str, Worse, f64); 26] = [
     ("visible_ms.p50", Worse::Up, 1.0),
     ("visible_ms.p99", Worse::Up, 1.0),
     ("visible_ms.p999", Worse::Up, 2.0),
@@ -64,6 +64,8 @@ const FIGURES: [(&str, Worse, f64); 24] = [
     ("updates.violations", Worse::Up, 0.0),
     ("restart.seconds", Worse::Up, 0.5),
     ("publish.refused", Worse::Up, 0.0),
+    ("tokens.refused", Worse::Up, 0.0),
+    ("tokens.dropped", Worse::Up, 0.0),
     ("server.cpu_percent", Worse::Up, 1.0),
     ("server.rss_bytes", Worse::Up, 1_048_576.0),
     ("loadgen.cpu_percent", Worse::Up, 1.0),

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::figures::{self, Outcome, Report};
+use super::{
+    figures::{self, Report},
+    outcome::Outcome,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {

@@ -3,11 +3,13 @@
 //! Its keys are those that loadgen/README.md lists and more; keys may be added, none may go. A figure that
 //! was not measured is null, never 0.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::outcome::Outcome;
 
 /// Counts by what they count, told in the words of whoever refused, closed or failed.
 pub type Kinds = BTreeMap<String, u64>;
@@ -34,6 +36,8 @@ pub struct Report {
     pub publish: Publish,
     pub restart: Restart,
     pub pings: Pings,
+    #[serde(default)]
+    pub tokens: Tokens,
     /// What became of hostile connections: by kind, then by how they ended.
     pub hostile: BTreeMap<String, Kinds>,
     pub server: Server,
@@ -239,6 +243,21 @@ pub struct Pings {
     pub answered_ms: Quantiles,
 }
 
+/// Of connections that show a token, over the whole run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Tokens {
+    /// Tokens that the server accepted: one for each connect, and renewals.
+    pub authorized: u64,
+    /// Of them those that were shown on an open connection in place of one that expired.
+    pub renewed: u64,
+    /// Those that it did not: by HTTP 401, by a close 4401 before the first answer, by an `error` to a renewal.
+    pub refused: u64,
+    /// Connections that it ended for their token's sake: by a close 4005, or 4401 later on.
+    pub dropped: u64,
+    /// From a renewal to its answer.
+    pub answered_ms: Quantiles,
+}
+
 /// The server's process, where it runs on this host.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
@@ -283,27 +302,6 @@ pub struct Host {
     pub clock_offset_ms: Option<f64>,
     /// The estimate may be off by as much either way.
     pub clock_error_ms: Option<f64>,
-}
-
-/// How an expectation came out.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Outcome {
-    pub expect: String,
-    /// `None` where the report has no figure there (no samples, or a server on another host).
-    pub value: Option<f64>,
-    /// In the figure's own unit.
-    pub bound: f64,
-    pub holds: bool,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.holds { "holds" } else { "does not hold" };
-        match self.value {
-            Some(value) => write!(f, "{} {verdict} (is {value})", self.expect),
-            None => write!(f, "{} {verdict} (the report has no figure there)", self.expect),
-        }
-    }
 }
 
 /// One point of the timeline.

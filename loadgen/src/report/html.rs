@@ -182,6 +182,7 @@ fn tables(out: &mut String, report: &Report) {
         ("slow readers' visible", &report.slow.visible_ms),
         ("publish answered", &report.publish.answered_ms),
         ("ping answered", &report.pings.answered_ms),
+        ("renewal of a token answered", &report.tokens.answered_ms),
     ] {
         latency_row(out, name, quantiles);
     }

@@ -5,6 +5,7 @@ pub mod expect;
 pub mod figures;
 pub mod hgrm;
 pub mod html;
+pub mod outcome;
 pub mod plot;
 pub mod summary;
 pub mod warnings;

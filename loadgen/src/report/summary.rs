@@ -74,10 +74,22 @@ fn frames(out: &mut String, report: &Report) {
         line(out, "of a client", &format!("at least {least} of {expected:.0}, largest gap {gap:.0} ms"));
     }
     promises(out, report);
+    tokens(out, report);
     if report.restart.cut > 0 {
         let restart = &report.restart;
         let took = restart.seconds.map_or("not all".into(), |seconds| format!("all within {seconds:.2} s"));
         line(out, "cut", &format!("{}, {} came back, {took}", restart.cut, restart.returned));
+    }
+}
+
+fn tokens(out: &mut String, report: &Report) {
+    let tokens = &report.tokens;
+    if tokens.authorized + tokens.refused > 0 {
+        let text = format!(
+            "{} authorized, {} of them renewals, {} refused, {} connections dropped",
+            tokens.authorized, tokens.renewed, tokens.refused, tokens.dropped
+        );
+        line(out, "tokens", &text);
     }
 }
 
@@ -129,6 +141,7 @@ fn latencies(out: &mut String, report: &Report) {
         ("slow readers", &report.slow.visible_ms),
         ("publish", &report.publish.answered_ms),
         ("ping", &report.pings.answered_ms),
+        ("renewal", &report.tokens.answered_ms),
     ];
     let (unit, per_ms) = match rows.iter().filter_map(|(_, row)| row.max).fold(0.0, f64::max) {
         max if max >= 10_000.0 => ("s", 0.001),

@@ -225,7 +225,7 @@ impl Run {
     /// The gateway's topics.
     fn gateway(&self) -> Result<BTreeMap<String, u64>, String> {
         let Some(admin) = &self.args.admin else { return Ok(BTreeMap::new()) };
-        topics::list(admin).map_err(|error| format!("GET /topics of {}: {error}", admin.host))
+        topics::list(admin).map_err(|error| format!("GET /topics of {}: {error}", admin.url.host))
     }
 
     /// What the gateway has of its `topics` that somebody subscribed to.
@@ -237,7 +237,8 @@ impl Run {
         let patterns: Vec<Patterns> = self.args.groups.iter().map(|group| Patterns::new(group)).collect();
         let wanted = |topic: &&str| patterns.iter().any(|patterns| patterns.matches(topic));
         let topics: Vec<&str> = topics.keys().map(String::as_str).filter(wanted).collect();
-        topics::values(admin, &topics).map_err(|error| format!("GET /topics/… of {}: {error}", admin.host))
+        let failed = |error| format!("GET /topics/… of {}: {error}", admin.url.host);
+        topics::values(admin, &topics).map_err(failed)
     }
 
     /// A topic that was removed since is nobody's loss.

@@ -12,7 +12,7 @@ use crate::{
         expect::Expect,
         figures::{
             Bytes, Clients, Connections, Curves, Final, Frames, Host, Kinds, Negative, Own, Pings, Publish,
-            Quantiles, Report, Restart, Run, Server, Setup, Slow, Updates, Window,
+            Quantiles, Report, Restart, Run, Server, Setup, Slow, Tokens, Updates, Window,
         },
         warnings::{self, Doubts},
     },
@@ -80,6 +80,13 @@ fn figures(results: &Results) -> Report {
             unanswered: tally.pings.sent.saturating_sub(tally.pings.answered),
             answered_ms: quantiles(&tally.pings.age),
         },
+        tokens: Tokens {
+            authorized: tally.tokens.authorized,
+            renewed: tally.tokens.renewed,
+            refused: tally.tokens.refused,
+            dropped: tally.tokens.dropped,
+            answered_ms: quantiles(&tally.tokens.answered),
+        },
         hostile: tally.hostile.iter().map(|(kind, ends)| ((*kind).to_owned(), kinds(ends))).collect(),
         restart: Restart {
             cut: tally.restart.cut,
@@ -114,11 +121,29 @@ fn run(results: &Results) -> Run {
         version: env!("CARGO_PKG_VERSION").into(),
         began_at: results.began_at,
         url: results.url.clone(),
-        flags: std::env::args().skip(1).collect(),
+        flags: without_secrets(std::env::args().skip(1)),
         seed: results.seed,
         machine: machine::describe(),
         interrupted: results.interrupted,
     }
+}
+
+/// Whose values are nobody else's: reports are shown around.
+const SECRETS: [&str; 2] = ["--token", "--admin-key"];
+const HIDDEN: &str = "…";
+
+fn without_secrets(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut is_secret = false;
+    let told = |word: String| {
+        if std::mem::replace(&mut is_secret, SECRETS.contains(&&*word)) {
+            return HIDDEN.to_owned();
+        }
+        match word.split_once('=') {
+            Some((flag, _)) if SECRETS.contains(&flag) => format!("{flag}={HIDDEN}"),
+            _ => word,
+        }
+    };
+    words.map(told).collect()
 }
 
 fn connections(results: &Results) -> Connections {
@@ -250,6 +275,16 @@ fn cpu_percent(begin: Usage, end: Usage, results: &Results) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::host::Sight;
+
+    #[test]
+    fn a_report_has_no_secret_of_the_command_line() {
+        let line = "--token a --token=b --admin-key c --admin-key=d --token-file e --url ws://f/?--token=g";
+        let told = without_secrets(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(
+            told,
+            "--token … --token=… --admin-key … --admin-key=… --token-file e --url ws://f/?--token=g"
+        );
+    }
 
     #[test]
     fn rates_are_those_of_the_window() {

@@ -164,7 +164,7 @@ fn figure(step: &Step, at: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::figures::{Outcome, Report};
+    use crate::report::{figures::Report, outcome::Outcome};
 
     fn step(value: u32, ms: f64) -> Step {
         let holds = ms < 250.0;

@@ -16,10 +16,7 @@ use crate::{
     args::{Args, Flags},
     report::figures::Report,
     run::{self, report::build},
-    server::{
-        metrics,
-        url::{Resolution, Url},
-    },
+    server::{admin::Admin, metrics, url::Resolution},
 };
 
 /// A step that fails is run so often in all.
@@ -92,7 +89,8 @@ impl Steps {
     fn wait_until_free(&self) {
         let known = self.load.resolve.iter().filter_map(|text| Resolution::parse(text).ok());
         let known: Vec<Resolution> = known.collect();
-        let admin = self.load.admin.as_deref().and_then(|admin| Url::resolved(admin, "http", &known).ok());
+        let (url, key) = (self.load.admin.as_deref(), self.load.admin_key.as_deref());
+        let admin = Admin::of(url, key, &known).ok().flatten();
         let ends = Instant::now() + FREE_MAX;
         while let Some(admin) = &admin
             && Instant::now() < ends
@@ -127,7 +125,7 @@ fn shortfall(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::figures::Outcome;
+    use crate::report::outcome::Outcome;
 
     #[test]
     fn a_run_falls_short_by_connections_or_by_an_expectation() {

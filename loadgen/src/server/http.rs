@@ -3,10 +3,11 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
+    sync::Arc,
     time::Duration,
 };
 
-use super::url::Url;
+use super::admin::Admin;
 
 /// For connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,9 +16,9 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 const LINE_BYTES_MAX: u64 = 16 << 10;
 
 /// A connection to the admin listener.
-#[derive(Debug)]
 pub struct Http {
     host: String,
+    key: Option<Arc<str>>,
     stream: BufReader<TcpStream>,
 }
 
@@ -28,13 +29,28 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+impl Answer {
+    /// The body of what was asked for; another answer than 200 is an error.
+    pub fn good(self, route: &str) -> io::Result<Vec<u8>> {
+        match self.status {
+            200 => Ok(self.body),
+            status @ (401 | 403) => {
+                let remedy = "name a key that may, by --admin-key or FANWIRE_ADMIN_KEY";
+                Err(io::Error::other(format!("GET {route} answered {status}: {remedy}")))
+            }
+            status => Err(io::Error::other(format!("GET {route} answered {status}"))),
+        }
+    }
+}
+
 impl Http {
-    pub fn connect(url: &Url) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&url.addr, TIMEOUT)?;
+    pub fn connect(admin: &Admin) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&admin.url.addr, TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(Self { host: url.host.clone(), stream: BufReader::new(stream) })
+        let (host, key) = (admin.url.host.clone(), admin.key.clone());
+        Ok(Self { host, key, stream: BufReader::new(stream) })
     }
 
     pub fn get(&mut self, target: &str) -> io::Result<Answer> {
@@ -46,15 +62,23 @@ impl Http {
 
     /// Writes a GET to `out`; several may be sent together, as with [`Http::post`].
     pub fn ask(&self, out: &mut Vec<u8>, target: &str) {
-        let _ = write!(out, "GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.begin(out, "GET", target);
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Writes a POST of JSON to `out`; several may be sent together ([`Http::send`]), and their
     /// answers read one by one.
     pub fn post(&self, out: &mut Vec<u8>, target: &str, body: &str) {
-        let (host, bytes) = (&self.host, body.len());
-        let _ = write!(out, "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
-        let _ = write!(out, "Content-Length: {bytes}\r\n\r\n{body}");
+        self.begin(out, "POST", target);
+        let bytes = body.len();
+        let _ = write!(out, "Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n{body}");
+    }
+
+    fn begin(&self, out: &mut Vec<u8>, method: &str, target: &str) {
+        let _ = write!(out, "{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        if let Some(key) = &self.key {
+            let _ = write!(out, "X-API-Key: {key}\r\n");
+        }
     }
 
     pub fn send(&mut self, requests: &[u8]) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{http::Http, url::Url};
+use super::{admin::Admin, http::Http};
 
 /// Lines kept of a scrape.
 const SAMPLES_MAX: usize = 500;
@@ -22,12 +22,9 @@ pub enum Kind {
 }
 
 /// All samples by name and labels; buckets of histograms are left out.
-pub fn scrape(admin: &Url) -> io::Result<BTreeMap<String, Sample>> {
-    let answer = Http::connect(admin)?.get("/metrics")?;
-    if answer.status != 200 {
-        return Err(io::Error::other(format!("GET /metrics answered {}", answer.status)));
-    }
-    Ok(parse(&String::from_utf8_lossy(&answer.body)))
+pub fn scrape(admin: &Admin) -> io::Result<BTreeMap<String, Sample>> {
+    let body = Http::connect(admin)?.get("/metrics")?.good("/metrics")?;
+    Ok(parse(&String::from_utf8_lossy(&body)))
 }
 
 fn parse(text: &str) -> BTreeMap<String, Sample> {

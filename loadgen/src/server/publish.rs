@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{http::Http, url::Url};
+use super::{admin::Admin, http::Http};
 use crate::measure::{arrival::wall_us, latency::Latency, tally::Kinds};
 
 /// Groups of one publisher, written in turn.
@@ -55,13 +55,13 @@ pub struct Publishers {
 impl Publishers {
     /// Has `publishers` connections to `admin` share `per_s` groups a second. An error when the first
     /// of them cannot be made.
-    pub fn start(admin: &Url, per_s: f64, publishers: u32) -> Result<Self, String> {
+    pub fn start(admin: &Admin, per_s: f64, publishers: u32) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
         // Above whatever an earlier run has left in the topics.
         let base = wall_us();
         let start = |number: u32| {
-            let http =
-                Http::connect(admin).map_err(|error| format!("--publish through {}: {error}", admin.host))?;
+            let failed = |error| format!("--publish through {}: {error}", admin.url.host);
+            let http = Http::connect(admin).map_err(failed)?;
             let per_s = per_s / f64::from(publishers);
             let mut publisher = Publisher {
                 admin: admin.clone(),
@@ -106,7 +106,7 @@ impl Drop for Publishers {
 
 /// One connection with groups of its own, so that their numbers rise.
 struct Publisher {
-    admin: Url,
+    admin: Admin,
     number: u64,
     base: u64,
     published: Published,
@@ -151,7 +151,7 @@ impl Publisher {
         let all = answered(&self.published) + numbers.end - numbers.start;
         let Err(error) = self.publish(http, numbers, due_at) else { return true };
         if self.published.unanswered == 0 {
-            let host = &self.admin.host;
+            let host = &self.admin.url.host;
             eprintln!("loadgen: publishing through {host}: {error}; it goes on once it is back");
         }
         self.published.unanswered += all - answered(&self.published);
@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn what_a_server_that_is_gone_was_not_sent_is_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let admin = Url::parse(&format!("http://{}", listener.local_addr().unwrap()), "http").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let admin = Admin::of(Some(&url), None, &[]).unwrap().unwrap();
         let publishers = Publishers::start(&admin, 1000.0, 1).unwrap();
         drop(listener);
         thread::sleep(Duration::from_millis(100));

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    admin::Admin,
     http::{self, Http},
-    url::Url,
 };
 use crate::judge::values::GatewayValue;
 
@@ -22,7 +22,7 @@ const ASKED_MAX: usize = 4096;
 const PIPELINED_MAX: usize = 64;
 
 /// `topic` and `v` of all topics of the gateway, in topic order.
-pub fn list(admin: &Url) -> io::Result<BTreeMap<String, u64>> {
+pub fn list(admin: &Admin) -> io::Result<BTreeMap<String, u64>> {
     #[derive(Deserialize)]
     struct Item {
         topic: String,
@@ -34,11 +34,8 @@ pub fn list(admin: &Url) -> io::Result<BTreeMap<String, u64>> {
         let after = topics
             .last_key_value()
             .map_or(String::new(), |(last, _)| format!("&after={}", http::encode(last)));
-        let answer = http.get(&format!("/topics?limit={PAGE}{after}"))?;
-        if answer.status != 200 {
-            return Err(io::Error::other(format!("GET /topics answered {}", answer.status)));
-        }
-        let page: Vec<Item> = serde_json::from_slice(&answer.body)?;
+        let body = http.get(&format!("/topics?limit={PAGE}{after}"))?.good("/topics")?;
+        let page: Vec<Item> = serde_json::from_slice(&body)?;
         let (before, whole) = (topics.len(), page.len() < PAGE);
         topics.extend(page.into_iter().map(|item| (item.topic, item.v)));
         // A page that brings nothing new would be asked for again and again.
@@ -49,7 +46,7 @@ pub fn list(admin: &Url) -> io::Result<BTreeMap<String, u64>> {
 }
 
 /// What the gateway has of `topics` now. Some may be gone meanwhile.
-pub fn values(admin: &Url, topics: &[&str]) -> io::Result<HashMap<String, GatewayValue>> {
+pub fn values(admin: &Admin, topics: &[&str]) -> io::Result<HashMap<String, GatewayValue>> {
     #[derive(Deserialize)]
     struct Item<'a> {
         v: u64,

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use net::ConnId;
-use proto::{Conn, Event, encode, msgpack};
+use proto::{Conn, Event, encode};
 
 use super::{
     interests::Interests,
     manner::Manner,
     reader::{Context, FramePace, Reader},
     say::{OUTBOX_BYTES, say},
-    wire::{LIMITS, key},
+    wire::{LIMITS, ask, key},
 };
 use crate::{
     args::{
@@ -21,6 +21,10 @@ use crate::{
     judge::subscription::Subscription,
     measure::arrival::wall_us,
 };
+
+/// Close codes that have to do with tokens.
+const TOKEN_EXPIRED: u16 = 4005;
+const BAD_TOKEN: u16 = 4401;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +155,7 @@ impl Client {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
-        let topics = match args.opening.has_topics() {
+        let topics = match args.opening.has_topics() || args.opening.tokens.is_some() {
             true => interests.topics(args, self.index, self.group),
             false => Vec::new(),
         };
@@ -186,13 +190,7 @@ impl Client {
             let _ = write!(text, r#","since":"{epoch:016x}:{version}""#);
         }
         text.push('}');
-        if context.args.msgpack {
-            let mut packed = Vec::with_capacity(text.len());
-            msgpack::from_json(text.as_bytes(), &mut packed).expect("it was just written");
-            encode::masked_frame(&mut self.outbox, encode::Opcode::Binary, &packed, key());
-        } else {
-            encode::masked_frame(&mut self.outbox, encode::Opcode::Text, text.as_bytes(), key());
-        }
+        ask(&mut self.outbox, &text, context.args.msgpack);
     }
 
     /// Queues what is repeated. `false`: too much waits for the server already.
@@ -273,6 +271,7 @@ impl Client {
                 }
                 Event::Refused { status, reason, body, .. } => {
                     let body = String::from_utf8_lossy(body);
+                    context.tally.tokens.refused += u64::from(status == 401);
                     context.tally.failures.add(format!("HTTP {status} {reason} {}", body.trim()).trim(), 1);
                     return false;
                 }
@@ -295,6 +294,13 @@ impl Client {
             let early = self.phase == Phase::Open && context.args.raw.as_ref().is_some_and(Raws::waits);
             let kinds = if early { &mut context.tally.failures } else { &mut context.tally.closes };
             kinds.add(reason, 1);
+            let tokens = &mut context.tally.tokens;
+            match (code, self.phase) {
+                // In place of an HTTP answer, as a browser is told.
+                (BAD_TOKEN, Phase::Open) => tokens.refused += 1,
+                (BAD_TOKEN | TOKEN_EXPIRED, _) => tokens.dropped += 1,
+                _ => {}
+            }
         }
         self.barred = (4500..5000).contains(&code);
         if self.phase != Phase::Closing {

@@ -7,6 +7,7 @@ use super::{
     interests::Interests,
     manner::Manner,
     say::{OUTBOX_BYTES, say},
+    wire::ask,
 };
 use crate::{
     args::{Args, raws::Raws, template::Fill},
@@ -21,6 +22,9 @@ use crate::{
         tally::{Second, Tally},
     },
 };
+
+/// The notice before a token's end.
+const TOKEN_EXPIRING: &str = "token_expiring";
 
 /// How evenly frames with updates come to one connection within the window.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,12 +120,21 @@ impl Reader<'_> {
                 tally.interval_ms = tally.interval_ms.max(answer.interval_ms);
                 self.subscription.subscribed(&answer, context.args.interval_ms, &mut tally.faults);
             }
-            Message::Error { code, reason } => tally.errors.add(&format!("{code} {reason}"), 1),
+            Message::Authorized { answers } => {
+                tally.tokens.accept(answers.map(|auth| auth.at_us), context.now_us);
+            }
+            Message::Error { code, reason, answers } => {
+                tally.errors.add(&format!("{code} {reason}"), 1);
+                tally.tokens.refused += u64::from(answers.is_some());
+            }
             Message::Notice { code, reconnect_after_ms } => {
                 if reconnect_after_ms > 0 {
                     *self.after_ms = reconnect_after_ms;
                 }
                 tally.notices.add(&code, 1);
+                if &*code == TOKEN_EXPIRING {
+                    self.renew(context);
+                }
             }
             Message::Malformed(why) => {
                 tally.faults.violation("a message that is not as the contract says");
@@ -174,6 +187,16 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
+    /// Shows a token in place of the one that expires, where there is another.
+    fn renew(&mut self, context: &Context<'_>) {
+        let topics = context.interests.topics(context.args, self.index, self.group);
+        let tokens = context.args.opening.tokens.as_ref();
+        if let Some(token) = tokens.and_then(|tokens| tokens.renewed(self.index, &topics)) {
+            let op = format!(r#"{{"op":"auth","id":"{}","token":"{token}"}}"#, context.now_us);
+            ask(self.outbox, &op, context.args.msgpack);
+        }
+    }
+
     /// Where everyone has topics of its own, the catalog knows those of all. The list is drawn again
     /// only for topics that are not held yet.
     fn check_own(&self, frame: &UpdateFrame, context: &mut Context<'_>) {

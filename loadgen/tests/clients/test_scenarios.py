@@ -5,9 +5,11 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import time
 import unittest
 
+import keys
 from gateway import Gateway
 
 CONFIG = """
@@ -97,6 +99,19 @@ class Scenarios(unittest.TestCase):
     def test_scenario_watchlists(self):
         report = self.run_small("watchlists")
         self.assertEqual(report["final"]["values"], 100 * 20, "each has 20 topics of its own")
+
+    def test_scenario_tokens(self):
+        for make, alg in ((keys.secret, "HS256"), (keys.pair, "ES256")):
+            with self.subTest(alg), tempfile.TemporaryDirectory() as directory:
+                key, table = make(directory)
+                # Whoever renews none is closed within the window.
+                access = f'[access]\nclients = "token"\nleeway = "1s"\n{table}'
+                self.gateway.__exit__()
+                self.gateway = Gateway(CONFIG + access)
+                own = ["--token-key", key, "--token-alg", alg, "--token-life", "2s"]
+                tokens = self.run_small("tokens", *own)["tokens"]
+                self.assertGreaterEqual(tokens["renewed"], 100)
+                self.assertEqual(tokens["authorized"], 100 + tokens["renewed"])
 
     def test_scenario_pings(self):
         # The gateway allows a connection 20 control frames a second.

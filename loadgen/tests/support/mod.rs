@@ -19,6 +19,8 @@ use std::{
 use serde_json::Value;
 
 pub use fault::Fault;
+#[allow(unused_imports)] // by tests whose servers say what they like
+pub use messages::{snapshot, subscribed};
 #[allow(unused_imports)] // by tests of Fanwire's own protocol
 pub use peer::{Peer, other_server};
 pub use server::start;

@@ -139,13 +139,13 @@ def fanout(rows):
     rows.check_report("fanout", report, *goals)
 
 
-def start_again(gateway):
+def start_again(gateway, config=FEED, server=SERVER):
     """A gateway on the same addresses, tried again as a supervisor would: the kernel gives up the
     listeners that a killed process had on its rings a little after the process is gone."""
     ends = time.monotonic() + LISTENS_S
     while True:
         try:
-            return Gateway(FEED, server=SERVER, data=gateway.data, admin=gateway.admin)
+            return Gateway(config, server=server, data=gateway.data, admin=gateway.admin)
         except RuntimeError:
             if time.monotonic() > ends:
                 raise

@@ -174,7 +174,7 @@ def serve(verdict, podman):
                        f"{(framed - asked) * 1e3:.0f} ms from the command on")
         keys = printed(podman)
         check(verdict, "the first start prints two keys", len(keys) == 2, len(keys))
-        asked = [code(admin, *keys.get(name, [])) for name in ("none", "metrics", "admin")]
+        asked = [code(admin, keys.get(name)) for name in ("none", "metrics", "admin")]
         check(verdict, "metrics want a key", asked == [401, 200, 200], asked)
         confined(verdict, podman, state["Pid"], admin, keys["metrics"])
         healthy_and_stopped(verdict, podman)
@@ -188,13 +188,17 @@ def healthy_and_stopped(verdict, podman):
 
 
 def printed(podman):
-    """{name: arguments of curl} of the keys that the gateway made."""
-    found = re.findall(r'a new admin key "(\w+)", .*: (fw_\w+)', podman.logs("fanwire"))
-    return {name: ["--header", f"X-API-Key: {key}"] for name, key in found}
+    """{name: key} of those that the gateway made."""
+    return dict(re.findall(r'a new admin key "(\w+)", .*: (fw_\w+)', podman.logs("fanwire")))
 
 
-def code(admin, *words):
-    words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *words]
+def header(key):
+    """Arguments of curl that show it, if there is one."""
+    return ["--header", f"X-API-Key: {key}"] if key else []
+
+
+def code(admin, key):
+    words = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *header(key)]
     return int(process.output("curl", *words, f"http://127.0.0.1:{admin}/metrics"))
 
 
@@ -213,7 +217,7 @@ def confined(verdict, podman, pid, admin, key):
 
 def backend(admin, key):
     """(by what it moves bytes, why)."""
-    metrics = process.output("curl", "--silent", "--fail", *key, f"http://127.0.0.1:{admin}/metrics")
+    metrics = process.output("curl", "--silent", "--fail", *header(key), f"http://127.0.0.1:{admin}/metrics")
     return re.search(r'^fanwire_io_info\{backend="(.*?)",reason="(.*)"\} 1$', metrics, re.MULTILINE).groups()
 
 
@@ -235,8 +239,11 @@ def ring(verdict, podman):
                      f"--io={io}", "--admin=http://127.0.0.1:9002", "--expect=connections.established==100",
                      "--expect=updates.lost==0"]
             beside = ["--network=container:fanwire", f"--entrypoint={LOADGEN}", profile, *hard, *LIMITS]
+            beside.append(f"--env=FANWIRE_ADMIN_KEY={key}")
             report = json.loads(podman("run", "--rm", *beside, IMAGE, *words).splitlines()[-1])
             verdict.figure(f"loadgen in a container, --io {io}: frames", report["frames"]["total"], ">=", 100)
+            unread = [warning for warning in report["warnings"] if "/metrics" in warning]
+            check(verdict, "it reads the metrics with their key", not unread, unread)
             healthy_and_stopped(verdict, podman)
 
 

@@ -13,6 +13,7 @@ mod numbering;
 mod patterns;
 mod plane;
 mod restart;
+mod tokens;
 mod wire;
 
 use clap::Parser;
@@ -24,7 +25,8 @@ use cost::{Cost, Meter};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const FILES: &[&[Cost]] = &[restart::COSTS, patterns::COSTS, classes::COSTS, numbering::COSTS, asking::COSTS];
+const FILES: &[&[Cost]] =
+    &[restart::COSTS, patterns::COSTS, classes::COSTS, numbering::COSTS, asking::COSTS, tokens::COSTS];
 
 /// What it costs, at two sizes of what exists.
 #[derive(Parser)]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use engine::{
+    access::tokens::Tokens,
     clock::Now,
     sequencer::{Body, Grouping, Publication, Sequencer},
     shard::{Application, Shard, inbox::Inbox, shared::Shared},
@@ -13,7 +14,10 @@ use engine::{
 };
 use gateway::config::Config;
 use net::{ConnId, Event, Events};
-use proto::encode::{Opcode, masked_frame};
+use proto::{
+    encode::{Opcode, masked_frame},
+    handshake,
+};
 
 use super::wire::Wire;
 
@@ -21,7 +25,7 @@ use super::wire::Wire;
 pub const EPOCH: &str = "8f0c2a77d1e94b02";
 /// What the clocks show at first. µs.
 const MONO_US: u64 = 5_000_000;
-const WALL_US: i64 = 1_700_000_000_000_000;
+pub const WALL_US: i64 = 1_700_000_000_000_000;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Events of one turn.
 const EVENTS: usize = 1024;
@@ -39,6 +43,11 @@ pub struct Plane {
 impl Plane {
     /// With room for so many clients; the defaults of the configuration, but for what `set` changes.
     pub fn new(clients: usize, set: impl FnOnce(&mut Config)) -> Self {
+        Self::with_tokens(clients, Tokens::default(), set)
+    }
+
+    /// The same where tokens may be shown.
+    pub fn with_tokens(clients: usize, tokens: Tokens, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::embedded_demo();
         config.server.shards = 1;
         config.sources.clear();
@@ -49,7 +58,9 @@ impl Plane {
         let epoch = Epoch::parse(EPOCH).expect("16 hex digits");
         let inbox = Inbox::of(&config.limits, net::Waker::unconnected());
         let settings = config.settings();
-        let shared = Arc::new(Shared::new(epoch, None, slots, &settings));
+        let mut shared = Shared::new(epoch, None, slots, &settings);
+        shared.tokens = tokens;
+        let shared = Arc::new(shared);
         let shard = Shard::new(&settings, Application::Broadcast, 0, slots, shared, inbox.clone(), now);
         let sequencer = Sequencer::new(epoch, vec![inbox.clone()], &config.limits, config.topics.clone());
         Self { now, sequencer, inbox, shard, wire: Wire::new(slots) }
@@ -87,10 +98,16 @@ impl Plane {
 
     /// A client connects; `query` as it stands in the URL, like `topics=a.*&interval_ms=0`.
     pub fn join(&mut self, query: &str) -> ConnId {
+        self.join_with(query, &[])
+    }
+
+    /// The same with fields of its own in the request.
+    pub fn join_with(&mut self, query: &str, fields: &[(&str, &str)]) -> ConnId {
         let conn = self.wire.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)));
         let mut request = Vec::new();
         let target = format!("/ws?{query}");
-        proto::handshake::request(&mut request, "localhost", &target, [7; 16], &["fanwire.v1.json"], false);
+        let protocols = ["fanwire.v1.json"];
+        handshake::request_with(&mut request, "localhost", &target, [7; 16], &protocols, false, fields);
         self.wire.receive(conn, request);
         conn
     }

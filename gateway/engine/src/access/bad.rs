@@ -5,7 +5,7 @@ use thiserror::Error;
 /// What is wrong with a token. The texts are for its holder: none quotes a key or the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Bad {
-    #[error("nothing stands behind Bearer")]
+    #[error("nothing stands where it should: behind Bearer, in the subprotocol, the cookie or the URL")]
     Empty,
     #[error("it cannot be read")]
     Unreadable,

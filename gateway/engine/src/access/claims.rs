@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bad::Bad,
-    grants::{Grants, Patterns},
+    grants::Grants,
     rules::{Role, Rules},
     verify::Named,
 };
@@ -82,12 +82,13 @@ impl Token {
 
     /// With what stands under `[access] claim`.
     fn with(mut self, own: &Map<String, Value>) -> Result<Self, Bad> {
+        let [mut subscribe, mut publish, mut auto] = [const { Vec::new() }; 3];
         for (name, value) in own {
             let bad = |wanted: &str| Bad::Grants(format!("{name:?} is bad: {wanted}"));
             match name.as_str() {
-                "subscribe" => self.grants.subscribe = patterns(name, value)?,
-                "publish" => self.grants.publish = patterns(name, value)?,
-                "auto" => self.grants.auto = patterns(name, value)?,
+                "subscribe" => subscribe = patterns(name, value)?,
+                "publish" => publish = patterns(name, value)?,
+                "auto" => auto = patterns(name, value)?,
                 "interval_ms_min" => {
                     let ms = value.as_u64().filter(|ms| *ms <= INTERVAL_MS_MAX);
                     self.interval_ms_min = Some(ms.ok_or_else(|| bad("milliseconds, 0 to 3600000"))?);
@@ -103,6 +104,7 @@ impl Token {
                 }
             }
         }
+        self.grants = Grants::new([&subscribe, &publish, &auto]);
         Ok(self)
     }
 }
@@ -176,14 +178,14 @@ fn check_audience(claims: &Map<String, Value>, rules: &Rules) -> Result<(), Bad>
     if rules.audience.is_empty() || is_for_us { Ok(()) } else { Err(Bad::Audience) }
 }
 
-fn patterns(name: &str, value: &Value) -> Result<Patterns, Bad> {
+fn patterns(name: &str, value: &Value) -> Result<Vec<Pattern>, Bad> {
     let wanted = || Bad::Grants(format!("{name:?} is bad: a list of patterns"));
     let list = value.as_array().ok_or_else(wanted)?;
     let pattern = |value: &Value| {
         let text = value.as_str().ok_or_else(wanted)?;
         Pattern::parse(text).map_err(|bad| Bad::Grants(format!("in {name:?}: {bad}")))
     };
-    Ok(Patterns::of(&list.iter().map(pattern).collect::<Result<Vec<_>, _>>()?))
+    list.iter().map(pattern).collect()
 }
 
 /// As much of a name as is told.
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!((token.sub.as_deref(), token.jti.as_deref()), (Some("alice"), Some("7")));
         assert_eq!(token.exp_us, NOW_US + 60_000_000);
         assert_eq!(
-            token.grants.subscribe.iter().map(|p| p.to_string()).collect::<Vec<_>>(),
+            token.grants.of(Right::Subscribe).map(|p| p.to_string()).collect::<Vec<_>>(),
             ["fx.*", "news"]
         );
         assert_eq!((token.interval_ms_min, token.connections), (Some(200), Some(3)));

@@ -13,35 +13,39 @@ pub enum Right {
     Auto,
 }
 
-/// Patterns in one text, a line each: they are looked at seldom, and there are very many.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
-pub struct Patterns(Box<str>);
-
-impl Patterns {
-    pub fn of(patterns: &[Pattern]) -> Self {
-        Self(patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join("\n").into())
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Pattern> {
-        self.0.lines().map(|text| Pattern::parse(text).expect("it was a pattern before"))
-    }
-}
-
-/// A token's own patterns.
+/// A token's own patterns, in one text with a line for each: they are looked at seldom, and there are very many.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Grants {
-    pub subscribe: Patterns,
-    pub publish: Patterns,
-    pub auto: Patterns,
+    text: Box<str>,
+    /// Bytes of it up to the last that may be subscribed to, and up to the last that may be published.
+    ends: [u32; 2],
 }
 
+const _: () = assert!(size_of::<Grants>() <= 24);
+
 impl Grants {
-    pub fn of(&self, right: Right) -> &Patterns {
-        match right {
-            Right::Subscribe => &self.subscribe,
-            Right::Publish => &self.publish,
-            Right::Auto => &self.auto,
+    /// In the order of [`Right`].
+    pub fn new(patterns: [&[Pattern]; 3]) -> Self {
+        let (mut text, mut ends) = (String::new(), [0; 3]);
+        for (patterns, end) in patterns.into_iter().zip(&mut ends) {
+            for pattern in patterns {
+                text.push_str(pattern.as_str());
+                text.push('\n');
+            }
+            *end = text.len().try_into().expect("a token is shorter than 4 GiB");
         }
+        let [subscribe, publish, _] = ends;
+        Self { text: text.into(), ends: [subscribe, publish] }
+    }
+
+    pub fn of(&self, right: Right) -> impl Iterator<Item = Pattern> {
+        let [subscribe, publish] = self.ends.map(|end| end as usize);
+        let text = match right {
+            Right::Subscribe => &self.text[..subscribe],
+            Right::Publish => &self.text[subscribe..publish],
+            Right::Auto => &self.text[publish..],
+        };
+        text.lines().map(|text| Pattern::parse(text).expect("it was a pattern before"))
     }
 }
 
@@ -83,15 +87,14 @@ mod tests {
 
     #[test]
     fn equal_grants_are_kept_once_and_as_long_as_somebody_has_them() {
-        let grants = |text: &str| Grants {
-            subscribe: Patterns::of(&[Pattern::parse(text).unwrap(), Pattern::parse("b.*").unwrap()]),
-            ..Grants::default()
-        };
+        let pattern = |text: &str| Pattern::parse(text).unwrap();
+        let grants = |text: &str| Grants::new([&[pattern(text), pattern("b.*")], &[], &[pattern("own")]]);
         let mut shared = SharedGrants::default();
         let (a, b, c) = (shared.share(grants("a")), shared.share(grants("a")), shared.share(grants("c")));
         assert!(Rc::ptr_eq(&a, &b) && shared.count() == 2);
-        assert_eq!(a.subscribe.iter().map(|p| p.to_string()).collect::<Vec<_>>(), ["a", "b.*"]);
-        assert_eq!(a.of(Right::Auto).iter().count(), 0);
+        let texts = |right| a.of(right).map(|pattern| pattern.to_string()).collect::<Vec<_>>();
+        assert_eq!(texts(Right::Subscribe), ["a", "b.*"]);
+        assert_eq!((texts(Right::Publish), texts(Right::Auto)), (vec![], vec!["own".to_owned()]));
         shared.give_back(a);
         assert_eq!(shared.count(), 2);
         shared.give_back(b);

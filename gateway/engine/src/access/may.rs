@@ -25,7 +25,7 @@ impl Rules {
 
     /// All patterns that are granted, none twice; with `clients = "open"` everything may be read besides.
     pub fn granted(&self, right: Right, holder: Option<&Holder>, conn: u64) -> Vec<Pattern> {
-        let own = holder.into_iter().flat_map(|holder| holder.grants.of(right).iter());
+        let own = holder.into_iter().flat_map(|holder| holder.grants.of(right));
         let mut granted: Vec<Pattern> = self.configured(right, holder, conn).chain(own).collect();
         granted.sort_unstable();
         granted.dedup();

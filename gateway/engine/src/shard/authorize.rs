@@ -150,7 +150,6 @@ impl Shard {
             (Shown::Upgrade(upgrade), token) => self.judge_upgrade(slot, *upgrade, token, now),
             (Shown::Auth { id }, Ok(token)) => self.authenticate(slot, id.as_deref(), token, now),
             (Shown::Auth { id }, Err(bad)) => {
-                self.stats.tokens_refused += 1;
                 self.refuse_auth(slot, id.as_deref(), &format!("bad token: {bad}"), now);
             }
         }
@@ -212,13 +211,19 @@ impl Shard {
         now: Now,
     ) {
         self.stats.refused(refused.status(), Some(refused));
-        self.record(slot, Seen::Refused { status: Some(refused.status()), by: Some(refused) }, now);
+        self.record_refused(slot, refused, now);
         let answer = upgrade.refuse(refused, &reason, fields);
         let ended = self.at(slot).connection.answer(answer, CloseReason::Refused, now);
         self.ended(slot, ended, now);
     }
 
+    fn record_refused(&mut self, slot: u32, refused: Refused, now: Now) {
+        self.record(slot, Seen::Refused { status: Some(refused.status()), by: Some(refused) }, now);
+    }
+
     fn refuse_auth(&mut self, slot: u32, id: Option<&str>, reason: &str, now: Now) {
+        self.stats.tokens_refused += 1;
+        self.record_refused(slot, Refused::Token, now);
         self.answer_refusal(slot, id, UNAUTHORIZED, reason);
         if self.at(slot).waits_for_token() {
             let ended =
@@ -231,7 +236,6 @@ impl Shard {
     fn authenticate(&mut self, slot: u32, id: Option<&str>, token: Token, now: Now) {
         let held = self.at(slot).holder();
         if held.is_some_and(|held| held.sub() != token.sub.as_deref()) {
-            self.stats.tokens_refused += 1;
             return self.refuse_auth(slot, id, "the token is of another subject than the connection", now);
         }
         let was_counted = held.is_some_and(|held| held.is_counted);
@@ -239,6 +243,7 @@ impl Shard {
             Ok(holder) => holder,
             Err(TooMany { max }) => {
                 let reason = format!("the subject of the token has {max} connections already");
+                self.record_refused(slot, Refused::Subject, now);
                 self.answer_refusal(slot, id, TOO_MANY, &reason);
                 if self.at(slot).waits_for_token() {
                     self.close(slot, CloseReason::Connections, now);
@@ -247,6 +252,7 @@ impl Shard {
             }
         };
         let before = self.at(slot).access.replace(Box::new(Access::Holds(holder)));
+        self.at(slot).declines_auto = false;
         let due_us = self.access_due_us(slot, now);
         self.wheel.hasten(slot, due_us);
         self.tell_authorized(slot, id);
@@ -312,7 +318,7 @@ impl Shard {
                 ours.push(Op::Unsubscribe { sub: name.into(), topics: Some(held) });
             }
         }
-        if !auto.is_empty() {
+        if !auto.is_empty() && !self.at(slot).declines_auto {
             ours.push(Op::Subscribe(auto_subscribe(auto)));
         }
         // What rode on the URL and is not answered yet; the rest was for what was granted before.

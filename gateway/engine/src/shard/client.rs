@@ -68,6 +68,8 @@ pub(super) struct Client {
     pub standing: Standing,
     /// Its moment in a drain has come, or it has reached its age: what is queued for it is its last flush.
     pub is_leaving: bool,
+    /// It has unsubscribed from what is granted as `auto`, and gets no more of that before its next token.
+    pub declines_auto: bool,
     /// Its request is to be refused.
     pub refused: Option<Refused>,
     pub subs: Vec<Sub>,
@@ -92,6 +94,7 @@ impl Client {
             is_proxied: false,
             standing: Standing::Refused,
             is_leaving: false,
+            declines_auto: false,
             refused: None,
             subs: Vec::new(),
             access: None,

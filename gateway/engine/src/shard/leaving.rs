@@ -44,7 +44,9 @@ impl Shard {
         match client.connection.state() {
             State::Open => {
                 self.reply(slot, &reply::draining(drain.reconnect_after_ms(slot)));
-                self.wheel.set(slot, drain.leave_us(slot));
+                // Its token may end before.
+                let due_us = drain.leave_us(slot).min(self.access_due_us(slot, now));
+                self.wheel.set(slot, due_us);
                 self.advance(slot, net, now);
             }
             State::Connecting => self.set_timer(slot, now),

@@ -131,18 +131,20 @@ impl Shard {
     }
 
     /// What holds for an interval asked for: at least the least that the client may have, rounded up to the menu and to
-    /// the grid. Where none is asked for, that of the class held.
+    /// the grid. Where none is asked for, that of the class held. What a client may have at least counts above the menu.
     fn interval_us(&self, slot: u32, asked_ms: Option<u64>, held: Option<ClassId>) -> u64 {
-        if let (None, Some(class)) = (asked_ms, held) {
-            return self.fanout.classes.get(class).key.interval_us;
-        }
         let config = &self.fanout_config;
+        let on_grid =
+            |us: Duration| (us.as_micros() as u64).next_multiple_of(config.flush_grid.as_micros() as u64);
         let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
         let least = self.guard.rules.interval_ms_min(holder).map_or(Duration::ZERO, Duration::from_millis);
+        if let (None, Some(class)) = (asked_ms, held) {
+            return self.fanout.classes.get(class).key.interval_us.max(on_grid(least));
+        }
         let asked = asked_ms.map_or(config.interval, Duration::from_millis);
         let asked = asked.max(config.interval_min).max(least);
         let menu = &config.interval_menu;
         let offered = menu.iter().find(|entry| **entry >= asked).or(menu.last()).copied();
-        (offered.unwrap_or(asked).as_micros() as u64).next_multiple_of(config.flush_grid.as_micros() as u64)
+        on_grid(offered.unwrap_or(asked).max(least))
     }
 }

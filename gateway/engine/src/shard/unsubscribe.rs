@@ -8,7 +8,10 @@ use super::{
 use crate::{
     clock::Now,
     fanout::PatternId,
-    protocol::{request::Op, subscribed::Subscribed},
+    protocol::{
+        request::{AUTO, Op},
+        subscribed::Subscribed,
+    },
     topic::{pattern::Pattern, position::Position},
 };
 
@@ -68,6 +71,9 @@ impl Shard {
                 Err(_) if asked.is_ours => (removed, left) = (held, Vec::new()),
                 Err(full) => return self.answer_error(slot, id, &full.to_string(), now),
             }
+        }
+        if name == AUTO && !asked.is_ours {
+            self.at(slot).declines_auto = true;
         }
         let removed: Vec<Pattern> = removed.into_iter().map(|p| self.fanout.pattern(p).clone()).collect();
         if left.is_empty() {

@@ -19,6 +19,9 @@ use serde_json::value::RawValue;
 pub struct UpstreamFrame<'a> {
     #[serde(borrow)]
     pub op: Cow<'a, str>,
+    /// Which subscription is answered.
+    #[serde(borrow)]
+    pub sub: Option<Cow<'a, str>>,
     pub class: Option<u64>,
     #[serde(borrow)]
     pub epoch: Option<Cow<'a, str>>,

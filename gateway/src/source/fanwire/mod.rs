@@ -251,7 +251,8 @@ impl Intake for Chain<'_> {
             self.counters.bad(Bad::Json);
         })?;
         let taken = match &*frame.op {
-            "subscribed" => self.on_subscribed(&frame),
+            // Another is what the upstream grants as `auto`, and none of this gateway's.
+            "subscribed" if frame.sub.as_deref().unwrap_or_default().is_empty() => self.on_subscribed(&frame),
             "snapshot" | "batch" => self.on_updates(&frame, now.wall_us),
             "status" => self.on_status(&frame, now.wall_us),
             "error" => Err(format!("it refuses: {}", frame.reason.as_deref().unwrap_or("no reason given"))),
