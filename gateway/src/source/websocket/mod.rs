@@ -7,6 +7,7 @@ mod connection;
 pub mod counters;
 mod dial;
 pub mod ended;
+pub mod explain;
 mod frames;
 mod headers;
 pub mod inlet;

@@ -40,6 +40,18 @@ impl Conditions {
         wanted.chain(self.named.iter().map(|(pointer, _)| pointer))
     }
 
+    /// How many of them a message has, as far as it says by itself.
+    pub fn met(&self, message: &Node<'_>) -> usize {
+        let own = |pointer: &Pointer| pointer.root != Root::Remembered;
+        let wanted =
+            self.wanted.iter().filter(|(pointer, wanted)| own(pointer) && is_met(message, pointer, wanted));
+        let has = |pointer: &Pointer, text: &NamedText| {
+            let found = message.find(&pointer.steps).and_then(Node::scalar);
+            own(pointer) && found.is_some_and(|found| text.find(&found).is_some())
+        };
+        wanted.count() + self.named.iter().filter(|(pointer, text)| has(pointer, text)).count()
+    }
+
     /// What its names stand for; the error is the first pointer where something else stands.
     pub fn hold<'e, 'a>(
         &'e self,
