@@ -14,6 +14,7 @@ pub mod config;
 pub mod control;
 pub mod document;
 pub mod executor;
+pub mod fetch;
 pub mod fit;
 pub mod health;
 pub mod http;

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    env, io, panic,
-    path::PathBuf,
+    env,
+    io::{self, BufRead, Write},
+    panic,
+    path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,9 +19,10 @@ use gateway::{
     access::mint::Minted,
     admin_key::{self, Digest},
     config::{self, Origin},
-    document::environment::Environment,
+    document::{environment::Environment, value::json},
     fit, livez,
     logs::{self, Format},
+    source::{Source, websocket::explain::Explained},
     system::{self, Machine},
 };
 
@@ -34,6 +37,7 @@ Examples:
   gateway                                   the demo; its page is at http://127.0.0.1:9002/
   gateway --check --config gateway.toml     what this file amounts to
   gateway --config gateway.toml             runs it
+  gateway --map venue.toml <messages.ndjson what a venue's messages become, or why not
   gateway key                               a new key for the admin listener
   gateway token --config gateway.toml --sub alice --subscribe 'fx.*'  a token for trying things out
   RUST_LOG=debug gateway --log-format json  with more to read
@@ -74,6 +78,9 @@ struct Args {
     /// Asks the gateway that runs with this configuration whether it lives, and ends with 0 if it does
     #[arg(long)]
     health: bool,
+    /// Prints what each line of stdin, a message, becomes by the maps of this configuration, or why not, and ends
+    #[arg(long, value_name = "FILE.toml")]
+    map: Option<PathBuf>,
     /// Prints every configuration key with its default, its range and what it decides, and ends
     #[arg(long)]
     print_reference: bool,
@@ -173,6 +180,9 @@ fn start(args: &Args) -> Result<(), Failure> {
     if let Some(Command::Token(token)) = &args.command {
         return print_token(token);
     }
+    if let Some(path) = &args.map {
+        return explain(path);
+    }
     if args.print_man {
         let page = Man::new(packaged()).manual("Fanwire");
         return page.render(&mut io::stdout()).map_err(Failure::run_time);
@@ -218,6 +228,35 @@ fn start(args: &Args) -> Result<(), Failure> {
     let ended = gateway::run::run(config, origin, &machine);
     logs::tell_all_left_out();
     ended.map_err(Failure::run_time)
+}
+
+/// What messages on stdin become.
+fn explain(path: &Path) -> Result<(), Failure> {
+    let machine = Machine::this().map_err(Failure::run_time)?;
+    let environment = Environment::of_process().map_err(Failure::usage)?;
+    let origin = Origin { path: Some(path.to_owned()), environment };
+    let config = origin.load(&machine).map_err(Failure::usage)?;
+    let mut sources = Vec::new();
+    for (source, fresh) in config.sources.iter().zip(&config.freshness) {
+        if let Source::Websocket(source) = source {
+            sources.push((json(&fresh.name), Explained::new(source)));
+        }
+    }
+    if sources.is_empty() {
+        return Err(Failure::usage("there is no [[source]] of kind = \"websocket\", which has a map"));
+    }
+    let is_one = sources.len() == 1;
+    let mut out = io::stdout().lock();
+    for (number, message) in io::stdin().lock().lines().enumerate() {
+        let message = message.map_err(Failure::run_time)?;
+        for (name, explained) in sources.iter_mut().filter(|_| !message.trim().is_empty()) {
+            let of = if is_one { String::new() } else { format!("\"source\":{name},") };
+            for line in explained.lines(&message, &format!("\"line\":{},{of}", number + 1)) {
+                writeln!(out, "{line}").map_err(Failure::run_time)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The file that is named by the command line, else by the environment. A path need not be UTF-8.

@@ -56,6 +56,7 @@ const LAYERS: &[&str] = &[
     "gateway/src/tls/pem.rs",
     "gateway/src/tls/certificate.rs",
     "gateway/src/tls/client.rs",
+    "gateway/src/fetch",
     "gateway/src/access",
     "gateway/src/document",
     "gateway/src/intake",

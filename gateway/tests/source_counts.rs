@@ -131,7 +131,7 @@ impl Gateway {
     /// The same with the count that it goes on from.
     fn bring_after(&self, feed: Option<Feed>, topic: &str, first: u64, fields: &str) -> bool {
         let item = item(topic, fields);
-        let seq = item.seq.map(|seq| Seq { first: Some(first), ..seq });
+        let seq = item.seq.map(|seq| Seq::span(first, seq.last));
         self.take(&Publication { feed, seq, ..item })
     }
 
@@ -347,7 +347,8 @@ fn a_change_of_a_restored_table_is_told_as_a_gap_unless_it_goes_on_from_it() {
         assert!(gateway.bring(A, "book.a", fields), "{fields}");
         assert_eq!(gateway.states(), [state], "{fields}");
     }
-    let seq = |first, last| Some(Seq { first, last });
+    let seq =
+        |first: Option<u64>, last| Some(first.map_or(Seq::sparse(last), |first| Seq::span(first, last)));
     for (seq, state) in [
         // A count that leaves numbers out tells no hole.
         (seq(None, 101), TopicState::Gap),
@@ -623,7 +624,7 @@ fn holes_that_publishers_claim_without_end_are_counted_to_the_highest_number_and
     // Of one that waits each takes the place of the one before it.
     let mut seq = Seq::one(MAX);
     for _ in 0..2_100 {
-        let down = Seq { first: Some(seq.last), last: 0 }.in_place_of(seq);
+        let down = Seq::span(seq.last, 0).in_place_of(seq);
         seq = Seq::one(MAX).in_place_of(down);
     }
     let gateway = Gateway::new();
@@ -756,8 +757,11 @@ fn whatever_two_sources_and_a_publisher_bring_the_rule_decides() {
             let first = seq.map(|seq| if rng.bool() { seq } else { model.last.unwrap_or(rng.u64(..12)) });
             let is_whole = rng.u8(..3) == 0;
             let fields = if is_whole { r#""reset":true"# } else { r#""set":{"a":1}"# };
-            let item =
-                Publication { feed, seq: seq.map(|last| Seq { first, last }), ..item("book.a", fields) };
+            let item = Publication {
+                feed,
+                seq: seq.map(|last| first.map_or(Seq::sparse(last), |first| Seq::span(first, last))),
+                ..item("book.a", fields)
+            };
             let held = model.last;
             let expected = model.takes(seq, first, is_whole, feed);
             assert_eq!(gateway.take(&item), expected, "{item:?} after {held:?}");

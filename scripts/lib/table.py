@@ -43,6 +43,8 @@ CHECKS = [
           (*LOADED, "python"), quick=True),
     Entry("exact", "independent clients hold every book, trade and value under conflation", 2,
           ("gateway", "python"), quick=True),
+    Entry("venues", "recorded feeds come out exact with configs/venues, and with faults exact or told", 6,
+          ("gateway", "python"), quick=True),
     Entry("anywhere", "without io_uring the gateway and loadgen use epoll and say why; supervisors hear how it is", 1,
           LOADED, quick=True),
     Entry("package", "the .deb is installed, run by its unit, reloaded and removed in a Debian that is booted", 3,

@@ -3,7 +3,6 @@
 mod cache;
 mod certificate;
 mod held;
-pub mod https;
 mod jwk_set;
 pub mod key;
 pub mod key_file;

@@ -11,14 +11,17 @@ use engine::access::verify::Check;
 use tokio::sync::Notify;
 
 use super::{
-    https::{self, HttpsUrl},
     jwk_set,
     key::{self, Key},
 };
-use crate::tls;
+use crate::{
+    fetch::{self, HttpUrl, Wanted},
+    tls,
+};
 
 /// A token with an unknown key has the set read again, but no sooner than so long after the last time.
 pub const AGAIN: Duration = Duration::from_secs(30);
+const ACCEPT: &str = "application/jwk-set+json, application/json";
 /// Who publishes has so long to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,7 +35,7 @@ pub struct Jwks {
 #[derive(Debug, Clone, PartialEq)]
 pub enum JwksPlace {
     File(PathBuf),
-    Url(HttpsUrl),
+    Url(HttpUrl),
 }
 
 impl fmt::Display for JwksPlace {
@@ -55,8 +58,10 @@ impl Jwks {
             }
             JwksPlace::Url(url) => {
                 let tls = tls::client::client(None)?;
-                let text = tokio::time::timeout(PATIENCE, https::get(url, &tls, jwk_set::BYTES_MAX)).await;
-                jwk_set::read(&text.map_err(|_| format!("no answer within {PATIENCE:?}"))??)
+                let wanted = Wanted::get(url, ACCEPT, jwk_set::BYTES_MAX);
+                let text = tokio::time::timeout(PATIENCE, fetch::fetch(&wanted, Some(&tls))).await;
+                let text = text.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+                jwk_set::read(&text.map_err(|failed| failed.to_string())?)
             }
         }
     }

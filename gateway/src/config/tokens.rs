@@ -20,13 +20,13 @@ use ring::hmac;
 use super::grants::{self, granted_of, roles};
 use crate::{
     access::{
-        https::HttpsUrl,
         key::Key,
         key_file::{self, ALGORITHMS, KeyFile, KeyPlace},
         keys::{Given, Keys},
         published::{self, Jwks, JwksPlace},
     },
     document::{read::Section, write::Text},
+    fetch::HttpUrl,
 };
 
 /// Keys of one gateway.
@@ -193,7 +193,7 @@ fn places(section: &mut Section, texts: &[String]) -> Vec<Place> {
 
 fn check_claim(section: &mut Section, claim: &str) {
     let wrong = match Pointer::parse(claim) {
-        Ok(pointer) if pointer.whole || pointer.steps.is_empty() => {
+        Ok(pointer) if !pointer.is_plain() || pointer.steps.is_empty() => {
             "write a pointer like \"/fanwire\"".to_owned()
         }
         Ok(_) => return,
@@ -208,7 +208,7 @@ fn jwks(section: &mut Section, keys: &TokenKeys, dir: &Path) -> Option<Jwks> {
         return None;
     }
     let place = if keys.jwks.contains("://") {
-        HttpsUrl::parse(&keys.jwks).map(JwksPlace::Url)
+        HttpUrl::parse_https(&keys.jwks).map(JwksPlace::Url)
     } else {
         let path = dir.join(&keys.jwks);
         published::read_file(&path).map(|_| JwksPlace::File(path))

@@ -220,9 +220,9 @@ fn keyed(section: &mut Section, limits: &Limits, mode: &str) -> Keyed {
 fn deadband(section: &mut Section) -> Option<Deadband> {
     let keys: DeadbandKeys = section.keys();
     let (at, max) = (named!(section, keys.deadband_at), named!(section, keys.deadband_max));
-    let pointer = Pointer::parse(&at.value).and_then(|pointer| match pointer.whole {
-        true => Err(format!("{:?}: there is only one message; leave out the ^", at.value)),
-        false => Ok(pointer),
+    let pointer = Pointer::parse(&at.value).and_then(|pointer| match pointer.is_plain() {
+        false => Err(format!("{:?}: there is only one message; leave out the ^ or @", at.value)),
+        true => Ok(pointer),
     });
     if let (Err(bad), Some(line)) = (&pointer, at.line) {
         section.problem(line, format!("deadband_at: {bad}"));

@@ -1,6 +1,6 @@
 //! Reads a TOML document key by key and collects everything that is wrong with it, line by line.
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use engine::settings::{Field, Key, Keys, Kind, Value};
 use toml::{
@@ -250,6 +250,16 @@ impl<'a> Section<'_, 'a> {
         Named { value, line: Some(line) }
     }
 
+    /// The same of what errors must not show.
+    pub fn read_hidden<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        convert: impl FnOnce(DeValue<'a>) -> Result<T, String>,
+    ) -> Named<T> {
+        self.read_told(key, default, |_| "(secret)".to_owned(), convert)
+    }
+
     /// The tables of the list `key`, which errors call `name`.
     pub fn sections(&mut self, key: &'static str, name: &'static str) -> Vec<Table<'a>> {
         self.reader.known.push((self.name, key));
@@ -284,6 +294,17 @@ impl<'a> Section<'_, 'a> {
     /// A whole number, of a key that has no default.
     pub fn count(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Named<Option<u64>> {
         let named = self.value(key, &Kind::count_found(range));
+        named.map(Field::from_value(named.value.clone()))
+    }
+
+    /// Of milliseconds.
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        default_ms: u64,
+        range_ms: RangeInclusive<u64>,
+    ) -> Named<Duration> {
+        let named = self.value(key, &Kind::duration(default_ms, range_ms));
         named.map(Field::from_value(named.value.clone()))
     }
 

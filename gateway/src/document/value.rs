@@ -155,6 +155,11 @@ fn in_range<T: PartialOrd + Copy>(
     Err(format!("out of range; write {} to {}", show(*range.start()), show(*range.end())))
 }
 
+/// As TOML has it.
+pub fn duration(duration: Duration) -> String {
+    quoted_duration(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn quoted_size(bytes: u64) -> String {
     format!("\"{}\"", show_size(bytes))
 }

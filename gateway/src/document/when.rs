@@ -11,8 +11,20 @@ const LIST_MAX: usize = 64;
 /// All must hold.
 pub type When = Vec<(Pointer, Wanted)>;
 
-/// The error says what to write instead.
+/// Of which each pointer begins at the message. The error says what to write instead.
 pub fn when(value: DeValue<'_>) -> Result<When, String> {
+    let when = read(value)?;
+    match when.iter().find(|(pointer, _)| !pointer.is_plain()) {
+        Some((pointer, _)) => {
+            let root = &pointer.as_str()[..1];
+            Err(format!("{pointer:?}: `when` begins at the message anyway; leave out the {root}"))
+        }
+        None => Ok(when),
+    }
+}
+
+/// The same whatever its pointers begin at.
+pub fn read(value: DeValue<'_>) -> Result<When, String> {
     const HINT: &str = "write pointers and what stands there, like { \"/type\" = \"ticker\" }";
     let DeValue::Table(table) = value else { return Err(HINT.to_owned()) };
     if table.len() > LIST_MAX {
@@ -21,9 +33,6 @@ pub fn when(value: DeValue<'_>) -> Result<When, String> {
     let wanted = |(pointer, value): (toml::Spanned<_>, toml::Spanned<_>)| {
         let pointer: std::borrow::Cow<'_, str> = pointer.into_inner();
         let pointer = Pointer::parse(&pointer)?;
-        if pointer.whole {
-            return Err(format!("{pointer:?}: `when` begins at the message anyway; leave out the ^"));
-        }
         let wanted = match value.into_inner() {
             DeValue::String(text) if text == "*" => Wanted::Present,
             DeValue::String(text) => Wanted::Text(text.into_owned()),

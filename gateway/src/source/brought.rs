@@ -7,7 +7,7 @@ use std::{
 };
 
 use engine::{
-    sequencer::{Body, Publication, seq::Seq},
+    sequencer::{Body, Publication},
     topic::{changes::Base, pattern::Pattern},
 };
 
@@ -51,7 +51,7 @@ impl Portion {
     pub fn of(publication: &Publication) -> Self {
         match &publication.body {
             Body::Changes(changes) if changes.base == Base::Held => match publication.seq {
-                Some(Seq { first: Some(_), .. }) => Portion::Counted,
+                Some(seq) if seq.is_counted() => Portion::Counted,
                 _ => Portion::Change,
             },
             _ => Portion::Whole,

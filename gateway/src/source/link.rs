@@ -64,21 +64,34 @@ pub struct Link {
     pub message_bytes: usize,
 }
 
+/// What the kind of a source says of its link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkOf<'a> {
+    /// Paths are relative to it.
+    pub dir: &'a Path,
+    /// Of the source, where the file has one.
+    pub name: Option<&'a str>,
+    /// Of a url.
+    pub example: &'a str,
+    /// The default.
+    pub message_bytes: usize,
+}
+
 impl Link {
-    /// `name`: where the file has one; `example` of a url; `message_bytes`: the default. `None`: its problems were
-    /// reported.
+    /// `sample`: a url, with something in place of what is filled in later. `None`: its problems were reported.
     pub fn read(
         section: &mut Section,
-        dir: &Path,
-        name: Option<&str>,
-        example: &str,
-        message_bytes: usize,
+        LinkOf { dir, name, example, message_bytes }: LinkOf<'_>,
+        sample: impl FnOnce(&str) -> Result<String, String>,
     ) -> Option<Self> {
         let keys: LinkKeys = section.keys();
         if section.named("url", ()).line.is_none() {
             section.problem(section.line(), format!("url is missing; write url = \"{example}\""));
         }
-        let url = section.convert("url", keys.url, |url| Url::parse(&url));
+        let url = section.convert("url", keys.url, |text| {
+            let url = Url::parse(&sample(&text)?)?;
+            Ok(Url { text, ..url })
+        });
         let host = section.convert("host", keys.host, check_host);
         let (min, max) = (named!(section, keys.backoff_min), named!(section, keys.backoff_max));
         if let (Some(line), Some(_), true) = (min.line, max.line, min.value > max.value) {
@@ -115,6 +128,13 @@ impl Link {
             idle: keys.idle,
             message_bytes: keys.message_bytes.unwrap_or(message_bytes),
         })
+    }
+
+    /// How long to wait after so many failures in a row: twice as long after each. Half of it is drawn at random, so
+    /// that many gateways do not come back together.
+    pub fn backoff(&self, failures: u32) -> Duration {
+        let doubled = self.backoff_min.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        doubled.min(self.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
     /// Its keys with their values.

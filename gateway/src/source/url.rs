@@ -1,10 +1,15 @@
 //! Where a server is: `ws://HOST[:PORT]/PATH` or `wss://…`.
 
+use std::fmt;
+
 use hyper::Uri;
 
 /// `ws://HOST[:PORT]/PATH` or `wss://…`.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Its path and query may hold secrets, so they are not shown.
+#[derive(Clone, PartialEq)]
 pub struct Url {
+    /// As it was written.
     pub text: String,
     /// `HOST[:PORT]` as written.
     pub host: String,
@@ -49,6 +54,12 @@ impl Url {
             ),
             is_tls,
         })
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
     }
 }
 

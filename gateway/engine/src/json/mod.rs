@@ -3,7 +3,9 @@
 
 pub mod decimal;
 pub mod members;
+pub mod named;
 pub mod pointer;
+pub mod scaled;
 pub mod wanted;
 pub mod whole;
 
@@ -108,6 +110,30 @@ impl<'a> Node<'a> {
             Children::Elements(elements) => Some(elements),
             _ => None,
         }
+    }
+
+    /// The members of an object; `None`: it is none.
+    pub fn members(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
+        match self.children() {
+            Children::Members(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// A list, or `null`, holds several; anything else is one. An array that begins with neither an array nor an
+    /// object is one.
+    pub fn is_one(&self) -> bool {
+        match self.text().as_bytes() {
+            [b'[', rest @ ..] => {
+                let first = rest.iter().find(|byte| !byte.is_ascii_whitespace());
+                !matches!(first, Some(b'[' | b'{' | b']'))
+            }
+            _ => true,
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        self.text() == "null"
     }
 
     /// A string without quotes and escapes, a number or a boolean as it was written; `None`: it is none of these.

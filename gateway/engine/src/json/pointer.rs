@@ -2,12 +2,22 @@
 
 use std::fmt;
 
-/// An RFC 6901 pointer. `^` before it: it begins at the whole message, also within `each`.
+/// What a pointer begins at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// What is at hand: the message, or the element of `each`, or the level.
+    Here,
+    /// `^`: the whole message, from wherever.
+    Message,
+    /// `@`: what was remembered.
+    Remembered,
+}
+
+/// An RFC 6901 pointer, perhaps with what it begins at before it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pointer {
     text: String,
-    /// It begins at the message, not at the element of `each`.
-    pub whole: bool,
+    pub root: Root,
     /// Keys, or indexes of arrays, unescaped.
     pub steps: Vec<String>,
 }
@@ -15,9 +25,10 @@ pub struct Pointer {
 impl Pointer {
     /// The error says what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (whole, path) = match text.strip_prefix('^') {
-            Some(path) => (true, path),
-            None => (false, text),
+        let (root, path) = match text.as_bytes().first() {
+            Some(b'^') => (Root::Message, &text[1..]),
+            Some(b'@') => (Root::Remembered, &text[1..]),
+            _ => (Root::Here, text),
         };
         if path.chars().any(char::is_control) {
             return Err(format!("{text:?} holds a control character; write a JSON pointer like \"/a/b\""));
@@ -27,7 +38,17 @@ impl Pointer {
             return Err(format!("{text:?} does not begin with /; write \"/{path}\", or \"\" for all of it"));
         }
         let steps = parts.map(unescape).collect::<Result<_, _>>()?;
-        Ok(Self { text: text.to_owned(), whole, steps })
+        Ok(Self { text: text.to_owned(), root, steps })
+    }
+
+    /// It begins at what is at hand.
+    pub fn is_plain(&self) -> bool {
+        self.root == Root::Here
+    }
+
+    /// Without what it begins at.
+    pub fn path(&self) -> &str {
+        if self.is_plain() { &self.text } else { &self.text[1..] }
     }
 
     /// As it was written.
@@ -64,18 +85,16 @@ mod tests {
 
     #[test]
     fn pointers_follow_rfc_6901() {
-        for (text, whole, steps) in [
-            ("", false, vec![]),
-            ("^", true, vec![]),
-            ("/", false, vec![""]),
-            ("/a~1b/m~0n/0", false, vec!["a/b", "m~n", "0"]),
-            ("^/a//~01", true, vec!["a", "", "~1"]),
+        for (text, root, steps) in [
+            ("", Root::Here, vec![]),
+            ("^", Root::Message, vec![]),
+            ("/", Root::Here, vec![""]),
+            ("/a~1b/m~0n/0", Root::Here, vec!["a/b", "m~n", "0"]),
+            ("^/a//~01", Root::Message, vec!["a", "", "~1"]),
+            ("@/a", Root::Remembered, vec!["a"]),
         ] {
             let pointer = Pointer::parse(text).unwrap();
-            assert_eq!(
-                (pointer.whole, pointer.steps),
-                (whole, steps.into_iter().map(str::to_owned).collect())
-            );
+            assert_eq!((pointer.root, pointer.steps), (root, steps.into_iter().map(str::to_owned).collect()));
         }
         for (bad, reason) in [
             ("a", "\"a\" does not begin with /; write \"/a\", or \"\" for all of it"),

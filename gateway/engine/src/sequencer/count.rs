@@ -1,6 +1,9 @@
 //! What a topic knows of its publishers' count: which update is a repeat, and where a count begins anew.
 
-use super::{publication::Publication, seq::Feed};
+use super::{
+    publication::Publication,
+    seq::{Before, Feed},
+};
 
 /// A topic's count, and who brought what it counts.
 #[derive(Debug, Default)]
@@ -80,7 +83,7 @@ impl Count {
     /// elsewhere meanwhile.
     pub fn is_followed_by(&self, publication: &Publication) -> bool {
         let (Some(seq), Some(held)) = (publication.seq, self.last) else { return false };
-        seq.first == Some(held + 1) || seq.continues(held)
+        seq.before == Before::First(held + 1) || seq.continues(held)
     }
 
     /// Takes over an update, also one that is a repeat.

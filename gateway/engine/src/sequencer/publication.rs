@@ -116,7 +116,7 @@ pub enum Why {
     NotKeyed { topic: Arc<str> },
     #[error("topic {topic} is keyed ([[topic]] mode): its data is to be an object; {error}")]
     NotAnObject { topic: Arc<str>, error: String },
-    #[error("an update of topic {topic} cannot be read: {why}")]
+    #[error("topic {topic}: {why}")]
     Unread { topic: Arc<str>, why: Arc<str> },
     #[error("topic {topic}: {long}")]
     LongKey { topic: Arc<str>, long: LongKey },

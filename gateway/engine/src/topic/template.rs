@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::name::{check_topic, is_topic_char};
-use crate::json::pointer::Pointer;
+use crate::json::{named::is_name, pointer::Pointer};
 
-/// A topic with pointers in braces: `coinbase.ticker.{/product_id}`.
+/// A topic with pointers and names in braces: `coinbase.ticker.{/product_id}`, `huobi.book.{symbol}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -17,6 +17,8 @@ pub enum Part {
     Text(String),
     /// Leads to a string, a number or a boolean, whose text stands in the topic.
     Value(Pointer),
+    /// What the text of `when` or the step of `each` had there that has this name.
+    Name(String),
 }
 
 impl Template {
@@ -35,7 +37,10 @@ impl Template {
             }
             let Some(braced) = braced else { break };
             let (pointer, after) = braced.split_once('}').ok_or(format!("a }} is missing; {HINT}"))?;
-            parts.push(Part::Value(Pointer::parse(pointer)?));
+            parts.push(match is_name(pointer) {
+                true => Part::Name(pointer.to_owned()),
+                false => Part::Value(Pointer::parse(pointer)?),
+            });
             rest = after;
         }
         let template = Self { text: text.to_owned(), parts };
@@ -53,6 +58,10 @@ impl Template {
         self.parts
             .iter()
             .filter_map(|part| if let Part::Value(pointer) = part { Some(pointer) } else { None })
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| if let Part::Name(name) = part { Some(&**name) } else { None })
     }
 
     /// A topic that it can make.
@@ -78,6 +87,8 @@ mod tests {
         let value = |text| Part::Value(Pointer::parse(text).unwrap());
         let text = |text: &str| Part::Text(text.to_owned());
         assert_eq!(template.parts, [text("a."), value("/b/c"), text("x."), value("^/d")]);
+        let named = Template::parse("a.{symbol}").unwrap();
+        assert_eq!(named.parts, [text("a."), Part::Name("symbol".to_owned())]);
         for (bad, reason) in [
             ("", "it is empty"),
             ("a b", "' ' is not one of"),
@@ -85,7 +96,7 @@ mod tests {
             ("{/b}.", "a segment between dots is empty"),
             ("a.{/b", "a } is missing"),
             ("a.}", "'}' is not one of"),
-            ("a.{b}", "does not begin with /"),
+            ("a.{b c}", "does not begin with /"),
         ] {
             let error = Template::parse(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");

@@ -6,7 +6,7 @@ use crate::{
     document::read::Section,
     source::{
         kind::{Declared, Given},
-        link::{Link, LinkKeys},
+        link::{Link, LinkKeys, LinkOf},
         websocket::map::books,
     },
 };
@@ -46,8 +46,10 @@ impl Declared for Fanwire {
         }
         let topics = given.topics.map_or_else(|| vec![Pattern::all()], <[Pattern]>::to_vec);
         let FanwireKeys { interval_ms, batch_bytes } = section.keys();
+        let (dir, name) = (given.dir, given.name);
         // A snapshot has a whole table in one update, and a frame is never shorter than that.
-        let link = Link::read(section, given.dir, given.name, "ws://HOST:PORT/ws", 64 << 20)?;
+        let of = LinkOf { dir, name, example: "ws://HOST:PORT/ws", message_bytes: 64 << 20 };
+        let link = Link::read(section, of, |url| Ok(url.to_owned()))?;
         books::check_tables(section, &topics, link.message_bytes, given.policies);
         Some(Self { link, topics, interval_ms, batch_bytes })
     }

@@ -19,8 +19,13 @@ use super::{
     kind::{Context, Kind, Running},
     refusals::Refusals,
     websocket::{
-        Intake, Reconnecting,
         counters::{Bad, WebsocketCounters, add},
+        ended::Ended,
+        inlet::{Intake, Quit},
+        opening::{Opening, Opens, Target},
+        reconnecting::Reconnecting,
+        script::Script,
+        terms::Terms,
     },
 };
 use crate::{
@@ -60,10 +65,23 @@ async fn run(source: &Fanwire, with: &Context) -> Infallible {
     let (sequencer, counters) = (&with.publisher, with.connections());
     counters.activity.begin(sequencer.now().mono_us);
     let mut chain = Chain::new(sequencer, source, counters, &with.health);
-    let mut link = Reconnecting::new(&source.link, with.stale_after, counters);
+    let terms = Terms { link: &source.link, stale_after: with.stale_after, renew: None };
+    let mut link = Reconnecting::new(terms, counters);
     loop {
-        let text = chain.begin();
-        link.serve(&[text], &mut chain).await;
+        let text = chain.subscribe();
+        link.serve(&mut Subscribing { source, text }, &mut chain).await;
+    }
+}
+
+/// What a connection to the upstream begins with.
+struct Subscribing<'a> {
+    source: &'a Fanwire,
+    text: String,
+}
+
+impl Opens for Subscribing<'_> {
+    async fn open(&mut self) -> Result<Opening, Ended> {
+        Ok(Opening { target: Target::of(&self.source.link), script: Script::of(self.text.clone()) })
     }
 }
 
@@ -117,7 +135,7 @@ impl<'a> Chain<'a> {
     }
 
     /// A connection begins: what to ask for.
-    fn begin(&mut self) -> String {
+    fn subscribe(&mut self) -> String {
         self.class = None;
         self.drop_parts();
         // What it said while it was connected is said again if it still holds.
@@ -226,13 +244,13 @@ impl<'a> Chain<'a> {
 }
 
 impl Intake for Chain<'_> {
-    fn take(&mut self, message: &[u8]) -> Result<(), String> {
+    fn take(&mut self, message: &[u8], _is_binary: bool) -> Result<Option<String>, Quit> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);
         let frame = UpstreamFrame::parse(message).inspect_err(|_| {
             self.counters.bad(Bad::Json);
         })?;
-        match &*frame.op {
+        let taken = match &*frame.op {
             // Another is what the upstream grants as `auto`, and none of this gateway's.
             "subscribed" if frame.sub.as_deref().unwrap_or_default().is_empty() => self.on_subscribed(&frame),
             "snapshot" | "batch" => self.on_updates(&frame, now.wall_us),
@@ -242,7 +260,8 @@ impl Intake for Chain<'_> {
                 add(&self.counters.ignored, 1);
                 Ok(())
             }
-        }
+        };
+        Ok(taken.map(|()| None)?)
     }
 
     fn publish(&mut self) -> bool {

@@ -1,4 +1,4 @@
-//! One connection to a server, from connect to its end.
+//! One connection to a server, from its handshake to its end.
 
 use std::{
     io,
@@ -11,26 +11,23 @@ use proto::{
     encode::{Opcode, masked_close, masked_frame},
     handshake,
 };
-use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{sleep, sleep_until, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
+    dial::{Stream, late},
     ended::Ended,
-    inlet::{Intake, RETRY},
+    inlet::{Intake, Quit, RETRY},
     journal::Journal,
+    opening::{Opening, Target},
+    script::Script,
 };
-use crate::{
-    source::{link::Link, token_file},
-    tls,
-};
+use crate::source::{link::Link, token_file};
 
 const READ_BYTES: usize = 64 * 1024;
-/// Pongs that a server does not read are left out beyond this.
+/// Pongs and texts that a server does not read are left out beyond this.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 /// For our close frame to go out.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -44,82 +41,15 @@ const LEAVING: u16 = 1001;
 /// Longer than any `stale_after`.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Connects, sends `texts` and takes in what comes, until the connection ends; it does at the latest when
-/// nothing came for `stale_after` that made an update.
-pub async fn serve(
-    link: &Link,
-    stale_after: Option<Duration>,
-    texts: &[String],
-    intake: &mut impl Intake,
-    journal: &mut Journal<'_>,
-) -> Ended {
-    let (address, begun) = (&link.url.address, Instant::now());
-    let patience = stale_after.map_or(link.idle, |stale_after| stale_after.min(link.idle));
-    let token = match &link.token_file {
-        Some(file) => match token_file::read(file).await {
-            Ok(token) => Some(token),
-            Err(error) => return Ended::Token(error),
-        },
-        None => None,
-    };
-    let stream = match timeout(patience, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Ended::Connect { address: address.clone(), error },
-        Err(_) => return late(link, stale_after),
-    };
-    // Only a delay hangs on it.
-    let _ = stream.set_nodelay(true);
-    let mut connection = Connection::new(link, token, stale_after, texts, journal);
-    connection.fresh = begun;
-    if !link.url.is_tls {
-        return serve_over(stream, connection, intake).await;
-    }
-    match timeout(patience.saturating_sub(begun.elapsed()), secure(link, stream)).await {
-        Ok(Ok(stream)) => serve_over(stream, connection, intake).await,
-        Ok(Err(error)) => Ended::Tls { address: address.clone(), error },
-        Err(_) => late(link, stale_after),
-    }
-}
-
-/// The server was given as long as the shorter one of both.
-fn late(link: &Link, stale_after: Option<Duration>) -> Ended {
-    let within = match stale_after.filter(|stale_after| *stale_after < link.idle) {
-        Some(stale_after) => format!("stale_after = {:?}", show_duration(stale_after)),
-        None => format!("idle = {:?}", show_duration(link.idle)),
-    };
-    Ended::Late(link.url.address.clone(), within)
-}
-
-async fn secure(link: &Link, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
-    let connector = TlsConnector::from(tls::client::client(link.ca.as_deref())?);
-    let host = link.url.address.rsplit_once(':').map_or(&*link.url.address, |(host, _)| host);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
-    connector.connect(name, stream).await.map_err(|error| error.to_string())
-}
-
-async fn serve_over(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    mut connection: Connection<'_, '_>,
-    intake: &mut impl Intake,
-) -> Ended {
-    let ended = connection.run(&mut stream, intake).await;
-    // Whether the server reads why it is left is its own affair.
-    let goodbye = async {
-        stream.write_all(&connection.out).await?;
-        stream.shutdown().await
-    };
-    let _ = timeout(GOODBYE, goodbye).await;
-    ended
-}
-
-struct Connection<'a, 'j> {
+pub struct Connection<'a> {
     link: &'a Link,
     /// The one that was shown last, and whether the server says that it expires.
     token: Option<String>,
     renews: bool,
     stale_after: Option<Duration>,
-    texts: &'a [String],
-    journal: &'a mut Journal<'j>,
+    script: Script,
+    /// The handshake is done.
+    is_open: bool,
     limits: Limits,
     conn: Conn,
     /// To be written.
@@ -132,48 +62,52 @@ struct Connection<'a, 'j> {
     fresh: Instant,
 }
 
-impl<'a, 'j> Connection<'a, 'j> {
-    fn new(
+impl<'a> Connection<'a> {
+    /// `token`: of the link's `token_file`. `begun`: when its connect did.
+    pub fn new(
         link: &'a Link,
+        opening: Opening,
         token: Option<String>,
         stale_after: Option<Duration>,
-        texts: &'a [String],
-        journal: &'a mut Journal<'j>,
+        begun: Instant,
     ) -> Self {
         let nonce = fastrand::u128(..).to_le_bytes();
-        let mut out = Vec::new();
-        let bearer = token.as_ref().map(|token| format!("Bearer {token}"));
-        let shown = bearer.as_deref().map(|bearer| ("Authorization", bearer));
-        let headers: Vec<_> = [("User-Agent", USER_AGENT)].into_iter().chain(shown).collect();
-        handshake::request_with(&mut out, &link.host, &link.url.target, nonce, &[], false, &headers);
+        let Opening { target, script } = opening;
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
-        let (conn, now) = (Conn::client(nonce), Instant::now());
         Self {
             link,
+            out: request(&target, token.as_deref(), nonce),
             token,
             renews: false,
             stale_after,
-            texts,
-            journal,
+            script,
+            is_open: false,
             limits,
-            conn,
-            out,
-            since: now,
+            conn: Conn::client(nonce),
+            since: Instant::now(),
             pinged: false,
-            fresh: now,
+            fresh: begun,
         }
     }
 
-    async fn run(
+    /// All is said that follows the connect.
+    pub fn is_said(&mut self) -> bool {
+        self.is_open && self.script.is_said()
+    }
+
+    /// Until it ends. It may be left in the middle and run again: nothing is lost. `journal`: none as long as an older
+    /// connection serves.
+    pub async fn run(
         &mut self,
-        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        stream: &mut (dyn Stream + 'static),
         intake: &mut impl Intake,
+        mut journal: Option<&mut Journal<'_>>,
     ) -> Ended {
         let mut buffer = vec![0; READ_BYTES];
         self.since = Instant::now();
         let (mut reader, mut writer) = tokio::io::split(stream);
         // What was written may wait in TLS.
-        let mut flushed = true;
+        let mut flushed = false;
         loop {
             let receiving = intake.has_room();
             if !receiving {
@@ -184,6 +118,7 @@ impl<'a, 'j> Connection<'a, 'j> {
                 self.fresh = Instant::now();
             }
             let stale_at = self.fresh + self.stale_after.unwrap_or(NEVER);
+            let said_at = self.script.due().filter(|_| self.is_open && self.out.len() < OUT_BYTES_MAX);
             tokio::select! {
                 read = reader.read(&mut buffer), if receiving => match read {
                     Ok(0) => return Ended::Cut,
@@ -192,8 +127,8 @@ impl<'a, 'j> Connection<'a, 'j> {
                         if self.conn.state() != State::Connecting {
                             (self.since, self.pinged) = (Instant::now(), false);
                         }
-                        let ended = self.receive(&mut buffer[..bytes], intake);
-                        self.publish(intake);
+                        let ended = self.receive(&mut buffer[..bytes], intake, journal.as_deref_mut());
+                        self.publish(intake, journal.as_deref_mut());
                         if let Some(ended) = ended {
                             return ended;
                         }
@@ -210,7 +145,19 @@ impl<'a, 'j> Connection<'a, 'j> {
                     }
                     Err(error) => return Ended::Broke(error),
                 },
-                () = sleep(RETRY), if intake.waits() => self.publish(intake),
+                woken = intake.woken(), if receiving => {
+                    let ended = woken.err().map(|quit| self.quit(quit));
+                    self.publish(intake, journal.as_deref_mut());
+                    if let Some(ended) = ended {
+                        return ended;
+                    }
+                }
+                () = sleep_until(said_at.unwrap_or(stale_at).into()), if said_at.is_some() => {
+                    if let Some(text) = self.script.next(Instant::now()) {
+                        masked_frame(&mut self.out, Opcode::Text, text.as_bytes(), key());
+                    }
+                }
+                () = sleep(RETRY), if intake.waits() => self.publish(intake, journal.as_deref_mut()),
                 () = sleep_until(stale_at.into()), if receiving => {
                     if self.conn.state() == State::Connecting {
                         return late(self.link, self.stale_after);
@@ -225,6 +172,35 @@ impl<'a, 'j> Connection<'a, 'j> {
                 }
             }
         }
+    }
+
+    /// Says something to the server.
+    pub fn reply(&mut self, reply: Option<String>) {
+        answer(&mut self.out, reply);
+    }
+
+    /// Another connection has taken its place.
+    pub fn leave(&mut self) {
+        masked_close(&mut self.out, LEAVING, "", key());
+    }
+
+    /// Sends what is left to be sent. Whether the server reads why it is left is its own affair.
+    pub async fn goodbye(self, stream: &mut (dyn Stream + 'static)) {
+        let goodbye = async {
+            stream.write_all(&self.out).await?;
+            stream.shutdown().await
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+
+    /// Whoever takes its messages ends it.
+    pub fn quit(&mut self, quit: Quit) -> Ended {
+        let (code, ended) = match quit {
+            Quit::Unacceptable(why) => (UNACCEPTABLE, Ended::Unacceptable(why)),
+            Quit::Gap(why) => (LEAVING, Ended::Gap(why)),
+        };
+        masked_close(&mut self.out, code, "", key());
+        ended
     }
 
     /// Shows what stands in the file now, where that is another token.
@@ -243,10 +219,10 @@ impl<'a, 'j> Connection<'a, 'j> {
         }
     }
 
-    fn publish(&mut self, intake: &mut impl Intake) {
+    fn publish(&mut self, intake: &mut impl Intake, journal: Option<&mut Journal<'_>>) {
         if intake.publish() {
             self.fresh = Instant::now();
-            self.journal.brought();
+            journal.into_iter().for_each(Journal::brought);
         }
     }
 
@@ -263,26 +239,31 @@ impl<'a, 'j> Connection<'a, 'j> {
         None
     }
 
-    fn receive(&mut self, bytes: &mut [u8], intake: &mut impl Intake) -> Option<Ended> {
-        let Self { link, renews, texts, journal, limits, conn, out, since, fresh, .. } = self;
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        intake: &mut impl Intake,
+        mut journal: Option<&mut Journal<'_>>,
+    ) -> Option<Ended> {
         let (mut at, end) = (0, bytes.len());
         loop {
-            let received = conn.receive(&mut bytes[at..], limits);
+            let received = self.conn.receive(&mut bytes[at..], &self.limits);
             at += received.used;
+            let out = &mut self.out;
             match received.event {
                 None if at == end => return None,
                 None => {}
                 Some(Event::Text(text)) => {
-                    *renews |= link.token_file.is_some() && token_file::is_expiring(text);
-                    if let Err(why) = intake.take(text.as_bytes()) {
-                        masked_close(out, UNACCEPTABLE, "", key());
-                        return Some(Ended::Unacceptable(why));
+                    self.renews |= self.link.token_file.is_some() && token_file::is_expiring(text);
+                    let taken = intake.take(text.as_bytes(), false);
+                    if let Err(quit) = taken.map(|reply| answer(out, reply)) {
+                        return Some(self.quit(quit));
                     }
                 }
                 Some(Event::Binary(message)) => {
-                    if let Err(why) = intake.take(message) {
-                        masked_close(out, UNACCEPTABLE, "", key());
-                        return Some(Ended::Unacceptable(why));
+                    let taken = intake.take(message, true);
+                    if let Err(quit) = taken.map(|reply| answer(out, reply)) {
+                        return Some(self.quit(quit));
                     }
                 }
                 Some(Event::Ping(payload)) if out.len() < OUT_BYTES_MAX => {
@@ -293,11 +274,11 @@ impl<'a, 'j> Connection<'a, 'j> {
                     if let Some(name) = response.subprotocol() {
                         return Some(HandshakeError::Subprotocol(name.to_owned()).into());
                     }
-                    journal.connected();
-                    (*since, *fresh) = (Instant::now(), Instant::now());
-                    for text in *texts {
-                        masked_frame(out, Opcode::Text, text.as_bytes(), key());
-                    }
+                    let now = Instant::now();
+                    (self.is_open, self.since, self.fresh) = (true, now, now);
+                    self.script.begin(now);
+                    journal.as_deref_mut().into_iter().for_each(Journal::connected);
+                    intake.established();
                 }
                 Some(Event::Refused { status, reason, headers, .. }) => {
                     let (location, retry_after) = (headers.get("location"), headers.get("retry-after"));
@@ -337,4 +318,24 @@ async fn write_some(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io:
 /// RFC 6455, 5.3: a new one for each frame.
 fn key() -> [u8; 4] {
     fastrand::u32(..).to_le_bytes()
+}
+
+/// The handshake.
+fn request(target: &Target, token: Option<&str>, nonce: [u8; 16]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let shown = bearer.as_deref().map(|bearer| ("Authorization", bearer));
+    let others = target.headers.iter().map(|(name, value)| (&**name, &**value));
+    let names_us = target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
+    let agent = (!names_us).then_some(("User-Agent", USER_AGENT));
+    let headers: Vec<_> = agent.into_iter().chain(shown).chain(others).collect();
+    handshake::request_with(&mut out, &target.host, &target.url.target, nonce, &[], false, &headers);
+    out
+}
+
+/// What a server does not read is left out.
+fn answer(out: &mut Vec<u8>, reply: Option<String>) {
+    if let Some(text) = reply.filter(|_| out.len() < OUT_BYTES_MAX) {
+        masked_frame(out, Opcode::Text, text.as_bytes(), key());
+    }
 }

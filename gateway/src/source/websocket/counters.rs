@@ -24,10 +24,15 @@ pub enum Bad {
     Refused,
     /// It is the venue's word that it will not bring what was asked for.
     Denied,
+    /// A binary frame is not packed as `encoding` says.
+    Encoding,
+    /// More would have to be remembered than may be.
+    Memory,
 }
 
 impl Bad {
-    pub const ALL: [Bad; 6] = [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused, Bad::Denied];
+    pub const ALL: [Bad; 8] =
+        [Bad::Json, Bad::Pointer, Bad::Topic, Bad::Ts, Bad::Refused, Bad::Denied, Bad::Encoding, Bad::Memory];
 
     /// Its label in metrics.
     pub fn name(self) -> &'static str {
@@ -38,6 +43,8 @@ impl Bad {
             Bad::Ts => "ts",
             Bad::Refused => "refused",
             Bad::Denied => "denied",
+            Bad::Encoding => "encoding",
+            Bad::Memory => "memory",
         }
     }
 }
@@ -59,6 +66,8 @@ pub enum End {
     Closed,
     /// The connection was cut without one.
     Cut,
+    /// Something was missing that a new connection brings.
+    Gap,
     /// Nothing came for too long.
     Idle,
     /// What came made no update for too long.
@@ -66,7 +75,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 9] = [
+    pub const ALL: [End; 10] = [
         End::Connect,
         End::Tls,
         End::Refused,
@@ -74,6 +83,7 @@ impl End {
         End::Protocol,
         End::Closed,
         End::Cut,
+        End::Gap,
         End::Idle,
         End::Stale,
     ];
@@ -88,6 +98,7 @@ impl End {
             End::Protocol => "protocol",
             End::Closed => "closed",
             End::Cut => "cut",
+            End::Gap => "gap",
             End::Idle => "idle",
             End::Stale => "stale",
         }
@@ -113,6 +124,13 @@ pub struct WebsocketCounters {
     pub ended: [AtomicU64; End::ALL.len()],
     /// Times that receiving stopped since an inbox was full.
     pub waits: AtomicU64,
+    /// Messages that were answered by `[[source.reply]]`.
+    pub replies: AtomicU64,
+    /// Snapshots asked for, and those that did not come or could not be joined.
+    pub snapshots: AtomicU64,
+    pub snapshots_failed: AtomicU64,
+    /// Changes that found no room to wait for a snapshot.
+    pub changes_dropped: AtomicU64,
     /// Gauge: it is connected.
     pub connected: AtomicBool,
 }
@@ -151,6 +169,22 @@ impl WebsocketCounters {
             "Connects that failed and connections that ended",
             "reason",
             |c| named(End::ALL.map(End::name), &loaded(&c.ended)),
+        ),
+        Metric::counter("fanwire_source_replies", "Messages that were answered", |c| {
+            c.replies.load(Ordering::Relaxed)
+        }),
+        Metric::counter("fanwire_source_snapshots", "Snapshots asked for by HTTP", |c| {
+            c.snapshots.load(Ordering::Relaxed)
+        }),
+        Metric::counter(
+            "fanwire_source_snapshots_failed",
+            "Snapshots that did not come or could not be joined to the changes",
+            |c| c.snapshots_failed.load(Ordering::Relaxed),
+        ),
+        Metric::counter(
+            "fanwire_source_changes_dropped",
+            "Changes that found no room to wait for a snapshot",
+            |c| c.changes_dropped.load(Ordering::Relaxed),
         ),
         Metric::gauge("fanwire_source_connected", "Whether the source is connected", |c| {
             u64::from(c.connected.load(Ordering::Relaxed))

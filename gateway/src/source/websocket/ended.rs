@@ -1,14 +1,12 @@
 //! How a connection to a server ended, and how long the server wants to be left alone.
 
-use std::{
-    io,
-    time::{Duration, SystemTime},
-};
+use std::{io, time::Duration};
 
 use proto::HandshakeError;
 use thiserror::Error;
 
 use super::counters::End;
+use crate::fetch;
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, Error)]
@@ -17,6 +15,8 @@ pub enum Ended {
     Connect { address: String, error: io::Error },
     #[error("token_file: {0}")]
     Token(String),
+    #[error("[source.token]: {0}")]
+    NoUrl(String),
     #[error("no TLS with {address}: {error}")]
     Tls { address: String, error: String },
     #[error("{0}: no connection and no answer to the handshake within {1}")]
@@ -29,6 +29,8 @@ pub enum Ended {
     Protocol(proto::Error),
     #[error("what the server says cannot be taken: {0}")]
     Unacceptable(String),
+    #[error("something is missing that a new connection brings: {0}")]
+    Gap(String),
     #[error("the server closed with {code}: {reason:?}")]
     Closed { code: u16, reason: String },
     #[error("the server closed without a code")]
@@ -66,7 +68,7 @@ impl Ended {
             hint => hint,
         };
         // RFC 9110, 10.2.3: whatever the status. Venues also send it with 418 and 403.
-        let retry_after = retry_after.and_then(parse_retry_after);
+        let retry_after = retry_after.and_then(fetch::retry_after);
         Ended::Refused { status, reason, hint, retry_after }
     }
 
@@ -81,44 +83,23 @@ impl Ended {
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
-            Ended::Connect { .. } | Ended::Late(..) | Ended::Token(_) => End::Connect,
+            Ended::Connect { .. } | Ended::Late(..) | Ended::Token(_) | Ended::NoUrl(_) => End::Connect,
             Ended::Tls { .. } => End::Tls,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,
             Ended::Protocol(_) | Ended::Unacceptable(_) => End::Protocol,
             Ended::Closed { .. } | Ended::ClosedBare => End::Closed,
             Ended::Cut | Ended::Broke(_) => End::Cut,
+            Ended::Gap(_) => End::Gap,
             Ended::Idle(_) => End::Idle,
             Ended::Stale(_) => End::Stale,
         }
     }
 }
 
-/// RFC 9110, 10.2.3: seconds, or a date.
-fn parse_retry_after(text: &str) -> Option<Duration> {
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use crate::source::websocket::ended::*;
-
-    #[test]
-    fn a_server_says_in_seconds_or_by_a_date_when_to_come_back() {
-        assert_eq!(parse_retry_after("120"), Some(Duration::from_secs(120)));
-        assert_eq!(parse_retry_after(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
-        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
-        let wait = parse_retry_after(&later).unwrap().as_secs();
-        assert!((90..=100).contains(&wait), "{wait}");
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        for none in ["", "soon", "-1", "1.5", "1 s"] {
-            assert_eq!(parse_retry_after(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn a_refusal_tells_what_the_server_said_to_do() {

@@ -1,19 +1,49 @@
 //! Where a connection's messages go.
 
-use std::time::Duration;
+use std::{
+    future::{Future, pending},
+    time::Duration,
+};
 
 /// How long to wait before an inbox that was full is tried again.
 pub const RETRY: Duration = Duration::from_millis(1);
 
+/// Why a connection is ended by whoever takes its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quit {
+    /// What the server says cannot be taken.
+    Unacceptable(String),
+    /// Something is missing that only a new connection brings.
+    Gap(String),
+}
+
+impl From<String> for Quit {
+    fn from(why: String) -> Self {
+        Self::Unacceptable(why)
+    }
+}
+
+impl From<&str> for Quit {
+    fn from(why: &str) -> Self {
+        Self::Unacceptable(why.to_owned())
+    }
+}
+
 /// What takes a connection's messages in. It outlives the connection, as does what waits in it.
-pub trait Intake {
-    /// Takes a message that was received just now. [`Intake::publish`] follows once all at hand were
-    /// taken. An error ends the connection.
-    fn take(&mut self, message: &[u8]) -> Result<(), String>;
+pub trait Intake: Send {
+    /// A connect begins, or a connection takes the place of another one.
+    fn begin(&mut self) {}
+
+    /// Takes a message that was received just now, and gives what is to be said to it. [`Intake::publish`] follows
+    /// once all at hand were taken. An error ends the connection.
+    fn take(&mut self, message: &[u8], is_binary: bool) -> Result<Option<String>, Quit>;
 
     /// Publishes as much as there is room for. `true`: there was an update among it, or one that confirms
     /// what is held.
     fn publish(&mut self) -> bool;
+
+    /// The connection is established.
+    fn established(&mut self) {}
 
     /// The connection has ended.
     fn lose(&mut self);
@@ -23,4 +53,10 @@ pub trait Intake {
 
     /// Whether further messages may be taken. If not, TCP's flow control stops the server.
     fn has_room(&self) -> bool;
+
+    /// Ends when something came that was asked for elsewhere; [`Intake::publish`] follows. Nothing is lost when it is
+    /// left in the middle. An error ends the connection.
+    fn woken(&mut self) -> impl Future<Output = Result<(), Quit>> + Send {
+        pending()
+    }
 }

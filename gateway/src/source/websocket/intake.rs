@@ -2,16 +2,20 @@
 
 use bytes::Bytes;
 use engine::{
+    json::{Node, skip_byte_order_mark},
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
     settings::Limits,
-    topic::changes::{Base, Changes},
+    topic::pattern::Pattern,
 };
 
 use super::{
-    Intake,
+    books::Books,
+    braced::Filling,
     counters::{Bad, WebsocketCounters, add},
+    frames::Encoding,
+    inlet::{Intake, Quit},
     keys::Websocket,
-    mapping::{Fault, MappedPublication, MappedValue, Odd, Said, map},
+    mapping::{MappedPublication, MappedValue, Odd, Said, fault::Fault, map, memory::Memory},
 };
 use crate::{
     intake::clocked::ClockedSequencer,
@@ -30,6 +34,10 @@ pub struct Mapping<'a> {
     source: &'a Websocket,
     counters: &'a WebsocketCounters,
     feed: Feed,
+    /// What the venue told once on the connection.
+    memory: Memory,
+    /// Tables by their counts, and snapshots of them.
+    books: Books<'a>,
     live: Live,
     refusals: Refusals,
     /// What may wait: as much as in an inbox.
@@ -42,6 +50,8 @@ pub struct Mapping<'a> {
     is_lost: bool,
     /// Something of the connection was brought, and [`Intake::publish`] has not told it yet.
     is_fresh: bool,
+    /// A frame that was packed.
+    unpacked: Vec<u8>,
 }
 
 impl<'a> Mapping<'a> {
@@ -56,6 +66,8 @@ impl<'a> Mapping<'a> {
             source,
             counters,
             feed: Feed { source: sequencer.enroll(), connection: 0 },
+            memory: Memory::default(),
+            books: Books::new(source, counters, limits.topics),
             live: Live::default(),
             refusals: Refusals::default(),
             updates_max: limits.inbox_updates,
@@ -64,13 +76,8 @@ impl<'a> Mapping<'a> {
             stopped: false,
             is_lost: false,
             is_fresh: false,
+            unpacked: Vec::new(),
         }
-    }
-
-    /// A connection begins.
-    pub fn begin(&mut self) {
-        self.feed.connection += 1;
-        (self.is_lost, self.is_fresh) = (false, false);
     }
 
     /// Counts; the first of each kind is logged.
@@ -95,32 +102,76 @@ impl<'a> Mapping<'a> {
         self.live.push(publication, if each { Counts::Every } else { Counts::Newest });
     }
 
-    fn hear(&mut self, said: Result<Said<'_>, Odd<'_>>, due_us: i64) {
+    fn hear(&mut self, said: Result<Said<'_>, Odd<'_>>, due_us: i64) -> Result<(), Quit> {
         match said {
             Ok(Said::Update(mapped)) => {
                 add(&self.counters.publications, 1);
-                self.push(publication(mapped, self.feed, due_us));
+                let entry = &self.source.map[mapped.entry];
+                let (number, whole_at) = (mapped.entry, mapped.whole_at.clone());
+                let publication = publication(mapped, self.feed, due_us);
+                let (taken, out) = match entry.makes_keys() {
+                    true => self.books.take(publication, number, whole_at),
+                    false => (Ok(()), vec![publication]),
+                };
+                out.into_iter().for_each(|publication| self.push(publication));
+                taken?;
             }
             Ok(Said::Denied { topics, why }) => {
                 self.bad(Bad::Denied, &format!("{}: {why}", topics.join(", ")));
-                // What came before it does not end it.
-                self.is_fresh |= self.settle();
-                let mut brought = self.counters.activity.brought();
-                for topic in topics {
-                    if brought.refuse(topic.clone(), why.clone()) {
-                        self.sequencer.doubt(self.doubter(), vec![topic], true);
-                    }
-                }
+                self.refuse(topics, &why);
             }
+            Ok(Said::Remembered(_)) => {}
             Err(odd) => {
                 self.bad_text(&odd.fault, odd.text);
                 // Its topic lacks it now.
                 if let Some(topic) = odd.topic {
-                    let lost = Body::Unread(odd.fault.to_string().into());
+                    let lost = Body::Unread(format!("an update cannot be read: {}", odd.fault).into());
                     self.push(Publication { feed: Some(self.feed), ..Publication::new(topic, lost, due_us) });
                 }
             }
         }
+        Ok(())
+    }
+
+    /// These topics will not come, or have not.
+    fn refuse(&mut self, topics: Vec<Pattern>, why: &str) {
+        // What came before it does not end it.
+        self.is_fresh |= self.settle();
+        let mut brought = self.counters.activity.brought();
+        for topic in topics {
+            if brought.refuse(topic.clone(), why.to_owned()) {
+                self.sequencer.doubt(self.doubter(), vec![topic], true);
+            }
+        }
+    }
+
+    /// What is said to a message.
+    fn reply(&self, message: &Node<'_>, now_us: i64) -> Option<String> {
+        let sign = self.source.sign.as_ref().map(|sign| |now_us: i64| sign.sign(now_us));
+        let sign = sign.as_ref().map(|sign| sign as &dyn Fn(i64) -> String);
+        let with = Filling { now_us, sign, ..Filling::default() };
+        let reply = self.source.replies.iter().find_map(|reply| reply.to(message, &with))?;
+        add(&self.counters.replies, 1);
+        Some(reply)
+    }
+
+    /// A message as it was before it was packed.
+    fn hear_all(&mut self, message: &[u8]) -> Result<Option<String>, Quit> {
+        let now_us = self.sequencer.now().wall_us;
+        let message = match Node::parse(skip_byte_order_mark(message)) {
+            Ok(message) => message,
+            Err(error) => {
+                self.bad_text(&Fault::Json(error.to_string()), &String::from_utf8_lossy(message));
+                return Ok(None);
+            }
+        };
+        let reply = self.reply(&message, now_us);
+        match map(&self.source.map, self.source.names, &mut self.memory, &message) {
+            None if reply.is_none() => add(&self.counters.ignored, 1),
+            None => {}
+            Some(said) => said.into_iter().try_for_each(|said| self.hear(said, now_us))?,
+        }
+        Ok(reply)
     }
 
     /// Publishes what has room; `true`: some of it is of this connection.
@@ -167,18 +218,34 @@ impl<'a> Mapping<'a> {
 }
 
 impl Intake for Mapping<'_> {
+    fn begin(&mut self) {
+        self.feed.connection += 1;
+        (self.is_lost, self.is_fresh) = (false, false);
+        self.memory = Memory::default();
+        self.books.begin(self.feed);
+    }
+
+    fn established(&mut self) {
+        self.books.ask_all();
+    }
+
     /// What cannot be mapped of a message is left out and harms nothing else.
-    fn take(&mut self, message: &[u8]) -> Result<(), String> {
-        let now = self.sequencer.now();
+    fn take(&mut self, message: &[u8], is_binary: bool) -> Result<Option<String>, Quit> {
         add(&self.counters.messages, 1);
-        match map(&self.source.map, self.source.names, message) {
-            Ok(None) => add(&self.counters.ignored, 1),
-            Ok(Some(said)) => {
-                said.into_iter().for_each(|said| self.hear(said, now.wall_us));
-            }
-            Err(fault) => self.bad_text(&fault, &String::from_utf8_lossy(message)),
+        if !is_binary || self.source.encoding == Encoding::Plain {
+            return self.hear_all(message);
         }
-        Ok(())
+        let mut unpacked = std::mem::take(&mut self.unpacked);
+        let heard = match self.source.encoding.unpack(message, self.source.link.message_bytes, &mut unpacked)
+        {
+            Ok(()) => self.hear_all(&unpacked),
+            Err(wrong) => {
+                self.bad(Bad::Encoding, &wrong);
+                Ok(None)
+            }
+        };
+        self.unpacked = unpacked;
+        heard
     }
 
     fn publish(&mut self) -> bool {
@@ -187,6 +254,7 @@ impl Intake for Mapping<'_> {
 
     fn lose(&mut self) {
         self.is_lost = true;
+        self.books.clear();
         self.sequencer.end_doubts(self.doubter());
         self.counters.activity.brought().lose(|topic| self.sequencer.exists(topic));
     }
@@ -199,6 +267,17 @@ impl Intake for Mapping<'_> {
     fn has_room(&self) -> bool {
         !self.live.every_waits() && self.live.len() < self.updates_max && self.live.bytes() < self.bytes_max
     }
+
+    async fn woken(&mut self) -> Result<(), Quit> {
+        let event = self.books.next().await;
+        let now_us = self.sequencer.now().wall_us;
+        let (told, out) = self.books.hear(event, now_us);
+        out.into_iter().for_each(|publication| self.push(publication));
+        if let Some((topic, why)) = told {
+            self.refuse(vec![Pattern::of_topic(topic)], &why);
+        }
+        Ok(())
+    }
 }
 
 fn kind(fault: &Fault) -> Bad {
@@ -207,27 +286,15 @@ fn kind(fault: &Fault) -> Bad {
         Fault::Pointer { .. } => Bad::Pointer,
         Fault::Topic(_) => Bad::Topic,
         Fault::Ts { .. } => Bad::Ts,
+        Fault::Full { .. } => Bad::Memory,
     }
 }
 
 fn publication(mapped: MappedPublication<'_>, feed: Feed, due_us: i64) -> Publication {
-    let MappedPublication { topic, ts_us, seq, value } = mapped;
+    let MappedPublication { topic, ts_us, seq, value, .. } = mapped;
     let body = match value {
         MappedValue::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
-        MappedValue::Levels { reset, changes: levels, depth, goes_on } => {
-            let base = if reset { Base::Empty } else { Base::Held };
-            let mut changes = Changes::new(base);
-            (changes.depth, changes.goes_on) = (depth, goes_on);
-            for (key, size) in levels {
-                let written = match size {
-                    Some(size) => changes.set(&key, size.as_bytes()),
-                    None => changes.del(&key),
-                };
-                // It is refused in its turn, after what came before it.
-                written.unwrap_or_else(|long| changes.refuse(long));
-            }
-            Body::Changes(changes.into())
-        }
+        MappedValue::Changes(changes) => Body::Changes(changes.into()),
     };
     Publication { seq, feed: Some(feed), ts_us, ..Publication::new(topic, body, due_us) }
 }

@@ -29,6 +29,10 @@ impl<'a> Journal<'a> {
         Self { counters, connected: None, brought: false, told: None, down: true }
     }
 
+    pub fn counters(&self) -> &'a WebsocketCounters {
+        self.counters
+    }
+
     /// A connect begins.
     pub fn connecting(&self) {
         add(&self.counters.connects, 1);

@@ -216,7 +216,7 @@ impl Topic {
         }
         self.count.take(publication, extent, step);
         let (skipped, is_told) = match step {
-            Step::On { skipped } => (skipped, publication.seq.is_some_and(|seq| seq.first.is_some())),
+            Step::On { skipped } => (skipped, publication.seq.is_some_and(|seq| seq.is_counted())),
             Step::Anew | Step::Repeat => (0, false),
         };
         let refused = std::mem::take(&mut self.refused);

@@ -11,7 +11,7 @@ use engine::{
 
 use crate::{
     document::read::Section,
-    source::websocket::map::{Body, Entry},
+    source::websocket::map::{Body, Entry, book::Book, reset::Reset},
 };
 
 /// Which topics of a template a pattern matches.
@@ -27,27 +27,27 @@ enum Matched {
 /// topic, and a whole table a message. With whether the file names the `keys` of each topic.
 pub fn check(
     section: &mut Section,
-    map: &[(usize, Entry)],
+    map: &[Entry],
     message_bytes: usize,
     (topics, names_keys): &(Policies, Vec<bool>),
 ) {
     let mut told = false;
-    for (n, (line, entry)) in map.iter().enumerate() {
+    for (n, entry) in map.iter().enumerate() {
         let Some(template) = &entry.topic else { continue };
-        if entry.has_levels() {
-            check_mode(section, *line, template, topics);
-            check_depths(section, *line, entry, &map[..n]);
+        if entry.makes_keys() {
+            check_mode(section, entry.line.0, template, topics);
+            check_depths(section, entry, &map[..n]);
         }
         let Some(at) = topics.position(&template.sample()) else { continue };
         let Mode::Keyed(keyed) = &*topics.entries[at].mode else { continue };
         let pattern = topics.entries[at].pattern.as_str();
+        check_depth(section, entry, keyed, pattern, names_keys[at]);
         let is_whole = match &entry.body {
-            Body::Levels { reset, .. } => {
-                check_depth(section, *line, entry, keyed, pattern, names_keys[at]);
-                *reset
+            Body::Levels(_) | Body::Fields { .. } => {
+                entry.reset() != Reset::Never || entry.snapshot.is_some()
             }
             Body::Data(_) => true,
-            Body::Gap { .. } => false,
+            Body::Gap { .. } | Body::Remember(_) => false,
         };
         if is_whole && names_keys[at] && !keyed.fits(message_bytes) && !std::mem::replace(&mut told, true) {
             tell_message(section, keyed, pattern, message_bytes);
@@ -114,7 +114,7 @@ fn check_mode(section: &mut Section, line: usize, template: &Template, topics: &
 }
 
 fn matched(template: &Template, pattern: &Pattern) -> Matched {
-    let Some(first) = template.parts.iter().position(|part| matches!(part, Part::Value(_))) else {
+    let Some(first) = template.parts.iter().position(|part| !matches!(part, Part::Text(_))) else {
         let is_one = pattern.matches(template.as_str());
         return if is_one { Matched::All } else { Matched::None };
     };
@@ -138,12 +138,12 @@ fn matched(template: &Template, pattern: &Pattern) -> Matched {
 }
 
 /// A depth is of a topic's sides, so all entries that bring them have the same.
-fn check_depths(section: &mut Section, line: usize, entry: &Entry, before: &[(usize, Entry)]) {
-    let Body::Levels { lists, depth, .. } = &entry.body else { return };
+fn check_depths(section: &mut Section, entry: &Entry, before: &[Entry]) {
+    let Body::Levels(Book { lists, depth, .. }) = &entry.body else { return };
     let prefixes = || lists.iter().flat_map(|levels| levels.sides()).map(|(prefix, _)| prefix);
     let levels = depth.as_ref().map(|depth| depth.levels);
-    for (other_line, other) in before.iter().filter(|(_, other)| other.topic == entry.topic) {
-        let Body::Levels { lists, depth, .. } = &other.body else { continue };
+    for other in before.iter().filter(|other| other.topic == entry.topic) {
+        let Body::Levels(Book { lists, depth, .. }) = &other.body else { continue };
         let others = depth.as_ref().map(|depth| depth.levels);
         let mut sides = lists.iter().flat_map(|levels| levels.sides());
         if others == levels || !sides.any(|(prefix, _)| prefixes().any(|this| this == prefix)) {
@@ -152,25 +152,20 @@ fn check_depths(section: &mut Section, line: usize, entry: &Entry, before: &[(us
         let has =
             |levels: Option<usize>| levels.map_or("none".to_owned(), |levels| format!("depth = {levels}"));
         let text = format!(
-            "map: the entry of line {other_line} brings levels of the same topic and has {}, this one has {}: \
+            "map: the entry of line {} brings levels of the same topic and has {}, this one has {}: \
              write the same in both",
+            other.line.0,
             has(others),
             has(levels)
         );
-        section.problem(line, text);
+        section.problem(entry.line.0, text);
         return;
     }
 }
 
-fn check_depth(
-    section: &mut Section,
-    line: usize,
-    entry: &Entry,
-    keyed: &Keyed,
-    pattern: &str,
-    names_keys: bool,
-) {
-    let Body::Levels { depth: Some(depth), .. } = &entry.body else { return };
+fn check_depth(section: &mut Section, entry: &Entry, keyed: &Keyed, pattern: &str, names_keys: bool) {
+    let Body::Levels(Book { depth: Some(depth), .. }) = &entry.body else { return };
+    let line = entry.line.0;
     let (levels, needed) = (depth.levels, depth.keys());
     if needed > keyed.keys {
         let keys = keyed.keys;

@@ -1,31 +1,13 @@
 //! Reads the entries of a source.
 
-use std::sync::Arc;
-
-use engine::{
-    json::pointer::Pointer,
-    topic::{depth::Depth, template::Template},
-};
-
-use super::{
-    Body, Entry, Levels, Order,
-    gap::{self, denied},
-    levels::levels,
-    pointers::{check_carets, pointer, text},
-    sides::depth,
-};
-use crate::document::{
-    read::{Named, Section, Table},
-    when::when,
-};
+use super::{Body, Entry, Line, book::Book, gap, labels, reset::Reset, said::Said, sides::depth};
+use crate::document::read::Section;
 
 /// Entries of one source.
 const ENTRIES_MAX: usize = 256;
-/// Levels of a side.
-pub(super) const DEPTH_MAX: u64 = 1_000_000;
 
-/// Reads the `[[source.map]]` of a source; with the line of each.
-pub fn entries(source: &mut Section) -> Vec<(usize, Entry)> {
+/// Reads the `[[source.map]]` of a source.
+pub fn entries(source: &mut Section) -> Vec<Entry> {
     let tables = source.sections("map", "source.map");
     if tables.is_empty() {
         source
@@ -36,7 +18,7 @@ pub fn entries(source: &mut Section) -> Vec<(usize, Entry)> {
         source.problem(source.line(), text);
     }
     let mut all_taken = None;
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     for table in tables {
         let mut section = source.open("source.map", table);
         if let Some(line) = all_taken {
@@ -44,113 +26,119 @@ pub fn entries(source: &mut Section) -> Vec<(usize, Entry)> {
                 format!("never reached: the entry of line {line} has no `when` and takes every message");
             section.problem(section.line(), text);
         }
-        let line = section.line();
         if let Some(entry) = entry(&mut section) {
-            all_taken = all_taken.or(entry.when.is_empty().then_some(line));
-            entries.push((line, entry));
+            let takes_all = entry.when.is_empty() && entry.recall.is_none() && !entry.also;
+            all_taken = all_taken.or(takes_all.then_some(entry.line.0));
+            entries.push(entry);
         }
         section.finish();
+    }
+    let remembers = entries.iter().any(|entry| matches!(entry.body, Body::Remember(_)));
+    if let Some(entry) = entries.iter().find(|entry| entry.recall.is_some() && !remembers) {
+        let text = "map: recall: nothing is ever remembered; write an entry with remember = \"/chanId\"";
+        source.problem(entry.line.0, text);
     }
     entries
 }
 
 /// `None`: its problems were reported.
 fn entry(section: &mut Section) -> Option<Entry> {
-    let when = section.read("when", Vec::new(), when).value;
-    let each = pointer(section, "each");
-    let order = section.read("order", Order::OldestFirst, |value| Order::parse(&text(value)?));
-    let gap = section.read("gap", Vec::new(), denied);
-    let reason = pointer(section, "reason");
-    let topic = section.read("topic", None, |value| Template::parse(&text(value)?).map(Some));
-    let [ts, seq, seq_first, data] = ["ts", "seq", "seq_first", "data"].map(|key| pointer(section, key));
-    let seq_sparse = section.flag("seq_sparse", false);
-    let tables = section.sections("levels", "source.map.levels");
-    let reset = section.flag("reset", false);
-    let levels_max = section.count("depth", 1..=DEPTH_MAX);
-
-    let levels_line = tables.first().map(Table::line);
-    let lists: Vec<Levels> = tables
-        .into_iter()
-        .filter_map(|table| {
-            let mut section = section.open("source.map.levels", table);
-            let levels = levels(&mut section);
-            section.finish();
-            levels
-        })
-        .collect();
-    if let (Some(line), None) = (order.line, each.line) {
+    let said = Said::read(section);
+    if let (Some(line), None) = (said.order.line, said.each.line) {
         section.problem(line, "order is of the elements of each, which is missing; leave it out");
     }
-    if let (Some(line), None) = (reason.line, gap.line) {
+    if let (Some(line), None) = (said.reason.line, said.gap.line) {
         section
             .problem(line, "reason goes with gap; write gap = [\"venue.book.{/symbol}\"], or leave it out");
     }
-    if gap.line.is_some() {
-        let texts = [&ts, &seq, &seq_first, &data].map(|named| named.line);
-        let others = [topic.line, seq_sparse.line, levels_line, reset.line, levels_max.line];
-        let others = [&texts[..], &others].concat();
-        return Some(gap::entry(section, gap, reason, (when, each, order.value), &others));
+    labels::check(section, &said);
+    if said.gap.line.is_some() || said.remember.line.is_some() {
+        return gap::entry(section, said);
     }
-    if topic.line.is_none() {
+    if said.topic.line.is_none() {
         section.problem(section.line(), "topic is missing; write topic = \"venue.ticker.{/symbol}\"");
     }
-    if let (None, Some(line)) = (seq.line, seq_first.line.or(seq_sparse.line)) {
-        section
-            .problem(line, "there is no seq to go with it; write where the count stands, like seq = \"/u\"");
-    }
-    if let (Some(line), true) = (seq_first.line, seq_sparse.value) {
-        section.problem(line, "seq_first tells what is missing, seq_sparse that it cannot be told; keep one");
-    }
-    let named = |named: &Named<Option<Pointer>>| Some((named.line?, named.value.clone()?));
-    let in_topic =
-        topic.value.iter().flat_map(Template::pointers).filter_map(|p| Some((topic.line?, p.clone())));
-    let labels: Vec<_> = [&ts, &seq, &seq_first].into_iter().filter_map(named).chain(in_topic).collect();
-    let paths = lists.iter().filter_map(|levels| Some((levels_line?, levels.path.clone())));
-    let content: Vec<_> = named(&data).into_iter().chain(paths).collect();
-    check_carets(section, &each, &labels, &content);
-    let depth = depth(section, &levels_max, &lists);
-    let levels = levels_line.map(|line| Named { value: lists, line: Some(line) });
-    let body = body(section, data, levels, reset, depth);
+    labels::check_counts(section, &said);
+    check_book(section, &said);
+    let body = body(section, &said)?;
     Some(Entry {
-        when,
-        each: each.value,
-        order: order.value,
-        topic: Some(topic.value?),
-        ts: ts.value,
-        seq: seq.value,
-        seq_first: seq_first.value,
-        seq_sparse: seq_sparse.value,
-        body: body?,
+        line: Line(section.line()),
+        when: said.when.value,
+        recall: said.recall.value,
+        also: said.also,
+        each: said.each.value,
+        order: said.order.value,
+        topic: Some(said.topic.value?),
+        ts: said.ts.value,
+        seq: said.seq.value,
+        seq_first: said.seq_first.value,
+        seq_prev: said.seq_prev.value,
+        seq_sparse: said.seq_sparse.value,
+        on_gap: said.on_gap.value,
+        snapshot: said.snapshot.value,
+        body,
     })
 }
 
+/// Keys that go with levels, or with one another.
+fn check_book(section: &mut Section, said: &Said) {
+    let (is_keyed, is_reset) =
+        (said.levels.line.or(said.fields.line).is_some(), said.reset.value != Reset::Never);
+    if let (Some(line), None) = (said.scale.line, said.levels.line) {
+        section.problem(line, "scale is of the prices of levels; write it beside levels, or leave it out");
+    }
+    if let (Some(line), false) = (said.whole.line, is_reset) {
+        section.problem(line, "whole goes with reset, which says that all of the topic comes; leave it out");
+    }
+    if let (Some(line), true, false) = (said.reset.line, is_reset, is_keyed) {
+        section.problem(
+            line,
+            "reset is for levels and fields; data replaces what was there anyway; leave reset out",
+        );
+    }
+    let Some(line) = said.snapshot.line else { return };
+    let wrong = if said.levels.line.is_none() {
+        "snapshot is of levels, which are changes of a book; write it beside levels"
+    } else if said.seq.line.is_none() {
+        "snapshot: there is no seq to join it by; write where the count of changes stands, like seq = \"/u\""
+    } else if said.reset.value != Reset::Never {
+        "snapshot: with reset the whole comes by itself; keep one"
+    } else {
+        return;
+    };
+    section.problem(line, wrong);
+}
+
 /// `None`: its problems were reported.
-fn body(
-    section: &mut Section,
-    data: Named<Option<Pointer>>,
-    levels: Option<Named<Vec<Levels>>>,
-    reset: Named<bool>,
-    depth: Option<Arc<Depth>>,
-) -> Option<Body> {
-    match (data.line, levels) {
-        (None, None) => {
-            let text = "neither data nor levels; write data = \"\" to publish the message as it stands";
+fn body(section: &mut Section, said: &Said) -> Option<Body> {
+    let depth = depth(section, &said.depth, &said.levels.value);
+    let bodies = [("data", said.data.line), ("levels", said.levels.line), ("fields", said.fields.line)];
+    let named: Vec<(&str, usize)> =
+        bodies.iter().filter_map(|(name, line)| Some((*name, (*line)?))).collect();
+    match named[..] {
+        [] => {
+            let text =
+                "neither data nor levels nor fields; write data = \"\" to publish the message as it stands";
             section.problem(section.line(), text);
             None
         }
-        (None, Some(levels)) => Some(Body::Levels { lists: levels.value, reset: reset.value, depth }),
-        (Some(_), None) => {
-            if let (Some(line), true) = (reset.line, reset.value) {
-                section.problem(
-                    line,
-                    "reset is for levels; data replaces what was there anyway; leave reset out",
-                );
-            }
-            data.value.map(Body::Data)
+        [("data", _)] => said.data.value.clone().map(Body::Data),
+        [("levels", _)] => Some(Body::Levels(Book {
+            lists: said.levels.value.clone(),
+            reset: said.reset.value,
+            whole: said.whole.value,
+            scale: said.scale.value,
+            depth,
+        })),
+        [_] => {
+            let (reset, whole) = (said.reset.value, said.whole.value);
+            said.fields.value.clone().map(|path| Body::Fields { path, reset, whole })
         }
-        (Some(line), Some(levels)) => {
-            let line = levels.line.unwrap_or(line);
-            section.problem(line, "data and levels are both there; keep one, or write two entries");
+        [(first, _), (second, line), ..] => {
+            let text = format!(
+                "{first} and {second} are both there; keep one, or write two entries with also = true"
+            );
+            section.problem(line, text);
             None
         }
     }
@@ -168,7 +156,7 @@ pub fn parse(text: &str) -> Vec<Entry> {
     let mut reader = Reader::new(&layered, &environment).expect("TOML");
     let table = reader.sections("source").remove(0);
     let mut section = reader.open("source", table);
-    let entries = entries(&mut section).into_iter().map(|(_, entry)| entry).collect();
+    let entries = entries(&mut section);
     section.finish();
     reader.finish(&["source"]);
     assert!(reader.problems.is_empty(), "{:?}", reader.problems);

@@ -1,42 +1,62 @@
-//! `gap`: what a venue says that it will not bring.
+//! Entries that make no topic: `gap`, what a venue says that it will not bring, and `remember`, what it says once.
 
-use engine::{
-    json::{pointer::Pointer, wanted::Wanted},
-    topic::template::Template,
-};
-use toml::de::DeValue;
+use super::{Body, Entry, Line, OnGap, said::Said};
+use crate::document::read::Section;
 
-use super::{Body, Denied, Entry, LIST_MAX, Order, pointers::check_carets};
-use crate::document::read::{Named, Section};
-
-/// A list of topics or patterns, checked.
-pub(super) fn denied(value: DeValue<'_>) -> Result<Vec<Denied>, String> {
-    const HINT: &str =
-        "write a list of topics or patterns, like [\"venue.book.{/symbol}\", \"venue.ticker.*\"]";
-    let DeValue::Array(array) = value else { return Err(HINT.to_owned()) };
-    if !(1..=LIST_MAX).contains(&array.len()) {
-        return Err(format!("{} topics, 1 to {LIST_MAX} may be; {HINT}", array.len()));
+/// `None`: its problems were reported.
+pub(super) fn entry(section: &mut Section, said: Said) -> Option<Entry> {
+    let others = [
+        said.topic.line,
+        said.ts.line,
+        said.seq.line,
+        said.seq_first.line,
+        said.seq_prev.line,
+        said.seq_sparse.line,
+        said.on_gap.line,
+        said.data.line,
+        said.fields.line,
+        said.levels.line,
+        said.reset.line,
+        said.whole.line,
+        said.scale.line,
+        said.depth.line,
+        said.snapshot.line,
+    ];
+    let (own, remembers) = match (said.gap.line, said.remember.line) {
+        (Some(_), Some(line)) => {
+            section.problem(line, "gap and remember are both there; write two entries with also = true");
+            return None;
+        }
+        (_, remember) => (
+            if remember.is_some() { "when, recall and remember" } else { "when, each, gap and reason" },
+            remember,
+        ),
+    };
+    let others = others.into_iter().chain(remembers.and(said.each.line).map(Some)).flatten();
+    if let Some(line) = others.min() {
+        let key = if remembers.is_some() { "remember" } else { "gap" };
+        section.problem(line, format!("an entry with {key} makes no topic; leave out all but {own}"));
     }
-    let topic = |value: &toml::Spanned<DeValue<'_>>| Denied::parse(value.get_ref().as_str().ok_or(HINT)?);
-    array.iter().map(topic).collect()
-}
-
-/// An entry that makes no topic. `others`: lines of keys that have no place in it.
-pub(super) fn entry(
-    section: &mut Section,
-    gap: Named<Vec<Denied>>,
-    reason: Named<Option<Pointer>>,
-    (when, each, order): (Vec<(Pointer, Wanted)>, Named<Option<Pointer>>, Order),
-    others: &[Option<usize>],
-) -> Entry {
-    if let Some(line) = others.iter().flatten().min().copied() {
-        let text = "an entry with gap makes no topic; leave out all but when, each, gap and reason";
-        section.problem(line, text);
-    }
-    let named = gap.value.iter().filter_map(|denied| denied.topic.as_ref()).flat_map(Template::pointers);
-    let labels = named.chain(&reason.value).filter_map(|pointer| Some((gap.line?, pointer.clone())));
-    check_carets(section, &each, &labels.collect::<Vec<_>>(), &[]);
-    let body = Body::Gap { topics: gap.value, reason: reason.value };
-    let (each, topic, seq_sparse) = (each.value, None, false);
-    Entry { when, each, order, topic, ts: None, seq: None, seq_first: None, seq_sparse, body }
+    let body = match said.remember.value {
+        Some(id) => Body::Remember(id),
+        None if remembers.is_some() => return None,
+        None => Body::Gap { topics: said.gap.value, reason: said.reason.value },
+    };
+    Some(Entry {
+        line: Line(section.line()),
+        when: said.when.value,
+        recall: said.recall.value,
+        also: said.also,
+        each: said.each.value,
+        order: said.order.value,
+        topic: None,
+        ts: None,
+        seq: None,
+        seq_first: None,
+        seq_prev: None,
+        seq_sparse: false,
+        on_gap: OnGap::Tell,
+        snapshot: None,
+        body,
+    })
 }

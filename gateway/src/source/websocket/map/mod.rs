@@ -1,53 +1,84 @@
 //! `[[source.map]]`: what one message of an exchange becomes.
 
+pub mod book;
 pub mod books;
+pub mod conditions;
+pub mod delete;
+pub mod each;
 mod entry;
 mod gap;
 pub mod keys;
+mod labels;
 mod levels;
 mod pointers;
+pub mod reset;
+mod said;
 mod sides;
+pub mod snapshot;
 pub mod write;
 
-use std::sync::Arc;
+use engine::{json::pointer::Pointer, topic::template::Template};
 
-use engine::{
-    json::{pointer::Pointer, wanted::Wanted},
-    topic::{
-        depth::{Best, Depth},
-        template::Template,
-    },
-};
+use book::Book;
+use conditions::Conditions;
+use each::Each;
 pub use entry::entries;
 #[cfg(test)]
 pub use entry::parse;
+use reset::{Reset, Whole};
+use snapshot::Snapshot;
 
-/// What a table within an entry may hold.
-const LIST_MAX: usize = 64;
-
-/// One entry. The first whose `when` holds decides what becomes of a message.
+/// One entry. The first whose conditions hold decides what becomes of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// All must hold. From the whole message.
-    pub when: Vec<(Pointer, Wanted)>,
-    /// An array of the message. What follows applies to each of its elements.
-    pub each: Option<Pointer>,
+    pub line: Line,
+    pub when: Conditions,
+    /// It applies where a message was remembered under the id that stands there.
+    pub recall: Option<Pointer>,
+    /// The entries after it are tried too.
+    pub also: bool,
+    /// What follows applies to each of these parts of the message.
+    pub each: Option<Each>,
     pub order: Order,
     /// `None`: it makes no topic.
     pub topic: Option<Template>,
     /// RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since the Unix epoch.
     pub ts: Option<Pointer>,
-    /// The venue's own count: of the last and the first update that the message stands for.
+    /// The venue's own count: of the last and the first update that the message stands for, and of the last one
+    /// before it.
     pub seq: Option<Pointer>,
     pub seq_first: Option<Pointer>,
+    pub seq_prev: Option<Pointer>,
     /// The count leaves numbers out, so that a step tells nothing.
     pub seq_sparse: bool,
+    pub on_gap: OnGap,
+    /// Where the whole of its topics is asked for.
+    pub snapshot: Option<Snapshot>,
     pub body: Body,
 }
 
+/// Where an entry stands in its file. Entries that differ in that alone are the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Line(pub usize);
+
+impl PartialEq for Line {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 impl Entry {
-    pub fn has_levels(&self) -> bool {
-        matches!(self.body, Body::Levels { .. })
+    /// What it makes are keys of a keyed topic.
+    pub fn makes_keys(&self) -> bool {
+        matches!(self.body, Body::Levels(_) | Body::Fields { .. })
+    }
+
+    pub fn reset(&self) -> Reset {
+        match &self.body {
+            Body::Levels(book) => book.reset,
+            Body::Fields { reset, .. } => *reset,
+            Body::Data(_) | Body::Gap { .. } | Body::Remember(_) => Reset::Never,
+        }
     }
 }
 
@@ -72,49 +103,42 @@ impl Order {
     }
 }
 
+/// What follows where the venue's count says that something is missing, and nobody can be asked for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// The topic's gap is told.
+    Tell,
+    /// And the connection is made anew.
+    Reconnect,
+}
+
+impl OnGap {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnGap::Tell => "tell",
+            OnGap::Reconnect => "reconnect",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, String> {
+        let known = [OnGap::Tell, OnGap::Reconnect].into_iter().find(|on_gap| on_gap.name() == name);
+        known.ok_or_else(|| "write \"tell\" or \"reconnect\"".to_owned())
+    }
+}
+
 /// What of a message is published.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// It becomes `data`, byte for byte.
     Data(Pointer),
-    /// Price levels become keys of a table. `reset`: they are the whole table. `depth`: so many of each side
-    /// stay after each message.
-    Levels { lists: Vec<Levels>, reset: bool, depth: Option<Arc<Depth>> },
+    /// Price levels become keys of a table.
+    Levels(Book),
+    /// Members of an object become keys of a table.
+    Fields { path: Pointer, reset: Reset, whole: Whole },
     /// Nothing: the venue says that these topics will not come. `reason`: where it says why.
     Gap { topics: Vec<Denied>, reason: Option<Pointer> },
-}
-
-/// A list of price levels, each an array or an object.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Levels {
-    pub path: Pointer,
-    pub key: Key,
-    /// From the level.
-    pub price: Pointer,
-    /// From the level. A size of 0 deletes the key.
-    pub size: Pointer,
-    /// Of each of its keys; `None`: where the best price is is not known.
-    pub best: Vec<Option<Best>>,
-}
-
-impl Levels {
-    /// What its keys begin with, and where the best price of each is.
-    pub fn sides(&self) -> impl Iterator<Item = (&str, Option<Best>)> {
-        let prefixes: Vec<&str> = match &self.key {
-            Key::Fixed(prefix) => vec![prefix],
-            Key::BySide { keys, .. } => keys.iter().map(|(_, prefix)| &**prefix).collect(),
-        };
-        prefixes.into_iter().zip(self.best.iter().copied())
-    }
-}
-
-/// What goes before the price to make a level's key.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Key {
-    /// The list has one side only.
-    Fixed(String),
-    /// By the text where `side` leads within the level: its name, and what goes before the price.
-    BySide { side: Pointer, keys: Vec<(String, String)> },
+    /// Nothing: the message is kept under the id that stands there.
+    Remember(Pointer),
 }
 
 /// A topic that will not come, or everything below it.

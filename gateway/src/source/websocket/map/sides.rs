@@ -8,7 +8,7 @@ use engine::{
 };
 use toml::{Spanned, de::DeValue};
 
-use super::{Key, Levels};
+use super::book::{Key, Levels};
 use crate::document::read::{Named, Section};
 
 const HINT: &str = "write \"highest\" as of bids, \"lowest\" as of asks, or by side { buy = \"highest\", sell = \"lowest\" }";

@@ -1,0 +1,174 @@
+//! Asks a venue for the whole of topics: a few at once, at a pace, and later where it refuses.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustls::ClientConfig;
+use tokio::{
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+
+use crate::{
+    fetch::{self, Failed, HttpUrl, Wanted},
+    source::link::Link,
+    tls,
+};
+
+/// Requests under way at once.
+const AT_ONCE: usize = 4;
+/// Who is asked has so long to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What has not come after so long is told.
+const LATE: Duration = Duration::from_secs(1);
+/// A server that wants to be left alone for longer is asked after this all the same.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// The whole of a topic, asked for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub topic: Arc<str>,
+    /// That says what becomes of the answer.
+    pub entry: usize,
+    pub url: String,
+    pub every: Duration,
+    /// How often it was asked for in vain.
+    pub failures: u32,
+}
+
+/// What happened to one.
+#[derive(Debug)]
+pub enum Event {
+    Answer(Ask, Result<Vec<u8>, String>),
+    /// It was asked for a while ago.
+    Late(Arc<str>),
+}
+
+/// Those of a connection.
+#[derive(Debug)]
+pub struct Snapshots {
+    link: LinkTerms,
+    tls: Option<Arc<ClientConfig>>,
+    /// With when each may be asked at the earliest.
+    queue: VecDeque<(Instant, Ask)>,
+    running: JoinSet<(Ask, Result<Vec<u8>, Failed>)>,
+    /// When the next one may be asked.
+    next_at: Instant,
+    late: VecDeque<(Instant, Arc<str>)>,
+}
+
+/// What of a link holds for requests too.
+#[derive(Debug)]
+struct LinkTerms {
+    ca: Option<PathBuf>,
+    backoff_min: Duration,
+    backoff_max: Duration,
+    bytes_max: usize,
+}
+
+impl Snapshots {
+    pub fn new(link: &Link) -> Self {
+        let link = LinkTerms {
+            ca: link.ca.clone(),
+            backoff_min: link.backoff_min,
+            backoff_max: link.backoff_max,
+            bytes_max: link.message_bytes,
+        };
+        let (queue, late) = (VecDeque::new(), VecDeque::new());
+        Self { link, tls: None, queue, running: JoinSet::new(), next_at: Instant::now(), late }
+    }
+
+    /// The connection has ended: nothing is awaited any more.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.late.clear();
+        self.running.abort_all();
+        self.running = JoinSet::new();
+    }
+
+    pub fn ask(&mut self, ask: Ask) {
+        let now = Instant::now();
+        if ask.failures == 0 {
+            self.late.push_back((now + LATE, ask.topic.clone()));
+            self.queue.push_back((now, ask));
+            return;
+        }
+        let doubled = self.link.backoff_min.saturating_mul(1 << (ask.failures - 1).min(20));
+        let wait = doubled.min(self.link.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.queue.push_back((now + wait, ask));
+    }
+
+    /// Waits for what happens next; for good where nothing is asked for. Nothing is lost when it is left in the middle.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            let begins_at = self.begin();
+            let late_at = self.late.front().map(|(at, _)| *at);
+            let at = |at: Option<Instant>| at.unwrap_or_else(Instant::now).into();
+            tokio::select! {
+                Some(done) = self.running.join_next(), if !self.running.is_empty() => {
+                    // One that was aborted or panicked is asked for no more.
+                    let Ok((ask, answer)) = done else { continue };
+                    return self.answered(ask, answer);
+                }
+                () = sleep_until(at(begins_at)), if begins_at.is_some() => {}
+                () = sleep_until(at(late_at)), if late_at.is_some() => {
+                    if let Some((_, topic)) = self.late.pop_front() {
+                        return Event::Late(topic);
+                    }
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Begins those whose time has come; gives when the next one's does.
+    fn begin(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        while self.running.len() < AT_ONCE {
+            let next = self.queue.iter().enumerate().min_by_key(|(_, (at, _))| *at);
+            let (nth, at) = next.map(|(nth, (at, _))| (nth, (*at).max(self.next_at)))?;
+            if at > now {
+                return Some(at);
+            }
+            let (_, ask) = self.queue.remove(nth)?;
+            self.next_at = now + ask.every;
+            let (tls, ca, bytes_max) = (self.tls.clone(), self.link.ca.clone(), self.link.bytes_max);
+            self.running.spawn(async move {
+                let answer = get(&ask.url, tls, ca, bytes_max).await;
+                (ask, answer)
+            });
+        }
+        None
+    }
+
+    fn answered(&mut self, ask: Ask, answer: Result<Vec<u8>, Failed>) -> Event {
+        if let Err(Failed::Status { retry_after: Some(text), .. }) = &answer
+            && let Some(wait) = fetch::retry_after(text)
+        {
+            self.next_at = self.next_at.max(Instant::now() + wait.min(RETRY_AFTER_MAX));
+        }
+        Event::Answer(ask, answer.map_err(|failed| failed.to_string()))
+    }
+}
+
+async fn get(
+    url: &str,
+    tls: Option<Arc<ClientConfig>>,
+    ca: Option<PathBuf>,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Failed> {
+    let url = HttpUrl::parse(url)?;
+    let tls = match tls {
+        None if url.is_tls => Some(tls::client::client(ca.as_deref())?),
+        tls => tls,
+    };
+    let wanted = Wanted::get(&url, "application/json", bytes_max);
+    match timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {PATIENCE:?}").into()),
+    }
+}
