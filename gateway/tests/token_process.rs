@@ -458,7 +458,7 @@ fn a_token_is_made_where_there_is_a_secret_to_sign_it_with() {
     let make = |config: Option<&std::path::Path>, words: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
         command.arg("token").args(words).env_remove("FANWIRE_CONFIG");
-        output(config.map_or(&mut command, |config| command.env("FANWIRE_CONFIG", config)))
+        output(command.envs(config.map(|config| ("FANWIRE_CONFIG", config))))
     };
     let made = make(Some(&*with), &["--sub", "alice", "--publish", "chat.*", "--ttl", "2h"]);
     let token = String::from_utf8(made.stdout).unwrap();
