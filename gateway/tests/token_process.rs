@@ -451,3 +451,34 @@ fn what_an_upstream_grants_as_auto_changes_nothing_of_what_a_chained_gateway_tak
     assert!(in_time(|| has("fx.b")));
     assert!(has("fx.a") && !has("news"));
 }
+
+#[test]
+fn a_token_is_made_where_there_is_a_secret_to_sign_it_with() {
+    let (with, without) = (config_file(&access("")), config_file("[server]\nshards = 1\n"));
+    let make = |config: Option<&std::path::Path>, words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.arg("token").args(words).env_remove("FANWIRE_CONFIG");
+        output(command.envs(config.map(|config| ("FANWIRE_CONFIG", config))))
+    };
+    let made = make(Some(&*with), &["--sub", "alice", "--publish", "chat.*", "--ttl", "2h"]);
+    let token = String::from_utf8(made.stdout).unwrap();
+    let claims = String::from_utf8(jose::from_b64(token.split('.').nth(1).unwrap())).unwrap();
+    let claims: Value = serde_json::from_str(&claims).unwrap();
+    assert_eq!((&claims["sub"], &claims["fanwire"]), (&json!("alice"), &json!({ "publish": ["chat.*"] })));
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 7_200);
+    for (config, words, told) in [
+        (None, &["--sub", "alice"][..], "--config FILE.toml"),
+        (Some(&*without), &["--sub", "alice"], "no [[access.key]] with a secret"),
+        (Some(&*with), &["--sub", ""], "1 to 128"),
+        (Some(&*with), &["--subscribe", "a*"], "bad pattern: a*"),
+        (Some(&*with), &["--ttl", "1"], "the unit is missing"),
+    ] {
+        let refused = make(config, words);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{words:?}: {said}");
+        assert!(
+            said.contains(told) && !said.contains(SECRET) && refused.stdout.is_empty(),
+            "{words:?}: {said}"
+        );
+    }
+}
