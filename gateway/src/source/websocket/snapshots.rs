@@ -9,6 +9,7 @@ use std::{
 
 use rustls::ClientConfig;
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep_until, timeout},
 };
@@ -19,8 +20,9 @@ use crate::{
     tls,
 };
 
-/// Requests under way at once.
+/// Requests of a source under way at once, and of all sources: each holds a descriptor.
 const AT_ONCE: usize = 4;
+static ALL: Semaphore = Semaphore::const_new(32);
 /// Who is asked has so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What has not come after so long is told.
@@ -136,13 +138,22 @@ impl Snapshots {
             }
             let (_, ask) = self.queue.remove(nth)?;
             self.next_at = now + ask.every;
-            let (tls, ca, bytes_max) = (self.tls.clone(), self.link.ca.clone(), self.link.bytes_max);
+            let (tls, bytes_max) = (self.tls(&ask.url), self.link.bytes_max);
             self.running.spawn(async move {
-                let answer = get(&ask.url, tls, ca, bytes_max).await;
+                let _turn = ALL.acquire().await;
+                let answer = get(&ask.url, tls, bytes_max).await;
                 (ask, answer)
             });
         }
         None
+    }
+
+    /// Made once: the certificates that the host trusts are many.
+    fn tls(&mut self, url: &str) -> Result<Option<Arc<ClientConfig>>, String> {
+        if self.tls.is_none() && url.starts_with("https:") {
+            self.tls = Some(tls::client::client(self.link.ca.as_deref())?);
+        }
+        Ok(self.tls.clone())
     }
 
     fn answered(&mut self, ask: Ask, answer: Result<Vec<u8>, Failed>) -> Event {
@@ -157,15 +168,10 @@ impl Snapshots {
 
 async fn get(
     url: &str,
-    tls: Option<Arc<ClientConfig>>,
-    ca: Option<PathBuf>,
+    tls: Result<Option<Arc<ClientConfig>>, String>,
     bytes_max: usize,
 ) -> Result<Vec<u8>, Failed> {
-    let url = HttpUrl::parse(url)?;
-    let tls = match tls {
-        None if url.is_tls => Some(tls::client::client(ca.as_deref())?),
-        tls => tls,
-    };
+    let (url, tls) = (HttpUrl::parse(url)?, tls?);
     let wanted = Wanted::get(&url, "application/json", bytes_max);
     match timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await {
         Ok(answer) => answer,
