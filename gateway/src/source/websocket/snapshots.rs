@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -52,8 +51,8 @@ pub enum Event {
 
 /// Those of a connection.
 #[derive(Debug)]
-pub struct Snapshots {
-    link: LinkTerms,
+pub struct Snapshots<'a> {
+    link: &'a Link,
     tls: Option<Arc<ClientConfig>>,
     /// With when each may be asked at the earliest.
     queue: VecDeque<(Instant, Ask)>,
@@ -63,23 +62,8 @@ pub struct Snapshots {
     late: VecDeque<(Instant, Arc<str>)>,
 }
 
-/// What of a link holds for requests too.
-#[derive(Debug)]
-struct LinkTerms {
-    ca: Option<PathBuf>,
-    backoff_min: Duration,
-    backoff_max: Duration,
-    bytes_max: usize,
-}
-
-impl Snapshots {
-    pub fn new(link: &Link) -> Self {
-        let link = LinkTerms {
-            ca: link.ca.clone(),
-            backoff_min: link.backoff_min,
-            backoff_max: link.backoff_max,
-            bytes_max: link.message_bytes,
-        };
+impl<'a> Snapshots<'a> {
+    pub fn new(link: &'a Link) -> Self {
         let (queue, late) = (VecDeque::new(), VecDeque::new());
         Self { link, tls: None, queue, running: JoinSet::new(), next_at: Instant::now(), late }
     }
@@ -99,9 +83,7 @@ impl Snapshots {
             self.queue.push_back((now, ask));
             return;
         }
-        let doubled = self.link.backoff_min.saturating_mul(1 << (ask.failures - 1).min(20));
-        let wait = doubled.min(self.link.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.queue.push_back((now + wait, ask));
+        self.queue.push_back((now + self.link.backoff(ask.failures), ask));
     }
 
     /// Waits for what happens next; for good where nothing is asked for. Nothing is lost when it is left in the middle.
@@ -138,7 +120,7 @@ impl Snapshots {
             }
             let (_, ask) = self.queue.remove(nth)?;
             self.next_at = now + ask.every;
-            let (tls, bytes_max) = (self.tls(&ask.url), self.link.bytes_max);
+            let (tls, bytes_max) = (self.tls(&ask.url), self.link.message_bytes);
             self.running.spawn(async move {
                 let _turn = ALL.acquire().await;
                 let answer = get(&ask.url, tls, bytes_max).await;

@@ -173,11 +173,11 @@ impl Stitch {
             }
             Repair::None => {
                 table.at = publication.seq.map(|seq| seq.last);
-                if let Broken::Back { .. } = why {
+                // A step tells itself. What is not above the count that is held would be taken for a repeat.
+                if !matches!(why, Broken::Step { .. }) {
                     out.push(lost(&publication, &why.to_string()));
                     publication.seq_reset = true;
                 }
-                // A step tells itself.
                 out.push(publication);
                 Need::Nothing
             }
