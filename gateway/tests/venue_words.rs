@@ -129,6 +129,7 @@ fn changes_wait_for_a_snapshot_go_on_from_it_and_a_gap_asks_for_another() {
     for _ in 0..3 {
         assert_eq!(asks.recv_timeout(WAIT).unwrap(), "GET /depth/a%2Fb?limit=5 HTTP/1.1");
     }
+    await_that("it is told", || status_of(&gateway, "x.book.a/b").is_some());
     await_that("its gap ends", || status_of(&gateway, "x.book.a/b").is_none());
     go.send(()).unwrap();
     await_book(&gateway, "x.book.a/b", &json!({"b7": "7", "b8": "8"}));

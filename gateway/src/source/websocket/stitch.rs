@@ -115,7 +115,8 @@ impl Stitch {
                 return Need::Nothing;
             }
             let topic = publication.topic.clone();
-            table.seen = publication.seq.map(|seq| seq.last);
+            let count = publication.seq.map(|seq| seq.last);
+            table.seen = count.filter(|_| !is_whole(&publication));
             match needs {
                 true => {
                     table.waiting = Some(Waiting::default());
@@ -123,7 +124,7 @@ impl Stitch {
                     self.wait(publication);
                     return Need::Whole;
                 }
-                false => table.at = table.seen,
+                false => table.at = count,
             }
             self.tables.insert(topic, table);
             out.push(publication);
