@@ -572,6 +572,225 @@ fn websocket(keys: &str, map: &str) -> String {
 }
 
 #[test]
+fn mistakes_in_the_words_of_venues_are_refused_by_line() {
+    const MAP: &str = "topic = \"a.{/b}\"\ndata = \"\"";
+    const LEVELS: &str = "levels = [{ path = \"/b\", key = \"b\" }]";
+    let of = |keys: &str| format!("topic = \"a\"\n{keys}");
+    let levels = |keys: &str| format!("topic = \"a\"\n{LEVELS}\n{keys}");
+    let list = |keys: &str| format!("topic = \"a\"\nlevels = [{{ path = \"/b\", key = \"b\", {keys} }}]");
+    let source = [
+        ("symbols = \"a\"", "symbols = \"a\": write a list of texts, like [\"btcusd\"]"),
+        ("symbols = [\"\"]", "a symbol is a text of 1 to 255 bytes"),
+        ("send = [\"{symbol}\"]", "{symbol} stands for nothing; there are {time_s}, {time_ms} and {time_us}"),
+        (
+            "symbols = [\"a\"]\nsend = [\"{simbol}\"]",
+            "{simbol} stands for nothing; there are {symbol}, {time_s}",
+        ),
+        ("send = [\"{/a}\"]", "{/a}: there is no message to take it from"),
+        ("send = [\"{@token/a}\"]", "there is no [source.token] to ask first"),
+        ("send = [\"{sign}\"]", "there is no [source.sign] that says how to sign"),
+        ("send_every = \"2h\"", "out of range; write \"0\" to \"1h\""),
+        ("encoding = \"zip\"", "write \"none\", \"gzip\" or \"deflate\""),
+        ("renew = \"1y\"", "renew = \"1y\": "),
+        ("snapshot_bytes = 1", "snapshot_bytes = 1: out of range"),
+        ("headers = [1]", "headers = (secret): write names and texts"),
+        ("headers = { \"a b\" = \"s3cret\" }", "headers = (secret): \"a b\" is no name of a header field"),
+        ("headers = { host = \"s3cret\" }", "host: the request has it by itself; leave it out"),
+        ("headers = { A = \"s3cret\\n\" }", "A: its value holds what no header field may hold"),
+        ("headers = { A = \"{sign}\" }", "A: {sign}: there is no [source.sign]"),
+        ("ping = \"a\"", "ping is a section; write [source.ping] on a line of its own"),
+        ("ping = { every = \"1s\" }", "[source.ping] text is missing; write what is sent"),
+        ("ping = { text = \"a\" }", "[source.ping] every is missing; write the time between two"),
+        ("ping = { every = \"1ms\", text = \"a\" }", "every = \"1ms\": out of range"),
+        (
+            "ping = { every = \"1s\", text = \"a\", tekst = 1 }",
+            "[source.ping] tekst: unknown key; did you mean text?",
+        ),
+        ("reply = [{ send = \"a\" }]", "[source.reply] when is missing: every message would be answered"),
+        ("reply = [{ when = { \"/a\" = 1 } }]", "[source.reply] send is missing; write what is said"),
+        ("reply = [{ when = { \"@/a\" = 1 }, send = \"a\" }]", "it begins at the message; write \"/a\""),
+        ("reply = [{ when = { \"/a\" = 1 }, send = \"{b}\" }]", "{b} stands for nothing"),
+        (
+            "reply = [{ when = { \"/a\" = \"{b}{c}\" }, send = \"a\" }]",
+            "where b ends and c begins cannot be told",
+        ),
+        ("token = { method = \"GET\" }", "[source.token] url is missing; write whom to ask"),
+        ("token = { url = \"ws://h/\" }", "url = \"ws://h/\": write https://HOST/PATH"),
+        ("token = { url = \"https://h/\", method = \"PUT\" }", "method = \"PUT\": write \"GET\" or \"POST\""),
+        ("sign = { secret = \"s3cret\" }", "[source.sign] text is missing"),
+        ("sign = { text = \"a\" }", "[source.sign] secret is missing"),
+        ("sign = { secret = 1, text = \"a\" }", "secret = (secret): write text in quotes"),
+        (
+            "sign = { secret = \"s3cret\", secret_form = \"hex\", text = \"a\" }",
+            "secret is not hex, as secret_form says",
+        ),
+        ("sign = { secret = \"s3cret\", text = \"{a}\" }", "{a} stands for nothing"),
+        (
+            "sign = { secret = \"s3cret\", text = \"a\", algorithm = \"md5\" }",
+            "write \"sha256\", \"sha384\" or \"sha512\"",
+        ),
+        (
+            "sign = { secret = \"s3cret\", text = \"a\", form = \"x\" }",
+            "form = \"x\": write \"hex\" or \"base64\"",
+        ),
+    ];
+    let entries = [
+        (of("data = \"\"\nwhen = { \"/a\" = \"{b}{c}\" }"), 8, "where b ends and c begins cannot be told"),
+        (
+            of("data = \"\"\nwhen = { \"^/a\" = 1 }"),
+            8,
+            "`when` begins at the message anyway; leave out the ^",
+        ),
+        (
+            of("data = \"\"\nwhen = { \"@/a\" = 1 }"),
+            8,
+            "@ leads into what was remembered; write where its id stands",
+        ),
+        (
+            "topic = \"a.{@/b}\"\ndata = \"\"".to_owned(),
+            6,
+            "@ leads into what was remembered; write where its id stands",
+        ),
+        (of("data = \"\"\nrecall = \"/0\""), 5, "nothing is ever remembered; write an entry with remember"),
+        (of("data = \"\"\nrecall = 7"), 8, "recall = 7: write text in quotes"),
+        (of("data = \"@/a\""), 7, "what was remembered is not published again; write \"/a\""),
+        (of("data = \"\"\nseq = \"@/a\""), 8, "it is of this message, not of one that was remembered"),
+        (
+            of("remember = \"/a\""),
+            6,
+            "an entry with remember makes no topic; leave out all but when, recall and remember",
+        ),
+        ("remember = \"^/a\"".to_owned(), 6, "it begins at the message; write \"/a\""),
+        ("remember = \"/a\"\ngap = [\"b\"]".to_owned(), 6, "gap and remember are both there"),
+        (of("data = \"\"\nalso = 1"), 8, "also = 1: write true or false"),
+        (of("data = \"\"\neach = \"b\""), 8, "\"b\" does not begin with /"),
+        (
+            of("data = \"\"\neach = \"/{b}\"\nwhen = { \"/a\" = \"{b}\" }"),
+            8,
+            "{b} stands in when and in each; give one of them another name",
+        ),
+        (of("data = \"\"\nseq_prev = \"/p\""), 8, "there is no seq to go with it"),
+        (
+            of("data = \"\"\nseq = \"/u\"\nseq_prev = \"/p\"\nseq_sparse = true"),
+            9,
+            "seq_prev tells what is missing, seq_sparse that it cannot be told; keep one",
+        ),
+        (
+            levels("reset = \"last\""),
+            8,
+            "write true, false, or \"first\": each topic's first message after a connect",
+        ),
+        (levels("reset = true\nwhole = \"x\""), 9, "whole = \"x\": write \"compare\" or \"reset\""),
+        (
+            levels("whole = \"compare\""),
+            8,
+            "whole goes with reset, which says that all of the topic comes; leave it out",
+        ),
+        (levels("scale = 1.5"), 8, "write a whole number from -30 to 30, like -4: 12345 becomes 1.2345"),
+        (levels("scale = -31"), 8, "write a whole number from -30 to 30"),
+        (of("data = \"\"\nscale = 1"), 8, "scale is of the prices of levels"),
+        (of("fields = \"/a\"\ndata = \"\""), 7, "data and fields are both there; keep one"),
+        (levels("fields = \"/a\""), 8, "levels and fields are both there; keep one"),
+        (levels("on_gap = \"x\""), 8, "write \"tell\" or \"reconnect\""),
+        (levels("on_gap = \"reconnect\""), 8, "there is no seq that tells a gap"),
+        (of("data = \"\"\nseq = \"/u\"\non_gap = \"reconnect\""), 9, "on_gap is of levels and fields"),
+        (list("delete = 1"), 7, "write true, or what must hold of the level, like { \"/1\" = 0 }"),
+        (list("delete = {}"), 7, "write true, or what must hold of the level"),
+        (list("delete = { \"@/a\" = 0 }"), 7, "\"@/a\": write true, or what must hold of the level"),
+        (list("delete = true, size = \"/1\""), 7, "each level of the list is deleted, whatever its size"),
+        (
+            list("price = \"@/p\""),
+            7,
+            "nothing is; write where the level's id stands, like remember = \"/id\"",
+        ),
+        (list("size = \"@/p\""), 7, "side, size and remember begin at the level; leave out the @"),
+        (list("remember = \"^/p\""), 7, "side, size and remember begin at the level; leave out the ^"),
+        (levels("snapshot = 1"), 8, "snapshot is a section; write [source.map.snapshot]"),
+        (levels("seq = \"/u\"\nsnapshot = {}"), 9, "url is missing; write where the whole is asked for"),
+        (levels("seq = \"/u\"\nsnapshot = {}"), 9, "seq is missing: nothing could be joined to it"),
+        (levels("seq = \"/u\"\nsnapshot = {}"), 9, "levels is missing; write where they are in the answer"),
+    ];
+    for (keys, complaint) in source {
+        let complaints = parse(&websocket(keys, MAP)).expect_err(keys);
+        let told = |line: &String| line.starts_with("x.toml:") && line.contains(complaint);
+        assert!(complaints.iter().any(told), "{keys}: {complaint}: {complaints:?}");
+        assert!(!complaints.concat().contains("s3cret"), "{keys}: {complaints:?}");
+    }
+    let wrong = entries.iter().filter_map(|(map, line, complaint)| {
+        let complaints = parse(&websocket("", map)).expect_err(map);
+        let told = |told: &String| told.starts_with(&format!("x.toml:{line}: ")) && told.contains(complaint);
+        (!complaints.iter().any(told))
+            .then(|| format!("{map}\n{line}: {complaint}\n{}", complaints.join("\n")))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let asked = |keys: &str| {
+        let snapshot = format!("url = \"https://h/\", seq = \"/u\", {LEVELS}");
+        levels(&format!("{keys}\nsnapshot = {{ {snapshot} }}"))
+    };
+    for (map, complaint) in [
+        (asked(""), "snapshot: there is no seq to join it by"),
+        (asked("seq = \"/u\"\nreset = true"), "snapshot: with reset the whole comes by itself; keep one"),
+        (
+            asked("seq = \"/u\"\non_gap = \"reconnect\""),
+            "on_gap: the snapshot is asked for after a gap; keep one",
+        ),
+        (asked("seq = \"/u\"").replace("https://h/", "https://h/{a}"), "{a} stands for nothing"),
+        (asked("seq = \"/u\"").replace("https://h/", "h/"), "write https://HOST/PATH"),
+        (
+            asked("seq = \"/u\"").replace("seq = \"/u\", l", "seq = \"^/u\", l"),
+            "everything begins at the answer; write \"/u\"",
+        ),
+    ] {
+        let complaints = parse(&websocket("", &map)).expect_err(&map);
+        let told = |line: &String| line.starts_with("x.toml:") && line.contains(complaint);
+        assert!(complaints.iter().any(told), "{map}: {complaint}: {complaints:?}");
+    }
+}
+
+/// Each file of configs/venues is a configuration, and reads back as it is printed.
+#[test]
+fn the_files_of_venues_are_valid() {
+    let environment: Environment = [
+        "OKX_KEY",
+        "OKX_SECRET",
+        "OKX_PASSPHRASE",
+        "ALPACA_KEY",
+        "ALPACA_SECRET",
+        "MASSIVE_KEY",
+        "FINNHUB_TOKEN",
+    ]
+    .map(|name| (name, "s3cret"))
+    .into_iter()
+    .collect();
+    let readme = std::fs::read_to_string(configs().join("venues/README.md")).unwrap();
+    let mut files = 0;
+    for file in std::fs::read_dir(configs().join("venues")).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        files += 1;
+        assert!(readme.contains(&format!("]({name}) |")), "README.md has no row of {name}");
+        let config =
+            Config::load(&path, &environment, &machine()).unwrap_or_else(|refused| panic!("{refused}"));
+        let printed = config.render(&machine());
+        assert!(!printed.contains("s3cret"), "{printed}");
+        assert!(!format!("{:?}", config.sources).contains("s3cret"));
+        if !printed.contains("(secret)") {
+            let again = Config::parse_with(&printed, name, &configs(), &environment, &machine());
+            assert_eq!(
+                again.unwrap_or_else(|refused| panic!("{refused}\n{printed}")).sources,
+                config.sources,
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(readme.matches(".toml) | ").count(), files, "README.md has rows of files that are not there");
+}
+
+#[test]
 fn mistakes_of_a_websocket_source_are_refused_by_line() {
     const MAP: &str = "topic = \"a.{/b}\"\ndata = \"\"";
     for (keys, map, complaint) in [

@@ -5,7 +5,7 @@ mod url;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::body::{Body, to_bytes};
-use hyper::{Method, Request, Response, body::Incoming, client::conn::http1, header};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use thiserror::Error;
@@ -43,7 +43,7 @@ impl<'a> Wanted<'a> {
 #[derive(Debug, Error)]
 pub enum Failed {
     #[error("it answered {status}")]
-    Status { status: u16, retry_after: Option<String> },
+    Status { status: StatusCode, retry_after: Option<String> },
     #[error("{0}")]
     Other(String),
 }
@@ -124,7 +124,7 @@ async fn read(answer: Response<Incoming>, bytes_max: usize) -> Result<Answer, Fa
         return Ok(Answer::Moved(location.ok_or(format!("it answered {status} without a location"))?));
     }
     if !status.is_success() {
-        return Err(Failed::Status { status: status.as_u16(), retry_after: text(header::RETRY_AFTER) });
+        return Err(Failed::Status { status, retry_after: text(header::RETRY_AFTER) });
     }
     let body = to_bytes(Body::new(answer.into_body()), bytes_max).await;
     body.map(|bytes| Answer::Here(bytes.into())).map_err(|error| {

@@ -24,7 +24,7 @@ pub struct Books<'a> {
     counters: &'a WebsocketCounters,
     feed: Feed,
     stitch: Stitch,
-    snapshots: Snapshots,
+    snapshots: Snapshots<'a>,
     /// Why one did not come, as the log has it last.
     told: Option<String>,
 }

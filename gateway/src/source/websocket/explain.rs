@@ -192,7 +192,7 @@ mod tests {
                 r#"{"line":1,"entry":11,"topic":"x.book.a/b","ts":1700000000000000,"seq":9,"seq_prev":7,"set":{"b1":"2"},"del":["b3"],"snapshot":"https://h/a%2Fb"}"#,
             ),
             (r#"{"e":"no","s":"a"}"#, r#"{"line":1,"gap":["x.book.a"],"reason":"the venue refuses it"}"#),
-            (r#"{"e":"tick","d":1.50}"#, r#"{"line":1,"entry":24,"topic":"x.tick","data":1.50}"#),
+            (r#"{"e":"tick","d":1.50}"#, r#"{"line":1,"entry":25,"topic":"x.tick","data":1.50}"#),
             (
                 r#"{"e":"tick"}"#,
                 r#"{"line":1,"topic":"x.tick","error":"\"/d\" leads nowhere, or not to a value","of":"{\"e\":\"tick\"}"}"#,

@@ -2,13 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustls::ClientConfig;
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep_until, timeout},
 };
@@ -19,8 +19,9 @@ use crate::{
     tls,
 };
 
-/// Requests under way at once.
+/// Requests of a source under way at once, and of all sources: each holds a descriptor.
 const AT_ONCE: usize = 4;
+static ALL: Semaphore = Semaphore::const_new(32);
 /// Who is asked has so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What has not come after so long is told.
@@ -50,8 +51,8 @@ pub enum Event {
 
 /// Those of a connection.
 #[derive(Debug)]
-pub struct Snapshots {
-    link: LinkTerms,
+pub struct Snapshots<'a> {
+    link: &'a Link,
     tls: Option<Arc<ClientConfig>>,
     /// With when each may be asked at the earliest.
     queue: VecDeque<(Instant, Ask)>,
@@ -61,23 +62,8 @@ pub struct Snapshots {
     late: VecDeque<(Instant, Arc<str>)>,
 }
 
-/// What of a link holds for requests too.
-#[derive(Debug)]
-struct LinkTerms {
-    ca: Option<PathBuf>,
-    backoff_min: Duration,
-    backoff_max: Duration,
-    bytes_max: usize,
-}
-
-impl Snapshots {
-    pub fn new(link: &Link) -> Self {
-        let link = LinkTerms {
-            ca: link.ca.clone(),
-            backoff_min: link.backoff_min,
-            backoff_max: link.backoff_max,
-            bytes_max: link.message_bytes,
-        };
+impl<'a> Snapshots<'a> {
+    pub fn new(link: &'a Link) -> Self {
         let (queue, late) = (VecDeque::new(), VecDeque::new());
         Self { link, tls: None, queue, running: JoinSet::new(), next_at: Instant::now(), late }
     }
@@ -97,9 +83,7 @@ impl Snapshots {
             self.queue.push_back((now, ask));
             return;
         }
-        let doubled = self.link.backoff_min.saturating_mul(1 << (ask.failures - 1).min(20));
-        let wait = doubled.min(self.link.backoff_max).mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.queue.push_back((now + wait, ask));
+        self.queue.push_back((now + self.link.backoff(ask.failures), ask));
     }
 
     /// Waits for what happens next; for good where nothing is asked for. Nothing is lost when it is left in the middle.
@@ -136,13 +120,22 @@ impl Snapshots {
             }
             let (_, ask) = self.queue.remove(nth)?;
             self.next_at = now + ask.every;
-            let (tls, ca, bytes_max) = (self.tls.clone(), self.link.ca.clone(), self.link.bytes_max);
+            let (tls, bytes_max) = (self.tls(&ask.url), self.link.message_bytes);
             self.running.spawn(async move {
-                let answer = get(&ask.url, tls, ca, bytes_max).await;
+                let _turn = ALL.acquire().await;
+                let answer = get(&ask.url, tls, bytes_max).await;
                 (ask, answer)
             });
         }
         None
+    }
+
+    /// Made once: the certificates that the host trusts are many.
+    fn tls(&mut self, url: &str) -> Result<Option<Arc<ClientConfig>>, String> {
+        if self.tls.is_none() && url.starts_with("https:") {
+            self.tls = Some(tls::client::client(self.link.ca.as_deref())?);
+        }
+        Ok(self.tls.clone())
     }
 
     fn answered(&mut self, ask: Ask, answer: Result<Vec<u8>, Failed>) -> Event {
@@ -157,15 +150,10 @@ impl Snapshots {
 
 async fn get(
     url: &str,
-    tls: Option<Arc<ClientConfig>>,
-    ca: Option<PathBuf>,
+    tls: Result<Option<Arc<ClientConfig>>, String>,
     bytes_max: usize,
 ) -> Result<Vec<u8>, Failed> {
-    let url = HttpUrl::parse(url)?;
-    let tls = match tls {
-        None if url.is_tls => Some(tls::client::client(ca.as_deref())?),
-        tls => tls,
-    };
+    let (url, tls) = (HttpUrl::parse(url)?, tls?);
     let wanted = Wanted::get(&url, "application/json", bytes_max);
     match timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await {
         Ok(answer) => answer,

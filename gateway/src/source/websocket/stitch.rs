@@ -115,7 +115,8 @@ impl Stitch {
                 return Need::Nothing;
             }
             let topic = publication.topic.clone();
-            table.seen = publication.seq.map(|seq| seq.last);
+            let count = publication.seq.map(|seq| seq.last);
+            table.seen = count.filter(|_| !is_whole(&publication));
             match needs {
                 true => {
                     table.waiting = Some(Waiting::default());
@@ -123,7 +124,7 @@ impl Stitch {
                     self.wait(publication);
                     return Need::Whole;
                 }
-                false => table.at = table.seen,
+                false => table.at = count,
             }
             self.tables.insert(topic, table);
             out.push(publication);
@@ -173,11 +174,11 @@ impl Stitch {
             }
             Repair::None => {
                 table.at = publication.seq.map(|seq| seq.last);
-                if let Broken::Back { .. } = why {
+                // A step tells itself. What is not above the count that is held would be taken for a repeat.
+                if !matches!(why, Broken::Step { .. }) {
                     out.push(lost(&publication, &why.to_string()));
                     publication.seq_reset = true;
                 }
-                // A step tells itself.
                 out.push(publication);
                 Need::Nothing
             }

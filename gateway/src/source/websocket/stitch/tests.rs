@@ -152,6 +152,7 @@ fn a_whole_that_comes_by_itself_begins_anew() {
     assert_eq!(venue.brings("w100 101 w1 2 3"), nothing("w100 101 w1 2 3"));
     // Changes before it and older ones after it.
     assert_eq!(Venue::new(Repair::None).brings("3 w5 4 6"), nothing("3 w5 4 6"));
+    assert_eq!(Venue::new(Repair::None).brings("w5 3 4 6"), nothing("w5 3 4 6"));
     let mut venue = Venue::new(Repair::Ask);
     venue.brings("3 4");
     assert_eq!(venue.brings("w5 6"), nothing("w5 6"), "nothing waits any more");
@@ -172,6 +173,17 @@ fn a_whole_that_stays_ahead_of_its_changes_is_no_whole_of_theirs() {
     assert_eq!(take("7", AHEAD_US), ("7".to_owned(), Need::Nothing));
     assert_eq!(take("8", AHEAD_US + 1_000_001), ("lost".to_owned(), Need::Whole));
     assert_eq!(venue.answers(8), ("w8".to_owned(), Need::Nothing));
+    let mut stitch = Stitch::new(2, BYTES);
+    let mut out = Vec::new();
+    for (base, count, at_us) in [
+        (Base::Whole, "9000", 0),
+        (Base::Held, "5", 0),
+        (Base::Held, "6", AHEAD_US + 1),
+        (Base::Held, "7", AHEAD_US + 2),
+    ] {
+        stitch.take(publication(base, count, at_us), Repair::None, false, &mut out);
+    }
+    assert_eq!(shown(&out), "w9000 5 lost 6! 7");
 }
 
 #[test]
