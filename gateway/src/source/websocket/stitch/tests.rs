@@ -216,3 +216,5 @@ fn the_first_change_of_a_connection_may_be_the_whole() {
     }
     assert_eq!(shown(&out), "w5 6");
 }
+
+mod random;
