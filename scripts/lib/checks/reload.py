@@ -17,12 +17,14 @@ from gateway import Gateway, synthetic
 
 GAP_MS_MAX = 50
 SYMBOLS, UPDATES_PER_S = 100, 1000
+TOPICS = "tick.S{0000..0099}"
 PAUSE_S = 0.25
 # Of what reloads these are changed key by key; a source and a topic come and go. What is left needs files: keys of the
 # admin listener, tokens and certificates.
 SECTIONS = ("fanout", "limits", "compression", "overload", "access", "state", "log")
 TABLES = '[[source]]\nkind = "host"\n[[topic]]\npattern = "book.*"\nmode = "keyed"\n'
-LEFT = ("access.clients",)
+LEFT = ("access.clients", "access.jwks", "access.csrf_secret_file", "access.csrf_cookie", "access.anonymous",
+        "access.everyone", "access.role", "access.key")
 # In place of what `other` says: of what has no limit, and what is at its highest.
 OTHERS = {
     "fanout.interval_ms_menu": [50, 100, 1000],
@@ -32,14 +34,19 @@ OTHERS = {
     "limits.connection_age": "1h",
     "limits.subscriptions": 7,
     "limits.idle_subscribed": "1h",
-    "limits.patterns_per_ip": 10_000_000,
-    "limits.classes_per_ip": 10_000_000,
+    "limits.patterns_per_ip": 1_000_000,
+    "limits.classes_per_ip": 100_000,
     "limits.build_bytes_per_ip": "1GiB",
     "compression.window_bits": 14,
     "compression.user_agents_off": [],
     "overload.busy_percent": 100,
     "access.origins": ["same-host", "none", "https://a.example"],
     "access.hosts": ["a.example"],
+    "access.token_from": ["op", "authorization"],
+    "access.claim": "/grants",
+    "access.issuer": ["https://id.example"],
+    "access.audience": ["fanwire"],
+    "access.csrf_param": "code",
     "log.filter": "error",
 }
 
@@ -120,8 +127,9 @@ def run(args, verdict):
         path = os.path.join(gateway.directory.name, "gateway.toml")
         with open(path) as file:
             before = file.read()
-        words = ["--connections", str(args.clients), "--topics", "tick.*", "--interval-ms", "1000"]
-        words += ["--warm-up", f"{warm_s}s", "--duration", f"{2 * args.seconds + 5}s"]
+        # Of topics of their own, so that they are not all due at one moment.
+        words = ["--connections", str(args.clients), "--topics", TOPICS, "--interests", "random:3"]
+        words += ["--interval-ms", "1000", "--warm-up", f"{warm_s}s", "--duration", f"{2 * args.seconds + 5}s"]
         running = load.start(gateway, *words)
         time.sleep(warm_s)
         verdict.figure("longest gap of a client without reloads", watched(gateway, args.seconds, lambda: None), unit="ms")
