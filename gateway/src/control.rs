@@ -111,6 +111,32 @@ pub struct Parts {
     pub ended: oneshot::Receiver<bool>,
 }
 
+impl Parts {
+    /// What is watched of them, and of what is made for them.
+    fn watched(
+        &self,
+        publisher: &Arc<Publisher>,
+        sources: &Arc<SourceCounters>,
+        health: &Arc<Health>,
+        baseline: &Arc<Baseline>,
+    ) -> Watched {
+        Watched {
+            publisher: publisher.clone(),
+            shared: self.shared.clone(),
+            sources: sources.clone(),
+            health: health.clone(),
+            state: self.state.clone(),
+            tls: self.tls_server.as_ref().map(tls::server::Server::counters),
+            reloads: Arc::default(),
+            audit: self.audit.clone(),
+            keys: self.keys.clone(),
+            revocation_file: self.revocation_file.clone(),
+            io: Arc::new(self.io.clone()),
+            baseline: baseline.clone(),
+        }
+    }
+}
+
 /// Binds the admin listener, so that its port is known before shards redirect to it.
 pub fn bind_admin(config: &Config) -> Result<Option<TcpListener>, Error> {
     let Some(address) = config.server.admin else { return Ok(None) };
@@ -135,33 +161,20 @@ pub fn run(parts: Parts) -> Result<(), Error> {
 }
 
 async fn serve(parts: Parts) -> Result<(), Error> {
-    let Parts { current, origin, machine, io, sequencer, shared, state, unconfirmed, .. } = parts;
-    let Parts { data, tls, tls_server, admin, audit, keys, revocation_file, mut ended, .. } = parts;
-    let held = current.subscribe();
+    let held = parts.current.subscribe();
     let config = held.borrow().clone();
     // Before the first line: who reads it may send a signal at once.
     let mut signals = Signals::new().map_err(Error::Start)?;
     let hang_up = signal(SignalKind::hangup()).map_err(Error::Start)?;
     let counters = SourceCounters::new(&config.sources, &config.freshness);
     let limits = &config.limits;
-    let publisher = Publisher::new(sequencer.clone());
-    let health = Health::new(sequencer.inboxes(), limits.statuses, limits.status_bytes);
-    health.restored(&unconfirmed, sequencer.now().wall_us);
+    let publisher = Publisher::new(parts.sequencer.clone());
+    let health = Health::new(parts.sequencer.inboxes(), limits.statuses, limits.status_bytes);
+    health.restored(&parts.unconfirmed, parts.sequencer.now().wall_us);
     let baseline = Arc::<Baseline>::default();
-    let watched = Watched {
-        publisher: publisher.clone(),
-        shared: shared.clone(),
-        sources: counters.clone(),
-        health: health.clone(),
-        state: state.clone(),
-        tls: tls_server.as_ref().map(tls::server::Server::counters),
-        reloads: Arc::default(),
-        audit: audit.clone(),
-        keys: keys.clone(),
-        revocation_file,
-        io: io.into(),
-        baseline: baseline.clone(),
-    };
+    let watched = parts.watched(&publisher, &counters, &health, &baseline);
+    let Parts { current, origin, machine, sequencer, shared, state, .. } = parts;
+    let Parts { data, tls, tls_server, admin, audit, keys, mut ended, .. } = parts;
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     let page = page(data, tls, admin_tls.is_some());
     watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);

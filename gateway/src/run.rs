@@ -22,7 +22,7 @@ use crate::{
     audit::{self, Audit},
     config::{Config, Origin},
     control::{self, Parts},
-    executor::{self, StartError},
+    executor::{self, Shards, StartError},
     intake::clocked::ClockedSequencer,
     key_file, state,
     state::revocations::RevocationFile,
@@ -104,12 +104,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
     let (data, tls) = (shards.data, shards.tls);
     let (count, slots) = (inboxes.len(), sockets.slots);
     tracing::info!(shards = count, connections = connections_max, slots, "every shard listens");
-    let (tell, ended) = oneshot::channel();
-    let join = move || {
-        // Nobody listens any more where the process ends first.
-        let _ = tell.send(shards.join());
-    };
-    thread::Builder::new().name("join".to_owned()).spawn(join)?;
+    let ended = ended(shards)?;
     Ok(control::run(Parts {
         origin,
         machine: machine.clone(),
@@ -128,6 +123,17 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         revocation_file,
         ended,
     })?)
+}
+
+/// Told when all shards have ended.
+fn ended(shards: Shards) -> io::Result<oneshot::Receiver<bool>> {
+    let (tell, ended) = oneshot::channel();
+    let join = move || {
+        // Nobody listens any more where the process ends first.
+        let _ = tell.send(shards.join());
+    };
+    thread::Builder::new().name("join".to_owned()).spawn(join)?;
+    Ok(ended)
 }
 
 /// What shards share of tokens.

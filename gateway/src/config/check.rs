@@ -26,6 +26,22 @@ use crate::{
     system::Machine,
 };
 
+const SECTIONS: [&str; 13] = [
+    "server",
+    "fanout",
+    "limits",
+    "log",
+    "compression",
+    "overload",
+    "access",
+    "admin",
+    "audit",
+    "certificate",
+    "source",
+    "topic",
+    "state",
+];
+
 /// Paths in the file are relative to `dir`.
 pub(super) fn check(
     layered: &Layered,
@@ -60,21 +76,7 @@ pub(super) fn check(
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| source.upstream().is_some());
     let state = state(reader.section("state"), dir, chained, &topics_bytes);
-    reader.finish(&[
-        "server",
-        "fanout",
-        "limits",
-        "log",
-        "compression",
-        "overload",
-        "access",
-        "admin",
-        "audit",
-        "certificate",
-        "source",
-        "topic",
-        "state",
-    ]);
+    reader.finish(&SECTIONS);
     let mut problems = reader.problems;
     if problems.is_empty() {
         let (topics, _) = topics;

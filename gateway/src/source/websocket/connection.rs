@@ -123,17 +123,9 @@ impl<'a> Connection<'a> {
                 read = reader.read(&mut buffer), if receiving => match read {
                     Ok(0) => return Ended::Cut,
                     Ok(bytes) => {
-                        // The handshake has one time for all of it.
-                        if self.conn.state() != State::Connecting {
-                            (self.since, self.pinged) = (Instant::now(), false);
-                        }
-                        let ended = self.receive(&mut buffer[..bytes], intake, journal.as_deref_mut());
-                        self.publish(intake, journal.as_deref_mut());
+                        let ended = self.take(&mut buffer[..bytes], intake, journal.as_deref_mut()).await;
                         if let Some(ended) = ended {
                             return ended;
-                        }
-                        if std::mem::take(&mut self.renews) {
-                            self.renew().await;
                         }
                     }
                     Err(error) => return Ended::Broke(error),
@@ -172,6 +164,25 @@ impl<'a> Connection<'a> {
                 }
             }
         }
+    }
+
+    /// Takes in what came, and publishes what it makes.
+    async fn take(
+        &mut self,
+        bytes: &mut [u8],
+        intake: &mut impl Intake,
+        mut journal: Option<&mut Journal<'_>>,
+    ) -> Option<Ended> {
+        // The handshake has one time for all of it.
+        if self.conn.state() != State::Connecting {
+            (self.since, self.pinged) = (Instant::now(), false);
+        }
+        let ended = self.receive(bytes, intake, journal.as_deref_mut());
+        self.publish(intake, journal);
+        if ended.is_none() && std::mem::take(&mut self.renews) {
+            self.renew().await;
+        }
+        ended
     }
 
     /// Says something to the server.
