@@ -13,9 +13,9 @@ CONTAINERFILE = (CONFIGS / "Containerfile").read_text()
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 IMAGE = f"localhost/fanwire:{VERSION}"
 NAMING = ("README.md", "configs/Containerfile", "configs/compose.yaml", "configs/kubernetes/fanwire.yaml",
-          "configs/helm/fanwire/values.yaml")
+          "configs/helm/fanwire/values.yaml", "gateway/OPERATIONS.md")
 # After these words an image is named.
-NAMES = r"(?:-t |image: |save |9002:9002 |fanwire-loadgen )((?:\w+/)?fanwire\S*)"
+NAMES = r"(?:-t |image: |save |9002:9002 |fanwire-loadgen )((?:\w+/)?fanwire[^\s`]*)"
 LOOPBACK = "127.0.0.1"
 
 

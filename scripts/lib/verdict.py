@@ -3,7 +3,6 @@
 import contextlib
 import json
 import operator
-import subprocess
 
 HOLDS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 SIGNS = {"<=": "≤", ">=": "≥", "==": "="}
@@ -41,13 +40,20 @@ class Verdict:
         print(what, flush=True)
         self.broken.append(what)
 
+    def check(self, what, holds, found=""):
+        """A promise that holds or not; `found` is what was there."""
+        if holds:
+            print(f"{what}: ok", flush=True)
+        else:
+            self.say(f"{what}: not so; found {found}")
+
     @contextlib.contextmanager
     def part(self, name):
         """A part of it: an error in it is broken, and does not keep the others from being measured."""
         try:
             yield
-        except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-            self.say(f"{name}: {error or type(error).__name__}")
+        except Exception as error:
+            self.say(f"{name}: {type(error).__name__} {error}")
 
     def write(self, path, **beside):
         with open(path, "w") as file:

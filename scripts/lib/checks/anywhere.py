@@ -33,19 +33,13 @@ CLIENTS, SECONDS = 200, 2
 HEARD_S = 10
 
 
-def check(verdict, what, holds, found=""):
-    if holds:
-        print(f"{what}: ok", flush=True)
-    else:
-        verdict.say(f"{what}: not so; found {found}")
-
 
 def served(name, verdict, backend, reason, server="", prefix=(), loadgen_prefix=()):
     """One gateway: by what it moves bytes, why, and whether its clients get what they are promised."""
     with verdict.part(name), Gateway(synthetic(100, 1000), server=server, prefix=prefix) as gateway:
         metrics = gateway.request("GET", "/metrics")[1]
         told = re.search(r'^fanwire_io_info\{backend="(.*?)",reason="(.*)"\} 1$', metrics, re.MULTILINE)
-        check(verdict, f"{name}: by {backend}", told and told[1] == backend and reason in told[2], told and told[0])
+        verdict.check(f"{name}: by {backend}", told and told[1] == backend and reason in told[2], told and told[0])
         words = ("--connections", CLIENTS, "--duration", f"{SECONDS}s", "--warm-up", "500ms", "--topics", "tick.*")
         report = load.run(gateway, *map(str, words), prefix=loadgen_prefix)
         verdict.figure(f"{name}: frames", report["frames"]["total"], ">=", CLIENTS * SECONDS)
@@ -61,7 +55,7 @@ def refused(verdict):
             command = [*prefix, os.environ["GATEWAY_BIN"], "--config", file.name, *flags]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=HEARD_S, env=env)
             good = ended.returncode == 1 and all(word in ended.stderr for word in words)
-            check(verdict, what, good, f"{ended.returncode}: {ended.stderr.strip()}")
+            verdict.check(what, good, f"{ended.returncode}: {ended.stderr.strip()}")
 
         told("io_uring asked for and forbidden", FORBIDDEN, ("seccomp", 'io = "auto"'))
         told("io_uring asked for and too low a limit", LOW_LIMIT, ("ulimit -l", 'io = "auto"'))
@@ -77,13 +71,13 @@ def health(verdict):
     ask = lambda: process.code(os.environ["GATEWAY_BIN"], "--health", env=asked, stderr=subprocess.DEVNULL)
     with process.running(os.environ["GATEWAY_BIN"], env=asked) as running:
         words = process.listening(running)
-        check(verdict, "a key of the environment", words["admin"] == admin, words)
-        check(verdict, "--health of one that runs", ask() == 0)
-    check(verdict, "--health of none", ask() == 1)
+        verdict.check("a key of the environment", words["admin"] == admin, words)
+        verdict.check("--health of one that runs", ask() == 0)
+    verdict.check("--health of none", ask() == 1)
     wrong = {**os.environ, "FANWIRE_SERVER__PORT": "1"}
     ended = subprocess.run([os.environ["GATEWAY_BIN"], "--check"], env=wrong, capture_output=True, text=True)
     good = ended.returncode == 2 and "FANWIRE_SERVER__PORT" in ended.stderr
-    check(verdict, "an unknown key of the environment", good, ended.stderr.strip())
+    verdict.check("an unknown key of the environment", good, ended.stderr.strip())
 
 
 def supervised(verdict):
@@ -112,7 +106,7 @@ def supervised(verdict):
             until("STOPPING=1")
             code = running.wait(HEARD_S)
         reload = next(line for line in said if line.startswith("RELOADING"))
-        check(verdict, "a supervisor hears all", code == 0 and "MONOTONIC_USEC=" in reload, said)
+        verdict.check("a supervisor hears all", code == 0 and "MONOTONIC_USEC=" in reload, said)
 
 
 def run(args, verdict):

@@ -43,12 +43,6 @@ PROFILE = ROOT / "configs" / "seccomp-io_uring.json"
 FORBIDDEN = 2  # Seccomp: in /proc/PID/status, where a filter holds
 
 
-def check(verdict, what, holds, found=""):
-    if holds:
-        print(f"{what}: ok", flush=True)
-    else:
-        verdict.say(f"{what}: not so; found {found}")
-
 
 class Podman:
     """Podman for a user who is not root, with all that it keeps in one directory."""
@@ -132,7 +126,7 @@ def build(verdict, podman):
     image = podman.inspect("image", "inspect", IMAGE)
     verdict.figure("image", image["Size"] / 2**20, "<=", IMAGE_MIB_MAX, "MiB")
     health = image.get("Healthcheck") or image["Config"].get("Healthcheck") or {}
-    check(verdict, "the image has its HEALTHCHECK", health.get("Test") == ["CMD", "/usr/bin/fanwire", "--health"], health)
+    verdict.check("the image has its HEALTHCHECK", health.get("Test") == ["CMD", "/usr/bin/fanwire", "--health"], health)
 
 
 def first_frame(address):
@@ -173,18 +167,18 @@ def serve(verdict, podman):
         verdict.figure("start to a client's first frame", (framed - started) * 1e3, "<=", FIRST_FRAME_MS_MAX, "ms",
                        f"{(framed - asked) * 1e3:.0f} ms from the command on")
         keys = printed(podman)
-        check(verdict, "the first start prints two keys", len(keys) == 2, len(keys))
+        verdict.check("the first start prints two keys", len(keys) == 2, len(keys))
         asked = [code(admin, keys.get(name)) for name in ("none", "metrics", "admin")]
-        check(verdict, "metrics want a key", asked == [401, 200, 200], asked)
+        verdict.check("metrics want a key", asked == [401, 200, 200], asked)
         confined(verdict, podman, state["Pid"], admin, keys["metrics"])
         healthy_and_stopped(verdict, podman)
 
 
 def healthy_and_stopped(verdict, podman):
-    check(verdict, "HEALTHCHECK", podman("exec", "fanwire", "/usr/bin/fanwire", "--health") is not None)
+    verdict.check("HEALTHCHECK", podman("exec", "fanwire", "/usr/bin/fanwire", "--health") is not None)
     podman("stop", "--time=20", "fanwire")
     state = podman.inspect("container", "inspect", "fanwire")["State"]
-    check(verdict, "it ends cleanly when it is stopped", state["ExitCode"] == 0, state["ExitCode"])
+    verdict.check("it ends cleanly when it is stopped", state["ExitCode"] == 0, state["ExitCode"])
 
 
 def printed(podman):
@@ -208,11 +202,11 @@ def confined(verdict, podman, pid, admin, key):
     users = [list(map(int, line.split())) for line in pathlib.Path(f"/proc/{pid}/uid_map").read_text().splitlines()]
     outside = int(status["Uid"].split()[0])
     inside = [first + outside - begin for first, begin, count in users if begin <= outside < begin + count]
-    check(verdict, f"it runs as {INSIDE_USER}", inside == [INSIDE_USER], f"{inside}, {outside} outside")
-    check(verdict, "it has no capability", int(status["CapEff"], 16) == 0, status["CapEff"])
-    check(verdict, "a seccomp profile holds", int(status["Seccomp"]) == FORBIDDEN, status["Seccomp"])
+    verdict.check(f"it runs as {INSIDE_USER}", inside == [INSIDE_USER], f"{inside}, {outside} outside")
+    verdict.check("it has no capability", int(status["CapEff"], 16) == 0, status["CapEff"])
+    verdict.check("a seccomp profile holds", int(status["Seccomp"]) == FORBIDDEN, status["Seccomp"])
     told = backend(admin, key)
-    check(verdict, "it moves bytes by epoll, and says why", told[0] == "epoll" and "seccomp" in told[1], told)
+    verdict.check("it moves bytes by epoll, and says why", told[0] == "epoll" and "seccomp" in told[1], told)
 
 
 def backend(admin, key):
@@ -234,7 +228,7 @@ def ring(verdict, podman):
             told = backend(admin, key)
             # What may be locked there is this machine's affair.
             good = told[0] == "epoll" if io == "epoll" else told[0] == "io_uring" or "ulimit -l" in told[1]
-            check(verdict, f"allowed, with io = {io}, it moves bytes by {told[0]}", good, told)
+            verdict.check(f"allowed, with io = {io}, it moves bytes by {told[0]}", good, told)
             words = ["--url=ws://127.0.0.1:9001/ws", "--topics=tick.*", "--connections=100", "--duration=1s",
                      f"--io={io}", "--admin=http://127.0.0.1:9002", "--expect=connections.established==100",
                      "--expect=updates.lost==0"]
@@ -243,7 +237,7 @@ def ring(verdict, podman):
             report = json.loads(podman("run", "--rm", *beside, IMAGE, *words).splitlines()[-1])
             verdict.figure(f"loadgen in a container, --io {io}: frames", report["frames"]["total"], ">=", 100)
             unread = [warning for warning in report["warnings"] if "/metrics" in warning]
-            check(verdict, "it reads the metrics with their key", not unread, unread)
+            verdict.check("it reads the metrics with their key", not unread, unread)
             healthy_and_stopped(verdict, podman)
 
 
@@ -252,7 +246,7 @@ def compiles(verdict, podman):
     words = ["check", "--quiet", "--locked", "--offline", "--package=gateway", "--package=loadgen", "--bins"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(tools.TARGET), "CARGO_INCREMENTAL": "0"}
     code = process.code("cargo", *words, cwd=podman.directory / "context", env=environment)
-    check(verdict, "the sources that the Containerfile copies compile by themselves", code == 0, code)
+    verdict.check("the sources that the Containerfile copies compile by themselves", code == 0, code)
 
 
 def charted(verdict):
@@ -261,10 +255,10 @@ def charted(verdict):
     import chart
     import compose
 
-    check(verdict, "the Helm chart and the manifests say the same", not chart.differing(), chart.differing())
-    check(verdict, "compose.yaml fits what it names", not compose.wrong(), compose.wrong())
+    verdict.check("the Helm chart and the manifests say the same", not chart.differing(), chart.differing())
+    verdict.check("compose.yaml fits what it names", not compose.wrong(), compose.wrong())
     good = not compose.misnamed() and compose.IMAGE == IMAGE
-    check(verdict, f"the image is called {IMAGE} everywhere", good, compose.misnamed())
+    verdict.check(f"the image is called {IMAGE} everywhere", good, compose.misnamed())
 
 
 def run(args, verdict):

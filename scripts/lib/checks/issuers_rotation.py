@@ -22,6 +22,8 @@ from jwt.algorithms import ECAlgorithm
 from process import ticking
 
 PER_S, FLOOD_PER_S = 20, 100
+# Of each crowd, however slow the machine.
+TRIED_MIN = 100
 # PROTOCOL.md: an unknown `kid` has the set read again no sooner than that.
 AGAIN_S = 30
 # How much later something may be seen here, on a busy machine.
@@ -106,6 +108,10 @@ class Crowd:
         token = self.token(n)
         self.answers.append((time.monotonic(), status(self.gateway.data, token)))
 
+    def count(self, verdict, name):
+        """Who asks about the refused has to have had a crowd."""
+        verdict.figure(f"{name}: connections tried", len(self.answers), ">=", TRIED_MIN)
+
     def refused(self, end=float("inf")):
         return [answer for at, answer in self.answers if at < end and answer != 101]
 
@@ -127,6 +133,7 @@ def signed_at_once(publisher, verdict):
             time.sleep(5)
     name = "a key that signs as soon as it is published"
     good = f"{len(crowd.answers)} good tokens, old and new"
+    crowd.count(verdict, name)
     verdict.figure(f"{name}: refused", len(crowd.refused()), "==", 0, note=good)
     verdict.figure(f"{name}: times that the set was asked for", len(publisher.asked[path]), "==", 2)
 
@@ -149,6 +156,7 @@ def published_ahead(publisher, verdict):
     let_in = [answer for _, answer in flood.answers if answer != 401]
     verdict.figure(f"{name}: not refused with 401", len(let_in), "==", 0)
     good = f"{len(crowd.answers)} good tokens"
+    crowd.count(verdict, name)
     verdict.figure(f"{name}: refused of the others", len(crowd.refused()), "==", 0, note=good)
     asked = publisher.asked[path]
     verdict.figure(f"{name}: times that the set was asked for", len(asked), "<=", 3)
@@ -166,13 +174,15 @@ def held_for_a_period(publisher, verdict):
             publisher.sets[path], gone = [new], time.monotonic()
             time.sleep(3 * REFRESH_S + LATE_S)
     asked = publisher.asked[path]
-    seen = next(at for at in asked if at > gone)
+    seen = next((at for at in asked if at > gone), None)
+    assert seen, f"the set was not read again within {3 * REFRESH_S} s"
     name = f"a key that is gone, with jwks_refresh = {REFRESH_S}s"
     held = olds.refused(end=seen + REFRESH_S)
     verdict.figure(f"{name}: refused within the period", len(held), "==", 0)
     longer = [answer for at, answer in olds.answers if at > seen + REFRESH_S + LATE_S and answer != 401]
     verdict.figure(f"{name}: let in {LATE_S} s after it", len(longer), "==", 0, note=f"{len(olds.answers)} tokens")
     good = f"{len(news.answers)} good tokens"
+    news.count(verdict, name)
     verdict.figure(f"{name}: refused of the new key", len(news.refused()), "==", 0, note=good)
     # One for each period, one at the start, and one for a token with the key that is gone.
     most = 2 + int((olds.answers[-1][0] - asked[0]) / REFRESH_S)

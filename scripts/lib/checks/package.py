@@ -37,23 +37,17 @@ CREDENTIALS = "LoadCredential=chain.pem:/root/tls/chain.pem\nLoadCredential=key.
 SERIAL = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2]))))"
 
 
-def check(verdict, what, holds, found=""):
-    if holds:
-        print(f"{what}: ok", flush=True)
-    else:
-        verdict.say(f"{what}: not so; found {found}")
-
 
 def glibc(verdict):
     for program in sorted((package.PACKAGE / "bin").iterdir()):
         symbols = process.output("objdump", "-T", program)
         needs = max(tuple(map(int, found)) for found in re.findall(r"GLIBC_(\d+)\.(\d+)", symbols))
-        check(verdict, f"{program.name}: glibc {needs[0]}.{needs[1]}", needs <= GLIBC_MAX, "a newer one than 2.34")
+        verdict.check(f"{program.name}: glibc {needs[0]}.{needs[1]}", needs <= GLIBC_MAX, "a newer one than 2.34")
 
 
 def lint(verdict, deb):
     ended = subprocess.run(["lintian", "--fail-on", "error", deb], capture_output=True, text=True)
-    check(verdict, "lintian finds no error", ended.returncode == 0, ended.stdout)
+    verdict.check("lintian finds no error", ended.returncode == 0, ended.stdout)
 
 
 def contents(verdict, deb, rpm):
@@ -63,10 +57,10 @@ def contents(verdict, deb, rpm):
     names = ["usr/bin/fanwire", "usr/bin/fanwire-loadgen", "etc/fanwire/fanwire.toml", "system/fanwire.service", *pages]
     lacks = [name for name in [*names, "alerts.yml", "grafana.json", "LICENSE-MIT", "LICENSE-APACHE"]
              if not all(name in listed for listed in held)]
-    check(verdict, "the .deb and the .rpm hold everything", not lacks, f"neither or one of them with {lacks}")
+    verdict.check("the .deb and the .rpm hold everything", not lacks, f"neither or one of them with {lacks}")
     needed = re.findall(r"libc\.so\.6\(GLIBC_(\d+)\.(\d+)\)", process.output("rpm", "-qpR", rpm))
     needs = max((int(major), int(minor)) for major, minor in needed)
-    check(verdict, "the .rpm asks for its glibc", needs <= GLIBC_MAX, needs)
+    verdict.check("the .rpm asks for its glibc", needs <= GLIBC_MAX, needs)
 
 
 def unit(verdict, directory):
@@ -75,7 +69,7 @@ def unit(verdict, directory):
     path = directory / "fanwire.service"
     path.write_text(text.replace("/usr/bin/fanwire", str(package.PACKAGE / "bin" / "fanwire")))
     ended = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
-    check(verdict, "systemd-analyze verify", ended.returncode == 0 and not ended.stderr, ended.stderr)
+    verdict.check("systemd-analyze verify", ended.returncode == 0 and not ended.stderr, ended.stderr)
     command = ["systemd-analyze", "security", "--offline=true", path]
     told = subprocess.run(command, capture_output=True, text=True).stdout
     found = re.search(r"exposure level for \S+: ([\d.]+)", told)
@@ -97,6 +91,7 @@ class Debian:
             if self.leader and self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"):
                 return
             time.sleep(0.2)
+        process.end(self.process)
         raise RuntimeError(f"systemd did not come up within {STARTS_S} s in systemd-nspawn")
 
     def first_process(self):
@@ -104,8 +99,10 @@ class Debian:
         pid = str(self.process.pid)
         while children := subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split():
             pid = children[0]
-            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                return pid
+            # It may be gone by now.
+            with contextlib.suppress(FileNotFoundError):
+                if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    return pid
         return None
 
     def __call__(self, *words):
@@ -184,12 +181,12 @@ def serves(verdict, debian):
     certify(debian)
     configure(debian, "{env:CREDENTIALS_DIRECTORY}", CREDENTIALS)
     debian.must("systemctl", "start", UNIT)
-    check(verdict, "the unit starts with a key that only root reads", "BEGIN CERTIFICATE" in debian.certificate())
-    check(verdict, "--health", debian("fanwire", "--health").returncode == 0)
+    verdict.check("the unit starts with a key that only root reads", "BEGIN CERTIFICATE" in debian.certificate())
+    verdict.check("--health", debian("fanwire", "--health").returncode == 0)
     told = debian("journalctl", "--unit", UNIT, "--output=cat", "--no-pager").stdout
     print(next((line for line in told.splitlines() if "epoll" in line or "io_uring" in line), "no word on io_uring"))
     debian.must("systemctl", "stop", UNIT)
-    check(verdict, "it kept its state", debian("test", "-s", "/var/lib/fanwire/state").returncode == 0,
+    verdict.check("it kept its state", debian("test", "-s", "/var/lib/fanwire/state").returncode == 0,
           debian("ls", "-l", "/var/lib/fanwire/").stdout)
     debian.must("groupadd", "--force", "ssl-cert")
     debian.must("chmod", "0711", "/root", "/root/tls")
@@ -202,27 +199,27 @@ def serves(verdict, debian):
     certify(debian)
     debian.must("cp", "--no-preserve=mode", "/root/tls/chain.pem", "/root/tls/key.pem", "/etc/fanwire/tls/")
     debian.must("systemctl", "reload", UNIT)
-    check(verdict, "systemctl reload takes a certificate that changed", before != debian.certificate())
-    check(verdict, "and is the same process", state_of(debian)[2] == pid, state_of(debian))
+    verdict.check("systemctl reload takes a certificate that changed", before != debian.certificate())
+    verdict.check("and is the same process", state_of(debian)[2] == pid, state_of(debian))
 
 
 def installed(verdict, directory, deb):
     with booted(directory) as debian:
         subprocess.run([*SUDO, "cp", deb, debian.root / "fanwire.deb"], check=True)
         debian.must("dpkg", "--install", "/fanwire.deb")
-        check(verdict, "an installation starts nothing", state_of(debian)[:2] == ("inactive", "disabled"), state_of(debian))
+        verdict.check("an installation starts nothing", state_of(debian)[:2] == ("inactive", "disabled"), state_of(debian))
         serves(verdict, debian)
         before = state_of(debian)
         debian.must("dpkg", "--install", "--force-confold", "/fanwire.deb")
-        check(verdict, "an upgrade leaves the service as it runs", state_of(debian) == before, (before, state_of(debian)))
+        verdict.check("an upgrade leaves the service as it runs", state_of(debian) == before, (before, state_of(debian)))
         debian.must("dpkg", "--remove", "fanwire")
-        check(verdict, "a removal ends it", state_of(debian)[0] != "active", state_of(debian))
+        verdict.check("a removal ends it", state_of(debian)[0] != "active", state_of(debian))
         left = debian("test", "-e", CONFIG).returncode == 0 and debian("test", "-e", "/usr/bin/fanwire").returncode == 1
-        check(verdict, "and leaves the configuration", left)
+        verdict.check("and leaves the configuration", left)
         debian.must("rm", "-r", "/etc/fanwire/tls", f"/etc/systemd/system/{UNIT}.d")
         debian.must("dpkg", "--purge", "fanwire")
         found = debian("find", "/etc", "/usr", "-iname", "*fanwire*").stdout.split()
-        check(verdict, "a purge leaves nothing", not found, found)
+        verdict.check("a purge leaves nothing", not found, found)
 
 
 def erased(verdict, directory, rpm):
@@ -236,14 +233,18 @@ def erased(verdict, directory, rpm):
         process.output(*command, "--nodeps", "--install", rpm)
         process.output(*command, "--nodeps", "--verify", "fanwire")
         version = process.output(*SUDO, "chroot", root, "/usr/bin/fanwire", "--version")
-        check(verdict, "the .rpm is installed, verified and its program runs", version.startswith("gateway "), version)
+        verdict.check("the .rpm is installed, verified and its program runs", version.startswith("gateway "), version)
         process.output(*command, "--erase", "fanwire")
         # Its directories stay, empty: the .rpm lists files alone.
         found = [path for place in ("etc", "usr") for path in (root / place).glob("**/*fanwire*")]
-        left = [str(path) for path in found if path.is_file() or path.is_symlink() or any(path.rglob("*.*"))]
-        check(verdict, "and leaves no file when it is erased", not left, left)
+        left = [str(path) for path in found if is_file(path) or any(map(is_file, path.rglob("*")))]
+        verdict.check("and leaves no file when it is erased", not left, left)
     finally:
         subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", root], check=True)
+
+
+def is_file(path):
+    return path.is_file() or path.is_symlink()
 
 
 def run(args, verdict):

@@ -237,6 +237,8 @@ def arguments(parser):
 
 
 def run(args, verdict):
+    if unknown := set(args.programs) - set(FILES):
+        raise RuntimeError(f"no such program: {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
     for way in WAYS:
         if way.program in (args.programs or FILES):
             with verdict.part(way.name):

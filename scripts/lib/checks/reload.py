@@ -19,12 +19,24 @@ GAP_MS_MAX = 50
 SYMBOLS, UPDATES_PER_S = 100, 1000
 TOPICS = "tick.S{0000..0099}"
 PAUSE_S = 0.25
-# Of what reloads these are changed key by key; a source and a topic come and go. What is left needs files: keys of the
-# admin listener, tokens and certificates.
+# Of what reloads these are changed key by key; tables come and go. What is left needs files, or another listener: keys of
+# the admin listener, of tokens, and certificates.
 SECTIONS = ("fanout", "limits", "compression", "overload", "access", "state", "log")
-TABLES = '[[source]]\nkind = "host"\n[[topic]]\npattern = "book.*"\nmode = "keyed"\n'
-LEFT = ("access.clients", "access.jwks", "access.csrf_secret_file", "access.csrf_cookie", "access.anonymous",
-        "access.everyone", "access.role", "access.key")
+TABLES = '''[[source]]
+kind = "host"
+[[topic]]
+pattern = "book.*"
+mode = "keyed"
+[access.everyone]
+subscribe = ["*"]
+[access.anonymous]
+subscribe = ["*"]
+[[access.role]]
+when = { "/groups" = "desk" }
+subscribe = ["desk.*"]
+'''
+TABLES_OF_ACCESS = ("access.anonymous", "access.everyone", "access.role")
+LEFT = ("access.clients", "access.key", "access.jwks", "access.csrf_secret_file", "access.csrf_cookie", *TABLES_OF_ACCESS)
 # In place of what `other` says: of what has no limit, and what is at its highest.
 OTHERS = {
     "fanout.interval_ms_menu": [50, 100, 1000],
@@ -76,7 +88,7 @@ def changed():
                 # Numbers, texts, flags and lists of them are written in TOML as in JSON.
                 lines.append(f"{name} = {json.dumps(value)}")
                 count += 1
-    return "\n".join([*lines, TABLES]), count
+    return "\n".join([*lines, TABLES]), count + len(TABLES_OF_ACCESS)
 
 
 def gaps(address, ending, results):

@@ -106,7 +106,7 @@ impl Plane {
         let conn = self.wire.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)));
         let mut request = Vec::new();
         let target = format!("/ws?{query}");
-        let protocols = ["fanwire.v1.json"];
+        let protocols = ["fanwire.json.v1"];
         handshake::request_with(&mut request, "localhost", &target, [7; 16], &protocols, false, fields);
         self.wire.receive(conn, request);
         conn
