@@ -90,6 +90,17 @@ pub fn use_small_pages() {
     }
 }
 
+/// How far threads that work for one publisher, or on one token, stand back behind all others: they get a tenth of a
+/// CPU that shards want too.
+const BACKGROUND_NICE: i32 = 10;
+
+/// Has this thread stand back.
+pub fn stand_back() {
+    if let Err(error) = rustix::process::nice(BACKGROUND_NICE) {
+        tracing::debug!(%error, "a thread cannot stand back");
+    }
+}
+
 impl Machine {
     pub fn this() -> Result<Self, Unfit> {
         let what = "/proc/self/status";

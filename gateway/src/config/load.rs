@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Refused, check::check, render::render};
+use super::{Config, Part, Refused, check::check, memory, render::render};
 use crate::{
     document::{
         environment::{Environment, Layered},
@@ -80,5 +80,10 @@ impl Config {
     /// The effective configuration as TOML that [`Config::parse`] takes.
     pub fn render(&self, machine: &Machine) -> String {
         render(self, self.connections_max(machine))
+    }
+
+    /// What its limits let be taken of memory.
+    pub fn memory(&self, machine: &Machine) -> Vec<Part> {
+        memory::parts(self, self.connections_max(machine))
     }
 }

@@ -10,6 +10,7 @@ use super::{
     access::AccessKeys,
     admin::{AdminAccess, AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
+    memory,
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -57,7 +58,8 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     for policy in &config.topics.entries {
         self::policy(&mut text, policy, room_of(config, policy));
     }
-    text.written()
+    let memory = memory::parts(config, connections);
+    format!("{}\n{}", text.written(), memory::Told(&memory))
 }
 
 fn admin(text: &mut Text, admin: &AdminAccess) {
