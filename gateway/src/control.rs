@@ -49,7 +49,7 @@ use crate::{
     state,
     state::revocations::RevocationFile,
     supervisor,
-    system::{Choice, Machine},
+    system::{Choice, Machine, stand_back},
     tls,
 };
 
@@ -152,8 +152,9 @@ fn is_loopback(listener: Option<&TcpListener>) -> bool {
 /// Runs until a signal has drained the gateway and every shard has ended.
 pub fn run(parts: Parts) -> Result<(), Error> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime =
-        runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Start)?;
+    // Of these there are only blocking ones: the runtime itself is on this thread.
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).on_thread_start(stand_back);
+    let runtime = runtime.build().map_err(Error::Start)?;
     let outcome = runtime.block_on(serve(parts));
     // A reader may hang in a file system call; it ends with the process.
     runtime.shutdown_background();

@@ -23,6 +23,8 @@ use crate::{
     tls::server::Server,
 };
 
+/// Between two reloads that signals ask for: those that come meanwhile are one.
+const SIGNALS: Duration = Duration::from_millis(100);
 /// How often certificates are looked at for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -76,9 +78,9 @@ impl Reloader {
     /// Reloads whenever somebody asks, and certificates when their files change. Does not return.
     pub async fn serve(mut self, mut hang_up: Signal, mut asks: mpsc::Receiver<Ask>) -> Infallible {
         loop {
-            let ask = tokio::select! {
-                _ = hang_up.recv() => Ask { is_partial: false, answer: oneshot::channel().0 },
-                Some(ask) = asks.recv() => ask,
+            let (ask, rest) = tokio::select! {
+                _ = hang_up.recv() => (Ask { is_partial: false, answer: oneshot::channel().0 }, SIGNALS),
+                Some(ask) = asks.recv() => (ask, Duration::ZERO),
                 () = tokio::time::sleep(LOOK) => {
                     self.look_at_certificates(false).await;
                     continue;
@@ -90,6 +92,7 @@ impl Reloader {
             self.note(&outcome);
             // Who asked may have gone.
             let _ = ask.answer.send(outcome);
+            tokio::time::sleep(rest).await;
         }
     }
 

@@ -309,3 +309,82 @@ fn a_drain_ends_though_many_stand_in_line_and_who_goes_away_leaves_it() {
     let stats = world.shard.stats();
     assert_eq!((stats.build_clients, stats.classes, stats.pinned_bytes), (0, 0, 0));
 }
+
+const STEP: usize = 300;
+
+/// Of an op with many patterns that all topics are looked at for.
+fn ask_far(world: &mut World, peer: usize, patterns: usize) {
+    let topics = (0..patterns).map(|at| format!("*.*.x{at}")).collect();
+    world.ask(peer, AskedOp::Subscribe { sub: String::new(), topics, interval_ms: Some(100), since: None });
+}
+
+#[test]
+fn the_topics_of_an_ops_patterns_are_looked_for_within_the_budget_of_a_turn() {
+    let mut world = world(|_| ());
+    let probe = probe(&mut world);
+    let peer = world.connect();
+    world.shard.set_pattern_sizes(256, STEP);
+    ask_far(&mut world, peer, 50);
+    let mut looked_at = world.shard.stats().topics_looked_at;
+    for turn in 0.. {
+        assert!(turn < 1_000, "the op is never answered");
+        let item = world.item("probe", &turn.to_string());
+        assert!(world.publisher.publish(&[item], Single));
+        world.turn(1024);
+        let now = world.shard.stats().topics_looked_at;
+        // In a turn's events, and where it is served after them.
+        let most = 2 * STEP as u64;
+        assert!(now - looked_at <= most, "turn {turn}: {} topics are looked at", now - looked_at);
+        looked_at = now;
+        world.read(peer, usize::MAX);
+        if is_answered(&world, &[peer]) {
+            break;
+        }
+    }
+    assert!(looked_at >= (50 * TOPICS) as u64, "{looked_at}");
+    world.advance(200 * MS);
+    for peer in [peer, probe] {
+        world.peers[peer].model.check_newest(&world.publisher.epochs);
+    }
+}
+
+#[test]
+fn patterns_that_would_select_too_many_topics_are_refused() {
+    let mut world = world(|config| config.limits.pattern_topics = 2 * TOPICS + 100);
+    world.log = true;
+    let peers: Vec<usize> = (0..3).map(|_| world.connect()).collect();
+    world.subscribe(peers[0], "", &["big.*"], Some(100));
+    world.subscribe(peers[1], "", &["*.*"], Some(100));
+    world.send_bad(peers[2], r#"{"op":"subscribe","topics":["*"]}"#);
+    world.settle();
+    let told = world.peers[peers[2]].frames("error");
+    assert!(told[0]["reason"].as_str().unwrap().contains("pattern_topics"), "{told:?}");
+    // There is room again when another has left, and its pattern is not kept any more.
+    world.unsubscribe(peers[1], "", None);
+    world.advance(Duration::from_secs(10));
+    world.subscribe(peers[2], "", &["*"], Some(100));
+    world.peers[peers[2]].model.check_newest(&world.publisher.epochs);
+}
+
+#[test]
+fn what_was_looked_for_is_given_up_with_the_op() {
+    let mut world = world(|config| config.fanout.pattern_keep = Duration::ZERO);
+    let before = world.shard.stats().patterns;
+    let peer = world.connect();
+    ask_far(&mut world, peer, 50);
+    for _ in 0..5 {
+        world.turn(1024);
+    }
+    assert!(world.shard.stats().patterns > before, "some of it is interned by now");
+    assert!(!is_answered(&world, &[peer]));
+    world.reset(peer);
+    world.settle();
+    assert_eq!(world.shard.stats().patterns, before);
+    // The same where the op is answered, and its client leaves.
+    let peer = world.connect();
+    ask_far(&mut world, peer, 50);
+    world.settle();
+    assert!(is_answered(&world, &[peer]));
+    world.unsubscribe(peer, "", None);
+    assert_eq!(world.shard.stats().patterns, before);
+}

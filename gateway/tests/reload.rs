@@ -199,6 +199,29 @@ fn keys_that_reload_are_listed() {
 }
 
 #[test]
+fn signals_that_come_together_are_few_reloads_and_the_last_one_counts() {
+    let gateway = Reloaded::start("");
+    let begun = Instant::now();
+    for _ in 0..200 {
+        gateway.gateway.signal("HUP");
+    }
+    gateway.write("[limits]\nstall = \"9s\"\n");
+    gateway.gateway.signal("HUP");
+    let ends = Instant::now() + Duration::from_secs(10);
+    // What holds then is as if it was applied now: nothing is left to apply.
+    while !gateway.metrics().contains("fanwire_config_reloads_total{result=\"applied\"}")
+        || gateway.metric("fanwire_config_reloads_total{result=\"applied\"}") < 2
+    {
+        assert!(Instant::now() < ends, "it is never reloaded");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(texts(&gateway.reload().1["applied"]), Vec::<String>::new());
+    let (reloads, took) =
+        (gateway.metric("fanwire_config_reloads_total{result=\"applied\"}"), begun.elapsed());
+    assert!(u128::from(reloads) <= took.as_millis() / 100 + 2, "{reloads} reloads in {took:?}");
+}
+
+#[test]
 fn a_signal_does_the_same() {
     let gateway = Reloaded::start("[limits]\npatterns = 3\n");
     gateway.write("[limits]\npatterns = 1\n");
@@ -229,7 +252,7 @@ fn clients_stay_and_new_limits_hold_for_them() {
         admin_answer_bytes = \"1MiB\"\natomic_updates = 2\nhandshakes_per_turn = 4\nsealed_bytes = \"1MiB\"\n\
         status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n\
         handshakes = 1000\nhandshakes_per_ip = \"900/s\"\nhandshake_addresses = 1000\nconnection_age = \"1h\"\n\
-        idle_subscribed = \"1h\"\nconnections_per_sub = 9\ntoken_checks = 99\ntoken_cache = 99\nrevocations = 99\n\
+        idle_subscribed = \"1h\"\npattern_topics = 999\nconnections_per_sub = 9\ntoken_checks = 99\ntoken_cache = 99\nrevocations = 99\n\
         [compression]\nenabled = false\nlevel = 2\n\
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\

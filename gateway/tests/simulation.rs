@@ -98,7 +98,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (tally.not_granted, 500),
             (tally.revoked, 30),
             (tally.expired, 50),
-            (tally.unauthorized, 100),
+            (tally.unauthorized, 50),
             (tally.waits[0], 1_000),
             (tally.waits[1], 1_000),
             (tally.waits[2], 100),

@@ -30,6 +30,8 @@
 
 #[cfg(feature = "kernel")]
 mod backend;
+mod backlog;
+mod conn_id;
 mod counters;
 #[cfg(feature = "kernel")]
 pub mod epoll;
@@ -51,6 +53,7 @@ mod waker;
 
 #[cfg(feature = "kernel")]
 pub use backend::{Backend, Io};
+pub use backlog::Backlog;
 pub use counters::{ProxyCounters, ProxyFailure, SocketCounters, TlsCounters, TlsFailure};
 pub use networks::{Network, Networks, NoNetwork};
 #[cfg(feature = "kernel")]

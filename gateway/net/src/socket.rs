@@ -7,18 +7,7 @@ use std::{fmt, io, net::SocketAddr, ops};
 
 use bytes::Bytes;
 
-/// A connection: a slot of the ring's table and the generation that tells its users apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId {
-    pub slot: u32,
-    pub generation: u32,
-}
-
-impl fmt::Debug for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot, self.generation)
-    }
-}
+pub use crate::conn_id::ConnId;
 
 /// What happened. Events of one connection come in the order in which they happened;
 /// after [`Event::Closed`] none with that [`ConnId`] follows.
@@ -29,7 +18,8 @@ pub enum Event {
     Accepted { conn: ConnId, peer: SocketAddr, listener: u8, waited_us: u32 },
     /// The end of [`Sockets::connect`]; after an error only `Closed` follows, without being asked for.
     Connected { conn: ConnId, result: io::Result<()> },
-    /// Bytes arrived. Dropping the buffer gives it back to the kernel.
+    /// Bytes arrived. Dropping the buffer gives it back to the kernel; where one is received at a time, no more of this
+    /// connection comes before.
     Received { conn: ConnId, bytes: RecvBuf },
     /// The peer will send no more (`error` is `None`: it half-closed) or receiving failed.
     ReceiveEnded { conn: ConnId, error: Option<io::Error> },
@@ -103,6 +93,7 @@ pub(crate) enum RecvBytes {
     Pooled(crate::uring::PooledBuf),
     #[cfg(feature = "kernel")]
     Lent(crate::epoll::LentBuf),
+    Sim(crate::sim::SimBuf),
     Owned(Vec<u8>),
 }
 
@@ -120,6 +111,7 @@ impl ops::Deref for RecvBuf {
             RecvBytes::Pooled(b) => b,
             #[cfg(feature = "kernel")]
             RecvBytes::Lent(b) => b,
+            RecvBytes::Sim(b) => b,
             RecvBytes::Owned(b) => b,
         }
     }
@@ -132,6 +124,7 @@ impl ops::DerefMut for RecvBuf {
             RecvBytes::Pooled(b) => b,
             #[cfg(feature = "kernel")]
             RecvBytes::Lent(b) => b,
+            RecvBytes::Sim(b) => b,
             RecvBytes::Owned(b) => b,
         }
     }

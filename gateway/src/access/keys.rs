@@ -30,6 +30,7 @@ use super::{
     provider,
     published::{Jwks, JwksPlace, Waiting},
 };
+use crate::system::stand_back;
 
 /// Of the secret that is made at the start.
 const SECRET_BYTES: usize = 32;
@@ -184,6 +185,7 @@ impl Keys {
         for at in 0..self.threads {
             let (shared, receiver) = (self.shared.clone(), receiver.clone());
             thread::Builder::new().name(format!("tokens{at}")).spawn(move || {
+                stand_back();
                 loop {
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(check) = next else { return };

@@ -19,6 +19,9 @@ use crate::{
 /// The shortest age at which connections are sent away.
 const AGE_MIN: Duration = Duration::from_secs(1);
 
+/// Patterns that select a topic, where nothing is said of all.
+const LISTED_EACH: usize = 8;
+
 /// Also `topics_bytes` as it was named, which `[state]` is compared with. `frame_bytes`: `frame_bytes_max`.
 pub(super) fn limits(
     mut section: Section,
@@ -39,6 +42,8 @@ pub(super) fn limits(
     }
     check_age(&mut section, &limits);
     let topics_bytes = follow_bytes(&section, &mut limits, frame_bytes);
+    let listed = limits.topics.saturating_mul(LISTED_EACH);
+    limits.pattern_topics = named!(section, limits.pattern_topics).or(|default| default.max(listed));
     [limits.patterns, limits.shard_patterns] = shares(
         &mut section,
         ("patterns_per_ip", limits.patterns_per_ip),

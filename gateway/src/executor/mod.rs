@@ -16,7 +16,7 @@ use std::{
 };
 
 use engine::shard::{Application, Shard, inbox::Inbox, shared::Shared};
-use net::{Backend, Io, SetupError, Waker, patiently, proxy::Proxied, tls::Tls};
+use net::{Backend, Backlog, Io, SetupError, Waker, patiently, proxy::Proxied, tls::Tls};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -104,7 +104,7 @@ pub fn start(
             let shard = Shard::new(&config.settings(), application, index, sockets.slots, shared, inbox, now);
             drop(ready.send(Ok(())));
             let limits = tls_limits(&config.limits);
-            let proxied = Proxied::new(backend, config.proxy_rule());
+            let proxied = Proxied::new(Backlog::new(backend), config.proxy_rule());
             let listener = server.as_ref().map(|server| (encrypted_at, server.borrow().clone()));
             pump(shard, Tls::new(proxied, listener, limits), current, server, clock);
         };

@@ -18,7 +18,8 @@ const LONG: Duration = Duration::from_millis(2);
 /// How long a publisher sleeps that found an inbox full.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// The sequencer for those who can wait.
+/// The sequencer for those who can wait. They fill an eighth of the inboxes, so that live sources find room, and what
+/// these bring is not behind much.
 ///
 /// A batch goes to every shard or to none, so one shard that takes nothing holds all publishers up: values must not
 /// differ by shard. What holds then: a publisher by HTTP gives up at its deadline ([`Why::Late`], `[limits]
@@ -73,7 +74,12 @@ impl Publisher {
         let mut waited = false;
         loop {
             let began = Instant::now();
-            match self.sequencer.try_publish(&publications[done..], grouping) {
+            let published = if self.sequencer.is_crowded() {
+                Err(NotPublished::Full)
+            } else {
+                self.sequencer.try_publish(&publications[done..], grouping)
+            };
+            match published {
                 Ok(Published { accepted, version, .. }) => {
                     done += accepted;
                     let took = began.elapsed();
@@ -107,5 +113,44 @@ impl Publisher {
         let due_us = self.sequencer.now().wall_us;
         let publication = Publication::new(topic, Body::Gone, due_us);
         self.publish_by(&[publication], Grouping::Single, deadline).await.map_err(|refused| refused.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use engine::{shard::inbox::Inbox, topic::epoch::Epoch};
+
+    use super::*;
+    use crate::{config::Config, system::Machine};
+
+    const UPDATES: usize = 800;
+
+    #[tokio::test]
+    async fn who_can_wait_leaves_room_for_who_cannot() {
+        let machine = Machine { cpus: vec![0], cpus_busy: 1, nofile_hard: 20_000, no_io_uring: None };
+        let text = format!("[limits]\ninbox_updates = {UPDATES}\n");
+        let config = Config::parse(&text, "x.toml", Path::new(""), &machine).unwrap();
+        let inbox = Inbox::of(&config.limits, net::Waker::unconnected());
+        let (epoch, start) = (Epoch::from(1), Instant::now());
+        let inboxes = vec![inbox.clone()];
+        let sequencer = ClockedSequencer::new(epoch, inboxes, &config.limits, config.topics, start);
+        let publisher = Publisher::new(sequencer.clone());
+        let one = |n: usize| [Publication::new(format!("t{n}"), Body::Data("0".into()), 0)];
+        let soon = || tokio::time::Instant::now() + Duration::from_millis(20);
+        // Each is a birth and an update.
+        for n in 0..=UPDATES / 16 {
+            publisher.publish_by(&one(n), Grouping::Single, soon()).await.unwrap();
+        }
+        let late = publisher.publish_by(&one(0), Grouping::Single, soon()).await.unwrap_err();
+        assert_eq!(late.why, Why::Late);
+        let taken = inbox.depth();
+        assert!((UPDATES / 8..UPDATES / 4).contains(&taken), "{taken}");
+        // A live source goes on.
+        while sequencer.try_publish(&one(0), Grouping::Single).is_ok() {}
+        assert!(inbox.depth() >= UPDATES, "{}", inbox.depth());
+        while inbox.pop().is_some() {}
+        publisher.publish_by(&one(0), Grouping::Single, soon()).await.unwrap();
     }
 }

@@ -74,7 +74,7 @@ const MAY_IN: &[(&str, &str)] = &[
 const MACROS: [&str; 5] = ["dbg!", "eprint!", "eprintln!", "print!", "println!"];
 
 /// Files of `net` for who decides: commands and events, counters, what wakes a shard, and prefixes of addresses.
-const OF_NET: [&str; 5] = ["socket.rs", "metric.rs", "counters.rs", "waker.rs", "networks.rs"];
+const OF_NET: [&str; 6] = ["socket.rs", "conn_id.rs", "metric.rs", "counters.rs", "waker.rs", "networks.rs"];
 
 fn is_named(path: &str, may: &str) -> bool {
     path == may || may.ends_with("::") && path.starts_with(may)

@@ -93,6 +93,8 @@ bugs! {
     StarMissed,
     /// A pattern that nobody holds for a while misses new topics.
     KeptForgotten,
+    /// A pattern misses topics that are born while its topics are looked for.
+    BirthMissed,
     /// A topic that is live again stands on where it was told to be stale.
     StaleSurvives,
     /// An answer is sent between the fragments of a message.

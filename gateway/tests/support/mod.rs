@@ -35,7 +35,7 @@ use engine::{
 };
 use gateway::config::{Config, Server};
 use net::{
-    ConnId, Events,
+    Backlog, ConnId, Events,
     proxy::Proxied,
     sim::{PeerEnd, SimRing},
     tls::Tls,
@@ -143,7 +143,7 @@ pub struct World {
     pub config: Config,
     pub now: Now,
     pub shard: Shard,
-    pub net: Tls<Proxied<SimRing>>,
+    pub net: Tls<Proxied<Backlog<SimRing>>>,
     pub inbox: Arc<Inbox>,
     pub shared: Arc<Shared>,
     pub believer: Arc<Believer>,
@@ -202,7 +202,7 @@ impl World {
             handshakes_per_turn: config.limits.handshakes_per_turn,
             sealed_bytes: config.limits.sealed_bytes,
         };
-        let proxied = Proxied::new(SimRing::new(slots, seed), config.proxy_rule());
+        let proxied = Proxied::new(Backlog::new(SimRing::new(slots, seed)), config.proxy_rule());
         let net = Tls::new(proxied, Some((tls::LISTENER, tls::server())), limits);
         Self {
             config,

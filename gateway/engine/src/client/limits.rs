@@ -8,7 +8,7 @@ use super::RateLimit;
 use crate::{protocol::fragment::FRAGMENT_BYTES, settings};
 
 /// Of a request head; PROTOCOL.md says so, and that a longer one is refused with 431.
-const HEAD_BYTES: usize = 16 << 10;
+pub const HEAD_BYTES: usize = 16 << 10;
 
 /// Limits of a connection. Times in µs.
 #[derive(Debug, Clone)]

@@ -33,7 +33,7 @@ pub use close::CloseReason;
 pub use connection::{Connection, Ended, Hold, State};
 pub use dictionary::Dictionary;
 pub use due::{DRAIN_CHECK_US, Due, Leaving, Terms};
-pub use limits::ClientLimits;
+pub use limits::{ClientLimits, HEAD_BYTES};
 pub use rate::{ERRORS_MAX, ERRORS_WINDOW_US, ErrorWindow, Meter, RateLimit, SharedRate};
 pub use receive::{ClientCounters, Said, Tools};
 pub use refused::Refused;

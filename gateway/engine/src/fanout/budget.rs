@@ -44,6 +44,11 @@ impl Budget {
         self.left > 0
     }
 
+    /// Whether half of what a turn may build is left: who waited takes no more, so that who is due now finds some.
+    pub fn is_half_left(&self) -> bool {
+        self.left > self.bytes / 2
+    }
+
     /// What was spent so far: bytes of JSON, by how long it takes to make of them what is sent.
     pub fn spent(&self) -> u64 {
         self.spent

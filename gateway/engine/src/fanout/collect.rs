@@ -35,7 +35,7 @@ impl Fanout {
         let mut room = self.short_bytes;
         patterns.iter().any(|pattern| match self.patterns.find(pattern) {
             Some(id) => !self.fit(self.patterns.recent(id).map(Some), since, true, &mut room),
-            None => !self.fit(self.topics.matching(pattern.key()), since, false, &mut room),
+            None => !self.fit(self.topics.matching(pattern.key(), None), since, false, &mut room),
         })
     }
 

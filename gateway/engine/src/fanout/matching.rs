@@ -22,6 +22,8 @@ pub struct Matching<'a> {
     key: &'a str,
     /// No name before it is selected.
     next: String,
+    /// The one that was looked at last.
+    last: Option<&'a Arc<str>>,
 }
 
 /// What a name is to a pattern with a star before its end.
@@ -35,10 +37,16 @@ enum Place {
 }
 
 impl<'a> Matching<'a> {
-    /// `key`: [of the pattern](crate::topic::pattern::Pattern::key).
-    pub fn new(by_name: &'a BTreeMap<Arc<str>, TopicId>, key: &'a str) -> Self {
-        let names = by_name.range::<str, _>((Bound::Included(stem(key)), Bound::Unbounded));
-        Self { by_name, names, key, next: String::new() }
+    /// `key`: [of the pattern](crate::topic::pattern::Pattern::key). `after`: names up to that one are left out.
+    pub fn new(by_name: &'a BTreeMap<Arc<str>, TopicId>, key: &'a str, after: Option<&str>) -> Self {
+        let begin = after.map_or(Bound::Included(stem(key)), Bound::Excluded);
+        let names = by_name.range::<str, _>((begin, Bound::Unbounded));
+        Self { by_name, names, key, next: String::new(), last: None }
+    }
+
+    /// The name that was looked at last.
+    pub fn last_name(&self) -> Option<&'a Arc<str>> {
+        self.last
     }
 
     /// Goes to the first name that is not before `next`.
@@ -59,6 +67,7 @@ impl Iterator for Matching<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, id) = self.names.next()?;
+        self.last = Some(name);
         let key = self.key;
         if !is_starred(key) {
             let is_selected = if is_wide(key) { name.starts_with(key) } else { **name == *key };
@@ -142,7 +151,7 @@ mod tests {
             let topics = table((0..200).map(|_| random(&mut rng, &["a", "b", "a-", "a/", "c", "-"], 5)));
             for _ in 0..20 {
                 let pattern = Pattern::parse(&random(&mut rng, &["a", "b", "a-", "*", "*"], 4)).unwrap();
-                let found: Vec<TopicId> = Matching::new(&topics, pattern.key()).flatten().collect();
+                let found: Vec<TopicId> = Matching::new(&topics, pattern.key(), None).flatten().collect();
                 let expected: Vec<TopicId> =
                     topics.iter().filter(|(name, _)| pattern.matches(name)).map(|(_, id)| *id).collect();
                 assert_eq!(found, expected, "{pattern} of {topics:?}");
@@ -157,7 +166,7 @@ mod tests {
         for (key, selected) in
             [("host.*.net", 100), ("host.*.cpu", 0), ("host.*.disk", 0), ("host.*.z.*.", 0)]
         {
-            let looked_at: Vec<_> = Matching::new(&topics, key).collect();
+            let looked_at: Vec<_> = Matching::new(&topics, key, None).collect();
             assert_eq!(looked_at.iter().flatten().count(), selected, "{key}");
             assert!(looked_at.len() <= 300, "{key}: {}", looked_at.len());
         }

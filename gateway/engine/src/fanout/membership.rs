@@ -4,8 +4,15 @@ use std::{collections::HashSet, rc::Rc};
 
 use thiserror::Error;
 
-use super::{Class, ClassId, ClassKey, Fanout, PatternId, patterns::Watcher};
+use super::{
+    Class, ClassId, ClassKey, Fanout, PatternId,
+    patterns::Watcher,
+    search::{Interning, Search},
+};
 use crate::{clock::Now, protocol::encoding::Wire, topic::pattern::Pattern};
+
+/// What it takes to intern a pattern, beside a look at each topic: as long as so many looks.
+const INTERN_LOOKS: usize = 4;
 
 /// No room for another distinct subscription.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -14,6 +21,10 @@ pub enum Full {
     Classes { max: usize },
     #[error("too many distinct patterns on the gateway ([limits] shard_patterns = {max} per shard)")]
     Patterns { max: usize },
+    #[error(
+        "the patterns on the gateway would select too many topics ([limits] pattern_topics = {max} per shard, each topic as often as it is selected)"
+    )]
+    Topics { max: usize },
 }
 
 impl Fanout {
@@ -88,6 +99,45 @@ impl Fanout {
         Ok(id)
     }
 
+    /// Interns patterns for a class to come, a step of it. Those in `interning` are to be [released](Fanout::release).
+    /// `false`: some are left.
+    pub fn intern(&mut self, added: &[Pattern], interning: &mut Interning) -> Result<bool, Full> {
+        self.check_room_for_patterns(&added[interning.ids.len()..])?;
+        let mut room = self.step_looks;
+        while let Some(pattern) = added.get(interning.ids.len()) {
+            let at = interning.ids.len();
+            if room == 0 {
+                return Ok(false);
+            }
+            let search = interning.search.take();
+            let id = match self.patterns.reacquire(pattern) {
+                Some(id) => id,
+                None => {
+                    // Others may have taken the room meanwhile.
+                    self.check_room_for_patterns(&added[at..=at])?;
+                    let mut search = search.unwrap_or_else(|| Search::new(pattern, &self.topics).into());
+                    let looked_at = search.looked_at;
+                    let is_over = self.patterns.look(&mut search, &self.topics, room);
+                    let looks = search.looked_at - looked_at + INTERN_LOOKS;
+                    self.budget.spend_collected(looks);
+                    room = room.saturating_sub(looks);
+                    if !is_over {
+                        interning.search = Some(search);
+                        return Ok(false);
+                    }
+                    let max = self.pattern_topics_max;
+                    if self.patterns.listed() + search.found() > max {
+                        self.counters.patterns_refused += 1;
+                        return Err(Full::Topics { max });
+                    }
+                    self.patterns.insert(*search, &mut self.topics)
+                }
+            };
+            interning.ids.push(id);
+        }
+        Ok(true)
+    }
+
     /// Has a class looked at as soon as something of its patterns is taken in.
     fn watch(&mut self, class: ClassId, patterns: &[PatternId]) {
         let watchers = patterns.iter().zip(0..);
@@ -122,7 +172,8 @@ impl Fanout {
         patterns.iter().any(|pattern| self.patterns.find(pattern).is_none())
     }
 
-    fn release(&mut self, patterns: &[PatternId]) {
+    /// One user less of each.
+    pub fn release(&mut self, patterns: &[PatternId]) {
         for id in patterns {
             self.patterns.release(*id, &mut self.topics);
         }

@@ -8,6 +8,7 @@
 mod apply;
 mod budget;
 mod build;
+mod by_key;
 mod class_id;
 mod classes;
 mod collect;
@@ -30,6 +31,7 @@ mod pick;
 mod pinned;
 mod readers;
 mod recency;
+mod search;
 mod spans;
 mod stream;
 mod stretch;
@@ -47,6 +49,7 @@ pub use made::{Due, Flush, Flushed, Made};
 pub use membership::Full;
 pub use pattern_id::PatternId;
 pub use pinned::Pinned;
+pub use search::Interning;
 pub use stretch::Stretch;
 
 use crate::{
@@ -112,6 +115,9 @@ pub struct Fanout {
     flush_updates: u64,
     classes_max: usize,
     patterns_max: usize,
+    pattern_topics_max: usize,
+    /// Topics that are looked at for an op in one go.
+    step_looks: usize,
     /// This shard and how many there are: they keep class numbers apart.
     shard: (u64, u64),
 }
@@ -159,6 +165,8 @@ impl Fanout {
             flush_updates: fanout.flush_updates,
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
+            pattern_topics_max: limits.pattern_topics,
+            step_looks: search::STEP_LOOKS,
             shard: (shard.0 as u64, shard.1 as u64),
         }
     }
@@ -167,6 +175,7 @@ impl Fanout {
     pub fn reload(&mut self, settings: &Reloaded, now: Now) {
         let Reloaded { fanout, limits, compression, .. } = settings;
         self.patterns.set_kept(fanout.pattern_keep, limits.kept_pattern_bytes);
+        self.pattern_topics_max = limits.pattern_topics;
         self.compress.reload(compression);
         self.budget.set(fanout.build_bytes, limits.pinned_bytes);
         self.history_bytes_max = limits.history_bytes;
@@ -264,9 +273,11 @@ impl Fanout {
         self.drain += 1;
     }
 
-    /// Topics looked at for a pattern that is kept, and topics that leave one that has ended in one go.
-    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
-        self.patterns.set_sizes(kept_looked_at, leaving);
+    /// Topics looked at for a pattern that is kept, and topics that leave one that has ended, or are looked at for a new
+    /// one, in one go.
+    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, at_once: usize) {
+        self.patterns.set_sizes(kept_looked_at, at_once);
+        self.step_looks = at_once;
     }
 
     /// To be called once a turn of the shard.

@@ -3,18 +3,15 @@
 //! The patterns that match a new topic are found by looking up its name, each of its prefixes and the empty
 //! string as keys: one step per segment. Those with a star before their end are found by [`Stars`].
 
-use std::{
-    borrow::Borrow,
-    collections::HashMap,
-    hash::{Hash, Hasher},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
+    by_key::ByKey,
     class_id::ClassId,
     kept::Kept,
     pattern_id::PatternId,
     recency::{Ends, Lists},
+    search::Search,
     spans::Spans,
     topics::Topics,
 };
@@ -60,30 +57,6 @@ pub struct Interned {
     looked_at: u32,
     watchers: Vec<Watcher>,
 }
-
-/// A pattern that is found by its key, and shares its text with the one that is interned.
-#[derive(Debug)]
-struct ByKey(Pattern);
-
-impl Borrow<str> for ByKey {
-    fn borrow(&self) -> &str {
-        self.0.key()
-    }
-}
-
-impl Hash for ByKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key().hash(state);
-    }
-}
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for ByKey {}
 
 #[derive(Debug)]
 pub struct Patterns {
@@ -152,6 +125,11 @@ impl Patterns {
         &self.kept
     }
 
+    /// Topics in all lists.
+    pub fn listed(&self) -> usize {
+        self.lists.len()
+    }
+
     /// Topics looked at so far for those that were made.
     pub fn looked_at(&self) -> u64 {
         self.looked_at
@@ -169,32 +147,48 @@ impl Patterns {
         self.slots[id.0 as usize].as_mut().expect("classes hold only interned patterns")
     }
 
-    /// Interns a pattern and counts one user. Costs a walk over its topics when it is made.
+    /// Interns a pattern and counts one user. Where it is new its topics are looked for at once.
     pub fn acquire(&mut self, pattern: &Pattern, topics: &mut Topics) -> PatternId {
-        let key = pattern.key();
-        if let Some(id) = self.by_key.get(key).copied() {
-            if self.get(id).users == 0 {
-                self.kept.take(id);
-            }
-            self.retain(id);
+        if let Some(id) = self.reacquire(pattern) {
             return id;
         }
-        let (mut looked_at, mut matching) = (0, Vec::<(u64, TopicId)>::new());
-        for topic in topics.matching(key) {
-            looked_at += 1;
-            matching.extend(topic.map(|t| (topics.get(t).map_or(0, |t| t.version()), t)));
+        let mut search = Search::new(pattern, topics);
+        self.look(&mut search, topics, usize::MAX);
+        self.insert(search, topics)
+    }
+
+    /// One user more of a pattern that is interned already.
+    pub fn reacquire(&mut self, pattern: &Pattern) -> Option<PatternId> {
+        let id = self.by_key.get(pattern.key()).copied()?;
+        if self.get(id).users == 0 {
+            self.kept.take(id);
         }
-        self.looked_at += u64::from(looked_at);
+        self.retain(id);
+        Some(id)
+    }
+
+    /// Looks for topics of a new pattern: `most` are looked at. `true`: it was the last of them.
+    pub fn look(&mut self, search: &mut Search, topics: &Topics, most: usize) -> bool {
+        let before = search.looked_at;
+        let is_over = search.step(topics, most);
+        self.looked_at += (search.looked_at - before) as u64;
+        is_over
+    }
+
+    /// Interns a pattern that is new, whose topics were looked for, and counts one user.
+    pub fn insert(&mut self, search: Search, topics: &mut Topics) -> PatternId {
+        let pattern = search.pattern.clone();
         let interned = Interned {
             pattern: pattern.clone(),
             users: 1,
             topics: 0,
-            looked_at,
+            looked_at: u32::try_from(search.looked_at).unwrap_or(u32::MAX),
             watchers: Vec::new(),
             list: Ends::default(),
             spans: Spans::default(),
             drain: 0,
         };
+        let matching = search.finish(topics);
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -207,9 +201,8 @@ impl Patterns {
         self.slots[id.0 as usize] = Some(interned);
         self.marks[id.0 as usize] = Mark::default();
         self.statuses[id.0 as usize] = self.newest_status;
-        self.by_key.insert(ByKey(pattern.clone()), id);
-        self.stars.add(key);
-        matching.sort_unstable();
+        self.stars.add(pattern.key());
+        self.by_key.insert(ByKey(pattern), id);
         for (version, topic) in matching {
             let node = self.add(id, topic);
             if let Some(topic) = topics.get_mut(topic) {

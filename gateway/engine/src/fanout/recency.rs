@@ -41,6 +41,11 @@ impl Lists {
         self.nodes[at as usize].pattern
     }
 
+    /// Places that are taken.
+    pub fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
     /// Puts a topic in front. Gives its place.
     pub fn add(&mut self, ends: &mut Ends, pattern: PatternId, topic: TopicId) -> u32 {
         let node = Node { topic, pattern, newer: NONE, older: NONE };

@@ -1,12 +1,19 @@
 //! A shard's topic table: the last value of every topic, by number and by name.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{keyed::Keyed, matching::Matching, stream::Stream};
 use crate::{
     topic::policy::Mode,
     update::{TopicId, Update},
 };
+
+/// Births that are remembered, for those who look for topics meanwhile.
+pub const BORN_MAX: usize = 1 << 16;
 
 /// A topic and its last update. A tombstone is a topic whose last update is `gone`.
 #[derive(Debug)]
@@ -60,6 +67,10 @@ impl Topic {
 pub struct Topics {
     by_id: Vec<Option<Topic>>,
     by_name: BTreeMap<Arc<str>, TopicId>,
+    /// The newest births, how many there were, and how many topics were removed.
+    born: VecDeque<TopicId>,
+    births: u64,
+    removals: u64,
 }
 
 impl Topics {
@@ -69,12 +80,18 @@ impl Topics {
             self.by_id.resize_with(at + 1, || None);
         }
         self.by_name.insert(name.clone(), id);
+        self.births += 1;
+        if self.born.len() == BORN_MAX {
+            self.born.pop_front();
+        }
+        self.born.push_back(id);
         self.by_id[at] = Some(Topic { name, update: None, memory: Memory::new(mode), nodes: Vec::new() });
     }
 
     pub fn remove(&mut self, id: TopicId) -> Option<Topic> {
         let topic = self.by_id.get_mut(id.0 as usize)?.take()?;
         self.by_name.remove(&topic.name);
+        self.removals += 1;
         Some(topic)
     }
 
@@ -96,8 +113,23 @@ impl Topics {
         self.by_id.len() as u32
     }
 
-    /// What a pattern of this key selects.
-    pub fn matching<'a>(&'a self, key: &'a str) -> Matching<'a> {
-        Matching::new(&self.by_name, key)
+    /// What a pattern of this key selects, of the names behind `after`.
+    pub fn matching<'a>(&'a self, key: &'a str, after: Option<&str>) -> Matching<'a> {
+        Matching::new(&self.by_name, key, after)
+    }
+
+    /// How many topics were born, and how many were removed.
+    pub fn births(&self) -> u64 {
+        self.births
+    }
+
+    pub fn removals(&self) -> u64 {
+        self.removals
+    }
+
+    /// Topics that were born after so many births; some may be gone. `None`: they are not remembered any more.
+    pub fn born_since(&self, births: u64) -> Option<impl Iterator<Item = TopicId> + '_> {
+        let count = usize::try_from(self.births - births).ok().filter(|count| *count <= self.born.len())?;
+        Some(self.born.range(self.born.len() - count..).copied())
     }
 }

@@ -85,6 +85,11 @@ impl Sequencer {
         &self.inboxes
     }
 
+    /// Whether an inbox has so much to take in that who can wait does.
+    pub fn is_crowded(&self) -> bool {
+        self.inboxes.iter().any(|inbox| inbox.is_crowded())
+    }
+
     /// Publishes as much as fits one batch, in one step on all shards, or nothing when an inbox is
     /// full or the first publication is refused. A later publication that is refused ends the batch before it.
     pub fn try_publish(

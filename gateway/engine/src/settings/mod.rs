@@ -194,12 +194,12 @@ keys! {
         pong: Duration = duration(10 * SECOND, 100..=HOUR), reloaded;
         /// Removed topics that the gateway remembers. A client that was away for longer gets a snapshot.
         tombstones: usize = count(10_000, 0..=10_000_000);
-        /// Updates that wait for a shard. At this bound publishers wait and live sources conflate.
+        /// Updates that wait for a shard. At an eighth of it publishers wait, at this bound live sources conflate.
         inbox_updates: usize = count(65_536, 1..=16_000_000);
-        /// Bytes of updates that wait for a shard. At this bound publishers wait and live sources conflate.
+        /// Bytes of updates that wait for a shard. At an eighth of it publishers wait, at this bound live sources conflate.
         inbox_bytes: usize = size(64 * MIB, KIB..=64 * GIB);
-        /// Batches and other messages that wait for a shard. At seven eighths of it publishers wait and live sources
-        /// conflate.
+        /// Batches and other messages that wait for a shard. At an eighth of it publishers wait, at seven eighths live
+        /// sources conflate.
         inbox_messages: usize = count(INBOX_MESSAGES, 64..=1_000_000);
         /// Bytes of the `data` of one update. A longer one is refused, wherever it comes from. At most `publish_bytes`
         /// and `topics_bytes`.
@@ -216,6 +216,10 @@ keys! {
         classes: usize = count(100_000, 1..=10_000_000);
         /// Different patterns of a shard, over all its clients, at least `patterns`.
         shard_patterns: usize = count(1_000_000, 1..=100_000_000);
+        /// Topics that a shard's patterns select, each as often as one does, about 40 B each. A subscription that would make
+        /// more is refused; a topic that is born is listed all the same. Default: 10000000, or 8 for each of `topics` where
+        /// that is more.
+        pattern_topics: usize = count(10_000_000, 1..=10_000_000_000), reloaded;
         /// Bytes of a shard for patterns that nobody subscribes to any more (`[fanout] pattern_keep`), 24 for each of
         /// their topics. The one that was released first makes room.
         kept_pattern_bytes: usize = size(16 * MIB, 0..=64 * GIB), reloaded;

@@ -74,6 +74,9 @@ impl fmt::Debug for Message {
 /// Questions of an inbox: those who ask do it one after the other, and may give up waiting.
 const QUESTIONS_MAX: usize = 4;
 
+/// Of what an inbox holds at most, the part that publishers who can wait fill.
+const CROWDED_PART: usize = 8;
+
 /// What an inbox holds at most, by the key of `[limits]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
@@ -170,7 +173,7 @@ impl Inbox {
         let may_wait = matches!(message, Message::Updates(_));
         match queue.push(message) {
             // A publisher may be about to wait for room.
-            Ok(()) if may_wait && !self.is_half_full() => {
+            Ok(()) if may_wait && !self.is_crowded() => {
                 self.waker.nudge();
                 Ok(())
             }
@@ -197,10 +200,12 @@ impl Inbox {
         self.verified.pop()
     }
 
-    fn is_half_full(&self) -> bool {
-        self.depth() > self.updates_max / 2
-            || self.bytes() > self.bytes_max / 2
-            || self.messages() > self.queue.capacity() / 2
+    /// Whether more waits than a shard takes in within some milliseconds: who can wait does, since what others bring
+    /// would stand behind it.
+    pub fn is_crowded(&self) -> bool {
+        self.depth() > self.updates_max / CROWDED_PART
+            || self.bytes() > self.bytes_max / CROWDED_PART
+            || self.messages() > self.queue.capacity() / CROWDED_PART
     }
 
     /// Takes the oldest question, else the oldest message; for the shard.

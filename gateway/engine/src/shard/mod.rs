@@ -228,9 +228,9 @@ impl Shard {
         self.slice = members;
     }
 
-    /// What makes a pattern worth keeping, and how fast one ends: tests with few topics make both small.
-    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, leaving: usize) {
-        self.fanout.set_pattern_sizes(kept_looked_at, leaving);
+    /// What makes a pattern worth keeping, and how fast one begins and ends: tests with few topics make both small.
+    pub fn set_pattern_sizes(&mut self, kept_looked_at: usize, at_once: usize) {
+        self.fanout.set_pattern_sizes(kept_looked_at, at_once);
     }
 
     /// The longest payload of a frame: tests with short messages make it small.

@@ -85,7 +85,7 @@ impl Shard {
     /// Answers an op, now or when its turn has come.
     pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
         let at = self.fanout.position();
-        self.try_op(slot, Box::new(Asked { id, op, at, is_ours: false, rested: false }), now);
+        self.try_op(slot, Asked::new(id, op, at, false), now);
     }
 
     /// Asks something for a client, by what was granted.
@@ -95,7 +95,7 @@ impl Shard {
             Op::Subscribe(op) if self.is_early(op.since.as_ref()) => self.wait_for(slot, None, op, now),
             op => {
                 let at = self.fanout.position();
-                self.try_op(slot, Box::new(Asked { id: None, op, at, is_ours: true, rested: false }), now);
+                self.try_op(slot, Asked::new(None, op, at, true), now);
             }
         }
     }
@@ -103,13 +103,19 @@ impl Shard {
     pub(super) fn try_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
         let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
         let (conn, looked_at) = (self.at(slot).id, self.fanout.topics_looked_at());
+        let mut interning = std::mem::take(&mut asked.interning);
         let tried = match &asked.op {
-            Op::Subscribe(op) => self.subscribe(slot, &asked, op, now),
+            Op::Subscribe(op) => self.subscribe(slot, &asked, op, &mut interning, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
             Op::Ping | Op::Auth(_) => unreachable!("it is answered at once: {asked:?}"),
         };
         self.charge(payer, before, now);
         self.weights.charge(conn, self.fanout.topics_looked_at() - looked_at, now.mono_us);
+        if matches!(tried, Ok(Tried::Rests | Tried::Waits(_))) {
+            asked.interning = interning;
+        } else {
+            self.fanout.release(&interning.ids);
+        }
         match tried {
             Ok(Tried::Done) => {}
             Err(reason) if asked.is_ours => self.answer_refusal(slot, None, BAD_REQUEST, &reason),

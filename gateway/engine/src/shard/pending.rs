@@ -7,12 +7,12 @@ use net::ConnId;
 use crate::{
     access::verify::Compact,
     client::{Hold, Upgrade},
-    fanout::{PatternId, line::Place},
+    fanout::{Interning, PatternId, line::Place},
     protocol::request::{Op, Subscribe},
 };
 
 /// An op that is not answered yet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Asked {
     pub id: Option<String>,
     pub op: Op,
@@ -22,6 +22,14 @@ pub(super) struct Asked {
     pub is_ours: bool,
     /// It has had its turn. What its own tries look at is for the next op to rest for, or it would rest for ever.
     pub rested: bool,
+    /// Its patterns, as far as they are interned, while it waits.
+    pub interning: Interning,
+}
+
+impl Asked {
+    pub fn new(id: Option<String>, op: Op, at: u64, is_ours: bool) -> Box<Self> {
+        Box::new(Self { id, op, at, is_ours, rested: false, interning: Interning::default() })
+    }
 }
 
 /// A `subscribe` that waits. Its client is blocked meanwhile, so there is at most one a client.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    fanout::{ClassId, Frame, line::Lane},
+    fanout::{ClassId, Frame, Interning, PatternId, line::Lane},
     protocol::{
         request::{Op, Subscribe},
         subscribed::Subscribed,
@@ -25,6 +25,7 @@ impl Shard {
         slot: u32,
         asked: &Asked,
         op: &Subscribe,
+        interning: &mut Interning,
         now: Now,
     ) -> Result<Tried, String> {
         let held = self.find_sub(slot, &op.sub);
@@ -40,18 +41,8 @@ impl Shard {
         let held_patterns = self.patterns_of(held_class);
         self.check_room_for_patterns(slot, &op.sub, &held_patterns, &op.topics)?;
         self.check_share(slot, &held_patterns, &op.topics)?;
-        if !asked.rested && self.rests(slot, &op.topics, now) {
-            return Ok(Tried::Rests);
-        }
-        let payer = self.payer_of(slot);
-        if !self.may_build(payer, now) {
-            return Ok(Tried::Waits(Some(Lane::Short)));
-        }
-        let told = self.fanout.patterns_bytes(&held_patterns)
-            + op.topics.iter().map(|pattern| pattern.as_str().len()).sum::<usize>();
-        if told > ANSWER_BYTES && !self.fanout.fits(told) {
-            self.note_need(told);
-            return Ok(Tried::Waits(Some(Lane::Long)));
+        if let Some(waits) = self.waits_first(slot, asked, interning, &held_patterns, now)? {
+            return Ok(waits);
         }
         let epoch = self.fanout.epoch();
         let since = op.since.as_ref().filter(|since| since.epoch == epoch).map(|since| since.version);
@@ -87,6 +78,38 @@ impl Shard {
             }
             (Ok(work), owed) => Ok(Tried::Begun { owed, answer: Some((work, joining)) }),
         }
+    }
+
+    /// What a `subscribe` that may be answered waits for before its answer is begun, if anything.
+    fn waits_first(
+        &mut self,
+        slot: u32,
+        asked: &Asked,
+        interning: &mut Interning,
+        held: &[PatternId],
+        now: Now,
+    ) -> Result<Option<Tried>, String> {
+        let Op::Subscribe(op) = &asked.op else { unreachable!("only `subscribe` joins: {asked:?}") };
+        if !asked.rested && self.rests(slot, &op.topics, now) {
+            return Ok(Some(Tried::Rests));
+        }
+        let payer = self.payer_of(slot);
+        if !self.may_build(payer, now) {
+            return Ok(Some(Tried::Waits(Some(Lane::Short))));
+        }
+        let has_begun = !interning.ids.is_empty() || interning.search.is_some();
+        if (has_begun || self.fanout.has_new(&op.topics))
+            && !self.fanout.intern(&op.topics, interning).map_err(|full| full.to_string())?
+        {
+            return Ok(Some(Tried::Waits(Some(Lane::Short))));
+        }
+        let told = self.fanout.patterns_bytes(held)
+            + op.topics.iter().map(|pattern| pattern.as_str().len()).sum::<usize>();
+        if told > ANSWER_BYTES && !self.fanout.fits(told) {
+            self.note_need(told);
+            return Ok(Some(Tried::Waits(Some(Lane::Long))));
+        }
+        Ok(None)
     }
 
     /// Changes the subscription and tells the client so.

@@ -125,11 +125,11 @@ impl Shard {
         }
     }
 
-    /// Serves those that wait for the budget, while it lasts.
+    /// Serves those that wait for the budget, while half of it lasts.
     pub(super) fn serve_short(&mut self, net: &mut impl Sockets, now: Now) {
         self.leave_ended_classes();
         for _ in 0..self.builds.lines[Lane::Short as usize].len() {
-            if !self.fanout.budget.is_left() || !self.serve_next(Lane::Short, net, now) {
+            if !self.fanout.budget.is_half_left() || !self.serve_next(Lane::Short, net, now) {
                 return;
             }
         }

@@ -141,6 +141,7 @@ impl Epoll {
     /// Whether [`Epoll::next`] has something to do.
     fn has_work(&self) -> bool {
         !self.events.is_empty()
+            || self.buffers.has_returned()
             || (!self.readable.is_empty() && self.buffers.has_free())
             || (self.listeners.is_ready() && self.slots.has_room())
     }
@@ -224,6 +225,7 @@ impl Epoll {
 
 impl Events for Epoll {
     fn next(&mut self) -> Option<Event> {
+        self.take_returned();
         while let Some(event) = self.events.pop_front() {
             let told = self.told(event);
             if told.is_some() {

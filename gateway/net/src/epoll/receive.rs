@@ -9,10 +9,20 @@ use super::Epoll;
 use crate::socket::{ConnId, Event, RecvBuf, RecvBytes};
 
 impl Epoll {
+    /// Receives on from those whose last bytes the program has let go of.
+    pub(super) fn take_returned(&mut self) {
+        while let Some(conn) = self.buffers.take_returned() {
+            if let Some(slot) = self.slots.live(conn) {
+                slot.lent = false;
+                self.list(conn);
+            }
+        }
+    }
+
     /// Puts a connection in line for receiving.
     pub(super) fn list(&mut self, conn: ConnId) {
         let Some(slot) = self.slots.live(conn) else { return };
-        let wanted = slot.readable && !slot.paused && !slot.ended;
+        let wanted = slot.readable && !slot.lent && !slot.paused && !slot.ended;
         if wanted && !std::mem::replace(&mut slot.listed, true) {
             self.readable.push_back(conn);
         }
@@ -32,14 +42,14 @@ impl Epoll {
             if slot.paused {
                 continue;
             }
-            let mut buffer = self.buffers.lend();
+            let mut buffer = self.buffers.lend(conn);
             self.counters.enters += 1;
             let error = match recv(slot.fd(), buffer.space(), RecvFlags::empty()) {
                 Ok((_, 0)) => None,
                 Ok((_, count)) => {
                     // After a short read the kernel tells when more has come, unless the end came with it.
                     slot.readable = buffer.fill(count) || slot.hung;
-                    self.list(conn);
+                    slot.lent = true;
                     return Some(Event::Received { conn, bytes: RecvBuf { inner: RecvBytes::Lent(buffer) } });
                 }
                 Err(Errno::AGAIN) => {

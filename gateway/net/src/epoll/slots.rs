@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) writable: bool,
     /// It stands among those that may have something to receive.
     pub(super) listed: bool,
+    /// The program holds what was received last, and no more is received before.
+    pub(super) lent: bool,
     /// The program wants no bytes.
     pub(super) paused: bool,
     /// The peer's side has ended: a short read is not the last.
@@ -55,6 +57,7 @@ impl Slot {
             readable: false,
             writable: false,
             listed: false,
+            lent: false,
             paused: false,
             hung: false,
             ended: false,

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, io};
 
 use bytes::{Buf, Bytes};
 
-use crate::socket::{ConnId, Event};
+use super::buf::Returned;
+use crate::socket::{ConnId, Event, RecvBuf, RecvBytes};
 
 #[derive(Debug, Default)]
 pub struct Conn {
@@ -17,6 +18,8 @@ pub struct Conn {
     pub peer_closed: bool,
     pub peer_reset: bool,
     pub paused: bool,
+    /// The program holds what was received last, or is about to.
+    pub lent: bool,
     pub ended: bool,
     // Towards the peer.
     pub sending: Option<Bytes>,
@@ -35,14 +38,17 @@ impl Conn {
     }
 
     pub fn can_receive(&self) -> bool {
-        !self.paused && !self.ended && (!self.inbound.is_empty() || self.peer_closed || self.peer_reset)
+        !self.paused
+            && !self.lent
+            && !self.ended
+            && (!self.inbound.is_empty() || self.peer_closed || self.peer_reset)
     }
 
     pub fn can_send(&self) -> bool {
         self.sending.is_some() && (self.peer_reset || self.window_bytes > self.kernel.len())
     }
 
-    pub fn receive(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {
+    pub fn receive(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize, returned: &Returned) {
         if self.inbound.is_empty() {
             self.ended = true;
             let error = self.peer_reset.then(|| io::ErrorKind::ConnectionReset.into());
@@ -51,7 +57,9 @@ impl Conn {
         }
         let count = rng.usize(1..=self.inbound.len().min(max));
         let bytes: Vec<u8> = self.inbound.drain(..count).collect();
-        self.events.push_back(Event::Received { conn, bytes: bytes.into() });
+        self.lent = true;
+        let bytes = RecvBuf { inner: RecvBytes::Sim(returned.lend(conn, bytes)) };
+        self.events.push_back(Event::Received { conn, bytes });
     }
 
     pub fn send(&mut self, conn: ConnId, rng: &mut fastrand::Rng, max: usize) {

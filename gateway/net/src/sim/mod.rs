@@ -5,6 +5,7 @@
 //! connection keep their order, those of different ones are mixed at random; received bytes are cut
 //! and sends are taken in random parts.
 
+mod buf;
 mod conn;
 
 use std::{collections::HashMap, io, net::SocketAddr};
@@ -12,6 +13,8 @@ use std::{collections::HashMap, io, net::SocketAddr};
 use bytes::Bytes;
 
 use crate::socket::{Close, ConnId, Event, Events, Sockets};
+use buf::Returned;
+pub(crate) use buf::SimBuf;
 use conn::Conn;
 
 /// What the peer sees of a connection's end, once it has read all bytes.
@@ -33,6 +36,7 @@ pub struct SimRing {
     slots: Vec<(Option<ConnId>, u32)>,
     free: Vec<u32>,
     conns: HashMap<ConnId, Conn>,
+    returned: Returned,
     /// Connections that may have an event or something to do, each once.
     active: Vec<ConnId>,
     recv_bytes_max: usize,
@@ -49,6 +53,7 @@ impl SimRing {
             slots: vec![(None, 0); slots as usize],
             free: (0..slots).rev().collect(),
             conns: HashMap::new(),
+            returned: Returned::default(),
             active: Vec::new(),
             recv_bytes_max: 4096,
             send_bytes_max: usize::MAX,
@@ -177,6 +182,7 @@ impl SimRing {
     /// happens until a peer or the program does something.
     #[expect(clippy::should_implement_trait, reason = "an iterator would keep the ring borrowed")]
     pub fn next(&mut self) -> Option<Event> {
+        self.take_returned();
         loop {
             let (index, conn) = self.pick()?;
             if !self.progress(conn) {
@@ -200,6 +206,7 @@ impl SimRing {
     /// Lets one random connection progress without handing its events out, so that they pile up as
     /// they do while a program is busy. `false`: none can.
     pub fn step(&mut self) -> bool {
+        self.take_returned();
         while let Some((index, conn)) = self.pick() {
             if self.progress(conn) {
                 return true;
@@ -207,6 +214,16 @@ impl SimRing {
             self.deactivate(index);
         }
         false
+    }
+
+    /// Receives on from those whose last bytes the program has let go of.
+    fn take_returned(&mut self) {
+        while let Some(conn) = self.returned.pop() {
+            if let Some(c) = self.conns.get_mut(&conn) {
+                c.lent = false;
+                self.activate(conn);
+            }
+        }
     }
 
     fn pick(&mut self) -> Option<(usize, ConnId)> {
@@ -246,7 +263,7 @@ impl SimRing {
             return !c.events.is_empty();
         };
         match choice {
-            0 => c.receive(conn, &mut self.rng, self.recv_bytes_max),
+            0 => c.receive(conn, &mut self.rng, self.recv_bytes_max, &self.returned),
             1 => c.send(conn, &mut self.rng, self.send_bytes_max),
             _ => c.answer(conn),
         }
@@ -301,11 +318,11 @@ impl Sockets for SimRing {
     }
 
     fn pause_receive(&mut self, conn: ConnId) {
-        let (mut rng, max) = (self.rng.fork(), self.recv_bytes_max);
+        let (mut rng, max, returned) = (self.rng.fork(), self.recv_bytes_max, self.returned.clone());
         let Some(c) = self.live(conn) else { return };
         // What the kernel had handed over already.
         if !c.paused && c.can_receive() && rng.bool() {
-            c.receive(conn, &mut rng, max);
+            c.receive(conn, &mut rng, max, &returned);
         }
         c.paused = true;
     }

@@ -1,7 +1,7 @@
 //! The receive buffers: one pool for all connections, lent to the kernel as a provided-buffer ring.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io, mem, ops,
     ptr::{self, NonNull},
     rc::Rc,
@@ -11,7 +11,7 @@ use std::{
 
 use io_uring::types::BufRingEntry;
 
-use crate::waker::Waker;
+use crate::{conn_id::ConnId, waker::Waker};
 
 /// The only group of provided buffers in a ring.
 pub(super) const GROUP: u16 = 0;
@@ -29,6 +29,8 @@ pub(super) struct Pool {
     tail: Cell<u16>,
     /// Buffers owned by a `PooledBuf`.
     lent: Cell<u16>,
+    /// Connections that receive one buffer at a time, whose last one was given back.
+    returned: RefCell<Vec<ConnId>>,
     /// A connection waits for a buffer.
     starved: Cell<bool>,
     waker: Waker,
@@ -44,6 +46,7 @@ impl Pool {
             buffer_bytes,
             tail: Cell::new(0),
             lent: Cell::new(0),
+            returned: RefCell::default(),
             starved: Cell::new(false),
             waker,
         };
@@ -70,13 +73,18 @@ impl Pool {
         self.starved.set(starved);
     }
 
-    /// Takes over a buffer that the kernel filled.
+    /// A connection whose buffer was given back; each once.
+    pub(super) fn take_returned(&self) -> Option<ConnId> {
+        self.returned.borrow_mut().pop()
+    }
+
+    /// Takes over a buffer that the kernel filled. `conn` is [told](Pool::take_returned) when it is given back.
     ///
     /// # Safety
     ///
     /// A completion of the ring that this pool is registered with named `id`, with its first `len`
     /// bytes filled, and `take` was not called for that completion before.
-    pub(super) unsafe fn take(self: &Rc<Self>, id: u16, len: u32) -> PooledBuf {
+    pub(super) unsafe fn take(self: &Rc<Self>, id: u16, len: u32, conn: Option<ConnId>) -> PooledBuf {
         assert!(
             id < self.buffers && len <= self.buffer_bytes,
             "the kernel named buffer {id} with {len} bytes"
@@ -87,7 +95,7 @@ impl Pool {
             self.buffers
         );
         self.lent.set(self.lent.get() + 1);
-        PooledBuf { pool: self.clone(), id, len }
+        PooledBuf { pool: self.clone(), id, len, conn }
     }
 
     fn give_back(&self, id: u16) {
@@ -135,6 +143,7 @@ pub(crate) struct PooledBuf {
     pool: Rc<Pool>,
     id: u16,
     len: u32,
+    conn: Option<ConnId>,
 }
 
 impl ops::Deref for PooledBuf {
@@ -156,6 +165,7 @@ impl ops::DerefMut for PooledBuf {
 impl Drop for PooledBuf {
     fn drop(&mut self) {
         self.pool.give_back(self.id);
+        self.pool.returned.borrow_mut().extend(self.conn);
     }
 }
 
@@ -197,7 +207,7 @@ mod tests {
         let pool = Pool::new(4, 64, Waker::unconnected()).unwrap();
         assert_eq!((pool.available(), pool.tail.get()), (4, 4));
         // SAFETY: no kernel is involved; each id is taken once and given back.
-        let mut held = unsafe { pool.take(2, 5) };
+        let mut held = unsafe { pool.take(2, 5, None) };
         held.copy_from_slice(b"hello");
         assert_eq!(&held[..], b"hello");
         assert_eq!(pool.available(), 3);

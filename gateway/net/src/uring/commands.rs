@@ -166,7 +166,7 @@ impl Ring {
     pub(super) fn receive(&mut self, conn: ConnId) {
         let slot = &mut self.slots[conn.slot];
         let wanted = slot.state == SlotState::Open && !slot.paused && !slot.ended;
-        if !wanted || slot.receiving || slot.starved {
+        if !wanted || slot.receiving || slot.lent || slot.starved {
             return;
         }
         slot.receiving = true;

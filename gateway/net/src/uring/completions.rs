@@ -69,8 +69,9 @@ impl Ring {
         let closing = slot.state == SlotState::Closing;
         let bytes = buffer.map(|id| {
             let len = *result.as_ref().unwrap_or(&0);
+            let owner = self.recv_single.then_some(conn);
             // SAFETY: this completion, which is read once, names the buffer and how much it holds.
-            RecvBuf { inner: RecvBytes::Pooled(unsafe { self.pool.take(id, len) }) }
+            RecvBuf { inner: RecvBytes::Pooled(unsafe { self.pool.take(id, len, owner) }) }
         });
         if closing {
             return self.complete_while_closing(conn, tag.op);
@@ -141,7 +142,9 @@ impl Ring {
         let error = match result {
             Ok(0) => None,
             Ok(_) => {
-                if !more {
+                if self.recv_single {
+                    slot.lent = true;
+                } else if !more {
                     self.receive(conn);
                 }
                 let bytes = bytes.expect("the kernel names the buffer of what it received");

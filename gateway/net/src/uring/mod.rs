@@ -155,6 +155,12 @@ impl Ring {
             // the completion, and freed only after `Ring::drop` has drained.
             unsafe { self.queues.push(entry) };
         }
+        while let Some(conn) = self.pool.take_returned() {
+            if let Some(slot) = self.slots.live(conn) {
+                slot.lent = false;
+                self.receive(conn);
+            }
+        }
         self.feed_starved();
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub(super) sending: bool,
     /// The kernel holds a receive.
     pub(super) receiving: bool,
+    /// The program holds what was received last, and no more is received before.
+    pub(super) lent: bool,
     /// The kernel holds a cancellation of that receive.
     pub(super) cancelling: bool,
     /// The program wants no bytes.
@@ -54,6 +56,7 @@ impl Slot {
             state: SlotState::Free,
             sending: false,
             receiving: false,
+            lent: false,
             cancelling: false,
             paused: false,
             starved: false,
