@@ -17,18 +17,23 @@ class Gateway:
     manager: leaving kills what still runs.
     """
 
-    def __init__(self, config="", binary=None, server="", data="127.0.0.1:0", admin="127.0.0.1:0", prefix=(), log=False):
+    def __init__(
+        self, config="", binary=None, server="", data="127.0.0.1:0", admin="127.0.0.1:0", prefix=(), log=False
+    ):
         binary = binary or os.environ["GATEWAY_BIN"]
         self.directory = tempfile.TemporaryDirectory(prefix="fanwire-")
-        path = os.path.join(self.directory.name, "gateway.toml")
-        with open(path, "w") as file:
+        self.path = os.path.join(self.directory.name, "gateway.toml")
+        with open(self.path, "w") as file:
             file.write(f'[server]\ndata = "{data}"\nadmin = "{admin}"\n{server}\n{config}\n')
-        environment = {"RUST_LOG": "warn", **os.environ}
+        self.command, environment = [*prefix, binary, "--config", self.path], {"RUST_LOG": "warn", **os.environ}
         self.log = os.path.join(self.directory.name, "log")
         with open(self.log, "w") as file:
-            stderr = file if log else None
-            self.process = process.start(*prefix, binary, "--config", path, env=environment, stderr=stderr)
-        words = process.listening(self.process)
+            self.process = process.start(*self.command, env=environment, stderr=file if log else None)
+        try:
+            words = process.listening(self.process)
+        except RuntimeError as error:
+            with open(self.log) as file:
+                raise RuntimeError(f"{error}; it said: {file.read()}") from error
         self.pid = self.process.pid
         self.data, self.admin = words["data"], words["admin"]
         # Of [[admin.key]], where there is any.
@@ -69,6 +74,17 @@ class Gateway:
         updates = [{"topic": topic, "data": data} for topic, data in items]
         status, answer = self.request("POST", "/publish", json.dumps(updates[0] if len(updates) == 1 else updates))
         assert (status, answer) == (200, {"accepted": len(updates)}), f"publish answered {status} {answer}"
+
+    def metrics(self):
+        """{series with its labels: value}."""
+        status, text = self.request("GET", "/metrics")
+        assert status == 200, f"GET /metrics answered {status}"
+        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {series: float(value) for series, value in lines}
+
+    def clients(self):
+        """How many are connected, on all shards."""
+        return sum(value for series, value in self.metrics().items() if series.startswith("fanwire_connections{"))
 
     def topics(self):
         """{topic: v} of all topics."""

@@ -67,6 +67,8 @@ CHECKS = [
     Entry("slow", "two slow clients beside 1,000: what the others see of it, what the slow ones get", 1, LOADED),
     Entry("storm", "1,000 connections that ask for everything and do not read: memory, others' latency", 3, LOADED),
     Entry("admin", "/healthz and clients beside large publishes and crowds on the admin listener", 2, LOADED),
+    Entry("attacks", "1,000 honest clients beside each attack, and faults: their latency, what they lose, memory", 35,
+          (*LOADED, "openssl", "haproxy", "strace", "faketime")),
     Entry("reload", "every key that reloads is changed and changed back under 20,000 clients", 1, LOADED),
 ]
 

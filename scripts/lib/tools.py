@@ -1,6 +1,7 @@
 """What the checks need: found, or installed with a word about it. Everything but system packages lands under target/,
 so `cargo clean` removes it."""
 
+import glob
 import importlib.util
 import os
 import pathlib
@@ -21,6 +22,8 @@ DEBIAN = TOOLS / "debian.tar"
 BOOTABLE = TOOLS / "debian-systemd.tar"
 # Of the rivals: those of PyPI with their binaries, and what draws the plot.
 RIVALS = TOOLS / "rivals"
+# What shows a process another wall clock.
+LIBFAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 # uWebSockets for Node.js, as a package of the registry: its own releases are not in it.
 UWS_NAME = "@trufflesuite/uws-js-unofficial"
 UWS = f"{UWS_NAME}@20.30.0-unofficial.0"
@@ -207,6 +210,12 @@ def nchan():
         packages("nginx", "libnginx-mod-nchan")
 
 
+def faketime():
+    """The library alone."""
+    if not glob.glob(LIBFAKETIME):
+        packages("libfaketime")
+
+
 def cargo(name):
     """What installs a command of cargo that is not there."""
 
@@ -284,6 +293,8 @@ INSTALLS = {
     "rpm": command("rpm"),
     "systemd": command("systemd-analyze", "systemd"),
     "strip": command("strip", "binutils"),
+    "strace": command("strace"),
+    "faketime": faketime,
     "valgrind": command("valgrind"),
 }
 

@@ -103,7 +103,7 @@ def ports(text, gateway):
 
 
 @contextlib.contextmanager
-def proxy(way, gateway):
+def proxy(way, gateway, prefix=()):
     """Where clients connect."""
     name = FILES[way.program]
     text, free = ports((CONFIGS / name).read_text(), gateway.rpartition(":")[2])
@@ -124,7 +124,7 @@ def proxy(way, gateway):
                 text = text.replace("http {", f"http {{\n    {kind}_temp_path {directory}/{kind};", 1)
             path.write_text(text.replace("http {", "http {\n    access_log off;", 1))
             command = ["nginx", "-p", directory, "-c", path, "-e", "stderr", "-g", options]
-        with process.running(*command):
+        with process.running(*prefix, *command):
             process.until_listening(free[way.port]).close()
             yield f"127.0.0.1:{free[way.port]}"
 

@@ -7,8 +7,6 @@ names one topic more that nobody else asks for, so that it shares no frame. Memo
 at its highest during the storm, above before, in MiB; latencies in ms.
 """
 
-import json
-import re
 import selectors
 import threading
 import time
@@ -16,7 +14,8 @@ import time
 import load
 from client import connected, handshake
 from gateway import Gateway
-from machine import ROOT, resident_mib
+from machine import resident_mib
+from production import fill, production
 
 ADDRESSES, CONNECTIONS_EACH = 5, 200
 VALUE = "v" * 40
@@ -26,20 +25,6 @@ SETTLE_S = 2
 # (whether as MessagePack, of how many addresses the connections read).
 STORMS = {"as JSON": (False, 0), "as MessagePack": (True, 0), "200 of them read": (False, 1)}
 P99_RATIO_MAX, MEMORY_SLACK_MIB = 1.5, 64
-
-
-def production():
-    """configs/production.toml without its [server], and its pinned_bytes in MiB."""
-    text = (ROOT / "configs" / "production.toml").read_text()
-    text = text[text.index("[fanout]") :]
-    return text, int(re.search(r'^pinned_bytes = "(\d+)MiB"', text, re.MULTILINE)[1])
-
-
-def fill(gateway, topics):
-    for begin in range(0, topics, 20_000):
-        lines = (json.dumps({"topic": f"big.t{n:06}", "data": VALUE}) for n in range(begin, min(begin + 20_000, topics)))
-        status, answer = gateway.request("POST", "/publish", "\n".join(lines), "application/x-ndjson")
-        assert status == 200, f"publish answered {status} {answer}"
 
 
 class Background(threading.Thread):
@@ -118,7 +103,7 @@ def measure(args, name, verdict, storm=None):
     """(p99 of the others in ms, memory above before in MiB, bytes that readers read)."""
     config, _ = production()
     with Gateway(config, server='drain = "1s"') as gateway:
-        fill(gateway, args.topics)
+        fill(gateway, args.topics, VALUE)
         publisher = Publisher(gateway)
         arguments = ["--connections", str(OTHERS), "--topics", "probe.*", "--interval-ms", str(INTERVAL_MS)]
         running = load.start(gateway, *arguments, "--duration", f"{args.seconds}s")
