@@ -376,6 +376,7 @@ fn a_value_that_is_too_deep_now_is_left_out_by_name_and_the_epoch_is_a_new_one()
         mode: "latest".to_owned(),
         v: 1,
         ts_us: 0,
+        by: None,
         seq: None,
         has_gap: false,
         refused: 0,

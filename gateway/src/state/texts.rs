@@ -1,5 +1,7 @@
 //! The JSON texts of a state file, in either format: its head and its topics.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine::{
     json::members::{Members, present},
@@ -10,6 +12,7 @@ use engine::{
     },
     topic::{
         changes::{Base, Changes},
+        encoded,
         epoch::Epoch,
     },
 };
@@ -53,6 +56,7 @@ struct TopicRecord<'a> {
     topic: &'a str,
     v: u64,
     ts: i64,
+    by: Option<&'a str>,
     #[serde(default, borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -78,6 +82,9 @@ pub(super) fn restored_topic(json: &[u8]) -> Result<RestoredTopic, String> {
     check_count("v", 1, line.v)?;
     check_count("seq", 0, line.seq.unwrap_or(0))?;
     check_count("refused", 0, line.refused)?;
+    if let Some(by) = line.by.filter(|by| !encoded::is_segment(by)) {
+        return Err(format!("by {by:?} is no segment of a topic"));
+    }
     let body = match (line.data, line.set) {
         (Some(data), None) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
         (None, Some(set)) => {
@@ -95,6 +102,7 @@ pub(super) fn restored_topic(json: &[u8]) -> Result<RestoredTopic, String> {
         mode: line.mode.to_owned(),
         v,
         ts_us,
+        by: line.by.map(Arc::from),
         seq,
         has_gap,
         refused,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {"topic":"a.b","v":7,"ts":1761800000000000,"data":…}
+//! {"topic":"a.b","v":8,"ts":1761800000000000,"by":"alice","data":…}                      a client's, of its subject
 //! {"topic":"a.b","v":8,"ts":1761800000000000,"gone":true}
 //! {"topic":"a.b","v":9,"ts":1761800000000000,"reset":true,"set":{"k":1},"del":["l"]}     a keyed topic's
 //! {"gap":3,"topic":"a.b","v":9,"ts":1761800000000000,"data":…}                           after updates are missing
@@ -15,6 +16,11 @@ pub const GAP_BYTES_MAX: usize = 32;
 /// The beginning of an update. A topic's characters need no escaping.
 pub fn write_head(out: &mut Vec<u8>, topic: &str, v: u64, ts_us: i64) {
     write!(out, r#"{{"topic":"{topic}","v":{v},"ts":{ts_us},"#).expect("writing to memory does not fail");
+}
+
+/// Who wrote it: a segment of a topic, which needs no escaping either.
+pub fn write_by(out: &mut Vec<u8>, by: &str) {
+    write!(out, r#""by":"{by}","#).expect("writing to memory does not fail");
 }
 
 /// The rest of an update with a whole value, which is JSON.

@@ -50,6 +50,8 @@ pub struct RestoredTopic {
     pub mode: String,
     pub v: u64,
     pub ts_us: i64,
+    /// As in [`Publication::by`](super::Publication::by).
+    pub by: Option<Arc<str>>,
     pub seq: Option<u64>,
     /// It lacks something until it comes whole.
     pub has_gap: bool,

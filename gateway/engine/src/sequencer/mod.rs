@@ -33,7 +33,7 @@ pub use counters::SequencerCounters;
 pub use numbering::DUE_EARLY;
 use numbering::{BATCH_CHANGES, Numbering};
 pub use publication::{Body, Publication, Refused, Why};
-pub use published::{Grouping, NotPublished, Published};
+pub use published::{Grouping, NotPublished, Published, Written};
 use topics::{Admitted, Doubter, TopicRow, Topics};
 pub use upstream::{UpstreamBatch, UpstreamUpdate};
 
@@ -117,6 +117,21 @@ impl Sequencer {
         self.push(&mut state, ops);
         numbered?;
         Ok(Published { version: state.version, ..published })
+    }
+
+    /// Publishes what a client wrote, by itself and in one step on all shards, or nothing. What changes nothing is not
+    /// numbered again.
+    pub fn try_write(&self, publication: &Publication, now: Now) -> Result<Written, NotPublished> {
+        let mut state = self.state();
+        if !self.has_room(&mut state) {
+            return Err(NotPublished::Full);
+        }
+        let mut ops = Vec::new();
+        let one = std::slice::from_ref(publication);
+        let numbered = state.number_each(one, now, &mut Published::default(), &mut ops);
+        self.push(&mut state, ops);
+        numbered?;
+        Ok(state.topics.written(&publication.topic).expect("a topic that was written is there"))
     }
 
     /// Publishes what time alone brings about: values that a deadband held back until now, and the end

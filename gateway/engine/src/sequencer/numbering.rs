@@ -115,7 +115,10 @@ impl Numbering {
                     self.cut_after(publication, at, now_us, ops);
                     accepted += 1;
                 }
-                Ok(_) if self.topics.hold(publication, at, now_us) => accepted += 1,
+                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => accepted += 1,
+                Ok(_) if publication.writer.is_none() && self.topics.hold(publication, at, now_us) => {
+                    accepted += 1;
+                }
                 Ok(admitted) => {
                     self.version += 1;
                     self.topics.apply(publication, admitted, self.version, now_us, ops);

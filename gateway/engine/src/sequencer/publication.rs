@@ -22,8 +22,12 @@ pub struct Publication {
     pub seq: Option<Seq>,
     /// The publisher's count begins anew with it.
     pub seq_reset: bool,
-    /// `None`: a publisher gave it, or the gateway itself.
+    /// `None`: a publisher gave it, a client, or the gateway itself.
     pub feed: Option<Feed>,
+    /// The connection of the client that wrote it: never the same twice.
+    pub writer: Option<u64>,
+    /// The subject who wrote it, as one segment of a topic: a client's, also one of another gateway or an earlier run.
+    pub by: Option<Arc<str>>,
     /// It was held back, and counted then.
     pub is_counted: bool,
     /// The publisher's own time. Microseconds since the Unix epoch.
@@ -41,6 +45,8 @@ impl Publication {
             seq: None,
             seq_reset: false,
             feed: None,
+            writer: None,
+            by: None,
             is_counted: false,
             ts_us: None,
             due_us,

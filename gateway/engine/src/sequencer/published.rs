@@ -26,6 +26,15 @@ pub struct Published {
     pub version: u64,
 }
 
+/// What a client's publish came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Of its topic.
+    pub v: u64,
+    /// The position at which its topic stands.
+    pub version: u64,
+}
+
 /// Why nothing of a publish went out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotPublished {

@@ -7,12 +7,21 @@ use super::name::is_topic_char;
 /// Of an encoded byte.
 const ESCAPE_BYTES: usize = "@xE5".len();
 
+/// A subject's bytes.
+pub const SUBJECT_BYTES_MAX: usize = 128;
+
 /// A name that is one segment, so that a dot or a slash in it divides nothing.
 pub fn segment(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     let fits = |c: char| !matches!(c, '.' | '/') && is_topic_char(c);
     encode(&mut segment, name.bytes().map(|byte| (byte, false)), name.len(), fits);
     segment
+}
+
+/// Whether a text could be what [`segment`] gives: of a subject of 128 bytes at most.
+pub fn is_segment(text: &str) -> bool {
+    (1..=SUBJECT_BYTES_MAX * ESCAPE_BYTES).contains(&text.len())
+        && text.chars().all(|c| !matches!(c, '.' | '/') && is_topic_char(c))
 }
 
 /// Appends characters, each with whether it is ours and stays as it is, but no more than `room` of them. Also encodes

@@ -1,6 +1,6 @@
 //! What another gateway sends, read. No IO, no state.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
@@ -9,7 +9,10 @@ use engine::{
         skip_byte_order_mark,
     },
     sequencer::{Body, Publication, UpstreamUpdate, seq::check_count},
-    topic::changes::{Base, Changes},
+    topic::{
+        changes::{Base, Changes},
+        encoded,
+    },
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -49,6 +52,8 @@ struct FrameUpdate<'a> {
     topic: Cow<'a, str>,
     v: u64,
     ts: i64,
+    #[serde(borrow)]
+    by: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(default)]
@@ -94,8 +99,14 @@ impl FrameUpdate<'_> {
             }
             None => return Err(format!("an update of {} with neither data, set, del nor gone", self.topic)),
         };
-        let publication =
-            Publication { ts_us: Some(self.ts), ..Publication::new(&*self.topic, body, due_us) };
+        if let Some(by) = self.by.as_ref().filter(|by| !encoded::is_segment(by)) {
+            return Err(format!("an update of {} by {by:?}, which is no segment of a topic", self.topic));
+        }
+        let publication = Publication {
+            ts_us: Some(self.ts),
+            by: self.by.as_deref().map(Arc::from),
+            ..Publication::new(&*self.topic, body, due_us)
+        };
         Ok(UpstreamUpdate { publication, v: self.v })
     }
 

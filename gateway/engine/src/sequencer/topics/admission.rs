@@ -89,6 +89,15 @@ impl Topics {
         Ok(Admitted { at, changes: changes.filter(|_| !publication.body.is_gone()) })
     }
 
+    /// Whether a client writes what its table has already.
+    pub fn changes_nothing(&self, publication: &Publication, admitted: &Admitted) -> bool {
+        let (Some(_), Some(changes)) = (publication.writer, &admitted.changes) else { return false };
+        let table = admitted.at.and_then(|id| self.directory[id].table.as_deref());
+        table.is_some_and(|table| {
+            changes.base == Base::Held && changes.iter().all(|change| table.get(change.key) == change.value)
+        })
+    }
+
     /// What is left beyond the depth of a message whose last update of a topic, `publication`, was refused or is a
     /// repeat: its deletion, for which the topic's count does not move; `None`: nothing is.
     pub fn cut_after(

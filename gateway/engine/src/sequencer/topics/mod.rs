@@ -27,6 +27,7 @@ use super::{
     count::{Count, Extent},
     deadlines::Deadlines,
     publication::{Body, Publication},
+    published::Written,
     table,
 };
 use crate::{
@@ -283,6 +284,11 @@ impl Topics {
         Some(topic.json.clone())
     }
 
+    /// Where a topic stands that is there, or was lately.
+    pub fn written(&self, name: &str) -> Option<Written> {
+        self.directory.by_name(name).map(|topic| Written { v: topic.v, version: topic.version })
+    }
+
     /// What tells two states of a topic that is there apart: its last version, and whether it is restored.
     pub fn state_of(&self, name: &str) -> Option<String> {
         let topic = self.directory.by_name(name).filter(|t| !t.gone)?;
@@ -386,7 +392,10 @@ fn encode(scratch: &mut Vec<u8>, publication: &Publication, changes: bool, v: u6
     update::write_head(scratch, &publication.topic, v, ts_us);
     match &publication.body {
         Body::Gone => update::write_gone(scratch),
-        Body::Data(data) if !changes => update::write_data(scratch, data),
+        Body::Data(data) if !changes => {
+            publication.by.iter().for_each(|by| update::write_by(scratch, by));
+            update::write_data(scratch, data);
+        }
         Body::Data(_) | Body::Changes(_) | Body::Unread(_) => {}
     }
     let json = Bytes::copy_from_slice(scratch);

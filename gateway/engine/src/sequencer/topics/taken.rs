@@ -66,9 +66,9 @@ impl Topics {
         now: Now,
         ops: &mut Vec<Op>,
     ) -> Result<(), Why> {
-        let RestoredTopic { topic: name, mode, v, ts_us, seq, has_gap, refused, body } = kept;
-        let publication =
-            Publication { ts_us: Some(*ts_us), ..Publication::new(name.clone(), body.clone(), now.wall_us) };
+        let RestoredTopic { topic: name, mode, v, ts_us, by, seq, has_gap, refused, body } = kept;
+        let new = Publication::new(name.clone(), body.clone(), now.wall_us);
+        let publication = Publication { ts_us: Some(*ts_us), by: by.clone(), ..new };
         let holds = self.policies.of(name).mode.name();
         if holds != mode {
             let (topic, was) = (name.clone(), mode.clone());
