@@ -5,6 +5,7 @@
 //! encoding   JSON or MessagePack, framed    subscribed  the answer to subscribe and unsubscribe
 //!                                           batch       batches and snapshots, of updates
 //!                                           update      one update as it stands in them
+//! publish    what clients write
 //! fragment   where frames may be cut        status      what cannot be relied upon
 //! ```
 //!
@@ -14,6 +15,7 @@
 pub mod batch;
 pub mod encoding;
 pub mod fragment;
+pub mod publish;
 pub mod reply;
 pub mod request;
 pub mod status;
