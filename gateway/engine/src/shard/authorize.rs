@@ -238,8 +238,8 @@ impl Shard {
         if held.is_some_and(|held| held.sub() != token.sub.as_deref()) {
             return self.refuse_auth(slot, id, "the token is of another subject than the connection", now);
         }
-        let was_counted = held.is_some_and(|held| held.is_counted);
-        let holder = match self.holder_of(token, was_counted, now) {
+        let is_counted = held.is_some();
+        let holder = match self.holder_of(token, is_counted, now) {
             Ok(holder) => holder,
             Err(TooMany { max }) => {
                 let reason = format!("the subject of the token has {max} connections already");

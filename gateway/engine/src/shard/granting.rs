@@ -68,32 +68,30 @@ impl Shard {
         self.reply(slot, &told);
     }
 
-    /// What a connection keeps of an accepted token. `was_counted`: it is counted for its subject already.
+    /// What a connection keeps of an accepted token. `is_counted`: among the connections of its subject, already.
     pub(super) fn holder_of(
         &mut self,
         mut token: Token,
-        was_counted: bool,
+        is_counted: bool,
         now: Now,
     ) -> Result<Holder, TooMany> {
-        let of_all = Some(self.guard.connections_per_sub).filter(|max| *max > 0);
-        let max = [token.connections, of_all].into_iter().flatten().min();
-        let mut is_counted = was_counted;
-        if let (Some(sub), Some(max), false) = (&token.sub, max, was_counted) {
+        if let (Some(sub), false) = (&token.sub, is_counted) {
+            let of_all = Some(self.guard.connections_per_sub).filter(|max| *max > 0);
+            let max = [token.connections, of_all].into_iter().flatten().min().unwrap_or(usize::MAX);
             if !self.shared.tokens.count_in(sub, max) {
                 return Err(TooMany { max });
             }
-            is_counted = true;
         }
         self.stats.tokens_accepted += 1;
         let grants = self.guard.grants.share(std::mem::take(&mut token.grants));
-        Ok(Holder::new(&token, grants, is_counted, now.wall_us))
+        Ok(Holder::new(&token, grants, now.wall_us))
     }
 
     /// The connection has ended, and what it shared is given back.
     pub(super) fn give_up_access(&mut self, slot: u32) {
         let Some(standing) = self.at(slot).access.take() else { return };
         if let Access::Holds(holder) = *standing {
-            if let Some(sub) = holder.sub().filter(|_| holder.is_counted) {
+            if let Some(sub) = holder.sub() {
                 self.shared.tokens.count_out(sub);
             }
             holder.end(&mut self.guard.grants);
