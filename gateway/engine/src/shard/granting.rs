@@ -33,6 +33,13 @@ impl Shard {
         Some((FORBIDDEN, format!("{pattern} is not granted")))
     }
 
+    /// Whether an op of the gateway's own subscribes to what is not granted as `auto` any more.
+    pub(super) fn is_outdated(&self, slot: u32, op: &Op) -> bool {
+        let Op::Subscribe(subscribe) = op else { return false };
+        let auto = self.granted(slot, Right::Auto);
+        !subscribe.topics.iter().all(|pattern| auto.contains(pattern))
+    }
+
     /// The first pattern that a client may not subscribe to.
     pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
         if self.guard.rules.is_open {

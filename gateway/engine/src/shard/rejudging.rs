@@ -18,6 +18,7 @@ impl Shard {
             return;
         }
         let before = std::mem::replace(&mut self.guard.rules, rules.clone());
+        self.guard.reloads += 1;
         let mut carried = HashMap::new();
         for client in self.clients.iter_mut().flatten() {
             if let Some(Access::Holds(holder)) = client.access.as_deref_mut() {
