@@ -55,6 +55,7 @@ fn every_frame_keeps_the_contract_under_random_schedules() {
             (resets, 20),
             (drained, 20),
             (stalled, 200),
+            (tally.early, 100),
             (tally.aged, 20),
             (tally.silent, 20),
             (tally.gaps, 100),

@@ -525,3 +525,15 @@ fn a_subject_has_no_more_connections_than_the_lower_of_both_limits() {
         }
     }
 }
+
+#[test]
+fn a_limit_of_a_token_counts_connections_of_tokens_without_one() {
+    for wire in WIRES {
+        let mut world = world(|_, _| {});
+        let pass = pass(&world);
+        (0..2).for_each(|_| drop(dial(&mut world, wire, &pass)));
+        let third = world.dial_by_showing(wire, "/ws", &Pass { connections: Some(2), ..pass });
+        world.settle();
+        assert!(!world.peers[third].open, "{wire:?}");
+    }
+}

@@ -111,6 +111,8 @@ bugs! {
     StirForgotten,
     /// A class is flushed early one update too late.
     EarlyTooLate,
+    /// An update that two patterns match counts twice for an early flush.
+    EarlyCountedTwice,
     /// A shard that keeps up goes on leaving things out.
     RungStays,
     /// What is due at a lengthened interval counts as looked through.

@@ -105,6 +105,8 @@ pub struct Tally {
     pub closes: u64,
     pub resets: u64,
     pub drained: u64,
+    /// Batches that so many updates made come before their interval had passed.
+    pub early: u64,
     pub stalled: u64,
     /// Clients that were sent away for their age, and for saying nothing.
     pub aged: u64,
@@ -1007,6 +1009,7 @@ impl Simulation {
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
         tally.statuses += peer.model.statuses;
+        tally.early += peer.model.early;
         tally.parts += peer.model.parts;
         tally.closes += u64::from(peer.close.is_some());
         let was = |reason: CloseReason| peer.close.as_ref().is_some_and(|(_, text)| text == reason.text());

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use super::{
     epoch::Epoch,
     held::{First, Sub},
+    pace::Moment,
     states::States,
     tokens::Pass,
 };
@@ -100,6 +101,10 @@ pub struct Judge<'a> {
     pub now_us: u64,
     /// µs since the Unix epoch.
     pub wall_us: i64,
+    /// See [`Moment`].
+    pub calm_us: Option<u64>,
+    pub is_still: bool,
+    pub reloaded_us: u64,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +144,8 @@ pub struct Subscriber {
     pub parts_of_answer: u64,
     pub restarts: u64,
     pub statuses: u64,
+    /// Batches that so many updates made come before their interval had passed.
+    pub early: u64,
     /// The last message was a status: others of the same row may have been cut off.
     ends_in_status: bool,
 }
@@ -395,7 +402,17 @@ impl Subscriber {
         }
         self.resumed +=
             u64::from(sub.first.as_ref().is_some_and(|f| f.since.is_some()) && frame.from.is_some());
-        sub.apply(frame, judge);
+        let moment = Moment {
+            now_us: judge.now_us,
+            calm_us: judge.calm_us,
+            is_still: judge.is_still,
+            is_hurried: self.draining || !self.asked.is_empty(),
+            flush_updates: judge.fanout.flush_updates,
+            silence_us: judge.fanout.heartbeat.as_micros() as u64 / 8 * 7,
+            reloaded_us: judge.reloaded_us,
+        };
+        sub.apply(frame, moment, judge);
+        self.early += std::mem::take(&mut sub.pace.early);
     }
 
     /// Every subscription holds exactly the newest state.

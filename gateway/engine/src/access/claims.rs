@@ -336,7 +336,7 @@ mod tests {
         };
         let hold = |claims: Value| {
             let token = read(&rules, claims).unwrap();
-            Holder::new(&token, token.grants.clone().into(), false, NOW_US)
+            Holder::new(&token, token.grants.clone().into(), NOW_US)
         };
         let may = |holder: &Holder, text: &str| {
             rules.covers(Right::Subscribe, Some(holder), 1, &Pattern::parse(text).unwrap())
@@ -364,7 +364,7 @@ mod tests {
         let holder = |seconds: i64| {
             let token =
                 read(&Rules::default(), json!({"sub": "a", "jti": "b", "exp": NOW + seconds})).unwrap();
-            Holder::new(&token, token.grants.clone().into(), false, NOW_US)
+            Holder::new(&token, token.grants.clone().into(), NOW_US)
         };
         let mut long = holder(600);
         assert_eq!((long.sub(), long.jti()), (Some("a"), Some("b")));

@@ -60,17 +60,16 @@ impl Revocations {
     pub fn revoke(&self, revoked: Revoked, until_us: i64, now_us: i64) -> Result<(), Full> {
         let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
         let max = self.max.load(Ordering::Relaxed);
-        if held.len() >= max && !held.contains_key(&revoked) {
-            held.retain(|_, until_us| *until_us > now_us);
-        }
-        if held.len() >= max && !held.contains_key(&revoked) {
+        held.retain(|_, until_us| *until_us > now_us);
+        let is_full = held.len() >= max && !held.contains_key(&revoked);
+        if is_full {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Full { max });
+        } else {
+            let until = held.entry(revoked).or_insert(until_us);
+            *until = until_us.max(*until);
         }
-        let until = held.entry(revoked).or_insert(until_us);
-        *until = until_us.max(*until);
         self.held.store(held.len(), Ordering::Release);
-        Ok(())
+        if is_full { Err(Full { max }) } else { Ok(()) }
     }
 
     /// Whether a token of this subject and name is revoked.
@@ -122,5 +121,17 @@ mod tests {
         assert!(revocations.has(Some("a"), None, 99), "a shorter one ends none");
         revocations.revoke(sub("c"), 100, 50).unwrap();
         assert_eq!((revocations.list(50).len(), revocations.refused()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_over_is_counted_no_more_also_where_there_is_no_room() {
+        let sub = |name: &str| Revoked::Sub(name.into());
+        let revocations = Revocations::new(3);
+        ["a", "b"].into_iter().for_each(|name| revocations.revoke(sub(name), 50, 0).unwrap());
+        revocations.revoke(sub("c"), 100, 50).unwrap();
+        assert_eq!(revocations.len(), 1);
+        revocations.set_max(0);
+        revocations.revoke(sub("d"), 200, 100).unwrap_err();
+        assert!(revocations.is_empty());
     }
 }

@@ -26,7 +26,7 @@ pub struct Tokens {
     checks_max: AtomicUsize,
     /// Makes ids of connections unlike those of an earlier run.
     seed: u64,
-    /// Connections of each subject that is counted.
+    /// Connections of each subject.
     by_sub: Mutex<HashMap<Box<str>, usize>>,
 }
 
@@ -77,15 +77,16 @@ impl Tokens {
         mixed((u64::from(conn.generation) << 32 | place & 0xffff_ffff) ^ self.seed)
     }
 
-    /// Counts a connection of a subject in, where it may have at most `max`. `false`: it has as many.
+    /// Counts a connection of a subject in, where it may have at most `max`, which is not 0. `false`: it has as many.
     pub fn count_in(&self, sub: &str, max: usize) -> bool {
         let mut by_sub = self.by_sub.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = by_sub.get(sub).copied().unwrap_or(0);
-        if held >= max {
-            return false;
-        }
-        by_sub.insert(sub.into(), held + 1);
-        true
+        let Some(held) = by_sub.get_mut(sub) else {
+            by_sub.insert(sub.into(), 1);
+            return true;
+        };
+        let has_room = *held < max;
+        *held += usize::from(has_room);
+        has_room
     }
 
     /// Counts it out again.
@@ -98,7 +99,7 @@ impl Tokens {
         }
     }
 
-    /// Subjects whose connections are counted.
+    /// Subjects of live connections.
     pub fn subjects(&self) -> usize {
         self.by_sub.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

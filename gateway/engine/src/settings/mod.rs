@@ -123,8 +123,7 @@ keys! {
         /// share a system call. Intervals are rounded up to whole steps of it.
         flush_grid: Duration = count(1, 1..=10) as "flush_grid_ms";
         /// A subscription gets a batch before its interval has passed, as soon as so many updates were taken in since the
-        /// last one, conflated ones included. They count by pattern: one that two patterns match counts twice. 0: only at its
-        /// interval.
+        /// last one, conflated ones included. One that two of its patterns match counts once. 0: only at its interval.
         flush_updates: u64 = count(0, 0..=1_000_000_000);
         /// Bytes of a batch or a snapshot. A longer one comes in parts.
         frame_bytes_max: usize = size(256 * KIB, KIB..=64 * MIB);

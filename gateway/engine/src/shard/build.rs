@@ -168,7 +168,8 @@ impl Shard {
     pub(super) fn leave_lines(&mut self, slot: u32) {
         if let Some(pending) = self.at(slot).take_pending() {
             pending.places.into_iter().flatten().for_each(|place| self.builds.leave(place));
-            pending.op.into_iter().for_each(|asked| self.fanout.release(&asked.interning.ids));
+            let asked = pending.op.into_iter().chain(pending.queue);
+            asked.for_each(|asked| self.fanout.release(&asked.interning.ids));
         }
     }
 

@@ -58,7 +58,7 @@ impl Shard {
         if client.pending().is_some()
             && let Some(asked) = client.pend(|pending| pending.take_op())
         {
-            self.try_op(slot, asked, now);
+            self.go_on_with(slot, asked, now);
             return false;
         }
         if self.at(slot).pending().is_some() {
@@ -66,8 +66,8 @@ impl Shard {
                 self.judge_subscriptions(slot);
                 return false;
             }
-            if let Some(op) = self.at(slot).pend(|pending| pending.take_ours()) {
-                self.ask_ours(slot, op, now);
+            if let Some(asked) = self.at(slot).pend(|pending| pending.take_queued()) {
+                self.begin_op(slot, asked, now);
                 return false;
             }
         }

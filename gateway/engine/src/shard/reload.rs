@@ -36,7 +36,8 @@ impl Shard {
         self.relief.set(self.application, overload);
         self.apply_relief();
         self.reload_counts(limits);
-        self.reload_rules(rules, limits);
+        self.guard.connections_per_sub = limits.connections_per_sub;
+        self.reload_rules(rules);
         self.reload_ages(limits.connection_age, now);
         self.look_at_all_clients(now);
     }
