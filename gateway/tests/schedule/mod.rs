@@ -620,7 +620,7 @@ impl Simulation {
         }
     }
 
-    fn subscribe(&mut self, peer: usize) {
+    pub(super) fn subscribe(&mut self, peer: usize) {
         let sub = self.rng.choice(["", "", "one", "two", "three"]).unwrap().to_owned();
         let mut topics: Vec<String> =
             (0..self.rng.usize(1..4)).map(|_| self.rng.choice(&self.patterns).unwrap().clone()).collect();

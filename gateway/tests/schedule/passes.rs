@@ -185,6 +185,18 @@ impl Simulation {
         if stats.build_clients + stats.build_classes > 0 || !self.world.peers.iter().all(is_clear) {
             return;
         }
+        // Ops that look at many topics may rest meanwhile.
+        for peer in 0..self.conduct.len() {
+            let model = &self.world.peers[peer].model;
+            if self.world.peers[peer].open
+                && !self.world.peers[peer].leaving
+                && !self.rules().is_open
+                && model.asked.is_empty()
+            {
+                (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
+            }
+        }
+        self.world.settle();
         let mut rules = (*self.rules()).clone();
         change_grants(&mut rules, &mut self.rng);
         self.world.peers.iter_mut().for_each(|peer| peer.model.on_rules(&rules));

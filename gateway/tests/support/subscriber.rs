@@ -429,7 +429,7 @@ impl Subscriber {
             now_us: judge.now_us,
             calm_us: judge.calm_us,
             is_still: judge.is_still,
-            is_hurried: self.draining || !self.asked.is_empty(),
+            is_hurried: self.draining || self.may_be_judged || !self.asked.is_empty(),
             flush_updates: judge.fanout.flush_updates,
             silence_us: judge.fanout.heartbeat.as_micros() as u64 / 8 * 7,
             reloaded_us: judge.reloaded_us,

@@ -185,8 +185,9 @@ impl Subscriber {
         }
     }
 
-    /// What it holds is granted, and what is granted as `auto` and was not given up is held.
-    pub fn check_grants(&self, judge: &Judge<'_>) {
+    /// It was judged by the rules that hold: what it holds is granted.
+    pub fn check_grants(&mut self, judge: &Judge<'_>) {
+        self.may_be_judged = false;
         let auto = self.auto(judge);
         for sub in &self.subs {
             let is_granted = |pattern: &String| match sub.name.as_str() {

@@ -15,8 +15,8 @@ pub fn segment(name: &str) -> String {
     segment
 }
 
-/// Appends characters, each with whether it is ours and stays as it is, but no more than `room` of them. Also encodes
-/// the `@` of an `@x` that two upper-case hex digits follow, wherever each of them comes from, or two names could be
+/// Appends bytes, each with whether it is ours and stays as it is; of them `room` at most, which may become more
+/// characters. Also encodes the `@` of an `@x` that two upper-case hex digits follow, wherever each of them comes from, or two names could be
 /// written alike; unless all are ours.
 pub fn encode(
     topic: &mut String,
