@@ -1,13 +1,14 @@
 //! Tokens in the schedule: who shows one, who renews it, what is revoked, and what has to end by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use engine::{
     access::{
         grant::Grant,
         revoked::Revoked,
-        rules::{Granted, Rules},
+        rules::{Granted, Role, Rules},
     },
+    json::{pointer::Pointer, wanted::Wanted},
     shard::inbox::{Message, Revocation},
 };
 use net::sim::PeerEnd;
@@ -29,25 +30,42 @@ pub(super) struct Passes {
     made: u64,
     /// Names of tokens that were revoked.
     revoked: Vec<String>,
+    /// When the rules changed last. µs, monotonic.
+    changed_us: u64,
 }
 
 /// Mostly everything may be read without a token.
 pub(super) fn random_rules(rng: &mut fastrand::Rng) -> Rules {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    let granted = |subscribe: &[&str], auto: &[&str]| Granted {
-        subscribe: grants(subscribe),
-        auto: grants(auto),
-        ..Granted::default()
-    };
-    let mut rules = Rules { is_open: rng.u8(..3) > 0, leeway_us: rng.i64(0..3_000_000), ..Rules::default() };
-    if rng.bool() {
-        rules.everyone =
-            granted(&["a.*", "n.*.{sub}"], rng.choice([&["a.b"][..], &[], &["m.x", "k.*"]]).unwrap());
-    }
-    if rng.u8(..3) == 0 {
-        rules.anonymous = Some(granted(&["*"], rng.choice([&["a"][..], &[]]).unwrap()));
-    }
+    let anonymous = (rng.u8(..3) == 0).then(Granted::default);
+    let mut rules =
+        Rules { is_open: rng.u8(..3) > 0, leeway_us: rng.i64(0..3_000_000), anonymous, ..Rules::default() };
+    change_grants(&mut rules, rng);
     rules
+}
+
+/// Other tables grant other things; who needs a token stays the same.
+fn change_grants(rules: &mut Rules, rng: &mut fastrand::Rng) {
+    let granted = |subscribe: &[&str], auto: &[&str]| {
+        let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+        Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
+    };
+    let everyone: [&[&str]; 4] = [&[], &["a.*", "n.*.{sub}"], &["m.*", "a.*"], &["*"]];
+    rules.everyone = granted(
+        rng.choice(everyone).unwrap(),
+        rng.choice([&["a.b"][..], &[], &["m.x", "k.*"], &["conn.{conn}"]]).unwrap(),
+    );
+    if let Some(anonymous) = &mut rules.anonymous {
+        *anonymous = granted(
+            rng.choice([&["*"][..], &["*"], &["m.*"]]).unwrap(),
+            rng.choice([&["a"][..], &[]]).unwrap(),
+        );
+    }
+    let role = |sub: &str, granted| {
+        let when = (Pointer::parse("/sub").unwrap(), Wanted::Text(sub.to_owned()));
+        Role { when: vec![when], granted }
+    };
+    let roles = [role("t1", granted(&["k.*", "s.*"], &[])), role("a.b/c", granted(&["n.*"], &["n.x.*"]))];
+    rules.roles = roles.into_iter().filter(|_| rng.bool()).collect();
 }
 
 impl Simulation {
@@ -153,8 +171,80 @@ impl Simulation {
         self.tally.revoked += 1;
     }
 
+    /// Other tables grant other things from now on, once nothing is under way by which it could not be told who is
+    /// judged by which.
+    pub(super) fn reload_rules(&mut self) {
+        (0..self.conduct.len()).for_each(|peer| self.world.resume(peer));
+        self.finish_all_checks();
+        self.advance(PROMPT + Duration::from_millis(500));
+        let is_clear = |peer: &Peer| {
+            let own = |asked: &Asked| asked.is_own() || matches!(asked.op, AskedOp::Auth { .. });
+            peer.slot_freed || peer.open && peer.model.doubtful == 0 && !peer.model.asked.iter().any(own)
+        };
+        let stats = self.world.shard.stats();
+        if stats.build_clients + stats.build_classes > 0 || !self.world.peers.iter().all(is_clear) {
+            return;
+        }
+        // Ops that look at many topics may rest meanwhile.
+        for peer in 0..self.conduct.len() {
+            let model = &self.world.peers[peer].model;
+            if self.world.peers[peer].open
+                && !self.world.peers[peer].leaving
+                && !self.rules().is_open
+                && model.asked.is_empty()
+            {
+                (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
+            }
+        }
+        self.world.settle();
+        let mut rules = (*self.rules()).clone();
+        change_grants(&mut rules, &mut self.rng);
+        self.world.peers.iter_mut().for_each(|peer| peer.model.on_rules(&rules));
+        self.world.config.access.tokens.rules = rules.into();
+        self.world.reload();
+        self.passes.changed_us = self.world.now.mono_us;
+        self.tally.rules += 1;
+    }
+
+    /// Whoever reads has lost what is not granted any more.
+    fn check_grants(&mut self) {
+        let (now_us, stats) = (self.world.now.mono_us, self.world.shard.stats());
+        let prompt_us = PROMPT.as_micros() as u64;
+        let is_soon = now_us < self.passes.changed_us + prompt_us;
+        if is_soon || self.draining || stats.build_clients + stats.build_classes > 0 {
+            return;
+        }
+        for at in 0..self.conduct.len() {
+            let peer = &self.world.peers[at];
+            let is_there = peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            let reads = peer.reading && now_us - peer.reading_since_us > prompt_us;
+            if is_there && reads && peer.model.asked.is_empty() {
+                self.world.check_grants(at);
+            }
+        }
+    }
+
+    /// No subject has more connections than it may.
+    fn check_subjects(&mut self) {
+        let most = self.world.config.limits.connections_per_sub;
+        let mut open: HashMap<&str, usize> = HashMap::new();
+        for peer in &self.world.peers {
+            let is_there =
+                peer.open && peer.reading && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            let is_open = self.world.net.inner().peer_end(peer.conn) == PeerEnd::Open;
+            let sub = peer.model.pass.as_ref().and_then(|pass| pass.sub.as_deref());
+            if let Some(sub) = sub.filter(|_| is_there && is_open) {
+                *open.entry(sub).or_default() += 1;
+            }
+        }
+        let over = open.iter().find(|(_, count)| most > 0 && **count > most);
+        assert_eq!(over, None, "more than {most} of one subject");
+    }
+
     /// Nobody who reads is served on a token that has ended, by itself or by revocation.
     pub(super) fn check_tokens(&mut self) {
+        self.check_grants();
+        self.check_subjects();
         let (now, leeway_us) = (self.world.now, self.rules().leeway_us);
         let prompt_us = PROMPT.as_micros() as u64;
         for (at, peer) in self.world.peers.iter().enumerate() {
@@ -198,7 +288,14 @@ impl Simulation {
     /// Whether a request may have been refused for its token, or waited for it for too long.
     pub(super) fn may_be_refused(&self, peer: &Peer) -> bool {
         let shown = peer.model.asked.iter().any(|asked| matches!(asked.op, AskedOp::Auth { .. }));
-        !peer.open && shown && (peer.http.is_empty() || peer.http.starts_with(b"HTTP/1.1 401 "))
+        let is_crowded = self.may_be_crowded() && peer.http.starts_with(b"HTTP/1.1 429 ");
+        let is_refused = peer.http.is_empty() || peer.http.starts_with(b"HTTP/1.1 401 ") || is_crowded;
+        !peer.open && shown && is_refused
+    }
+
+    /// Whether a subject may have as many connections as it may.
+    pub(super) fn may_be_crowded(&self) -> bool {
+        self.world.config.limits.connections_per_sub > 0
     }
 
     /// Counts what its tokens came to.

@@ -731,6 +731,12 @@ impl World {
         peer.model.expect_own(&judge);
     }
 
+    /// What a client holds is granted by now.
+    pub fn check_grants(&mut self, at: usize) {
+        let (peer, judge) = self.with_judge(at);
+        peer.model.check_grants(&judge);
+    }
+
     /// A client, and what its frames are judged by now.
     fn with_judge(&mut self, at: usize) -> (&mut Peer, Judge<'_>) {
         let Self { config, peers, publisher, registry, now, .. } = self;
@@ -745,6 +751,7 @@ impl World {
             wire: (peer.ws.deflates(), peer.encoding),
             now_us: now.mono_us,
             wall_us: now.wall_us,
+            limits_subjects: config.limits.connections_per_sub > 0,
             calm_us: has_read.then_some(self.calm_us),
             is_still: self.is_still,
             reloaded_us: self.reloaded_us,

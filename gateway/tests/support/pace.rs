@@ -87,7 +87,10 @@ impl World {
         let (epochs, fanout) = (&self.publisher.epochs, &self.config.fanout);
         let epoch = epochs.last().expect("there is always one");
         let overload = &self.config.overload;
-        let stretched_us = if overload.rungs > 0 { overload.interval_max.as_micros() as u64 } else { 0 };
+        let stretched_us = overload.interval_max.as_micros() as u64;
+        // What was lengthened before a reload ends that is no shorter for it.
+        let is_stretched = overload.rungs > 0 || since_us < self.reloaded_us + stretched_us;
+        let stretched_us = if is_stretched { stretched_us } else { 0 };
         let served = self.peers.iter().enumerate().filter(|(_, peer)| {
             let is_served = peer.open && peer.reading && peer.close.is_none() && !peer.slot_freed;
             is_served && !peer.leaving && peer.model.asked.is_empty() && peer.reading_since_us < since_us

@@ -12,8 +12,9 @@ use std::{
 use net::ConnId;
 
 use super::{revoked::Revocations, verify::Verify};
+use crate::invariant;
 
-/// Bits of a connection's id that tell slots and shards apart.
+/// Of 32 bits that tell the connections of one generation apart, those of the slot; above them stands the shard.
 const SLOT_BITS: u32 = 22;
 
 #[derive(Default)]
@@ -73,8 +74,13 @@ impl Tokens {
 
     /// The id of a connection: unlike that of any other of this process, and of earlier ones.
     pub fn conn(&self, shard: usize, conn: ConnId) -> u64 {
+        invariant!(
+            conn.slot >> SLOT_BITS == 0 && shard >> (u32::BITS - SLOT_BITS) == 0,
+            "slot {} of shard {shard} has no number of its own",
+            conn.slot
+        );
         let place = u64::from(conn.slot) | (shard as u64) << SLOT_BITS;
-        mixed((u64::from(conn.generation) << 32 | place & 0xffff_ffff) ^ self.seed)
+        mixed((u64::from(conn.generation) << 32 | place) ^ self.seed)
     }
 
     /// Counts a connection of a subject in, where it may have at most `max`, which is not 0. `false`: it has as many.

@@ -121,8 +121,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A list, or `null`, holds several; anything else is one. An array that begins with neither an array nor an
-    /// object is one.
+    /// A list holds several, or none; anything else is one, `null` too. An array that begins with neither an array nor
+    /// an object is no list.
     pub fn is_one(&self) -> bool {
         match self.text().as_bytes() {
             [b'[', rest @ ..] => {

@@ -55,7 +55,7 @@ impl Shard {
     fn certified(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Result<Token, Bad> {
         let certificate = net.certificate(self.at(slot).id).ok_or(Bad::Unreadable)?;
         let verifier = self.shared.tokens.verifier.as_ref().ok_or(Bad::NoKey)?;
-        let token = Token::certified(verifier.named_by(&certificate)?, &self.guard.rules, now.wall_us)?;
+        let token = Token::certified(verifier.named_by(certificate)?, &self.guard.rules, now.wall_us)?;
         self.unless_revoked(token, now)
     }
 

@@ -42,11 +42,8 @@ impl Shard {
 
     /// The first pattern that a client may not subscribe to.
     pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
-        if self.guard.rules.is_open {
-            return None;
-        }
-        let granted = self.granted(slot, Right::Subscribe);
-        let refused = patterns.iter().find(|pattern| !granted.iter().any(|grant| grant.covers(pattern)));
+        let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
+        let refused = self.guard.rules.not_covered(Right::Subscribe, holder, self.conn_of(slot), patterns);
         self.stats.not_granted += u64::from(refused.is_some());
         refused.cloned()
     }

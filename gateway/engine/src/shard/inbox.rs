@@ -232,12 +232,12 @@ impl Inbox {
         Some(message)
     }
 
-    /// Whether nothing waits.
+    /// Whether no message waits. Tokens that were verified are none.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.questions.is_empty()
     }
 
-    /// Messages waiting.
+    /// Messages waiting, without questions.
     pub fn messages(&self) -> usize {
         self.queue.len()
     }
