@@ -7,6 +7,7 @@ pub mod counters;
 pub mod gate;
 mod keys;
 pub mod listener;
+mod object;
 mod paced;
 pub mod page;
 mod places;
