@@ -76,8 +76,12 @@ fn what_was_read_is_printed_so_that_it_can_be_read_again_and_no_secret_is() {
     assert!(!printed.contains(SECRET) && !format!("{config:?}").contains(SECRET), "{printed}");
     let again = parse(&printed).unwrap_or_else(|complaints| panic!("{complaints:?} of {printed}"));
     assert_eq!(again.access.tokens, config.access.tokens);
-    let url = parse("[access]\njwks = \"https://id.example/jwks\"\n").unwrap();
-    assert_eq!(url.access.tokens.jwks.unwrap().place.to_string(), "https://id.example/jwks");
+    let url = parse("[access]\njwks = \"https://id.example:1/jwks?key=hidden\"\n").unwrap();
+    let place = url.access.tokens.jwks.unwrap().place;
+    assert_eq!(place.text(), "https://id.example:1/jwks?key=hidden");
+    assert_eq!(place.to_string(), "https://id.example:1", "what logs show");
+    let with_user = parse("[access]\njwks = \"https://user:hidden@id.example/\"\n").unwrap_err();
+    assert!(!format!("{with_user:?}").contains("hidden"), "{with_user:?}");
 }
 
 #[test]
