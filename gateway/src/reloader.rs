@@ -165,7 +165,7 @@ impl Reloader {
         self.shared.reload(&reloaded);
         self.admin.watched().keys.set_limits(&next.limits);
         self.sources.reload(&next.sources, &next.freshness, &next.limits);
-        self.admin.set_rules(Rules::of(&next, self.is_loopback));
+        self.admin.set_rules(Rules::of(&next, &self.machine, self.is_loopback));
         self.current.send_replace(next.into());
         tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;
     }

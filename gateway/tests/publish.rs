@@ -85,6 +85,8 @@ impl Gateway {
             keys: Vec::new(),
             limits: limits.clone(),
             access: Arc::default(),
+            drain: Duration::ZERO,
+            config: Default::default(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

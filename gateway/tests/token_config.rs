@@ -127,3 +127,17 @@ fn every_mistake_is_named_with_what_to_write() {
     assert!(parse(&format!("{token}[access.anonymous]\nsubscribe = [\"*\"]\n")).is_ok(), "no key is needed");
     assert!(parse(&format!("{token}{KEY}")).is_ok());
 }
+
+#[test]
+fn what_grants_is_printed_under_its_heading_where_it_was_written() {
+    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None, cpus_busy: 2 };
+    let headings = ["[access.anonymous]", "[access.everyone]", "[[access.role]]"];
+    let printed = |text: &str| {
+        let printed = parse(text).unwrap().render(&machine);
+        headings.map(|heading| printed.lines().filter(|line| *line == heading).count())
+    };
+    let role = "[[access.role]]\nwhen = { \"/a\" = \"b\" }\nsubscribe = [\"a.*\"]\n";
+    assert_eq!(printed(""), [0, 0, 0]);
+    assert_eq!(printed("[access.anonymous]\n[access.everyone]\n"), [1, 0, 0]);
+    assert_eq!(printed(&format!("[access.everyone]\npublish = [\"b\"]\n{role}{role}")), [0, 1, 2]);
+}

@@ -57,7 +57,7 @@ impl fmt::Display for JwksPlace {
         match self {
             Self::File(path) => path.display().fmt(f),
             // What is behind the server may be a secret.
-            Self::Url(url) => write!(f, "https://{}", url.authority()),
+            Self::Url(url) => f.write_str(&url.server()),
         }
     }
 }

@@ -3,7 +3,9 @@
 pub mod admin;
 mod answers;
 mod body;
+mod config;
 pub mod counters;
+mod drain;
 pub mod gate;
 mod keys;
 pub mod listener;
@@ -17,6 +19,7 @@ mod reload;
 mod reply;
 mod revoke;
 mod routes;
+mod sources;
 mod status;
 mod token;
 mod topics;
