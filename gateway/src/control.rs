@@ -183,7 +183,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);
     let is_loopback = is_loopback(admin.as_ref());
     let (ask, asks) = mpsc::channel(ASKS_MAX);
-    let routes = Admin::new(watched, page, Rules::of(&config, is_loopback), ask);
+    let routes = Admin::new(watched, page, Rules::of(&config, &machine, is_loopback), ask);
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
@@ -214,6 +214,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let lifetime = async {
         tokio::select! {
             () = signals.next() => {}
+            () = routes.drained.notified() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();

@@ -113,7 +113,7 @@ fn a_status_that_is_none_is_refused_by_name_and_their_number_is_bounded() {
         (r#"{"topics":[],"state":"stale"}"#, "there are 0 topics"),
         (r#"{"topics":["a"],"state":"dead"}"#, "state \"dead\": write \"live\", \"stale\" or \"gap\""),
         (r#"{"topics":["a"]}"#, "missing field `state`"),
-        ("stale", "not a status like"),
+        ("stale", "not like"),
     ] {
         let answer = post(&gateway, "/status", body);
         answer.assert_refusal_open(400, body);

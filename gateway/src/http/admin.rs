@@ -1,8 +1,11 @@
 //! What the routes work on.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -10,8 +13,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use engine::{access, settings::Limits};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     answers::{Answers, Full},
@@ -29,6 +33,7 @@ use crate::{
     config::Config,
     metrics::{Scraper, watched::Watched},
     reload::Ask,
+    system::Machine,
 };
 
 pub(super) type App = State<Arc<Admin>>;
@@ -46,6 +51,8 @@ pub struct Admin {
     pub scraper: Arc<Scraper>,
     /// Who reloads the configuration.
     pub(super) reloads: mpsc::Sender<Ask>,
+    /// Told when somebody wants the gateway to drain.
+    pub drained: Notify,
     pub(super) page: Page,
 }
 
@@ -58,16 +65,22 @@ pub struct Rules {
     pub limits: Limits,
     /// Of tokens.
     pub access: Arc<access::rules::Rules>,
+    /// `[server] drain`.
+    pub drain: Duration,
+    /// The whole configuration, as it is printed.
+    pub config: Bytes,
 }
 
 impl Rules {
     /// `is_loopback`: only this machine reaches the listener.
-    pub fn of(config: &Config, is_loopback: bool) -> Self {
+    pub fn of(config: &Config, machine: &Machine, is_loopback: bool) -> Self {
         Self {
             gate: Gate::new(is_loopback, config.access.hosts.clone()),
             keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
             limits: config.limits.clone(),
             access: config.access.tokens.rules.clone(),
+            drain: config.server.drain,
+            config: config.render(machine).into(),
         }
     }
 }
@@ -84,6 +97,7 @@ impl Admin {
             counters,
             rules: Mutex::new(rules.into()),
             reloads,
+            drained: Notify::new(),
             page,
         })
     }
@@ -150,7 +164,7 @@ impl Admin {
     }
 
     /// An answer of JSON that is shared and counted.
-    pub(super) fn answer(&self, text: Result<Option<bytes::Bytes>, Full>) -> Option<Response> {
+    pub(super) fn answer(&self, text: Result<Option<Bytes>, Full>) -> Option<Response> {
         match text {
             Ok(text) => Some(([(header::CONTENT_TYPE, "application/json")], text?).into_response()),
             Err(Full { bytes_max }) => {

@@ -155,7 +155,9 @@ impl Client {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
-        let topics = match args.opening.has_topics() || args.opening.tokens.is_some() {
+        let topics = match args.opening.has_topics()
+            || args.opening.tokens.as_ref().is_some_and(|tokens| tokens.name_topics())
+        {
             true => interests.topics(args, self.index, self.group),
             false => Vec::new(),
         };

@@ -11,7 +11,7 @@ use super::{
 use crate::topic::pattern::Pattern;
 
 /// Bytes of a subject, and of a token's name.
-const SUB_BYTES_MAX: usize = 128;
+pub const SUB_BYTES_MAX: usize = 128;
 const JTI_BYTES_MAX: usize = 255;
 /// An hour, as in the configuration.
 const INTERVAL_MS_MAX: u64 = 3_600_000;

@@ -51,6 +51,11 @@ impl Revocations {
         Self { max: max.into(), ..Self::default() }
     }
 
+    /// How many may be held. More may have been taken over.
+    pub fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// What holds already stays.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
@@ -59,17 +64,27 @@ impl Revocations {
     /// Times are µs since the Unix epoch. One that is held for longer stays as it is.
     pub fn revoke(&self, revoked: Revoked, until_us: i64, now_us: i64) -> Result<(), Full> {
         let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
-        let max = self.max.load(Ordering::Relaxed);
+        let max = self.max();
         held.retain(|_, until_us| *until_us > now_us);
-        let is_full = held.len() >= max && !held.contains_key(&revoked);
-        if is_full {
+        if held.len() >= max && !held.contains_key(&revoked) {
             self.refused.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let until = held.entry(revoked).or_insert(until_us);
-            *until = until_us.max(*until);
+            self.held.store(held.len(), Ordering::Release);
+            return Err(Full { max });
         }
+        self.hold(&mut held, revoked, until_us);
+        Ok(())
+    }
+
+    /// Takes over one that was held before, also where no more may be held now.
+    pub fn restore(&self, revoked: Revoked, until_us: i64) {
+        let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hold(&mut held, revoked, until_us);
+    }
+
+    fn hold(&self, held: &mut HashMap<Revoked, i64>, revoked: Revoked, until_us: i64) {
+        let until = held.entry(revoked).or_insert(until_us);
+        *until = until_us.max(*until);
         self.held.store(held.len(), Ordering::Release);
-        if is_full { Err(Full { max }) } else { Ok(()) }
     }
 
     /// Whether a token of this subject and name is revoked.

@@ -121,8 +121,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A list holds several, or none; anything else is one, `null` too. An array that begins with neither an array nor
-    /// an object is no list.
+    /// Whether it is one by itself and no list of several: anything but an array, and an array that begins with a
+    /// scalar. An empty array is a list.
     pub fn is_one(&self) -> bool {
         match self.text().as_bytes() {
             [b'[', rest @ ..] => {
