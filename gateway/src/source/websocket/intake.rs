@@ -1,11 +1,13 @@
 //! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine::{
     json::{Node, skip_byte_order_mark},
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
     settings::Limits,
-    topic::pattern::Pattern,
+    topic::{changes::Base, pattern::Pattern},
 };
 
 use super::{
@@ -97,7 +99,15 @@ impl<'a> Mapping<'a> {
         Doubter::Source(self.feed.source)
     }
 
-    fn push(&mut self, publication: Publication) {
+    fn push(&mut self, mut publication: Publication) {
+        if let Body::Changes(changes) = &mut publication.body
+            && changes.base == Base::Whole
+            && !self.sequencer.exists(&publication.topic)
+            && changes.iter().all(|change| change.value.is_some())
+        {
+            // There is nothing to compare it with.
+            Arc::make_mut(changes).base = Base::Empty;
+        }
         let each = self.sequencer.each_counts(&publication.topic);
         self.live.push(publication, if each { Counts::Every } else { Counts::Newest });
     }
