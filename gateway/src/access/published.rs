@@ -73,8 +73,7 @@ impl Jwks {
             JwksPlace::Url(url) => {
                 let tls = tls.get_or_try_init(|| blocking(|| tls::client::client(None))).await?;
                 let wanted = Wanted::get(url, ACCEPT, jwk_set::BYTES_MAX);
-                let text = tokio::time::timeout(PATIENCE, fetch::fetch(&wanted, Some(tls))).await;
-                let text = text.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+                let text = fetch::within(PATIENCE, &wanted, Some(tls)).await;
                 jwk_set::read(&text.map_err(|failed| failed.to_string())?)
             }
         }

@@ -55,6 +55,7 @@ pub struct Problem {
 
 pub struct Reader<'a> {
     text: &'a str,
+    environment: &'a Environment,
     root: DeTable<'a>,
     pub problems: Vec<Problem>,
     /// Every (section, key) that was asked for; what else the file holds is unknown.
@@ -65,7 +66,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A file, and over it what the environment says.
-    pub fn new(layered: &'a Layered, environment: &Environment) -> Result<Self, Problem> {
+    pub fn new(layered: &'a Layered, environment: &'a Environment) -> Result<Self, Problem> {
         let text = layered.text();
         let parse = |part: &'a str| {
             let root = DeTable::parse(part).map_err(|e| {
@@ -79,7 +80,7 @@ impl<'a> Reader<'a> {
         put_in(&mut root, environment, &mut |offset, text_of| {
             problems.push(Problem { line: line_at(text, offset), text: text_of });
         });
-        let mut reader = Self { text, root, problems, known: Vec::new(), unknown: Vec::new() };
+        let mut reader = Self { text, environment, root, problems, known: Vec::new(), unknown: Vec::new() };
         reader.lay_over(parse(layered.over())?);
         Ok(reader)
     }
@@ -260,6 +261,16 @@ impl<'a> Section<'_, 'a> {
         self.read_told(key, default, |_| "(secret)".to_owned(), convert)
     }
 
+    /// The value of a key that nobody read yet, as the file has it: its texts say what they take from the environment.
+    pub fn unfilled(&self, key: &str) -> Option<DeValue<'a>> {
+        let value = self.table.keys.get(key)?;
+        DeValue::parse(&self.reader.text[value.span()]).ok().map(Spanned::into_inner)
+    }
+
+    pub fn environment(&self) -> &'a Environment {
+        self.reader.environment
+    }
+
     /// The tables of the list `key`, which errors call `name`.
     pub fn sections(&mut self, key: &'static str, name: &'static str) -> Vec<Table<'a>> {
         self.reader.known.push((self.name, key));
@@ -306,6 +317,15 @@ impl<'a> Section<'_, 'a> {
     ) -> Named<Duration> {
         let named = self.value(key, &Kind::duration(default_ms, range_ms));
         named.map(Field::from_value(named.value.clone()))
+    }
+
+    /// One of a few texts; the first one by default.
+    pub fn choice(&mut self, key: &'static str, of: &'static [&'static str]) -> &'static str {
+        let read = self.read(key, of[0], |value| {
+            let found = of.iter().find(|name| value.as_str() == Some(**name));
+            found.copied().ok_or_else(|| format!("write {}", value::or(of)))
+        });
+        read.value
     }
 
     pub fn flag(&mut self, key: &'static str, default: bool) -> Named<bool> {

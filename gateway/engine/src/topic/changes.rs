@@ -1,6 +1,6 @@
 //! What one publish does to a keyed topic's table.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use thiserror::Error;
 
@@ -84,6 +84,21 @@ impl Changes {
         self.long.as_ref()
     }
 
+    /// Of a whole table: of a key given twice the last change counts, and what is deleted is left out.
+    pub fn settle(&mut self) {
+        if self.spans.iter().all(|span| !span.deleted) {
+            return;
+        }
+        let last: HashMap<&[u8], usize> =
+            self.iter().enumerate().map(|(nth, change)| (change.key, nth)).collect();
+        let mut left = Self { depth: self.depth.clone(), long: self.long.clone(), ..Self::new(self.base) };
+        left.goes_on = self.goes_on;
+        let is_left =
+            |(nth, change): &(usize, Change<'_>)| change.value.is_some() && last[change.key] == *nth;
+        self.iter().enumerate().filter(is_left).for_each(|(_, change)| left.push(change));
+        *self = left;
+    }
+
     /// A change of other changes.
     pub fn push(&mut self, change: Change<'_>) {
         let (key_bytes, deleted) = (change.key.len() as u16, change.value.is_none());
@@ -144,6 +159,11 @@ mod tests {
         let mut copy = Changes::new(Base::Held);
         changes.iter().for_each(|change| copy.push(change));
         assert_eq!(copy, changes);
+        changes.set("b1.5", b"2").unwrap();
+        changes.del("").unwrap();
+        changes.settle();
+        let left: Vec<_> = changes.iter().map(|c| (c.key.to_vec(), c.value.map(<[u8]>::to_vec))).collect();
+        assert_eq!(left, [(b"\"b1.5\"".to_vec(), Some(b"2".to_vec()))]);
         assert!(
             changes.set(&"k".repeat(256), b"1").is_err() && changes.set(&"\u{1}".repeat(255), b"1").is_ok()
         );
