@@ -734,10 +734,10 @@ impl Simulation {
                     }
                     1013 if reason == Refused::Draining.text() => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
-                    // The answer to the op that ended the last one may have been cut off.
                     4000 if reason == CloseReason::Silent.text() => {
                         was_silent(peer, &self.world.config, now_us)
                     }
+                    // The answer to the op that ended the last one may have been cut off.
                     4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),

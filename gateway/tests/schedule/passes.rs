@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use engine::{
     access::{
-        grant::Grant,
         revoked::Revoked,
         rules::{Granted, Role, Rules},
     },
@@ -17,7 +16,7 @@ use super::Simulation;
 use crate::support::{
     Peer,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
 };
 
 /// A connection is closed so soon after its token has ended: a reload has all looked at within a second.
@@ -45,10 +44,6 @@ pub(super) fn random_rules(rng: &mut fastrand::Rng) -> Rules {
 
 /// Other tables grant other things; who needs a token stays the same.
 fn change_grants(rules: &mut Rules, rng: &mut fastrand::Rng) {
-    let granted = |subscribe: &[&str], auto: &[&str]| {
-        let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-        Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
-    };
     let everyone: [&[&str]; 4] = [&[], &["a.*", "n.*.{sub}"], &["m.*", "a.*"], &["*"]];
     rules.everyone = granted(
         rng.choice(everyone).unwrap(),
