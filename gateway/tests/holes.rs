@@ -10,14 +10,11 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, mpsc},
-    thread::sleep,
-    time::{Duration, Instant},
 };
 
 use contract::{Gateway, Socket, command, http, until};
 use serde_json::{Value, json};
 
-const WAIT: Duration = Duration::from_secs(10);
 const MAP: &str = r#"
 [[source.map]]
 when = { "/type" = "whole" }
