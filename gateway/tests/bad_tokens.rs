@@ -28,7 +28,7 @@ use gateway::{
     },
     config::Config,
 };
-use jose::{DIGITS, b64, from_b64, hs256, part};
+use jose::{b64, from_b64, hs256, part};
 use jsonwebtoken::Algorithm;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use ring::{
@@ -40,6 +40,7 @@ use serde_json::json;
 use vectors::{CLAIMS, ED25519, ED25519_X, ES256_X, ES256_Y, HS256, HS256_KEY, RS256_N, VECTORS_US};
 
 /// When tokens of these tests are looked at.
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const NOW_S: i64 = 1_700_000_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less than that";
 
@@ -149,7 +150,7 @@ fn changed(token: &str, random: &mut fastrand::Rng) -> Vec<(String, usize)> {
     for at in 0..token.len() {
         let mut changed = token.as_bytes().to_vec();
         while changed == token.as_bytes() {
-            changed[at] = *random.choice(DIGITS).unwrap();
+            changed[at] = *random.choice(BASE64URL).unwrap();
         }
         all.extend([(String::from_utf8(changed).unwrap(), at), (token[..at].to_owned(), at)]);
     }

@@ -8,13 +8,12 @@ mod upstream;
 use std::{
     io::{Read, Write},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use contract::{Answer, Gateway, Socket, http};
+use contract::{Answer, Gateway, Socket, http, until};
 use serde_json::{Value, json};
 
-const WAIT: Duration = Duration::from_secs(10);
 const JSON: &str = "Content-Type: application/json\r\n";
 
 fn post(gateway: &Gateway, path: &str, body: &str) -> Answer {
@@ -46,14 +45,6 @@ fn metric(gateway: &Gateway, begin: &str) -> f64 {
     let text = http(&gateway.admin, "GET", "/metrics", "", "").body;
     let line = text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + WAIT;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -5,15 +5,12 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use engine::access::{
-    grant::Grant,
-    rules::{Granted, Rules},
-};
+use engine::access::rules::Rules;
 use proto::encode::Opcode;
 use support::{
     World, config,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
 };
 
 /// All connections are judged within it.
@@ -33,11 +30,6 @@ fn reload(world: &mut World, change: impl FnOnce(&mut Rules)) {
     change(&mut rules);
     world.config.access.tokens.rules = rules.into();
     world.reload();
-}
-
-fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
 }
 
 fn pass(world: &World, sub: &str, subscribe: &[&str]) -> Pass {

@@ -205,7 +205,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     let menus: [&[u64]; 3] = [&[], &[], &[50, 250, 1000, 3000]];
     fanout.interval_menu = rng.choice(menus).unwrap().iter().map(ms).collect();
     fanout.flush_grid = ms(&rng.choice([1, 1, 3, 10]).unwrap());
-    fanout.flush_updates = rng.choice([0, 0, 1, 5, 30]).unwrap();
+    fanout.flush_updates = rng.choice([0, 0, 1, 3, 5, 10, 30]).unwrap();
     fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
     fanout.heartbeat = ms(&rng.u64(500..5000));
     fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
@@ -734,10 +734,10 @@ impl Simulation {
                     }
                     1013 if reason == Refused::Draining.text() => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
-                    // The answer to the op that ended the last one may have been cut off.
                     4000 if reason == CloseReason::Silent.text() => {
                         was_silent(peer, &self.world.config, now_us)
                     }
+                    // The answer to the op that ended the last one may have been cut off.
                     4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),

@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use engine::{
     access::{
-        grant::Grant,
         revoked::Revoked,
         rules::{Granted, Role, Rules},
     },
@@ -17,7 +16,7 @@ use super::Simulation;
 use crate::support::{
     Peer,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
 };
 
 /// A connection is closed so soon after its token has ended: a reload has all looked at within a second.
@@ -45,10 +44,6 @@ pub(super) fn random_rules(rng: &mut fastrand::Rng) -> Rules {
 
 /// Other tables grant other things; who needs a token stays the same.
 fn change_grants(rules: &mut Rules, rng: &mut fastrand::Rng) {
-    let granted = |subscribe: &[&str], auto: &[&str]| {
-        let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-        Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
-    };
     let everyone: [&[&str]; 4] = [&[], &["a.*", "n.*.{sub}"], &["m.*", "a.*"], &["*"]];
     rules.everyone = granted(
         rng.choice(everyone).unwrap(),
@@ -176,34 +171,53 @@ impl Simulation {
     pub(super) fn reload_rules(&mut self) {
         (0..self.conduct.len()).for_each(|peer| self.world.resume(peer));
         self.finish_all_checks();
+        let holds_up = !self.rules().is_open && self.rng.bool();
+        let looked_at = self.world.config.limits.topics_looked_at_per_s;
+        let build_bytes = self.world.config.fanout.build_bytes;
+        if holds_up {
+            // Until the rules have changed ops that look at many topics rest, and answers are short.
+            self.world.config.limits.topics_looked_at_per_s = 20;
+            self.world.config.fanout.build_bytes = 1 << 20;
+            self.world.reload();
+        }
         self.advance(PROMPT + Duration::from_millis(500));
         let is_clear = |peer: &Peer| {
             let own = |asked: &Asked| asked.is_own() || matches!(asked.op, AskedOp::Auth { .. });
             peer.slot_freed || peer.open && peer.model.doubtful == 0 && !peer.model.asked.iter().any(own)
         };
         let stats = self.world.shard.stats();
-        if stats.build_clients + stats.build_classes > 0 || !self.world.peers.iter().all(is_clear) {
-            return;
+        let may_change =
+            stats.build_clients + stats.build_classes == 0 && self.world.peers.iter().all(is_clear);
+        if may_change && holds_up {
+            self.ask_much();
         }
-        // Ops that look at many topics may rest meanwhile.
+        if may_change {
+            let mut rules = (*self.rules()).clone();
+            change_grants(&mut rules, &mut self.rng);
+            self.world.peers.iter_mut().for_each(|peer| peer.model.on_rules(&rules));
+            self.world.config.access.tokens.rules = rules.into();
+            self.passes.changed_us = self.world.now.mono_us;
+            self.tally.rules += 1;
+        }
+        // With another limit those who rest go on.
+        self.world.config.limits.topics_looked_at_per_s = looked_at;
+        self.world.reload();
+        if holds_up {
+            self.world.settle();
+            self.world.config.fanout.build_bytes = build_bytes;
+            self.world.reload();
+        }
+    }
+
+    /// Those who have asked for nothing do, so that some rest.
+    fn ask_much(&mut self) {
         for peer in 0..self.conduct.len() {
-            let model = &self.world.peers[peer].model;
-            if self.world.peers[peer].open
-                && !self.world.peers[peer].leaving
-                && !self.rules().is_open
-                && model.asked.is_empty()
-            {
+            let Peer { open, leaving, model, .. } = &self.world.peers[peer];
+            if *open && !leaving && model.asked.is_empty() {
                 (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
             }
         }
         self.world.settle();
-        let mut rules = (*self.rules()).clone();
-        change_grants(&mut rules, &mut self.rng);
-        self.world.peers.iter_mut().for_each(|peer| peer.model.on_rules(&rules));
-        self.world.config.access.tokens.rules = rules.into();
-        self.world.reload();
-        self.passes.changed_us = self.world.now.mono_us;
-        self.tally.rules += 1;
     }
 
     /// Whoever reads has lost what is not granted any more.

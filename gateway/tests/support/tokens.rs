@@ -80,6 +80,12 @@ pub fn token(claims: &Value, is_late: bool) -> String {
     format!("{}{hex}", if is_late { LATER } else { NOW })
 }
 
+/// Patterns that a table grants to subscribe to, and as `auto`.
+pub fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
+    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
+}
+
 /// What a model knows of a token that was shown for its client.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Pass {

@@ -163,7 +163,7 @@ impl Shard {
         if let Some((sub_slot, long)) = owed {
             client.member_in_slot(sub_slot).building = true;
             let then = if answer.is_none() { asked.take() } else { None };
-            let whose = Whose::Sub { conn, sub_slot, then };
+            let whose = Whose::Sub { conn, sub_slot, then, is_followed: answer.is_some() };
             self.builds.running.push_back(Running { work: Work::Long(long), whose });
         }
         if let (Some((work, joining)), Some(asked)) = (answer, asked) {

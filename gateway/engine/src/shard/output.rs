@@ -175,7 +175,8 @@ impl Shard {
     pub(super) fn begin_owed(&mut self, slot: u32, sub: usize, long: Box<Long>) {
         let client = self.at(slot);
         client.subs[sub].building = true;
-        let whose = Whose::Sub { conn: client.id, sub_slot: client.subs[sub].slot, then: None };
+        let whose =
+            Whose::Sub { conn: client.id, sub_slot: client.subs[sub].slot, then: None, is_followed: false };
         self.builds.running.push_back(Running { work: Work::Long(long), whose });
     }
 }

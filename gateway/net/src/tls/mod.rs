@@ -14,6 +14,7 @@ mod http;
 mod outcome;
 mod session;
 mod sessions;
+mod side;
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
