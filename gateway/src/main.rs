@@ -14,7 +14,10 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use engine::{access::claims::SUB_BYTES_MAX, topic::pattern::Pattern, unit::parse_duration};
+use engine::{
+    topic::{encoded::SUB_BYTES_MAX, pattern::Pattern},
+    unit::parse_duration,
+};
 use gateway::{
     access::mint::Minted,
     admin_key::{self, Digest},

@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use engine::{access::claims::SUB_BYTES_MAX, topic::pattern::Pattern, unit::parse_duration};
+use engine::{
+    topic::{encoded::SUB_BYTES_MAX, pattern::Pattern},
+    unit::parse_duration,
+};
 use serde::Deserialize;
 
 use super::{

@@ -1,12 +1,13 @@
 //! `POST /publish`: from a request's body to numbered updates.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
     json,
     sequencer::{
         Body, Grouping, Publication, Refused, Why,
+        once::Bounds,
         publication_json::{PublicationJson, Value},
         seq::Seq,
     },
@@ -18,7 +19,7 @@ use serde::{
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{once::OnceBounds, publisher::Publisher, workers::Workers};
+use super::{publisher::Publisher, workers::Workers};
 use crate::admin_key::AdminKey;
 
 /// Lines of NDJSON taken in one step, and bytes after which it takes no more.
@@ -77,12 +78,12 @@ pub enum Problem {
 /// How a body becomes updates.
 #[derive(Debug)]
 pub struct Way<'a> {
-    pub publisher: &'a Publisher,
+    pub publisher: &'a Arc<Publisher>,
     pub workers: &'a Workers,
     /// Whose body it is; `None`: of one who may write everything.
     pub writer: Option<&'a AdminKey>,
     /// Of what names itself.
-    pub once: OnceBounds,
+    pub once: Bounds,
     /// Updates and changed keys of an array.
     pub atomic_updates: usize,
     /// How long it may wait for room.

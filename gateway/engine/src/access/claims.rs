@@ -8,10 +8,8 @@ use super::{
     rules::{Role, Rules},
     verify::Named,
 };
-use crate::topic::pattern::Pattern;
+use crate::topic::{encoded::SUB_BYTES_MAX, pattern::Pattern};
 
-/// Bytes of a subject, and of a token's name.
-pub const SUB_BYTES_MAX: usize = 128;
 const JTI_BYTES_MAX: usize = 255;
 /// An hour, as in the configuration.
 const INTERVAL_MS_MAX: u64 = 3_600_000;

@@ -83,6 +83,8 @@ struct Raw<'a> {
     since: Option<&'a RawValue>,
     #[serde(borrow)]
     token: Option<&'a RawValue>,
+    #[serde(borrow)]
+    set: Option<&'a RawValue>,
 }
 
 /// Reads a text message.
@@ -96,8 +98,9 @@ pub fn parse(text: &str) -> Result<Request, BadRequest> {
     let raw: Raw = serde_json::from_str(text)
         .map_err(|error| bad(format!("not a JSON object of this protocol: {error}")))?;
     let id = raw.id.map(read_id).transpose().map_err(bad)?;
-    // Its fields are a level below it.
-    if let Err(reason) = json::check_levels(text.as_bytes(), json::LEVELS_MAX + 1) {
+    // Its fields are a level below it, and values of `set` one more.
+    let above = if raw.set.is_some() { 2 } else { 1 };
+    if let Err(reason) = json::check_levels(text.as_bytes(), json::LEVELS_MAX + above) {
         return Err(BadRequest { id, reason });
     }
     match read_op(&raw, text) {

@@ -120,19 +120,17 @@ impl Sequencer {
         Ok(Published { version: state.version, ..published })
     }
 
-    /// Publishes what a client wrote, by itself and in one step on all shards, or nothing. What changes nothing is not
-    /// numbered again.
-    pub fn try_write(&self, publication: &Publication, now: Now) -> Result<Written, NotPublished> {
+    /// Publishes what clients wrote, each by itself and all in one step on all shards, as much as fits one batch. What
+    /// changes nothing is not numbered again. Gives what became of each that was looked at; `None`: an inbox is full.
+    pub fn try_write(&self, publications: &[Publication], now: Now) -> Option<Vec<Result<Written, Why>>> {
         let mut state = self.state();
         if !self.has_room(&mut state) {
-            return Err(NotPublished::Full);
+            return None;
         }
         let mut ops = Vec::new();
-        let one = std::slice::from_ref(publication);
-        let numbered = state.number_each(one, now, &mut Published::default(), &mut ops);
+        let written = state.number_written(publications, now, &mut ops);
         self.push(&mut state, ops);
-        numbered?;
-        Ok(state.topics.written(&publication.topic).expect("a topic that was written is there"))
+        Some(written)
     }
 
     /// Publishes what time alone brings about: values that a deadband held back until now, and the end

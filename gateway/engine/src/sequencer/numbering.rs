@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     counters::SequencerCounters,
     publication::{Publication, Refused, Why},
-    published::Published,
+    published::{Published, Written},
     topics::{Admitted, Group, Topics},
 };
 use crate::{
@@ -115,7 +115,10 @@ impl Numbering {
                     self.cut_after(publication, at, now_us, ops);
                     accepted += 1;
                 }
-                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => accepted += 1,
+                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => {
+                    self.topics.touch(at, now_us);
+                    accepted += 1;
+                }
                 Ok(_) if publication.writer.is_none() && self.topics.hold(publication, at, now_us) => {
                     accepted += 1;
                 }
@@ -137,6 +140,28 @@ impl Numbering {
         }
         published.accepted = accepted;
         Ok(())
+    }
+
+    /// Each by itself, until a batch is full.
+    pub(super) fn number_written(
+        &mut self,
+        publications: &[Publication],
+        now: Now,
+        ops: &mut Vec<Op>,
+    ) -> Vec<Result<Written, Why>> {
+        let (mut written, mut changed, mut bytes) = (Vec::with_capacity(publications.len()), 0, 0);
+        for one in publications.chunks(1) {
+            if changed >= BATCH_CHANGES || bytes > BATCH_BYTES {
+                break;
+            }
+            let publication = &one[0];
+            changed += publication.changes();
+            bytes += publication.body.bytes();
+            let numbered = self.number_each(one, now, &mut Published::default(), ops);
+            let stands = || self.topics.written(&publication.topic).expect("what was written is there");
+            written.push(numbered.map(|()| stands()).map_err(|refused| refused.why));
+        }
+        written
     }
 
     /// A message of a source ends with a publication that was not applied: what is beyond its depth goes all the same.

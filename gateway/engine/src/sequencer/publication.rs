@@ -168,7 +168,12 @@ impl Why {
     /// Of the error that a client is answered with.
     pub fn code(&self) -> u16 {
         match self {
-            Why::TooMany { .. } | Why::NoRoom { .. } | Why::TooManyNames { .. } | Why::Late => NO_ROOM,
+            Why::TooMany { .. }
+            | Why::NoRoom { .. }
+            | Why::TooManyKeys { .. }
+            | Why::TableTooLong { .. }
+            | Why::TooManyNames { .. }
+            | Why::Late => NO_ROOM,
             _ => BAD_REQUEST,
         }
     }

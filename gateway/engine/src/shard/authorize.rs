@@ -176,7 +176,7 @@ impl Shard {
             }
         }
         if let (Some(subscribe), false) = (&upgrade.subscribe, waits)
-            && let Some(pattern) = self.not_granted(slot, &subscribe.topics)
+            && let Some(pattern) = self.not_granted(slot, Right::Subscribe, &subscribe.topics)
         {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);

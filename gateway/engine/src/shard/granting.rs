@@ -29,7 +29,7 @@ impl Shard {
             let reason = format!("the subscription {AUTO} is the gateway's own; give yours another name");
             return Some((BAD_REQUEST, reason));
         }
-        let pattern = self.not_granted(slot, &subscribe.topics)?;
+        let pattern = self.not_granted(slot, Right::Subscribe, &subscribe.topics)?;
         Some((FORBIDDEN, format!("{pattern} is not granted")))
     }
 
@@ -40,10 +40,10 @@ impl Shard {
         !subscribe.topics.iter().all(|pattern| auto.contains(pattern))
     }
 
-    /// The first pattern that a client may not subscribe to.
-    pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
+    /// The first pattern to which a client has not that right.
+    pub(super) fn not_granted(&mut self, slot: u32, right: Right, patterns: &[Pattern]) -> Option<Pattern> {
         let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
-        let refused = self.guard.rules.not_covered(Right::Subscribe, holder, self.conn_of(slot), patterns);
+        let refused = self.guard.rules.not_covered(right, holder, self.conn_of(slot), patterns);
         self.stats.not_granted += u64::from(refused.is_some());
         refused.cloned()
     }

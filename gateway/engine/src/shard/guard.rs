@@ -9,7 +9,7 @@ use net::ConnId;
 
 use super::{
     inbox::Revocation,
-    writing::{WriteRules, Writer},
+    writer::{WriteRules, Writer},
 };
 use crate::{
     access::{grants::SharedGrants, rules::Rules},

@@ -49,7 +49,10 @@ mod turns;
 mod unsubscribe;
 mod weights;
 pub mod witness;
+mod writer;
+pub mod writes;
 mod writing;
+pub mod wrote;
 
 use std::{collections::VecDeque, io, sync::Arc};
 

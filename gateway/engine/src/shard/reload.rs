@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Shard,
     client::{Client, Standing},
-    writing::WriteRules,
+    writer::WriteRules,
 };
 use crate::{
     client::{ClientLimits, State},

@@ -1,10 +1,16 @@
 //! What one publish does to a keyed topic's table.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
-use crate::topic::{depth::Depth, key::write_key};
+use crate::{
+    json::members::{Members, Text},
+    topic::{depth::Depth, key::write_key},
+};
 
 /// Bytes of a key before it is escaped.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -41,6 +47,9 @@ pub struct Changes {
     long: Option<LongKey>,
 }
 
+/// What a change takes beside its text.
+pub const CHANGE_BYTES: usize = size_of::<Span>();
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: usize,
@@ -60,6 +69,30 @@ pub struct Change<'a> {
 impl Changes {
     pub fn new(base: Base) -> Self {
         Self { base, ..Self::default() }
+    }
+
+    /// Of an update as it is written: members with their new values, and keys that go. `is_reset`: from an empty table.
+    pub fn of_fields(
+        set: Option<Members<'_>>,
+        del: Option<Vec<Text<'_>>>,
+        is_reset: bool,
+    ) -> Result<Self, String> {
+        let base = if is_reset { Base::Empty } else { Base::Held };
+        let (set, del) = (set.map_or_else(Vec::new, |set| set.0), del.unwrap_or_default());
+        if !del.is_empty() {
+            let set: HashSet<&str> = set.iter().map(|(key, _)| &**key).collect();
+            if let Some(Text(key)) = del.iter().find(|key| set.contains(&*key.0)) {
+                return Err(format!("key {key:?} stands in set and in del; give it in one of them"));
+            }
+        }
+        let mut changes = Self::new(base);
+        let mut write = || {
+            set.iter().try_for_each(|(key, value)| changes.set(key, value.get().as_bytes()))?;
+            del.iter().try_for_each(|Text(key)| changes.del(key))
+        };
+        // It is refused in its turn, after what came before it.
+        write().unwrap_or_else(|long| changes.refuse(long));
+        Ok(changes)
     }
 
     /// `value` is JSON, taken byte for byte.

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::name::is_topic_char;
-use crate::access::claims::SUB_BYTES_MAX;
+
+/// Bytes of a subject.
+pub const SUB_BYTES_MAX: usize = 128;
 
 /// Of an encoded byte.
 const ESCAPE_BYTES: usize = "@xE5".len();

@@ -95,7 +95,9 @@ impl Topics {
     /// Whether a client writes what its table has already.
     pub fn changes_nothing(&self, publication: &Publication, admitted: &Admitted) -> bool {
         let (Some(_), Some(changes)) = (publication.writer, &admitted.changes) else { return false };
-        let table = admitted.at.and_then(|id| self.directory[id].table.as_deref());
+        // The first update of a run is one, whatever it says: until then the topic is stale.
+        let topic = admitted.at.map(|id| &self.directory[id]).filter(|topic| !topic.is_restored);
+        let table = topic.and_then(|topic| topic.table.as_deref());
         table.is_some_and(|table| {
             changes.base == Base::Held && changes.iter().all(|change| table.get(change.key) == change.value)
         })

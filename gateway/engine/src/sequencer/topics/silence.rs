@@ -35,15 +35,22 @@ impl Topics {
         if publication.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
             return false;
         }
+        self.touch(Some(id), now_us);
+        true
+    }
+
+    /// An update came that makes no other one: the topic is not silent.
+    pub fn touch(&mut self, at: Option<TopicId>, now_us: u64) {
+        let Some((id, topic)) = self.directory.living_mut(at) else { return };
         topic.touched_us = now_us;
         if topic.state == TopicState::Stale && !topic.is_restored {
             topic.state = TopicState::Live;
+            let name = topic.name.clone();
             if let Some(stale_after) = topic.policy.stale_after {
-                self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
+                self.deadlines.stale_at(after(now_us, stale_after), id, name.clone());
             }
-            self.tell(&publication.topic, TopicState::Live, String::new());
+            self.tell(&name, TopicState::Live, String::new());
         }
-        true
     }
 
     /// A value that is held back, whenever its time would have come.
