@@ -138,7 +138,7 @@ impl Stitch {
             let mut table = Table::default();
             let needs = repair == Repair::Ask && !is_whole(&publication);
             if is_full && needs {
-                out.push(lost(&publication, "too many topics wait for a snapshot; raise [limits] topics"));
+                out.push(publication.lost("too many topics wait for a snapshot; raise [limits] topics"));
                 return Need::Nothing;
             }
             if is_full {
@@ -195,13 +195,13 @@ impl Stitch {
         let table = self.tables.get_mut(&publication.topic).expect("its change has come");
         match repair {
             Repair::Ask => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 (table.waiting, table.at, table.ahead_since_us) = (Some(Waiting::default()), None, None);
                 self.wait(publication, out);
                 Need::Whole
             }
             Repair::Reconnect => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 Need::Reconnect(format!("{}: {why}", publication.topic))
             }
             Repair::None => {
@@ -209,7 +209,7 @@ impl Stitch {
                 table.at = publication.seq.map(|seq| seq.last);
                 // A step tells itself. What is not above the count that is held would be taken for a repeat.
                 if !matches!(why, Broken::Step { .. }) {
-                    out.push(lost(&publication, &why.to_string()));
+                    out.push(publication.lost(&why.to_string()));
                     publication.seq_reset = true;
                 }
                 out.push(publication);
@@ -237,7 +237,7 @@ impl Stitch {
             self.dropped += waiting.changes.len() as u64 + 1;
             self.bytes -= waiting.bytes;
             *waiting = Waiting { dropped: table.seen, ..Waiting::default() };
-            out.push(lost(&publication, "no room to wait for its snapshot; raise snapshot_bytes"));
+            out.push(publication.lost("no room to wait for its snapshot; raise snapshot_bytes"));
             return;
         }
         (self.bytes, waiting.bytes) = (self.bytes + bytes, waiting.bytes + bytes);
@@ -319,15 +319,6 @@ fn become_whole(publication: &mut Publication, base: Base) {
         let changes = Arc::make_mut(changes);
         changes.base = base;
         changes.settle();
-    }
-}
-
-/// The topic lacks the update from now on, until all of it comes.
-fn lost(publication: &Publication, why: &str) -> Publication {
-    let body = Body::Unread(why.into());
-    Publication {
-        feed: publication.feed,
-        ..Publication::new(publication.topic.clone(), body, publication.due_us)
     }
 }
 
