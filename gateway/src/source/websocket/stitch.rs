@@ -56,6 +56,8 @@ struct Waiting {
     bytes: usize,
     /// The count of the last one that found no room: a whole that does not hold it is of no use.
     dropped: Option<u64>,
+    /// They count anew since the whole was asked for, so that it may be of the counts before.
+    is_anew: bool,
 }
 
 /// Bytes that a change takes up while it waits, beside its keys and values, and each of its keys beside what is in it.
@@ -229,6 +231,7 @@ impl Stitch {
             }
             if !seq.continues(last) && (seq.last < last || seq.skipped(Some(last)) > 0) {
                 self.bytes -= std::mem::take(waiting).bytes;
+                waiting.is_anew = seq.last < last;
             }
         }
         table.seen = publication.seq.map(|seq| seq.last);
@@ -236,7 +239,7 @@ impl Stitch {
         if self.bytes + bytes > self.bytes_max {
             self.dropped += waiting.changes.len() as u64 + 1;
             self.bytes -= waiting.bytes;
-            *waiting = Waiting { dropped: table.seen, ..Waiting::default() };
+            *waiting = Waiting { dropped: table.seen, is_anew: waiting.is_anew, ..Waiting::default() };
             out.push(publication.lost("no room to wait for its snapshot; raise snapshot_bytes"));
             return;
         }
@@ -249,6 +252,10 @@ impl Stitch {
     pub fn join(&mut self, mut whole: Publication, count: u64, out: &mut Vec<Publication>) -> Need {
         let Some(table) = self.tables.get_mut(&whole.topic) else { return Need::Nothing };
         let Some(mut waiting) = table.waiting.take() else { return Need::Nothing };
+        if std::mem::take(&mut waiting.is_anew) {
+            table.waiting = Some(waiting);
+            return Need::Whole;
+        }
         while let Some(seq) = waiting.changes.front().and_then(|change| change.seq)
             && seq.last <= count
             && !seq.continues(count)
