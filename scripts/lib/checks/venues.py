@@ -127,11 +127,11 @@ def restarted(recording, rows, at):
     for row in rows:
         if row["line"] < at or "seq" not in row or "set" not in row:
             continue
-        begin = begun.setdefault(row["topic"], row.get("seq_first", row["seq"]))
-        for name in ("seq", "seq_first", "seq_prev"):
-            if name in row:
-                anew = str(max(row[name] - begin + ANEW, 0))
-                messages[row["line"]] = re.sub(rf"(?<![\d.]){row[name]}(?![\d.])", anew, messages[row["line"]])
+        named = [name for name in ("seq", "seq_first", "seq_prev") if name in row]
+        begin = begun.setdefault(row["topic"], min(row[name] for name in named))
+        for name in named:
+            anew = str(max(row[name] - begin + ANEW, 0))
+            messages[row["line"]] = re.sub(rf"(?<![\d.]){row[name]}(?![\d.])", anew, messages[row["line"]])
     return messages
 
 
