@@ -273,7 +273,8 @@ fn the_reference_explains_every_key_that_is_printed() {
 #[test]
 fn three_files_for_venues_are_valid_and_explain_the_keys_of_a_plain_feed() {
     // Those that reference.toml explains.
-    const OTHERS: [&str; 6] = ["send_every", "symbols", "encoding", "renew", "snapshot_bytes", "whole"];
+    const OTHERS: [&str; 7] =
+        ["send_every", "symbols", "encoding", "renew", "snapshot_bytes", "memory_bytes", "whole"];
     for name in ["coinbase.toml", "binance.toml", "kraken.toml"] {
         let path = configs().join(name);
         let config = Config::load(&path, &Environment::default(), &machine())
@@ -596,7 +597,7 @@ fn mistakes_in_the_words_of_venues_are_refused_by_line() {
         ("headers = [1]", "headers = (secret): write names and texts"),
         ("headers = { \"a b\" = \"s3cret\" }", "headers = (secret): \"a b\" is no name of a header field"),
         ("headers = { host = \"s3cret\" }", "host: the request has it by itself; leave it out"),
-        ("headers = { A = \"s3cret\\n\" }", "A: its value holds what no header field may hold"),
+        ("headers = { A = \"s3cret\\n\" }", "A: what it is filled with holds what no header field may hold"),
         ("headers = { A = \"{sign}\" }", "A: {sign}: there is no [source.sign]"),
         ("ping = \"a\"", "ping is a section; write [source.ping] on a line of its own"),
         ("ping = { every = \"1s\" }", "[source.ping] text is missing; write what is sent"),
@@ -658,7 +659,7 @@ fn mistakes_in_the_words_of_venues_are_refused_by_line() {
         (
             of("remember = \"/a\""),
             6,
-            "an entry with remember makes no topic; leave out all but when, recall and remember",
+            "an entry with remember makes no topic; leave out all but when, recall, also and remember",
         ),
         ("remember = \"^/a\"".to_owned(), 6, "it begins at the message; write \"/a\""),
         ("remember = \"/a\"\ngap = [\"b\"]".to_owned(), 6, "gap and remember are both there"),
@@ -1169,8 +1170,7 @@ fn an_entry_with_gap_takes_no_key_that_a_topic_has() {
     ] {
         let source = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\nstale_after = \"0s\"\n";
         let complaint = refused(&format!("{source}[[source.map]]\ngap = [\"a\"]\n{key}"));
-        let text =
-            "[source.map] an entry with gap makes no topic; leave out all but when, each, gap and reason";
+        let text = "[source.map] an entry with gap makes no topic; leave out all but when, recall, also, each, order, gap and reason";
         assert_eq!(complaint, format!("x.toml:7: {text}"), "{key}");
     }
 }

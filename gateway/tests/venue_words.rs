@@ -267,6 +267,31 @@ data = ""
 }
 
 #[test]
+fn a_book_that_begins_with_a_change_lacks_something_and_a_deletion_may_write_its_price_otherwise() {
+    let addr = upstream::start(|_, mut peer| {
+        peer.accept()?;
+        peer.text(r#"{"k":"c","s":"part","b":[["1.10","1"]]}"#)?;
+        peer.text(r#"{"k":"w","s":"whole","b":[[1.7e-7,5],[100.0,1],["1.10","1"],["2.5","2"]]}"#)?;
+        peer.text(r#"{"k":"c","s":"whole","b":[[0.00000017,0],[100,0],["1.1","0"],["2","0"]]}"#)?;
+        peer.wait()
+    });
+    let entry = |kind: &str, rest: &str| {
+        format!(
+            "[[source.map]]\nwhen = {{ \"/k\" = \"{kind}\" }}\ntopic = \"x.book.{{/s}}\"\n\
+             levels = [{{ path = \"/b\", key = \"b\" }}]\n{rest}\n"
+        )
+    };
+    let topic = "[[topic]]\npattern = \"x.book.*\"\nmode = \"keyed\"";
+    let map = [entry("w", "reset = true"), entry("c", ""), topic.to_owned()].concat();
+    let gateway = Gateway::start("", &source(addr, "", &map));
+    await_book(&gateway, "x.book.whole", &json!({"b2.5": "2"}));
+    await_book(&gateway, "x.book.part", &json!({"b1.10": "1"}));
+    await_that("it is told", || status_of(&gateway, "x.book.part").is_some());
+    assert_eq!(status_of(&gateway, "x.book.part").unwrap().0, "gap");
+    assert_eq!(status_of(&gateway, "x.book.whole"), None);
+}
+
+#[test]
 fn without_its_token_no_connect_is_made_and_it_is_asked_for_again() {
     let (asked, asks) = mpsc::channel();
     let http = http_server(move |number, _| {

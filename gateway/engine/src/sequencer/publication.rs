@@ -57,6 +57,11 @@ impl Publication {
         }
     }
 
+    /// In its place: its topic lacks it from now on, until all of the topic comes.
+    pub fn lost(&self, why: &str) -> Self {
+        Self { feed: self.feed, ..Self::new(self.topic.clone(), Body::Unread(why.into()), self.due_us) }
+    }
+
     /// What it costs to apply at least: one for itself and one for each key that it names. How much a whole table
     /// changes its topic knows.
     pub fn changes(&self) -> usize {

@@ -40,6 +40,8 @@ pub struct Changes {
     pub base: Base,
     /// Keys beyond it go once the changes are made.
     pub depth: Option<Arc<Depth>>,
+    /// Keys end with prices: one that is deleted may be held as it was written otherwise.
+    pub has_prices: bool,
     /// More of the same topic follows from the same message; what is beyond the depth goes after that.
     pub goes_on: bool,
     text: Vec<u8>,
@@ -125,7 +127,7 @@ impl Changes {
         let last: HashMap<&[u8], usize> =
             self.iter().enumerate().map(|(nth, change)| (change.key, nth)).collect();
         let mut left = Self { depth: self.depth.clone(), long: self.long.clone(), ..Self::new(self.base) };
-        left.goes_on = self.goes_on;
+        (left.goes_on, left.has_prices) = (self.goes_on, self.has_prices);
         let is_left =
             |(nth, change): &(usize, Change<'_>)| change.value.is_some() && last[change.key] == *nth;
         self.iter().enumerate().filter(is_left).for_each(|(_, change)| left.push(change));

@@ -1,6 +1,6 @@
 //! From what a connection brings to numbered updates: holds back what the shards have no room for.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use engine::{
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
@@ -36,6 +36,8 @@ pub struct Mapping<'a> {
     bytes_max: usize,
     /// Topics that are remembered.
     topics_max: usize,
+    /// Tables of which something came.
+    begun: HashSet<Arc<str>>,
     stopped: bool,
     /// The connection has ended that what waits came from.
     is_lost: bool,
@@ -63,6 +65,7 @@ impl<'a> Mapping<'a> {
             updates_max: limits.inbox_updates,
             bytes_max: limits.inbox_bytes,
             topics_max: limits.topics,
+            begun: HashSet::new(),
             stopped: false,
             is_lost: false,
             is_fresh: false,
@@ -89,6 +92,25 @@ impl<'a> Mapping<'a> {
             // There is nothing to compare it with.
             Arc::make_mut(changes).base = Base::Empty;
         }
+        if self.begins_with_a_change(&publication) {
+            self.push_one(
+                publication.lost("its book begins with a change: what it held before has not come"),
+            );
+        }
+        self.push_one(publication);
+    }
+
+    /// It is the first of a book that is not there.
+    fn begins_with_a_change(&mut self, publication: &Publication) -> bool {
+        let Body::Changes(changes) = &publication.body else { return false };
+        if self.begun.len() >= self.topics_max || self.begun.contains(&publication.topic) {
+            return false;
+        }
+        self.begun.insert(publication.topic.clone());
+        changes.has_prices && changes.base == Base::Held && !self.sequencer.exists(&publication.topic)
+    }
+
+    fn push_one(&mut self, publication: Publication) {
         let each = self.sequencer.each_counts(&publication.topic);
         self.live.push(publication, if each { Counts::Every } else { Counts::Newest });
     }

@@ -56,6 +56,8 @@ struct Waiting {
     bytes: usize,
     /// The count of the last one that found no room: a whole that does not hold it is of no use.
     dropped: Option<u64>,
+    /// They count anew since the whole was asked for, so that it may be of the counts before.
+    is_anew: bool,
 }
 
 /// Bytes that a change takes up while it waits, beside its keys and values, and each of its keys beside what is in it.
@@ -138,7 +140,7 @@ impl Stitch {
             let mut table = Table::default();
             let needs = repair == Repair::Ask && !is_whole(&publication);
             if is_full && needs {
-                out.push(lost(&publication, "too many topics wait for a snapshot; raise [limits] topics"));
+                out.push(publication.lost("too many topics wait for a snapshot; raise [limits] topics"));
                 return Need::Nothing;
             }
             if is_full {
@@ -195,13 +197,13 @@ impl Stitch {
         let table = self.tables.get_mut(&publication.topic).expect("its change has come");
         match repair {
             Repair::Ask => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 (table.waiting, table.at, table.ahead_since_us) = (Some(Waiting::default()), None, None);
                 self.wait(publication, out);
                 Need::Whole
             }
             Repair::Reconnect => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 Need::Reconnect(format!("{}: {why}", publication.topic))
             }
             Repair::None => {
@@ -209,7 +211,7 @@ impl Stitch {
                 table.at = publication.seq.map(|seq| seq.last);
                 // A step tells itself. What is not above the count that is held would be taken for a repeat.
                 if !matches!(why, Broken::Step { .. }) {
-                    out.push(lost(&publication, &why.to_string()));
+                    out.push(publication.lost(&why.to_string()));
                     publication.seq_reset = true;
                 }
                 out.push(publication);
@@ -229,6 +231,7 @@ impl Stitch {
             }
             if !seq.continues(last) && (seq.last < last || seq.skipped(Some(last)) > 0) {
                 self.bytes -= std::mem::take(waiting).bytes;
+                waiting.is_anew = seq.last < last;
             }
         }
         table.seen = publication.seq.map(|seq| seq.last);
@@ -236,8 +239,8 @@ impl Stitch {
         if self.bytes + bytes > self.bytes_max {
             self.dropped += waiting.changes.len() as u64 + 1;
             self.bytes -= waiting.bytes;
-            *waiting = Waiting { dropped: table.seen, ..Waiting::default() };
-            out.push(lost(&publication, "no room to wait for its snapshot; raise snapshot_bytes"));
+            *waiting = Waiting { dropped: table.seen, is_anew: waiting.is_anew, ..Waiting::default() };
+            out.push(publication.lost("no room to wait for its snapshot; raise snapshot_bytes"));
             return;
         }
         (self.bytes, waiting.bytes) = (self.bytes + bytes, waiting.bytes + bytes);
@@ -249,6 +252,10 @@ impl Stitch {
     pub fn join(&mut self, mut whole: Publication, count: u64, out: &mut Vec<Publication>) -> Need {
         let Some(table) = self.tables.get_mut(&whole.topic) else { return Need::Nothing };
         let Some(mut waiting) = table.waiting.take() else { return Need::Nothing };
+        if std::mem::take(&mut waiting.is_anew) {
+            table.waiting = Some(waiting);
+            return Need::Whole;
+        }
         while let Some(seq) = waiting.changes.front().and_then(|change| change.seq)
             && seq.last <= count
             && !seq.continues(count)
@@ -319,15 +326,6 @@ fn become_whole(publication: &mut Publication, base: Base) {
         let changes = Arc::make_mut(changes);
         changes.base = base;
         changes.settle();
-    }
-}
-
-/// The topic lacks the update from now on, until all of it comes.
-fn lost(publication: &Publication, why: &str) -> Publication {
-    let body = Body::Unread(why.into());
-    Publication {
-        feed: publication.feed,
-        ..Publication::new(publication.topic.clone(), body, publication.due_us)
     }
 }
 

@@ -242,6 +242,7 @@ fn changes(
 ) -> Result<Changes, Fault> {
     let is_whole = book.reset == Reset::Always;
     let mut changes = Changes::new(if is_whole { book.whole.base() } else { Base::Held });
+    changes.has_prices = true;
     changes.depth.clone_from(&book.depth);
     if is_whole && book.lists.iter().any(|list| list.remember.is_some()) {
         told.reset(topic);

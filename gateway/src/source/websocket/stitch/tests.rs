@@ -141,6 +141,7 @@ fn a_count_that_goes_back_is_a_gap_too() {
     // While changes wait those of before are of no use.
     let mut venue = Venue::new(Repair::Ask);
     venue.brings("500 501 1 2");
+    assert_eq!(venue.answers(500), (String::new(), Need::Whole), "it may be of the counts before");
     assert_eq!(venue.answers(1), ("w1 2".to_owned(), Need::Nothing));
     // A change may name a lower count as the one that it goes on to.
     let mut venue = Venue::new(Repair::None);
