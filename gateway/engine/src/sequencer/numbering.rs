@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     counters::SequencerCounters,
-    publication::{Publication, Refused, Why},
+    publication::{Body, Publication, Refused, Why},
     published::Published,
     topics::{Admitted, Group, Topics},
 };
@@ -115,7 +115,10 @@ impl Numbering {
                     self.cut_after(publication, at, now_us, ops);
                     accepted += 1;
                 }
-                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => accepted += 1,
+                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => {
+                    self.topics.write_again(publication, &admitted, now_us);
+                    accepted += 1;
+                }
                 Ok(_) if publication.writer.is_none() && self.topics.hold(publication, at, now_us) => {
                     accepted += 1;
                 }
@@ -154,11 +157,12 @@ impl Numbering {
         // A table that ends is as much work as it has keys.
         while ops.len() + keys.saturating_sub(self.topics.keys()) < BATCH_CHANGES {
             let Some(mut publication) = self.topics.due(due_us) else { break };
-            if publication.body.is_gone() {
+            // What was held back came in when it did.
+            if !matches!(publication.body, Body::Data(_)) {
                 publication.due_us = now.wall_us;
             }
             self.version += 1;
-            let admitted = Admitted { at: self.topics.find(&publication.topic), changes: None };
+            let admitted = Admitted::of(&publication, self.topics.find(&publication.topic));
             self.topics.apply(&publication, admitted, self.version, now.mono_us, &mut ops);
         }
         ops

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Group, Topic, Topics,
+    counting::{self, count_size},
     size::{table_size, topic_size},
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     topic::{
         changes::{Base, Changes},
         name::check_topic,
-        policy::{Keyed, Mode},
+        policy::{Keyed, Mode, Policy},
         table::Table,
     },
     update::TopicId,
@@ -29,6 +30,17 @@ pub struct Admitted {
     pub changes: Option<Arc<Changes>>,
 }
 
+impl Admitted {
+    /// What the gateway itself brings about, which is not held against limits. `at`: its topic.
+    pub fn of(publication: &Publication, at: Option<TopicId>) -> Self {
+        let changes = match &publication.body {
+            Body::Changes(changes) => Some(changes.clone()),
+            Body::Data(_) | Body::Gone | Body::Unread(_) => None,
+        };
+        Self { at, changes }
+    }
+}
+
 impl Topics {
     /// Whether `publication` may be applied, after those of its `group` before it. `at`: its topic.
     pub fn admit<'a>(
@@ -39,6 +51,11 @@ impl Topics {
     ) -> Result<Admitted, Why> {
         if let Body::Unread(why) = &publication.body {
             return Err(Why::Unread { topic: publication.topic.clone(), why: why.clone() });
+        }
+        let policy = self.policy_at(&publication.topic, at);
+        if !group.is_taken_over {
+            self.check_count(publication)?;
+            self.check_writer(publication, policy)?;
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
         let known = at.map(|id| &self.directory[id]);
@@ -60,20 +77,21 @@ impl Topics {
         }
         if known.is_none() && !lives {
             check_topic(&publication.topic)?;
+            counting::check_name(policy, &publication.topic)?;
         }
-        if !lives && self.live + group.births.len() >= self.live_max {
+        let counts = usize::from(policy.key_terms.are_counted);
+        if !lives && self.live + group.births.len() + group.counts + counts >= self.live_max {
             return Err(Why::TooMany { topic: publication.topic.clone(), max: self.live_max });
         }
-        let changes = match self.mode_at(&publication.topic, at) {
-            Mode::Keyed(_) if publication.writer.is_some() && matches!(publication.body, Body::Data(_)) => {
-                return Err(Why::WholeTable { topic: publication.topic.clone() });
-            }
+        let changes = match &*policy.mode {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(publication)?;
                 group.count(&publication.topic, table, Some(&changes));
                 let staying = cut.as_ref().unwrap_or(&changes);
-                let size = table_after(table, publication, staying, bounds, group, self.room())?;
-                self.check_room(known, publication, size, group)?;
+                self.check_timed(publication, staying, policy, at, group)?;
+                let room = self.room().saturating_sub(count_size(policy, &publication.topic));
+                let size = table_after(table, publication, staying, bounds, group, room)?;
+                self.check_room(known, policy, publication, size, group)?;
                 Some(cut.filter(|_| !changes.goes_on).unwrap_or(changes))
             }
             _ if matches!(publication.body, Body::Changes(_)) => {
@@ -81,12 +99,13 @@ impl Topics {
             }
             _ => {
                 group.count(&publication.topic, None, None);
-                self.check_room(known, publication, Some(publication.body.bytes()), group)?;
+                self.check_room(known, policy, publication, Some(publication.body.bytes()), group)?;
                 None
             }
         };
         if !lives {
             group.births.insert(&publication.topic);
+            group.counts += counts;
         }
         group.admitted += 1;
         Ok(Admitted { at, changes: changes.filter(|_| !publication.body.is_gone()) })
@@ -95,8 +114,9 @@ impl Topics {
     /// Whether a client writes what its table has already.
     pub fn changes_nothing(&self, publication: &Publication, admitted: &Admitted) -> bool {
         let (Some(_), Some(changes)) = (publication.writer, &admitted.changes) else { return false };
-        let table = admitted.at.and_then(|id| self.directory[id].table.as_deref());
-        table.is_some_and(|table| {
+        // The first write of what was restored says that it holds.
+        let topic = admitted.at.map(|id| &self.directory[id]).filter(|topic| !topic.is_restored);
+        topic.and_then(|topic| topic.table.as_deref()).is_some_and(|table| {
             changes.base == Base::Held && changes.iter().all(|change| table.get(change.key) == change.value)
         })
     }
@@ -126,14 +146,16 @@ impl Topics {
     fn check_room<'a>(
         &self,
         known: Option<&Topic>,
+        policy: &Policy,
         publication: &'a Publication,
         size: Option<usize>,
         group: &mut Group<'a>,
     ) -> Result<(), Why> {
         let Some(size) = size else { return Ok(()) };
-        let size = if publication.body.is_gone() { 0 } else { topic_size(&publication.topic, size) };
-        let before =
-            group.bytes.get(&*publication.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
+        let count = count_size(policy, &publication.topic);
+        let size = if publication.body.is_gone() { 0 } else { topic_size(&publication.topic, size) + count };
+        let held = known.filter(|topic| !topic.gone).map(|topic| topic.bytes + count);
+        let before = group.bytes.get(&*publication.topic).copied().or(held).unwrap_or(0);
         let all = self.bytes() as isize;
         let after = all + group.added + size as isize - before as isize;
         let max = self.bytes_max;
