@@ -27,6 +27,7 @@ use super::{
 use crate::{
     admin_key::AdminKey,
     config::Config,
+    intake::check::Checks,
     metrics::{Scraper, watched::Watched},
     reload::Ask,
 };
@@ -58,6 +59,8 @@ pub struct Rules {
     pub limits: Limits,
     /// Of tokens.
     pub access: Arc<access::rules::Rules>,
+    /// What published values are held against.
+    pub checks: Arc<Checks>,
 }
 
 impl Rules {
@@ -68,6 +71,7 @@ impl Rules {
             keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
             limits: config.limits.clone(),
             access: config.access.tokens.rules.clone(),
+            checks: config.checks.clone(),
         }
     }
 }

@@ -61,6 +61,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         workers: &admin.bodies.workers,
         writer: writer.as_ref(),
         once: OnceBounds::of(limits),
+        checks: &rules.checks,
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,
     };
