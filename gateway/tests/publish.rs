@@ -85,6 +85,7 @@ impl Gateway {
             keys: Vec::new(),
             limits: limits.clone(),
             access: Arc::default(),
+            checks: Arc::default(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use engine::{
+    protocol::reply::BAD_REQUEST,
     sequencer::{
         NotPublished, Publication, Why,
         once::{Begun, Name, Once},
@@ -21,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::clocked::ClockedSequencer;
+use super::{clocked::ClockedSequencer, workers::Workers};
 use crate::config::Config;
 
 /// How long a publish waits for room in an inbox, and how often it looks.
@@ -112,7 +113,7 @@ pub async fn run(
     sequencer: Arc<ClockedSequencer>,
     mut config: watch::Receiver<Arc<Config>>,
 ) {
-    let mut once = Once::default();
+    let (mut once, workers) = (Once::default(), Workers::default());
     loop {
         let said = tokio::select! {
             biased;
@@ -124,26 +125,29 @@ pub async fn run(
         };
         match said {
             None => return,
-            // Nothing is bound to connections yet.
-            Some(Said::Left(_)) => {}
+            Some(Said::Left(conn)) => sequencer.left(conn),
             Some(Said::Write(write)) => {
                 let (size, config) = (size(&write), config.borrow().clone());
-                take(write, &mut once, &sequencer, &config.limits).await;
+                let way = Way { sequencer: &sequencer, workers: &workers, config: &config };
+                take(write, &mut once, &way).await;
                 queue.writers.held.give_back(size);
             }
         }
     }
 }
 
-async fn take(
-    write: Write,
-    once: &mut Once<Answering, Wrote>,
-    sequencer: &ClockedSequencer,
-    limits: &Limits,
-) {
+/// How what a client wrote becomes an update.
+struct Way<'a> {
+    sequencer: &'a ClockedSequencer,
+    workers: &'a Workers,
+    /// What holds.
+    config: &'a Config,
+}
+
+async fn take(write: Write, once: &mut Once<Answering, Wrote>, way: &Way<'_>) {
     let Write { publication, answer } = write;
     let name = Name::of(&publication, None);
-    let now_us = sequencer.now().mono_us;
+    let (limits, now_us) = (&way.config.limits, way.sequencer.now().mono_us);
     let answer = match &name {
         None => answer,
         Some(name) => match once.begin(name, answer, limits.once_names, now_us) {
@@ -156,7 +160,7 @@ async fn take(
             }
         },
     };
-    let wrote = publish(&publication, sequencer).await;
+    let wrote = way.publish(publication).await;
     if let Some(name) = name {
         let kept = Some(wrote.clone()).filter(|wrote| matches!(wrote, Wrote::Published { .. }));
         let waiting = once.end(name, kept, limits.once_for, now_us);
@@ -165,19 +169,30 @@ async fn take(
     answer.give(wrote);
 }
 
-async fn publish(publication: &Publication, sequencer: &ClockedSequencer) -> Wrote {
-    let until = Instant::now() + ROOM;
-    loop {
-        let why = match sequencer.try_write(publication) {
-            Ok(written) => return Wrote::Published { written, reply: None },
-            Err(NotPublished::Refused(refused)) => refused.why,
-            Err(NotPublished::Full) if Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
-                continue;
-            }
-            Err(NotPublished::Full) => Why::Late,
+impl Way<'_> {
+    async fn publish(&self, publication: Publication) -> Wrote {
+        if let Err(why) = self.sequencer.may_write(&publication) {
+            return refused(&why);
+        }
+        let checks = self.config.checks.clone();
+        let bytes = publication.body.bytes();
+        let publication = match self.workers.run_sized(bytes, move || checks.pass(publication)).await {
+            Ok(publication) => publication,
+            Err(reason) => return Wrote::Refused { code: BAD_REQUEST, reason: reason.into() },
         };
-        return refused(&why);
+        let until = Instant::now() + ROOM;
+        loop {
+            let why = match self.sequencer.try_write(&publication) {
+                Ok(written) => return Wrote::Published { written, reply: None },
+                Err(NotPublished::Refused(refused)) => refused.why,
+                Err(NotPublished::Full) if Instant::now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+                Err(NotPublished::Full) => Why::Late,
+            };
+            return refused(&why);
+        }
     }
 }
 

@@ -123,6 +123,11 @@ impl Sequencer {
         Ok(Published { version: state.version, ..published })
     }
 
+    /// Whether a client may write what it does, by `[[topic]] write`; [`Sequencer::try_write`] asks too.
+    pub fn may_write(&self, publication: &Publication) -> Result<(), Why> {
+        self.state().may_write(publication)
+    }
+
     /// Publishes what a client wrote, by itself and in one step on all shards, or nothing. What changes nothing is not
     /// numbered again.
     pub fn try_write(&self, publication: &Publication, now: Now) -> Result<Written, NotPublished> {

@@ -46,6 +46,12 @@ impl Numbering {
         self.counters.batches += 1;
     }
 
+    /// Counts a refusal.
+    pub(super) fn may_write(&mut self, publication: &Publication) -> Result<(), Why> {
+        let may = self.topics.may_write(publication, self.topics.find(&publication.topic));
+        may.inspect_err(|why| self.counters.count_refused(why))
+    }
+
     pub(super) fn number_group(
         &mut self,
         publications: &[Publication],

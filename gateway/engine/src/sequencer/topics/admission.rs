@@ -54,8 +54,7 @@ impl Topics {
         }
         let policy = self.policy_at(&publication.topic, at);
         if !group.is_taken_over {
-            self.check_count(publication)?;
-            self.check_writer(publication, policy)?;
+            self.may_write(publication, at)?;
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
         let known = at.map(|id| &self.directory[id]);

@@ -28,8 +28,10 @@ impl TimedMax {
 }
 
 impl Topics {
-    /// Whether the client that wrote a publication, if one did, may write what it does.
-    pub(super) fn check_writer(&self, publication: &Publication, policy: &Policy) -> Result<(), Why> {
+    /// Whether who wrote a publication may write what it does. `at`: its topic.
+    pub fn may_write(&self, publication: &Publication, at: Option<TopicId>) -> Result<(), Why> {
+        self.check_count(publication)?;
+        let policy = self.policy_at(&publication.topic, at);
         if publication.writer.is_none() {
             return Ok(());
         }
@@ -40,7 +42,9 @@ impl Topics {
         if !matches!(*policy.mode, Mode::Keyed(_)) {
             return Ok(());
         }
-        let Body::Changes(changes) = &publication.body else { return Err(Why::WholeTable { topic: topic() }) };
+        let Body::Changes(changes) = &publication.body else {
+            return Err(Why::WholeTable { topic: topic() });
+        };
         if changes.base != Base::Held {
             return Err(Why::WholeTable { topic: topic() });
         }
