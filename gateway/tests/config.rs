@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use engine::{http::proxies::Forwarded, topic::policy::{KeyTerms, Mode, Write}, unit::Rate};
+use engine::{
+    http::proxies::Forwarded,
+    topic::policy::{KeyTerms, Mode, Write},
+    unit::Rate,
+};
 use gateway::{
     config::Config,
     document::environment::Environment,

@@ -6,6 +6,7 @@ mod audit;
 mod changes;
 mod check;
 mod compression;
+mod deadline;
 mod fanout;
 mod grants;
 mod limits;

@@ -16,16 +16,15 @@ use engine::{
     unit::{show_duration, show_size},
 };
 
-use super::writing::{self, KeyTermKeys};
+use super::{
+    deadline::{DAY_MS, DEADLINE_MS_MIN, HOUR_MS},
+    writing::{self, KeyTermKeys},
+};
 use crate::{
     document::read::{Named, Reader, Section, named},
     intake::check::{Check, Checks},
 };
 
-const HOUR_MS: u64 = 3_600_000;
-pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
-/// A deadline that is nearer is not worth a timer.
-pub(super) const DEADLINE_MS_MIN: u64 = 10;
 const MIB: u64 = 1 << 20;
 /// Offsets into a table's text are 32 bits, and half of it may be garbage.
 const TABLE_BYTES_MAX: u64 = 1 << 30;

@@ -9,7 +9,7 @@ use engine::{
     unit::show_duration,
 };
 
-use super::topic::{DAY_MS, DEADLINE_MS_MIN};
+use super::deadline::{DAY_MS, DEADLINE_MS_MIN};
 use crate::{
     document::read::{Section, named},
     intake::{check::Check, schema::Schema},

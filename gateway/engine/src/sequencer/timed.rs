@@ -6,13 +6,26 @@ use std::{
     time::Duration,
 };
 
-use crate::{topic::policy::KeyTerms, update::TopicId};
+use crate::{settings::Limits, topic::policy::KeyTerms, update::TopicId};
 
 /// A restored key of a bound topic is given so long at least: those who wrote it have to connect again.
 const RESTORED_LINGER: Duration = Duration::from_secs(60);
 
 /// As [`Change::key`](crate::topic::changes::Change::key).
 type Key = Arc<[u8]>;
+
+/// How many keys may be that go by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct TimedMax {
+    pub all: usize,
+    pub of_connection: usize,
+}
+
+impl TimedMax {
+    pub fn of(limits: &Limits) -> Self {
+        Self { all: limits.timed_keys, of_connection: limits.timed_keys_per_connection }
+    }
+}
 
 /// All keys that go by themselves, with the connections that wrote them.
 #[derive(Debug, Default)]

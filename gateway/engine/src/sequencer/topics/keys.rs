@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{Admitted, Group, Topics};
 use crate::{
-    sequencer::publication::{Body, Publication, Why},
-    settings::Limits,
+    sequencer::{
+        publication::{Body, Publication, Why},
+        timed::TimedMax,
+    },
     topic::{
         changes::{Base, Change, Changes},
         key::write_key,
@@ -13,19 +15,6 @@ use crate::{
     },
     update::TopicId,
 };
-
-/// How many keys may be that go by themselves.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TimedMax {
-    all: usize,
-    of_connection: usize,
-}
-
-impl TimedMax {
-    pub fn of(limits: &Limits) -> Self {
-        Self { all: limits.timed_keys, of_connection: limits.timed_keys_per_connection }
-    }
-}
 
 impl Topics {
     /// Whether who wrote a publication may write what it does. `at`: its topic.

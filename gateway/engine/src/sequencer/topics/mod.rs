@@ -1,6 +1,7 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
 mod admission;
+mod admitted;
 mod counters;
 mod counting;
 mod directory;
@@ -28,7 +29,7 @@ use super::{
     count::{Count, Extent},
     deadlines::Deadlines,
     publication::{Body, Publication},
-    timed::TimedKeys,
+    timed::{TimedKeys, TimedMax},
 };
 use crate::{
     invariant,
@@ -37,13 +38,12 @@ use crate::{
     topic::policy::{Mode, Policies, Policy},
     update::{Op, TopicId, Update},
 };
-pub use admission::Admitted;
+pub use admitted::Admitted;
 pub use counters::TopicCounters;
 use directory::Directory;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
-use keys::TimedMax;
 pub use shown::TopicRow;
 pub use size::topic_size;
 use topic::{Lost, Topic};

@@ -1,7 +1,7 @@
 //! What holds for topics, where it changes while they are there.
 
-use super::{Topics, keys::TimedMax};
-use crate::{settings::Limits, topic::policy::Policies};
+use super::Topics;
+use crate::{sequencer::timed::TimedMax, settings::Limits, topic::policy::Policies};
 
 impl Topics {
     /// What is held already stays.
