@@ -11,6 +11,7 @@ use std::{
 
 use engine::{
     sequencer::DUE_EARLY,
+    sequencer::once::Bounds,
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -195,7 +196,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
     sources.start_all(limits);
-    tokio::spawn(writers::run(writes, sequencer.clone(), held.clone()));
+    tokio::spawn(writers::run(writes, sequencer.clone(), write_rules(held.clone())));
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {
         origin,
@@ -234,6 +235,16 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     audit.end();
     outcome
+}
+
+/// What holds for what clients write, whenever it is asked.
+fn write_rules(held: watch::Receiver<Arc<Config>>) -> impl Fn() -> writers::Rules {
+    move || {
+        let config = held.borrow();
+        let (limits, checks) = (&config.limits, config.checks.clone());
+        let (writes_max, bytes_max) = (limits.writes, limits.write_bytes);
+        writers::Rules { writes_max, bytes_max, once: Bounds::of(limits), checks }
+    }
 }
 
 /// Drains, saves the last state and ends the shards; a second signal ends the process at once.

@@ -87,6 +87,7 @@ impl Gateway {
             access: Arc::default(),
             drain: Duration::ZERO,
             config: Default::default(),
+            checks: Arc::default(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

@@ -72,7 +72,7 @@ pub(super) fn check(
     let audit = audit(reader.section("audit"), dir);
     let log = log(reader.section("log"));
     check_guarded(&mut reader, &server, &admin, admin_line);
-    let topics = policies(&mut reader, &limits);
+    let (topics, checks) = policies(&mut reader, &limits, dir);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| source.upstream().is_some());
     let state = state(reader.section("state"), dir, chained, &topics_bytes);
@@ -93,6 +93,7 @@ pub(super) fn check(
             sources,
             freshness,
             topics,
+            checks: checks.into(),
             state,
             written: Written::of(layered.file(), layered.over(), environment),
         });

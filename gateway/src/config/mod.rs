@@ -6,6 +6,7 @@ mod audit;
 mod changes;
 mod check;
 mod compression;
+mod deadline;
 mod fanout;
 mod grants;
 mod limits;
@@ -20,6 +21,9 @@ mod state;
 mod tls;
 pub mod tokens;
 mod topic;
+mod writing;
+
+use std::sync::Arc;
 
 use engine::{
     settings::{Compression, Fanout, Limits, Overload, Settings},
@@ -31,6 +35,7 @@ use thiserror::Error;
 use crate::{
     audit::AuditSettings,
     document::written::Written,
+    intake::check::Checks,
     sockets::Sockets,
     source::{Source, freshness::Freshness},
     system::{Demand, Machine},
@@ -64,6 +69,8 @@ pub struct Config {
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
+    /// What values of those are held against.
+    pub checks: Arc<Checks>,
     pub state: StateSettings,
     /// Values that take something from the environment, as the file has them.
     pub written: Written,

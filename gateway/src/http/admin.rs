@@ -31,6 +31,7 @@ use super::{
 use crate::{
     admin_key::AdminKey,
     config::Config,
+    intake::check::Checks,
     metrics::{Scraper, watched::Watched},
     reload::Ask,
     system::Machine,
@@ -69,6 +70,8 @@ pub struct Rules {
     pub drain: Duration,
     /// The whole configuration, as it is printed.
     pub config: Bytes,
+    /// What published values are held against.
+    pub checks: Arc<Checks>,
 }
 
 impl Rules {
@@ -81,6 +84,7 @@ impl Rules {
             access: config.access.tokens.rules.clone(),
             drain: config.server.drain,
             config: config.render(machine).into(),
+            checks: config.checks.clone(),
         }
     }
 }

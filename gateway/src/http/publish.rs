@@ -59,6 +59,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         workers: &admin.bodies.workers,
         writer: writer.as_ref(),
         once: Bounds::of(limits),
+        checks: &rules.checks,
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,
     };

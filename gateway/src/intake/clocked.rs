@@ -65,6 +65,11 @@ impl ClockedSequencer {
         self.sequencer.try_write(publications, self.now())
     }
 
+    /// [`Sequencer::left`] now.
+    pub fn left(&self, writer: u64) {
+        self.sequencer.left(writer, self.now());
+    }
+
     /// [`Sequencer::publish_due`] now.
     pub fn publish_due(&self) {
         self.sequencer.publish_due(self.now());

@@ -9,7 +9,10 @@ use std::{
 };
 
 use engine::{
-    protocol::{publish, reply::NO_ROOM},
+    protocol::{
+        publish,
+        reply::{BAD_REQUEST, NO_ROOM},
+    },
     sequencer::{
         Body, Publication, Why, Written,
         once::{Begun, Bounds, Name, Once},
@@ -20,13 +23,9 @@ use engine::{
         wrote::Wrote,
     },
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::clocked::ClockedSequencer;
-use crate::config::Config;
+use super::{check::Checks, clocked::ClockedSequencer, workers::Workers};
 
 /// How long a publish waits for room in an inbox, and how often it is looked for.
 const ROOM: Duration = Duration::from_secs(1);
@@ -60,9 +59,9 @@ struct Held {
 
 impl Held {
     /// Takes over what may change while it runs.
-    fn set_limits(&self, limits: &Limits) {
-        self.writes_max.store(limits.writes, Relaxed);
-        self.bytes_max.store(limits.write_bytes, Relaxed);
+    fn set_limits(&self, rules: &Rules) {
+        self.writes_max.store(rules.writes_max, Relaxed);
+        self.bytes_max.store(rules.bytes_max, Relaxed);
     }
 
     /// One is taken whole while there are fewer bytes than may be, so that the longest finds room too.
@@ -86,8 +85,12 @@ impl Writers {
     /// Also what [`run`] takes from.
     pub fn new(limits: &Limits) -> (Arc<Self>, Queue) {
         let (queue, said) = mpsc::unbounded_channel();
-        let held = Arc::new(Held::default());
-        held.set_limits(limits);
+        let held = Held {
+            writes_max: limits.writes.into(),
+            bytes_max: limits.write_bytes.into(),
+            ..Held::default()
+        };
+        let held = Arc::new(held);
         (Arc::new(Self { queue, held: held.clone() }), Queue { said, held })
     }
 }
@@ -124,102 +127,127 @@ struct Taken {
     until: Instant,
 }
 
-/// Numbers what clients write, until no shard is left. `config`: what holds.
-pub async fn run(
-    mut queue: Queue,
-    sequencer: Arc<ClockedSequencer>,
-    mut config: watch::Receiver<Arc<Config>>,
-) {
-    let (mut once, mut said) = (Once::default(), Vec::with_capacity(TAKEN_MAX));
-    loop {
-        tokio::select! {
-            biased;
-            Ok(()) = config.changed() => queue.held.set_limits(&config.borrow_and_update().limits),
-            taken = queue.said.recv_many(&mut said, TAKEN_MAX) => if taken == 0 { return },
-        }
-        let bounds = Bounds::of(&config.borrow().limits);
+/// What holds for what clients write.
+#[derive(Debug)]
+pub struct Rules {
+    pub writes_max: usize,
+    pub bytes_max: usize,
+    pub once: Bounds,
+    pub checks: Arc<Checks>,
+}
+
+/// Numbers what clients write, until no shard is left.
+pub async fn run(mut queue: Queue, sequencer: Arc<ClockedSequencer>, rules: impl Fn() -> Rules) {
+    let mut said = Vec::with_capacity(TAKEN_MAX);
+    let mut desk = Desk { once: Once::default(), workers: Workers::default(), sequencer, rules: rules() };
+    while queue.said.recv_many(&mut said, TAKEN_MAX).await > 0 {
+        desk.rules = rules();
+        queue.held.set_limits(&desk.rules);
         let (mut taken, mut bytes) = (Vec::with_capacity(said.len()), Vec::with_capacity(said.len()));
         for said in said.drain(..) {
             match said {
                 Said::Write(write, until) => {
                     bytes.push(write.bytes());
-                    taken.extend(take(*write, until, &mut once, bounds, sequencer.now().mono_us));
+                    taken.extend(desk.take(*write, until).await);
                 }
                 Said::Left(writer) => {
                     // What it has written comes before.
-                    number(std::mem::take(&mut taken), &mut once, &sequencer).await;
-                    let _ = writer;
+                    desk.number(std::mem::take(&mut taken)).await;
+                    desk.sequencer.left(writer);
                 }
             }
         }
-        number(taken, &mut once, &sequencer).await;
+        desk.number(taken).await;
         bytes.into_iter().for_each(|bytes| queue.held.give_back(bytes));
     }
 }
 
-/// `None`: it is answered, or will be with another.
-fn take(
-    write: Write,
-    until: Instant,
-    once: &mut Once<Answering, Wrote>,
-    bounds: Bounds,
-    now_us: u64,
-) -> Option<Taken> {
-    let Write { publish, writer, by, due_us, answer } = write;
-    let body = match publish.body {
-        publish::Body::Data(data) => Body::Data(data),
-        publish::Body::Changes(changes) => Body::Changes(changes),
-    };
-    let publication = Publication {
-        writer: Some(writer),
-        by,
-        once: publish.once,
-        ..Publication::new(publish.topic, body, due_us)
-    };
-    let Some(name) = Name::of(&publication, None) else {
-        return Some(Taken { publication, name: None, answer, until });
-    };
-    match once.begin(&name, answer, bounds, now_us) {
-        Begun::First(answer) => return Some(Taken { publication, name: Some(name), answer, until }),
-        Begun::Waits => {}
-        Begun::Written(answer, wrote) => answer.give(wrote),
-        Begun::Full(answer) => answer.give(refused(&Why::TooManyNames { max: bounds.names_max })),
-    }
-    None
+/// Where what clients write becomes updates.
+struct Desk {
+    once: Once<Answering, Wrote>,
+    workers: Workers,
+    sequencer: Arc<ClockedSequencer>,
+    rules: Rules,
 }
 
-/// Numbers all, waiting for room as publishers do, and answers them.
-async fn number(taken: Vec<Taken>, once: &mut Once<Answering, Wrote>, sequencer: &ClockedSequencer) {
-    let mut taken = taken.into_iter();
-    while !taken.as_slice().is_empty() {
-        let publications: Vec<_> = taken.as_slice().iter().map(|taken| taken.publication.clone()).collect();
-        // They fill no more of the inboxes than other publishers do.
-        let tried = if sequencer.is_crowded() { None } else { sequencer.try_write(&publications) };
-        match tried {
-            Some(written) => {
-                for (written, taken) in written.into_iter().zip(&mut taken) {
-                    end(taken, told(written), once, sequencer);
-                }
+impl Desk {
+    /// `None`: it is answered, or will be with another.
+    async fn take(&mut self, write: Write, until: Instant) -> Option<Taken> {
+        let Write { publish, writer, by, due_us, answer } = write;
+        let body = match publish.body {
+            publish::Body::Data(data) => Body::Data(data),
+            publish::Body::Changes(changes) => Body::Changes(changes),
+        };
+        let new = Publication::new(publish.topic, body, due_us);
+        let publication = Publication { writer: Some(writer), by, once: publish.once, ..new };
+        let name = Name::of(&publication, None);
+        let answer = match &name {
+            None => answer,
+            Some(name) => self.begin(name, answer)?,
+        };
+        let checked = match self.sequencer.may_write(&publication) {
+            Ok(()) => {
+                let (checks, bytes) = (self.rules.checks.clone(), publication.body.bytes());
+                let checked = self.workers.run_sized(bytes, move || checks.pass(publication)).await;
+                checked.map_err(|reason| Wrote::Refused { code: BAD_REQUEST, reason: reason.into() })
             }
-            None if taken.as_slice().first().is_some_and(|first| Instant::now() < first.until) => {
-                tokio::time::sleep(LOOK).await;
-            }
-            None => {
-                let reason = format!("the inbox of a shard had no room for {ROOM:?}; try again");
-                let late = Wrote::Refused { code: NO_ROOM, reason: reason.into() };
-                taken.next().into_iter().for_each(|taken| end(taken, late.clone(), once, sequencer));
+            Err(why) => Err(refused(&why)),
+        };
+        match checked {
+            Ok(publication) => Some(Taken { publication, name, answer, until }),
+            Err(refused) => {
+                self.end(name, answer, refused);
+                None
             }
         }
     }
-}
 
-fn end(taken: Taken, wrote: Wrote, once: &mut Once<Answering, Wrote>, sequencer: &ClockedSequencer) {
-    if let Some(name) = taken.name {
-        let kept = Some(wrote.clone()).filter(|wrote| matches!(wrote, Wrote::Published { .. }));
-        let waiting = once.end(name, kept, sequencer.now().mono_us);
-        waiting.into_iter().for_each(|waiter| waiter.give(wrote.clone()));
+    /// Gives back whom the first is to answer.
+    fn begin(&mut self, name: &Name, answer: Answering) -> Option<Answering> {
+        let bounds = self.rules.once;
+        match self.once.begin(name, answer, bounds, self.sequencer.now().mono_us) {
+            Begun::First(answer) => return Some(answer),
+            Begun::Waits => {}
+            Begun::Written(answer, wrote) => answer.give(wrote),
+            Begun::Full(answer) => answer.give(refused(&Why::TooManyNames { max: bounds.names_max })),
+        }
+        None
     }
-    taken.answer.give(wrote);
+
+    /// Numbers all, waiting for room as publishers do, and answers them.
+    async fn number(&mut self, taken: Vec<Taken>) {
+        let mut taken = taken.into_iter();
+        while let Some(first) = taken.as_slice().first() {
+            let until = first.until;
+            let publications: Vec<_> =
+                taken.as_slice().iter().map(|taken| taken.publication.clone()).collect();
+            // They fill no more of the inboxes than other publishers do.
+            let is_crowded = self.sequencer.is_crowded();
+            match if is_crowded { None } else { self.sequencer.try_write(&publications) } {
+                Some(written) => {
+                    for (written, Taken { name, answer, .. }) in written.into_iter().zip(&mut taken) {
+                        self.end(name, answer, told(written));
+                    }
+                }
+                None if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                None => {
+                    let reason = format!("the inbox of a shard had no room for {ROOM:?}; try again");
+                    let late = Wrote::Refused { code: NO_ROOM, reason: reason.into() };
+                    let first = taken.next();
+                    first.into_iter().for_each(|first| self.end(first.name, first.answer, late.clone()));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, name: Option<Name>, answer: Answering, wrote: Wrote) {
+        if let Some(name) = name {
+            let kept = Some(wrote.clone()).filter(|wrote| matches!(wrote, Wrote::Published { .. }));
+            let waiting = self.once.end(name, kept, self.sequencer.now().mono_us);
+            waiting.into_iter().for_each(|waiter| waiter.give(wrote.clone()));
+        }
+        answer.give(wrote);
+    }
 }
 
 fn told(written: Result<Written, Why>) -> Wrote {

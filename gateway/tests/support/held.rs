@@ -359,6 +359,11 @@ impl Sub {
             self.stepped[at] = self.stepped[at].max(topic.at(version).map_or(0, |entry| entry.v));
             let held = &self.held[at];
             let held = held.lives.then_some(held.v);
+            // A snapshot without history shows nothing of a topic that has had no update since.
+            let is_unshown = matches!(&*topic.mode, Mode::Stream(stream) if stream.snapshot_updates == 0);
+            if held.is_none() && is_unshown {
+                continue;
+            }
             assert_eq!(held, newest, "{:?} at {version}: v held of {}", self.name, topic.name);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     counters::SequencerCounters,
-    publication::{Publication, Refused, Why},
+    publication::{Body, Publication, Refused, Why},
     published::{Published, Written},
     topics::{Admitted, Group, Topics},
 };
@@ -44,6 +44,12 @@ impl Numbering {
     pub(super) fn count(&mut self, ops: &[Op]) {
         self.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
         self.counters.batches += 1;
+    }
+
+    /// Counts a refusal.
+    pub(super) fn may_write(&mut self, publication: &Publication) -> Result<(), Why> {
+        let may = self.topics.may_write(publication, self.topics.find(&publication.topic));
+        may.inspect_err(|why| self.counters.count_refused(why))
     }
 
     pub(super) fn number_group(
@@ -116,7 +122,7 @@ impl Numbering {
                     accepted += 1;
                 }
                 Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => {
-                    self.topics.touch(at, now_us);
+                    self.topics.write_again(publication, &admitted, now_us);
                     accepted += 1;
                 }
                 Ok(_) if publication.writer.is_none() && self.topics.hold(publication, at, now_us) => {
@@ -179,11 +185,12 @@ impl Numbering {
         // A table that ends is as much work as it has keys.
         while ops.len() + keys.saturating_sub(self.topics.keys()) < BATCH_CHANGES {
             let Some(mut publication) = self.topics.due(due_us) else { break };
-            if publication.body.is_gone() {
+            // What was held back came in when it did.
+            if !matches!(publication.body, Body::Data(_)) {
                 publication.due_us = now.wall_us;
             }
             self.version += 1;
-            let admitted = Admitted { at: self.topics.find(&publication.topic), changes: None };
+            let admitted = Admitted::of(&publication, self.topics.find(&publication.topic));
             self.topics.apply(&publication, admitted, self.version, now.mono_us, &mut ops);
         }
         ops

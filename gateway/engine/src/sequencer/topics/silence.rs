@@ -35,13 +35,13 @@ impl Topics {
         if publication.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
             return false;
         }
-        self.touch(Some(id), now_us);
+        self.touch(id, now_us);
         true
     }
 
-    /// An update came that makes no other one: the topic is not silent.
-    pub fn touch(&mut self, at: Option<TopicId>, now_us: u64) {
-        let Some((id, topic)) = self.directory.living_mut(at) else { return };
+    /// What a topic that is there holds is said to hold still.
+    pub(super) fn touch(&mut self, id: TopicId, now_us: u64) {
+        let topic = &mut self.directory[id];
         topic.touched_us = now_us;
         if topic.state == TopicState::Stale && !topic.is_restored {
             topic.state = TopicState::Live;
@@ -58,9 +58,9 @@ impl Topics {
         self.deadlines.released(u64::MAX)
     }
 
-    /// The next publication that time alone brings about: a value held back until now, or the end of a topic.
+    /// The next publication that time alone brings about: a value held back until now, or the end of a key or a topic.
     pub fn due(&mut self, now_us: u64) -> Option<Publication> {
-        if let Some(publication) = self.deadlines.released(now_us) {
+        if let Some(publication) = self.deadlines.released(now_us).or_else(|| self.key_due(now_us)) {
             return Some(publication);
         }
         self.look_for_stale(now_us);
