@@ -2,20 +2,21 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import process from 'node:process';
 import { Core } from '../dist/index.js';
-import { run } from './vectors.mjs';
+import { runAll } from './vectors.mjs';
 
-const directory = new URL('../../vectors/', import.meta.url);
-let passed = 0, failed = 0;
-for (const file of readdirSync(directory).filter((name) => name.endsWith('.json')).sort()) {
-  for (const vector of JSON.parse(readFileSync(new URL(file, directory), 'utf8'))) {
-    try {
-      run(vector, Core);
-      passed++;
-    } catch (error) {
-      failed++;
-      console.error(`${file}: ${vector.name}: ${error.message}`);
-    }
-  }
+const DIRECTORY = new URL('../../vectors/', import.meta.url);
+
+/** Vectors by the names of their files. */
+export function readFiles() {
+  const names = readdirSync(DIRECTORY).filter((name) => name.endsWith('.json')).sort();
+  return names.map((name) => [name, JSON.parse(readFileSync(new URL(name, DIRECTORY), 'utf8'))]);
 }
-console.log(`${passed} vectors passed, ${failed} failed`);
-process.exit(failed || !passed ? 1 : 0);
+
+/** Says how they ended, and ends. */
+export function summary({ passed, failures }) {
+  failures.forEach((failure) => console.error(failure));
+  console.log(`${passed} vectors passed, ${failures.length} failed`);
+  process.exit(failures.length || !passed ? 1 : 0);
+}
+
+if (import.meta.main ?? process.argv[1] === new URL(import.meta.url).pathname) summary(runAll(readFiles(), Core));

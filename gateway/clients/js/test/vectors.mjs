@@ -3,7 +3,24 @@
 /** Events that a vector has to name: what an application would act upon. */
 const TO_BE_TOLD = ['gap', 'error', 'closed'];
 
-export function run(vector, Core) {
+/** Runs those of all files; gives how many passed, and what is wrong with the others. */
+export function runAll(files, Core) {
+  const failures = [];
+  let passed = 0;
+  for (const [name, vectors] of files) {
+    for (const vector of vectors) {
+      try {
+        run(vector, Core);
+        passed++;
+      } catch (error) {
+        failures.push(`${name}: ${vector.name}: ${error.message}`);
+      }
+    }
+  }
+  return { passed, failures };
+}
+
+function run(vector, Core) {
   const player = new Player(vector, Core);
   vector.steps.forEach((step, at) => {
     const [[name, value]] = Object.entries(step);
