@@ -13,8 +13,8 @@ export function verdict(code: number): Verdict {
   return TOKEN.includes(code) ? 'token' : 'back';
 }
 
-/** The close that an HTTP refusal stands for. */
+/** The close that an HTTP refusal stands for; most are no answer of a gateway that has events. */
 export function closeOf(status: number): number {
-  const codes: Record<number, number> = { 400: 4500, 401: 4401, 403: 4403, 404: 4500, 405: 4500, 429: 4429, 503: 1013 };
+  const codes: Record<number, number> = { 401: 4401, 429: 4429, 503: 1013 };
   return codes[status] ?? 1006;
 }

@@ -192,7 +192,8 @@ export class Core extends Emitter<CoreEvents> {
     const { hasToken } = this.options, told = verdict(code);
     if (told === 'final' || (told === 'token' && !hasToken)) return this.#close(code, reason);
     // An HTTP refusal is not told: the token may be why.
-    if (hasToken && (told === 'token' || !heard)) this.#why ??= code;
+    if (hasToken && told === 'token') this.#why = code;
+    else if (hasToken && !heard) this.#why ??= code;
     if (code === 4000 && this.#idle) return this.#enter('resting');
     const comeBackMs = this.#comeBackMs ?? (code === 1001 ? this.options.random() * DRAIN_MS : undefined);
     this.#comeBackMs = undefined;

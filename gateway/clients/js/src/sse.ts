@@ -36,7 +36,11 @@ export const sse: Open = (url, token, handlers) => {
     });
     if (!answer.ok || !answer.body) {
       const told = (await answer.json().catch(() => ({}))) as { reason?: string };
-      return closed(closeOf(answer.status), told.reason ?? `HTTP ${answer.status}`);
+      const { status } = answer, reason = told.reason ?? `HTTP ${status}`;
+      // What is wrong with this subscription alone, an op would be answered.
+      const code = { 400: 4000, 403: 4403 }[status];
+      if (code) return say({ op: 'error', id, code, reason });
+      return closed(closeOf(status), reason);
     }
     for await (const message of messages(answer.body, handlers.alive)) {
       if (message.op === 'close') return closed(message.code, message.reason ?? '');

@@ -129,6 +129,9 @@ test('where no WebSocket can be made, events are read, with the token, and nothi
   await until('all is there', () => values.get('a.x').data === 39 && tables.table('k').size === 38);
   assert.ok(mock.seen.includes('upgrade') && mock.seen.includes('/sse'));
   assert.ok(mock.seen.some(({ op, since, interval_ms }) => op === 'subscribe' && since && interval_ms === 50));
+  // What may not be read is told of that subscription alone.
+  const refused = await new Promise((resolve) => client.subscribe('closed.a').on('error', resolve));
+  assert.deepEqual([refused.code, values.live], [4403, true]);
   // Nothing can be written by events.
   await assert.rejects(client.publish('a.x', 1), (error) => error.code === 4008);
   values.close();

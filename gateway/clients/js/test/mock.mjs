@@ -59,6 +59,7 @@ export class Mock {
     if (url.pathname !== '/sse' || !this.sse) return refuse(404);
     const { ok, as } = this.subject(request.headers.authorization?.replace('Bearer ', ''));
     if (!ok) return refuse(401);
+    if (url.searchParams.get('topics').startsWith('closed.')) return refuse(403);
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     const write = (message) => response.write(`event: ${message.op}\r\ndata: ${JSON.stringify(message)}\r\nid: ${EPOCH}:${this.version}\r\n\r\n`);
     const end = (code, reason) => response.end(`event: close\ndata: ${JSON.stringify({ op: 'close', code, reason })}\n\n`);
