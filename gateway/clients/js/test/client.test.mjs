@@ -34,7 +34,9 @@ test('a publish is written once, however often its answer is lost', LIMIT, async
 
 test('many publishes over many cuts are written once each, in order', LIMIT, async (t) => {
   const { mock, client } = await pair(t, { tokens: { T1: 'alice' } }, { token: () => 'T1' });
-  mock.losesAnswer = (n) => n % 7 === 0;
+  // Of none twice: answers that are on their way when their connection is cut are lost as well, so that others would
+  // stand in the way for as long as it takes.
+  mock.losesAnswer = (_, isFirst) => isFirst && mock.written.length % 7 === 0;
   const answers = [];
   for (let n = 0; n < 60; n++) answers.push(client.publish('log', n));
   const numbers = (await Promise.all(answers)).map(({ v }) => v);
@@ -122,11 +124,13 @@ test('where no WebSocket can be made, events are read, with the token, and nothi
     mock.write('a.x', { data: n });
     mock.write('k', { set: { [`k${n}`]: n } });
     if (n % 10 === 0) {
+      const lost = new Promise((resolve) => values.on('stale', resolve));
       for (const each of mock.clients) each.cut();
+      await lost;
       await until('both are back', () => values.live && tables.live);
     }
   }
-  await until('all is there', () => values.get('a.x').data === 39 && tables.table('k').size === 38);
+  await until('all is there', () => values.get('a.x').data === 39 && tables.table('k')?.size === 38);
   assert.ok(mock.seen.includes('upgrade') && mock.seen.includes('/sse'));
   assert.ok(mock.seen.some(({ op, since, interval_ms }) => op === 'subscribe' && since && interval_ms === 50));
   // What may not be read is told of that subscription alone.
@@ -162,8 +166,7 @@ test('events are tried in turns with WebSockets, and left once those can be made
   await until('it is live', () => all.live);
   mock.sockets = true;
   for (const each of mock.clients) each.cut();
-  await until('it is back by a WebSocket', () => all.live && mock.seen.at(-1)?.op === 'subscribe' && client.state === 'open');
-  await until('by an upgrade', () => mock.seen.filter((seen) => seen === 'upgrade').length >= 3);
+  await until('it is back by a WebSocket', () => all.live && mock.seen.filter((seen) => seen === 'upgrade').length >= 3);
   const events = mock.seen.filter((seen) => seen === '/sse').length;
   for (const each of mock.clients) each.cut();
   await until('it is back again', () => all.live && mock.seen.filter((seen) => seen === 'upgrade').length >= 4);

@@ -120,13 +120,14 @@ class Client {
     const { mock } = this, key = `${this.as} ${topic} ${repeat}`;
     if (topic.startsWith('closed.')) return this.send({ op: 'error', id, code: 4403, reason: 'not granted' });
     let written = this.as && mock.known.get(key);
-    if (!written) {
+    const isFirst = !written;
+    if (isFirst) {
       mock.written.push({ topic, data, set, del, as: this.as });
       written = mock.write(topic, { data, set, del }, this.as);
       mock.known.set(key, written);
     }
     // The answer is lost with the connection.
-    if (mock.losesAnswer(++mock.publishes)) return this.cut();
+    if (mock.losesAnswer(++mock.publishes, isFirst)) return this.cut();
     this.send({ op: 'published', id, topic, ...written });
   }
 
