@@ -116,7 +116,7 @@ mode = "stream"
   let failed;
   reports.catch((error) => { failed = error; });
   /** Every client has lost its connection so often, and is back. */
-  const back = (times) => until(`every client is back: ${JSON.stringify(told)}`, () => {
+  const back = (times) => until(() => `every client is back: ${JSON.stringify(told)}`, () => {
     if (failed) throw failed;
     return told.every(({ live, stale }) => stale === times && live === times + 1);
   }, 60_000);
