@@ -133,7 +133,6 @@ export class Subscription extends Emitter<SubscriptionEvents> {
   subscribed(answer: Subscribed): void {
     this.class = answer.class;
     this.#epoch = answer.epoch;
-    this.#parts = [];
     this.#statuses.clear();
     if (!answer.more) this.emit('subscribed', answer);
   }
