@@ -96,13 +96,13 @@ impl Writers {
 }
 
 impl Writes for Writers {
-    fn write(&self, write: Write) -> Result<(), Write> {
+    fn write(&self, write: Box<Write>) -> Result<(), Box<Write>> {
         if !self.held.has_room() {
             return Err(write);
         }
         self.held.take(write.bytes());
         // Nobody takes it any more where the gateway ends: it is dropped, which refuses it.
-        let _ = self.queue.send(Said::Write(write.into(), Instant::now() + ROOM));
+        let _ = self.queue.send(Said::Write(write, Instant::now() + ROOM));
         Ok(())
     }
 

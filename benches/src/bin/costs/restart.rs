@@ -55,6 +55,7 @@ fn restored(plane: &mut Plane, names: &[Arc<str>]) -> Arc<Health> {
         mode: "latest".into(),
         v: 1,
         ts_us: plane.now.wall_us,
+        by: None,
         seq: None,
         has_gap: false,
         refused: 0,

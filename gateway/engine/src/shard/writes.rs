@@ -75,7 +75,7 @@ impl Drop for Answering {
 pub trait Writes: fmt::Debug + Send + Sync {
     /// Those of one connection are numbered in the order in which they come here. It is given back where there is no
     /// room.
-    fn write(&self, write: Write) -> Result<(), Write>;
+    fn write(&self, write: Box<Write>) -> Result<(), Box<Write>>;
 
     /// A connection that has written something has ended: `writer` as in [`Write`]. Never refused.
     fn left(&self, writer: u64);

@@ -62,7 +62,7 @@ impl Shard {
         let conn = self.at(slot).id;
         let asker = Asker { conn, id: id.map(str::to_owned), topic: publish.topic.clone() };
         let answer = Answering::new(self.inbox.clone(), asker);
-        let write = Write { publish, writer: self.conn_of(slot), by, due_us: now.wall_us, answer };
+        let write = Box::new(Write { publish, writer: self.conn_of(slot), by, due_us: now.wall_us, answer });
         self.count_under_way(slot, |under_way| under_way + 1);
         let writes = self.shared.writes.as_ref().expect("it was looked at before");
         if let Err(write) = writes.write(write) {
