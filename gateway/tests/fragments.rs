@@ -13,6 +13,7 @@ use support::{World, config, subscriber::AskedOp};
 const LONG_BYTES: usize = 1_000_000;
 /// What the client's socket takes at once.
 const WINDOW_BYTES: usize = 20_000;
+const FRAGMENT_BYTES: usize = 16_000;
 
 /// A value that does not get smaller than a few fragments when it is compressed.
 fn long_value() -> String {
@@ -28,6 +29,8 @@ fn sending(deflate: bool, encoding: Encoding) -> (World, usize) {
 
 fn sending_by(config: Config, deflate: bool, encoding: Encoding) -> (World, usize) {
     let mut world = World::new(config, 8, 1);
+    // What a client says is read in random parts, one between two fragments.
+    world.set_fragment_bytes(FRAGMENT_BYTES);
     let peer = world.dial_as("/ws", deflate, encoding);
     world.settle();
     world.subscribe(peer, "", &["a"], Some(0));

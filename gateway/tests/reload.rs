@@ -253,6 +253,8 @@ fn clients_stay_and_new_limits_hold_for_them() {
         status_bytes = \"1MiB\"\nbuild_bytes_per_ip = \"32MiB\"\n\
         handshakes = 1000\nhandshakes_per_ip = \"900/s\"\nhandshake_addresses = 1000\nconnection_age = \"1h\"\n\
         idle_subscribed = \"1h\"\npattern_topics = 999\nconnections_per_sub = 9\ntoken_checks = 99\ntoken_cache = 99\nrevocations = 99\n\
+        publishes = \"9/s\"\nwrites = 99\nwrite_bytes = \"1MiB\"\nkeys_refused = [\"constructor\"]\nonce_for = \"1m\"\n\
+        once_names = 99\ntimed_keys = 999\ntimed_keys_per_connection = 99\n\
         [compression]\nenabled = false\nlevel = 2\n\
         window_bits = 12\nbytes_min = 100\ncatch_up_bytes = \"128KiB\"\ninflate_ratio = 50\ndictionaries = \"32MiB\"\n\
         dictionaries_per_ip = \"1MiB\"\nuser_agents_off = []\n[overload]\nrungs = 2\nafter = \"1s\"\ncalm = \"2s\"\n\
