@@ -7,10 +7,11 @@ use engine::settings::{Keys, Limits};
 use gateway::{config::Config, system::Machine};
 
 /// Keys that bound memory, each with a value above its default.
-const BOUNDS: [(&str, &str); 30] = [
+const BOUNDS: [(&str, &str); 31] = [
     ("writes", "8192"),
     ("write_bytes", "\"32MiB\""),
     ("once_names", "200000"),
+    ("timed_keys", "1000000"),
     ("connections", "19000"),
     ("handshake_addresses", "1000000"),
     ("message_bytes", "\"1MiB\""),
@@ -41,10 +42,11 @@ const BOUNDS: [(&str, &str); 30] = [
 ];
 
 /// Rates, times, shares of what is bounded otherwise, and counts that are bounded by others.
-const NONE: [&str; 26] = [
+const NONE: [&str; 27] = [
     "publishes",
     "keys_refused",
     "once_for",
+    "timed_keys_per_connection",
     "connections_per_ip",
     "connections_per_sub",
     "handshakes",

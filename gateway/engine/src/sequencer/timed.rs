@@ -314,4 +314,76 @@ mod tests {
         keys.retain(TopicId(1), |_| false);
         assert_empty(&keys);
     }
+
+    /// A key as the promises have it: when it was written last, by whom that is still there, and since when nobody is.
+    #[derive(Clone)]
+    struct Model {
+        written_us: u64,
+        writers: std::collections::BTreeSet<u64>,
+        is_bound: bool,
+        alone_us: u64,
+    }
+
+    #[test]
+    fn whatever_is_written_and_whoever_leaves_keys_end_when_they_have_to() {
+        let terms = [bound(), expiring(), KeyTerms { expiry: Some(Duration::from_secs(9)), ..bound() }];
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let terms = terms[random.usize(..terms.len())];
+            let (mut keys, mut model) = (TimedKeys::default(), HashMap::<Vec<u8>, Model>::new());
+            let mut now_us = 0;
+            for _ in 0..200 {
+                now_us += random.u64(..2) * SECOND;
+                let key = vec![random.u8(b'a'..=b'd')];
+                let writer = random.u64(..4);
+                match random.u8(..8) {
+                    0..=3 => {
+                        let added = keys.added_by(Some(TOPIC), terms, &key, Some(writer));
+                        let before = keys.len();
+                        keys.written(TOPIC, terms, &key, Some(writer), now_us);
+                        assert_eq!(keys.len(), before + added);
+                        let held = model.remove(&key).map_or_else(Default::default, |held| held.writers);
+                        let writers = held.into_iter().chain([writer]).collect();
+                        model.insert(key, Model { written_us: now_us, writers, is_bound: true, alone_us: 0 });
+                    }
+                    4 => {
+                        keys.written(TOPIC, terms, &key, None, now_us);
+                        let writers = Default::default();
+                        model
+                            .insert(key, Model { written_us: now_us, writers, is_bound: false, alone_us: 0 });
+                    }
+                    5 => {
+                        keys.forget(TOPIC, &key);
+                        model.remove(&key);
+                    }
+                    _ => {
+                        keys.left(writer, now_us);
+                        for held in model.values_mut() {
+                            if held.writers.remove(&writer) && held.writers.is_empty() {
+                                held.alone_us = now_us;
+                            }
+                        }
+                    }
+                }
+                while let Some((_, key)) = keys.due(now_us) {
+                    let key = key.to_vec();
+                    keys.forget(TOPIC, &key);
+                    assert!(
+                        model.remove(&key).is_some_and(|held| has_ended(&held, terms, now_us)),
+                        "seed {seed}"
+                    );
+                }
+                assert!(!model.values().any(|held| has_ended(held, terms, now_us)), "seed {seed}: one stays");
+            }
+            keys.retain(TOPIC, |_| false);
+            assert_empty(&keys);
+        }
+    }
+
+    fn has_ended(held: &Model, terms: KeyTerms, now_us: u64) -> bool {
+        let lingered = |linger| held.is_bound && held.writers.is_empty() && held.alone_us + linger <= now_us;
+        let us = |duration: Duration| duration.as_micros() as u64;
+        terms.linger.is_some_and(|linger| lingered(us(linger)))
+            || terms.expiry.is_some_and(|expiry| held.written_us + us(expiry) <= now_us)
+    }
 }
