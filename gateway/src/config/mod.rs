@@ -12,6 +12,7 @@ mod limits;
 mod load;
 mod log;
 mod memory;
+mod raw;
 mod reference;
 mod render;
 mod server;
@@ -22,6 +23,7 @@ pub mod tokens;
 mod topic;
 
 use engine::{
+    http::raw_path::RawPath,
     settings::{Compression, Fanout, Limits, Overload, Settings},
     topic::policy::Policies,
 };
@@ -64,6 +66,8 @@ pub struct Config {
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
+    /// `[[raw]]`.
+    pub raw_paths: Vec<RawPath>,
     pub state: StateSettings,
     /// Values that take something from the environment, as the file has them.
     pub written: Written,
@@ -111,6 +115,8 @@ impl Config {
             refusing: self.server.refusing,
             proxies: &self.server.proxies,
             rules: &self.access.tokens.rules,
+            topics: &self.topics,
+            raw_paths: &self.raw_paths,
             is_chained: self.is_chained(),
         }
     }

@@ -11,6 +11,7 @@ use super::{
     admin::{AdminAccess, AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
     memory,
+    raw::RawKeys,
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -57,6 +58,10 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     }
     for policy in &config.topics.entries {
         self::policy(&mut text, policy, room_of(config, policy));
+    }
+    for raw in &config.raw_paths {
+        text.section("[[raw]]");
+        text.keys(&RawKeys::from(raw));
     }
     let memory = memory::parts(config, connections);
     format!("{}\n{}", text.written(), memory::Told(&memory))

@@ -537,7 +537,7 @@ impl World {
 
     pub fn handshake_with(&mut self, peer: usize, target: &str, deflate: bool, fields: &[(&str, &str)]) {
         let mut request = Vec::new();
-        let protocols = [self.peers[peer].encoding.subprotocol()];
+        let protocols: Vec<&str> = self.peers[peer].encoding.subprotocol().into_iter().collect();
         let host = &self.host;
         let forwarded = self.config.server.proxies.forwarded;
         let told = forwarded.map(|by| (by.name(), proxies::field(by, self.peers[peer].address)));

@@ -25,6 +25,7 @@ use crate::{
     },
     clock::Now,
     protocol::{
+        encoding::Encoding,
         reply::{FORBIDDEN, TOO_MANY, UNAUTHORIZED},
         request::{AUTO, Op, Subscribe},
     },
@@ -179,6 +180,13 @@ impl Shard {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
         }
+        if let Some(refused) = self.is_vain(slot, &upgrade) {
+            return self.refuse(slot, upgrade, (refused, refused.text().to_owned(), &[]), now);
+        }
+        if upgrade.is_head {
+            let ended = self.at(slot).connection.answer(upgrade.head, CloseReason::ClientClosed, now);
+            return self.ended(slot, ended, now);
+        }
         if let Some(unjudged) = self.guard.unjudged.get_mut(slot as usize) {
             *unjudged = false;
         }
@@ -191,6 +199,7 @@ impl Shard {
         }
         self.stats.compression_declined += u64::from(declined);
         self.stats.accepted += 1;
+        self.stats.accepted_by[wire.encoding.kind()] += 1;
         self.clients_open += 1;
         self.record(slot, Seen::Connected, now);
         self.ages.open(slot, now);
@@ -284,7 +293,8 @@ impl Shard {
 
     /// What is granted as `auto`, and behind it what rode on the URL.
     fn begin_subscriptions(&mut self, slot: u32, subscribe: Option<Subscribe>, now: Now) {
-        let auto = self.granted(slot, Right::Auto);
+        let is_raw = self.encoding_of(slot) == Encoding::Raw;
+        let auto = if is_raw { Vec::new() } else { self.granted(slot, Right::Auto) };
         match subscribe {
             Some(subscribe) if auto.is_empty() => self.on_subscribe(slot, None, subscribe, now),
             None if auto.is_empty() => {}
@@ -296,7 +306,10 @@ impl Shard {
     }
 
     /// Takes from a client what is not granted to it any more, and subscribes to what is now granted as `auto`.
-    pub(super) fn judge_subscriptions(&mut self, slot: u32) {
+    pub(super) fn judge_subscriptions(&mut self, slot: u32, now: Now) {
+        if self.encoding_of(slot) == Encoding::Raw {
+            return self.judge_raw(slot, now);
+        }
         let mut auto = self.granted(slot, Right::Auto);
         let granted = self.granted(slot, Right::Subscribe);
         let is_open = self.guard.rules.is_open;

@@ -148,6 +148,9 @@ impl Shard {
         let sub = client.member_in_slot(sub_slot);
         sub.pos = Position::at(flush.version);
         sub.sent_us = now.mono_us;
+        if flush.frame.bytes.is_empty() {
+            return;
+        }
         let bytes = client.connection.give(flush.frame.bytes.clone(), fragment_bytes, now);
         net.send(client.id, bytes);
         self.stats.frames_out += u64::from(flush.frame.parts);

@@ -19,7 +19,7 @@ use crate::{
 impl Shard {
     pub(super) fn on_sent(&mut self, conn: ConnId, bytes: u32, done: bool, net: &mut impl Sockets, now: Now) {
         let Some(client) = self.client(conn) else { return };
-        client.connection.sent(done, now);
+        client.connection.sent(bytes, done, now);
         self.stats.bytes_out += u64::from(bytes);
         if done {
             self.advance(conn.slot, net, now);
@@ -63,7 +63,7 @@ impl Shard {
         }
         if self.at(slot).pending().is_some() {
             if self.at(slot).pend(|pending| pending.take_judged()) {
-                self.judge_subscriptions(slot);
+                self.judge_subscriptions(slot, now);
                 return false;
             }
             if let Some(op) = self.at(slot).pend(|pending| pending.take_ours()) {
@@ -83,8 +83,11 @@ impl Shard {
             return false;
         }
         if let Some(bytes) = self.owed(slot, now) {
-            self.send(slot, bytes, net, now);
-            return true;
+            let is_message = !bytes.is_empty();
+            if is_message {
+                self.send(slot, bytes, net, now);
+            }
+            return is_message;
         }
         let client = self.at(slot);
         let is_open = client.connection.is_open();
