@@ -8,6 +8,7 @@ mod held;
 pub mod proxies;
 pub mod publisher;
 mod states;
+pub mod streams;
 pub mod subscriber;
 pub mod tls;
 pub mod tokens;
@@ -127,6 +128,16 @@ impl Peer {
     pub fn frames(&self, op: &str) -> Vec<serde_json::Value> {
         let parsed = self.texts.iter().map(|text| serde_json::from_str(text).expect("the model parsed it"));
         parsed.filter(|frame: &serde_json::Value| frame["op"] == op).collect()
+    }
+
+    /// A whole message has come.
+    fn heard(&mut self, text: String, log: bool, judge: &mut Judge<'_>) {
+        if self.encoding != Encoding::Raw {
+            self.model.take(&text, judge);
+        }
+        if log {
+            self.texts.push(text);
+        }
     }
 
     /// Whether its compressed messages refer back to earlier ones.
@@ -760,17 +771,11 @@ impl World {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
                     peer.deflated += 1;
                     let text = said(&self.inflater.inflate(&deflated, limits).unwrap(), peer.encoding);
-                    if self.log {
-                        peer.texts.push(text.clone());
-                    }
-                    peer.model.take(&text, &mut judge);
+                    peer.heard(text, self.log, &mut judge);
                 }
                 Some(message @ (Event::Text(_) | Event::Binary(_))) => {
                     let text = said(&message, peer.encoding);
-                    if self.log {
-                        peer.texts.push(text.clone());
-                    }
-                    peer.model.take(&text, &mut judge);
+                    peer.heard(text, self.log, &mut judge);
                 }
                 Some(Event::Ping(payload)) => {
                     peer.pings += 1;
@@ -804,7 +809,7 @@ pub fn deflate_on(context: &mut flate2::Compress, payload: &[u8]) -> Vec<u8> {
 /// A message as JSON.
 fn said(message: &Event<'_>, encoding: Encoding) -> String {
     match (message, encoding) {
-        (Event::Text(text), Encoding::Json) => (*text).to_owned(),
+        (Event::Text(text), Encoding::Json | Encoding::Raw) => (*text).to_owned(),
         (Event::Binary(packed), Encoding::Msgpack) => {
             let mut text = Vec::new();
             msgpack::to_json(packed, &mut text).unwrap();

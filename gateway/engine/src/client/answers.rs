@@ -4,7 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use proto::{Refusal, Request, deflate::Agreement, encode, handshake};
 
-use super::{close, cors::Cors, gate, refused::Refused};
+use super::{
+    close,
+    cors::{Cors, Field},
+    gate,
+    refused::Refused,
+};
 use crate::{
     access::verify::Credential,
     protocol::{
@@ -85,9 +90,6 @@ const REASON_BYTES_MAX: usize = 123;
 /// What is said to whoever shows no token, or one that is bad (RFC 6750, section 3).
 pub const NO_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer")];
 pub const BAD_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer error=\"invalid_token\"")];
-
-/// A field of a head: name and value.
-pub type Field<'a> = (&'a str, &'a str);
 
 /// The HTTP answer of a refusal.
 pub fn refusal(refusal: &Refusal) -> Vec<u8> {

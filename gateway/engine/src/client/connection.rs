@@ -70,7 +70,7 @@ pub struct Connection {
     pub(super) controls: Meter,
     /// Since when it is in this state, or without a subscription. µs, monotonic, like all below.
     pub(super) since_us: u64,
-    /// When bytes last came from it.
+    /// When bytes last came from it; over HTTP, when something was last seen to have left the send queue.
     pub(super) heard_us: u64,
     /// When the send in flight began or last moved.
     pub(super) progress_us: u64,

@@ -3,8 +3,10 @@
 
 use proto::Request;
 
-use super::answers::Field;
 use crate::access::rules::{Place, Rules};
+
+/// A field of a head: name and value.
+pub type Field<'a> = (&'a str, &'a str);
 
 /// Fields of a request that a page may set beside the usual ones.
 const FIELDS: &str = "authorization, last-event-id";

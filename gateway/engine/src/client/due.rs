@@ -208,7 +208,7 @@ impl Connection {
                 Due::Nothing { again_us: again_us.min(since_us + limits.pong_us) }
             }
             // Nothing was sent since it was seen to be there.
-            Ping::None if self.progress_us <= self.moved_us => Due::Nothing { again_us },
+            Ping::None if self.progress_us < self.heard_us => Due::Nothing { again_us },
             Ping::None | Ping::Sending | Ping::Sent { .. } => {
                 self.ping = Ping::Waiting { since_us: now_us, unsent: None };
                 Due::QueryUnsent { again_us }
@@ -268,7 +268,7 @@ impl Connection {
     ) -> Option<CloseReason> {
         let has_shrunk = before.is_some_and(|before| bytes < before);
         if bytes == 0 || has_shrunk {
-            self.moved_us = now.mono_us;
+            self.heard_us = now.mono_us;
         }
         match before {
             _ if bytes == 0 => self.ping = Ping::None,

@@ -3,8 +3,8 @@
 use proto::{Request, handshake};
 
 use super::{
-    answers::{Answer, Field},
-    cors::Cors,
+    answers::Answer,
+    cors::{Cors, Field},
 };
 use crate::protocol::{
     encoding::Encoding,

@@ -3,10 +3,8 @@
 use proto::{Request, handshake};
 
 use super::{
-    answers::{
-        self, Answer, BAD_TOKEN, Field, NO_TOKEN, Upgrade, closes, refusal, refuse_by_http, refuse_with,
-    },
-    cors::Cors,
+    answers::{self, Answer, BAD_TOKEN, NO_TOKEN, Upgrade, closes, refusal, refuse_by_http, refuse_with},
+    cors::{Cors, Field},
     gate::{host_forwarded, pass_origin},
     query::Query,
     refused::Refused,

@@ -18,11 +18,7 @@ use crate::{
         rules::Place,
         verify::{Check, Compact, Credential, Verdict, Verified},
     },
-    client::{
-        CloseReason, Refused, Upgrade,
-        answers::{BAD_TOKEN, Field},
-        close,
-    },
+    client::{CloseReason, Refused, Upgrade, answers::BAD_TOKEN, close, cors::Field},
     clock::Now,
     protocol::{
         encoding::Encoding,

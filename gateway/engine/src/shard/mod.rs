@@ -35,6 +35,7 @@ mod rejudging;
 mod relief;
 mod relieving;
 mod reload;
+mod restart;
 mod resting;
 mod revoking;
 pub mod shared;
@@ -67,8 +68,7 @@ use crate::{
         shared::Shared,
         stats::Stats,
     },
-    topic::{epoch::Epoch, policy::Policies, position::Position},
-    update::Batch,
+    topic::policy::Policies,
     wheel::Wheel,
 };
 use ages::Ages;
@@ -259,28 +259,6 @@ impl Shard {
     /// It had nothing to do for so long.
     pub fn note_rest(&mut self, us: u64) {
         self.relief.overload.note_rest(us);
-    }
-
-    /// All that was sent, or is on its way from slice to slice, belongs to the epoch that ends.
-    fn restart(&mut self, epoch: Epoch, batch: &Batch, now: Now) {
-        self.jobs.clear();
-        self.discard_builds(now);
-        self.fanout.restart(epoch, batch);
-        let held = self.clients.iter_mut().flatten().flat_map(|client| &mut client.subs);
-        held.for_each(|sub| sub.pos = Position::NOWHERE);
-        self.restarted = true;
-    }
-
-    /// Gives every client the snapshot that begins the new epoch; a busy client gets it when its send is done.
-    fn tell_restart(&mut self, net: &mut impl Sockets, now: Now) {
-        for slot in 0..self.clients.len() {
-            if self.clients[slot]
-                .as_ref()
-                .is_some_and(|client| client.connection.is_free() && !client.subs.is_empty())
-            {
-                self.advance(slot as u32, net, now);
-            }
-        }
     }
 
     /// Takes in what the control plane sent. Sends nothing.
