@@ -32,7 +32,7 @@ use crate::{
         listener::Listener,
         page::Page,
     },
-    intake::{clocked::ClockedSequencer, publisher::Publisher, told::tell},
+    intake::{clocked::ClockedSequencer, publisher::Publisher, told::tell, writers},
     logs,
     metrics::{
         Scrape,
@@ -107,6 +107,8 @@ pub struct Parts {
     /// For tokens.
     pub keys: Arc<Keys>,
     pub revocation_file: Arc<RevocationFile>,
+    /// What clients write.
+    pub writes: writers::Queue,
     /// Told when all shards have ended: `false` where one panicked.
     pub ended: oneshot::Receiver<bool>,
 }
@@ -175,7 +177,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let baseline = Arc::<Baseline>::default();
     let watched = parts.watched(&publisher, &counters, &health, &baseline);
     let Parts { current, origin, machine, sequencer, shared, state, .. } = parts;
-    let Parts { data, tls, tls_server, admin, audit, keys, mut ended, .. } = parts;
+    let Parts { data, tls, tls_server, admin, audit, keys, writes, mut ended, .. } = parts;
     let admin_tls = tls_server.as_ref().filter(|_| config.server.admin_tls).map(tls::server::Server::current);
     let page = page(data, tls, admin_tls.is_some());
     watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);
@@ -193,6 +195,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
     sources.start_all(limits);
+    tokio::spawn(writers::run(writes, sequencer.clone(), held.clone()));
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {
         origin,

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, Origin},
     control::{self, Parts},
     executor::{self, Shards, StartError},
-    intake::clocked::ClockedSequencer,
+    intake::{clocked::ClockedSequencer, writers::Writers},
     key_file, state,
     state::revocations::RevocationFile,
     system::Machine,
@@ -89,6 +89,8 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
     audit.set(&config.audit)?;
     let mut shared = Shared::new(epoch, admin_address, connections_max, &config.settings());
     shared.witness = Some(audit.clone());
+    let (writers, writes) = Writers::new(limits);
+    shared.writes = Some(writers);
     let keys =
         Arc::new(config.access.tokens.start_keys(limits, config.server.shards).map_err(Error::Access)?);
     let revocation_file = Arc::new(RevocationFile::new(&config.state));
@@ -121,6 +123,7 @@ pub fn run(mut config: Config, origin: Origin, machine: &Machine) -> Result<(), 
         tls_server,
         keys,
         revocation_file,
+        writes,
         ended,
     })?)
 }

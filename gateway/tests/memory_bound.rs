@@ -7,7 +7,10 @@ use engine::settings::{Keys, Limits};
 use gateway::{config::Config, system::Machine};
 
 /// Keys that bound memory, each with a value above its default.
-const BOUNDS: [(&str, &str); 27] = [
+const BOUNDS: [(&str, &str); 30] = [
+    ("writes", "8192"),
+    ("write_bytes", "\"32MiB\""),
+    ("once_names", "200000"),
     ("connections", "19000"),
     ("handshake_addresses", "1000000"),
     ("message_bytes", "\"1MiB\""),
@@ -38,7 +41,10 @@ const BOUNDS: [(&str, &str); 27] = [
 ];
 
 /// Rates, times, shares of what is bounded otherwise, and counts that are bounded by others.
-const NONE: [&str; 23] = [
+const NONE: [&str; 26] = [
+    "publishes",
+    "keys_refused",
+    "once_for",
     "connections_per_ip",
     "connections_per_sub",
     "handshakes",

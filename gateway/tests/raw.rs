@@ -302,7 +302,7 @@ fn what_a_client_says_is_dropped_and_counted_and_the_21st_in_10_s_closes() {
     assert_eq!((&world.peers[peer].texts[..], &world.peers[peer].close), (&["1".to_owned()][..], &None));
     world.send_frame(peer, Opcode::Text, b"once more");
     world.settle();
-    assert_eq!(world.peers[peer].close, Some((4403, "publish is not granted".to_owned())));
+    assert_eq!(world.peers[peer].close_code(), Some(4403));
     assert_eq!(world.shard.stats().raw_refused, 41);
     let peer = raw(&mut world, "/raw/a");
     world.send_frame(peer, Opcode::Binary, b"\x00");

@@ -242,6 +242,7 @@ fn what_another_gateway_numbered_and_what_an_earlier_run_left_keep_it_too() {
         mode: "latest".to_owned(),
         v: 1,
         ts_us: 0,
+        by: None,
         seq: None,
         has_gap: false,
         refused: 0,

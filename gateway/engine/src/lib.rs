@@ -26,3 +26,4 @@ pub mod topic;
 pub mod unit;
 pub mod update;
 mod wheel;
+pub mod writes;

@@ -45,6 +45,10 @@ const ADMIN_BYTES: u64 = 3 * (64 << 10);
 const BODY_COPIES: u64 = 2;
 /// An update of an array while it is taken in.
 const PUBLICATION_BYTES: u64 = 512;
+/// A publish of a client, beside its topic and value, until it is answered.
+const WRITE_BYTES: u64 = 1 << 10;
+/// A name of something written: a topic and a subject as long as may be.
+const ONCE_BYTES: u64 = 2 * (512 + 256 + 64 + 128);
 /// A line of the audit.
 const AUDIT_LINE_BYTES: u64 = 1 << 10;
 
@@ -97,6 +101,9 @@ pub(super) fn parts(config: &Config, connections: usize) -> Vec<Part> {
     add("status_bytes, statuses", (1 + shards) * statuses);
     let tokens = (limits.token_checks + limits.token_cache) as u64 * TOKEN_BYTES;
     add("token_cache, token_checks, revocations", tokens + limits.revocations as u64 * REVOCATION_BYTES);
+    add("write_bytes, writes", limits.write_bytes as u64 + limits.writes as u64 * WRITE_BYTES);
+    // Of clients, and of publishers.
+    add("once_names", 2 * limits.once_names as u64 * ONCE_BYTES);
     if config.server.admin.is_some() {
         let admin_connections = (limits.admin_connections + ADMIN_RESERVE) as u64;
         let bodies = (limits.admin_publishes as u64 + 1) * limits.publish_bytes as u64 * BODY_COPIES;

@@ -17,7 +17,10 @@ use super::{
 use crate::{
     admin_key::AdminKey,
     http::body::NotRead,
-    intake::publish::{self, Form, Problem, Rejected, Way},
+    intake::{
+        once::OnceBounds,
+        publish::{self, Form, Problem, Rejected, Way},
+    },
 };
 
 #[derive(Serialize)]
@@ -57,6 +60,7 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         publisher: &admin.watched.publisher,
         workers: &admin.bodies.workers,
         writer: writer.as_ref(),
+        once: OnceBounds::of(limits),
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,
     };

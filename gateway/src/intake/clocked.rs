@@ -9,7 +9,8 @@ use std::{
 use engine::{
     clock::Now,
     sequencer::{
-        Grouping, NotPublished, Publication, Published, Sequencer, UpstreamBatch, Why, checkpoint::Restored,
+        Grouping, NotPublished, Publication, Published, Sequencer, UpstreamBatch, Why, Written,
+        checkpoint::Restored,
     },
     settings::Limits,
     shard::inbox::Inbox,
@@ -57,6 +58,11 @@ impl ClockedSequencer {
         grouping: Grouping,
     ) -> Result<Published, NotPublished> {
         self.sequencer.try_publish(publications, grouping, self.now())
+    }
+
+    /// [`Sequencer::try_write`] now.
+    pub fn try_write(&self, publication: &Publication) -> Result<Written, NotPublished> {
+        self.sequencer.try_write(publication, self.now())
     }
 
     /// [`Sequencer::publish_due`] now.

@@ -1,7 +1,9 @@
-//! Ways in: what a publisher's body says, and the wait until the shards' inboxes have room for it.
+//! Ways in: what a publisher's body says or a client writes, and the wait until the shards' inboxes have room for it.
 
 pub mod clocked;
+pub mod once;
 pub mod publish;
 pub mod publisher;
 pub mod told;
 pub mod workers;
+pub mod writers;

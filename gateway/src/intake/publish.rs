@@ -18,7 +18,7 @@ use serde::{
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{publisher::Publisher, workers::Workers};
+use super::{once::OnceBounds, publisher::Publisher, workers::Workers};
 use crate::admin_key::AdminKey;
 
 /// Lines of NDJSON taken in one step, and bytes after which it takes no more.
@@ -81,6 +81,8 @@ pub struct Way<'a> {
     pub workers: &'a Workers,
     /// Whose body it is; `None`: of one who may write everything.
     pub writer: Option<&'a AdminKey>,
+    /// Of what names itself.
+    pub once: OnceBounds,
     /// Updates and changed keys of an array.
     pub atomic_updates: usize,
     /// How long it may wait for room.
@@ -115,10 +117,11 @@ impl Way<'_> {
         grouping: Grouping,
         before: usize,
     ) -> Result<(), Rejected> {
-        let taken = self.publisher.publish_by(publications, grouping, self.deadline).await;
-        taken.map(|_| ()).map_err(|Refused { index, why }| {
+        let key = self.writer.map(|writer| &*writer.name);
+        let taken = self.publisher.publish_once(publications, grouping, key, self.once, self.deadline).await;
+        taken.map_err(|Refused { index, why }| {
             let problem = match why {
-                Why::Late => Problem::NoRoom,
+                Why::Late | Why::TooManyNames { .. } => Problem::NoRoom,
                 Why::TooManyChanges { .. } => Problem::TooMany,
                 _ => Problem::Publication,
             };
@@ -237,7 +240,14 @@ fn publication(body: &Bytes, json: &[u8], due_us: i64) -> Result<Publication, St
         Value::Changes(changes) => Body::Changes(changes.into()),
     };
     let (seq, seq_reset) = (line.seq.map(Seq::one), line.seq_reset);
-    Ok(Publication { seq, seq_reset, ts_us: line.ts_us, ..Publication::new(&*line.topic, body, due_us) })
+    let once = line.once.map(|once| (*once).into());
+    Ok(Publication {
+        once,
+        seq,
+        seq_reset,
+        ts_us: line.ts_us,
+        ..Publication::new(&*line.topic, body, due_us)
+    })
 }
 
 fn check_ts(ts_us: i64, now_us: i64) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::intake::clocked::ClockedSequencer;
-use engine::sequencer::{Body, Grouping, NotPublished, Publication, Published, Refused, Why};
+use engine::sequencer::{Body, Grouping, NotPublished, Publication, Published, Refused, Why, once::Once};
 use tokio::sync::Mutex;
 
 use crate::intake::workers::rest;
@@ -30,6 +30,8 @@ pub struct Publisher {
     sequencer: Arc<ClockedSequencer>,
     /// They are served in the order in which they came.
     turn: Mutex<()>,
+    /// What publishers named lately.
+    pub(super) once: Mutex<Once<(), ()>>,
 }
 
 impl Deref for Publisher {
@@ -42,7 +44,7 @@ impl Deref for Publisher {
 
 impl Publisher {
     pub fn new(sequencer: Arc<ClockedSequencer>) -> Arc<Self> {
-        Arc::new(Self { sequencer, turn: Mutex::new(()) })
+        Arc::new(Self { sequencer, turn: Mutex::new(()), once: Mutex::default() })
     }
 
     /// Publishes all publications, waiting for room where an inbox is full. Gives the position after them.

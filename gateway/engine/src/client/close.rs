@@ -52,7 +52,10 @@ pub enum CloseReason {
     Rate,
     /// Too many malformed messages.
     Malformed,
-    /// It goes on to say what is not permitted, or may have nothing any more of what it came for.
+    /// A client of bare values goes on to write what is refused: as malformed, for want of room, as not permitted. Or it
+    /// may not have them any more.
+    BadWrites,
+    NoRoom,
     Forbidden,
     /// Its token was revoked.
     Revoked,
@@ -108,8 +111,7 @@ pub const RAW_BINARY_FRAMES: &str = "binary frames are not taken here";
 pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
 
-/// What a client of raw values says is dropped, and it goes on; or it may not have them any more.
-pub const NOT_GRANTED: &str = "publish is not granted";
+/// What a client of bare values came for may be had no more.
 pub const NOT_GRANTED_NOW: &str = "the topic is not granted any more";
 
 /// No token came in time, the first one was bad, and none was needed before a reload.
@@ -155,7 +157,9 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
     of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
     of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),
     of(Some(4506), ByGateway, Why::Malformed, &["too many malformed messages"], "malformed", false),
-    of(Some(4403), ByGateway, Why::Forbidden, &[NOT_GRANTED, NOT_GRANTED_NOW], "forbidden", true),
+    of(Some(4000), ByGateway, Why::BadWrites, &[], "bad_writes", true),
+    of(Some(4008), ByGateway, Why::NoRoom, &[], "no_room", true),
+    of(Some(4403), ByGateway, Why::Forbidden, &[NOT_GRANTED_NOW], "forbidden", true),
     of(Some(4401), ByGateway, Why::Revoked, &["the token was revoked"], "revoked", true),
     of(
         Some(4429),
@@ -221,7 +225,7 @@ const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
 
 impl CloseReason {
     /// In the order of [`TABLE`].
-    pub const ALL: [CloseReason; 27] = [
+    pub const ALL: [CloseReason; 29] = [
         Why::ClientClosed,
         Why::SocketError,
         Why::Draining,
@@ -244,12 +248,24 @@ impl CloseReason {
         Why::Ahead,
         Why::Rate,
         Why::Malformed,
+        Why::BadWrites,
+        Why::NoRoom,
         Why::Forbidden,
         Why::Revoked,
         Why::Connections,
         Why::HandshakeTimeout,
         Why::Refused,
     ];
+
+    /// Of whoever is not told errors, and goes on: the code is that of the last one.
+    pub fn of_error(code: u16) -> Self {
+        match code {
+            4008 => Self::NoRoom,
+            4403 => Self::Forbidden,
+            4429 => Self::Rate,
+            _ => Self::BadWrites,
+        }
+    }
 
     fn row(self) -> &'static Row {
         &TABLE[self as usize]

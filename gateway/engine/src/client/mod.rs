@@ -14,7 +14,7 @@ pub mod handshakes;
 mod limits;
 mod ping;
 mod query;
-mod rate;
+pub mod rate;
 mod receive;
 mod refused;
 mod send;

@@ -2,6 +2,7 @@
 //! pointers lead, and keeps how each value was written.
 
 pub mod decimal;
+pub mod keys;
 pub mod members;
 pub mod named;
 pub mod pointer;

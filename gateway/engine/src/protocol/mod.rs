@@ -6,6 +6,7 @@
 //! event      server-sent events             raw         of an update only its data
 //!                                           batch       batches and snapshots, of updates
 //!                                           update      one update as it stands in them
+//! publish    what clients write
 //! fragment   where frames may be cut        status      what cannot be relied upon
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod batch;
 pub mod encoding;
 pub mod event;
 pub mod fragment;
+pub mod publish;
 pub mod raw;
 pub mod reply;
 pub mod request;

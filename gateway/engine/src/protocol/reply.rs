@@ -2,8 +2,12 @@
 
 use std::io::Write;
 
+use crate::sequencer::Written;
+
 /// `error.code` of a request that is malformed.
 pub const BAD_REQUEST: u16 = 4000;
+/// Of one that the gateway has no room for.
+pub const NO_ROOM: u16 = 4008;
 /// Of one without a token, or with a bad one.
 pub const UNAUTHORIZED: u16 = 4401;
 /// Of one that is not permitted.
@@ -15,6 +19,25 @@ pub fn error(id: Option<&str>, code: u16, reason: &str) -> Vec<u8> {
     let mut out = begin("error", id);
     push(&mut out, format_args!(r#","code":{code}"#));
     push_text(&mut out, "reason", reason);
+    out.push(b'}');
+    out
+}
+
+/// Over a rate: in so long there is room.
+pub fn too_many(id: Option<&str>, reason: &str, retry_after_ms: u64) -> Vec<u8> {
+    let mut out = error(id, TOO_MANY, reason);
+    out.pop();
+    push(&mut out, format_args!(r#","retry_after_ms":{retry_after_ms}}}"#));
+    out
+}
+
+/// What a client wrote was numbered. `reply`: JSON.
+pub fn published(id: Option<&str>, topic: &str, written: Written, reply: Option<&str>) -> Vec<u8> {
+    let mut out = begin("published", id);
+    push(&mut out, format_args!(r#","topic":"{topic}","v":{},"version":{}"#, written.v, written.version));
+    if let Some(reply) = reply {
+        push(&mut out, format_args!(r#","reply":{reply}"#));
+    }
     out.push(b'}');
     out
 }

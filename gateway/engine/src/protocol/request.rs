@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     access::verify::Compact,
     json::{self, whole},
+    protocol::publish::Publish,
     topic::{epoch::Epoch, pattern::Pattern},
 };
 
@@ -14,6 +15,8 @@ const SUB_BYTES_MAX: usize = 32;
 
 /// The subscription that the gateway makes for a client, of what is granted as `auto`.
 pub const AUTO: &str = "auto";
+
+const OPS: &str = "subscribe, unsubscribe, publish, auth or ping";
 
 /// Longest interval, as in the configuration: an hour.
 const INTERVAL_MS_MAX: u64 = 3_600_000;
@@ -37,6 +40,7 @@ pub enum Op {
     Ping,
     /// Shows a token.
     Auth(Compact),
+    Publish(Publish),
 }
 
 /// `subscribe`, from a message or from a URL.
@@ -93,13 +97,12 @@ pub fn parse(text: &str) -> Result<Request, BadRequest> {
     }
     let raw: Raw = serde_json::from_str(text)
         .map_err(|error| bad(format!("not a JSON object of this protocol: {error}")))?;
+    let id = raw.id.map(read_id).transpose().map_err(bad)?;
     // Its fields are a level below it.
-    json::check_levels(text.as_bytes(), json::LEVELS_MAX + 1).map_err(bad)?;
-    let id = match raw.id.map(read_id).transpose() {
-        Ok(id) => id,
-        Err(reason) => return Err(BadRequest { id: None, reason }),
-    };
-    match read_op(&raw) {
+    if let Err(reason) = json::check_levels(text.as_bytes(), json::LEVELS_MAX + 1) {
+        return Err(BadRequest { id, reason });
+    }
+    match read_op(&raw, text) {
         Ok(op) => Ok(Request { id, op }),
         Err(reason) => Err(BadRequest { id, reason }),
     }
@@ -117,9 +120,10 @@ fn read_id(raw: &RawValue) -> Result<String, String> {
     }
 }
 
-fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
+/// `text`: the whole message.
+fn read_op(raw: &Raw<'_>, text: &str) -> Result<Op, String> {
     let op: String = match raw.op {
-        None => return Err("op is missing (subscribe, unsubscribe, auth or ping)".into()),
+        None => return Err(format!("op is missing ({OPS})")),
         Some(op) => field("op", op, "a string")?,
     };
     match op.as_str() {
@@ -147,8 +151,8 @@ fn read_op(raw: &Raw<'_>) -> Result<Op, String> {
             let token = raw.token.and_then(|token| serde_json::from_str(token.get()).ok());
             token.map(|token| Op::Auth(Compact(token))).ok_or_else(|| "token is missing (a string)".into())
         }
-        "publish" => Err("publish is not allowed here".into()),
-        other => Err(format!("unknown op: {} (subscribe, unsubscribe, auth or ping)", excerpt(other))),
+        "publish" => Publish::parse(text).map(Op::Publish),
+        other => Err(format!("unknown op: {} ({OPS})", excerpt(other))),
     }
 }
 

@@ -5,6 +5,7 @@ mod count;
 mod counters;
 mod deadlines;
 mod numbering;
+pub mod once;
 pub mod publication;
 pub mod publication_json;
 mod published;

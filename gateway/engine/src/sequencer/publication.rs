@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::seq::{Feed, Seq};
 use crate::{
     json,
+    protocol::reply::{BAD_REQUEST, NO_ROOM},
     topic::{
         changes::{Changes, LongKey},
         name::BadTopic,
@@ -28,6 +29,8 @@ pub struct Publication {
     pub writer: Option<u64>,
     /// The subject who wrote it, as one segment of a topic: a client's, also one of another gateway or an earlier run.
     pub by: Option<Arc<str>>,
+    /// What names it, so that it is written once though it may come again.
+    pub once: Option<Box<str>>,
     /// It was held back, and counted then.
     pub is_counted: bool,
     /// The publisher's own time. Microseconds since the Unix epoch.
@@ -47,6 +50,7 @@ impl Publication {
             feed: None,
             writer: None,
             by: None,
+            once: None,
             is_counted: false,
             ts_us: None,
             due_us,
@@ -116,10 +120,16 @@ pub enum Why {
          (fanwire_inbox_updates, fanwire_shard_up); try again, or publish less at once"
     )]
     Late,
+    #[error(
+        "{max} names of once are remembered, the most ([limits] once_names): raise that, or lower once_for"
+    )]
+    TooManyNames { max: usize },
     #[error("there is no topic {topic}")]
     Unknown { topic: Arc<str> },
     #[error("topic {topic} is not keyed ([[topic]] mode): publish data, not set, del or reset")]
     NotKeyed { topic: Arc<str> },
+    #[error("topic {topic} is keyed ([[topic]] mode): a client writes set and del, not data")]
+    WholeTable { topic: Arc<str> },
     #[error("topic {topic} is keyed ([[topic]] mode): its data is to be an object; {error}")]
     NotAnObject { topic: Arc<str>, error: String },
     #[error("topic {topic}: {why}")]
@@ -155,6 +165,14 @@ pub struct Refused {
 }
 
 impl Why {
+    /// Of the error that a client is answered with.
+    pub fn code(&self) -> u16 {
+        match self {
+            Why::TooMany { .. } | Why::NoRoom { .. } | Why::TooManyNames { .. } | Why::Late => NO_ROOM,
+            _ => BAD_REQUEST,
+        }
+    }
+
     /// A word for the limit or the rule.
     pub fn limit(&self) -> &'static str {
         match self {
@@ -163,7 +181,10 @@ impl Why {
             Why::TooLong { .. } => "value_bytes",
             Why::TooDeep { .. } => "levels",
             Why::NotHeld { .. } => "not_held",
-            Why::OtherMode { .. } | Why::NotKeyed { .. } | Why::NotAnObject { .. } => "mode",
+            Why::OtherMode { .. }
+            | Why::NotKeyed { .. }
+            | Why::WholeTable { .. }
+            | Why::NotAnObject { .. } => "mode",
             Why::Unknown { .. } => "unknown",
             Why::Unread { .. } => "unread",
             Why::LongKey { .. } => "key",
@@ -171,6 +192,7 @@ impl Why {
             Why::TableTooLong { .. } => "table_bytes",
             Why::TooManyChanges { .. } => "atomic_updates",
             Why::NoRoom { .. } => "topics_bytes",
+            Why::TooManyNames { .. } => "once_names",
             Why::Late => "admin_body",
         }
     }

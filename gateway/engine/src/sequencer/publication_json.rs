@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::seq::SEQ_MAX;
+use super::{once, seq::SEQ_MAX};
 use crate::{
     json::{
         members::{Members, Text, present},
@@ -26,6 +26,8 @@ pub struct PublicationJson<'a> {
     pub ts_us: Option<i64>,
     /// Microseconds since the start of the file.
     pub at_us: Option<u64>,
+    /// What names it.
+    pub once: Option<Cow<'a, str>>,
 }
 
 /// What is published.
@@ -55,6 +57,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     del: Option<Vec<Text<'a>>>,
     reset: Option<bool>,
+    #[serde(borrow)]
+    once: Option<Cow<'a, str>>,
 }
 
 impl<'a> PublicationJson<'a> {
@@ -78,8 +82,9 @@ impl<'a> PublicationJson<'a> {
         let seq = raw.seq.map(parse_seq).transpose()?;
         let ts_us = raw.ts.map(|ts| whole::field("ts", ts, "whole microseconds since the Unix epoch"));
         let at_us = raw.at_us.map(|at| whole::field("at_us", at, "whole microseconds from the file's start"));
-        let seq_reset = raw.seq_reset == Some(true);
-        Ok(Self { topic, value, seq, seq_reset, ts_us: ts_us.transpose()?, at_us: at_us.transpose()? })
+        let (seq_reset, once) = (raw.seq_reset == Some(true), raw.once);
+        once.as_deref().map_or(Ok(()), once::check)?;
+        Ok(Self { topic, value, seq, seq_reset, ts_us: ts_us.transpose()?, at_us: at_us.transpose()?, once })
     }
 }
 
@@ -91,7 +96,8 @@ fn parse_seq(raw: &RawValue) -> Result<u64, String> {
     })
 }
 
-fn changes(
+/// What a table's fields say: members with their new values, and keys that go.
+pub fn changes(
     set: Option<Members<'_>>,
     del: Option<Vec<Text<'_>>>,
     reset: Option<bool>,

@@ -26,6 +26,8 @@ const GIB: u64 = 1 << 30;
 pub const INBOX_MESSAGES: u64 = 4096;
 /// Tokens that are verified off the shards at once, where nothing else is said.
 pub const TOKEN_CHECKS: u64 = 1024;
+/// Through these a program's own objects are changed.
+const PROTOTYPE_KEYS: [&str; 3] = ["__proto__", "constructor", "prototype"];
 /// Safari's versions whose permessage-deflate is broken (uWebSockets passes over the same).
 const SAFARI_15: [&str; 4] = ["Version/15.0 ", "Version/15.1 ", "Version/15.2 ", "Version/15.3 "];
 
@@ -276,6 +278,18 @@ keys! {
         token_cache: usize = count(10_000, 0..=10_000_000), reloaded;
         /// Tokens and subjects that are revoked at once. One more is refused with 507.
         revocations: usize = count(10_000, 0..=10_000_000), reloaded;
+        /// Publishes of a client, as so many in so long: "20/s". One more is answered with 4429. 0: no limit.
+        publishes: Rate = rate(Rate::NONE), reloaded;
+        /// Publishes of clients that are not numbered yet, over all shards. One more is answered with 4008.
+        writes: usize = count(4_096, 1..=1_000_000), reloaded;
+        /// Bytes of those.
+        write_bytes: usize = size(16 * MIB, KIB..=GIB), reloaded;
+        /// Keys that no object that a client writes may have, since programs in JavaScript trip over them.
+        keys_refused: Vec<String> = texts(&PROTOTYPE_KEYS, "write a list of texts, like [\"__proto__\"]"), reloaded;
+        /// A publish that names itself by `once` is answered as before when it comes again within so long.
+        once_for: Duration = duration(120 * SECOND, 0..=24 * HOUR), reloaded;
+        /// Such names that the gateway remembers, about 500 B each. A publish with one more is answered with 4008.
+        once_names: usize = count(100_000, 0..=10_000_000), reloaded;
         /// Bytes a second that a shard builds for the clients of one address (of IPv6: of one /64), four times as many
         /// at once. Then they wait, others do not. 0: no limit, as where all clients come through a proxy.
         build_bytes_per_ip: usize = size(0, 0..=64 * GIB), reloaded;

@@ -29,6 +29,7 @@ impl Shard {
         while let Some(sub) = self.at(slot).subs.pop() {
             self.leave_class(slot, sub.class, sub.place, sub.slot);
         }
+        self.leave_writing(slot);
         self.give_up_access(slot);
         if ended.dictionary_bytes > 0 {
             self.stats.client.dictionary_bytes -= ended.dictionary_bytes as u64;

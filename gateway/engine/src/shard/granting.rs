@@ -50,7 +50,7 @@ impl Shard {
         self.guard.rules.granted(right, client.and_then(|client| client.holder()), self.conn_of(slot))
     }
 
-    fn conn_of(&self, slot: u32) -> u64 {
+    pub(super) fn conn_of(&self, slot: u32) -> u64 {
         let client = self.clients[slot as usize].as_ref().expect("a live connection's slot is taken");
         self.shared.tokens.conn(self.index, client.id)
     }

@@ -1,10 +1,16 @@
 //! What a shard goes by where it lets clients in, and who waits for that.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use net::ConnId;
 
-use super::inbox::Revocation;
+use super::{
+    inbox::Revocation,
+    writing::{WriteRules, Writer},
+};
 use crate::{
     access::{grants::SharedGrants, rules::Rules},
     settings::Settings,
@@ -18,6 +24,10 @@ pub(super) struct Guard {
     pub rules: Arc<Rules>,
     /// `[limits] connections_per_sub`.
     pub connections_per_sub: usize,
+    /// What is held against what clients write.
+    pub writes: WriteRules,
+    /// By slot: of connections that have written something.
+    pub writers: HashMap<u32, Writer>,
     /// Of the tokens of clients.
     pub grants: SharedGrants,
     /// Connections whose token waits for a place among those being verified elsewhere.
@@ -35,6 +45,8 @@ impl Guard {
         Self {
             rules: settings.rules.clone(),
             connections_per_sub: settings.limits.connections_per_sub,
+            writers: HashMap::new(),
+            writes: WriteRules::new(settings.limits),
             grants: SharedGrants::default(),
             unchecked: VecDeque::new(),
             again_us: 0,

@@ -18,6 +18,7 @@ use crate::{
     shard::stats::Stats,
     topic::epoch::Epoch,
     update::Batch,
+    writes::{Asker, Wrote},
 };
 
 /// What the control plane tells a shard.
@@ -105,6 +106,8 @@ pub struct Inbox {
     questions: ArrayQueue<Message>,
     /// Tokens that were verified elsewhere for connections of this shard: no more than may be begun.
     verified: SegQueue<(ConnId, Verified)>,
+    /// Answers to what clients of this shard wrote: no more than may be under way.
+    wrote: SegQueue<(Asker, Wrote)>,
     /// Updates waiting in `queue`.
     updates: AtomicUsize,
     updates_max: usize,
@@ -131,6 +134,7 @@ impl Inbox {
             queue: ArrayQueue::new(messages_max),
             questions: ArrayQueue::new(QUESTIONS_MAX),
             verified: SegQueue::new(),
+            wrote: SegQueue::new(),
             updates: AtomicUsize::new(0),
             updates_max,
             bytes: AtomicUsize::new(0),
@@ -198,6 +202,17 @@ impl Inbox {
     /// Takes the one that waits longest; for the shard.
     pub fn pop_verified(&self) -> Option<(ConnId, Verified)> {
         self.verified.pop()
+    }
+
+    /// What became of something that a connection of this shard wrote.
+    pub fn push_wrote(&self, asker: Asker, wrote: Wrote) {
+        self.wrote.push((asker, wrote));
+        self.waker.wake();
+    }
+
+    /// Takes the one that waits longest; for the shard.
+    pub fn pop_wrote(&self) -> Option<(Asker, Wrote)> {
+        self.wrote.pop()
     }
 
     /// Whether more waits than a shard takes in within some milliseconds: who can wait does, since what others bring

@@ -50,6 +50,7 @@ mod turns;
 mod unsubscribe;
 mod weights;
 pub mod witness;
+mod writing;
 
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -331,6 +332,7 @@ impl Shard {
         self.fanout.begin_turn(now);
         self.run_deadlines(net, now);
         self.run_tokens(net, now);
+        self.run_wrote(net, now);
         self.run_drain(net, now);
         if std::mem::take(&mut self.restarted) {
             self.tell_restart(net, now);

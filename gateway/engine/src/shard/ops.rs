@@ -32,6 +32,7 @@ impl Shard {
             None => {}
         }
         match op {
+            Op::Publish(publish) => self.on_publish(slot, id, publish, now),
             Op::Auth(token) => self.on_auth(slot, id, token, now),
             Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
             Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
@@ -52,7 +53,8 @@ impl Shard {
         self.at(slot).connection.wire().encoding
     }
 
-    /// `frames`: a message in the client's encoding, or its parts in a row; nothing where it is none there. Long ones count among what is pinned.
+    /// `frames`: a message in the client's encoding, or its parts in a row; nothing where it is none there.
+    /// Long ones count among what is pinned.
     pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
         if frames.is_empty() {
             return;
@@ -110,7 +112,7 @@ impl Shard {
         let tried = match &asked.op {
             Op::Subscribe(op) => self.subscribe(slot, &asked, op, &mut interning, now),
             Op::Unsubscribe { sub, .. } => self.unsubscribe(slot, &asked, sub, now),
-            Op::Ping | Op::Auth(_) => unreachable!("it is answered at once: {asked:?}"),
+            Op::Ping | Op::Auth(_) | Op::Publish(_) => unreachable!("it is answered at once: {asked:?}"),
         };
         self.charge(payer, before, now);
         self.weights.charge(conn, self.fanout.topics_looked_at() - looked_at, now.mono_us);

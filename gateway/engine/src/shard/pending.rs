@@ -89,6 +89,8 @@ pub(super) struct Pending {
     pub places: [Option<Place>; 2],
     /// Its turn came while it was busy.
     pub called: bool,
+    /// As much as may be under way of what it writes is.
+    pub is_writing: bool,
     /// Statuses that follow an answer.
     pub untold: Option<Box<Untold>>,
 }
@@ -107,6 +109,7 @@ impl Pending {
             || self.untold.is_some()
             || self.checking.is_some()
             || self.is_judged
+            || self.is_writing
             || !self.ours.is_empty()
         {
             Hold::Input

@@ -8,7 +8,9 @@ use crate::{
     fanout::ClassId,
     protocol::{
         encoding::{Encoding, Wire},
-        event, reply,
+        event,
+        publish::Publish,
+        reply,
         request::AUTO,
     },
     topic::{pattern::Pattern, policy::Mode},
@@ -34,11 +36,22 @@ impl Shard {
         self.fanout.is_keyed(topic).unwrap_or_else(|| matches!(&*self.topics.of(topic).mode, Mode::Keyed(_)))
     }
 
-    /// What a client of bare values says stands for a `publish` of its topic. None is granted, so that it is dropped.
-    pub(super) fn on_raw(&mut self, slot: u32, _text: &str, now: Now) {
+    /// What a client of bare values says stands for a `publish` of its topic.
+    pub(super) fn on_raw(&mut self, slot: u32, text: &str, now: Now) {
+        let class = self.at(slot).subs.first().map(|sub| sub.class);
+        let Some(topic) = class.and_then(|class| self.named_in(class).pop()) else { return };
+        match Publish::of_text(topic.as_str(), text) {
+            Ok(publish) => self.on_publish(slot, None, publish, now),
+            Err(reason) => self.drop_raw(slot, reply::BAD_REQUEST, &reason, now),
+        }
+    }
+
+    /// It is not told, unless it goes on.
+    pub(super) fn drop_raw(&mut self, slot: u32, code: u16, reason: &str, now: Now) {
         self.stats.raw_refused += 1;
         if self.at(slot).connection.note_malformed(now) {
-            self.close_forbidden(slot, close::NOT_GRANTED, now);
+            let ended = self.at(slot).connection.close_saying(CloseReason::of_error(code), reason, now);
+            self.ended(slot, ended, now);
         }
     }
 
@@ -47,13 +60,10 @@ impl Shard {
         let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
         let held: Vec<Pattern> = classes.into_iter().flat_map(|class| self.named_in(class)).collect();
         if self.not_granted(slot, &held).is_some() {
-            self.close_forbidden(slot, close::NOT_GRANTED_NOW, now);
+            let (reason, text) = (CloseReason::Forbidden, close::NOT_GRANTED_NOW);
+            let ended = self.at(slot).connection.close_saying(reason, text, now);
+            self.ended(slot, ended, now);
         }
-    }
-
-    fn close_forbidden(&mut self, slot: u32, text: &str, now: Now) {
-        let ended = self.at(slot).connection.close_saying(CloseReason::Forbidden, text, now);
-        self.ended(slot, ended, now);
     }
 
     /// An op of the gateway's own is refused, and its client cannot ask for anything else.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Shard,
     client::{Client, Standing},
+    writing::WriteRules,
 };
 use crate::{
     client::{ClientLimits, State},
@@ -29,6 +30,7 @@ impl Shard {
         self.proxies = settings.proxies.clone();
         (self.topics, self.raw_paths) = (settings.topics.clone(), settings.raw_paths.clone());
         self.fanout.reload(settings, now);
+        self.guard.writes = WriteRules::new(limits);
         self.builds.set_rate(limits.build_bytes_per_ip);
         self.weights.set_rate(limits.topics_looked_at_per_s);
         self.statuses.set_bytes_max(limits.status_bytes);

@@ -20,6 +20,7 @@ use crate::{
     settings::{Compression, Reloaded, Settings},
     striped::Striped,
     topic::epoch::Epoch,
+    writes::Writes,
 };
 
 /// Of `/readyz`, where new clients are refused.
@@ -47,6 +48,8 @@ pub struct Shared {
     pub pinned: Arc<AtomicUsize>,
     /// Who connects and who is refused is told to.
     pub witness: Option<Arc<dyn Witness>>,
+    /// What clients write is handed to; `None`: nobody writes here.
+    pub writes: Option<Arc<dyn Writes>>,
     draining: AtomicBool,
     warming: AtomicBool,
     overloaded: AtomicBool,
@@ -79,6 +82,7 @@ impl Shared {
             tokens: Tokens::default(),
             pinned: Arc::default(),
             witness: None,
+            writes: None,
             draining: AtomicBool::new(false),
             warming: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),

@@ -74,6 +74,10 @@ pub struct Stats {
     pub errors_out: u64,
     /// Tokens accepted and refused, and ops and requests that no grant covered.
     pub tokens_accepted: u64,
+    /// What clients wrote and was numbered; what was refused, and what was over a rate.
+    pub writes: u64,
+    pub writes_refused: u64,
+    pub writes_limited: u64,
     pub tokens_refused: u64,
     pub not_granted: u64,
     /// Messages of clients of bare values that were dropped.
@@ -186,6 +190,13 @@ impl Stats {
             |s| named(Refused::ALL.map(Refused::label), &s.refused_by),
         ),
         Metric::counter("fanwire_errors_out", "Errors answered to clients", |s| s.errors_out),
+        Metric::counter("fanwire_writes", "Publishes of clients that were answered with published", |s| {
+            s.writes
+        }),
+        Metric::counter("fanwire_writes_refused", "Publishes of clients that were refused", |s| {
+            s.writes_refused
+        }),
+        Metric::counter("fanwire_writes_limited", "Publishes of clients over a rate", |s| s.writes_limited),
         Metric::counter("fanwire_tokens_accepted", "Tokens accepted, renewals included", |s| {
             s.tokens_accepted
         }),

@@ -65,6 +65,9 @@ impl Topics {
             return Err(Why::TooMany { topic: publication.topic.clone(), max: self.live_max });
         }
         let changes = match self.mode_at(&publication.topic, at) {
+            Mode::Keyed(_) if publication.writer.is_some() && matches!(publication.body, Body::Data(_)) => {
+                return Err(Why::WholeTable { topic: publication.topic.clone() });
+            }
             Mode::Keyed(bounds) => {
                 let changes = changes_of(publication)?;
                 group.count(&publication.topic, table, Some(&changes));
