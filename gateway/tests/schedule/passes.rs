@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use engine::protocol::encoding::Encoding;
 use engine::{
     access::{
         grant::Grant,
@@ -90,7 +91,12 @@ impl Simulation {
     /// What follows for a client that was just dialled.
     pub(super) fn expect_first(&mut self, peer: usize, shown: Option<Pass>) {
         let rules = self.rules();
+        let encoding = self.world.peers[peer].encoding;
         match shown {
+            // It is not told that its token was accepted.
+            shown if encoding == Encoding::Raw => {
+                self.world.peers[peer].model.pass = shown.filter(|pass| !pass.is_bad);
+            }
             Some(pass) => {
                 let asked = Asked { id: None, op: AskedOp::Auth { pass } };
                 self.world.peers[peer].model.asked.push_back(asked);
@@ -103,7 +109,7 @@ impl Simulation {
                         AskedOp::Subscribe { sub: "auto".to_owned(), topics, interval_ms: None, since: None };
                     self.world.peers[peer].model.asked.push_back(Asked { id: None, op });
                 }
-                if rules.wants_token() && self.rng.u8(..8) > 0 {
+                if rules.wants_token() && encoding.takes_ops() && self.rng.u8(..8) > 0 {
                     self.renew(peer);
                 }
             }
@@ -198,7 +204,13 @@ impl Simulation {
     /// Whether a request may have been refused for its token, or waited for it for too long.
     pub(super) fn may_be_refused(&self, peer: &Peer) -> bool {
         let shown = peer.model.asked.iter().any(|asked| matches!(asked.op, AskedOp::Auth { .. }));
-        !peer.open && shown && (peer.http.is_empty() || peer.http.starts_with(b"HTTP/1.1 401 "))
+        let is = |status: &[u8]| peer.http.starts_with(status);
+        // Who cannot ask later is refused at once, also for what it may not have.
+        let is_refused = match peer.encoding.takes_ops() {
+            true => shown && (peer.http.is_empty() || is(b"HTTP/1.1 401 ")),
+            false => peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is(b"HTTP/1.1 403 "),
+        };
+        !peer.open && is_refused
     }
 
     /// Counts what its tokens came to.

@@ -7,6 +7,7 @@ mod fragments;
 mod held;
 pub mod proxies;
 pub mod publisher;
+pub mod raw;
 mod states;
 pub mod streams;
 pub mod subscriber;
@@ -104,6 +105,11 @@ pub struct Peer {
     pub silence_us: u64,
     /// Everything before the first frame.
     pub http: Vec<u8>,
+    /// Of an HTTP answer that goes on: what came of a message that is not whole, and how often it was told where it stood.
+    unread: Vec<u8>,
+    pub ids: u64,
+    /// What a client of bare values may be sent.
+    pub raw: Option<raw::Values>,
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
     /// Its messages refer back to earlier ones where they are compressed.
@@ -132,8 +138,10 @@ impl Peer {
 
     /// A whole message has come.
     fn heard(&mut self, text: String, log: bool, judge: &mut Judge<'_>) {
-        if self.encoding != Encoding::Raw {
-            self.model.take(&text, judge);
+        match &mut self.raw {
+            Some(values) => values.take(&text, judge.epochs),
+            None if self.encoding == Encoding::Raw => {}
+            None => self.model.take(&text, judge),
         }
         if log {
             self.texts.push(text);
@@ -477,6 +485,9 @@ impl World {
             said_us: self.now.mono_us,
             silence_us: 0,
             http: Vec::new(),
+            unread: Vec::new(),
+            ids: 0,
+            raw: None,
             texts: Vec::new(),
             context: None,
             encoding: Encoding::Json,
@@ -749,6 +760,10 @@ impl World {
         };
         let mut replies = Vec::new();
         peer.bytes += bytes.len();
+        if peer.encoding.is_stream() {
+            peer.take_stream(bytes, self.log, &mut judge);
+            return replies;
+        }
         if !peer.open {
             peer.http.extend_from_slice(bytes);
         }
@@ -765,6 +780,7 @@ impl World {
                 Some(Event::Response(response)) => {
                     (peer.open, judge.wire.0) = (true, response.deflate());
                     peer.opened_us = self.now.mono_us;
+                    peer.raw.iter_mut().for_each(|values| values.open(&self.publisher.epochs));
                     peer.fragments.take(&bytes[from..], self.fragment_bytes);
                 }
                 Some(Event::Deflated(deflated)) => {

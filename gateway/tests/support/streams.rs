@@ -1,8 +1,9 @@
 //! Clients of HTTP answers that go on: server-sent events, and lines of NDJSON.
 
-use engine::protocol::encoding::Encoding;
+use engine::protocol::{encoding::Encoding, request::AUTO};
+use serde_json::Value;
 
-use super::World;
+use super::{Peer, World, subscriber::Judge};
 
 /// One message, with what an event says beside it.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -86,5 +87,59 @@ impl World {
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head: head.to_lowercase(), body: bytes[end + 4..].to_vec() }
+    }
+}
+
+impl Peer {
+    /// Reads an HTTP answer that goes on, and judges its messages as those of a WebSocket.
+    pub(super) fn take_stream(&mut self, bytes: &[u8], log: bool, judge: &mut Judge<'_>) {
+        if self.open {
+            self.unread.extend_from_slice(bytes);
+        } else {
+            self.http.extend_from_slice(bytes);
+            let end = self.http.windows(4).position(|four| four == b"\r\n\r\n").map(|end| end + 4);
+            if let Some(end) = end.filter(|_| self.http.starts_with(b"HTTP/1.1 200 ")) {
+                self.unread = self.http.split_off(end);
+                (self.open, self.opened_us) = (true, judge.now_us);
+            }
+        }
+        while self.open
+            && let Some(said) = next(self.encoding, &mut self.unread)
+        {
+            assert!(self.close.is_none(), "{said:?} after the end");
+            self.take_said(said, log, judge);
+        }
+    }
+
+    fn take_said(&mut self, said: Said, log: bool, judge: &mut Judge<'_>) {
+        assert!(said.retry.is_none() || self.model.draining, "{said:?} follows no draining notice");
+        if said.data.is_empty() {
+            return;
+        }
+        let message: Value = serde_json::from_str(&said.data).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+        if message["op"] == "close" {
+            let code = message["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+            let reason = message["reason"].as_str().expect("a close has a reason");
+            self.close = Some((code.expect("a close has a code"), reason.to_owned()));
+            return;
+        }
+        self.heard(said.data, log, judge);
+        if let Encoding::Sse { .. } = self.encoding {
+            self.check_id(said.id, &message, judge);
+        }
+    }
+
+    /// What is whole says where it takes its reader, but not what is granted as `auto`: a client that comes back says it of
+    /// what it asked for.
+    fn check_id(&mut self, id: Option<String>, message: &Value, judge: &Judge<'_>) {
+        let is_whole = (message["op"] == "batch" || message["op"] == "snapshot") && message["more"] != true;
+        let of_class = |class: u64| self.model.subs.iter().find(|sub| sub.class == class);
+        let sub = message["class"].as_u64().filter(|_| is_whole).and_then(of_class);
+        let expected = sub.filter(|sub| sub.name != AUTO).map(|sub| {
+            let version = message["version"].as_u64().expect("it has a version");
+            format!("{}:{version}", judge.epochs[sub.epoch].name)
+        });
+        assert_eq!(id, expected, "{message}");
+        self.ids += u64::from(id.is_some());
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     clock::Now,
     fanout::{ClassId, Flush},
     invariant,
+    protocol::encoding::Encoding,
     topic::position::Position,
 };
 
@@ -111,6 +112,7 @@ impl Shard {
         let flush = &job.flush;
         let client = self.at(slot);
         let ready = client.connection.is_free();
+        let is_raw = client.connection.wire().encoding == Encoding::Raw;
         let sub = client.member_in_slot(sub_slot);
         match flush.silent_since_us {
             // Busy or not, it will need a heartbeat of its own time. One that is busy and silent gets
@@ -135,6 +137,10 @@ impl Shard {
         if sub.pos.is_nowhere() || sub.pos > Position::at(flush.version) {
             // It joined after the class was last looked through: it gets a heartbeat of its own. Or it has
             // nothing of this epoch yet.
+            return self.advance(slot, net, now);
+        }
+        if is_raw && sub.pos.version() != flush.from {
+            // The frame also has what it got by itself, and who gets bare values cannot tell that.
             return self.advance(slot, net, now);
         }
         if flush.lapsed {
