@@ -87,6 +87,8 @@ struct Simulation {
     passes: Passes,
     /// What all clients offer and speak, or each its own: only those who are alike share frames.
     wire: Option<(bool, Encoding)>,
+    /// Connections that an address could have at first: a reload only raises it, and a refusal may be read after one.
+    most_of_address: usize,
     /// Where the next client that says all by its URL comes back to.
     resumed: Option<Saved>,
     draining: bool,
@@ -277,6 +279,7 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
 impl Simulation {
     fn new(mut rng: fastrand::Rng, tally: Tally) -> Self {
         let config = random_config(&mut rng);
+        let most_of_address = config.limits.connections_per_ip;
         let mut world = World::new(config, SLOTS, rng.u64(..));
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
@@ -311,6 +314,7 @@ impl Simulation {
             states,
             passes: Passes::default(),
             wire,
+            most_of_address,
             resumed: None,
             draining: false,
             seq: 0,
@@ -711,7 +715,7 @@ impl Simulation {
             let may_be_unauthorized = self.may_be_unauthorized(at);
             let has_expired = self.has_expired(at);
             let may_be_refused = self.may_be_refused(&self.world.peers[at]);
-            let most = self.world.config.limits.connections_per_ip;
+            let most = self.most_of_address;
             let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
             let now_us = self.world.now.mono_us;
             if !peer.reading || !peer.answers_pings {
