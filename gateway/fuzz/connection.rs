@@ -2,6 +2,11 @@
 
 use bytes::Bytes;
 use engine::{
+    access::{
+        bad::Bad,
+        rules::{Csrf, Place, Rules},
+        verify::{Check, Credential, Named, Verdict, Verify},
+    },
     address::Address,
     client::{
         ClientCounters, ClientLimits, CloseReason, Connection, Due, Ended, Hold, Next, Said, State, Terms,
@@ -22,7 +27,45 @@ const STEPS_MAX: usize = 100_000;
 const PONG: u8 = 0x8a;
 const CLOSE: u8 = 0x88;
 
-/// The first byte's top bit: frames of an open WebSocket follow, not a request. The lower ones seed the cuts.
+/// Knows the code of a cookie. What else a token is worth is for a shard to find out.
+#[derive(Debug)]
+struct Codes;
+
+impl Verify for Codes {
+    fn has_keys(&self) -> bool {
+        true
+    }
+
+    fn verify(&self, _token: &str) -> Verdict {
+        Verdict::Known(Err(Bad::Signature))
+    }
+
+    fn begin(&self, check: Check) {
+        (check.then)(Err(Bad::Signature));
+    }
+
+    fn named_by(&self, _certificate: &[u8]) -> Result<Named, Bad> {
+        Err(Bad::Unreadable)
+    }
+
+    fn is_code_of(&self, cookie: &str, shown: &str) -> bool {
+        shown.strip_prefix("code-of-") == Some(cookie)
+    }
+}
+
+/// A token is needed, wherever it stands; beside a cookie its code too.
+fn rules() -> Rules {
+    let (cookie, query) = (Place::Cookie("t".to_owned()), Place::Query("t".to_owned()));
+    Rules {
+        is_open: false,
+        from: vec![Place::Authorization, Place::Subprotocol, cookie, query],
+        csrf: Some(Csrf { cookie: None, param: "csrf".to_owned() }),
+        ..Rules::default()
+    }
+}
+
+/// The first byte's top bit: frames of an open WebSocket follow, not a request. Without it bit 5: the request needs a token.
+/// The lower ones seed the cuts.
 pub fn connection(data: &[u8]) {
     let Some((&first, input)) = data.split_first() else { return };
     let mut bytes = Vec::new();
@@ -33,15 +76,18 @@ pub fn connection(data: &[u8]) {
     let seed = data
         .iter()
         .fold(0x9e37_79b9, |seed: u64, byte| (seed ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    let whole = said_to(&bytes, None);
-    assert_eq!(whole, said_to(&bytes, Some(Dice(seed))), "the same input cut otherwise");
-    anything_goes(&bytes, Dice(seed));
+    let mut config = Config::embedded_demo();
+    if first & 0xa0 == 0x20 {
+        config.access.tokens.rules = rules().into();
+    }
+    let whole = said_to(&config, &bytes, None);
+    assert_eq!(whole, said_to(&config, &bytes, Some(Dice(seed))), "the same input cut otherwise");
+    anything_goes(&config, &bytes, Dice(seed));
 }
 
 /// Ops and replies of a connection whose sends are done at once.
-fn said_to(bytes: &[u8], cuts: Option<Dice>) -> (Vec<String>, Vec<Vec<u8>>) {
-    let config = Config::embedded_demo();
-    let mut driver = Driver::new(&config);
+fn said_to(config: &Config, bytes: &[u8], cuts: Option<Dice>) -> (Vec<String>, Vec<Vec<u8>>) {
+    let mut driver = Driver::new(config);
     let (mut rest, mut cuts) = (bytes, cuts);
     while !rest.is_empty() {
         let len = cuts.as_mut().map_or(rest.len(), |dice| 1 + dice.below(rest.len().min(40)));
@@ -56,9 +102,8 @@ fn said_to(bytes: &[u8], cuts: Option<Dice>) -> (Vec<String>, Vec<Vec<u8>>) {
 }
 
 /// Whatever happens in between, the connection keeps its rules and comes to its end.
-fn anything_goes(bytes: &[u8], mut dice: Dice) {
-    let config = Config::embedded_demo();
-    let mut driver = Driver::new(&config);
+fn anything_goes(config: &Config, bytes: &[u8], mut dice: Dice) {
+    let mut driver = Driver::new(config);
     let mut rest = bytes;
     while !rest.is_empty() && driver.connection.state() < State::Closed {
         let len = 1 + dice.below(rest.len().min(100));
@@ -162,7 +207,7 @@ impl<'c> Driver<'c> {
                 admin_tls: false,
                 patterns_max: self.config.limits.patterns,
                 rules: &self.config.access.tokens.rules,
-                verifier: None,
+                verifier: Some(&Codes),
                 has_certificate: false,
                 compression: &self.config.compression,
                 dictionaries: &self.dictionaries,
@@ -199,7 +244,11 @@ impl<'c> Driver<'c> {
         match said {
             Said::Nothing | Said::Pause => {}
             Said::Upgrade(upgrade) => {
-                let Upgrade { head, wire, deflate, .. } = *upgrade;
+                let Upgrade { head, wire, deflate, token, .. } = *upgrade;
+                assert!(token.is_some() || self.config.access.tokens.rules.is_open, "in without a token");
+                if let Some(Credential::Token(token)) = token {
+                    self.ops.push(token.0);
+                }
                 self.connection.open(head, wire, deflate, self.now);
                 assert_eq!(self.connection.state(), State::Open);
             }

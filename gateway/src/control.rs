@@ -11,6 +11,7 @@ use std::{
 
 use engine::{
     sequencer::DUE_EARLY,
+    sequencer::once::Bounds,
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
@@ -183,7 +184,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     watched.reloads.hold(&reloader::digest(&config, &machine), sequencer.now().wall_us);
     let is_loopback = is_loopback(admin.as_ref());
     let (ask, asks) = mpsc::channel(ASKS_MAX);
-    let routes = Admin::new(watched, page, Rules::of(&config, is_loopback), ask);
+    let routes = Admin::new(watched, page, Rules::of(&config, &machine, is_loopback), ask);
     routes.listening.store(true, Ordering::Relaxed);
     let admin =
         admin.map(|bound| Listener::new(bound, limits, admin_tls)).transpose().map_err(Error::Start)?;
@@ -195,7 +196,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let watched = supervisor::keep_watched(async || routes.scraper.recent().await.silent());
     let sources = Runner { counters: counters.clone(), publisher: publisher.clone(), health: health.clone() };
     sources.start_all(limits);
-    tokio::spawn(writers::run(writes, sequencer.clone(), held.clone()));
+    tokio::spawn(writers::run(writes, sequencer.clone(), write_rules(held.clone())));
     let checkpoints = state::keep(|| held.borrow().state.clone(), &sequencer, &state);
     let reloader = Reloader {
         origin,
@@ -214,6 +215,7 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     let lifetime = async {
         tokio::select! {
             () = signals.next() => {}
+            () = routes.drained.notified() => {}
             _ = &mut ended => return Err(Error::ShardEnded),
         }
         supervisor::stopping();
@@ -233,6 +235,16 @@ async fn serve(parts: Parts) -> Result<(), Error> {
     };
     audit.end();
     outcome
+}
+
+/// What holds for what clients write, whenever it is asked.
+fn write_rules(held: watch::Receiver<Arc<Config>>) -> impl Fn() -> writers::Rules {
+    move || {
+        let config = held.borrow();
+        let (limits, checks) = (&config.limits, config.checks.clone());
+        let (writes_max, bytes_max) = (limits.writes, limits.write_bytes);
+        writers::Rules { writes_max, bytes_max, once: Bounds::of(limits), checks }
+    }
 }
 
 /// Drains, saves the last state and ends the shards; a second signal ends the process at once.

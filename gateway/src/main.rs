@@ -14,7 +14,10 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use engine::{topic::pattern::Pattern, unit::parse_duration};
+use engine::{
+    topic::{encoded::SUB_BYTES_MAX, pattern::Pattern},
+    unit::parse_duration,
+};
 use gateway::{
     access::mint::Minted,
     admin_key::{self, Digest},
@@ -121,16 +124,22 @@ struct TokenArgs {
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     auto: Vec<Pattern>,
     /// How long it holds
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
     ttl: Duration,
+}
+
+/// Tokens end at whole seconds.
+fn ttl(text: &str) -> Result<Duration, String> {
+    let lives = parse_duration(text)?;
+    if lives.as_secs() > 0 { Ok(lives) } else { Err("a token holds for 1s or more".to_owned()) }
 }
 
 fn subject(text: &str) -> Result<String, String> {
     let bytes = text.len();
-    if (1..=128).contains(&bytes) {
+    if (1..=SUB_BYTES_MAX).contains(&bytes) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{bytes} bytes; write 1 to 128"))
+        Err(format!("{bytes} bytes; write 1 to {SUB_BYTES_MAX}"))
     }
 }
 

@@ -146,13 +146,15 @@ impl Reloader {
         }
         let tokens = next.access.tokens.clone();
         let keys = blocking(move || tokens.read_keys()).await?;
+        let held = &self.admin.watched().keys;
+        held.prepare(&keys).map_err(|error| format!("cannot start what verifies tokens: {error}"))?;
         self.change_certificates(next).await?;
         if let Err(error) = self.open_audit(next).await {
             self.change_certificates(old).await?;
             return Err(error);
         }
-        let replaced = self.admin.watched().keys.replace(keys);
-        replaced.map_err(|error| format!("cannot start what verifies tokens: {error}"))
+        self.admin.watched().keys.replace(keys);
+        Ok(())
     }
 
     async fn apply(&mut self, next: Config) {
@@ -164,9 +166,9 @@ impl Reloader {
         self.sequencer.set_policies(&next.topics);
         self.sources.health.set_bytes_max(next.limits.status_bytes);
         self.shared.reload(&reloaded);
-        self.admin.watched().keys.set_cache(next.limits.token_cache);
+        self.admin.watched().keys.set_limits(&next.limits);
         self.sources.reload(&next.sources, &next.freshness, &next.limits);
-        self.admin.set_rules(Rules::of(&next, self.is_loopback));
+        self.admin.set_rules(Rules::of(&next, &self.machine, self.is_loopback));
         self.current.send_replace(next.into());
         tell(self.sequencer.inboxes(), || engine::shard::inbox::Message::Reload(reloaded.clone())).await;
     }

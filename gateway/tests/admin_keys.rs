@@ -3,10 +3,17 @@
 
 mod contract;
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use contract::{Answer, Gateway, command, config_file, http, output};
 use gateway::admin_key::Digest;
+use serde_json::{Value, json};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const PERMISSIONS: [&str; 4] = ["publish", "metrics", "read", "admin"];
@@ -46,6 +53,9 @@ const ROUTES: &[(&str, &str, &str, &[&str], u16)] = &[
     ("HEAD", "/topics/a", "", &["read", "admin"], 200),
     ("GET", "/status", "", &["read", "admin"], 200),
     ("POST", "/status", r#"{"topics":["b"],"state":"live"}"#, &["publish", "admin"], 200),
+    ("GET", "/sources", "", &["read", "admin"], 200),
+    ("GET", "/config", "", &["admin"], 200),
+    ("GET", "/drain", "", &PERMISSIONS, 405),
     ("GET", "/metrics", "", &["metrics", "admin"], 200),
     ("HEAD", "/metrics", "", &["metrics", "admin"], 200),
     ("DELETE", "/topics/none", "", &["publish", "admin"], 404),
@@ -197,4 +207,66 @@ fn a_key_file_that_is_missing_is_made_once_and_the_key_is_printed() {
         refused.status.code() == Some(2) && told.contains("5 bytes") && !told.contains("short"),
         "{told}"
     );
+}
+
+#[test]
+fn the_configuration_that_holds_is_shown_as_check_prints_it() {
+    let config = config_file(&format!(
+        "[server]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n{}",
+        key("all", "admin", "")
+    ));
+    let program = || {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+        program.arg("--config").arg(&config).env("RUST_LOG", "error");
+        program
+    };
+    let gateway = Gateway::spawn(&mut program());
+    let ask = |method: &str, path: &str| http(&gateway.admin, method, path, &bearer("all"), "");
+    let shown = ask("GET", "/config");
+    let checked = output(program().arg("--check"));
+    assert_eq!(shown.body, String::from_utf8(checked.stdout).unwrap());
+    let longer = fs::read_to_string(&config).unwrap() + "[limits]\nping = \"7s\"\n";
+    fs::write(&config, longer).unwrap();
+    assert_eq!(ask("POST", "/reload").status, 200);
+    assert!(ask("GET", "/config").body.contains("ping = \"7s\""));
+}
+
+#[test]
+fn sources_are_listed_with_how_they_are() {
+    let gateway = Gateway::start(
+        "shards = 1",
+        "[[source]]\nkind = \"synthetic\"\nname = \"made-up\"\nsymbols = 1\n\
+         [[source]]\nkind = \"websocket\"\nname = \"away\"\nurl = \"ws://127.0.0.1:1/ws?t=hidden\"\n\
+         topics = [\"up.*\"]\nsend = []\n\
+         [[source.map]]\ntopic = \"up.a\"\ndata = \"/a\"\nwhen = { \"/b\" = \"*\" }\n",
+    );
+    let rows = || -> Vec<Value> {
+        let answer = http(&gateway.admin, "GET", "/sources", "", "");
+        assert!(!answer.body.contains("hidden"), "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
+    };
+    let until = Instant::now() + Duration::from_secs(10);
+    let rows = loop {
+        let rows = rows();
+        if (&rows[0]["state"], &rows[1]["state"]) == (&json!("live"), &json!("down")) {
+            break rows;
+        }
+        assert!(Instant::now() < until, "{rows:?}");
+        thread::sleep(Duration::from_millis(20));
+    };
+    let told = |at: usize, key: &str| rows[at][key].clone();
+    assert_eq!((told(0, "name"), told(0, "kind")), (json!("made-up"), json!("synthetic")));
+    assert_eq!((told(0, "reason"), told(0, "connected")), (Value::Null, Value::Null));
+    assert_eq!((told(1, "topics"), told(1, "connected")), (json!(["up.*"]), json!(false)));
+    assert!(told(1, "reason").is_string() && told(1, "connects").as_u64() > Some(0));
+}
+
+#[test]
+fn drain_ends_the_gateway_as_sigterm_does() {
+    let mut gateway = Gateway::start("shards = 1\ndrain = \"3s\"", &key("all", "admin", ""));
+    let answer = http(&gateway.admin, "POST", "/drain", &bearer("all"), "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(told, json!({ "clients": 0, "drain_ms": 3000 }));
+    assert_eq!(gateway.exit_code(Duration::from_secs(10)), Some(0));
 }

@@ -20,12 +20,15 @@ use engine::access::{
     rules::Rules,
     verify::{Check, Compact, Verdict, Verified, Verify},
 };
-use gateway::access::{
-    key::Key,
-    key_file::{ALGORITHMS, KeyFile, KeyPlace},
-    keys::{Given, Keys},
+use gateway::{
+    access::{
+        key::Key,
+        key_file::{ALGORITHMS, KeyFile, KeyPlace},
+        keys::{Given, Keys},
+    },
+    config::Config,
 };
-use jose::{DIGITS, b64, from_b64, hs256, part};
+use jose::{b64, from_b64, hs256, part};
 use jsonwebtoken::Algorithm;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use ring::{
@@ -37,6 +40,7 @@ use serde_json::json;
 use vectors::{CLAIMS, ED25519, ED25519_X, ES256_X, ES256_Y, HS256, HS256_KEY, RS256_N, VECTORS_US};
 
 /// When tokens of these tests are looked at.
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const NOW_S: i64 = 1_700_000_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less than that";
 
@@ -99,7 +103,7 @@ fn secret(kid: Option<&str>, alg: Algorithm, secret: &[u8]) -> Key {
 }
 
 fn keys(keys: Vec<Key>) -> Keys {
-    Keys::start(Given { keys, ..Given::default() }, 10, 2).unwrap()
+    Keys::start(Given { keys, ..Given::default() }, &Config::embedded_demo().limits, 2).unwrap()
 }
 
 /// Whether the signature is good, however long that takes.
@@ -146,7 +150,7 @@ fn changed(token: &str, random: &mut fastrand::Rng) -> Vec<(String, usize)> {
     for at in 0..token.len() {
         let mut changed = token.as_bytes().to_vec();
         while changed == token.as_bytes() {
-            changed[at] = *random.choice(DIGITS).unwrap();
+            changed[at] = *random.choice(BASE64URL).unwrap();
         }
         all.extend([(String::from_utf8(changed).unwrap(), at), (token[..at].to_owned(), at)]);
     }
@@ -466,12 +470,15 @@ fn keys_that_are_too_short_or_of_another_kind_are_refused_at_the_start() {
     let curve = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().public_key_pem();
     let edwards = KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem();
     let weak = rsa_pem(&from_b64(RS256_N)[..128]);
+    let [long, longest] = [1025, 1024].map(|len| rsa_pem(&[&[0x81; 1][..], &vec![1; len - 1]].concat()));
+    assert!(read(None, Algorithm::RS256, KeyPlace::Public, longest).is_ok());
     // secp256k1, whose points are as long.
     let other_curve = pem(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x0a", &[4; 65]);
     for (alg, pem) in [
         (Algorithm::RS256, &*curve),
         (Algorithm::RS256, &*weak),
         (Algorithm::PS512, &*weak),
+        (Algorithm::RS256, &*long),
         (Algorithm::ES256, &*rsa),
         (Algorithm::ES256, &*edwards),
         (Algorithm::ES256, &*other_curve),
@@ -523,18 +530,24 @@ fn keys_that_are_replaced_hold_no_more_and_what_was_remembered_is_forgotten() {
     let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pair.serialize_der()).unwrap();
     let token = format!("{message}.{}", b64(key.sign(message.as_bytes()).as_ref()));
     assert!(is_accepted(&all, &token));
-    assert!(matches!(all.verify(&token), Verdict::Known(Ok(_))), "it is remembered");
-    all.replace(Given { keys: vec![secret(None, Algorithm::HS256, SECRET)], ..Given::default() }).unwrap();
+    let is_remembered = || matches!(all.verify(&token), Verdict::Known(Ok(_)));
+    assert!(is_remembered());
+    let ours = public(None, Algorithm::EdDSA, &pair.public_key_pem());
+    let another = secret(None, Algorithm::HS256, SECRET);
+    all.replace(Given { keys: vec![another, ours], ..Given::default() });
+    assert!(is_remembered(), "its key holds still");
+    all.replace(Given { keys: vec![secret(None, Algorithm::HS256, SECRET)], ..Given::default() });
     assert!(!is_accepted(&all, &token));
     assert!(all.has_keys() && is_accepted(&all, &hs256(r#"{"alg":"HS256"}"#, &good_claims(), SECRET)));
-    all.replace(Given::default()).unwrap();
+    all.replace(Given::default());
     assert!(!all.has_keys());
 }
 
 #[test]
 fn the_code_of_a_cookie_is_its_hmac_in_lower_case() {
     let csrf = hmac::Key::new(hmac::HMAC_SHA256, b"a secret for codes beside cookies, long enough");
-    let all = Keys::start(Given { csrf: Some(csrf.clone()), ..Given::default() }, 0, 1).unwrap();
+    let start = |given| Keys::start(given, &Config::embedded_demo().limits, 1).unwrap();
+    let all = start(Given { csrf: Some(csrf.clone()), ..Given::default() });
     let code = hmac::sign(&csrf, b"cookie");
     let hex: String = code.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(all.is_code_of("cookie", &hex));
@@ -542,5 +555,5 @@ fn the_code_of_a_cookie_is_its_hmac_in_lower_case() {
         assert!(!all.is_code_of("cookie", bad), "{bad}");
     }
     assert!(!all.is_code_of("other", &hex));
-    assert!(!Keys::start(Given::default(), 0, 1).unwrap().is_code_of("cookie", &hex));
+    assert!(!start(Given::default()).is_code_of("cookie", &hex));
 }

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use engine::{http::proxies::Forwarded, topic::policy::Mode, unit::Rate};
+use engine::{
+    http::proxies::Forwarded,
+    topic::policy::{KeyTerms, Mode, Write},
+    unit::Rate,
+};
 use gateway::{
     config::Config,
     document::environment::Environment,
@@ -273,7 +277,8 @@ fn the_reference_explains_every_key_that_is_printed() {
 #[test]
 fn three_files_for_venues_are_valid_and_explain_the_keys_of_a_plain_feed() {
     // Those that reference.toml explains.
-    const OTHERS: [&str; 6] = ["send_every", "symbols", "encoding", "renew", "snapshot_bytes", "whole"];
+    const OTHERS: [&str; 7] =
+        ["send_every", "symbols", "encoding", "renew", "snapshot_bytes", "memory_bytes", "whole"];
     for name in ["coinbase.toml", "binance.toml", "kraken.toml"] {
         let path = configs().join(name);
         let config = Config::load(&path, &Environment::default(), &machine())
@@ -596,7 +601,7 @@ fn mistakes_in_the_words_of_venues_are_refused_by_line() {
         ("headers = [1]", "headers = (secret): write names and texts"),
         ("headers = { \"a b\" = \"s3cret\" }", "headers = (secret): \"a b\" is no name of a header field"),
         ("headers = { host = \"s3cret\" }", "host: the request has it by itself; leave it out"),
-        ("headers = { A = \"s3cret\\n\" }", "A: its value holds what no header field may hold"),
+        ("headers = { A = \"s3cret\\n\" }", "A: what it is filled with holds what no header field may hold"),
         ("headers = { A = \"{sign}\" }", "A: {sign}: there is no [source.sign]"),
         ("ping = \"a\"", "ping is a section; write [source.ping] on a line of its own"),
         ("ping = { every = \"1s\" }", "[source.ping] text is missing; write what is sent"),
@@ -658,7 +663,7 @@ fn mistakes_in_the_words_of_venues_are_refused_by_line() {
         (
             of("remember = \"/a\""),
             6,
-            "an entry with remember makes no topic; leave out all but when, recall and remember",
+            "an entry with remember makes no topic; leave out all but when, recall, also and remember",
         ),
         ("remember = \"^/a\"".to_owned(), 6, "it begins at the message; write \"/a\""),
         ("remember = \"/a\"\ngap = [\"b\"]".to_owned(), 6, "gap and remember are both there"),
@@ -920,7 +925,7 @@ fn mistakes_of_a_websocket_source_are_refused_by_line() {
         )
     );
     assert!(refused(&format!("{chained}[[topic]]\npattern = \"a\"\nexpiry = \"1s\"")).starts_with(
-        "x.toml:1: [source] the upstream numbers all updates, so nothing is held back or expires"
+        "x.toml:1: [source] the upstream numbers all updates, so nothing is held back, expires or is counted here"
     ));
     assert!(
         refused(&format!("{chained}topics = [\"a*\"]"))
@@ -971,8 +976,45 @@ fn a_topics_policy_is_taken_whole_and_printed_again() {
         matches!(&*config.topics.of("x.trade.y").mode, Mode::Stream(s) if s.snapshot_updates == 2 && s.history_updates == 5)
     );
     assert_eq!(*config.topics.of("x.quote.y").mode, Mode::Latest);
+    let stream = parse("[[topic]]\npattern = \"*\"\nmode = \"stream\"\nhistory = 0").unwrap();
+    assert!(matches!(&*stream.topics.of("a").mode, Mode::Stream(s) if s.snapshot_updates == 0));
     let again = parse(&config.render(&machine())).unwrap();
     assert_eq!(again.topics, config.topics);
+}
+
+#[test]
+fn what_clients_may_write_is_taken_whole_and_printed_again() {
+    let text = "[[topic]]\npattern = \"room.*\"\nmode = \"keyed\"\nwrite = \"own-key\"\nbound = true\nlinger = \"7s\"\n\
+                key_expiry = \"1m\"\ncount = true\nsanitize = [\"/text\", \"\"]\n\
+                [[topic]]\npattern = \"news.*\"\nwrite = \"none\"\n[[topic]]\npattern = \"any.*\"\nmode = \"keyed\"\nbound = true\n";
+    let config = parse(text).unwrap();
+    let room = config.topics.of("room.a");
+    let terms = KeyTerms {
+        linger: Some(Duration::from_secs(7)),
+        expiry: Some(Duration::from_secs(60)),
+        are_counted: true,
+    };
+    assert_eq!((room.write, room.key_terms), (Write::OwnKey, terms));
+    assert_eq!(config.topics.of("news.a").write, Write::None);
+    assert_eq!(config.topics.of("any.a").key_terms.linger, Some(Duration::from_secs(5)));
+    let sanitize = &config.checks.at(0).unwrap().sanitize;
+    assert_eq!(sanitize.iter().map(|pointer| pointer.as_str()).collect::<Vec<_>>(), ["/text", ""]);
+    let again = parse(&config.render(&machine())).unwrap();
+    assert_eq!((&again.topics, &again.checks), (&config.topics, &config.checks));
+}
+
+#[test]
+fn a_gateway_with_an_upstream_makes_no_updates_of_its_own() {
+    for key in ["bound = true", "key_expiry = \"5s\"", "count = true"] {
+        let text = format!(
+            "[[source]]\nkind = \"fanwire\"\nurl = \"ws://127.0.0.1:1/ws\"\n[[topic]]\npattern = \"room.*\"\nmode = \"keyed\"\n{key}\n"
+        );
+        let complaint = refused(&text);
+        assert!(
+            complaint.starts_with("x.toml:1: ") && complaint.contains("the upstream numbers all"),
+            "{complaint}"
+        );
+    }
 }
 
 #[test]
@@ -993,6 +1035,21 @@ fn a_topics_policy_that_contradicts_itself_is_refused_with_its_line() {
         ("pattern = \"a\"\nstale_after = \"2s\"\nexpiry = \"1s\"", 4, "it is not above stale_after = \"2s\""),
         ("pattern = \"a\"\ndeadband = 1\nstale_after = \"1s\"", 4, "it is not above deadband_max = \"1s\""),
         ("pattern = \"a\"\nexpiry = \"5ms\"", 3, "write at least \"10ms\""),
+        ("pattern = \"a\"\nwrite = \"own\"", 3, "write \"any\", \"own-key\" or \"none\""),
+        ("pattern = \"a\"\nwrite = \"own-key\"", 3, "write \"any\" or \"none\""),
+        ("pattern = \"a\"\nmode = \"stream\"\nwrite = \"own-key\"", 4, "is for mode = \"keyed\""),
+        ("pattern = \"a\"\nbound = true", 3, "bound is for mode = \"keyed\", this entry is \"latest\""),
+        ("pattern = \"a\"\nmode = \"stream\"\nkey_expiry = \"5s\"", 4, "key_expiry is for mode = \"keyed\""),
+        (
+            "pattern = \"a\"\ncount = true",
+            3,
+            "count is for mode = \"keyed\", this entry is \"latest\"; leave it",
+        ),
+        ("pattern = \"a\"\nmode = \"keyed\"\nlinger = \"1s\"", 4, "write bound = true beside it"),
+        ("pattern = \"a\"\nmode = \"keyed\"\nkey_expiry = \"5ms\"", 4, "write at least \"10ms\""),
+        ("pattern = \"a\"\nschema = \"none.json\"", 3, "none.json: No such file"),
+        ("pattern = \"a\"\nsanitize = [\"text\"]", 3, "write \"/text\""),
+        ("pattern = \"a\"\nsanitize = [\"^/text\"]", 3, "leave out the ^ or @"),
         ("pattern = \"a*\"", 2, "a * may only stand for a whole segment; write one like"),
         ("pattern = \"a\"\nkeyz = 1", 3, "unknown key; did you mean keys?"),
     ] {
@@ -1169,8 +1226,7 @@ fn an_entry_with_gap_takes_no_key_that_a_topic_has() {
     ] {
         let source = "[[source]]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:1/\"\nstale_after = \"0s\"\n";
         let complaint = refused(&format!("{source}[[source.map]]\ngap = [\"a\"]\n{key}"));
-        let text =
-            "[source.map] an entry with gap makes no topic; leave out all but when, each, gap and reason";
+        let text = "[source.map] an entry with gap makes no topic; leave out all but when, recall, also, each, order, gap and reason";
         assert_eq!(complaint, format!("x.toml:7: {text}"), "{key}");
     }
 }

@@ -70,6 +70,24 @@ fn a_batch_comes_early_when_so_many_updates_wait_and_the_interval_goes_on() {
 }
 
 #[test]
+fn an_update_that_two_patterns_match_counts_once() {
+    let mut config = config();
+    config.fanout.flush_updates = 3;
+    let mut world = World::new(config, 16, 1);
+    let peer = world.connect();
+    world.subscribe(peer, "", &["a.*", "a.b", "*.b"], Some(60_000));
+    // Not as many as would make a batch, and what a batch held does not count for the next.
+    for early in 0..3 {
+        for _ in 0..2 {
+            world.publish("a.b", "1");
+            assert_eq!(batches(&world, peer), early);
+        }
+        world.publish("a.b", "2");
+        assert_eq!(batches(&world, peer), early + 1);
+    }
+}
+
+#[test]
 fn with_interval_0_what_happens_to_other_topics_asks_for_no_snapshot() {
     let mut config = config();
     config.limits.tombstones = 3;

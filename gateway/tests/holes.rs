@@ -10,14 +10,11 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, mpsc},
-    thread::sleep,
-    time::{Duration, Instant},
 };
 
-use contract::{Gateway, Socket, command, http};
+use contract::{Gateway, Socket, command, http, until};
 use serde_json::{Value, json};
 
-const WAIT: Duration = Duration::from_secs(10);
 const MAP: &str = r#"
 [[source.map]]
 when = { "/type" = "whole" }
@@ -106,14 +103,6 @@ fn status(socket: &mut Socket, topic: &str) -> (String, String) {
             let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
             return (text("state"), text("reason"));
         }
-    }
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + WAIT;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        sleep(Duration::from_millis(5));
     }
 }
 

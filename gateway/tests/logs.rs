@@ -7,11 +7,10 @@ mod upstream;
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use contract::{Gateway, UPGRADE, command, http};
+use contract::{Gateway, UPGRADE, command, http, until};
 use serde_json::Value;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -34,14 +33,6 @@ fn start(directory: &Path, config: &str, format: &str) -> Gateway {
 
 fn log(directory: &Path) -> String {
     String::from_utf8(fs::read(directory.join("log")).unwrap()).unwrap()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + WAIT;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        sleep(Duration::from_millis(10));
-    }
 }
 
 fn metric(gateway: &Gateway, begin: &str) -> f64 {

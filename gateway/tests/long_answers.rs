@@ -6,10 +6,9 @@ mod contract;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
 };
 
-use contract::{Gateway, http};
+use contract::{Gateway, http, until};
 use socket2::{Domain, Socket, Type};
 
 const TABLES: &str = "[[topic]]\npattern = \"*\"\nmode = \"keyed\"\nkeys = 20000\n";
@@ -44,14 +43,6 @@ fn metric(gateway: &Gateway, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("{name} is not in\n{metrics}")).parse().unwrap()
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn readers_of_a_large_table_share_one_copy() {
     let gateway = Gateway::start("shards = 1", TABLES);
@@ -61,7 +52,7 @@ fn readers_of_a_large_table_share_one_copy() {
     assert!(bytes > 6 << 20, "{bytes}");
     assert_eq!(metric(&gateway, "fanwire_admin_answer_bytes"), 0, "nobody reads it any more");
     let mut readers: Vec<TcpStream> = (0..30).map(|_| ask(&gateway, "/topics/a")).collect();
-    wait_until("one copy is held", || metric(&gateway, "fanwire_admin_answer_bytes") == bytes);
+    until("one copy is held", || metric(&gateway, "fanwire_admin_answer_bytes") == bytes);
     // Each of them has asked by the time that the last one is answered.
     let mut first = [0; 12];
     readers.iter_mut().for_each(|reader| reader.read_exact(&mut first).unwrap());
@@ -75,7 +66,7 @@ fn readers_of_a_large_table_share_one_copy() {
     let newer = http(&gateway.admin, "GET", "/topics/a", "", "");
     assert!(newer.body.contains(r#""new":1"#));
     drop(readers);
-    wait_until("it is given back", || metric(&gateway, "fanwire_admin_answer_bytes") == 0);
+    until("it is given back", || metric(&gateway, "fanwire_admin_answer_bytes") == 0);
 }
 
 #[test]
@@ -84,7 +75,7 @@ fn copies_are_bounded_and_the_limit_is_told() {
     fill(&gateway, "a");
     fill(&gateway, "b");
     let reader = ask(&gateway, "/topics/a");
-    wait_until("one copy is held", || metric(&gateway, "fanwire_admin_answer_bytes") > 0);
+    until("one copy is held", || metric(&gateway, "fanwire_admin_answer_bytes") > 0);
     let second = http(&gateway.admin, "GET", "/topics/b", "", "");
     second.assert_refusal(503, "b");
     assert!(
@@ -95,7 +86,7 @@ fn copies_are_bounded_and_the_limit_is_told() {
     assert_eq!(http(&gateway.admin, "GET", "/topics", "", "").status, 200, "it is short");
     assert_eq!(metric(&gateway, "fanwire_admin_answers_refused_total"), 1);
     drop(reader);
-    wait_until("there is room again", || http(&gateway.admin, "GET", "/topics/b", "", "").status == 200);
+    until("there is room again", || http(&gateway.admin, "GET", "/topics/b", "", "").status == 200);
 }
 
 #[test]
@@ -103,7 +94,7 @@ fn who_reads_an_answer_too_slowly_is_reset() {
     let gateway = Gateway::start("shards = 1", &format!("{TABLES}[limits]\nadmin_bytes_per_s = \"1MiB\""));
     fill(&gateway, "a");
     let mut reader = ask(&gateway, "/topics/a");
-    wait_until("it is reset", || metric(&gateway, "fanwire_admin_answers_slow_total") == 1);
+    until("it is reset", || metric(&gateway, "fanwire_admin_answers_slow_total") == 1);
     assert_eq!(metric(&gateway, "fanwire_admin_answer_bytes"), 0);
     let mut read = Vec::new();
     let ended = reader.read_to_end(&mut read);

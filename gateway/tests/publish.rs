@@ -67,7 +67,7 @@ impl Gateway {
         let shared = Arc::new(Shared::new(sequencer.epoch(), None, 10, &Config::embedded_demo().settings()));
         let data = "127.0.0.1:9001".parse().unwrap();
         let watched = Watched {
-            keys: Arc::new(gateway::access::keys::Keys::start(Default::default(), 0, 1).unwrap()),
+            keys: Arc::new(gateway::access::keys::Keys::start(Default::default(), &limits, 1).unwrap()),
             revocation_file: Arc::default(),
             health: Health::new(sequencer.inboxes(), 10, 1 << 20),
             publisher: Publisher::new(sequencer),
@@ -85,6 +85,9 @@ impl Gateway {
             keys: Vec::new(),
             limits: limits.clone(),
             access: Arc::default(),
+            drain: Duration::ZERO,
+            config: Default::default(),
+            checks: Arc::default(),
         };
         let admin = Admin::new(watched, Page::new("ws", data), rules, tokio::sync::mpsc::channel(1).0);
         admin.listening.store(true, Ordering::Relaxed);

@@ -17,10 +17,14 @@ use support::{EPOCH, World, config};
 const INTERVAL: Duration = Duration::from_millis(100);
 
 fn world(history_updates: usize, behind: Behind) -> World {
+    world_with(2, history_updates, behind)
+}
+
+fn world_with(snapshot_updates: usize, history_updates: usize, behind: Behind) -> World {
     let mut config = config();
     config.fanout.interval = INTERVAL;
     let mode =
-        Stream { snapshot_updates: 2, history_updates, history_bytes: 1 << 20, history_age: None, behind };
+        Stream { snapshot_updates, history_updates, history_bytes: 1 << 20, history_age: None, behind };
     config.topics =
         Policies::new(vec![Policy::new(Pattern::parse("*.trade.*").unwrap(), Mode::Stream(mode))]);
     World::new(config, 64, 1)
@@ -68,6 +72,17 @@ fn every_update_comes_once_and_in_order_and_a_snapshot_has_the_history() {
     trades(&mut world, 12..14);
     flush(&mut world);
     assert_eq!(batches(&world, peer), ((5..14).collect(), vec![]));
+}
+
+#[test]
+fn without_history_a_snapshot_has_no_update_and_what_comes_after_it_is_whole() {
+    let mut world = world_with(0, 100, Behind::Gap);
+    trades(&mut world, 0..5);
+    let peer = reader(&mut world);
+    assert_eq!(seen(&world.peers[peer].frames("snapshot")), (vec![], vec![]));
+    trades(&mut world, 5..8);
+    flush(&mut world);
+    assert_eq!(batches(&world, peer), ((5..8).collect(), vec![]));
 }
 
 #[test]

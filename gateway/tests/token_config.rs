@@ -76,8 +76,12 @@ fn what_was_read_is_printed_so_that_it_can_be_read_again_and_no_secret_is() {
     assert!(!printed.contains(SECRET) && !format!("{config:?}").contains(SECRET), "{printed}");
     let again = parse(&printed).unwrap_or_else(|complaints| panic!("{complaints:?} of {printed}"));
     assert_eq!(again.access.tokens, config.access.tokens);
-    let url = parse("[access]\njwks = \"https://id.example/jwks\"\n").unwrap();
-    assert_eq!(url.access.tokens.jwks.unwrap().place.to_string(), "https://id.example/jwks");
+    let url = parse("[access]\njwks = \"https://id.example:1/jwks?key=hidden\"\n").unwrap();
+    let place = url.access.tokens.jwks.unwrap().place;
+    assert_eq!(place.text(), "https://id.example:1/jwks?key=hidden");
+    assert_eq!(place.to_string(), "https://id.example:1", "what logs show");
+    let with_user = parse("[access]\njwks = \"https://user:hidden@id.example/\"\n").unwrap_err();
+    assert!(!format!("{with_user:?}").contains("hidden"), "{with_user:?}");
 }
 
 #[test]
@@ -122,4 +126,18 @@ fn every_mistake_is_named_with_what_to_write() {
     }
     assert!(parse(&format!("{token}[access.anonymous]\nsubscribe = [\"*\"]\n")).is_ok(), "no key is needed");
     assert!(parse(&format!("{token}{KEY}")).is_ok());
+}
+
+#[test]
+fn what_grants_is_printed_under_its_heading_where_it_was_written() {
+    let machine = Machine { cpus: vec![0, 1], nofile_hard: 20_000, no_io_uring: None, cpus_busy: 2 };
+    let headings = ["[access.anonymous]", "[access.everyone]", "[[access.role]]"];
+    let printed = |text: &str| {
+        let printed = parse(text).unwrap().render(&machine);
+        headings.map(|heading| printed.lines().filter(|line| *line == heading).count())
+    };
+    let role = "[[access.role]]\nwhen = { \"/a\" = \"b\" }\nsubscribe = [\"a.*\"]\n";
+    assert_eq!(printed(""), [0, 0, 0]);
+    assert_eq!(printed("[access.anonymous]\n[access.everyone]\n"), [1, 0, 0]);
+    assert_eq!(printed(&format!("[access.everyone]\npublish = [\"b\"]\n{role}{role}")), [0, 1, 2]);
 }

@@ -269,6 +269,8 @@ fn no_secret_stands_in_logs_answers_and_what_is_checked() {
     let told = [
         ask("GET", "/metrics", ""),
         ask("GET", "/status", ""),
+        ask("GET", "/config", ""),
+        ask("GET", "/sources", ""),
         ask("POST", "/reload", ""),
         ask("POST", "/revoke", r#"{"sub":"nobody"}"#),
         http(&gateway.admin, "GET", "/metrics", "X-API-Key: fw_another\r\n", "").body,
@@ -472,6 +474,7 @@ fn a_token_is_made_where_there_is_a_secret_to_sign_it_with() {
         (Some(&*with), &["--sub", ""], "1 to 128"),
         (Some(&*with), &["--subscribe", "a*"], "bad pattern: a*"),
         (Some(&*with), &["--ttl", "1"], "the unit is missing"),
+        (Some(&*with), &["--ttl", "0s"], "1s or more"),
     ] {
         let refused = make(config, words);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();

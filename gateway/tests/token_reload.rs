@@ -5,15 +5,12 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use engine::access::{
-    grant::Grant,
-    rules::{Granted, Rules},
-};
+use engine::access::rules::Rules;
 use proto::encode::Opcode;
 use support::{
     World, config,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
 };
 
 /// All connections are judged within it.
@@ -33,11 +30,6 @@ fn reload(world: &mut World, change: impl FnOnce(&mut Rules)) {
     change(&mut rules);
     world.config.access.tokens.rules = rules.into();
     world.reload();
-}
-
-fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
 }
 
 fn pass(world: &World, sub: &str, subscribe: &[&str]) -> Pass {
@@ -143,7 +135,7 @@ fn who_waits_for_a_token_is_let_in_where_none_is_needed_any_more() {
 }
 
 #[test]
-fn subjects_are_counted_from_the_reload_on_that_brings_the_limit() {
+fn a_limit_that_a_reload_brings_counts_who_came_before() {
     let mut world = world(|_| {});
     let pass = pass(&world, "a", &["*"]);
     let dial = |world: &mut World| {
@@ -152,10 +144,9 @@ fn subjects_are_counted_from_the_reload_on_that_brings_the_limit() {
         peer
     };
     let held = [dial(&mut world), dial(&mut world)];
-    assert_eq!(world.shared.tokens.subjects(), 0);
+    assert_eq!(world.shared.tokens.subjects(), 1);
     world.config.limits.connections_per_sub = 2;
     world.reload();
-    assert_eq!(world.shared.tokens.subjects(), 1);
     let third = dial(&mut world);
     assert!(world.peers[third].http.starts_with(b"HTTP/1.1 429 "), "{:?}", world.peers[third]);
     world.send_frame(held[0], Opcode::Close, &1000u16.to_be_bytes());
@@ -165,4 +156,54 @@ fn subjects_are_counted_from_the_reload_on_that_brings_the_limit() {
     [held[1], fourth].into_iter().for_each(|peer| world.reset(peer));
     world.settle();
     assert_eq!(world.shared.tokens.subjects(), 0);
+}
+
+/// A client with a token that holds `lse.X`, and whose `subscribe` to `topics` rests for minutes.
+fn resting(topics: &[&str]) -> (World, usize) {
+    let mut world = world(|rules| rules.everyone = granted(&["fx.*", "lse.*"], &[]));
+    world.config.limits.topics_looked_at_per_s = 1;
+    world.reload();
+    (0..100).for_each(|n| world.publish(&format!("fx.{n}.a"), "1"));
+    let peer = world.dial_showing("/ws", &pass(&world, "a", &[]), false);
+    world.settle();
+    world.subscribe(peer, "", &["lse.X", "fx.*.b"], None);
+    world.subscribe(peer, "more", topics, None);
+    assert_eq!((world.shard.stats().ops_rested, world.peers[peer].frames("subscribed").len()), (1, 1));
+    (world, peer)
+}
+
+#[test]
+fn what_is_not_granted_any_more_is_taken_while_an_op_rests() {
+    let (mut world, peer) = resting(&["fx.*.c"]);
+    reload(&mut world, |rules| rules.everyone = granted(&["fx.*"], &["news"]));
+    world.expect_own(peer);
+    world.advance(JUDGED);
+    assert_eq!(patterns(&world, peer, ""), set(&["fx.*.b"]));
+    world.advance(Duration::from_secs(200));
+    assert_eq!(patterns(&world, peer, "auto"), set(&["news"]));
+    assert_eq!(patterns(&world, peer, "more"), set(&["fx.*.c"]));
+}
+
+#[test]
+fn an_op_that_rests_is_judged_by_the_grants_that_hold_when_it_goes_on() {
+    let (mut world, peer) = resting(&["lse.*.c", "fx.*.c"]);
+    reload(&mut world, |rules| rules.everyone = granted(&["fx.*"], &[]));
+    world.expect_own(peer);
+    world.advance(Duration::from_secs(200));
+    assert_eq!(world.peers[peer].frames("error").pop().unwrap()["reason"], "lse.*.c is not granted");
+    assert_eq!(patterns(&world, peer, "more"), set(&[]));
+}
+
+#[test]
+fn an_op_that_waits_for_a_position_is_judged_when_it_goes_on() {
+    let mut world = world(|rules| rules.everyone = granted(&["fx.*"], &[]));
+    let peer = world.dial_showing("/ws", &pass(&world, "a", &[]), false);
+    world.settle();
+    let epoch = world.publisher.epochs[0].name.clone();
+    let ahead = world.publisher.version() + 1;
+    world.inbox.announce(ahead);
+    world.subscribe_since(peer, "", &["fx.*"], None, Some((&epoch, ahead)));
+    reload(&mut world, |rules| rules.everyone = granted(&["lse.*"], &[]));
+    world.publish("fx.EUR", "1");
+    assert_eq!(world.peers[peer].frames("error").pop().unwrap()["code"], 4403);
 }

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 
 use engine::{
     access::{
-        grant::Grant,
         revoked::Revoked,
         rules::{Csrf, Granted, Place, Rules},
     },
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use support::{
     World, config,
     subscriber::{Asked, AskedOp},
-    tokens::{Pass, token},
+    tokens::{Pass, granted, token},
 };
 
 const S: Duration = Duration::from_secs(1);
@@ -30,11 +29,6 @@ fn world(change: impl FnOnce(&mut Rules)) -> World {
     change(&mut rules);
     config.access.tokens.rules = rules.into();
     World::new(config, 64, 1)
-}
-
-fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
 }
 
 fn now_s(world: &World) -> i64 {

@@ -267,6 +267,59 @@ data = ""
 }
 
 #[test]
+fn a_book_that_begins_with_a_change_lacks_something_and_a_deletion_may_write_its_price_otherwise() {
+    let addr = upstream::start(|_, mut peer| {
+        peer.accept()?;
+        peer.text(r#"{"k":"c","s":"part","b":[["1.10","1"]]}"#)?;
+        peer.text(r#"{"k":"w","s":"whole","b":[[1.7e-7,5],[100.0,1],["1.10","1"],["2.5","2"]]}"#)?;
+        peer.text(r#"{"k":"c","s":"whole","b":[[0.00000017,0],[100,0],["1.1","0"],["2","0"]]}"#)?;
+        peer.wait()
+    });
+    let entry = |kind: &str, rest: &str| {
+        format!(
+            "[[source.map]]\nwhen = {{ \"/k\" = \"{kind}\" }}\ntopic = \"x.book.{{/s}}\"\n\
+             levels = [{{ path = \"/b\", key = \"b\" }}]\n{rest}\n"
+        )
+    };
+    let topic = "[[topic]]\npattern = \"x.book.*\"\nmode = \"keyed\"";
+    let map = [entry("w", "reset = true"), entry("c", ""), topic.to_owned()].concat();
+    let gateway = Gateway::start("", &source(addr, "", &map));
+    await_book(&gateway, "x.book.whole", &json!({"b2.5": "2"}));
+    await_book(&gateway, "x.book.part", &json!({"b1.10": "1"}));
+    await_that("it is told", || status_of(&gateway, "x.book.part").is_some());
+    assert_eq!(status_of(&gateway, "x.book.part").unwrap().0, "gap");
+    assert_eq!(status_of(&gateway, "x.book.whole"), None);
+}
+
+#[test]
+fn without_its_token_no_connect_is_made_and_it_is_asked_for_again() {
+    let (asked, asks) = mpsc::channel();
+    let http = http_server(move |number, _| {
+        asked.send(Instant::now()).unwrap();
+        match number {
+            0 => (200, "", "no JSON".to_owned()),
+            1 => (429, "Retry-After: 1\r\n", String::new()),
+            _ => (200, "", json!({"t": "good"}).to_string()),
+        }
+    });
+    let (seen, sees) = mpsc::channel();
+    let addr = upstream::start(move |_, mut peer| {
+        seen.send(peer.accept()?).unwrap();
+        peer.wait()
+    });
+    let map =
+        format!("[source.token]\nurl = \"http://{http}/token\"\n[[source.map]]\ntopic = \"x\"\ndata = \"\"");
+    let config = source(addr, "", &map).replace("/feed", "/feed?t={@token/t}");
+    let gateway = Gateway::start("", &config);
+    assert_eq!(sees.recv_timeout(WAIT).unwrap(), "/feed?t=good", "the venue saw a connect without its token");
+    let at: Vec<Instant> = asks.try_iter().collect();
+    assert_eq!(at.len(), 3);
+    assert!(at[2] - at[1] >= Duration::from_millis(900), "it was not left alone");
+    let metrics = contract::http(&gateway.admin, "GET", "/metrics", "", "").body;
+    assert!(metrics.contains("fanwire_source_ended_total{source=\"x\",reason=\"connect\"} 2"), "{metrics}");
+}
+
+#[test]
 fn a_gap_that_only_a_new_connection_mends_makes_one() {
     let addr = upstream::start(|number, mut peer| {
         peer.accept()?;
@@ -298,13 +351,21 @@ mode = "keyed"
     await_that("its gap ends", || status_of(&gateway, "x.book").is_none());
 }
 
-/// Says its number as a trade again and again, once it has heard the subscription.
-fn trade(number: usize, mut peer: Peer, ended: &mpsc::Sender<(usize, Instant)>) -> std::io::Result<()> {
+/// Brings the venue's trades from now on, once it has heard the subscription: one each 10 ms since it opened, with the
+/// number of the connection.
+fn trade(
+    number: usize,
+    mut peer: Peer,
+    opened: Instant,
+    ended: &mpsc::Sender<(usize, Instant)>,
+) -> std::io::Result<()> {
+    const EVERY: Duration = Duration::from_millis(10);
     peer.accept()?;
     peer.hear()?;
-    peer.stream.set_read_timeout(Some(Duration::from_millis(10)))?;
-    for n in 0u64.. {
-        peer.text(&format!(r#"{{"n":{},"c":{number}}}"#, n + 1000 * number as u64))?;
+    peer.stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+    for n in (opened.elapsed().as_millis() / EVERY.as_millis()) as u32.. {
+        sleep((opened + EVERY * n).saturating_duration_since(Instant::now()));
+        peer.text(&format!(r#"{{"n":{n},"c":{number}}}"#))?;
         if matches!(peer.hear(), Ok(Said::Close(_))) {
             ended.send((number, Instant::now())).unwrap();
             return Ok(());
@@ -317,11 +378,12 @@ fn trade(number: usize, mut peer: Peer, ended: &mpsc::Sender<(usize, Instant)>) 
 fn a_connection_is_followed_by_one_that_is_there_before_it_ends() {
     let (ended, ends) = mpsc::channel();
     let (began, begins) = mpsc::channel();
+    let opened = Instant::now();
     let addr = upstream::start(move |number, peer| {
         began.send((number, Instant::now())).unwrap();
-        trade(number, peer, &ended)
+        trade(number, peer, opened, &ended)
     });
-    let map = "[[source.map]]\ntopic = \"x.trade\"\nseq = \"/n\"\nseq_sparse = true\ndata = \"/c\"\n\
+    let map = "[[source.map]]\ntopic = \"x.trade\"\nseq = \"/n\"\ndata = \"/c\"\n\
                [[topic]]\npattern = \"x.trade\"\nmode = \"stream\"";
     let keys = "send = [\"sub\"]\nrenew = \"300ms\"";
     let gateway = Gateway::start("", &source(addr, keys, map));
@@ -330,9 +392,63 @@ fn a_connection_is_followed_by_one_that_is_there_before_it_ends() {
     assert_eq!(first, 0, "the older one ends");
     let second = begins.iter().find(|(number, _)| *number == 1).unwrap();
     assert!(second.1 < at, "the other one was there before");
-    let update = socket.update("x.trade", |update| update["data"] == 1);
-    assert!(update["gap"].is_null(), "{update}");
+    socket.update("x.trade", |update| {
+        assert!(update["gap"].is_null(), "{update}");
+        update["data"] == 1
+    });
     let metrics = http(&gateway.admin, "GET", "/metrics", "", "").body;
     assert!(metrics.contains("fanwire_source_connected{source=\"x\"} 1"), "{metrics}");
-    assert!(metrics.contains("fanwire_source_ended_total{source=\"x\",reason=\"closed\"} 0"), "{metrics}");
+    for reason in ["closed", "cut", "stale", "idle"] {
+        let none = format!("fanwire_source_ended_total{{source=\"x\",reason=\"{reason}\"}} 0");
+        assert!(metrics.contains(&none), "{none}: {metrics}");
+    }
+}
+
+#[test]
+fn a_connection_takes_over_when_it_is_answered_and_has_the_books_whole() {
+    let (ended, ends) = mpsc::channel();
+    let (whole, wholes) = mpsc::channel();
+    let addr = upstream::start(move |number, mut peer| {
+        peer.accept()?;
+        peer.hear()?;
+        peer.text(r#"{"k":"t","c":1}"#)?;
+        if number > 0 {
+            // Until it is answered it brings trades and no book.
+            peer.text(r#"{"ping":7}"#)?;
+            assert!(matches!(peer.hear()?, Said::Text(text) if text == r#"{"pong":7}"#));
+            sleep(Duration::from_millis(300));
+            whole.send((number, Instant::now())).unwrap();
+        }
+        peer.text(&format!(r#"{{"k":"w","u":{},"b":[["1","{number}"]]}}"#, 1 + number))?;
+        loop {
+            if let Said::Close(_) = peer.hear()? {
+                ended.send((number, Instant::now())).unwrap();
+                return Ok(());
+            }
+        }
+    });
+    let map = r#"
+[[source.reply]]
+when = { "/ping" = "*" }
+send = '{"pong":{/ping}}'
+[[source.map]]
+when = { "/k" = "w" }
+topic = "x.book"
+seq = "/u"
+levels = [{ path = "/b", key = "b" }]
+reset = true
+[[source.map]]
+when = { "/k" = "t" }
+topic = "x.trade"
+data = "/c"
+[[topic]]
+pattern = "x.book"
+mode = "keyed"
+"#;
+    let gateway = Gateway::start("", &source(addr, "send = [\"sub\"]\nrenew = \"200ms\"", map));
+    let (number, came) = wholes.recv_timeout(WAIT).unwrap();
+    let (first, gone) = ends.recv_timeout(WAIT).unwrap();
+    assert_eq!((number, first), (1, 0));
+    assert!(gone >= came, "the older one ended {:?} too early", came - gone);
+    await_book(&gateway, "x.book", &json!({"b1": "1"}));
 }

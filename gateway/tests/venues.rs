@@ -1,4 +1,5 @@
-//! The shipped configurations for venues, each against a server that sends messages in the venue's shapes.
+//! The shipped configurations of Coinbase, Binance and Kraken, each against a server that sends messages in the venue's
+//! shapes. Those of configs/venues are played recordings by scripts/check venues.
 #![forbid(unsafe_code)]
 
 mod contract;

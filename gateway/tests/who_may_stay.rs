@@ -8,9 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use engine::{
     access::{
-        grant::Grant,
         revoked::Revoked,
-        rules::{Granted, Place, Rules},
+        rules::{Place, Rules},
     },
     client::CloseReason,
     shard::inbox::{Message, Revocation},
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use support::{
     World, config,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
     wires::{WIRES, Wire},
 };
 
@@ -35,11 +34,6 @@ fn world(change: impl FnOnce(&mut Config, &mut Rules)) -> World {
     change(&mut config, &mut rules);
     config.access.tokens.rules = rules.into();
     World::new(config, 64, 1)
-}
-
-fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
 }
 
 fn lives(world: &World, seconds: i64) -> Pass {
@@ -523,5 +517,19 @@ fn a_subject_has_no_more_connections_than_the_lower_of_both_limits() {
                 dial(&mut world, wire, &nobody);
             }
         }
+    }
+}
+
+#[test]
+fn a_limit_of_a_token_counts_connections_of_tokens_without_one() {
+    for wire in WIRES {
+        let mut world = world(|_, _| {});
+        let pass = pass(&world);
+        for _ in 0..2 {
+            dial(&mut world, wire, &pass);
+        }
+        let third = world.dial_by_showing(wire, "/ws", &Pass { connections: Some(2), ..pass });
+        world.settle();
+        assert!(!world.peers[third].open, "{wire:?}");
     }
 }

@@ -15,6 +15,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 TOOLS = TARGET / "tools"
 VENV_PYTHON = TOOLS / "venv" / "bin" / "python"
 CLIENTS = ROOT / "gateway" / "tests" / "clients"
+JAVASCRIPT = ROOT / "gateway" / "clients" / "js"
 PEERS = ROOT / "scripts" / "lib" / "peers"
 # A small Debian of the suite that runs here: the programs built here fit its libraries.
 DEBIAN = TOOLS / "debian.tar"
@@ -28,6 +29,9 @@ LIBFAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 UWS_NAME = "@trufflesuite/uws-js-unofficial"
 UWS = f"{UWS_NAME}@20.30.0-unofficial.0"
 BUN = "bun@1.4.5"
+# Runtimes that have a WebSocket of their own; Debian's Node.js has none.
+NODE_22 = "node@22.23.3"
+DENO = "deno@2.9.6"
 # What makes tokens for Node.js.
 JOSE = "jose@6.2.17"
 # Programs of this repository: the variable that names one that is built already.
@@ -160,6 +164,16 @@ def bun():
     os.environ["BUN_BIN"] = str(next((TOOLS / "bun" / "node_modules" / "@oven").glob("*/bin/bun")))
 
 
+def node_22():
+    npm("node-22", NODE_22, NODE_22)
+    os.environ["NODE_BIN"] = str(TOOLS / "node-22" / "node_modules" / ".bin" / "node")
+
+
+def deno():
+    npm("deno", DENO, DENO)
+    os.environ["DENO_BIN"] = str(TOOLS / "deno" / "node_modules" / ".bin" / "deno")
+
+
 def npm(name, pins, *words):
     """Packages of npm under TOOLS/NAME, which NODE_PATH then names."""
     directory = TOOLS / name
@@ -262,6 +276,9 @@ INSTALLS = {
     "node": lambda: npm("node", (CLIENTS / "package.json").read_text()),
     "uws": lambda: npm("uws", UWS, "--omit=optional", "--ignore-scripts", UWS),
     "bun": bun,
+    "node-22": node_22,
+    "deno": deno,
+    "javascript": lambda: npm("javascript", (JAVASCRIPT / "package.json").read_text()),
     "jose": lambda: npm("jose", JOSE, JOSE),
     "ruby-jwt": ruby_jwt,
     "rivals": rivals,

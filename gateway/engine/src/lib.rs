@@ -26,4 +26,3 @@ pub mod topic;
 pub mod unit;
 pub mod update;
 mod wheel;
-pub mod writes;

@@ -135,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_is_hastened_and_never_put_off_by_that() {
+        let mut wheel = Wheel::new(10, STEP_US, 0);
+        wheel.hasten(1, 50_000);
+        wheel.hasten(1, 90_000);
+        wheel.set(2, 90_000);
+        wheel.hasten(2, 20_000);
+        wheel.set(3, 30_000_000);
+        wheel.hasten(3, 40_000);
+        let fired = [20_000, 40_000, 50_000, 60_000_000].map(|now_us| wheel.pop(now_us));
+        assert_eq!(fired, [Some(2), Some(3), Some(1), None]);
+    }
+
+    #[test]
     fn random_timers_never_fire_early_within_a_turn_nor_get_lost() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut wheel = Wheel::new(100, STEP_US, 0);

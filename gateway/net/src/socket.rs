@@ -73,7 +73,7 @@ pub trait Sockets {
     /// `None` when the table is full.
     fn connect(&mut self, source: Option<SocketAddr>, target: SocketAddr) -> Option<ConnId>;
     /// The certificate that the peer has shown, verified, as DER. Of TLS alone.
-    fn certificate(&mut self, _conn: ConnId) -> Option<Vec<u8>> {
+    fn certificate(&mut self, _conn: ConnId) -> Option<&[u8]> {
         None
     }
     /// Connections that hold a slot now, also those that are closing.

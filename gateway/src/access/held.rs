@@ -74,11 +74,15 @@ impl Held {
         (holding.len() < self.published.len()).then(|| Self { published: holding, ..self.clone() })
     }
 
-    /// Verifies a token, with each key that it may be signed with.
-    pub fn verify(&self, token: &str) -> Verified {
-        let header = read_header(token)?;
+    /// Whether all these are among those that hold here.
+    pub fn has_all(&self, others: &Self) -> bool {
+        others.all().all(|other| self.all().any(|key| key.is_same(other)))
+    }
+
+    /// Verifies a token with this header, with each key that it may be signed with.
+    pub fn verify(&self, header: &Header, token: &str) -> Verified {
         let mut refused = Err(Bad::NoKey);
-        for key in self.candidates(&header) {
+        for key in self.candidates(header) {
             refused = verify_by(key, token);
             if !matches!(refused, Err(Bad::Signature)) {
                 break;
@@ -89,7 +93,7 @@ impl Held {
 }
 
 /// What is needed to find a key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     pub alg: Algorithm,
     pub kid: Option<String>,

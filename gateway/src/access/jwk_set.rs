@@ -7,16 +7,10 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::key::{Key, RSA_BITS_MIN};
+use super::key::{Key, rsa};
 
 pub const BYTES_MAX: usize = 64 << 10;
 pub const KEYS_MAX: usize = 64;
-/// What `ring` verifies with.
-const RSA_BITS_MAX: usize = 8192;
-
-/// The tags of DER.
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 
 #[derive(Deserialize)]
 struct Set {
@@ -60,12 +54,7 @@ fn key(jwk: &Jwk) -> Option<Key> {
     }
     let read = DecodingKey::from_jwk(jwk).ok()?;
     let verifies = match read.kind() {
-        DecodingKeyKind::RsaModulusExponent { n, e } => {
-            let bits = 8 * without_zeros(n).len();
-            (RSA_BITS_MIN..=RSA_BITS_MAX)
-                .contains(&bits)
-                .then(|| DecodingKey::from_rsa_der(&rsa_public_key(n, e)))
-        }
+        DecodingKeyKind::RsaModulusExponent { n, e } => rsa(n, e).ok(),
         DecodingKeyKind::SecretOrDer(bytes) => (bytes.len() == point_bytes(alg)).then(|| read.clone()),
     };
     Some(Key { kid: common.key_id.clone(), alg, verifies: verifies?, signs: None })
@@ -80,38 +69,9 @@ fn point_bytes(alg: Algorithm) -> usize {
     }
 }
 
-/// RFC 8017, appendix A.1.1.
-fn rsa_public_key(n: &[u8], e: &[u8]) -> Vec<u8> {
-    der(SEQUENCE, &[integer(n), integer(e)].concat())
-}
-
-/// One that is not negative.
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let bytes = without_zeros(bytes);
-    let is_marked = bytes.first().is_none_or(|first| *first >= 0x80);
-    der(INTEGER, &[&[0; 1][..usize::from(is_marked)], bytes].concat())
-}
-
-fn without_zeros(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    &bytes[zeros..]
-}
-
-/// A value of at most 65,535 bytes: those of a set are no longer.
-fn der(tag: u8, value: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(value.len()).expect("a set of keys has 64 KiB at most").to_be_bytes();
-    let mut out = vec![tag];
-    match (high, low) {
-        (0, 0..0x80) => out.push(low),
-        (0, _) => out.extend([0x81, low]),
-        _ => out.extend([0x82, high, low]),
-    }
-    out.extend_from_slice(value);
-    out
-}
-
 #[cfg(test)]
 mod tests {
+    use base64_simd::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;
@@ -180,12 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn a_public_key_of_rsa_is_written_as_der() {
-        assert_eq!(
-            rsa_public_key(&[0, 0x8f, 1], &[1, 0, 1]),
-            b"\x30\x0a\x02\x03\x00\x8f\x01\x02\x03\x01\x00\x01"
-        );
-        assert_eq!(der(INTEGER, &[1; 200])[..3], [INTEGER, 0x81, 200]);
-        assert_eq!(der(INTEGER, &[1; 300])[..4], [INTEGER, 0x82, 1, 44]);
+    fn the_bits_of_a_key_of_rsa_are_counted_without_leading_zeros() {
+        let is_taken = |first: u8, len: usize, zeros: usize| {
+            let n = [vec![0; zeros], vec![first], vec![1; len - 1]].concat();
+            let n = URL_SAFE_NO_PAD.encode_to_string(n);
+            keys(json!([{"kty": "RSA", "n": n, "e": "AQAB"}])).is_ok()
+        };
+        assert!(is_taken(0x80, 256, 0) && is_taken(0x80, 256, 3) && is_taken(0xff, 1024, 0));
+        assert!(!is_taken(0x7f, 256, 0), "2,047 bits");
+        assert!(!is_taken(0x80, 255, 1), "2,040 bits");
+        assert!(!is_taken(1, 1025, 0), "8,193 bits");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, fs, os::unix::ffi::OsStringExt, path::Path};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use x509_parser::{oid_registry, prelude::FromDer, public_key::PublicKey, x509::SubjectPublicKeyInfo};
 
@@ -10,7 +10,9 @@ use super::key_file::{self, KeyFile, KeyPlace};
 
 /// A longer file is no key.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-pub const RSA_BITS_MIN: usize = 2048;
+/// What `ring` verifies with.
+const RSA_BITS_MIN: usize = 2048;
+const RSA_BITS_MAX: usize = 8192;
 /// Curves by their names (RFC 5480, section 2.1.1.1).
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
@@ -32,10 +34,7 @@ impl Key {
         match &from.place {
             KeyPlace::Secret(path) => {
                 let failed = |why: String| format!("cannot use the secret {}: {why}", path.display());
-                let mut secret = read_file(path).map_err(failed)?;
-                if secret.last() == Some(&b'\n') {
-                    secret.pop();
-                }
+                let secret = read_secret(path).map_err(failed)?;
                 Self::of_secret(kid, alg, &secret).map_err(failed)
             }
             KeyPlace::Variable(name) => {
@@ -73,8 +72,16 @@ impl Key {
 
     /// Whether it is the same key under the same name.
     pub fn is_same(&self, other: &Self) -> bool {
-        let bytes = |key: &Self| key.verifies.try_get_as_bytes().ok().map(<[u8]>::to_vec);
-        (&self.kid, self.alg, bytes(self)) == (&other.kid, other.alg, bytes(other))
+        let is_named = (&self.kid, self.alg) == (&other.kid, other.alg);
+        is_named
+            && match (self.verifies.kind(), other.verifies.kind()) {
+                (DecodingKeyKind::SecretOrDer(ours), DecodingKeyKind::SecretOrDer(theirs)) => ours == theirs,
+                (
+                    DecodingKeyKind::RsaModulusExponent { n, e },
+                    DecodingKeyKind::RsaModulusExponent { n: their_n, e: their_e },
+                ) => (n, e) == (their_n, their_e),
+                _ => false,
+            }
     }
 
     /// Whether a token is verified with it in no longer than a hash takes.
@@ -95,6 +102,30 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| error.to_string())
 }
 
+/// A secret in a file: its bytes, without one newline at its end.
+pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let mut secret = read_file(path)?;
+    if secret.last() == Some(&b'\n') {
+        secret.pop();
+    }
+    Ok(secret)
+}
+
+/// The public key of RSA with this modulus and exponent.
+pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<DecodingKey, String> {
+    let [n, e] = [n, e].map(without_zeros);
+    let bits = 8 * n.len() - n.first().map_or(0, |first| first.leading_zeros() as usize);
+    if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
+        return Err(format!("it has {bits} bits, a key of RSA may have {RSA_BITS_MIN} to {RSA_BITS_MAX}"));
+    }
+    Ok(DecodingKey::from_rsa_raw_components(n, e))
+}
+
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    &bytes[zeros..]
+}
+
 /// `-----BEGIN PUBLIC KEY-----` (RFC 7468, section 13), which the algorithm has to go with.
 fn public(pem: &[u8], alg: Algorithm) -> Result<DecodingKey, String> {
     const HINT: &str =
@@ -108,10 +139,7 @@ fn public(pem: &[u8], alg: Algorithm) -> Result<DecodingKey, String> {
     match alg.family() {
         AlgorithmFamily::Hmac => Err(format!("{name} has a secret; name a secret_file or secret_env")),
         AlgorithmFamily::Rsa => match info.parsed() {
-            Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= RSA_BITS_MIN => Ok(DecodingKey::from_rsa_der(bytes)),
-            Ok(PublicKey::RSA(rsa)) => {
-                Err(format!("it has {} bits, {name} needs {RSA_BITS_MIN}", rsa.key_size()))
-            }
+            Ok(PublicKey::RSA(key)) => rsa(key.modulus, key.exponent),
             _ => Err(other()),
         },
         AlgorithmFamily::Ec => {

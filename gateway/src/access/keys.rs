@@ -11,9 +11,12 @@ use std::{
     time::Instant,
 };
 
-use engine::access::{
-    bad::Bad,
-    verify::{Check, Named, Verdict, Verified, Verify},
+use engine::{
+    access::{
+        bad::Bad,
+        verify::{Check, Named, Verdict, Verified, Verify},
+    },
+    settings::Limits,
 };
 use jsonwebtoken::Algorithm;
 use net::metric::Metric;
@@ -21,11 +24,12 @@ use ring::{
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
+use subtle::ConstantTimeEq;
 
 use super::{
-    cache::Cache,
+    cache::{Cache, TokenHash},
     certificate,
-    held::{Held, read_header},
+    held::{Header, Held, read_header},
     key::Key,
     provider,
     published::{Jwks, JwksPlace, Waiting},
@@ -44,7 +48,7 @@ pub struct Keys {
     shared: Arc<Shared>,
     threads: usize,
     /// Made when the first key comes that needs them.
-    checks: OnceLock<Mutex<mpsc::Sender<Check>>>,
+    checks: OnceLock<mpsc::Sender<Check>>,
 }
 
 struct Shared {
@@ -74,9 +78,11 @@ pub struct KeyCounters {
 
 impl KeyCounters {
     pub const METRICS: &[Metric<Self>] = &[
-        Metric::counter("fanwire_tokens_verified", "Tokens with a public key that were verified", |c| {
-            c.verified.load(Relaxed)
-        }),
+        Metric::counter(
+            "fanwire_tokens_verified",
+            "Times that a token with a public key was verified, whether it was good or not",
+            |c| c.verified.load(Relaxed),
+        ),
         Metric::counter(
             "fanwire_tokens_found",
             "Such tokens that were found among those verified before",
@@ -94,28 +100,32 @@ impl KeyCounters {
 }
 
 impl Keys {
-    /// `cache`: how many tokens are remembered; `threads`: for those that take long.
-    pub fn start(given: Given, cache: usize, threads: usize) -> io::Result<Self> {
+    /// `threads`: for tokens that take long.
+    pub fn start(given: Given, limits: &Limits, threads: usize) -> io::Result<Self> {
         provider::install();
         let own = own_key().map_err(io::Error::other)?;
         let none = Held { configured: Vec::new(), jwks: None, published: Vec::new(), own, csrf: None };
         let shared = Shared {
             held: RwLock::new(Arc::new(none)),
-            waiting: Waiting::default(),
-            cache: Mutex::new(Cache::new(cache)),
+            waiting: Waiting::new(waiting_max(limits)),
+            cache: Mutex::new(Cache::new(limits.token_cache)),
             counters: Arc::default(),
         };
         let started = Self { shared: Arc::new(shared), threads: threads.max(1), checks: OnceLock::new() };
-        started.replace(given)?;
+        started.prepare(&given)?;
+        started.replace(given);
         Ok(started)
     }
 
-    /// Others hold from now on. What was accepted before stays accepted.
-    pub fn replace(&self, given: Given) -> io::Result<()> {
+    /// Starts what these need, which may fail.
+    pub fn prepare(&self, given: &Given) -> io::Result<()> {
+        let are_slow = given.jwks.is_some() || given.keys.iter().any(|key| !key.is_fast());
+        if are_slow { self.start_threads() } else { Ok(()) }
+    }
+
+    /// Others hold from now on, for which all is prepared. What was accepted before stays accepted.
+    pub fn replace(&self, given: Given) {
         let Given { keys: configured, jwks, csrf } = given;
-        if jwks.is_some() || configured.iter().any(|key| !key.is_fast()) {
-            self.start_threads()?;
-        }
         let before = self.shared.held();
         let stays = before.jwks.as_deref().map(|jwks| &jwks.place) == jwks.as_ref().map(|jwks| &jwks.place);
         // Read at once: what is published elsewhere from now on, or at other times, or in a file that may have changed.
@@ -127,12 +137,12 @@ impl Keys {
         if is_asked {
             self.shared.waiting.ask();
         }
-        Ok(())
     }
 
-    /// How many tokens are remembered.
-    pub fn set_cache(&self, max: usize) {
-        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).set_max(max);
+    /// Other limits hold from now on.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner).set_max(limits.token_cache);
+        self.shared.waiting.set_max(waiting_max(limits));
     }
 
     /// Where keys are published.
@@ -194,9 +204,14 @@ impl Keys {
             })?;
         }
         // Keys are replaced one after the other.
-        let _ = self.checks.set(Mutex::new(sender));
+        let _ = self.checks.set(sender);
         Ok(())
     }
+}
+
+/// How many tokens may wait for their key to be published: those whose key is known keep half of the places.
+fn waiting_max(limits: &Limits) -> usize {
+    limits.token_checks.div_ceil(2)
 }
 
 /// A secret of chance, which nobody else has.
@@ -228,7 +243,7 @@ impl Verify for Keys {
         };
         let held = self.shared.held();
         match held.candidates(&header).first() {
-            Some(key) if key.is_fast() => Verdict::Known(held.verify(token)),
+            Some(key) if key.is_fast() => Verdict::Known(held.verify(&header, token)),
             None if !(held.may_come(&header) && self.shared.waiting.may_wait()) => {
                 Verdict::Known(Err(Bad::NoKey))
             }
@@ -241,7 +256,6 @@ impl Verify for Keys {
 
     fn begin(&self, check: Check) {
         let checks = self.checks.get().expect("there are threads for keys that need them");
-        let checks = checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.send(check).expect("the threads that verify tokens live as long as the keys");
     }
 
@@ -251,8 +265,11 @@ impl Verify for Keys {
 
     fn is_code_of(&self, cookie: &str, shown: &str) -> bool {
         let held = self.shared.held();
-        let (Some(key), Some(code)) = (&held.csrf, decode_hex(shown)) else { return false };
-        hmac::verify(key, cookie.as_bytes(), &code).is_ok()
+        let Some(key) = &held.csrf else { return false };
+        let code = hmac::sign(key, cookie.as_bytes());
+        // Lower-case digits only: there is one way to write a code.
+        let code: String = code.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        code.as_bytes().ct_eq(shown.as_bytes()).into()
     }
 }
 
@@ -263,12 +280,19 @@ impl Shared {
 
     /// Of keys that hold no more nothing is remembered.
     fn hold(&self, held: Held) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(held);
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let held = Arc::new(held);
+        let before = {
+            let mut holds = self.held.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *holds, held.clone())
+        };
+        if !held.has_all(&before) {
+            self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     fn remembered(&self, token: &str) -> Option<Arc<str>> {
-        let found = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(token);
+        let hash = TokenHash::of(token);
+        let found = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash);
         self.counters.found.fetch_add(u64::from(found.is_some()), Relaxed);
         found
     }
@@ -276,35 +300,23 @@ impl Shared {
     /// Verifies a token, once its key may have come.
     fn check(&self, check: Check) {
         let (held, token) = (self.held(), &check.token.0);
-        let verified = self.verify_and_remember(&held, token);
-        let is_unknown = verified.is_err() && read_header(token).is_ok_and(|header| held.may_come(&header));
+        let header = read_header(token);
+        let verified = header.clone().and_then(|header| self.verify_and_remember(&held, &header, token));
+        let is_unknown = verified.is_err() && header.is_ok_and(|header| held.may_come(&header));
         let answered = if is_unknown { self.waiting.wait(check) } else { Err(check) };
         if let Err(check) = answered {
             (check.then)(verified);
         }
     }
 
-    fn verify_and_remember(&self, held: &Arc<Held>, token: &str) -> Verified {
+    fn verify_and_remember(&self, held: &Arc<Held>, header: &Header, token: &str) -> Verified {
         self.counters.verified.fetch_add(1, Relaxed);
-        let payload = held.verify(token)?;
+        let payload = held.verify(header, token)?;
+        let hash = TokenHash::of(token);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(held, &self.held()) {
-            cache.put(token, &payload);
+            cache.put(hash, payload.clone());
         }
         Ok(payload)
     }
-}
-
-/// Lower-case digits only: there is one way to write a code.
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }

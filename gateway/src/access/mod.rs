@@ -1,4 +1,4 @@
-//! Tokens as the program has them: keys from files, signatures, and who was revoked.
+//! Tokens as the program has them: keys, from files or published, signatures, and tokens that it signs itself.
 
 mod cache;
 mod certificate;

@@ -1,12 +1,17 @@
 //! The cryptography of tokens: that of `ring`, which TLS has too. It verifies all algorithms and signs with secrets.
 
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{Error, ErrorKind},
     signature::{self, Signer, Verifier},
 };
-use ring::{hmac, signature as ring_signature};
+use ring::{
+    hmac,
+    signature::{
+        self as schemes, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    },
+};
 
 /// For the library, which else panics at the first token.
 static PROVIDER: CryptoProvider = CryptoProvider {
@@ -35,12 +40,21 @@ fn verifier(alg: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, 
     if key.family() != alg.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
-    let bytes = key.try_get_as_bytes()?;
-    if let Some(hash) = hash_of(*alg) {
-        return Ok(Box::new(Secret { alg: *alg, key: hmac::Key::new(hash, bytes) }));
-    }
-    let scheme = scheme_of(*alg).ok_or_else(|| Error::from(ErrorKind::UnsupportedAlgorithm))?;
-    Ok(Box::new(Public { alg: *alg, scheme, key: bytes.to_vec() }))
+    let alg = *alg;
+    Ok(match key.kind() {
+        DecodingKeyKind::SecretOrDer(secret) if let Some(hash) = hash_of(alg) => {
+            Box::new(Secret { alg, key: hmac::Key::new(hash, secret) })
+        }
+        DecodingKeyKind::SecretOrDer(point) => {
+            let scheme = curve_of(alg).ok_or_else(|| Error::from(ErrorKind::InvalidKeyFormat))?;
+            Box::new(Public { alg, key: PublicKey::Point(UnparsedPublicKey::new(scheme, point.clone())) })
+        }
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let scheme = rsa_of(alg).ok_or_else(|| Error::from(ErrorKind::InvalidKeyFormat))?;
+            let components = RsaPublicKeyComponents { n: n.clone(), e: e.clone() };
+            Box::new(Public { alg, key: PublicKey::Rsa(scheme, components) })
+        }
+    })
 }
 
 fn hash_of(alg: Algorithm) -> Option<hmac::Algorithm> {
@@ -52,17 +66,23 @@ fn hash_of(alg: Algorithm) -> Option<hmac::Algorithm> {
     }
 }
 
-fn scheme_of(alg: Algorithm) -> Option<&'static dyn ring_signature::VerificationAlgorithm> {
+fn rsa_of(alg: Algorithm) -> Option<&'static RsaParameters> {
     Some(match alg {
-        Algorithm::RS256 => &ring_signature::RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::RS384 => &ring_signature::RSA_PKCS1_2048_8192_SHA384,
-        Algorithm::RS512 => &ring_signature::RSA_PKCS1_2048_8192_SHA512,
-        Algorithm::PS256 => &ring_signature::RSA_PSS_2048_8192_SHA256,
-        Algorithm::PS384 => &ring_signature::RSA_PSS_2048_8192_SHA384,
-        Algorithm::PS512 => &ring_signature::RSA_PSS_2048_8192_SHA512,
-        Algorithm::ES256 => &ring_signature::ECDSA_P256_SHA256_FIXED,
-        Algorithm::ES384 => &ring_signature::ECDSA_P384_SHA384_FIXED,
-        Algorithm::EdDSA => &ring_signature::ED25519,
+        Algorithm::RS256 => &schemes::RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::RS384 => &schemes::RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::RS512 => &schemes::RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::PS256 => &schemes::RSA_PSS_2048_8192_SHA256,
+        Algorithm::PS384 => &schemes::RSA_PSS_2048_8192_SHA384,
+        Algorithm::PS512 => &schemes::RSA_PSS_2048_8192_SHA512,
+        _ => return None,
+    })
+}
+
+fn curve_of(alg: Algorithm) -> Option<&'static dyn VerificationAlgorithm> {
+    Some(match alg {
+        Algorithm::ES256 => &schemes::ECDSA_P256_SHA256_FIXED,
+        Algorithm::ES384 => &schemes::ECDSA_P384_SHA384_FIXED,
+        Algorithm::EdDSA => &schemes::ED25519,
         _ => return None,
     })
 }
@@ -99,14 +119,21 @@ impl JwtVerifier for Secret {
 
 struct Public {
     alg: Algorithm,
-    scheme: &'static dyn ring_signature::VerificationAlgorithm,
-    key: Vec<u8>,
+    key: PublicKey,
+}
+
+enum PublicKey {
+    Rsa(&'static RsaParameters, RsaPublicKeyComponents<Vec<u8>>),
+    Point(UnparsedPublicKey<Vec<u8>>),
 }
 
 impl Verifier<Vec<u8>> for Public {
     fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), signature::Error> {
-        let key = ring_signature::UnparsedPublicKey::new(self.scheme, &self.key);
-        key.verify(message, signed).map_err(|_| signature::Error::new())
+        let verified = match &self.key {
+            PublicKey::Rsa(scheme, key) => key.verify(scheme, message, signed),
+            PublicKey::Point(key) => key.verify(message, signed),
+        };
+        verified.map_err(|_| signature::Error::new())
     }
 }
 

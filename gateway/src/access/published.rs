@@ -3,12 +3,16 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use engine::access::verify::Check;
-use tokio::sync::Notify;
+use rustls::ClientConfig;
+use tokio::sync::{Notify, OnceCell};
 
 use super::{
     jwk_set,
@@ -38,33 +42,49 @@ pub enum JwksPlace {
     Url(HttpUrl),
 }
 
+impl JwksPlace {
+    /// As a configuration has it, with all that may be a secret.
+    pub fn text(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Url(url) => url.text.clone(),
+        }
+    }
+}
+
 impl fmt::Display for JwksPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Url(url) => f.write_str(&url.text),
+            // What is behind the server may be a secret.
+            Self::Url(url) => f.write_str(&url.server()),
         }
     }
 }
 
 impl Jwks {
-    /// Reads the set.
-    pub async fn read(&self) -> Result<Vec<Key>, String> {
+    /// Reads the set. `tls` is how servers are spoken to, once that is known.
+    pub async fn read(&self, tls: &OnceCell<Arc<ClientConfig>>) -> Result<Vec<Key>, String> {
         match &self.place {
             JwksPlace::File(path) => {
                 let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
-                read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+                blocking(move || read_file(&path)).await
             }
             JwksPlace::Url(url) => {
-                let tls = tls::client::client(None)?;
+                let tls = tls.get_or_try_init(|| blocking(|| tls::client::client(None))).await?;
                 let wanted = Wanted::get(url, ACCEPT, jwk_set::BYTES_MAX);
-                let text = tokio::time::timeout(PATIENCE, fetch::fetch(&wanted, Some(&tls))).await;
-                let text = text.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+                let text = fetch::within(PATIENCE, &wanted, Some(tls)).await;
                 jwk_set::read(&text.map_err(|failed| failed.to_string())?)
             }
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The keys of a set in a file.
@@ -105,8 +125,10 @@ pub fn merged(
 }
 
 /// Tokens whose key is not known, while the set is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiting {
+    /// How many may wait.
+    max: AtomicUsize,
     state: Mutex<State>,
     asked: Notify,
 }
@@ -122,25 +144,39 @@ struct State {
 }
 
 impl State {
-    fn may_wait(&self) -> bool {
-        self.is_asked || self.is_reading || self.began.is_none_or(|began| began.elapsed() >= AGAIN)
+    fn may_wait(&self, max: usize) -> bool {
+        let is_read = self.is_asked || self.is_reading;
+        let may_be_read = is_read || self.began.is_none_or(|began| began.elapsed() >= AGAIN);
+        may_be_read && self.checks.len() < max
     }
 }
 
 impl Waiting {
+    pub fn new(max: usize) -> Self {
+        Self { max: max.into(), state: Mutex::default(), asked: Notify::new() }
+    }
+
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a token may have it read again, or it is being read.
+    /// Whether a token may have it read again, or it is being read, and there is room to wait.
     pub fn may_wait(&self) -> bool {
-        self.state().may_wait()
+        self.state().may_wait(self.max())
     }
 
-    /// Keeps a token until the set was read. `Err`: that was a moment ago.
+    /// Keeps a token until the set was read. `Err`: that was a moment ago, or as many wait as may.
     pub fn wait(&self, check: Check) -> Result<(), Check> {
         let mut state = self.state();
-        if !state.may_wait() {
+        if !state.may_wait(self.max()) {
             return Err(check);
         }
         state.checks.push(check);
@@ -210,12 +246,13 @@ mod tests {
 
     #[test]
     fn unknown_keys_have_the_set_read_once_and_not_again_at_once() {
-        let waiting = Waiting::default();
+        let waiting = Waiting::new(3);
         let check =
             || Check { token: engine::access::verify::Compact(String::new()), then: Box::new(|_| {}) };
         assert!(waiting.wait(check()).is_ok() && waiting.wait(check()).is_ok());
         waiting.begin();
         assert!(waiting.wait(check()).is_ok(), "it is being read");
+        assert!(!waiting.may_wait() && waiting.wait(check()).is_err(), "three wait already");
         assert_eq!(waiting.end().len(), 3);
         assert!(!waiting.may_wait() && waiting.wait(check()).is_err(), "it was read a moment ago");
         waiting.ask();

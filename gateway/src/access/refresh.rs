@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 
+use tokio::sync::OnceCell;
+
 use super::{keys::Keys, published::AGAIN};
 
 /// One read at a time.
 pub async fn keep(keys: &Keys) -> Infallible {
-    let waiting = keys.waiting();
+    let (waiting, tls) = (keys.waiting(), OnceCell::new());
     loop {
         waiting.begin();
         let Some(jwks) = keys.jwks() else {
@@ -14,7 +16,7 @@ pub async fn keep(keys: &Keys) -> Infallible {
             waiting.asked().await;
             continue;
         };
-        let read = jwks.read().await;
+        let read = jwks.read(&tls).await;
         let again = if read.is_ok() { jwks.refresh } else { jwks.refresh.min(AGAIN) };
         keys.counters().read(read.is_ok());
         match read {

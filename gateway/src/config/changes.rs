@@ -97,7 +97,10 @@ fn others(tls: &Tls) -> &[crate::tls::files::Files] {
 /// `new` where keys are reloaded, else `old`. `suits`: as for [`changes`].
 pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> Config {
     let is_chained = new.is_chained();
-    let topics = if suits(&new.topics) { new.topics } else { old.topics.clone() };
+    let (topics, checks) = match suits(&new.topics) {
+        true => (new.topics, new.checks),
+        false => (old.topics.clone(), old.checks.clone()),
+    };
     let tls = match (&old.server.tls, new.server.tls) {
         (Some(old), Some(new)) => Some(Tls { address: old.address, ..new }),
         _ => old.server.tls.clone(),
@@ -127,6 +130,7 @@ pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> C
         freshness,
         topics,
         raw_paths: new.raw_paths,
+        checks,
         state: StateSettings { path: old.state.path.clone(), ..new.state },
         written: new.written,
     }
@@ -176,7 +180,8 @@ impl Changes<'_> {
     /// By pattern; only their order may have changed too.
     fn topics(&mut self, old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) {
         if old.topics == new.topics {
-            return;
+            // What values are held against binds no topic that is there.
+            return self.table("topic", old.checks != new.checks, true);
         }
         let is_reloaded = suits(&new.topics);
         let before = self.found.len();

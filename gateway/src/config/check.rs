@@ -74,7 +74,7 @@ pub(super) fn check(
     let audit = audit(reader.section("audit"), dir);
     let log = log(reader.section("log"));
     check_guarded(&mut reader, &server, &admin, admin_line);
-    let topics = policies(&mut reader, &limits);
+    let (topics, checks) = policies(&mut reader, &limits, dir);
     let raw_paths = raw_paths(&mut reader);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| source.upstream().is_some());
@@ -97,6 +97,7 @@ pub(super) fn check(
             freshness,
             topics,
             raw_paths,
+            checks: checks.into(),
             state,
             written: Written::of(layered.file(), layered.over(), environment),
         });

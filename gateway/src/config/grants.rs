@@ -95,14 +95,12 @@ pub(super) fn roles(section: &mut Section) -> Vec<Role> {
     roles
 }
 
-/// The tables that there are.
+/// The tables that there are. That of anonymous connections lets them in also where it grants nothing.
 pub(super) fn render(text: &mut Text, rules: &Rules) {
-    let tables =
-        [("[access.anonymous]", rules.anonymous.as_ref()), ("[access.everyone]", Some(&rules.everyone))];
-    for (name, granted) in tables {
-        if let Some(granted) =
-            granted.filter(|granted| name.contains("anonymous") || **granted != Granted::default())
-        {
+    let everyone = Some(&rules.everyone).filter(|everyone| **everyone != Granted::default());
+    for (name, granted) in [("[access.anonymous]", rules.anonymous.as_ref()), ("[access.everyone]", everyone)]
+    {
+        if let Some(granted) = granted {
             text.section(name);
             text.keys(&GrantedKeys::from(granted));
         }

@@ -28,6 +28,8 @@ const LISTED_BYTES: u64 = 40;
 /// A topic in a shard's tables, and one that was removed, there and in the control plane's.
 const TOPIC_BYTES: u64 = 600;
 const TOMBSTONE_BYTES: u64 = 1 << 10;
+/// A key that goes by itself, with a name as long as may be, or a connection that wrote it: its place, and when it ends.
+const TIMED_KEY_BYTES: u64 = 448;
 /// An update and a message in an inbox, beside what its bytes count.
 const UPDATE_BYTES: u64 = 160;
 const MESSAGE_BYTES: u64 = 128;
@@ -84,6 +86,7 @@ pub(super) fn parts(config: &Config, connections: usize) -> Vec<Part> {
     let topics_bytes = limits.topics_bytes as u64;
     add("topics_bytes, topics", (1 + shards) * topics_bytes + shards * topics * TOPIC_BYTES);
     add("tombstones", (1 + shards) * limits.tombstones as u64 * TOMBSTONE_BYTES);
+    add("timed_keys", limits.timed_keys as u64 * TIMED_KEY_BYTES);
     add("history_bytes", shards * limits.history_bytes as u64);
     let inbox = limits.inbox_bytes as u64 + limits.inbox_updates as u64 * UPDATE_BYTES;
     add(

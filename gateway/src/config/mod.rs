@@ -6,6 +6,7 @@ mod audit;
 mod changes;
 mod check;
 mod compression;
+mod deadline;
 mod fanout;
 mod grants;
 mod limits;
@@ -21,6 +22,9 @@ mod state;
 mod tls;
 pub mod tokens;
 mod topic;
+mod writing;
+
+use std::sync::Arc;
 
 use engine::{
     http::raw_path::RawPath,
@@ -33,6 +37,7 @@ use thiserror::Error;
 use crate::{
     audit::AuditSettings,
     document::written::Written,
+    intake::check::Checks,
     sockets::Sockets,
     source::{Source, freshness::Freshness},
     system::{Demand, Machine},
@@ -68,6 +73,8 @@ pub struct Config {
     pub topics: Policies,
     /// `[[raw]]`.
     pub raw_paths: Vec<RawPath>,
+    /// What values of those are held against.
+    pub checks: Arc<Checks>,
     pub state: StateSettings,
     /// Values that take something from the environment, as the file has them.
     pub written: Written,

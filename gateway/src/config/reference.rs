@@ -15,6 +15,7 @@ use super::{
     tls::CertificateKeys,
     tokens::{KeyKeys, TokenKeys},
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
+    writing::{KeyTermKeys, WriteKeys},
 };
 use crate::{
     document::value,
@@ -60,8 +61,10 @@ pub fn reference() -> String {
     }
     out.entry(Group::of::<TopicKeys>());
     out.group(Group::of::<SilenceKeys>());
+    out.group(Group::of::<WriteKeys>());
     out.group(Group::of::<DeadbandKeys>());
     out.group(Group::of::<KeyedKeys>());
+    out.group(Group::of::<KeyTermKeys>());
     out.group(Group::of::<StreamKeys>());
     out.entry(Group::of::<RawKeys>());
     out.0

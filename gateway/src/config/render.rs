@@ -17,6 +17,7 @@ use super::{
     tls::CertificateKeys,
     tokens,
     topic::{DeadbandKeys, KeyedKeys, SilenceKeys, StreamKeys, TopicKeys},
+    writing::{KeyTermKeys, WriteKeys},
 };
 use crate::{
     document::write::Text,
@@ -56,8 +57,9 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     for (source, fresh) in config.sources.iter().zip(&config.freshness) {
         self::source(&mut text, source, fresh);
     }
-    for policy in &config.topics.entries {
+    for (at, policy) in config.topics.entries.iter().enumerate() {
         self::policy(&mut text, policy, room_of(config, policy));
+        text.keys(&WriteKeys::of(policy, config.checks.at(at)));
     }
     for raw in &config.raw_paths {
         text.section("[[raw]]");
@@ -128,6 +130,8 @@ fn policy(text: &mut Text, policy: &Policy, room: usize) {
             // A default that does not fit other limits is taken only where it is not named.
             let is_told = keyed.keys != KEYS_DEFAULT || keyed.fits(room.min(keyed.table_bytes));
             text.keys_where(&KeyedKeys::from(keyed), |key| is_told || key != "keys");
+            let is_bound = policy.key_terms.linger.is_some();
+            text.keys_where(&KeyTermKeys::from(policy.key_terms), |key| is_bound || key != "linger");
         }
         Mode::Stream(stream) => text.keys(&StreamKeys::from(stream)),
     }

@@ -2,7 +2,6 @@
 //! and what is granted.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,7 +19,7 @@ use ring::hmac;
 use super::grants::{self, granted_of, roles};
 use crate::{
     access::{
-        key::Key,
+        key::{self, Key},
         key_file::{self, ALGORITHMS, KeyFile, KeyPlace},
         keys::{Given, Keys},
         published::{self, Jwks, JwksPlace},
@@ -62,15 +61,14 @@ impl TokenSettings {
     /// Reads the keys, and starts what verifies tokens with them. The error says which cannot be used.
     pub fn start_keys(&self, limits: &Limits, shards: usize) -> Result<Keys, String> {
         let threads = (shards / 2).clamp(1, THREADS_MAX);
-        let keys = Keys::start(self.read_keys()?, limits.token_cache, threads);
+        let keys = Keys::start(self.read_keys()?, limits, threads);
         keys.map_err(|error| format!("cannot start what verifies tokens: {error}"))
     }
 
     /// The keys, that of codes beside cookies too.
     pub fn read_keys(&self) -> Result<Given, String> {
         let keys = self.keys.iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
-        let csrf = self.csrf_secret.as_deref().map(read_secret).transpose()?;
-        let csrf = csrf.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret));
+        let csrf = self.csrf_secret.as_deref().map(csrf_key).transpose()?;
         Ok(Given { keys, jwks: self.jwks.clone(), csrf })
     }
 }
@@ -208,19 +206,16 @@ fn jwks(section: &mut Section, keys: &TokenKeys, dir: &Path) -> Option<Jwks> {
         return None;
     }
     let place = if keys.jwks.contains("://") {
-        HttpUrl::parse_https(&keys.jwks).map(JwksPlace::Url)
+        let url = HttpUrl::parse_https(&keys.jwks);
+        // What is wrong is not quoted: a user or a query may be a secret.
+        let told = url.map_err(|wrong| section.problem(section.line_of("jwks"), format!("jwks: {wrong}")));
+        JwksPlace::Url(told.ok()?)
     } else {
         let path = dir.join(&keys.jwks);
-        published::read_file(&path).map(|_| JwksPlace::File(path))
+        published::read_file(&path).map_err(|wrong| section.refuse("jwks", &wrong)).ok()?;
+        JwksPlace::File(path)
     };
-    match place {
-        Ok(place) => Some(Jwks { place, refresh: keys.jwks_refresh }),
-        Err(wrong) => {
-            let text = format!("jwks = {:?} cannot be used: {wrong}", keys.jwks);
-            section.problem(section.line_of("jwks"), text);
-            None
-        }
-    }
+    Some(Jwks { place, refresh: keys.jwks_refresh })
 }
 
 fn csrf_secret(section: &mut Section, keys: &TokenKeys, from: &[Place], dir: &Path) -> Option<PathBuf> {
@@ -233,26 +228,23 @@ fn csrf_secret(section: &mut Section, keys: &TokenKeys, from: &[Place], dir: &Pa
         let text = "csrf_secret_file is for a token in a cookie; write token_from = [\"cookie:NAME\"]";
         section.problem(line, text);
     }
-    if let Err(error) = read_secret(&path) {
+    if let Err(error) = csrf_key(&path) {
         section.problem(line, error);
     }
     Some(path)
 }
 
-/// The secret of codes beside cookies, without one newline at its end.
-pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+/// The key of codes beside cookies.
+fn csrf_key(path: &Path) -> Result<hmac::Key, String> {
     let failed = |why: String| format!("cannot use the secret {}: {why}", path.display());
-    let mut secret = fs::read(path).map_err(|error| failed(error.to_string()))?;
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-    }
+    let secret = key::read_secret(path).map_err(failed)?;
     if secret.len() < SECRET_BYTES_MIN {
         let bytes = secret.len();
         return Err(failed(format!(
             "it has {bytes} bytes; make one with openssl rand -hex {SECRET_BYTES_MIN}"
         )));
     }
-    Ok(secret)
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &secret))
 }
 
 fn key_files(section: &mut Section, dir: &Path) -> Vec<KeyFile> {
@@ -332,7 +324,7 @@ impl From<&TokenSettings> for TokenKeys {
             audience: rules.audience.clone(),
             leeway: duration(rules.leeway_us),
             lifetime_max: duration(rules.lifetime_max_us.unwrap_or(0)),
-            jwks: tokens.jwks.as_ref().map_or(String::new(), |jwks| jwks.place.to_string()),
+            jwks: tokens.jwks.as_ref().map_or(String::new(), |jwks| jwks.place.text()),
             jwks_refresh: tokens.jwks.as_ref().map_or(JWKS_REFRESH, |jwks| jwks.refresh),
             csrf_secret_file: tokens
                 .csrf_secret

@@ -1,6 +1,6 @@
 //! `[[topic]]` entries, checked.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use engine::{
     json::pointer::Pointer,
@@ -16,12 +16,15 @@ use engine::{
     unit::{show_duration, show_size},
 };
 
-use crate::document::read::{Named, Reader, Section, named};
+use super::{
+    deadline::{DAY_MS, DEADLINE_MS_MIN, HOUR_MS},
+    writing::{self, KeyTermKeys},
+};
+use crate::{
+    document::read::{Named, Reader, Section, named},
+    intake::check::{Check, Checks},
+};
 
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
-/// A deadline that is nearer is not worth a timer.
-const DEADLINE_MS_MIN: u64 = 10;
 const MIB: u64 = 1 << 20;
 /// Offsets into a table's text are 32 bits, and half of it may be garbage.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
@@ -66,8 +69,8 @@ keys! {
 keys! {
     /// of mode = "stream".
     pub(super) struct StreamKeys in "topic" {
-        /// Updates of a topic in a snapshot. At most `ring_updates`.
-        history: usize = count(1, 1..=1_000_000);
+        /// Updates of a topic in a snapshot. At most `ring_updates`. 0: none.
+        history: usize = count(1, 0..=1_000_000);
         /// Updates of a topic that are kept for clients that are behind.
         ring_updates: usize = count(1_000, 1..=10_000_000);
         /// Their bytes. At most `history_bytes`.
@@ -122,8 +125,8 @@ impl From<&Stream> for StreamKeys {
     }
 }
 
-/// Also of each entry whether the file names its `keys`.
-pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<bool>) {
+/// Of each entry also what texts are held against, and whether the file names its `keys`. Files are relative to `dir`.
+pub(super) fn policies(reader: &mut Reader, limits: &Limits, dir: &Path) -> ((Policies, Vec<bool>), Checks) {
     let tables = reader.sections("topic");
     if tables.len() > ENTRIES_MAX {
         let (line, have) = (tables[ENTRIES_MAX].line(), tables.len());
@@ -131,15 +134,20 @@ pub(super) fn policies(reader: &mut Reader, limits: &Limits) -> (Policies, Vec<b
     }
     let entries = tables.into_iter().filter_map(|table| {
         let mut section = reader.open("topic", table);
-        let policy = policy(&mut section, limits);
+        let policy = policy(&mut section, limits, dir);
         section.finish();
         policy
     });
-    let (entries, names_keys) = entries.unzip();
-    (Policies::new(entries), names_keys)
+    let (entries, others): (_, Vec<_>) = entries.unzip();
+    let (names_keys, checks) = others.into_iter().unzip();
+    let policies = Policies::new(entries);
+    let checks = Checks::new(policies.clone(), checks);
+    ((policies, names_keys), checks)
 }
 
-fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
+type Others = (bool, Option<Arc<Check>>);
+
+fn policy(section: &mut Section, limits: &Limits, dir: &Path) -> Option<(Policy, Others)> {
     let keys: TopicKeys = section.keys();
     let (text, mode) = (keys.pattern.unwrap_or_default(), keys.mode.as_str());
     let pattern = Pattern::parse(&text).map_err(|bad| {
@@ -153,7 +161,11 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
     let silence: SilenceKeys = section.keys();
     let stale_after = stale_after(section, &silence, deadband.as_ref());
     let expiry = expiry(section, &silence, deadband.as_ref(), stale_after);
+    let (write, keys) = writing::write(section, mode);
+    let check = writing::check(section, keys, dir);
+    let key_terms = writing::key_terms(section);
     check_foreign(section, KeyedKeys::KEYS, "keyed", mode);
+    check_foreign(section, KeyTermKeys::KEYS, "keyed", mode);
     check_foreign(section, StreamKeys::KEYS, "stream", mode);
     check_foreign(section, DeadbandKeys::KEYS, "latest", mode);
     let mode = match mode {
@@ -161,8 +173,9 @@ fn policy(section: &mut Section, limits: &Limits) -> Option<(Policy, bool)> {
         "stream" => Mode::Stream(stream),
         _ => Mode::Latest,
     };
-    let policy = Policy { pattern: pattern.ok()?, mode: Arc::new(mode), deadband, stale_after, expiry };
-    Some((policy, names_keys))
+    let (pattern, mode) = (pattern.ok()?, Arc::new(mode));
+    let policy = Policy { pattern, mode, deadband, stale_after, expiry, write, key_terms };
+    Some((policy, (names_keys, check)))
 }
 
 /// Keys that are for `mode` only stand in no entry of another.

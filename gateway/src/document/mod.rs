@@ -4,6 +4,7 @@ pub mod environment;
 pub mod read;
 pub mod value;
 pub mod when;
+mod words;
 pub mod write;
 pub mod written;
 

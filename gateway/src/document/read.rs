@@ -11,6 +11,7 @@ use toml::{
 use super::{
     environment::{Environment, Layered, put_in},
     value,
+    words::{distance, excerpt, line_at, one_of},
 };
 
 /// A value and where the file names it; no line: it is the default.
@@ -55,6 +56,7 @@ pub struct Problem {
 
 pub struct Reader<'a> {
     text: &'a str,
+    environment: &'a Environment,
     root: DeTable<'a>,
     pub problems: Vec<Problem>,
     /// Every (section, key) that was asked for; what else the file holds is unknown.
@@ -65,7 +67,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A file, and over it what the environment says.
-    pub fn new(layered: &'a Layered, environment: &Environment) -> Result<Self, Problem> {
+    pub fn new(layered: &'a Layered, environment: &'a Environment) -> Result<Self, Problem> {
         let text = layered.text();
         let parse = |part: &'a str| {
             let root = DeTable::parse(part).map_err(|e| {
@@ -79,7 +81,7 @@ impl<'a> Reader<'a> {
         put_in(&mut root, environment, &mut |offset, text_of| {
             problems.push(Problem { line: line_at(text, offset), text: text_of });
         });
-        let mut reader = Self { text, root, problems, known: Vec::new(), unknown: Vec::new() };
+        let mut reader = Self { text, environment, root, problems, known: Vec::new(), unknown: Vec::new() };
         reader.lay_over(parse(layered.over())?);
         Ok(reader)
     }
@@ -260,6 +262,16 @@ impl<'a> Section<'_, 'a> {
         self.read_told(key, default, |_| "(secret)".to_owned(), convert)
     }
 
+    /// The value of a key that nobody read yet, as the file has it: its texts say what they take from the environment.
+    pub fn unfilled(&self, key: &str) -> Option<DeValue<'a>> {
+        let value = self.table.keys.get(key)?;
+        DeValue::parse(&self.reader.text[value.span()]).ok().map(Spanned::into_inner)
+    }
+
+    pub fn environment(&self) -> &'a Environment {
+        self.reader.environment
+    }
+
     /// The tables of the list `key`, which errors call `name`.
     pub fn sections(&mut self, key: &'static str, name: &'static str) -> Vec<Table<'a>> {
         self.reader.known.push((self.name, key));
@@ -306,6 +318,15 @@ impl<'a> Section<'_, 'a> {
     ) -> Named<Duration> {
         let named = self.value(key, &Kind::duration(default_ms, range_ms));
         named.map(Field::from_value(named.value.clone()))
+    }
+
+    /// One of a few texts; the first one by default.
+    pub fn choice(&mut self, key: &'static str, of: &'static [&'static str]) -> &'static str {
+        let read = self.read(key, of[0], |value| {
+            let found = of.iter().find(|name| value.as_str() == Some(**name));
+            found.copied().ok_or_else(|| format!("write {}", value::or(of)))
+        });
+        read.value
     }
 
     pub fn flag(&mut self, key: &'static str, default: bool) -> Named<bool> {
@@ -361,41 +382,4 @@ impl<'a> Section<'_, 'a> {
             self.reader.unknown.push((self.name, key.into_inner().into_owned(), line));
         }
     }
-}
-
-fn one_of<'k>(names: impl Iterator<Item = &'k str>) -> String {
-    let mut names: Vec<&str> = names.collect();
-    names.sort_unstable();
-    names.dedup();
-    format!("there are {}", names.join(", "))
-}
-
-fn excerpt(written: &str) -> String {
-    const CHARS_MAX: usize = 60;
-    let first = written.lines().next().unwrap_or_default();
-    match first.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &first[..end]),
-        None if first.len() < written.len() => format!("{first}…"),
-        None => first.to_owned(),
-    }
-}
-
-/// Counted from 1.
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
-}
-
-/// Levenshtein's: the least number of characters to change, add or drop.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

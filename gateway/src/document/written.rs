@@ -1,7 +1,7 @@
 //! Values as a file writes them, where texts in them take something from the environment: what is printed shows that
 //! they do, and not what.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use toml::{Table, Value};
 
@@ -11,12 +11,19 @@ use super::environment::{Environment, TEXT_BEGIN};
 const VALUE_BYTES_MIN: usize = 4;
 
 /// What a file names, and what its texts take from the environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// By where it stands, as `server.data` or `source[0].map[1].topic`: the value as TOML, where it takes something.
     values: BTreeMap<String, Option<String>>,
     /// Of the variables.
     taken: Vec<String>,
+}
+
+/// `Debug` does not tell what was taken: it may be secret.
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("taken", &self.taken.len()).finish_non_exhaustive()
+    }
 }
 
 impl Written {
@@ -135,6 +142,7 @@ mod tests {
             place.enter(header);
             assert_eq!(written.shown(&place.of(key), filled), shown, "{header} {key}");
         }
+        assert_eq!(format!("{written:?}"), "Written { taken: 3, .. }");
         // Nobody names these. The first follows from what was taken.
         assert_eq!(written.shown("source[1].topics", "[\"topic\"]"), None);
         assert_eq!(written.shown("server.io", "\"other\""), Some("\"other\""));

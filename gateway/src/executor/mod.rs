@@ -1,8 +1,8 @@
 //! Runs shards: one pinned thread each, with sockets of its own.
 //!
 //! With io_uring the thread has an executor of glommio, and the shard's own ring moves the bytes: the pump is the one
-//! task of that executor. With epoll there is none, as glommio itself needs io_uring. The pump is the same, and sleeps in the call that asks the kernel what happened, until something does, a moment comes or the control
-//! plane calls.
+//! task of that executor. With epoll there is none, as glommio itself needs io_uring. The pump is the same, and sleeps
+//! in the call that asks the kernel what happened, until something does, a moment comes or the control plane calls.
 
 mod listeners;
 mod pump;

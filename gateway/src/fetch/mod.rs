@@ -12,11 +12,14 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
 pub use url::HttpUrl;
 
+/// A venue that is asked has so long to answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 3;
 const USER_AGENT: &str = concat!("fanwire/", env!("CARGO_PKG_VERSION"));
 
@@ -48,6 +51,22 @@ pub enum Failed {
     Other(String),
 }
 
+impl Failed {
+    /// How long the server wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => retry_after.as_deref().and_then(self::retry_after),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(why: &str) -> Self {
+        Self::Other(why.to_owned())
+    }
+}
+
 impl From<String> for Failed {
     fn from(why: String) -> Self {
         Self::Other(why)
@@ -55,7 +74,7 @@ impl From<String> for Failed {
 }
 
 /// Its bytes. Redirects are followed on the same server. `tls`: where it is `https`.
-pub async fn fetch(wanted: &Wanted<'_>, tls: Option<&Arc<ClientConfig>>) -> Result<Vec<u8>, Failed> {
+async fn fetch(wanted: &Wanted<'_>, tls: Option<&Arc<ClientConfig>>) -> Result<Vec<u8>, Failed> {
     let mut at = wanted.url.clone();
     for _ in 0..=REDIRECTS_MAX {
         match ask(&at, wanted, tls).await? {
@@ -64,6 +83,16 @@ pub async fn fetch(wanted: &Wanted<'_>, tls: Option<&Arc<ClientConfig>>) -> Resu
         }
     }
     Err(format!("it redirects more than {REDIRECTS_MAX} times").into())
+}
+
+/// The same of a server that has so long to answer.
+pub async fn within(
+    patience: Duration,
+    wanted: &Wanted<'_>,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Vec<u8>, Failed> {
+    let answer = timeout(patience, fetch(wanted, tls)).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer within {patience:?}").into()))
 }
 
 enum Answer {

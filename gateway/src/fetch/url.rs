@@ -57,20 +57,24 @@ impl HttpUrl {
         &self.authority
     }
 
+    /// The server alone, as what may be told.
+    pub fn server(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.authority)
+    }
+
     /// Where it leads that something has moved: on the same server only.
     pub(super) fn moved(&self, location: &str) -> Result<Self, String> {
         let is_path = location.starts_with('/') && !location.starts_with("//");
-        let scheme = if self.is_tls { "https" } else { "http" };
         let next = if is_path {
-            Self::parse(&format!("{scheme}://{}{location}", self.authority))
+            Self::parse(&format!("{}{location}", self.server()))
         } else {
             Self::parse(location)
         };
-        let next = next.map_err(|_| "it redirects to what is no https URL".to_owned())?;
+        let next = next.map_err(|_| "it redirects to what is no http or https URL".to_owned())?;
         let is_same = next.host.eq_ignore_ascii_case(&self.host)
             && next.port == self.port
             && next.is_tls == self.is_tls;
-        if is_same { Ok(next) } else { Err(format!("it redirects to another host, {}", next.authority)) }
+        if is_same { Ok(next) } else { Err(format!("it redirects to another server, {}", next.server())) }
     }
 }
 
@@ -121,5 +125,7 @@ mod tests {
         ] {
             assert!(moved(elsewhere).unwrap_err().contains("it redirects to"), "{elsewhere}");
         }
+        let told = moved("http://id.example/a?key=secret").unwrap_err();
+        assert_eq!(told, "it redirects to another server, http://id.example");
     }
 }

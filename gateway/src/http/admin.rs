@@ -1,8 +1,11 @@
 //! What the routes work on.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -10,8 +13,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use engine::{access, settings::Limits};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     answers::{Answers, Full},
@@ -27,8 +31,10 @@ use super::{
 use crate::{
     admin_key::AdminKey,
     config::Config,
+    intake::check::Checks,
     metrics::{Scraper, watched::Watched},
     reload::Ask,
+    system::Machine,
 };
 
 pub(super) type App = State<Arc<Admin>>;
@@ -46,6 +52,8 @@ pub struct Admin {
     pub scraper: Arc<Scraper>,
     /// Who reloads the configuration.
     pub(super) reloads: mpsc::Sender<Ask>,
+    /// Told when somebody wants the gateway to drain.
+    pub drained: Notify,
     pub(super) page: Page,
 }
 
@@ -58,16 +66,25 @@ pub struct Rules {
     pub limits: Limits,
     /// Of tokens.
     pub access: Arc<access::rules::Rules>,
+    /// `[server] drain`.
+    pub drain: Duration,
+    /// The whole configuration, as it is printed.
+    pub config: Bytes,
+    /// What published values are held against.
+    pub checks: Arc<Checks>,
 }
 
 impl Rules {
     /// `is_loopback`: only this machine reaches the listener.
-    pub fn of(config: &Config, is_loopback: bool) -> Self {
+    pub fn of(config: &Config, machine: &Machine, is_loopback: bool) -> Self {
         Self {
             gate: Gate::new(is_loopback, config.access.hosts.clone()),
             keys: config.admin.keys.iter().map(|key| key.key.clone()).collect(),
             limits: config.limits.clone(),
             access: config.access.tokens.rules.clone(),
+            drain: config.server.drain,
+            config: config.render(machine).into(),
+            checks: config.checks.clone(),
         }
     }
 }
@@ -84,6 +101,7 @@ impl Admin {
             counters,
             rules: Mutex::new(rules.into()),
             reloads,
+            drained: Notify::new(),
             page,
         })
     }
@@ -150,7 +168,7 @@ impl Admin {
     }
 
     /// An answer of JSON that is shared and counted.
-    pub(super) fn answer(&self, text: Result<Option<bytes::Bytes>, Full>) -> Option<Response> {
+    pub(super) fn answer(&self, text: Result<Option<Bytes>, Full>) -> Option<Response> {
         match text {
             Ok(text) => Some(([(header::CONTENT_TYPE, "application/json")], text?).into_response()),
             Err(Full { bytes_max }) => {

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use engine::sequencer::once::Bounds;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,10 +18,7 @@ use super::{
 use crate::{
     admin_key::AdminKey,
     http::body::NotRead,
-    intake::{
-        once::OnceBounds,
-        publish::{self, Form, Problem, Rejected, Way},
-    },
+    intake::publish::{self, Form, Problem, Rejected, Way},
 };
 
 #[derive(Serialize)]
@@ -60,7 +58,8 @@ pub(super) async fn publish(State(admin): App, headers: HeaderMap, request: Requ
         publisher: &admin.watched.publisher,
         workers: &admin.bodies.workers,
         writer: writer.as_ref(),
-        once: OnceBounds::of(limits),
+        once: Bounds::of(limits),
+        checks: &rules.checks,
         atomic_updates: limits.atomic_updates,
         deadline: Instant::now() + limits.admin_body,
     };

@@ -9,23 +9,21 @@ use axum::{
 };
 use engine::{
     access::{revoked::Revoked, rules::Rules},
-    json,
     shard::inbox::{Inbox, Message, Revocation},
     unit::parse_duration,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{sync::oneshot, time};
+use tokio::{sync::mpsc, task::spawn_blocking, time};
 
 use super::{
     admin::{Admin, App},
-    reply::{busy, content_type, json as answer, refuse, wrong_type},
+    object,
+    reply::{busy, json as answer, refuse},
 };
-use crate::{http::body::NotRead, intake::publish::Form};
+use crate::intake::told::tell;
 
 const BYTES_MAX: usize = 4096;
-/// How often an inbox that is full is tried again.
-const AGAIN: Duration = Duration::from_millis(5);
-/// For all shards to end connections.
+/// For all shards to end connections, and for the disk.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the body says.
@@ -39,13 +37,9 @@ struct Raw {
 }
 
 pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Request) -> Response {
-    if Form::of(content_type(&headers)) != Some(Form::Json) {
-        return wrong_type(&headers, "application/json");
-    }
-    let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a revocation").await {
+    let body = match object::read(&admin, &headers, request, BYTES_MAX, "the longest of a revocation").await {
         Ok(body) => body,
-        Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
-        Err(NotRead::Refused(refusal)) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let (revoked, lasts_us) = match parse(&body.bytes, longest_us(&admin.rules().access)) {
         Ok(parsed) => parsed,
@@ -56,19 +50,32 @@ pub(super) async fn revoke(State(admin): App, headers: HeaderMap, request: Reque
     if let Err(full) = admin.watched.shared.tokens.revocations.revoke(revoked.clone(), until_us, now_us) {
         return refuse(StatusCode::INSUFFICIENT_STORAGE, full.to_string());
     }
-    let saved = save(&admin, now_us).await;
-    let closing = close(admin.watched.publisher.inboxes(), revoked.clone());
-    let closed = time::timeout(CLOSED_WITHIN, closing).await;
-    admin.watched.audit.note("revocation", &Told::of(&revoked, closed.as_ref().ok().copied()));
-    if let Err(error) = saved {
-        tracing::error!(error, "a revocation holds until the end of this process only");
-        let reason = format!("it holds, but not after a restart: {error}");
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, reason);
+    // It is carried out also where nobody waits for the answer any more.
+    let done = tokio::spawn(carry_out(admin.clone(), revoked, until_us));
+    match time::timeout(CLOSED_WITHIN, done).await {
+        Ok(Ok((Ok(()), Some(closed)))) => answer(StatusCode::OK, &serde_json::json!({ "closed": closed })),
+        Ok(Ok((Err(error), _))) => {
+            let reason = format!("it holds, but not after a restart: {error}");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, reason)
+        }
+        _ => busy("it holds, but was not saved, or a shard did not end its connections, in time".to_owned()),
     }
-    match closed {
-        Ok(closed) => answer(StatusCode::OK, &serde_json::json!({ "closed": closed })),
-        Err(_) => busy("it holds, but a shard did not end its connections in time".to_owned()),
-    }
+}
+
+/// Saves it and ends connections; gives how many those were. `None`: a shard did not answer in time. That shard is told
+/// still.
+async fn carry_out(
+    admin: Arc<Admin>,
+    revoked: Revoked,
+    until_us: i64,
+) -> (Result<(), String>, Option<usize>) {
+    let closing = tokio::spawn(close(admin.watched.publisher.inboxes().to_vec(), revoked.clone()));
+    let ended = async {
+        let closed = time::timeout(CLOSED_WITHIN, closing).await.ok().and_then(Result::ok);
+        admin.watched.audit.note("revocation", &Told::of(&revoked, closed));
+        closed
+    };
+    tokio::join!(save(&admin, revoked.clone(), until_us), ended)
 }
 
 /// What the audit has of a revocation.
@@ -101,12 +108,7 @@ fn longest_us(rules: &Rules) -> Option<i64> {
 /// The error says what to write.
 fn parse(body: &[u8], longest_us: Option<i64>) -> Result<(Revoked, i64), String> {
     const EXAMPLE: &str = r#"{"sub":"alice"} or {"jti":"…","for":"1h"}"#;
-    let body = json::skip_byte_order_mark(body);
-    // serde would take an array for an object's fields in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(format!("not like {EXAMPLE}: not a JSON object"));
-    }
-    let raw: Raw = serde_json::from_slice(body).map_err(|e| format!("not like {EXAMPLE}: {e}"))?;
+    let raw: Raw = object::parse(body, EXAMPLE)?;
     let revoked = match (raw.jti, raw.sub) {
         (Some(jti), None) if !jti.is_empty() => Revoked::Jti(jti),
         (None, Some(sub)) if !sub.is_empty() => Revoked::Sub(sub),
@@ -122,34 +124,31 @@ fn parse(body: &[u8], longest_us: Option<i64>) -> Result<(Revoked, i64), String>
     Ok((revoked, lasts_us))
 }
 
-async fn save(admin: &Arc<Admin>, now_us: i64) -> Result<(), String> {
-    let admin = admin.clone();
-    let saved = tokio::task::spawn_blocking(move || {
-        admin.watched.revocation_file.save(&admin.watched.shared.tokens.revocations, now_us)
-    });
-    saved.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+async fn save(admin: &Arc<Admin>, revoked: Revoked, until_us: i64) -> Result<(), String> {
+    let (file, shared) = (admin.watched.revocation_file.clone(), admin.watched.shared.clone());
+    let now_us = admin.watched.publisher.now().wall_us;
+    let saved = spawn_blocking(move || file.add(revoked, until_us, &shared.tokens.revocations, now_us)).await;
+    let saved = saved.map_err(|error| error.to_string()).and_then(|saved| saved.map_err(|e| e.to_string()));
+    saved.inspect_err(|error| tracing::error!(error, "a revocation holds until the end of this process only"))
 }
 
 /// Has all shards end the connections; gives how many there were.
-async fn close(inboxes: &[Arc<Inbox>], revoked: Revoked) -> usize {
+async fn close(inboxes: Vec<Arc<Inbox>>, revoked: Revoked) -> usize {
     let revoked = Arc::new(revoked);
-    let mut closed = Vec::new();
-    for inbox in inboxes {
-        let (tell, told) = oneshot::channel();
+    let (count, mut counts) = mpsc::unbounded_channel();
+    let message = || {
+        let count = count.clone();
         // Whoever asked may have given up.
-        let answer = Box::new(move |count| {
-            let _ = tell.send(count);
+        let answer = Box::new(move |closed| {
+            let _ = count.send(closed);
         });
-        let mut message = Message::Revoke(Revocation { revoked: revoked.clone(), answer });
-        while let Err(full) = inbox.push(message) {
-            message = full;
-            time::sleep(AGAIN).await;
-        }
-        closed.push(told);
-    }
+        Message::Revoke(Revocation { revoked: revoked.clone(), answer })
+    };
+    tell(&inboxes, message).await;
+    drop(count);
     let mut all = 0;
-    for told in closed {
-        all += told.await.unwrap_or(0);
+    while let Some(closed) = counts.recv().await {
+        all += closed;
     }
     all
 }
@@ -157,6 +156,29 @@ async fn close(inboxes: &[Arc<Inbox>], revoked: Revoked) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_takes_nothing_keeps_no_other_from_ending_connections() {
+        let inboxes: Vec<_> = (0..3).map(|_| Inbox::new(1, 1, net::Waker::unconnected())).collect();
+        while inboxes[0].push(Message::Stop).is_ok() {}
+        let closing = tokio::spawn(close(inboxes.clone(), Revoked::Sub("a".into())));
+        time::sleep(CLOSED_WITHIN).await;
+        let answer = |inbox: &Inbox, closed| {
+            while let Some(message) = inbox.pop() {
+                if let Message::Revoke(revocation) = message {
+                    return (revocation.answer)(closed);
+                }
+            }
+            panic!("a shard was not told");
+        };
+        answer(&inboxes[1], 1);
+        answer(&inboxes[2], 2);
+        // It hangs no longer.
+        while let Some(Message::Stop) = inboxes[0].pop() {}
+        time::sleep(CLOSED_WITHIN).await;
+        answer(&inboxes[0], 4);
+        assert_eq!(closing.await.unwrap(), 7);
+    }
 
     #[test]
     fn a_body_names_one_token_or_one_subject_and_anything_else_is_refused() {

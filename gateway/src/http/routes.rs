@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use super::{
     admin::{Admin, App},
+    config, drain,
     keys::Needs,
     page::Page,
     places::Place,
     probes, publish, reload,
     reply::{closing, refuse},
-    revoke, status, token, topics,
+    revoke, sources, status, token, topics,
 };
 use crate::{
     admin_key::Permission,
@@ -59,10 +60,13 @@ fn routes() -> Vec<(&'static str, Vec<Take>)> {
         ("/topics", vec![take(&get, READ, topics::list)]),
         ("/topics/{*name}", named),
         ("/status", vec![take(&get, READ, status::list), take(&post, PUBLISH, status::set)]),
+        ("/sources", vec![take(&get, READ, sources::list)]),
+        ("/config", vec![take(&get, ADMIN, config::show)]),
         ("/token", vec![take(&post, ADMIN, token::make)]),
         ("/revoke", vec![take(&post, ADMIN, revoke::revoke)]),
         ("/metrics", vec![take(&get, METRICS, probes::metrics)]),
         ("/reload", vec![take(&post, ADMIN, reload::reload)]),
+        ("/drain", vec![take(&post, ADMIN, drain::drain)]),
         ("/livez", vec![take(&get, NOTHING, probes::healthz)]),
         ("/healthz", vec![take(&get, NOTHING, probes::healthz)]),
         ("/readyz", vec![take(&get, NOTHING, probes::readyz)]),

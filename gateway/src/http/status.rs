@@ -5,14 +5,15 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use engine::{json, protocol::status, sequencer::topics::Doubter, topic::pattern::Pattern};
+use engine::{protocol::status, sequencer::topics::Doubter, topic::pattern::Pattern};
 use serde::Deserialize;
 
 use super::{
     admin::{Admin, App},
-    reply::{content_type, json as answer, refuse, wrong_type},
+    object,
+    reply::{json as answer, refuse},
 };
-use crate::{admin_key::AdminKey, health::Origin, http::body::NotRead, intake::publish::Form};
+use crate::{admin_key::AdminKey, health::Origin};
 
 /// Of `POST /status`: its body, patterns and reason.
 const BYTES_MAX: usize = 1 << 20;
@@ -42,14 +43,10 @@ struct RawSaid {
 }
 
 pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request) -> Response {
-    if Form::of(content_type(&headers)) != Some(Form::Json) {
-        return wrong_type(&headers, "application/json");
-    }
     let key = request.extensions().get::<AdminKey>().cloned();
-    let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a status").await {
+    let body = match object::read(&admin, &headers, request, BYTES_MAX, "the longest of a status").await {
         Ok(body) => body,
-        Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
-        Err(NotRead::Refused(refusal)) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let bytes = body.bytes.clone();
     let parsed = admin.bodies.workers.run_sized(body.bytes.len(), move || parse(&bytes)).await;
@@ -72,10 +69,7 @@ pub(super) async fn set(State(admin): App, headers: HeaderMap, request: Request)
 
 fn parse(body: &[u8]) -> Result<Said, String> {
     const EXAMPLE: &str = r#"{"topics":["a.*"],"state":"stale","reason":"…"}"#;
-    let body = json::skip_byte_order_mark(body);
-    json::check_levels(body, json::LEVELS_MAX + 1)?;
-    let said: RawSaid =
-        serde_json::from_slice(body).map_err(|e| format!("not a status like {EXAMPLE}: {e}"))?;
+    let said: RawSaid = object::parse(body, EXAMPLE)?;
     let state = status::TopicState::parse(&said.state)
         .ok_or_else(|| format!("state {:?}: write \"live\", \"stale\" or \"gap\"", said.state))?;
     if !(1..=TOPICS_MAX).contains(&said.topics.len()) {

@@ -7,17 +7,20 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use engine::{json, topic::pattern::Pattern, unit::parse_duration};
+use engine::{
+    topic::{encoded::SUB_BYTES_MAX, pattern::Pattern},
+    unit::parse_duration,
+};
 use serde::Deserialize;
 
 use super::{
     admin::App,
-    reply::{content_type, json as answer, refuse, wrong_type},
+    object,
+    reply::{json as answer, refuse},
 };
-use crate::{access::mint::Minted, http::body::NotRead, intake::publish::Form};
+use crate::access::mint::Minted;
 
 const BYTES_MAX: usize = 16 << 10;
-const SUB_BYTES_MAX: usize = 128;
 const INTERVAL_MS_MAX: u64 = 3_600_000;
 /// How long one holds where nothing is said, and at most.
 const LIFE: Duration = Duration::from_secs(600);
@@ -37,13 +40,9 @@ struct Raw {
 }
 
 pub(super) async fn make(State(admin): App, headers: HeaderMap, request: Request) -> Response {
-    if Form::of(content_type(&headers)) != Some(Form::Json) {
-        return wrong_type(&headers, "application/json");
-    }
-    let body = match admin.bodies.read(&headers, request, BYTES_MAX, "the longest of a token").await {
+    let body = match object::read(&admin, &headers, request, BYTES_MAX, "the longest of a token").await {
         Ok(body) => body,
-        Err(NotRead::Bad(reason)) => return refuse(StatusCode::BAD_REQUEST, reason),
-        Err(NotRead::Refused(refusal)) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let now_us = admin.watched.publisher.now().wall_us;
     let minted = match parse(&body.bytes, now_us.unsigned_abs() / 1_000_000) {
@@ -62,11 +61,7 @@ pub(super) async fn make(State(admin): App, headers: HeaderMap, request: Request
 /// The error says what to write.
 fn parse(body: &[u8], now_s: u64) -> Result<Minted, String> {
     const EXAMPLE: &str = r#"{"sub":"alice","subscribe":["fx.*"],"ttl":"10m"}"#;
-    let body = json::skip_byte_order_mark(body);
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(format!("not like {EXAMPLE}: not a JSON object"));
-    }
-    let raw: Raw = serde_json::from_slice(body).map_err(|error| format!("not like {EXAMPLE}: {error}"))?;
+    let raw: Raw = object::parse(body, EXAMPLE)?;
     if let Some(sub) = raw.sub.as_ref().filter(|sub| !(1..=SUB_BYTES_MAX).contains(&sub.len())) {
         return Err(format!("sub has {} bytes; 1 to {SUB_BYTES_MAX} may be", sub.len()));
     }

@@ -61,8 +61,13 @@ impl ClockedSequencer {
     }
 
     /// [`Sequencer::try_write`] now.
-    pub fn try_write(&self, publication: &Publication) -> Result<Written, NotPublished> {
-        self.sequencer.try_write(publication, self.now())
+    pub fn try_write(&self, publications: &[Publication]) -> Option<Vec<Result<Written, Why>>> {
+        self.sequencer.try_write(publications, self.now())
+    }
+
+    /// [`Sequencer::left`] now.
+    pub fn left(&self, writer: u64) {
+        self.sequencer.left(writer, self.now());
     }
 
     /// [`Sequencer::publish_due`] now.

@@ -1,12 +1,13 @@
 //! `POST /publish`: from a request's body to numbered updates.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use engine::{
     json,
     sequencer::{
         Body, Grouping, Publication, Refused, Why,
+        once::Bounds,
         publication_json::{PublicationJson, Value},
         seq::Seq,
     },
@@ -18,7 +19,7 @@ use serde::{
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{once::OnceBounds, publisher::Publisher, workers::Workers};
+use super::{check::Checks, publisher::Publisher, workers::Workers};
 use crate::admin_key::AdminKey;
 
 /// Lines of NDJSON taken in one step, and bytes after which it takes no more.
@@ -77,12 +78,14 @@ pub enum Problem {
 /// How a body becomes updates.
 #[derive(Debug)]
 pub struct Way<'a> {
-    pub publisher: &'a Publisher,
+    pub publisher: &'a Arc<Publisher>,
     pub workers: &'a Workers,
     /// Whose body it is; `None`: of one who may write everything.
     pub writer: Option<&'a AdminKey>,
     /// Of what names itself.
-    pub once: OnceBounds,
+    pub once: Bounds,
+    /// What values are held against.
+    pub checks: &'a Arc<Checks>,
     /// Updates and changed keys of an array.
     pub atomic_updates: usize,
     /// How long it may wait for room.
@@ -139,8 +142,9 @@ pub async fn publish(way: &Way<'_>, form: Form, body: &Bytes) -> Result<usize, R
         Form::Ndjson => publish_lines(way, body, due_us).await,
         Form::Json => {
             let body = &body.slice_ref(json::skip_byte_order_mark(body));
-            let (whole, max) = (body.clone(), way.atomic_updates);
-            let parsed = way.workers.run_sized(body.len(), move || parse_json(&whole, due_us, max)).await;
+            let (whole, max, checks) = (body.clone(), way.atomic_updates, way.checks.clone());
+            let parse = move || parse_json(&whole, due_us, max, &checks);
+            let parsed = way.workers.run_sized(body.len(), parse).await;
             let publications = parsed.inspect_err(|_| way.publisher.count_refused())?;
             let grouping = if is_array(body) { Grouping::Atomic } else { Grouping::Single };
             way.take(&publications, grouping, 0).await?;
@@ -161,8 +165,8 @@ struct Lines {
 async fn publish_lines(way: &Way<'_>, body: &Bytes, due_us: i64) -> Result<usize, Rejected> {
     let (mut at, mut accepted) = (0, 0);
     while at < body.len() {
-        let rest = body.slice(at..);
-        let lines = way.workers.run_sized(rest.len(), move || parse_lines(&rest, due_us)).await;
+        let (rest, checks) = (body.slice(at..), way.checks.clone());
+        let lines = way.workers.run_sized(rest.len(), move || parse_lines(&rest, due_us, &checks)).await;
         at += lines.used;
         way.take(&lines.publications, Grouping::Single, accepted).await?;
         accepted += lines.publications.len();
@@ -174,7 +178,7 @@ async fn publish_lines(way: &Way<'_>, body: &Bytes, due_us: i64) -> Result<usize
     Ok(accepted)
 }
 
-fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
+fn parse_lines(body: &Bytes, due_us: i64, checks: &Checks) -> Lines {
     let mut lines = Lines { publications: Vec::new(), used: 0, bad: None };
     while lines.used < body.len() && lines.publications.len() < LINES && lines.used < LINES_BYTES {
         let rest = &body[lines.used..];
@@ -185,7 +189,7 @@ fn parse_lines(body: &Bytes, due_us: i64) -> Lines {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match publication(body, line, due_us) {
+        match publication(body, line, due_us).and_then(|publication| checks.pass(publication)) {
             Ok(publication) => lines.publications.push(publication),
             Err(reason) => {
                 lines.bad = Some(reason);
@@ -201,10 +205,11 @@ fn is_array(body: &[u8]) -> bool {
 }
 
 /// `max`: updates and changed keys of an array.
-fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Publication>, Rejected> {
+fn parse_json(body: &Bytes, due_us: i64, max: usize, checks: &Checks) -> Result<Vec<Publication>, Rejected> {
     let rejected = |index, reason| Rejected { accepted: 0, index, reason, problem: Problem::Publication };
     if !is_array(body) {
-        return Ok(vec![parse_publication(body, due_us).map_err(|reason| rejected(0, reason))?]);
+        let parsed = parse_publication(body, due_us).and_then(|publication| checks.pass(publication));
+        return Ok(vec![parsed.map_err(|reason| rejected(0, reason))?]);
     }
     // Each element is checked as it is read, so that an error of the array knows its index too.
     let mut members = Members { max, read: Vec::new() };
@@ -212,8 +217,9 @@ fn parse_json(body: &Bytes, due_us: i64, max: usize) -> Result<Vec<Publication>,
     let read = (&mut members).deserialize(&mut json).and_then(|()| json.end());
     let (mut publications, mut changes) = (Vec::with_capacity(members.read.len().min(max)), 0);
     for (index, member) in members.read.iter().enumerate() {
-        let publication =
-            publication(body, member.get().as_bytes(), due_us).map_err(|reason| rejected(index, reason))?;
+        let parsed = publication(body, member.get().as_bytes(), due_us);
+        let parsed = parsed.and_then(|publication| checks.pass(publication));
+        let publication = parsed.map_err(|reason| rejected(index, reason))?;
         changes += publication.changes();
         if changes > max {
             let reason = Why::TooManyChanges { max }.to_string();

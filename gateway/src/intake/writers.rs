@@ -1,4 +1,4 @@
-//! What clients write, from all shards: one after the other to the sequencer, and the answers back.
+//! What clients write, from all shards: to the sequencer in the order in which it came, and the answers back.
 
 use std::{
     sync::{
@@ -9,29 +9,35 @@ use std::{
 };
 
 use engine::{
+    protocol::{
+        publish,
+        reply::{BAD_REQUEST, NO_ROOM},
+    },
     sequencer::{
-        NotPublished, Publication, Why,
-        once::{Begun, Name, Once},
+        Body, Publication, Why, Written,
+        once::{Begun, Bounds, Name, Once},
     },
     settings::Limits,
-    writes::{Answering, Write, Writes, Wrote},
+    shard::{
+        writes::{Answering, Write, Writes},
+        wrote::Wrote,
+    },
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::clocked::ClockedSequencer;
-use crate::config::Config;
+use super::{check::Checks, clocked::ClockedSequencer, workers::Workers};
 
-/// How long a publish waits for room in an inbox, and how often it looks.
+/// How long a publish waits for room in an inbox, and how often it is looked for.
 const ROOM: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
+/// What is taken at once.
+const TAKEN_MAX: usize = 256;
 
 /// What a shard says.
 #[derive(Debug)]
 enum Said {
-    Write(Write),
+    /// And until when it may wait for room.
+    Write(Box<Write>, Instant),
     Left(u64),
 }
 
@@ -39,10 +45,10 @@ enum Said {
 #[derive(Debug)]
 pub struct Writers {
     queue: mpsc::UnboundedSender<Said>,
-    held: Held,
+    held: Arc<Held>,
 }
 
-/// Publishes that are not numbered yet, and their bytes.
+/// Publishes that are not answered yet, and their bytes.
 #[derive(Debug, Default)]
 struct Held {
     writes: AtomicUsize,
@@ -52,6 +58,23 @@ struct Held {
 }
 
 impl Held {
+    /// Takes over what may change while it runs.
+    fn set_limits(&self, rules: &Rules) {
+        self.writes_max.store(rules.writes_max, Relaxed);
+        self.bytes_max.store(rules.bytes_max, Relaxed);
+    }
+
+    /// One is taken whole while there are fewer bytes than may be, so that the longest finds room too.
+    fn has_room(&self) -> bool {
+        self.writes.load(Relaxed) < self.writes_max.load(Relaxed)
+            && self.bytes.load(Relaxed) < self.bytes_max.load(Relaxed)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.writes.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
     fn give_back(&self, bytes: usize) {
         self.writes.fetch_sub(1, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
@@ -62,122 +85,175 @@ impl Writers {
     /// Also what [`run`] takes from.
     pub fn new(limits: &Limits) -> (Arc<Self>, Queue) {
         let (queue, said) = mpsc::unbounded_channel();
-        let writers = Arc::new(Self { queue, held: Held::default() });
-        writers.set_limits(limits);
-        (writers.clone(), Queue { said, writers })
-    }
-
-    /// Takes over what may change while it runs.
-    pub fn set_limits(&self, limits: &Limits) {
-        self.held.writes_max.store(limits.writes, Relaxed);
-        self.held.bytes_max.store(limits.write_bytes, Relaxed);
+        let held = Held {
+            writes_max: limits.writes.into(),
+            bytes_max: limits.write_bytes.into(),
+            ..Held::default()
+        };
+        let held = Arc::new(held);
+        (Arc::new(Self { queue, held: held.clone() }), Queue { said, held })
     }
 }
 
 impl Writes for Writers {
     fn write(&self, write: Write) -> Result<(), Write> {
-        let Held { writes, bytes, writes_max, bytes_max } = &self.held;
-        let size = size(&write);
-        let has_room = writes.load(Relaxed) < writes_max.load(Relaxed)
-            && bytes.load(Relaxed) + size <= bytes_max.load(Relaxed);
-        if !has_room {
+        if !self.held.has_room() {
             return Err(write);
         }
-        writes.fetch_add(1, Relaxed);
-        bytes.fetch_add(size, Relaxed);
+        self.held.take(write.bytes());
         // Nobody takes it any more where the gateway ends: it is dropped, which refuses it.
-        let _ = self.queue.send(Said::Write(write));
+        let _ = self.queue.send(Said::Write(write.into(), Instant::now() + ROOM));
         Ok(())
     }
 
-    fn left(&self, conn: u64) {
-        let _ = self.queue.send(Said::Left(conn));
+    fn left(&self, writer: u64) {
+        let _ = self.queue.send(Said::Left(writer));
     }
-}
-
-fn size(write: &Write) -> usize {
-    write.publication.topic.len() + write.publication.body.bytes()
 }
 
 /// The other end of [`Writers`].
 #[derive(Debug)]
 pub struct Queue {
     said: mpsc::UnboundedReceiver<Said>,
-    writers: Arc<Writers>,
+    held: Arc<Held>,
 }
 
-/// Numbers what clients write, until no shard is left. `config`: what holds.
-pub async fn run(
-    mut queue: Queue,
-    sequencer: Arc<ClockedSequencer>,
-    mut config: watch::Receiver<Arc<Config>>,
-) {
-    let mut once = Once::default();
-    loop {
-        let said = tokio::select! {
-            biased;
-            Ok(()) = config.changed() => {
-                queue.writers.set_limits(&config.borrow_and_update().limits);
-                continue;
+/// A publish that is to be numbered.
+#[derive(Debug)]
+struct Taken {
+    publication: Publication,
+    name: Option<Name>,
+    answer: Answering,
+    until: Instant,
+}
+
+/// What holds for what clients write.
+#[derive(Debug)]
+pub struct Rules {
+    pub writes_max: usize,
+    pub bytes_max: usize,
+    pub once: Bounds,
+    pub checks: Arc<Checks>,
+}
+
+/// Numbers what clients write, until no shard is left.
+pub async fn run(mut queue: Queue, sequencer: Arc<ClockedSequencer>, rules: impl Fn() -> Rules) {
+    let mut said = Vec::with_capacity(TAKEN_MAX);
+    let mut desk = Desk { once: Once::default(), workers: Workers::default(), sequencer, rules: rules() };
+    while queue.said.recv_many(&mut said, TAKEN_MAX).await > 0 {
+        desk.rules = rules();
+        queue.held.set_limits(&desk.rules);
+        let (mut taken, mut bytes) = (Vec::with_capacity(said.len()), Vec::with_capacity(said.len()));
+        for said in said.drain(..) {
+            match said {
+                Said::Write(write, until) => {
+                    bytes.push(write.bytes());
+                    taken.extend(desk.take(*write, until).await);
+                }
+                Said::Left(writer) => {
+                    // What it has written comes before.
+                    desk.number(std::mem::take(&mut taken)).await;
+                    desk.sequencer.left(writer);
+                }
             }
-            said = queue.said.recv() => said,
+        }
+        desk.number(taken).await;
+        bytes.into_iter().for_each(|bytes| queue.held.give_back(bytes));
+    }
+}
+
+/// Where what clients write becomes updates.
+struct Desk {
+    once: Once<Answering, Wrote>,
+    workers: Workers,
+    sequencer: Arc<ClockedSequencer>,
+    rules: Rules,
+}
+
+impl Desk {
+    /// `None`: it is answered, or will be with another.
+    async fn take(&mut self, write: Write, until: Instant) -> Option<Taken> {
+        let Write { publish, writer, by, due_us, answer } = write;
+        let body = match publish.body {
+            publish::Body::Data(data) => Body::Data(data),
+            publish::Body::Changes(changes) => Body::Changes(changes),
         };
-        match said {
-            None => return,
-            // Nothing is bound to connections yet.
-            Some(Said::Left(_)) => {}
-            Some(Said::Write(write)) => {
-                let (size, config) = (size(&write), config.borrow().clone());
-                take(write, &mut once, &sequencer, &config.limits).await;
-                queue.writers.held.give_back(size);
+        let new = Publication::new(publish.topic, body, due_us);
+        let publication = Publication { writer: Some(writer), by, once: publish.once, ..new };
+        let name = Name::of(&publication, None);
+        let answer = match &name {
+            None => answer,
+            Some(name) => self.begin(name, answer)?,
+        };
+        let checked = match self.sequencer.may_write(&publication) {
+            Ok(()) => {
+                let (checks, bytes) = (self.rules.checks.clone(), publication.body.bytes());
+                let checked = self.workers.run_sized(bytes, move || checks.pass(publication)).await;
+                checked.map_err(|reason| Wrote::Refused { code: BAD_REQUEST, reason: reason.into() })
+            }
+            Err(why) => Err(refused(&why)),
+        };
+        match checked {
+            Ok(publication) => Some(Taken { publication, name, answer, until }),
+            Err(refused) => {
+                self.end(name, answer, refused);
+                None
             }
         }
     }
-}
 
-async fn take(
-    write: Write,
-    once: &mut Once<Answering, Wrote>,
-    sequencer: &ClockedSequencer,
-    limits: &Limits,
-) {
-    let Write { publication, answer } = write;
-    let name = Name::of(&publication, None);
-    let now_us = sequencer.now().mono_us;
-    let answer = match &name {
-        None => answer,
-        Some(name) => match once.begin(name, answer, limits.once_names, now_us) {
-            Begun::First(answer) => answer,
-            Begun::Waits => return,
-            Begun::Written(answer, wrote) => return answer.give(wrote),
-            Begun::Full(answer) => {
-                let why = Why::TooManyNames { max: limits.once_names };
-                return answer.give(refused(&why));
-            }
-        },
-    };
-    let wrote = publish(&publication, sequencer).await;
-    if let Some(name) = name {
-        let kept = Some(wrote.clone()).filter(|wrote| matches!(wrote, Wrote::Published { .. }));
-        let waiting = once.end(name, kept, limits.once_for, now_us);
-        waiting.into_iter().for_each(|waiter| waiter.give(wrote.clone()));
+    /// Gives back whom the first is to answer.
+    fn begin(&mut self, name: &Name, answer: Answering) -> Option<Answering> {
+        let bounds = self.rules.once;
+        match self.once.begin(name, answer, bounds, self.sequencer.now().mono_us) {
+            Begun::First(answer) => return Some(answer),
+            Begun::Waits => {}
+            Begun::Written(answer, wrote) => answer.give(wrote),
+            Begun::Full(answer) => answer.give(refused(&Why::TooManyNames { max: bounds.names_max })),
+        }
+        None
     }
-    answer.give(wrote);
+
+    /// Numbers all, waiting for room as publishers do, and answers them.
+    async fn number(&mut self, taken: Vec<Taken>) {
+        let mut taken = taken.into_iter();
+        while let Some(first) = taken.as_slice().first() {
+            let until = first.until;
+            let publications: Vec<_> =
+                taken.as_slice().iter().map(|taken| taken.publication.clone()).collect();
+            // They fill no more of the inboxes than other publishers do.
+            let is_crowded = self.sequencer.is_crowded();
+            match if is_crowded { None } else { self.sequencer.try_write(&publications) } {
+                Some(written) => {
+                    for (written, Taken { name, answer, .. }) in written.into_iter().zip(&mut taken) {
+                        self.end(name, answer, told(written));
+                    }
+                }
+                None if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                None => {
+                    let reason = format!("the inbox of a shard had no room for {ROOM:?}; try again");
+                    let late = Wrote::Refused { code: NO_ROOM, reason: reason.into() };
+                    let first = taken.next();
+                    first.into_iter().for_each(|first| self.end(first.name, first.answer, late.clone()));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, name: Option<Name>, answer: Answering, wrote: Wrote) {
+        if let Some(name) = name {
+            let kept = Some(wrote.clone()).filter(|wrote| matches!(wrote, Wrote::Published { .. }));
+            let waiting = self.once.end(name, kept, self.sequencer.now().mono_us);
+            waiting.into_iter().for_each(|waiter| waiter.give(wrote.clone()));
+        }
+        answer.give(wrote);
+    }
 }
 
-async fn publish(publication: &Publication, sequencer: &ClockedSequencer) -> Wrote {
-    let until = Instant::now() + ROOM;
-    loop {
-        let why = match sequencer.try_write(publication) {
-            Ok(written) => return Wrote::Published { written, reply: None },
-            Err(NotPublished::Refused(refused)) => refused.why,
-            Err(NotPublished::Full) if Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
-                continue;
-            }
-            Err(NotPublished::Full) => Why::Late,
-        };
-        return refused(&why);
+fn told(written: Result<Written, Why>) -> Wrote {
+    match written {
+        Ok(Written { v, version }) => Wrote::Published { v, version, reply: None },
+        Err(why) => refused(&why),
     }
 }
 

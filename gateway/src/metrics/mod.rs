@@ -133,7 +133,7 @@ const TOKENS: &[Metric<Tokens>] = &[
         "Revocations that [limits] revocations had no room for",
         |tokens| tokens.revocations.refused(),
     ),
-    Metric::gauge("fanwire_token_subjects", "Subjects whose connections are counted", |tokens| {
+    Metric::gauge("fanwire_token_subjects", "Subjects of live connections", |tokens| {
         tokens.subjects() as u64
     }),
 ];

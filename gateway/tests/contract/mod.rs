@@ -24,6 +24,15 @@ pub const ADMIN_KEY: &str = "[[admin.key]]\nname = \"test\"\nallow = [\"admin\"]
     sha256 = \"0c9422dc8c558351c01a617c9804b97d21d91ddb7fa46035c6e47d79d8ef5d20\"\n";
 pub const ADMIN: &str = "X-API-Key: fw_test_key_that_may_all\r\n";
 
+/// Waits until that holds, for a while.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + WAIT;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A configuration file of its own for every test.
 pub fn config_file(text: &str) -> PathBuf {
     static FILES: AtomicU32 = AtomicU32::new(0);

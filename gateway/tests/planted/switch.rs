@@ -111,6 +111,12 @@ bugs! {
     StirForgotten,
     /// A class is flushed early one update too late.
     EarlyTooLate,
+    /// An update that two patterns match counts twice for an early flush.
+    EarlyCountedTwice,
+    /// A class is flushed twice in its interval.
+    IntervalHalved,
+    /// A class is flushed every other interval.
+    IntervalDoubled,
     /// A shard that keeps up goes on leaving things out.
     RungStays,
     /// What is due at a lengthened interval counts as looked through.
@@ -133,6 +139,12 @@ bugs! {
     ExpiryForgotten,
     /// What was subscribed for a client outlives its grant.
     AutoOutlives,
+    /// A reload leaves what clients hold as it was granted before.
+    GrantsStay,
+    /// An op that waits is answered by what was granted when it came.
+    WaitingUnjudged,
+    /// A connection that is gone goes on to count for its subject.
+    SubjectKept,
     /// Of the addresses that proxies told the first counts, whoever wrote it.
     ForwardedFirst,
     /// A connection that is gone goes on to count for its address.

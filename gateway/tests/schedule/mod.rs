@@ -87,13 +87,13 @@ struct Simulation {
     passes: Passes,
     /// What all clients offer and speak, or each its own: only those who are alike share frames.
     wire: Option<(bool, Encoding)>,
-    /// Connections that an address could have at first: a reload only raises it, and a refusal may be read after one.
-    most_of_address: usize,
     /// Where the next client that says all by its URL comes back to.
     resumed: Option<Saved>,
     draining: bool,
     /// Of the streams' publisher.
     seq: u64,
+    /// `connections_per_ip` at first: who was refused by it may be looked at after a reload has ended it.
+    crowd: usize,
     /// When the shard refused new clients last. µs, monotonic.
     refused_us: u64,
     tally: Tally,
@@ -110,6 +110,8 @@ pub struct Tally {
     pub closes: u64,
     pub resets: u64,
     pub drained: u64,
+    /// Batches that so many updates made come before their interval had passed.
+    pub early: u64,
     pub stalled: u64,
     /// Clients that were sent away for their age, and for saying nothing.
     pub aged: u64,
@@ -157,6 +159,10 @@ pub struct Tally {
     pub closed_within: u64,
     /// Times that settings changed while clients were there.
     pub reloads: u64,
+    /// Of those, such that changed what is granted.
+    pub rules: u64,
+    /// Clients refused since their subject had as many connections as it may.
+    pub crowded_subjects: u64,
     /// Times that a frame waited for its turn to be built, by reason.
     pub waits: [u64; BUILD_WAITS.len()],
     /// Turns at each rung of the ladder, overloads that clients were told, and clients that were refused for one.
@@ -206,7 +212,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
     let menus: [&[u64]; 3] = [&[], &[], &[50, 250, 1000, 3000]];
     fanout.interval_menu = rng.choice(menus).unwrap().iter().map(ms).collect();
     fanout.flush_grid = ms(&rng.choice([1, 1, 3, 10]).unwrap());
-    fanout.flush_updates = rng.choice([0, 0, 1, 5, 30]).unwrap();
+    fanout.flush_updates = rng.choice([0, 0, 1, 3, 5, 10, 30]).unwrap();
     fanout.frame_bytes_max = rng.choice([256, 700, 2000, 1 << 20]).unwrap();
     fanout.heartbeat = ms(&rng.u64(500..5000));
     fanout.build_bytes = rng.choice([100, 400, 3000, 1 << 20, 1 << 20]).unwrap();
@@ -248,6 +254,7 @@ fn random_config(rng: &mut fastrand::Rng) -> Config {
         rng.choice([None, None, Some(Forwarded::XForwardedFor), Some(Forwarded::Forwarded)]).unwrap();
     server.proxy_protocol = rng.u8(..3) == 0;
     server.drain = ms(&rng.u64(500..8000));
+    config.limits.connections_per_sub = rng.choice([0, 0, 3]).unwrap();
     config.limits.token_checks = rng.choice([1, 2, 1024]).unwrap();
     config.access.tokens.rules = random_rules(rng).into();
     config.topics = random_policies(rng);
@@ -279,7 +286,7 @@ fn random_policies(rng: &mut fastrand::Rng) -> Policies {
 impl Simulation {
     fn new(mut rng: fastrand::Rng, tally: Tally) -> Self {
         let config = random_config(&mut rng);
-        let most_of_address = config.limits.connections_per_ip;
+        let crowd = config.limits.connections_per_ip;
         let mut world = World::new(config, SLOTS, rng.u64(..));
         world.log = false;
         world.shard.set_slice(rng.choice([1, 2, 512]).unwrap());
@@ -314,10 +321,10 @@ impl Simulation {
             states,
             passes: Passes::default(),
             wire,
-            most_of_address,
             resumed: None,
             draining: false,
             seq: 0,
+            crowd,
             refused_us: 0,
             tally,
         };
@@ -346,6 +353,7 @@ impl Simulation {
             700..702 => self.revoke(),
             684..692 => self.states.change(&self.world, &self.topics, &mut self.rng),
             702..703 => self.reload(),
+            703..704 => self.reload_rules(),
             _ => {
                 let peer = self.rng.usize(..self.conduct.len());
                 self.act(peer);
@@ -627,7 +635,7 @@ impl Simulation {
         }
     }
 
-    fn subscribe(&mut self, peer: usize) {
+    pub(super) fn subscribe(&mut self, peer: usize) {
         let sub = self.rng.choice(["", "", "one", "two", "three"]).unwrap().to_owned();
         let mut topics: Vec<String> =
             (0..self.rng.usize(1..4)).map(|_| self.rng.choice(&self.patterns).unwrap().clone()).collect();
@@ -715,7 +723,8 @@ impl Simulation {
             let may_be_unauthorized = self.may_be_unauthorized(at);
             let has_expired = self.has_expired(at);
             let may_be_refused = self.may_be_refused(&self.world.peers[at]);
-            let most = self.most_of_address;
+            let may_be_crowded = self.may_be_crowded();
+            let most = self.crowd;
             let (peer, conduct) = (&self.world.peers[at], &mut self.conduct[at]);
             let now_us = self.world.now.mono_us;
             if !peer.reading || !peer.answers_pings {
@@ -741,10 +750,10 @@ impl Simulation {
                     }
                     1013 if reason == Refused::Draining.text() => self.draining,
                     1013 => has_no_room(&self.world.config.compression) && peer.keeps_context(),
-                    // The answer to the op that ended the last one may have been cut off.
                     4000 if reason == CloseReason::Silent.text() => {
                         was_silent(peer, &self.world.config, now_us)
                     }
+                    // The answer to the op that ended the last one may have been cut off.
                     4000 => peer.model.subs.is_empty() || peer.model.is_unsubscribing(),
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
@@ -756,6 +765,12 @@ impl Simulation {
                     4429 if reason == Refused::Address.text() => {
                         self.tally.crowded += 1;
                         is_crowded
+                    }
+                    4429 if reason == CloseReason::Connections.text()
+                        || reason.starts_with("the subject of the token has ") =>
+                    {
+                        self.tally.crowded_subjects += 1;
+                        may_be_crowded
                     }
                     4506 => conduct.garbage > 20,
                     other => conduct.violation == Some(*other),
@@ -771,8 +786,13 @@ impl Simulation {
                 self.tally.refused += 1;
             }
             if peer.http.starts_with(b"HTTP/1.1 429 ") && !matches!(end, PeerEnd::Open) {
-                assert!(is_crowded, "peer {at} was refused, with {} others of its address", peer.crowd);
-                self.tally.crowded += 1;
+                self.tally.crowded_subjects += u64::from(may_be_refused);
+                self.tally.crowded += u64::from(!may_be_refused);
+                assert!(
+                    is_crowded || may_be_refused,
+                    "peer {at} was refused, with {} others of its address",
+                    peer.crowd
+                );
             }
             let is_crowded = is_crowded && !peer.open;
             let refused = refused && self.refused_us > 0 && now_us - self.refused_us < 20_000_000;
@@ -1032,6 +1052,7 @@ impl Simulation {
         tally.restarts += peer.model.restarts;
         tally.resumed += peer.model.resumed;
         tally.statuses += peer.model.statuses;
+        tally.early += peer.model.early;
         tally.parts += peer.model.parts;
         tally.ids += peer.ids;
         tally.values += peer.raw.as_ref().map_or(0, |values| values.count);

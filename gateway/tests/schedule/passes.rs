@@ -1,14 +1,14 @@
 //! Tokens in the schedule: who shows one, who renews it, what is revoked, and what has to end by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use engine::protocol::encoding::Encoding;
 use engine::{
     access::{
-        grant::Grant,
         revoked::Revoked,
-        rules::{Granted, Rules},
+        rules::{Granted, Role, Rules},
     },
+    json::{pointer::Pointer, wanted::Wanted},
     shard::inbox::{Message, Revocation},
 };
 use net::sim::PeerEnd;
@@ -17,7 +17,7 @@ use super::Simulation;
 use crate::support::{
     Peer,
     subscriber::{Asked, AskedOp},
-    tokens::Pass,
+    tokens::{Pass, granted},
 };
 
 /// A connection is closed so soon after its token has ended: a reload has all looked at within a second.
@@ -30,25 +30,38 @@ pub(super) struct Passes {
     made: u64,
     /// Names of tokens that were revoked.
     revoked: Vec<String>,
+    /// When the rules changed last. µs, monotonic.
+    changed_us: u64,
 }
 
 /// Mostly everything may be read without a token.
 pub(super) fn random_rules(rng: &mut fastrand::Rng) -> Rules {
-    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
-    let granted = |subscribe: &[&str], auto: &[&str]| Granted {
-        subscribe: grants(subscribe),
-        auto: grants(auto),
-        ..Granted::default()
-    };
-    let mut rules = Rules { is_open: rng.u8(..3) > 0, leeway_us: rng.i64(0..3_000_000), ..Rules::default() };
-    if rng.bool() {
-        rules.everyone =
-            granted(&["a.*", "n.*.{sub}"], rng.choice([&["a.b"][..], &[], &["m.x", "k.*"]]).unwrap());
-    }
-    if rng.u8(..3) == 0 {
-        rules.anonymous = Some(granted(&["*"], rng.choice([&["a"][..], &[]]).unwrap()));
-    }
+    let anonymous = (rng.u8(..3) == 0).then(Granted::default);
+    let mut rules =
+        Rules { is_open: rng.u8(..3) > 0, leeway_us: rng.i64(0..3_000_000), anonymous, ..Rules::default() };
+    change_grants(&mut rules, rng);
     rules
+}
+
+/// Other tables grant other things; who needs a token stays the same.
+fn change_grants(rules: &mut Rules, rng: &mut fastrand::Rng) {
+    let everyone: [&[&str]; 4] = [&[], &["a.*", "n.*.{sub}"], &["m.*", "a.*"], &["*"]];
+    rules.everyone = granted(
+        rng.choice(everyone).unwrap(),
+        rng.choice([&["a.b"][..], &[], &["m.x", "k.*"], &["conn.{conn}"]]).unwrap(),
+    );
+    if let Some(anonymous) = &mut rules.anonymous {
+        *anonymous = granted(
+            rng.choice([&["*"][..], &["*"], &["m.*"]]).unwrap(),
+            rng.choice([&["a"][..], &[]]).unwrap(),
+        );
+    }
+    let role = |sub: &str, granted| {
+        let when = (Pointer::parse("/sub").unwrap(), Wanted::Text(sub.to_owned()));
+        Role { when: vec![when], granted }
+    };
+    let roles = [role("t1", granted(&["k.*", "s.*"], &[])), role("a.b/c", granted(&["n.*"], &["n.x.*"]))];
+    rules.roles = roles.into_iter().filter(|_| rng.bool()).collect();
 }
 
 impl Simulation {
@@ -159,8 +172,99 @@ impl Simulation {
         self.tally.revoked += 1;
     }
 
+    /// Other tables grant other things from now on, once nothing is under way by which it could not be told who is
+    /// judged by which.
+    pub(super) fn reload_rules(&mut self) {
+        (0..self.conduct.len()).for_each(|peer| self.world.resume(peer));
+        self.finish_all_checks();
+        let holds_up = !self.rules().is_open && self.rng.bool();
+        let looked_at = self.world.config.limits.topics_looked_at_per_s;
+        let build_bytes = self.world.config.fanout.build_bytes;
+        if holds_up {
+            // Until the rules have changed ops that look at many topics rest, and answers are short.
+            self.world.config.limits.topics_looked_at_per_s = 20;
+            self.world.config.fanout.build_bytes = 1 << 20;
+            self.world.reload();
+        }
+        self.advance(PROMPT + Duration::from_millis(500));
+        let is_clear = |peer: &Peer| {
+            let own = |asked: &Asked| asked.is_own() || matches!(asked.op, AskedOp::Auth { .. });
+            peer.slot_freed || peer.open && peer.model.doubtful == 0 && !peer.model.asked.iter().any(own)
+        };
+        let stats = self.world.shard.stats();
+        let may_change =
+            stats.build_clients + stats.build_classes == 0 && self.world.peers.iter().all(is_clear);
+        if may_change && holds_up {
+            self.ask_much();
+        }
+        if may_change {
+            let mut rules = (*self.rules()).clone();
+            change_grants(&mut rules, &mut self.rng);
+            self.world.peers.iter_mut().for_each(|peer| peer.model.on_rules(&rules));
+            self.world.config.access.tokens.rules = rules.into();
+            self.passes.changed_us = self.world.now.mono_us;
+            self.tally.rules += 1;
+        }
+        // With another limit those who rest go on.
+        self.world.config.limits.topics_looked_at_per_s = looked_at;
+        self.world.reload();
+        if holds_up {
+            self.world.settle();
+            self.world.config.fanout.build_bytes = build_bytes;
+            self.world.reload();
+        }
+    }
+
+    /// Those who have asked for nothing do, so that some rest.
+    fn ask_much(&mut self) {
+        for peer in 0..self.conduct.len() {
+            let Peer { open, leaving, model, .. } = &self.world.peers[peer];
+            if *open && !leaving && model.asked.is_empty() {
+                (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
+            }
+        }
+        self.world.settle();
+    }
+
+    /// Whoever reads has lost what is not granted any more.
+    fn check_grants(&mut self) {
+        let (now_us, stats) = (self.world.now.mono_us, self.world.shard.stats());
+        let prompt_us = PROMPT.as_micros() as u64;
+        let is_soon = now_us < self.passes.changed_us + prompt_us;
+        if is_soon || self.draining || stats.build_clients + stats.build_classes > 0 {
+            return;
+        }
+        for at in 0..self.conduct.len() {
+            let peer = &self.world.peers[at];
+            let is_there = peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            let reads = peer.reading && now_us - peer.reading_since_us > prompt_us;
+            if is_there && reads && peer.model.asked.is_empty() {
+                self.world.check_grants(at);
+            }
+        }
+    }
+
+    /// No subject has more connections than it may.
+    fn check_subjects(&mut self) {
+        let most = self.world.config.limits.connections_per_sub;
+        let mut open: HashMap<&str, usize> = HashMap::new();
+        for peer in &self.world.peers {
+            let is_there =
+                peer.open && peer.reading && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
+            let is_open = self.world.net.inner().peer_end(peer.conn) == PeerEnd::Open;
+            let sub = peer.model.pass.as_ref().and_then(|pass| pass.sub.as_deref());
+            if let Some(sub) = sub.filter(|_| is_there && is_open) {
+                *open.entry(sub).or_default() += 1;
+            }
+        }
+        let over = open.iter().find(|(_, count)| most > 0 && **count > most);
+        assert_eq!(over, None, "more than {most} of one subject");
+    }
+
     /// Nobody who reads is served on a token that has ended, by itself or by revocation.
     pub(super) fn check_tokens(&mut self) {
+        self.check_grants();
+        self.check_subjects();
         let (now, leeway_us) = (self.world.now, self.rules().leeway_us);
         let prompt_us = PROMPT.as_micros() as u64;
         for (at, peer) in self.world.peers.iter().enumerate() {
@@ -205,12 +309,18 @@ impl Simulation {
     pub(super) fn may_be_refused(&self, peer: &Peer) -> bool {
         let shown = peer.model.asked.iter().any(|asked| matches!(asked.op, AskedOp::Auth { .. }));
         let is = |status: &[u8]| peer.http.starts_with(status);
+        let is_crowded = self.may_be_crowded() && is(b"HTTP/1.1 429 ");
         // Who cannot ask later is refused at once, also for what it may not have.
         let is_refused = match peer.encoding.takes_ops() {
-            true => shown && (peer.http.is_empty() || is(b"HTTP/1.1 401 ")),
-            false => peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is(b"HTTP/1.1 403 "),
+            true => shown && (peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is_crowded),
+            false => peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is(b"HTTP/1.1 403 ") || is_crowded,
         };
         !peer.open && is_refused
+    }
+
+    /// Whether a subject may have as many connections as it may.
+    pub(super) fn may_be_crowded(&self) -> bool {
+        self.world.config.limits.connections_per_sub > 0
     }
 
     /// Counts what its tokens came to.

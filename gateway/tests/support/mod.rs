@@ -5,6 +5,7 @@
 pub mod epoch;
 mod fragments;
 mod held;
+mod pace;
 pub mod proxies;
 pub mod publisher;
 pub mod raw;
@@ -177,6 +178,10 @@ pub struct World {
     pub address: SocketAddr,
     /// When settings changed last. µs, monotonic.
     reloaded_us: u64,
+    /// Before it all that was due had been sent to whoever reads. µs, monotonic.
+    calm_us: u64,
+    /// Nothing is published, and the shard has taken in all there was.
+    is_still: bool,
     /// The `Host` of their requests, and what else these say.
     pub host: String,
     pub fields: Vec<(&'static str, &'static str)>,
@@ -238,6 +243,8 @@ impl World {
             keep_context: false,
             address: ADDR,
             reloaded_us: 0,
+            calm_us: 0,
+            is_still: false,
             host: "localhost".to_owned(),
             fields: Vec::new(),
             showing: None,
@@ -297,6 +304,9 @@ impl World {
             let sleeps = !waits && self.next_us().is_none_or(|at_us| at_us > self.now.mono_us);
             let busy = self.turn(1024);
             if self.events == 0 && !busy {
+                if !waits {
+                    self.calm_us = self.now.mono_us;
+                }
                 return;
             }
             let slept_over = self.events == 0 && (busy || self.shard.stats().frames_out > before.frames_out);
@@ -314,15 +324,22 @@ impl World {
     pub fn advance(&mut self, duration: Duration) {
         let end_us = self.now.mono_us + duration.as_micros() as u64;
         self.settle();
+        let since_us = self.now.mono_us;
+        self.is_still = true;
         while self.now.mono_us < end_us {
             let due_us = self.next_us().unwrap_or(end_us);
+            if self.calm_us == self.now.mono_us {
+                self.calm_us = due_us.clamp(self.now.mono_us, end_us);
+            }
             let next_us = due_us.max(self.now.mono_us + 100).min(end_us);
             let rest_us = next_us - self.now.mono_us;
             self.pass(rest_us);
             self.shard.note_rest(rest_us);
             self.settle();
             self.check_heartbeats();
+            self.check_late(since_us);
         }
+        self.is_still = false;
         self.check_prompt();
     }
 
@@ -333,7 +350,7 @@ impl World {
         if stats.build_clients + stats.build_classes > 0 {
             return;
         }
-        let (epochs, flush_updates) = (&self.publisher.epochs, self.config.fanout.flush_updates as usize);
+        let (epochs, flush_updates) = (&self.publisher.epochs, self.config.fanout.flush_updates);
         let epoch = epochs.last().expect("there is always one");
         for (at, peer) in self.peers.iter().enumerate() {
             let is_asking = !peer.model.asked.is_empty() || peer.leaving;
@@ -344,7 +361,7 @@ impl World {
                 |sub: &&Sub| sub.epoch + 1 == epochs.len() && sub.first.is_none() && sub.parts.is_none();
             for sub in peer.model.subs.iter().filter(told) {
                 let most = if sub.interval_ms == 0 { 1 } else { flush_updates };
-                let waiting = sub.waiting(epoch);
+                let waiting = sub.updates(epoch, sub.version, u64::MAX);
                 assert!(
                     most == 0 || waiting < most,
                     "peer {at}: {:?} (class {}, {} ms) waits for {waiting} updates at {}, {most} do not wait",
@@ -732,36 +749,47 @@ impl World {
 
     /// Other rules hold: what the gateway takes from a client then, and gives it.
     pub fn expect_own(&mut self, at: usize) {
-        let peer = &mut self.peers[at];
-        let judge = Judge {
-            epochs: &self.publisher.epochs,
-            registry: &mut self.registry,
-            fanout: &self.config.fanout,
-            overload: &self.config.overload,
-            rules: &self.config.access.tokens.rules,
-            wire: (peer.ws.deflates(), peer.encoding),
-            now_us: self.now.mono_us,
-            wall_us: self.now.wall_us,
-        };
+        let (peer, judge) = self.with_judge(at);
         peer.model.expect_own(&judge);
     }
 
-    fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
-        let peer = &mut self.peers[at];
-        let mut judge = Judge {
-            epochs: &self.publisher.epochs,
-            registry: &mut self.registry,
-            fanout: &self.config.fanout,
-            overload: &self.config.overload,
-            rules: &self.config.access.tokens.rules,
+    /// What a client holds is granted by now.
+    pub fn check_grants(&mut self, at: usize) {
+        let (peer, judge) = self.with_judge(at);
+        peer.model.check_grants(&judge);
+    }
+
+    /// A client, and what its frames are judged by now.
+    fn with_judge(&mut self, at: usize) -> (&mut Peer, Judge<'_>) {
+        let Self { config, peers, publisher, registry, now, .. } = self;
+        let peer = &mut peers[at];
+        let has_read = peer.reading && peer.reading_since_us < self.calm_us;
+        let judge = Judge {
+            epochs: &publisher.epochs,
+            registry,
+            fanout: &config.fanout,
+            overload: &config.overload,
+            rules: &config.access.tokens.rules,
             wire: (peer.ws.deflates(), peer.encoding),
-            now_us: self.now.mono_us,
-            wall_us: self.now.wall_us,
+            now_us: now.mono_us,
+            wall_us: now.wall_us,
+            limits_subjects: config.limits.connections_per_sub > 0,
+            calm_us: has_read.then_some(self.calm_us),
+            is_still: self.is_still,
+            reloaded_us: self.reloaded_us,
         };
+        (peer, judge)
+    }
+
+    fn judge(&mut self, at: usize, bytes: &mut [u8]) -> Vec<Vec<u8>> {
+        let (fragment_bytes, log, opened_us) = (self.fragment_bytes, self.log, self.now.mono_us);
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let (peer, mut judge) = self.with_judge(at);
         let mut replies = Vec::new();
         peer.bytes += bytes.len();
         if peer.encoding.is_stream() {
-            peer.take_stream(bytes, self.log, &mut judge);
+            peer.take_stream(bytes, log, &mut judge);
+            self.inflater = inflater;
             return replies;
         }
         if !peer.open {
@@ -769,7 +797,7 @@ impl World {
         }
         let mut from = 0;
         if peer.open {
-            peer.fragments.take(bytes, self.fragment_bytes);
+            peer.fragments.take(bytes, fragment_bytes);
         }
         while from < bytes.len() {
             assert!(peer.close.is_none(), "{} bytes after the close frame", bytes.len() - from);
@@ -779,19 +807,19 @@ impl World {
                 None | Some(Event::Refused { .. }) => {}
                 Some(Event::Response(response)) => {
                     (peer.open, judge.wire.0) = (true, response.deflate());
-                    peer.opened_us = self.now.mono_us;
-                    peer.raw.iter_mut().for_each(|values| values.open(&self.publisher.epochs));
-                    peer.fragments.take(&bytes[from..], self.fragment_bytes);
+                    peer.opened_us = opened_us;
+                    peer.raw.iter_mut().for_each(|values| values.open(judge.epochs));
+                    peer.fragments.take(&bytes[from..], fragment_bytes);
                 }
                 Some(Event::Deflated(deflated)) => {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
                     peer.deflated += 1;
-                    let text = said(&self.inflater.inflate(&deflated, limits).unwrap(), peer.encoding);
-                    peer.heard(text, self.log, &mut judge);
+                    let text = said(&inflater.inflate(&deflated, limits).unwrap(), peer.encoding);
+                    peer.heard(text, log, &mut judge);
                 }
                 Some(message @ (Event::Text(_) | Event::Binary(_))) => {
                     let text = said(&message, peer.encoding);
-                    peer.heard(text, self.log, &mut judge);
+                    peer.heard(text, log, &mut judge);
                 }
                 Some(Event::Ping(payload)) => {
                     peer.pings += 1;
@@ -810,6 +838,7 @@ impl World {
                 Some(other) => panic!("the gateway sent {other:?}"),
             }
         }
+        self.inflater = inflater;
         replies
     }
 }

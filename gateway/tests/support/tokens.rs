@@ -9,9 +9,10 @@ use engine::{
     access::{
         bad::Bad,
         grant::Grant,
-        rules::Granted,
+        rules::{Granted, Role, Rules},
         verify::{Check, Named, Verdict, Verified, Verify},
     },
+    json::wanted::Wanted,
     protocol::request::AUTO,
     topic::pattern::Pattern,
 };
@@ -79,6 +80,12 @@ pub fn token(claims: &Value, is_late: bool) -> String {
     format!("{}{hex}", if is_late { LATER } else { NOW })
 }
 
+/// Patterns that a table grants to subscribe to, and as `auto`.
+pub fn granted(subscribe: &[&str], auto: &[&str]) -> Granted {
+    let grants = |texts: &[&str]| texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+    Granted { subscribe: grants(subscribe), auto: grants(auto), ..Granted::default() }
+}
+
 /// What a model knows of a token that was shown for its client.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Pass {
@@ -118,6 +125,14 @@ impl Pass {
     }
 }
 
+/// Whose role it is: those of simulations are of one subject each.
+fn subject(role: &Role) -> &str {
+    match &role.when[..] {
+        [(_, Wanted::Text(subject))] => subject,
+        other => panic!("a role of {other:?}"),
+    }
+}
+
 /// A subject as one segment of a topic.
 fn encoded(sub: &str) -> String {
     sub.replace('.', "@x2E").replace('/', "@x2F")
@@ -135,27 +150,59 @@ impl Subscriber {
             || self.configured(judge, |granted| &granted.subscribe).iter().any(|g| covers(g))
     }
 
-    /// The table of the configuration that is for it.
-    fn table<'a>(&self, judge: &Judge<'a>) -> Option<&'a Granted> {
-        match &self.pass {
+    /// The tables of the configuration that are for it.
+    fn tables<'a>(&self, judge: &Judge<'a>) -> impl Iterator<Item = &'a Granted> {
+        let first = match &self.pass {
             Some(_) => Some(&judge.rules.everyone),
             None => judge.rules.anonymous.as_ref(),
-        }
+        };
+        let held = judge.rules.roles.iter().filter(|role| self.roles.contains(subject(role)));
+        first.into_iter().chain(held.map(|role| &role.granted))
     }
 
     /// The shortest interval that it may have.
     pub(super) fn least_ms(&self, judge: &Judge<'_>) -> u64 {
         let own = self.pass.as_ref().and_then(|pass| pass.interval_ms_min);
-        own.or(self.table(judge).and_then(|table| table.interval_ms_min)).unwrap_or(0)
+        own.or(self.tables(judge).next().and_then(|table| table.interval_ms_min)).unwrap_or(0)
     }
 
     /// Patterns of the tables of the configuration, with its names put in.
     fn configured(&self, judge: &Judge<'_>, of: impl Fn(&Granted) -> &Vec<Grant>) -> Vec<String> {
         let sub = self.pass.as_ref().and_then(|pass| pass.sub.as_deref()).map(encoded);
-        let texts = self.table(judge).into_iter().flat_map(of).map(Grant::as_str);
+        let texts = self.tables(judge).flat_map(of).map(Grant::as_str);
         let texts = texts.filter(|text| sub.is_some() || !text.contains("{sub}"));
         let (sub, conn) = (sub.as_deref().unwrap_or(""), self.conn.as_deref().unwrap_or(""));
         texts.map(|text| text.replace("{sub}", sub).replace("{conn}", conn)).collect()
+    }
+
+    /// Other rules hold: of its roles it keeps those that still ask for the same.
+    pub fn on_rules(&mut self, rules: &Rules) {
+        let asked: BTreeSet<&str> = rules.roles.iter().map(subject).collect();
+        self.roles.retain(|role| asked.contains(&**role));
+        (self.may_be_judged, self.doubtful) =
+            (true, self.asked.iter().filter(|asked| asked.id.is_some()).count());
+    }
+
+    /// The gateway does something that its client has not asked: other rules hold, or it breaks the contract.
+    pub(super) fn expect_judged(&mut self, judge: &Judge<'_>) {
+        let is_next = self.asked.front().is_some_and(Asked::is_own);
+        if !is_next && std::mem::take(&mut self.may_be_judged) {
+            self.expect_own(judge);
+        }
+    }
+
+    /// It was judged by the rules that hold: what it holds is granted.
+    pub fn check_grants(&mut self, judge: &Judge<'_>) {
+        self.may_be_judged = false;
+        let auto = self.auto(judge);
+        for sub in &self.subs {
+            let is_granted = |pattern: &String| match sub.name.as_str() {
+                AUTO => auto.contains(pattern),
+                _ => self.may(pattern, judge),
+            };
+            let lost = sub.patterns.iter().find(|pattern| !is_granted(pattern));
+            assert_eq!(lost, None, "{:?} holds what is not granted any more", sub.name);
+        }
     }
 
     /// What is subscribed for it.
@@ -182,6 +229,9 @@ impl Subscriber {
         assert!(self.conn.as_ref().is_none_or(|known| *known == conn), "another name for a connection");
         (self.conn, self.pass, self.is_told) = (Some(conn), Some(pass), false);
         self.declines_auto = false;
+        let sub = self.pass.as_ref().and_then(|pass| pass.sub.as_deref());
+        let held = judge.rules.roles.iter().map(subject).filter(|role| Some(*role) == sub);
+        self.roles = held.map(str::to_owned).collect();
         self.accepted += 1;
         self.expect_own(judge);
     }

@@ -114,9 +114,9 @@ pub struct Flags {
     /// private key as PEM
     #[arg(long, value_name = "FILE")]
     pub token_key: Option<PathBuf>,
-    /// Algorithm of --token-key
-    #[arg(long, value_name = "ALG", value_enum, default_value_t = Algorithm::Hs256)]
-    pub token_alg: Algorithm,
+    /// Algorithm of --token-key. Default: HS256
+    #[arg(long, value_name = "ALG", value_enum)]
+    pub token_alg: Option<Algorithm>,
     /// Time that a token of --token-key lives, 1s to 1000h. Example: 20s. Default: 1h
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub token_life: Option<Duration>,

@@ -5,7 +5,10 @@ use std::{borrow::Cow, fmt, path::Path, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{Flags, template::read_lines};
-use crate::{measure::arrival::wall_us, server::token::Signer};
+use crate::{
+    measure::arrival::wall_us,
+    server::token::{Algorithm, Signer},
+};
 
 const LIFE: Duration = Duration::from_secs(3600);
 const LIFE_MIN: Duration = Duration::from_secs(1);
@@ -31,8 +34,11 @@ impl fmt::Debug for Tokens {
 
 /// `None`: connections show none.
 pub fn of(flags: &Flags) -> Result<Option<Tokens>, String> {
-    let own_only =
-        [("--token-life", flags.token_life.is_some()), ("--token-claims", flags.token_claims.is_some())];
+    let own_only = [
+        ("--token-life", flags.token_life.is_some()),
+        ("--token-claims", flags.token_claims.is_some()),
+        ("--token-alg", flags.token_alg.is_some()),
+    ];
     if let (None, Some((flag, _))) = (&flags.token_key, own_only.iter().find(|(_, given)| *given)) {
         return Err(format!("{flag} needs the --token-key FILE that tokens are signed with"));
     }
@@ -83,10 +89,15 @@ fn signer(flags: &Flags, path: &Path) -> Result<Signer, String> {
             return Err("--token-claims: write a JSON object, for example '{\"aud\":\"fanwire\"}'".into());
         }
     };
-    Signer::read(flags.token_alg, path, life, claims)
+    Signer::read(flags.token_alg.unwrap_or(Algorithm::Hs256), path, life, claims)
 }
 
 impl Tokens {
+    /// Whether they grant what their connection subscribes to.
+    pub fn name_topics(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
     /// What connection `conn` shows now, which subscribes to `topics`.
     pub fn token(&self, conn: u32, topics: &[&str]) -> Cow<'_, str> {
         match self {
@@ -158,6 +169,7 @@ mod tests {
             (&["--token", "a", "--token-key", &secret][..], "write one of them"),
             (&["--token-life", "5s"], "--token-key FILE"),
             (&["--token-claims", "{}"], "--token-key FILE"),
+            (&["--token-alg", "ES256"], "--token-key FILE"),
             (&["--token-key", &secret, "--token-claims", "[]"], "JSON object"),
             (&["--token-key", &secret, "--token-life", "10ms"], "1s to 1000h"),
             (&["--token", "a", "--header", "authorization: Bearer b"], "--token"),

@@ -1,5 +1,6 @@
 //! A run from the first connect to its results.
 
+mod command;
 mod progress;
 pub mod report;
 pub mod results;

@@ -1,6 +1,6 @@
 //! A report made of what the threads counted.
 
-use super::results::Results;
+use super::{command, results::Results};
 use crate::{
     host::{cores, machine, process::Usage},
     judge::table::KEYS_MAX,
@@ -120,30 +120,12 @@ fn run(results: &Results) -> Run {
     Run {
         version: env!("CARGO_PKG_VERSION").into(),
         began_at: results.began_at,
-        url: results.url.clone(),
-        flags: without_secrets(std::env::args().skip(1)),
+        url: command::url(&results.url),
+        flags: command::told(std::env::args().skip(1)),
         seed: results.seed,
         machine: machine::describe(),
         interrupted: results.interrupted,
     }
-}
-
-/// Whose values are nobody else's: reports are shown around.
-const SECRETS: [&str; 2] = ["--token", "--admin-key"];
-const HIDDEN: &str = "…";
-
-fn without_secrets(words: impl Iterator<Item = String>) -> Vec<String> {
-    let mut is_secret = false;
-    let told = |word: String| {
-        if std::mem::replace(&mut is_secret, SECRETS.contains(&&*word)) {
-            return HIDDEN.to_owned();
-        }
-        match word.split_once('=') {
-            Some((flag, _)) if SECRETS.contains(&flag) => format!("{flag}={HIDDEN}"),
-            _ => word,
-        }
-    };
-    words.map(told).collect()
 }
 
 fn connections(results: &Results) -> Connections {
@@ -275,16 +257,6 @@ fn cpu_percent(begin: Usage, end: Usage, results: &Results) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::host::Sight;
-
-    #[test]
-    fn a_report_has_no_secret_of_the_command_line() {
-        let line = "--token a --token=b --admin-key c --admin-key=d --token-file e --url ws://f/?--token=g";
-        let told = without_secrets(line.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(
-            told,
-            "--token … --token=… --admin-key … --admin-key=… --token-file e --url ws://f/?--token=g"
-        );
-    }
 
     #[test]
     fn rates_are_those_of_the_window() {

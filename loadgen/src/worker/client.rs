@@ -162,7 +162,9 @@ impl Client {
         if args.sse {
             return self.ask_for_stream(args, interests);
         }
-        let topics = match args.opening.has_topics() || args.opening.tokens.is_some() {
+        let topics = match args.opening.has_topics()
+            || args.opening.tokens.as_ref().is_some_and(|tokens| tokens.name_topics())
+        {
             true => interests.topics(args, self.index, self.group),
             false => Vec::new(),
         };

@@ -1,8 +1,9 @@
 """The configurations of configs/venues against recordings of the venues' feeds. Each recording is played to the gateway as
-fast as it reads; at the end every book must equal the reference's, level by level as numbers, and the number of trades
-too. Then again with faults: the connection is cut at a random message, answers of snapshots come 500 messages late, each
-is refused once with 429, and, where the venue counts, three messages are left out. After those every book must be
-exact, or its topic must be told to be stale or to have a gap.
+fast as it reads; at the end every book must equal the reference's, level by level as numbers, each in a topic of its own,
+and as many topics must have as many trades. Then again with faults: the connection is cut at a random message, answers of
+snapshots come 500 messages late, each is refused once with 429, and, where the venue counts, three messages are left out,
+or its counts begin anew. After those each topic must have the book that it had without faults, or it must be told by its
+own name, or by a pattern of its venue alone, to be stale or to have a gap.
 
 A directory of recordings has, for each VENUE, VENUE.ws.* with a message a line, `SECONDS: TEXT` (bytes as Python writes
 them), VENUE.http.* with answers, `URL -> SECONDS: BODY`, each perhaps gzipped, and VENUE.truth.json.gz with
@@ -24,6 +25,7 @@ import re
 import subprocess
 import threading
 import time
+import tomllib
 import urllib.parse
 from decimal import Decimal
 
@@ -56,9 +58,12 @@ RECORDED = {
     "probit": "PROBIT",
     "upbit": "UPBIT",
 }
-FAULTS = ("cut", "late", "refused", "lost")
+FAULTS = ("cut", "late", "refused", "lost", "restart")
+COUNTED = ("lost", "restart")
 LATE_MESSAGES = 500
 LOST = 3
+# What is counted anew begins here: above the answers of then, so that none can be joined to it.
+ANEW = 1000
 QUIET_S = 2.0
 WAIT_S = 30.0
 
@@ -97,26 +102,54 @@ class Recording:
             self.truth = json.load(file)
 
 
-def changes(config, recording):
-    """Numbers of messages that change a book which a later one changes too: a hole before that one shows."""
+def mapped(config, recording):
+    """What each message becomes by itself: rows with the number of the message."""
     lines = "\n".join(message if isinstance(message, str) else "" for message in recording.messages)
     command = [os.environ["GATEWAY_BIN"], "--map", os.path.join(CONFIGS, f"{config}.toml")]
     told = subprocess.run(command, input=lines, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [row | {"line": row["line"] - 1} for row in map(json.loads, told)]
+
+
+def changes(rows):
+    """Numbers of messages that change a book which a later one changes too: a hole before that one shows."""
     seen, found = set(), []
-    for row in map(json.loads, reversed(told)):
+    for row in reversed(rows):
         if "set" in row and "whole" not in row:
             if row["topic"] in seen:
-                found.append(row["line"] - 1)
+                found.append(row["line"])
             seen.add(row["topic"])
     return found
 
 
-class Venue:
-    """Plays a recording to whoever connects; the first connection has the fault. `may_lose`: numbers of messages."""
+def restarted(recording, rows, at):
+    """The messages, whose books count anew from number `at` on, each from ANEW."""
+    messages, begun = list(recording.messages), {}
+    for row in rows:
+        if row["line"] < at or "seq" not in row or "set" not in row:
+            continue
+        named = [name for name in ("seq", "seq_first", "seq_prev") if name in row]
+        begin = begun.setdefault(row["topic"], min(row[name] for name in named))
+        for name in named:
+            anew = str(max(row[name] - begin + ANEW, 0))
+            messages[row["line"]] = re.sub(rf"(?<![\d.]){row[name]}(?![\d.])", anew, messages[row["line"]])
+    return messages
 
-    def __init__(self, recording, fault, rng, may_lose):
+
+class Venue:
+    """Plays a recording to whoever connects; the first connection has the fault. `rows`: what its messages become."""
+
+    def __init__(self, config, recording, fault, rng, rows):
         self.recording, self.fault = recording, fault
+        with open(os.path.join(CONFIGS, f"{config}.toml"), "rb") as file:
+            maps = tomllib.load(file)["source"][0]["map"]
+        # Where the answers have their counts.
+        self.count_at = next((entry["snapshot"]["seq"] for entry in maps if "snapshot" in entry), None)
         count = len(recording.messages)
+        may_lose = changes(rows)
+        self.first, self.restart_at = recording.messages, None
+        if fault == "restart" and may_lose:
+            self.restart_at = rng.choice(may_lose[len(may_lose) // 4:])
+            self.first = restarted(recording, rows, self.restart_at)
         self.cut_at = rng.randrange(count // 10, count) if fault == "cut" else None
         self.lost = set(rng.sample(may_lose, min(LOST, len(may_lose)))) if fault == "lost" else set()
         self.sent, self.connections, self.refused = 0, 0, set()
@@ -152,6 +185,8 @@ class Venue:
             while self.sent < min(LATE_MESSAGES, len(self.recording.messages)):
                 await asyncio.sleep(0.01)
         body = self.recording.answers.get(request.path)
+        if body and self.restart_at is not None and self.sent > self.restart_at and self.connections == 1:
+            body = uncounted(body, self.count_at)
         if self.fault == "refused" and body and request.path not in self.refused:
             self.refused.add(request.path)
             return answer(429, "{}")
@@ -163,7 +198,7 @@ class Venue:
             await asyncio.wait_for(socket.recv(), 0.5)
         listening = asyncio.create_task(self._listen(socket))
         try:
-            for number, message in enumerate(self.recording.messages):
+            for number, message in enumerate(self.first if first else self.recording.messages):
                 if first and number == self.cut_at:
                     socket.transport.abort()
                     return
@@ -181,6 +216,17 @@ class Venue:
                 pass
 
 
+def uncounted(body, pointer):
+    """An answer of a time when nothing was counted yet."""
+    document = json.loads(body)
+    *path, last = pointer.split("/")[1:]
+    within = document
+    for step in path:
+        within = within[step]
+    within[last] = type(within[last])(0)
+    return json.dumps(document)
+
+
 def answer(status, body):
     body = body.encode()
     headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(body))})
@@ -192,15 +238,16 @@ def plain(number):
 
 
 class Judge:
-    """The gateway's books beside the reference's."""
+    """The gateway's books beside the reference's. `topics`: where each of these is; None: it is to be found."""
 
-    def __init__(self, gateway, truth):
+    def __init__(self, gateway, truth, topics=None):
         self.truth = {name: tuple(levels(side) for side in sides) for name, sides in truth["books"].items()}
-        self.trades = sum(truth["trades"].values())
-        topics = gateway.topics()
-        self.books = {topic: self._book(gateway, topic) for topic in topics if ".book." in topic}
-        self.traded = sum(v for topic, v in topics.items() if ".trade." in topic)
+        held = gateway.topics()
+        self.books = {topic: self._book(gateway, topic) for topic in held if ".book." in topic}
+        self.trades = sorted(count for count in truth["trades"].values() if count)
+        self.traded = sorted(v for topic, v in held.items() if ".trade." in topic and v)
         self.told = [pattern for row in gateway.request("GET", "/status")[1] for pattern in row["topics"]]
+        self.topics = self._found() if topics is None else topics
 
     @staticmethod
     def _book(gateway, topic):
@@ -210,23 +257,27 @@ class Judge:
             sides[0 if key[0] == "b" else 1][plain(key[1:])] = plain(size)
         return sides
 
-    def wrong(self):
-        """Books that no topic has: the reference's name, and the topic that is nearest; None: there is none."""
-        def alike(topic, book):
-            return sum(len(set(held.items()) & set(side.items())) for held, side in zip(self.books[topic], book))
-
-        held, wanted = list(self.books.values()), list(self.truth.values())
-        others = [topic for topic, book in self.books.items() if book not in wanted]
+    def _found(self):
+        """A topic of its own for each of the reference's books; names differ, so what they hold tells. Books without a
+        level say nothing, and are one like another."""
+        left, found = dict(self.books), {}
         for name, book in self.truth.items():
-            if book not in held:
-                yield name, max(others, key=lambda topic: alike(topic, book), default=None)
+            topic = next((topic for topic, held in left.items() if held == book), None)
+            if topic is not None:
+                found[name] = topic
+                del left[topic]
+        return found
 
-    def is_told(self, topic):
-        """That it is not to be relied upon."""
-        if topic is None:
-            return any(pattern not in self.books for pattern in self.told)
-        return any(pattern == topic or pattern == "*" or (pattern.endswith(".*") and topic.startswith(pattern[:-1]))
-                   for pattern in self.told)
+    def wrong(self):
+        """Names of books that their topics do not have."""
+        return [name for name, book in self.truth.items()
+                if name not in self.topics or self.books.get(self.topics[name]) != book]
+
+    def is_told(self, name):
+        """That its topic is not to be relied upon, by its own name or as one of its venue's books."""
+        topic = self.topics.get(name)
+        return topic is not None and any(
+            pattern == topic or (pattern.endswith(".*") and topic.startswith(pattern[:-1])) for pattern in self.told)
 
 
 def levels(side):
@@ -240,19 +291,49 @@ def counts(text):
     return bool(changes) and all(re.search(r"^seq = ", entry, re.M) and "seq_sparse" not in entry for entry in changes)
 
 
-def play(config, recording, fault, rng, may_lose=()):
+def play(config, recording, fault, rng, rows=(), topics=None):
     with open(os.path.join(CONFIGS, f"{config}.toml")) as file:
         text = file.read()
-    with Venue(recording, fault, rng, may_lose) as venue:
+    with Venue(config, recording, fault, rng, rows) as venue:
         here = f"127.0.0.1:{venue.port}"
         text = re.sub(r"wss?://[^/\"']+", f"ws://{here}", text)
         text = re.sub(r"https?://[^/\"']+", f"http://{here}", text)
+        # Recordings have no answer with a token.
+        text = re.sub(r"^\[source\.token\]\n(?:\w.*\n)*", "", text, flags=re.M)
+        text = re.sub(r"\{@token[^}]*\}", "none", text)
         text = text.replace('kind = "websocket"', 'kind = "websocket"\nbackoff_min = "50ms"\nbackoff_max = "1s"')
         with Gateway(text, log=True) as gateway:
             if not venue.done.wait(WAIT_S):
                 raise RuntimeError(f"{config}: the recording was not taken within {WAIT_S:g} s")
             time.sleep(QUIET_S)
-            return Judge(gateway, recording.truth)
+            return Judge(gateway, recording.truth, topics)
+
+
+def judge(args, verdict, config, faults):
+    """Plays a recording; gives whether it comes out exact without faults."""
+    recording = Recording(args.directory, RECORDED[config])
+    with open(os.path.join(CONFIGS, f"{config}.toml")) as file:
+        is_counted = counts(file.read())
+    judge = play(config, recording, None, random.Random(args.seed))
+    wrong, topics = judge.wrong(), judge.topics
+    print(f"{config}: books {len(judge.truth) - len(wrong)} of {len(judge.truth)}, "
+          f"trades {sum(judge.traded)} of {sum(judge.trades)}", flush=True)
+    is_exact = not wrong and (not judge.trades or judge.traded == judge.trades)
+    if not is_exact:
+        verdict.say(f"{config}: not exact, books {wrong[:3]}, trades by topic {judge.traded} of {judge.trades}")
+    rows = mapped(config, recording) if is_counted and set(COUNTED) & set(faults) else ()
+    for fault in faults:
+        if fault in COUNTED and not is_counted or fault in ("late", "refused") and not recording.answers:
+            continue
+        with verdict.part(f"{config}, {fault}"):
+            judge = play(config, recording, fault, random.Random(args.seed), rows, topics)
+            wrong = judge.wrong()
+            untold = [name for name in wrong if not judge.is_told(name)]
+            print(f"{config}, {fault}: exact {len(judge.truth) - len(wrong)}, told {len(wrong) - len(untold)}, "
+                  f"neither {len(untold)}", flush=True)
+            if untold:
+                verdict.say(f"{config}, {fault}: neither exact nor told: {untold[:3]}")
+    return is_exact
 
 
 def run(args, verdict):
@@ -260,28 +341,6 @@ def run(args, verdict):
     faults = [fault for fault in args.faults.split(",") if fault]
     exact = 0
     for config in names:
-        recording = Recording(args.directory, RECORDED[config])
-        with open(os.path.join(CONFIGS, f"{config}.toml")) as file:
-            is_counted = counts(file.read())
         with verdict.part(config):
-            judge = play(config, recording, None, random.Random(args.seed))
-            wrong = list(judge.wrong())
-            print(f"{config}: books {len(judge.truth) - len(wrong)} of {len(judge.truth)}, "
-                  f"trades {judge.traded} of {judge.trades}", flush=True)
-            if wrong or (judge.trades and judge.traded != judge.trades):
-                verdict.say(f"{config}: not exact, {wrong[:3]}")
-            else:
-                exact += 1
-        for fault in faults:
-            if fault == "lost" and not is_counted or fault in ("late", "refused") and not recording.answers:
-                continue
-            with verdict.part(f"{config}, {fault}"):
-                may_lose = changes(config, recording) if fault == "lost" else ()
-                judge = play(config, recording, fault, random.Random(args.seed), may_lose)
-                wrong = list(judge.wrong())
-                untold = [name for name, topic in wrong if not judge.is_told(topic)]
-                print(f"{config}, {fault}: exact {len(judge.truth) - len(wrong)}, told {len(wrong) - len(untold)}, "
-                      f"neither {len(untold)}", flush=True)
-                if untold:
-                    verdict.say(f"{config}, {fault}: neither exact nor told: {untold[:3]}")
+            exact += judge(args, verdict, config, faults)
     verdict.figure("recordings that come out exact", exact, "==", len(names))

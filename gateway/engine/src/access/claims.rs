@@ -8,10 +8,8 @@ use super::{
     rules::{Role, Rules},
     verify::Named,
 };
-use crate::topic::pattern::Pattern;
+use crate::topic::{encoded::SUB_BYTES_MAX, pattern::Pattern};
 
-/// Bytes of a subject, and of a token's name.
-const SUB_BYTES_MAX: usize = 128;
 const JTI_BYTES_MAX: usize = 255;
 /// An hour, as in the configuration.
 const INTERVAL_MS_MAX: u64 = 3_600_000;
@@ -29,8 +27,6 @@ pub struct Token {
     pub interval_ms_min: Option<u64>,
     /// Connections that its subject may have at once.
     pub connections: Option<usize>,
-    /// It may speak for other subjects.
-    pub may_act_for: bool,
     /// Roles of the configuration that it has, by their places.
     pub roles: u64,
 }
@@ -54,7 +50,7 @@ impl Token {
         }
     }
 
-    /// What a certificate stands for: it grants nothing itself, and of roles it has those that ask for its `sub` alone.
+    /// What a certificate stands for: it grants nothing itself, and of roles it has those that its `sub` is enough for.
     pub fn certified(named: Named, rules: &Rules, now_us: i64) -> Result<Self, Bad> {
         let Named { sub, exp_us } = named;
         if exp_us.saturating_add(rules.leeway_us) <= now_us {
@@ -75,7 +71,6 @@ impl Token {
             grants: Grants::default(),
             interval_ms_min: None,
             connections: None,
-            may_act_for: false,
             roles,
         }
     }
@@ -97,7 +92,9 @@ impl Token {
                     let count = value.as_u64().filter(|count| *count > 0);
                     self.connections = Some(count.ok_or_else(|| bad("a whole number, 1 or more"))? as usize);
                 }
-                "act_for" => self.may_act_for = value.as_bool().ok_or_else(|| bad("true or false"))?,
+                // Nothing may be done for others yet.
+                "act_for" if value.is_boolean() => {}
+                "act_for" => return Err(bad("true or false")),
                 _ => {
                     let known = "subscribe, publish, auto, interval_ms_min, connections and act_for";
                     return Err(Bad::Grants(format!("{:?} is unknown; there are {known}", shown(name))));
@@ -143,7 +140,7 @@ fn check_times(claims: &Map<String, Value>, rules: &Rules, now_us: i64) -> Resul
     }
 }
 
-/// A number of seconds since the Unix epoch, in µs.
+/// A number of seconds since the Unix epoch, in µs, the year 10000 at most.
 fn time_us(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, Bad> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let seconds = value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
@@ -336,10 +333,11 @@ mod tests {
         };
         let hold = |claims: Value| {
             let token = read(&rules, claims).unwrap();
-            Holder::new(&token, token.grants.clone().into(), false, NOW_US)
+            Holder::new(&token, token.grants.clone().into(), NOW_US)
         };
         let may = |holder: &Holder, text: &str| {
-            rules.covers(Right::Subscribe, Some(holder), 1, &Pattern::parse(text).unwrap())
+            let pattern = Pattern::parse(text).unwrap();
+            rules.not_covered(Right::Subscribe, Some(holder), 1, &[pattern]).is_none()
         };
         let holder = hold(json!({
             "sub": "a@b.c", "exp": NOW + 60, "groups": ["x", "l2"], "level": 3.0,
@@ -364,7 +362,7 @@ mod tests {
         let holder = |seconds: i64| {
             let token =
                 read(&Rules::default(), json!({"sub": "a", "jti": "b", "exp": NOW + seconds})).unwrap();
-            Holder::new(&token, token.grants.clone().into(), false, NOW_US)
+            Holder::new(&token, token.grants.clone().into(), NOW_US)
         };
         let mut long = holder(600);
         assert_eq!((long.sub(), long.jti()), (Some("a"), Some("b")));

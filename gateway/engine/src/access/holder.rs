@@ -20,8 +20,6 @@ pub struct Holder {
     /// `sub`, and behind it `jti`.
     who: Box<str>,
     sub_bytes: u8,
-    /// It is counted among the connections of its `sub`.
-    pub is_counted: bool,
     /// The client was told that it expires.
     pub is_told: bool,
     interval_ms_min: u32,
@@ -36,14 +34,13 @@ const _: () = assert!(size_of::<Holder>() <= 64);
 
 impl Holder {
     /// `now_us`: since the Unix epoch.
-    pub fn new(token: &Token, grants: Rc<Grants>, is_counted: bool, now_us: i64) -> Self {
+    pub fn new(token: &Token, grants: Rc<Grants>, now_us: i64) -> Self {
         let (sub, jti) = (token.sub.as_deref().unwrap_or(""), token.jti.as_deref().unwrap_or(""));
         let before_us = TOLD_BEFORE_US.min((token.exp_us - now_us) / 2).max(0);
         Self {
             grants,
             who: [sub, jti].concat().into(),
             sub_bytes: sub.len().try_into().expect("a subject has 128 bytes at most"),
-            is_counted,
             // Within the leeway there is nothing to tell any more.
             is_told: token.exp_us <= now_us,
             interval_ms_min: token.interval_ms_min.map_or(NO_INTERVAL, |ms| ms as u32),

@@ -17,10 +17,19 @@ impl Rules {
         first.into_iter().chain(held.map(|(_, role)| &role.granted))
     }
 
-    /// Whether all that `pattern` selects is granted.
-    pub fn covers(&self, right: Right, holder: Option<&Holder>, conn: u64, pattern: &Pattern) -> bool {
-        let is_open = right == Right::Subscribe && self.is_open;
-        is_open || self.granted(right, holder, conn).iter().any(|grant| grant.covers(pattern))
+    /// The first pattern of which not all that it selects is granted.
+    pub fn not_covered<'a>(
+        &self,
+        right: Right,
+        holder: Option<&Holder>,
+        conn: u64,
+        patterns: &'a [Pattern],
+    ) -> Option<&'a Pattern> {
+        if right == Right::Subscribe && self.is_open {
+            return None;
+        }
+        let granted = self.granted(right, holder, conn);
+        patterns.iter().find(|pattern| !granted.iter().any(|grant| grant.covers(pattern)))
     }
 
     /// All patterns that are granted, none twice; with `clients = "open"` everything may be read besides.

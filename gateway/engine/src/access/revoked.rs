@@ -51,6 +51,11 @@ impl Revocations {
         Self { max: max.into(), ..Self::default() }
     }
 
+    /// How many may be held. More may have been taken over.
+    pub fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// What holds already stays.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
@@ -59,18 +64,27 @@ impl Revocations {
     /// Times are µs since the Unix epoch. One that is held for longer stays as it is.
     pub fn revoke(&self, revoked: Revoked, until_us: i64, now_us: i64) -> Result<(), Full> {
         let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
-        let max = self.max.load(Ordering::Relaxed);
-        if held.len() >= max && !held.contains_key(&revoked) {
-            held.retain(|_, until_us| *until_us > now_us);
-        }
+        let max = self.max();
+        held.retain(|_, until_us| *until_us > now_us);
         if held.len() >= max && !held.contains_key(&revoked) {
             self.refused.fetch_add(1, Ordering::Relaxed);
+            self.held.store(held.len(), Ordering::Release);
             return Err(Full { max });
         }
+        self.hold(&mut held, revoked, until_us);
+        Ok(())
+    }
+
+    /// Takes over one that was held before, also where no more may be held now.
+    pub fn restore(&self, revoked: Revoked, until_us: i64) {
+        let mut held = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hold(&mut held, revoked, until_us);
+    }
+
+    fn hold(&self, held: &mut HashMap<Revoked, i64>, revoked: Revoked, until_us: i64) {
         let until = held.entry(revoked).or_insert(until_us);
         *until = until_us.max(*until);
         self.held.store(held.len(), Ordering::Release);
-        Ok(())
     }
 
     /// Whether a token of this subject and name is revoked.
@@ -122,5 +136,17 @@ mod tests {
         assert!(revocations.has(Some("a"), None, 99), "a shorter one ends none");
         revocations.revoke(sub("c"), 100, 50).unwrap();
         assert_eq!((revocations.list(50).len(), revocations.refused()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_over_is_counted_no_more_also_where_there_is_no_room() {
+        let sub = |name: &str| Revoked::Sub(name.into());
+        let revocations = Revocations::new(3);
+        ["a", "b"].into_iter().for_each(|name| revocations.revoke(sub(name), 50, 0).unwrap());
+        revocations.revoke(sub("c"), 100, 50).unwrap();
+        assert_eq!(revocations.len(), 1);
+        revocations.set_max(0);
+        revocations.revoke(sub("d"), 200, 100).unwrap_err();
+        assert!(revocations.is_empty());
     }
 }

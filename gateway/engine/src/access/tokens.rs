@@ -12,8 +12,9 @@ use std::{
 use net::ConnId;
 
 use super::{revoked::Revocations, verify::Verify};
+use crate::invariant;
 
-/// Bits of a connection's id that tell slots and shards apart.
+/// Of 32 bits that tell the connections of one generation apart, those of the slot; above them stands the shard.
 const SLOT_BITS: u32 = 22;
 
 #[derive(Default)]
@@ -26,7 +27,7 @@ pub struct Tokens {
     checks_max: AtomicUsize,
     /// Makes ids of connections unlike those of an earlier run.
     seed: u64,
-    /// Connections of each subject that is counted.
+    /// Connections of each subject.
     by_sub: Mutex<HashMap<Box<str>, usize>>,
 }
 
@@ -73,19 +74,25 @@ impl Tokens {
 
     /// The id of a connection: unlike that of any other of this process, and of earlier ones.
     pub fn conn(&self, shard: usize, conn: ConnId) -> u64 {
+        invariant!(
+            conn.slot >> SLOT_BITS == 0 && shard >> (u32::BITS - SLOT_BITS) == 0,
+            "slot {} of shard {shard} has no number of its own",
+            conn.slot
+        );
         let place = u64::from(conn.slot) | (shard as u64) << SLOT_BITS;
-        mixed((u64::from(conn.generation) << 32 | place & 0xffff_ffff) ^ self.seed)
+        mixed((u64::from(conn.generation) << 32 | place) ^ self.seed)
     }
 
-    /// Counts a connection of a subject in, where it may have at most `max`. `false`: it has as many.
+    /// Counts a connection of a subject in, where it may have at most `max`, which is not 0. `false`: it has as many.
     pub fn count_in(&self, sub: &str, max: usize) -> bool {
         let mut by_sub = self.by_sub.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = by_sub.get(sub).copied().unwrap_or(0);
-        if held >= max {
-            return false;
-        }
-        by_sub.insert(sub.into(), held + 1);
-        true
+        let Some(held) = by_sub.get_mut(sub) else {
+            by_sub.insert(sub.into(), 1);
+            return true;
+        };
+        let has_room = *held < max;
+        *held += usize::from(has_room);
+        has_room
     }
 
     /// Counts it out again.
@@ -98,7 +105,7 @@ impl Tokens {
         }
     }
 
-    /// Subjects whose connections are counted.
+    /// Subjects of live connections.
     pub fn subjects(&self) -> usize {
         self.by_sub.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

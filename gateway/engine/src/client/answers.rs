@@ -65,7 +65,7 @@ impl Upgrade {
         let status = refused.status();
         if let Some(code) = close::code_of_refusal(status).filter(|_| self.closes) {
             let mut bytes = self.head;
-            encode::close(&mut bytes, code, shortened(reason));
+            encode::close(&mut bytes, code, reason);
             return bytes;
         }
         let fields: Vec<Field<'_>> = fields.iter().copied().chain(self.cors.fields()).collect();
@@ -77,15 +77,6 @@ impl Upgrade {
         bytes
     }
 }
-
-/// As much of a reason as a close frame has room for (RFC 6455, section 5.5).
-fn shortened(reason: &str) -> &str {
-    let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
-    &reason[..end.expect("0 is a boundary")]
-}
-
-/// A control frame's payload, without the code.
-const REASON_BYTES_MAX: usize = 123;
 
 /// What is said to whoever shows no token, or one that is bad (RFC 6750, section 3).
 pub const NO_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer")];
@@ -136,7 +127,7 @@ pub(super) fn turn_away(
         // A browser gives up a connection that takes none of what it offers.
         let chosen = upgrade.protocols().find_map(Encoding::of).and_then(Encoding::subprotocol);
         handshake::accept(&mut bytes, upgrade.key(), chosen, None);
-        encode::close(&mut bytes, code, shortened(reason));
+        encode::close(&mut bytes, code, reason);
         return Answer::Close { status, bytes, refused };
     }
     handshake::refuse(&mut bytes, status, reason, fields);

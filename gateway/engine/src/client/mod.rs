@@ -14,7 +14,7 @@ pub mod handshakes;
 mod limits;
 mod ping;
 mod query;
-pub mod rate;
+mod rate;
 mod receive;
 mod refused;
 mod send;

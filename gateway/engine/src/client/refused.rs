@@ -91,35 +91,19 @@ impl Refused {
             Self::Draining => "draining",
             Self::Handshakes => "too many handshakes at a time; come back later",
             Self::AddressHandshakes => "too many handshakes at a time from this address; come back later",
-            Self::Origin => "pages of this origin may not connect",
-            Self::Host => "this listener does not answer to that host",
             Self::Token => "a token is needed here, where [access] token_from says",
-            Self::Grant => "what is asked for is not granted",
-            Self::Code => "the code of the cookie is missing in the URL, or is that of another",
-            Self::Subject => "the token's subject has as many connections as it may have",
             Self::NoTopics => "no topics: name some in the URL, as ?topics=a.b,c.*",
             Self::Keyed => {
                 "the topic is keyed: it has no values of its own, only keys; subscribe to it by /ws or /sse"
             }
+            // Each case is told by its own names and numbers.
+            Self::Origin | Self::Host | Self::Grant | Self::Code | Self::Subject => "not permitted",
         }
     }
 
     /// Seconds to wait before another try, where no rate tells.
     pub fn retry_after_s(self) -> Option<u64> {
-        match self {
-            Self::Overload | Self::Address | Self::Handshakes | Self::AddressHandshakes | Self::Subject => {
-                Some(5)
-            }
-            Self::Full
-            | Self::Draining
-            | Self::Origin
-            | Self::Host
-            | Self::Token
-            | Self::Grant
-            | Self::Code
-            | Self::NoTopics
-            | Self::Keyed => None,
-        }
+        matches!(self, Self::Overload | Self::Address | Self::Subject).then_some(5)
     }
 }
 

@@ -24,11 +24,11 @@ impl Fanout {
             self.forget(id);
         }
         self.patterns.restart();
-        self.classes.restart(batch.version);
         self.restarted |= epoch != self.epoch;
         self.epoch = epoch;
         self.position = batch.version;
         self.take_in(batch);
+        self.classes.restart(batch.version);
         self.floor = batch.version;
     }
 
@@ -109,8 +109,10 @@ impl Fanout {
             }
         }
         self.history_bytes = self.history_bytes - history_before + topic.memory.history_bytes();
+        self.classes.waiting.next_update();
         let stir = |class| self.classes.stir(class, self.position);
-        self.patterns.touch(&topic.nodes, update.version, update.due_us, self.drain, stir);
+        let counts = self.flush_updates > 0;
+        self.patterns.touch(&topic.nodes, (update.version, update.due_us), self.drain, counts, stir);
         if self.history_bytes > self.history_bytes_max {
             self.bound_history(update.topic);
         }

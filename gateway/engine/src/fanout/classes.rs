@@ -5,7 +5,12 @@ use std::{
     rc::Rc,
 };
 
-use super::{class_id::ClassId, line::Place, pattern_id::PatternId};
+use super::{
+    class_id::ClassId,
+    line::Place,
+    pattern_id::PatternId,
+    waiting::{Counted, Waiting},
+};
 use crate::{invariant, protocol::encoding::Wire, wheel::Wheel};
 
 /// What makes two subscriptions the same class.
@@ -37,7 +42,7 @@ pub struct Class {
     pub stirred: bool,
     /// It stands among those to be looked at.
     pub listed: bool,
-    /// Updates its patterns had seen at the last look.
+    /// Updates its patterns had seen at its last frame: one that two of them match counts twice.
     pub seen: u64,
     /// Next regular flush. Not used with interval 0.
     pub flush_us: u64,
@@ -66,8 +71,9 @@ pub struct Classes {
     by_key: HashMap<Rc<ClassKey>, ClassId>,
     /// When to look at each next, on the grid of `flush_grid_ms`.
     due: Wheel,
-    /// Classes that watch, of which something was taken in; each once.
+    /// Classes that watch and are not to wait for their moment; each once.
     stirred: VecDeque<ClassId>,
+    pub waiting: Waiting,
     numbers: u64,
     /// Places in line of classes that have ended.
     left: Vec<Place>,
@@ -82,6 +88,7 @@ impl Classes {
             by_key: HashMap::new(),
             due: Wheel::new(0, grid_us, now_us),
             stirred: VecDeque::new(),
+            waiting: Waiting::default(),
             numbers: 0,
             left: Vec::new(),
         }
@@ -114,6 +121,7 @@ impl Classes {
             (class.sent, class.scanned, class.busy) = (version, version, false);
             class.stirred = false;
         }
+        self.waiting.clear_all();
     }
 
     pub fn find(&self, key: &ClassKey) -> Option<ClassId> {
@@ -126,7 +134,8 @@ impl Classes {
         self.numbers
     }
 
-    pub fn insert(&mut self, class: Class) -> ClassId {
+    /// `most`: so many updates do not wait for its moment; 0: any number does.
+    pub fn insert(&mut self, class: Class, most: u32) -> ClassId {
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -134,6 +143,7 @@ impl Classes {
                 ClassId(self.slots.len() as u32 - 1)
             }
         };
+        self.waiting.begin(id, most);
         self.by_key.insert(class.key.clone(), id);
         self.slots[id.0 as usize] = Some(class);
         self.schedule(id);
@@ -186,19 +196,23 @@ impl Classes {
         self.due.next_us()
     }
 
-    /// Something of a class that watches is about to be taken in, after `position`.
+    /// An update of a class that watches is about to be taken in, after `position`.
     pub fn stir(&mut self, id: ClassId, position: u64) {
+        let Counted::One { is_first, presses } = self.waiting.count(id) else { return };
+        if !is_first && !presses {
+            return;
+        }
         let class = self.get_mut(id);
         if !class.stirred {
             // Up to here nothing of it was, so that it counts as looked through.
             (class.stirred, class.scanned) = (true, position);
         }
-        if !std::mem::replace(&mut class.listed, true) {
+        if presses && !std::mem::replace(&mut class.listed, true) {
             self.stirred.push_back(id);
         }
     }
 
-    /// Takes a class that watches and of which something was taken in.
+    /// Takes a class that is not to wait for its moment.
     pub fn pop_stirred(&mut self) -> Option<ClassId> {
         while let Some(id) = self.stirred.pop_front() {
             // It may have ended since.

@@ -11,11 +11,7 @@ use crate::{clock::Now, invariant, protocol::batch::Envelope, topic::position::P
 impl Fanout {
     /// Whether a class is to be looked at before its interval has passed.
     pub fn is_pressing(&self, id: ClassId) -> bool {
-        let class = self.classes.get(id);
-        class.stirred
-            && (class.key.interval_us == 0
-                || self.flush_updates > 0
-                    && self.updates_of(&class.key.patterns) - class.seen >= self.flush_updates)
+        self.classes.waiting.presses(id)
     }
 
     /// Updates of patterns so far: what two of them match counts twice.
@@ -60,6 +56,7 @@ impl Fanout {
                 scanned = position;
                 let class = self.classes.get_mut(id);
                 (class.scanned, class.stirred) = (position, false);
+                self.classes.waiting.clear(id);
             }
         }
         self.heartbeat(id, scanned, now).map_or(Flushed::Nothing, Flushed::Flush)
@@ -123,6 +120,9 @@ impl Fanout {
         let (made, oldest_us) = self.build(readers, None, &key.patterns, from, true, long, now);
         let age_us = oldest_us.map(|oldest_us| now.wall_us.saturating_sub(oldest_us).max(0) as u64);
         let due = Due { class: id, number, from, due_us, age_us, lapsed, updates };
+        if matches!(made, Made::Frame(_) | Made::Long(_)) {
+            self.classes.waiting.clear(id);
+        }
         match made {
             Made::Frame(frame) => Flushed::Flush(self.flushed(due, frame)),
             Made::Long(long) => Flushed::Long(due, long),
@@ -134,6 +134,7 @@ impl Fanout {
     /// The class's frame was built: its members are to be handed it.
     pub fn flushed(&mut self, due: Due, frame: Frame) -> Flush {
         let Due { class: id, number, from, due_us, age_us, lapsed, updates } = due;
+        let still_waits = self.classes.waiting.any(id);
         let class = self.classes.get_mut(id);
         invariant!(
             from.is_none_or(|from| from == class.sent) && class.sent <= frame.version,
@@ -144,8 +145,7 @@ impl Fanout {
         self.counters.conflated += (updates - class.seen).saturating_sub(u64::from(frame.updates));
         class.seen = updates;
         class.sent = frame.version;
-        (class.scanned, class.stirred) =
-            (frame.version, frame.version < self.position && !class.watches.is_empty());
+        (class.scanned, class.stirred) = (frame.version, still_waits);
         // The heartbeat is not put off: members that were sent this earlier by themselves are passed over.
         let version = frame.version;
         Flush { class: id, number, frame, from, silent_since_us: None, version, due_us, age_us, lapsed }

@@ -77,7 +77,8 @@ impl Fanout {
         // And at moments that many share, so that one entry into the kernel does for all of them.
         let flush_us = (now.mono_us + phase_us).next_multiple_of(self.grid_us);
         let key = Rc::new(key);
-        let id = self.classes.insert(Class {
+        let most = if interval_us == 0 { 1 } else { self.flush_updates };
+        let class = Class {
             key: key.clone(),
             number,
             members: Vec::new(),
@@ -92,8 +93,9 @@ impl Fanout {
             busy: false,
             waits: None,
             held: 0,
-        });
-        if interval_us == 0 || self.flush_updates > 0 {
+        };
+        let id = self.classes.insert(class, most);
+        if most > 0 {
             self.watch(id, &key.patterns);
         }
         Ok(id)

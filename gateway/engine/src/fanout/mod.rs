@@ -36,6 +36,7 @@ mod spans;
 mod stream;
 mod stretch;
 mod topics;
+mod waiting;
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -112,7 +113,7 @@ pub struct Fanout {
     /// Classes that watch their patterns.
     watching: usize,
     /// A class is flushed early when so many of its updates wait; 0: never.
-    flush_updates: u64,
+    flush_updates: u32,
     classes_max: usize,
     patterns_max: usize,
     pattern_topics_max: usize,
@@ -162,7 +163,7 @@ impl Fanout {
             stretch: Stretch::default(),
             grid_us,
             watching: 0,
-            flush_updates: fanout.flush_updates,
+            flush_updates: fanout.flush_updates.try_into().unwrap_or(u32::MAX),
             classes_max: limits.classes,
             patterns_max: limits.shard_patterns,
             pattern_topics_max: limits.pattern_topics,

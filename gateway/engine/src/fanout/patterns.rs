@@ -332,14 +332,14 @@ impl Patterns {
         self.marks.iter_mut().for_each(|mark| mark.version = 0);
     }
 
-    /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart; `stir` is told who watches,
-    /// once a drain.
+    /// Moves a topic to the front of its lists. `drain` tells drains of the inbox apart; `stir` is told who watches: of
+    /// `each` update, or once a drain.
     pub fn touch(
         &mut self,
         nodes: &[u32],
-        version: u64,
-        due_us: i64,
+        (version, due_us): (u64, i64),
         drain: u64,
+        each: bool,
         mut stir: impl FnMut(ClassId),
     ) {
         let patterns = self.len();
@@ -350,7 +350,7 @@ impl Patterns {
             let fresh = pattern.drain != drain;
             pattern.spans.note(version, due_us, fresh, patterns);
             pattern.drain = drain;
-            if fresh {
+            if fresh || each {
                 pattern.watchers.iter().for_each(|watcher| stir(watcher.class));
             }
             let mark = &mut self.marks[id.0 as usize];

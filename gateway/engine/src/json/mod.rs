@@ -121,8 +121,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A list, or `null`, holds several; anything else is one. An array that begins with neither an array nor an
-    /// object is one.
+    /// Whether it is one by itself and no list of several: anything but an array, and an array that begins with a
+    /// scalar. An empty array is a list.
     pub fn is_one(&self) -> bool {
         match self.text().as_bytes() {
             [b'[', rest @ ..] => {

@@ -1,13 +1,14 @@
 //! Moves the decimal point of numbers as they are written, digit by digit.
 
 /// The number times ten to this power; `text` is one as [`Decimal`](super::decimal::Decimal) takes it.
-pub fn scaled(text: &str, power: i32) -> String {
+/// `None`: its exponent is beyond all that are counted.
+pub fn scaled(text: &str, power: i32) -> Option<String> {
     if power == 0 {
-        return text.to_owned();
+        return Some(text.to_owned());
     }
     if let Some((mantissa, exponent)) = text.split_once(['e', 'E']) {
-        let exponent = exponent.parse::<i64>().unwrap_or(0).saturating_add(power.into());
-        return format!("{mantissa}e{exponent}");
+        let exponent = exponent.parse::<i64>().ok()?.checked_add(power.into())?;
+        return Some(format!("{mantissa}e{exponent}"));
     }
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (if text.starts_with('-') { "-" } else { "" }, digits),
@@ -25,7 +26,7 @@ pub fn scaled(text: &str, power: i32) -> String {
     let trimmed = before.trim_start_matches('0');
     let before = if trimmed.is_empty() { "0" } else { trimmed };
     let point = if after.is_empty() { "" } else { "." };
-    format!("{sign}{before}{point}{after}")
+    Some(format!("{sign}{before}{point}{after}"))
 }
 
 #[cfg(test)]
@@ -51,7 +52,21 @@ mod tests {
             ("100000000000000000000001", -8, "1000000000000000.00000001"),
             ("7", 0, "7"),
         ] {
-            assert_eq!(scaled(text, power), expected, "{text} {power}");
+            assert_eq!(scaled(text, power).as_deref(), Some(expected), "{text} {power}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_that_no_number_holds_is_no_zero() {
+        for (text, power, expected) in [
+            ("1e+3", -4, Some("1e-1")),
+            ("1E-3", 1, Some("1e-2")),
+            ("1e99999999999999999999", -4, None),
+            ("1e-99999999999999999999", -4, None),
+            ("1e9223372036854775807", 1, None),
+            ("1e9223372036854775807", -1, Some("1e9223372036854775806")),
+        ] {
+            assert_eq!(scaled(text, power).as_deref(), expected, "{text} {power}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The op `publish`: what a client writes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,27 +11,56 @@ use crate::{
         self,
         members::{Members, Text, present},
     },
-    sequencer::{Body, once, publication_json},
-    topic::name::check_topic,
+    topic::{
+        changes::{CHANGE_BYTES, Changes},
+        name::check_topic,
+    },
 };
 
+/// Bytes of `once`.
+const ONCE_BYTES_MAX: usize = 64;
+
 /// `publish`, read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
-    pub topic: Box<str>,
+    pub topic: Arc<str>,
     /// What names it, where it must not be written twice.
     pub once: Option<Box<str>>,
     pub body: Body,
 }
 
-impl PartialEq for Publish {
-    fn eq(&self, other: &Self) -> bool {
-        let body = match (&self.body, &other.body) {
-            (Body::Data(a), Body::Data(b)) => a == b,
-            (Body::Changes(a), Body::Changes(b)) => a == b,
-            _ => false,
-        };
-        body && self.topic == other.topic && self.once == other.once
+/// What is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// JSON, byte for byte.
+    Data(Bytes),
+    /// Of a keyed topic.
+    Changes(Arc<Changes>),
+}
+
+impl Body {
+    /// As limits count it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Changes(changes) => changes.bytes(),
+        }
+    }
+
+    /// Of the places of keys, beside their text.
+    pub fn places_bytes(&self) -> usize {
+        match self {
+            Self::Data(_) => 0,
+            Self::Changes(changes) => changes.len() * CHANGE_BYTES,
+        }
+    }
+}
+
+/// Whether a text may name what is written; the error says what may.
+pub fn check_once(once: &str) -> Result<(), String> {
+    match once.len() {
+        1..=ONCE_BYTES_MAX => Ok(()),
+        bytes => Err(format!("once has {bytes} bytes; 1 to {ONCE_BYTES_MAX} may be")),
     }
 }
 
@@ -73,12 +102,12 @@ impl Publish {
         }
         let topic = topic.ok_or("topic is missing")?;
         check_topic(&topic).map_err(|bad| bad.to_string())?;
-        once.as_deref().map_or(Ok(()), once::check)?;
+        once.as_deref().map_or(Ok(()), check_once)?;
         let is_keyed = set.is_some() || del.is_some();
         let body = match data {
             Some(_) if is_keyed => return Err("data stands beside set or del; give one or the other".into()),
             Some(data) => Body::Data(Bytes::copy_from_slice(data.get().as_bytes())),
-            None if is_keyed => Body::Changes(publication_json::changes(set, del, None)?.into()),
+            None if is_keyed => Body::Changes(Changes::of_fields(set, del, false)?.into()),
             None => return Err("data is missing (or set and del, for a keyed topic)".into()),
         };
         Ok(Self { topic: (*topic).into(), once: once.map(|once| (*once).into()), body })

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use crate::sequencer::Written;
-
 /// `error.code` of a request that is malformed.
 pub const BAD_REQUEST: u16 = 4000;
 /// Of one that the gateway has no room for.
@@ -32,9 +30,9 @@ pub fn too_many(id: Option<&str>, reason: &str, retry_after_ms: u64) -> Vec<u8> 
 }
 
 /// What a client wrote was numbered. `reply`: JSON.
-pub fn published(id: Option<&str>, topic: &str, written: Written, reply: Option<&str>) -> Vec<u8> {
+pub fn published(id: Option<&str>, topic: &str, v: u64, version: u64, reply: Option<&str>) -> Vec<u8> {
     let mut out = begin("published", id);
-    push(&mut out, format_args!(r#","topic":"{topic}","v":{},"version":{}"#, written.v, written.version));
+    push(&mut out, format_args!(r#","topic":"{topic}","v":{v},"version":{version}"#));
     if let Some(reply) = reply {
         push(&mut out, format_args!(r#","reply":{reply}"#));
     }

@@ -85,6 +85,8 @@ struct Raw<'a> {
     since: Option<&'a RawValue>,
     #[serde(borrow)]
     token: Option<&'a RawValue>,
+    #[serde(borrow)]
+    set: Option<&'a RawValue>,
 }
 
 /// Reads a text message.
@@ -98,8 +100,9 @@ pub fn parse(text: &str) -> Result<Request, BadRequest> {
     let raw: Raw = serde_json::from_str(text)
         .map_err(|error| bad(format!("not a JSON object of this protocol: {error}")))?;
     let id = raw.id.map(read_id).transpose().map_err(bad)?;
-    // Its fields are a level below it.
-    if let Err(reason) = json::check_levels(text.as_bytes(), json::LEVELS_MAX + 1) {
+    // Its fields are a level below it, and values of `set` one more.
+    let above = if raw.set.is_some() { 2 } else { 1 };
+    if let Err(reason) = json::check_levels(text.as_bytes(), json::LEVELS_MAX + above) {
         return Err(BadRequest { id, reason });
     }
     match read_op(&raw, text) {
@@ -148,8 +151,10 @@ fn read_op(raw: &Raw<'_>, text: &str) -> Result<Op, String> {
         }
         "ping" => Ok(Op::Ping),
         "auth" => {
-            let token = raw.token.and_then(|token| serde_json::from_str(token.get()).ok());
-            token.map(|token| Op::Auth(Compact(token))).ok_or_else(|| "token is missing (a string)".into())
+            let token = raw.token.ok_or("token is missing (a string)")?;
+            // What stands there is not quoted: it may be a token all the same.
+            let token = serde_json::from_str(token.get()).map_err(|_| "token is not a string")?;
+            Ok(Op::Auth(Compact(token)))
         }
         "publish" => Publish::parse(text).map(Op::Publish),
         other => Err(format!("unknown op: {} ({OPS})", excerpt(other))),
@@ -254,7 +259,7 @@ mod tests {
             (r#"{"id":1,"op":"subscribe","topics":[]}"#, "topics is empty"),
             (r#"{"id":1,"op":"subscribe","topics":["a*.b"]}"#, "a*.b"),
             (r#"{"id":1,"op":"auth"}"#, "token is missing"),
-            (r#"{"id":1,"op":"auth","token":7}"#, "token is missing"),
+            (r#"{"id":1,"op":"auth","token":7}"#, "token is not a string"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"since":"x"}"#, "bad since"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"interval_ms":-1}"#, "bad interval_ms"),
             (r#"{"id":1,"op":"subscribe","topics":["a"],"sub":"123456789012345678901234567890123"}"#, "33"),

@@ -14,9 +14,11 @@ pub struct SequencerCounters {
     /// Updates numbered, and the batches they went out in.
     pub updates: u64,
     pub batches: u64,
-    /// Publications refused, and those of them for `[limits] topics_bytes`.
+    /// Publications refused, and those of them for `[limits] topics_bytes`, and for `timed_keys` and
+    /// `timed_keys_per_connection`.
     pub refused: u64,
     pub topics_bytes_refused: u64,
+    pub timed_keys_refused: u64,
     /// Publications left out since their publisher's count was not above the topic's.
     pub repeats: u64,
     /// Tombstones dropped since there were more than `[limits] tombstones`.
@@ -28,10 +30,11 @@ pub struct SequencerCounters {
     /// Updates of live sources that a newer one replaced because an inbox was full.
     pub conflated: u64,
     pub by_topics: topics::TopicCounters,
-    /// Gauges: topics that exist, their bytes, keys of their tables, values held back, tombstones kept, the position.
+    /// Gauges: topics that exist, their bytes, keys of their tables, those that go by themselves, values held back, tombstones kept, the position.
     pub topics: usize,
     pub topics_bytes: usize,
     pub keys: usize,
+    pub timed_keys: usize,
     pub held_back: usize,
     pub tombstones: usize,
     pub version: u64,
@@ -51,6 +54,16 @@ impl SequencerCounters {
             |c| c.topics_bytes_refused,
         ),
         Metric::gauge("fanwire_keys", "Keys of keyed topics", |c| c.keys as u64),
+        Metric::gauge(
+            "fanwire_timed_keys",
+            "Keys that go by themselves, and connections that they are bound to, as [limits] timed_keys counts them",
+            |c| c.timed_keys as u64,
+        ),
+        Metric::counter(
+            "fanwire_timed_keys_refused",
+            "Updates refused for [limits] timed_keys or timed_keys_per_connection",
+            |c| c.timed_keys_refused,
+        ),
         Metric::gauge("fanwire_tombstones", "Removed topics still remembered", |c| c.tombstones as u64),
         Metric::counter(
             "fanwire_tombstones_dropped",
@@ -85,6 +98,8 @@ impl SequencerCounters {
     pub(super) fn count_refused(&mut self, why: &Why) {
         self.refused += 1;
         self.topics_bytes_refused += u64::from(matches!(why, Why::NoRoom { .. }));
+        let is_timed = matches!(why, Why::TooManyTimed { .. } | Why::TooManyBound { .. });
+        self.timed_keys_refused += u64::from(is_timed);
     }
 
     pub(super) fn refuse(&mut self, refused: Refused) -> Refused {

@@ -11,6 +11,9 @@ pub mod publication_json;
 mod published;
 pub mod seq;
 pub mod table;
+#[cfg(test)]
+mod tests;
+mod timed;
 pub mod topics;
 pub mod upstream;
 
@@ -120,23 +123,32 @@ impl Sequencer {
         Ok(Published { version: state.version, ..published })
     }
 
-    /// Publishes what a client wrote, by itself and in one step on all shards, or nothing. What changes nothing is not
-    /// numbered again.
-    pub fn try_write(&self, publication: &Publication, now: Now) -> Result<Written, NotPublished> {
+    /// Whether a client may write what it does, by `[[topic]] write`; [`Sequencer::try_write`] asks too.
+    pub fn may_write(&self, publication: &Publication) -> Result<(), Why> {
+        self.state().may_write(publication)
+    }
+
+    /// Publishes what clients wrote, each by itself and all in one step on all shards, as much as fits one batch. What
+    /// changes nothing is not numbered again. Gives what became of each that was looked at; `None`: an inbox is full.
+    pub fn try_write(&self, publications: &[Publication], now: Now) -> Option<Vec<Result<Written, Why>>> {
         let mut state = self.state();
         if !self.has_room(&mut state) {
-            return Err(NotPublished::Full);
+            return None;
         }
         let mut ops = Vec::new();
-        let one = std::slice::from_ref(publication);
-        let numbered = state.number_each(one, now, &mut Published::default(), &mut ops);
+        let written = state.number_written(publications, now, &mut ops);
         self.push(&mut state, ops);
-        numbered?;
-        Ok(state.topics.written(&publication.topic).expect("a topic that was written is there"))
+        Some(written)
+    }
+
+    /// The connection of a client that has written has ended, and all that it wrote was taken or refused: keys that are
+    /// bound to it linger from now on.
+    pub fn left(&self, writer: u64, now: Now) {
+        self.state().topics.left(writer, now.mono_us);
     }
 
     /// Publishes what time alone brings about: values that a deadband held back until now, and the end
-    /// of topics that expire. As much as fits one batch; what finds no room waits for the next call.
+    /// of topics and keys that expire. As much as fits one batch; what finds no room waits for the next call.
     pub fn publish_due(&self, now: Now) {
         let mut state = self.state();
         if !self.has_room(&mut state) {
@@ -198,6 +210,9 @@ impl Sequencer {
         }
         state.topics.set_v_floor(restored.v_floor);
         state.version = restored.version;
+        if state.topics.count_again(restored.version + 1, now, &mut ops) {
+            state.version += 1;
+        }
         // What was left out is not told to those who come back with a `since`, and may be born again below
         // the `v` that they hold: that would be another state in the same epoch.
         if let (Some(epoch), true) = (restored.epoch, restored.is_clean && refused.is_empty()) {
@@ -255,7 +270,7 @@ impl Sequencer {
         while let Some(publication) = state.topics.release() {
             state.version += 1;
             let version = state.version;
-            let admitted = Admitted { at: state.topics.find(&publication.topic), changes: None };
+            let admitted = Admitted::of(&publication, state.topics.find(&publication.topic));
             state.topics.apply(&publication, admitted, version, now.mono_us, &mut Vec::new());
         }
     }
@@ -353,7 +368,9 @@ impl Sequencer {
         let (keys, held_back, by_topics) =
             (state.topics.keys(), state.topics.held_back(), state.topics.counters());
         let version = state.version;
+        let timed_keys = state.topics.timed_keys();
         SequencerCounters {
+            timed_keys,
             topics,
             topics_bytes: state.topics.bytes(),
             keys,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     counters::SequencerCounters,
-    publication::{Publication, Refused, Why},
-    published::Published,
+    publication::{Body, Publication, Refused, Why},
+    published::{Published, Written},
     topics::{Admitted, Group, Topics},
 };
 use crate::{
@@ -44,6 +44,12 @@ impl Numbering {
     pub(super) fn count(&mut self, ops: &[Op]) {
         self.counters.updates += ops.iter().filter(|op| matches!(op, Op::Update(_))).count() as u64;
         self.counters.batches += 1;
+    }
+
+    /// Counts a refusal.
+    pub(super) fn may_write(&mut self, publication: &Publication) -> Result<(), Why> {
+        let may = self.topics.may_write(publication, self.topics.find(&publication.topic));
+        may.inspect_err(|why| self.counters.count_refused(why))
     }
 
     pub(super) fn number_group(
@@ -115,7 +121,10 @@ impl Numbering {
                     self.cut_after(publication, at, now_us, ops);
                     accepted += 1;
                 }
-                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => accepted += 1,
+                Ok(admitted) if self.topics.changes_nothing(publication, &admitted) => {
+                    self.topics.write_again(publication, &admitted, now_us);
+                    accepted += 1;
+                }
                 Ok(_) if publication.writer.is_none() && self.topics.hold(publication, at, now_us) => {
                     accepted += 1;
                 }
@@ -139,6 +148,28 @@ impl Numbering {
         Ok(())
     }
 
+    /// Each by itself, until a batch is full.
+    pub(super) fn number_written(
+        &mut self,
+        publications: &[Publication],
+        now: Now,
+        ops: &mut Vec<Op>,
+    ) -> Vec<Result<Written, Why>> {
+        let (mut written, mut changed, mut bytes) = (Vec::with_capacity(publications.len()), 0, 0);
+        for one in publications.chunks(1) {
+            if changed >= BATCH_CHANGES || bytes > BATCH_BYTES {
+                break;
+            }
+            let publication = &one[0];
+            changed += publication.changes();
+            bytes += publication.body.bytes();
+            let numbered = self.number_each(one, now, &mut Published::default(), ops);
+            let stands = || self.topics.written(&publication.topic).expect("what was written is there");
+            written.push(numbered.map(|()| stands()).map_err(|refused| refused.why));
+        }
+        written
+    }
+
     /// A message of a source ends with a publication that was not applied: what is beyond its depth goes all the same.
     fn cut_after(&mut self, publication: &Publication, at: Option<TopicId>, now_us: u64, ops: &mut Vec<Op>) {
         if let Some((publication, admitted)) = self.topics.cut_after(publication, at) {
@@ -154,11 +185,12 @@ impl Numbering {
         // A table that ends is as much work as it has keys.
         while ops.len() + keys.saturating_sub(self.topics.keys()) < BATCH_CHANGES {
             let Some(mut publication) = self.topics.due(due_us) else { break };
-            if publication.body.is_gone() {
+            // What was held back came in when it did.
+            if !matches!(publication.body, Body::Data(_)) {
                 publication.due_us = now.wall_us;
             }
             self.version += 1;
-            let admitted = Admitted { at: self.topics.find(&publication.topic), changes: None };
+            let admitted = Admitted::of(&publication, self.topics.find(&publication.topic));
             self.topics.apply(&publication, admitted, self.version, now.mono_us, &mut ops);
         }
         ops

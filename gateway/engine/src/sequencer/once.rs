@@ -7,17 +7,7 @@ use std::{
 };
 
 use super::publication::Publication;
-
-/// Bytes of `once`.
-const ONCE_BYTES_MAX: usize = 64;
-
-/// Whether a text may name what is written; the error says what may.
-pub fn check(once: &str) -> Result<(), String> {
-    match once.len() {
-        1..=ONCE_BYTES_MAX => Ok(()),
-        bytes => Err(format!("once has {bytes} bytes; 1 to {ONCE_BYTES_MAX} may be")),
-    }
-}
+use crate::settings::Limits;
 
 /// Whose names they are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,11 +47,24 @@ enum State<W, A> {
     Written(A),
 }
 
+/// How many names are remembered, and for how long after they were written.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub names_max: usize,
+    pub keep: Duration,
+}
+
+impl Bounds {
+    pub fn of(limits: &Limits) -> Self {
+        Self { names_max: limits.once_names, keep: limits.once_for }
+    }
+}
+
 /// Names that are remembered.
 #[derive(Debug)]
 pub struct Once<W, A> {
     names: HashMap<Name, State<W, A>>,
-    /// Those that were written, and until when they are remembered. µs, monotonic.
+    /// Those that were written, and when. µs, monotonic.
     written: VecDeque<(u64, Name)>,
 }
 
@@ -85,10 +88,10 @@ impl Name {
 }
 
 impl<W, A: Clone> Once<W, A> {
-    /// `names_max`: `[limits] once_names`.
-    pub fn begin(&mut self, name: &Name, waiter: W, names_max: usize, now_us: u64) -> Begun<W, A> {
-        self.forget(now_us);
-        let is_full = self.names.len() >= names_max;
+    /// `bounds`: what `[limits]` says now.
+    pub fn begin(&mut self, name: &Name, waiter: W, bounds: Bounds, now_us: u64) -> Begun<W, A> {
+        self.forget(bounds.keep, now_us);
+        let is_full = self.names.len() >= bounds.names_max;
         match self.names.entry(name.clone()) {
             Entry::Occupied(held) => match held.into_mut() {
                 State::UnderWay(waiters) => {
@@ -106,13 +109,13 @@ impl<W, A: Clone> Once<W, A> {
     }
 
     /// The first has its answer, or was refused (`None`), which is forgotten. Gives those that wait for the same.
-    pub fn end(&mut self, name: Name, answer: Option<A>, keep: Duration, now_us: u64) -> Vec<W> {
+    pub fn end(&mut self, name: Name, answer: Option<A>, now_us: u64) -> Vec<W> {
         let Some(State::UnderWay(waiters)) = self.names.remove(&name) else {
             unreachable!("what ends was begun: {name:?}");
         };
-        if let Some(answer) = answer.filter(|_| !keep.is_zero()) {
+        if let Some(answer) = answer {
             self.names.insert(name.clone(), State::Written(answer));
-            self.written.push_back((now_us + keep.as_micros() as u64, name));
+            self.written.push_back((now_us, name));
         }
         waiters
     }
@@ -126,8 +129,9 @@ impl<W, A: Clone> Once<W, A> {
         self.names.is_empty()
     }
 
-    fn forget(&mut self, now_us: u64) {
-        while self.written.front().is_some_and(|(until_us, _)| *until_us <= now_us)
+    fn forget(&mut self, keep: Duration, now_us: u64) {
+        let keep_us = keep.as_micros() as u64;
+        while self.written.front().is_some_and(|(at_us, _)| at_us + keep_us <= now_us)
             && let Some((_, name)) = self.written.pop_front()
         {
             self.names.remove(&name);
@@ -139,7 +143,7 @@ impl<W, A: Clone> Once<W, A> {
 mod tests {
     use super::*;
 
-    const KEEP: Duration = Duration::from_secs(2);
+    const TWO: Bounds = Bounds { names_max: 2, keep: Duration::from_secs(2) };
 
     fn name(once: &str) -> Name {
         Name { whose: Whose::Connection(7), topic: "a".into(), once: once.into() }
@@ -148,21 +152,25 @@ mod tests {
     #[test]
     fn what_comes_again_is_answered_as_the_first_was_and_for_so_long_as_it_is_remembered() {
         let mut once = Once::<u32, u64>::default();
-        assert_eq!(once.begin(&name("x"), 1, 2, 0), Begun::First(1));
-        assert_eq!(once.begin(&name("x"), 2, 2, 0), Begun::Waits);
-        assert_eq!(once.end(name("x"), Some(5), KEEP, 1), [2]);
-        assert_eq!(once.begin(&name("x"), 3, 2, 2_000_000), Begun::Written(3, 5));
-        assert_eq!(once.begin(&name("x"), 4, 2, 2_000_001), Begun::First(4));
+        assert_eq!(once.begin(&name("x"), 1, TWO, 0), Begun::First(1));
+        assert_eq!(once.begin(&name("x"), 2, TWO, 0), Begun::Waits);
+        assert_eq!(once.end(name("x"), Some(5), 1), [2]);
+        assert_eq!(once.begin(&name("x"), 3, TWO, 2_000_000), Begun::Written(3, 5));
+        assert_eq!(once.begin(&name("x"), 4, TWO, 2_000_001), Begun::First(4));
+        // A shorter time holds at once.
+        once.end(name("x"), Some(6), 2_000_001);
+        let short = Bounds { keep: Duration::from_secs(1), ..TWO };
+        assert_eq!(once.begin(&name("x"), 5, short, 3_000_001), Begun::First(5));
     }
 
     #[test]
     fn a_refused_first_is_forgotten_and_who_waited_for_it_is_refused_too() {
         let mut once = Once::<u32, u64>::default();
-        assert_eq!(once.begin(&name("x"), 1, 2, 0), Begun::First(1));
-        assert_eq!(once.begin(&name("x"), 2, 2, 0), Begun::Waits);
-        assert_eq!(once.end(name("x"), None, KEEP, 0), [2]);
+        assert_eq!(once.begin(&name("x"), 1, TWO, 0), Begun::First(1));
+        assert_eq!(once.begin(&name("x"), 2, TWO, 0), Begun::Waits);
+        assert_eq!(once.end(name("x"), None, 0), [2]);
         assert!(once.is_empty());
-        assert_eq!(once.begin(&name("x"), 3, 2, 0), Begun::First(3));
+        assert_eq!(once.begin(&name("x"), 3, TWO, 0), Begun::First(3));
     }
 
     #[test]
@@ -170,13 +178,13 @@ mod tests {
         let mut once = Once::<u32, u64>::default();
         let other = Name { whose: Whose::Subject("7".into()), ..name("x") };
         let elsewhere = Name { topic: "b".into(), ..name("x") };
-        assert_eq!(once.begin(&name("x"), 1, 2, 0), Begun::First(1));
-        assert_eq!(once.begin(&other, 2, 2, 0), Begun::First(2));
-        assert_eq!(once.begin(&elsewhere, 3, 2, 0), Begun::Full(3));
-        assert_eq!(once.begin(&name("x"), 4, 2, 0), Begun::Waits);
-        once.end(name("x"), Some(1), KEEP, 0);
-        assert_eq!(once.begin(&elsewhere, 5, 2, 1_999_999), Begun::Full(5));
-        assert_eq!(once.begin(&elsewhere, 6, 2, 2_000_000), Begun::First(6));
+        assert_eq!(once.begin(&name("x"), 1, TWO, 0), Begun::First(1));
+        assert_eq!(once.begin(&other, 2, TWO, 0), Begun::First(2));
+        assert_eq!(once.begin(&elsewhere, 3, TWO, 0), Begun::Full(3));
+        assert_eq!(once.begin(&name("x"), 4, TWO, 0), Begun::Waits);
+        once.end(name("x"), Some(1), 0);
+        assert_eq!(once.begin(&elsewhere, 5, TWO, 1_999_999), Begun::Full(5));
+        assert_eq!(once.begin(&elsewhere, 6, TWO, 2_000_000), Begun::First(6));
         assert_eq!(once.len(), 2);
     }
 }

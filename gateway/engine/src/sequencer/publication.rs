@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::seq::{Feed, Seq};
 use crate::{
     json,
-    protocol::reply::{BAD_REQUEST, NO_ROOM},
+    protocol::reply::{BAD_REQUEST, FORBIDDEN, NO_ROOM},
     topic::{
         changes::{Changes, LongKey},
         name::BadTopic,
@@ -55,6 +55,11 @@ impl Publication {
             ts_us: None,
             due_us,
         }
+    }
+
+    /// In its place: its topic lacks it from now on, until all of the topic comes.
+    pub fn lost(&self, why: &str) -> Self {
+        Self { feed: self.feed, ..Self::new(self.topic.clone(), Body::Unread(why.into()), self.due_us) }
     }
 
     /// What it costs to apply at least: one for itself and one for each key that it names. How much a whole table
@@ -153,6 +158,31 @@ pub enum Why {
          DELETE topics or raise that"
     )]
     NoRoom { topic: Arc<str>, bytes: usize, max: usize },
+    #[error("topic {topic} is for no client to write ([[topic]] write)")]
+    NotWritable { topic: Arc<str> },
+    #[error(
+        "of topic {topic} a client may write its own key only, and keys below it ([[topic]] write): {own}"
+    )]
+    NotOwn { topic: Arc<str>, own: String },
+    #[error(
+        "topic {topic} holds the number of keys of {counted} ([[topic]] count), which the gateway counts"
+    )]
+    IsCount { topic: Arc<str>, counted: Arc<str> },
+    #[error(
+        "topic {topic} has {bytes} bytes, the most is {max} where its keys are counted ([[topic]] count): .count \
+         is added"
+    )]
+    LongCount { topic: Arc<str>, bytes: usize, max: usize },
+    #[error(
+        "topic {topic}: of keys that go by themselves there are {max} already, each counted with the connections \
+         that wrote it: delete some or raise [limits] timed_keys"
+    )]
+    TooManyTimed { topic: Arc<str>, max: usize },
+    #[error(
+        "topic {topic}: this connection has written {max} keys already that go with it ([[topic]] bound): delete \
+         some or raise [limits] timed_keys_per_connection"
+    )]
+    TooManyBound { topic: Arc<str>, max: usize },
 }
 
 /// Publication `index` of a publish was refused. With [`super::Grouping::Single`] all before it were published, else
@@ -168,7 +198,15 @@ impl Why {
     /// Of the error that a client is answered with.
     pub fn code(&self) -> u16 {
         match self {
-            Why::TooMany { .. } | Why::NoRoom { .. } | Why::TooManyNames { .. } | Why::Late => NO_ROOM,
+            Why::NotWritable { .. } | Why::NotOwn { .. } | Why::IsCount { .. } => FORBIDDEN,
+            Why::TooMany { .. }
+            | Why::TooManyKeys { .. }
+            | Why::TableTooLong { .. }
+            | Why::TooManyTimed { .. }
+            | Why::TooManyBound { .. }
+            | Why::NoRoom { .. }
+            | Why::TooManyNames { .. }
+            | Why::Late => NO_ROOM,
             _ => BAD_REQUEST,
         }
     }
@@ -194,6 +232,10 @@ impl Why {
             Why::NoRoom { .. } => "topics_bytes",
             Why::TooManyNames { .. } => "once_names",
             Why::Late => "admin_body",
+            Why::NotWritable { .. } | Why::NotOwn { .. } => "write",
+            Why::IsCount { .. } | Why::LongCount { .. } => "count",
+            Why::TooManyTimed { .. } => "timed_keys",
+            Why::TooManyBound { .. } => "timed_keys_per_connection",
         }
     }
 }

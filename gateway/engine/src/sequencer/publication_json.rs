@@ -1,17 +1,18 @@
 //! A publication as publishers and feed files write it: a JSON object.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{once, seq::SEQ_MAX};
+use super::seq::SEQ_MAX;
 use crate::{
     json::{
         members::{Members, Text, present},
         whole,
     },
-    topic::changes::{Base, Changes},
+    protocol::publish::check_once,
+    topic::changes::Changes,
 };
 
 /// `{"topic":"…","data":…,"ts"?:µs}` of `POST /publish`, with `at_us` of a feed file. Unknown fields are ignored.
@@ -76,14 +77,14 @@ impl<'a> PublicationJson<'a> {
                 return Err("data stands beside set, del or reset; give one or the other".into());
             }
             Some(data) => Value::Data(data.get()),
-            None if keyed => Value::Changes(changes(raw.set, raw.del, raw.reset)?),
+            None if keyed => Value::Changes(Changes::of_fields(raw.set, raw.del, raw.reset == Some(true))?),
             None => return Err("data is missing; write null where there is none".into()),
         };
         let seq = raw.seq.map(parse_seq).transpose()?;
         let ts_us = raw.ts.map(|ts| whole::field("ts", ts, "whole microseconds since the Unix epoch"));
         let at_us = raw.at_us.map(|at| whole::field("at_us", at, "whole microseconds from the file's start"));
         let (seq_reset, once) = (raw.seq_reset == Some(true), raw.once);
-        once.as_deref().map_or(Ok(()), once::check)?;
+        once.as_deref().map_or(Ok(()), check_once)?;
         Ok(Self { topic, value, seq, seq_reset, ts_us: ts_us.transpose()?, at_us: at_us.transpose()?, once })
     }
 }
@@ -94,28 +95,4 @@ fn parse_seq(raw: &RawValue) -> Result<u64, String> {
         let wanted = format!("a whole number from 0 to {SEQ_MAX}, one more with each update of the topic");
         whole::refusal("seq", raw, &wanted)
     })
-}
-
-/// What a table's fields say: members with their new values, and keys that go.
-pub fn changes(
-    set: Option<Members<'_>>,
-    del: Option<Vec<Text<'_>>>,
-    reset: Option<bool>,
-) -> Result<Changes, String> {
-    let base = if reset == Some(true) { Base::Empty } else { Base::Held };
-    let (set, del) = (set.map_or_else(Vec::new, |set| set.0), del.unwrap_or_default());
-    if !del.is_empty() {
-        let set: HashSet<&str> = set.iter().map(|(key, _)| &**key).collect();
-        if let Some(Text(key)) = del.iter().find(|key| set.contains(&*key.0)) {
-            return Err(format!("key {key:?} stands in set and in del; give it in one of them"));
-        }
-    }
-    let mut changes = Changes::new(base);
-    let mut write = || {
-        set.iter().try_for_each(|(key, value)| changes.set(key, value.get().as_bytes()))?;
-        del.iter().try_for_each(|Text(key)| changes.del(key))
-    };
-    // It is refused in its turn, after what came before it.
-    write().unwrap_or_else(|long| changes.refuse(long));
-    Ok(changes)
 }

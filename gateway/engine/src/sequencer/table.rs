@@ -11,6 +11,7 @@ use crate::{
     topic::{
         changes::{Base, Change, Changes},
         policy::Keyed,
+        price::spellings,
         table::Table,
     },
 };
@@ -118,6 +119,7 @@ pub fn cut(table: Option<&Table>, changes: &Changes) -> Option<Cut> {
         return None;
     }
     let mut left = Changes::new(changes.base);
+    left.has_prices = changes.has_prices;
     changes.iter().filter(|change| !beyond.contains(change.key)).for_each(|change| left.push(change));
     let bytes = left.bytes();
     beyond.iter().filter(|key| is_held(key)).for_each(|key| left.push(Change { key, value: None }));
@@ -130,10 +132,7 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
     let needed = match changes.base {
         Base::Whole => Arc::new(differences(table, changes)),
         Base::Held if changes.iter().any(|c| c.value.is_none() && table.get(c.key).is_none()) => {
-            let mut needed = Changes::new(Base::Held);
-            let there = |change: &Change| change.value.is_some() || table.get(change.key).is_some();
-            changes.iter().filter(there).for_each(|change| needed.push(change));
-            Arc::new(needed)
+            Arc::new(without_absent(table, changes))
         }
         Base::Empty | Base::Held => changes.clone(),
     };
@@ -148,6 +147,21 @@ pub fn apply(table: &mut Table, changes: &Arc<Changes>) -> Arc<Changes> {
         }
     }
     table.trim(0, 0);
+    needed
+}
+
+/// No deletion of what is not there, however its price is written.
+fn without_absent(table: &Table, changes: &Changes) -> Changes {
+    let mut needed = Changes::new(Base::Held);
+    for change in changes.iter() {
+        if change.value.is_some() || table.get(change.key).is_some() {
+            needed.push(change);
+        } else if changes.has_prices
+            && let Some(key) = spellings(change.key).iter().find(|key| table.get(key).is_some())
+        {
+            needed.push(Change { key, value: None });
+        }
+    }
     needed
 }
 

@@ -132,8 +132,7 @@ keys! {
         /// share a system call. Intervals are rounded up to whole steps of it.
         flush_grid: Duration = count(1, 1..=10) as "flush_grid_ms";
         /// A subscription gets a batch before its interval has passed, as soon as so many updates were taken in since the
-        /// last one, conflated ones included. They count by pattern: one that two patterns match counts twice. 0: only at its
-        /// interval.
+        /// last one, conflated ones included. One that two of its patterns match counts once. 0: only at its interval.
         flush_updates: u64 = count(0, 0..=1_000_000_000);
         /// Bytes of a batch or a snapshot. A longer one comes in parts.
         frame_bytes_max: usize = size(256 * KIB, KIB..=64 * MIB);
@@ -219,6 +218,11 @@ keys! {
         /// its value, a table as 256 B more and 40 B for each of its keys. Each shard takes 300 to 600 B more for a
         /// topic, and has tables once more. Default: 512MiB, or 1 KiB for each of `topics` where that is more.
         topics_bytes: usize = size(512 * MIB, KIB..=1024 * GIB), reloaded;
+        /// Keys that go by themselves (`[[topic]]` `bound` and `key_expiry`), over all topics, and for each key that is
+        /// bound every connection that wrote it, about 0.4 KiB each. An update that would make more is refused.
+        timed_keys: usize = count(500_000, 0..=100_000_000), reloaded;
+        /// Keys of bound topics that one connection has written. More are refused.
+        timed_keys_per_connection: usize = count(1_000, 1..=1_000_000), reloaded;
         /// Bytes of a shard's older updates of streams and deleted keys, which are kept for clients that are behind.
         /// Beyond it topics give theirs back in turn. Each counts as its bytes and its place. All shards share the
         /// bytes of updates.

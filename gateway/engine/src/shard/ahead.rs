@@ -4,14 +4,14 @@
 
 use net::Sockets;
 
-use super::{Shard, pending::Ahead};
+use super::{
+    Shard,
+    pending::{Ahead, Asked},
+};
 use crate::{
     client::CloseReason,
     clock::Now,
-    protocol::{
-        reply,
-        request::{Op, Since, Subscribe},
-    },
+    protocol::{reply, request::Since},
 };
 
 const WAIT_US: u64 = 2_000_000;
@@ -31,11 +31,11 @@ impl Shard {
         since.epoch == self.fanout.epoch() && since.version > self.fanout.position()
     }
 
-    pub(super) fn wait_for(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
+    pub(super) fn wait_for(&mut self, slot: u32, asked: Box<Asked>, now: Now) {
         let client = self.at(slot);
         client.pend(|pending| pending.ahead = true);
         let conn = client.id;
-        self.ahead.push(Ahead { conn, id, op, until_us: now.mono_us + WAIT_US });
+        self.ahead.push(Ahead { conn, asked, until_us: now.mono_us + WAIT_US });
     }
 
     /// Answers those whose position was reached, and ends the wait of those whose time is over.
@@ -47,10 +47,11 @@ impl Shard {
             let client = self.client(ahead.conn);
             // A client that is leaving waits for nothing any more.
             if !client.is_some_and(|client| client.pending().is_some_and(|pending| pending.ahead)) {
+                self.fanout.release(&ahead.asked.interning.ids);
                 continue;
             }
             let slot = ahead.conn.slot;
-            let since = ahead.op.since.as_ref();
+            let since = ahead.asked.subscribe().and_then(|op| op.since.as_ref());
             if self.is_early(since) && now.mono_us < ahead.until_us {
                 self.ahead.push(ahead);
                 continue;
@@ -62,7 +63,8 @@ impl Shard {
                 self.reply(slot, &reply::behind());
                 self.close(slot, CloseReason::Ahead, now);
             } else {
-                self.ask(slot, ahead.id, Op::Subscribe(ahead.op), now);
+                let at = self.fanout.position();
+                self.go_on_with(slot, Box::new(Asked { at, ..*ahead.asked }), now);
             }
             self.advance(slot, net, now);
         }

@@ -1,5 +1,7 @@
 //! Tokens that clients show: with the request for a WebSocket, and by the op `auth`.
 
+use std::collections::VecDeque;
+
 use net::Sockets;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     access::{Access, Waits},
     granting::TooMany,
     guard::AGAIN_US,
-    pending::{Checking, Shown},
+    pending::{Asked, Checking, Shown},
     witness::Seen,
 };
 use crate::{
@@ -50,7 +52,7 @@ impl Shard {
     fn certified(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Result<Token, Bad> {
         let certificate = net.certificate(self.at(slot).id).ok_or(Bad::Unreadable)?;
         let verifier = self.shared.tokens.verifier.as_ref().ok_or(Bad::NoKey)?;
-        let token = Token::certified(verifier.named_by(&certificate)?, &self.guard.rules, now.wall_us)?;
+        let token = Token::certified(verifier.named_by(certificate)?, &self.guard.rules, now.wall_us)?;
         self.unless_revoked(token, now)
     }
 
@@ -171,7 +173,7 @@ impl Shard {
             }
         }
         if let (Some(subscribe), false) = (&upgrade.subscribe, waits)
-            && let Some(pattern) = self.not_granted(slot, &subscribe.topics)
+            && let Some(pattern) = self.not_granted(slot, Right::Subscribe, &subscribe.topics)
         {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
@@ -203,7 +205,7 @@ impl Shard {
         self.tell_authorized(slot, None);
         self.greet(slot);
         if !waits {
-            self.begin_subscriptions(slot, subscribe, now);
+            self.begin_subscriptions(slot, subscribe.map(Op::Subscribe), now);
         }
     }
 
@@ -243,8 +245,8 @@ impl Shard {
         if held.is_some_and(|held| held.sub() != token.sub.as_deref()) {
             return self.refuse_auth(slot, id, "the token is of another subject than the connection", now);
         }
-        let was_counted = held.is_some_and(|held| held.is_counted);
-        let holder = match self.holder_of(token, was_counted, now) {
+        let is_counted = held.is_some();
+        let holder = match self.holder_of(token, is_counted, now) {
             Ok(holder) => holder,
             Err(TooMany { max }) => {
                 let reason = format!("the subject of the token has {max} connections already");
@@ -273,32 +275,28 @@ impl Shard {
 
     /// A client does not have to wait any more. `subscribe`: what rode on its URL.
     pub(super) fn let_in(&mut self, slot: u32, subscribe: Option<Box<Subscribe>>, now: Now) {
-        let subscribe = subscribe.map(|subscribe| *subscribe);
-        let subscribe = subscribe.filter(|subscribe| self.is_granted(slot, subscribe));
-        self.begin_subscriptions(slot, subscribe, now);
+        let op = subscribe.map(|subscribe| Op::Subscribe(*subscribe));
+        let op = op.filter(|op| !self.refuses(slot, None, op, now));
+        self.begin_subscriptions(slot, op, now);
     }
 
-    /// Whether a client may have what rode on its URL, after it was let in; it is told where it may not.
-    fn is_granted(&mut self, slot: u32, subscribe: &Subscribe) -> bool {
-        let refused = self.not_granted(slot, &subscribe.topics);
-        if let Some(pattern) = &refused {
-            self.answer_refusal(slot, None, FORBIDDEN, &format!("{pattern} is not granted"));
-        }
-        refused.is_none()
-    }
-
-    /// What is granted as `auto`, and behind it what rode on the URL.
-    fn begin_subscriptions(&mut self, slot: u32, subscribe: Option<Subscribe>, now: Now) {
+    /// What is granted as `auto`, and behind it `op`: what rode on the URL, and is granted.
+    fn begin_subscriptions(&mut self, slot: u32, op: Option<Op>, now: Now) {
         let is_raw = self.encoding_of(slot) == Encoding::Raw;
         let auto = if is_raw { Vec::new() } else { self.granted(slot, Right::Auto) };
-        match subscribe {
-            Some(subscribe) if auto.is_empty() => self.on_subscribe(slot, None, subscribe, now),
-            None if auto.is_empty() => {}
-            subscribe => {
-                let ours = [Some(auto_subscribe(auto)), subscribe].into_iter().flatten().map(Op::Subscribe);
-                self.at(slot).pend(|pending| pending.ours.extend(ours));
-            }
+        if auto.is_empty() {
+            return op.into_iter().for_each(|op| self.ask(slot, None, op, now));
         }
+        let auto = self.ours(auto_subscribe(auto));
+        let op = op.map(|op| self.asked(None, op));
+        self.at(slot).pend(|pending| pending.queue.extend([auto].into_iter().chain(op)));
+    }
+
+    /// What the gateway asks for a client, by what is granted.
+    fn ours(&self, op: Op) -> Box<Asked> {
+        let mut asked = self.asked(None, op);
+        asked.is_ours = true;
+        asked
     }
 
     /// Takes from a client what is not granted to it any more, and subscribes to what is now granted as `auto`.
@@ -307,40 +305,46 @@ impl Shard {
             return self.judge_raw(slot, now);
         }
         let mut auto = self.granted(slot, Right::Auto);
-        let granted = self.granted(slot, Right::Subscribe);
         let is_open = self.guard.rules.is_open;
-        let asked = self.at(slot).pend(|pending| std::mem::take(&mut pending.ours));
-        let mut ours = Vec::new();
+        let granted = if is_open { Vec::new() } else { self.granted(slot, Right::Subscribe) };
+        let mut queue = VecDeque::new();
         for at in 0..self.at(slot).subs.len() {
             let sub = &self.at(slot).subs[at];
-            let (name, class) = (sub.name.clone(), sub.class);
-            let mut held = self.named_in(class);
-            if &*name == AUTO {
+            let (is_auto, class) = (&*sub.name == AUTO, sub.class);
+            if is_open && !is_auto {
+                continue;
+            }
+            let (name, mut held) = (sub.name.clone(), self.named_in(class));
+            if is_auto {
                 let wanted = |pattern: &Pattern| auto.contains(pattern);
                 let (kept, lost): (Vec<Pattern>, Vec<Pattern>) = held.into_iter().partition(wanted);
                 auto.retain(|pattern| !kept.contains(pattern));
                 held = lost;
             } else {
-                held.retain(|pattern| !is_open && !granted.iter().any(|grant| grant.covers(pattern)));
+                held.retain(|pattern| !granted.iter().any(|grant| grant.covers(pattern)));
             }
             if !held.is_empty() {
-                ours.push(Op::Unsubscribe { sub: name.into(), topics: Some(held) });
+                queue.push_back(self.ours(Op::Unsubscribe { sub: name.into(), topics: Some(held) }));
             }
         }
         if !auto.is_empty() && !self.at(slot).declines_auto {
-            ours.push(Op::Subscribe(auto_subscribe(auto)));
+            queue.push_back(self.ours(auto_subscribe(auto)));
         }
-        // What rode on the URL and is not answered yet; the rest was for what was granted before.
-        ours.extend(asked.into_iter().filter(|op| match op {
-            Op::Subscribe(subscribe) => subscribe.sub != AUTO && self.is_granted(slot, subscribe),
-            _ => false,
-        }));
-        if !ours.is_empty() {
-            self.at(slot).pend(|pending| pending.ours.extend(ours));
+        // What the client asks is judged when it goes on; what the gateway did was by what was granted before.
+        let waiting = self.at(slot).pend(|pending| std::mem::take(&mut pending.queue));
+        for asked in waiting {
+            if asked.is_ours {
+                self.fanout.release(&asked.interning.ids);
+            } else {
+                queue.push_back(asked);
+            }
+        }
+        if !queue.is_empty() {
+            self.at(slot).pend(|pending| pending.queue = queue);
         }
     }
 }
 
-fn auto_subscribe(topics: Vec<Pattern>) -> Subscribe {
-    Subscribe { sub: AUTO.to_owned(), topics, ..Subscribe::default() }
+fn auto_subscribe(topics: Vec<Pattern>) -> Op {
+    Op::Subscribe(Subscribe { sub: AUTO.to_owned(), topics, ..Subscribe::default() })
 }

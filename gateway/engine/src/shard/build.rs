@@ -79,11 +79,14 @@ impl Shard {
                 let flush = self.fanout.flushed(due, frame);
                 self.start_job(flush, now);
             }
-            Whose::Sub { conn, sub_slot, then } => {
+            Whose::Sub { conn, sub_slot, then, is_followed } => {
                 if then.is_some() {
                     self.at(conn.slot).pend(|pending| pending.building = false);
                 }
                 self.deliver(conn.slot, sub_slot, frame, now);
+                if !is_followed {
+                    self.at(conn.slot).built(sub_slot);
+                }
                 if let Some(asked) = then {
                     self.finish_unsubscribe(conn.slot, &asked, now);
                 }
@@ -128,9 +131,6 @@ impl Shard {
         let client = self.at(slot);
         let sub = client.member_in_slot(sub_slot);
         (sub.pos, sub.sent_us) = (Position::at(frame.version), now.mono_us);
-        if !client.is_being_answered() {
-            client.built(sub_slot);
-        }
         client.connection.queue(frame.bytes);
     }
 
@@ -140,7 +140,7 @@ impl Shard {
             let wanted = self.is_wanted(&whose);
             let (conn, asked) = match whose {
                 Whose::Class(_) => continue,
-                Whose::Sub { conn, sub_slot, then } => {
+                Whose::Sub { conn, sub_slot, then, .. } => {
                     if let Some(client) = self.client(conn) {
                         client.built(sub_slot);
                     }
@@ -168,7 +168,8 @@ impl Shard {
     pub(super) fn leave_lines(&mut self, slot: u32) {
         if let Some(pending) = self.at(slot).take_pending() {
             pending.places.into_iter().flatten().for_each(|place| self.builds.leave(place));
-            pending.op.into_iter().for_each(|asked| self.fanout.release(&asked.interning.ids));
+            let asked = pending.op.into_iter().chain(pending.queue);
+            asked.for_each(|asked| self.fanout.release(&asked.interning.ids));
         }
     }
 

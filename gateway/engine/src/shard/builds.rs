@@ -39,6 +39,8 @@ pub(super) enum Whose {
         conn: ConnId,
         sub_slot: u8,
         then: Option<Box<Asked>>,
+        /// The answer to a `subscribe` of the same subscription comes next.
+        is_followed: bool,
     },
     /// The answer to a `subscribe`.
     Answer {

@@ -29,17 +29,21 @@ impl Shard {
             let reason = format!("the subscription {AUTO} is the gateway's own; give yours another name");
             return Some((BAD_REQUEST, reason));
         }
-        let pattern = self.not_granted(slot, &subscribe.topics)?;
+        let pattern = self.not_granted(slot, Right::Subscribe, &subscribe.topics)?;
         Some((FORBIDDEN, format!("{pattern} is not granted")))
     }
 
-    /// The first pattern that a client may not subscribe to.
-    pub(super) fn not_granted(&mut self, slot: u32, patterns: &[Pattern]) -> Option<Pattern> {
-        if self.guard.rules.is_open {
-            return None;
-        }
-        let granted = self.granted(slot, Right::Subscribe);
-        let refused = patterns.iter().find(|pattern| !granted.iter().any(|grant| grant.covers(pattern)));
+    /// Whether an op of the gateway's own subscribes to what is not granted as `auto` any more.
+    pub(super) fn is_outdated(&self, slot: u32, op: &Op) -> bool {
+        let Op::Subscribe(subscribe) = op else { return false };
+        let auto = self.granted(slot, Right::Auto);
+        !subscribe.topics.iter().all(|pattern| auto.contains(pattern))
+    }
+
+    /// The first pattern to which a client has not that right.
+    pub(super) fn not_granted(&mut self, slot: u32, right: Right, patterns: &[Pattern]) -> Option<Pattern> {
+        let holder = self.clients[slot as usize].as_ref().and_then(|client| client.holder());
+        let refused = self.guard.rules.not_covered(right, holder, self.conn_of(slot), patterns);
         self.stats.not_granted += u64::from(refused.is_some());
         refused.cloned()
     }
@@ -68,32 +72,30 @@ impl Shard {
         self.reply(slot, &told);
     }
 
-    /// What a connection keeps of an accepted token. `was_counted`: it is counted for its subject already.
+    /// What a connection keeps of an accepted token. `is_counted`: among the connections of its subject, already.
     pub(super) fn holder_of(
         &mut self,
         mut token: Token,
-        was_counted: bool,
+        is_counted: bool,
         now: Now,
     ) -> Result<Holder, TooMany> {
-        let of_all = Some(self.guard.connections_per_sub).filter(|max| *max > 0);
-        let max = [token.connections, of_all].into_iter().flatten().min();
-        let mut is_counted = was_counted;
-        if let (Some(sub), Some(max), false) = (&token.sub, max, was_counted) {
+        if let (Some(sub), false) = (&token.sub, is_counted) {
+            let of_all = Some(self.guard.connections_per_sub).filter(|max| *max > 0);
+            let max = [token.connections, of_all].into_iter().flatten().min().unwrap_or(usize::MAX);
             if !self.shared.tokens.count_in(sub, max) {
                 return Err(TooMany { max });
             }
-            is_counted = true;
         }
         self.stats.tokens_accepted += 1;
         let grants = self.guard.grants.share(std::mem::take(&mut token.grants));
-        Ok(Holder::new(&token, grants, is_counted, now.wall_us))
+        Ok(Holder::new(&token, grants, now.wall_us))
     }
 
     /// The connection has ended, and what it shared is given back.
     pub(super) fn give_up_access(&mut self, slot: u32) {
         let Some(standing) = self.at(slot).access.take() else { return };
         if let Access::Holds(holder) = *standing {
-            if let Some(sub) = holder.sub().filter(|_| holder.is_counted) {
+            if let Some(sub) = holder.sub() {
                 self.shared.tokens.count_out(sub);
             }
             holder.end(&mut self.guard.grants);

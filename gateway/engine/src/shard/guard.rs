@@ -9,7 +9,7 @@ use net::ConnId;
 
 use super::{
     inbox::Revocation,
-    writing::{WriteRules, Writer},
+    writer::{WriteRules, Writer},
 };
 use crate::{
     access::{grants::SharedGrants, rules::Rules},
@@ -22,6 +22,8 @@ pub const AGAIN_US: u64 = 2_000;
 pub(super) struct Guard {
     /// What `[access]` says of tokens.
     pub rules: Arc<Rules>,
+    /// How often they were replaced.
+    pub reloads: u64,
     /// `[limits] connections_per_sub`.
     pub connections_per_sub: usize,
     /// What is held against what clients write.
@@ -44,6 +46,7 @@ impl Guard {
     pub fn new(settings: &Settings<'_>) -> Self {
         Self {
             rules: settings.rules.clone(),
+            reloads: 0,
             connections_per_sub: settings.limits.connections_per_sub,
             writers: HashMap::new(),
             writes: WriteRules::new(settings.limits),

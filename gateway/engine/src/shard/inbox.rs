@@ -11,6 +11,7 @@ use std::{
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use net::ConnId;
 
+use super::wrote::{Asker, Wrote};
 use crate::{
     access::{revoked::Revoked, verify::Verified},
     protocol::status::Change,
@@ -18,7 +19,6 @@ use crate::{
     shard::stats::Stats,
     topic::epoch::Epoch,
     update::Batch,
-    writes::{Asker, Wrote},
 };
 
 /// What the control plane tells a shard.
@@ -232,12 +232,12 @@ impl Inbox {
         Some(message)
     }
 
-    /// Whether nothing waits.
+    /// Whether no message waits. Tokens that were verified are none.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.questions.is_empty()
     }
 
-    /// Messages waiting.
+    /// Messages waiting, without questions.
     pub fn messages(&self) -> usize {
         self.queue.len()
     }

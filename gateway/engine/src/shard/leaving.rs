@@ -33,7 +33,7 @@ impl Shard {
         if hurries {
             self.clients.iter_mut().flatten().for_each(|client| client.connection.pass());
         }
-        if now.mono_us >= drain.deadline_us() {
+        if now.mono_us >= drain.deadline_us() && self.taken > 0 {
             self.reset_all(net);
         }
     }
@@ -140,6 +140,6 @@ impl Shard {
 
     /// The next moment at which a drain needs the shard.
     pub(super) fn drain_next_us(&self) -> Option<u64> {
-        self.drain.as_ref().map(Drain::next_us)
+        self.drain.as_ref().filter(|drain| !drain.hurried || self.taken > 0).map(Drain::next_us)
     }
 }

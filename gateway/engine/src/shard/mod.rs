@@ -35,7 +35,7 @@ mod rejudging;
 mod relief;
 mod relieving;
 mod reload;
-mod restart;
+mod restarting;
 mod resting;
 mod revoking;
 pub mod shared;
@@ -50,7 +50,10 @@ mod turns;
 mod unsubscribe;
 mod weights;
 pub mod witness;
+mod writer;
+pub mod writes;
 mod writing;
+pub mod wrote;
 
 use std::{collections::VecDeque, io, sync::Arc};
 

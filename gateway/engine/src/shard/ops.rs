@@ -16,7 +16,7 @@ use crate::{
     protocol::{
         encoding::Encoding,
         reply::{self, BAD_REQUEST},
-        request::{Op, Request, Subscribe},
+        request::{Op, Request},
     },
 };
 
@@ -26,21 +26,26 @@ pub(super) const ANSWER_BYTES: usize = 4096;
 impl Shard {
     pub(super) fn on_request(&mut self, slot: u32, request: Request, now: Now) {
         let Request { id, op } = request;
-        match self.refusal_of(slot, &op) {
-            Some((BAD_REQUEST, reason)) => return self.answer_error(slot, id.as_deref(), &reason, now),
-            Some((code, reason)) => return self.answer_refusal(slot, id.as_deref(), code, &reason),
-            None => {}
+        if self.refuses(slot, id.as_deref(), &op, now) {
+            return;
         }
         match op {
             Op::Publish(publish) => self.on_publish(slot, id, publish, now),
             Op::Auth(token) => self.on_auth(slot, id, token, now),
             Op::Ping => self.reply(slot, &reply::pong(id.as_deref(), now.wall_us)),
-            Op::Subscribe(op) => self.on_subscribe(slot, id, op, now),
-            Op::Unsubscribe { .. } => {
-                self.take_whole_inbox(now);
-                self.ask(slot, id, op, now);
-            }
+            Op::Subscribe(_) | Op::Unsubscribe { .. } => self.ask(slot, id, op, now),
         }
+    }
+
+    /// Whether a client may not do what it asks; it is told so.
+    pub(super) fn refuses(&mut self, slot: u32, id: Option<&str>, op: &Op, now: Now) -> bool {
+        let refusal = self.refusal_of(slot, op);
+        match &refusal {
+            Some((BAD_REQUEST, reason)) => self.answer_error(slot, id, reason, now),
+            Some((code, reason)) => self.answer_refusal(slot, id, *code, reason),
+            None => {}
+        }
+        refusal.is_some()
     }
 
     /// A message whose payload is `json`.
@@ -78,34 +83,42 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_subscribe(&mut self, slot: u32, id: Option<String>, op: Subscribe, now: Now) {
-        // Read your writes: what was accepted before is in the inbox already.
-        self.take_whole_inbox(now);
-        if self.is_early(op.since.as_ref()) {
-            return self.wait_for(slot, id, op, now);
-        }
-        self.ask(slot, id, Op::Subscribe(op), now);
+    /// What a client asks, and was not refused.
+    pub(super) fn asked(&self, id: Option<String>, op: Op) -> Box<Asked> {
+        Asked::new(id, op, self.fanout.position(), self.guard.reloads)
+    }
+
+    pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
+        let asked = self.asked(id, op);
+        self.begin_op(slot, asked, now);
     }
 
     /// Answers an op, now or when its turn has come.
-    pub(super) fn ask(&mut self, slot: u32, id: Option<String>, op: Op, now: Now) {
-        let at = self.fanout.position();
-        self.try_op(slot, Asked::new(id, op, at, false), now);
-    }
-
-    /// Asks something for a client, by what was granted.
-    pub(super) fn ask_ours(&mut self, slot: u32, op: Op, now: Now) {
+    pub(super) fn begin_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
+        // Read your writes: what was accepted before is in the inbox already.
         self.take_whole_inbox(now);
-        match op {
-            Op::Subscribe(op) if self.is_early(op.since.as_ref()) => self.wait_for(slot, None, op, now),
-            op => {
-                let at = self.fanout.position();
-                self.try_op(slot, Asked::new(None, op, at, true), now);
-            }
+        asked.at = self.fanout.position();
+        if asked.subscribe().is_some_and(|op| self.is_early(op.since.as_ref())) {
+            return self.wait_for(slot, asked, now);
         }
+        self.go_on_with(slot, asked, now);
     }
 
-    pub(super) fn try_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
+    /// Answers an op that may have waited, unless it is not granted any more.
+    pub(super) fn go_on_with(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
+        let was_judged = std::mem::replace(&mut asked.judged, self.guard.reloads) == self.guard.reloads;
+        let is_refused = !was_judged
+            && match asked.is_ours {
+                true => self.is_outdated(slot, &asked.op),
+                false => self.refuses(slot, asked.id.as_deref(), &asked.op, now),
+            };
+        if is_refused {
+            return self.fanout.release(&asked.interning.ids);
+        }
+        self.try_op(slot, asked, now);
+    }
+
+    fn try_op(&mut self, slot: u32, mut asked: Box<Asked>, now: Now) {
         let (payer, before) = (self.payer_of(slot), self.fanout.budget.spent());
         let (conn, looked_at) = (self.at(slot).id, self.fanout.topics_looked_at());
         let mut interning = std::mem::take(&mut asked.interning);
@@ -157,7 +170,7 @@ impl Shard {
         if let Some((sub_slot, long)) = owed {
             client.member_in_slot(sub_slot).building = true;
             let then = if answer.is_none() { asked.take() } else { None };
-            let whose = Whose::Sub { conn, sub_slot, then };
+            let whose = Whose::Sub { conn, sub_slot, then, is_followed: answer.is_some() };
             self.builds.running.push_back(Running { work: Work::Long(long), whose });
         }
         if let (Some((work, joining)), Some(asked)) = (answer, asked) {

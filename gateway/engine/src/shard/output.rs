@@ -58,7 +58,7 @@ impl Shard {
         if client.pending().is_some()
             && let Some(asked) = client.pend(|pending| pending.take_op())
         {
-            self.try_op(slot, asked, now);
+            self.go_on_with(slot, asked, now);
             return false;
         }
         if self.at(slot).pending().is_some() {
@@ -66,8 +66,8 @@ impl Shard {
                 self.judge_subscriptions(slot, now);
                 return false;
             }
-            if let Some(op) = self.at(slot).pend(|pending| pending.take_ours()) {
-                self.ask_ours(slot, op, now);
+            if let Some(asked) = self.at(slot).pend(|pending| pending.take_queued()) {
+                self.begin_op(slot, asked, now);
                 return false;
             }
         }
@@ -178,7 +178,8 @@ impl Shard {
     pub(super) fn begin_owed(&mut self, slot: u32, sub: usize, long: Box<Long>) {
         let client = self.at(slot);
         client.subs[sub].building = true;
-        let whose = Whose::Sub { conn: client.id, sub_slot: client.subs[sub].slot, then: None };
+        let whose =
+            Whose::Sub { conn: client.id, sub_slot: client.subs[sub].slot, then: None, is_followed: false };
         self.builds.running.push_back(Running { work: Work::Long(long), whose });
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Asked {
     pub op: Op,
     /// The position at which it came: everything up to there has to be in its answer.
     pub at: u64,
+    /// The reload of the rules since which it was not judged.
+    pub judged: u64,
     /// The gateway asks for its client, by what was granted: it is told what becomes of it, without an `id`.
     pub is_ours: bool,
     /// It has had its turn. What its own tries look at is for the next op to rest for, or it would rest for ever.
@@ -27,8 +29,13 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(id: Option<String>, op: Op, at: u64, is_ours: bool) -> Box<Self> {
-        Box::new(Self { id, op, at, is_ours, rested: false, interning: Interning::default() })
+    /// Of the client, granted to it at reload `judged` of the rules.
+    pub fn new(id: Option<String>, op: Op, at: u64, judged: u64) -> Box<Self> {
+        Box::new(Self { id, op, at, judged, is_ours: false, rested: false, interning: Interning::default() })
+    }
+
+    pub fn subscribe(&self) -> Option<&Subscribe> {
+        if let Op::Subscribe(subscribe) = &self.op { Some(subscribe) } else { None }
     }
 }
 
@@ -36,8 +43,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Ahead {
     pub conn: ConnId,
-    pub id: Option<String>,
-    pub op: Subscribe,
+    pub asked: Box<Asked>,
     /// µs, monotonic.
     pub until_us: u64,
 }
@@ -77,8 +83,8 @@ pub(super) struct Pending {
     pub checking: Option<Box<Checking>>,
     /// What it holds is to be compared with what it is granted, after what it waits for now.
     pub is_judged: bool,
-    /// Ops that the gateway asks for it, after that.
-    pub ours: VecDeque<Op>,
+    /// Ops that come after that: those of the gateway, and behind them at most one of the client.
+    pub queue: VecDeque<Box<Asked>>,
     /// An op whose answer cannot be built yet.
     pub op: Option<Box<Asked>>,
     /// It waits for its turn.
@@ -110,7 +116,7 @@ impl Pending {
             || self.checking.is_some()
             || self.is_judged
             || self.is_writing
-            || !self.ours.is_empty()
+            || !self.queue.is_empty()
         {
             Hold::Input
         } else {
@@ -123,14 +129,22 @@ impl Pending {
         self.op.is_some() || self.op_waits || self.building || self.untold.is_some()
     }
 
-    /// Whether what it holds is to be compared with what it is granted now.
+    /// Whether what it holds is to be compared with what it is granted now. An op that waits, for however long, comes
+    /// after that.
     pub fn take_judged(&mut self) -> bool {
-        !self.is_busy() && std::mem::take(&mut self.is_judged)
+        if self.building || self.untold.is_some() || !std::mem::take(&mut self.is_judged) {
+            return false;
+        }
+        if let Some(op) = self.op.take() {
+            self.op_waits = false;
+            self.queue.push_front(op);
+        }
+        true
     }
 
-    /// The next op of the gateway, once it waits for nothing else.
-    pub fn take_ours(&mut self) -> Option<Op> {
-        if self.is_busy() { None } else { self.ours.pop_front() }
+    /// The next op in the queue, once the client waits for nothing else.
+    pub fn take_queued(&mut self) -> Option<Box<Asked>> {
+        if self.is_busy() { None } else { self.queue.pop_front() }
     }
 
     /// An op that is to be tried again.

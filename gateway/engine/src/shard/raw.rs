@@ -59,7 +59,7 @@ impl Shard {
     pub(super) fn judge_raw(&mut self, slot: u32, now: Now) {
         let classes: Vec<ClassId> = self.at(slot).subs.iter().map(|sub| sub.class).collect();
         let held: Vec<Pattern> = classes.into_iter().flat_map(|class| self.named_in(class)).collect();
-        if self.not_granted(slot, &held).is_some() {
+        if self.not_granted(slot, Right::Subscribe, &held).is_some() {
             let (reason, text) = (CloseReason::Forbidden, close::NOT_GRANTED_NOW);
             let ended = self.at(slot).connection.close_saying(reason, text, now);
             self.ended(slot, ended, now);

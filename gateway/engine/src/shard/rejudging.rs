@@ -9,17 +9,16 @@ use crate::{
     access::rules::Rules,
     client::{CloseReason, close},
     clock::Now,
-    settings::Limits,
 };
 
 impl Shard {
     /// The timers of all connections lead to [`Shard::rejudge`] from here.
-    pub(super) fn reload_rules(&mut self, rules: &Arc<Rules>, limits: &Limits) {
-        self.reload_subjects(limits.connections_per_sub);
+    pub(super) fn reload_rules(&mut self, rules: &Arc<Rules>) {
         if self.guard.rules == *rules {
             return;
         }
         let before = std::mem::replace(&mut self.guard.rules, rules.clone());
+        self.guard.reloads += 1;
         let mut carried = HashMap::new();
         for client in self.clients.iter_mut().flatten() {
             if let Some(Access::Holds(holder)) = client.access.as_deref_mut() {
@@ -28,22 +27,6 @@ impl Shard {
             }
         }
         self.guard.unjudged = vec![true; self.clients.len()];
-    }
-
-    /// Connections of subjects that there was no limit for are counted from now on.
-    fn reload_subjects(&mut self, connections_per_sub: usize) {
-        self.guard.connections_per_sub = connections_per_sub;
-        if connections_per_sub == 0 {
-            return;
-        }
-        for client in self.clients.iter_mut().flatten() {
-            if let Some(Access::Holds(holder)) = client.access.as_deref_mut()
-                && !holder.is_counted
-                && let Some(sub) = holder.sub()
-            {
-                holder.is_counted = self.shared.tokens.count_in(sub, usize::MAX);
-            }
-        }
     }
 
     /// Judges a connection, once after each reload of the rules.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Shard,
     client::{Client, Standing},
-    writing::WriteRules,
+    writer::WriteRules,
 };
 use crate::{
     client::{ClientLimits, State},
@@ -37,7 +37,8 @@ impl Shard {
         self.relief.set(self.application, overload);
         self.apply_relief();
         self.reload_counts(limits);
-        self.reload_rules(rules, limits);
+        self.guard.connections_per_sub = limits.connections_per_sub;
+        self.reload_rules(rules);
         self.reload_ages(limits.connection_age, now);
         self.look_at_all_clients(now);
     }

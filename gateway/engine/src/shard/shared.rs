@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use super::witness::{Seen, Witness};
+use super::{
+    witness::{Seen, Witness},
+    writes::Writes,
+};
 use crate::{
     access::tokens::Tokens,
     address::Address,
@@ -20,7 +23,6 @@ use crate::{
     settings::{Compression, Reloaded, Settings},
     striped::Striped,
     topic::epoch::Epoch,
-    writes::Writes,
 };
 
 /// Of `/readyz`, where new clients are refused.

@@ -74,12 +74,12 @@ pub struct Stats {
     pub errors_out: u64,
     /// Tokens accepted and refused, and ops and requests that no grant covered.
     pub tokens_accepted: u64,
-    /// What clients wrote and was numbered; what was refused, and what was over a rate.
+    pub tokens_refused: u64,
+    pub not_granted: u64,
+    /// Publishes of clients: answered with `published`, refused, over a rate.
     pub writes: u64,
     pub writes_refused: u64,
     pub writes_limited: u64,
-    pub tokens_refused: u64,
-    pub not_granted: u64,
     /// Messages of clients of bare values that were dropped.
     pub raw_refused: u64,
     /// Gauges: different grants of tokens, and clients whose token waits to be verified.

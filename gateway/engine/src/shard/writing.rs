@@ -4,69 +4,24 @@ use std::sync::Arc;
 
 use net::Sockets;
 
-use super::Shard;
+use super::{
+    Shard,
+    writes::{Answering, Write},
+    wrote::{Asker, Wrote},
+};
 use crate::{
     access::grants::Right,
-    client::rate::{Meter, RateLimit},
     clock::Now,
-    json::keys::{find_key, is_one_of},
     protocol::{
         encoding::Encoding,
         publish::Publish,
         reply::{self, BAD_REQUEST, FORBIDDEN, NO_ROOM, TOO_MANY},
     },
-    sequencer::{Body, Publication},
-    settings::Limits,
     topic::pattern::Pattern,
-    writes::{Answering, Asker, Write, Wrote},
 };
 
 /// Publishes of a connection that are not answered yet; then it is not read from.
 const UNDER_WAY_MAX: u8 = 16;
-
-/// What is held against what clients write.
-#[derive(Debug)]
-pub(super) struct WriteRules {
-    value_bytes: usize,
-    keys_refused: Vec<String>,
-    /// Of a connection.
-    rate: RateLimit,
-}
-
-impl WriteRules {
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            value_bytes: limits.value_bytes,
-            keys_refused: limits.keys_refused.clone(),
-            rate: RateLimit::of(limits.publishes),
-        }
-    }
-
-    /// What is wrong with what a client writes, whoever it is.
-    fn fault(&self, publish: &Publish) -> Option<String> {
-        let bytes = publish.body.bytes();
-        if bytes > self.value_bytes {
-            let (topic, max) = (&publish.topic, self.value_bytes);
-            return Some(format!("data of topic {topic} has {bytes} bytes, the most is {max}: divide it"));
-        }
-        let key = match &publish.body {
-            Body::Data(data) => find_key(data, &self.keys_refused),
-            Body::Changes(changes) => changes.iter().find_map(|change| {
-                let value = change.value?;
-                is_one_of(change.key, &self.keys_refused).or_else(|| find_key(value, &self.keys_refused))
-            }),
-            Body::Gone | Body::Unread(_) => None,
-        };
-        key.map(|key| format!("an object may not have the key {key:?}"))
-    }
-}
-
-/// Of a connection that has written something.
-#[derive(Debug, Default)]
-pub(super) struct Writer {
-    meter: Meter,
-    under_way: u8,
-}
 
 impl Shard {
     pub(super) fn on_publish(&mut self, slot: u32, id: Option<String>, publish: Publish, now: Now) {
@@ -109,63 +64,66 @@ impl Shard {
             let reason = "this gateway takes its updates from another one: publish there";
             return Some((FORBIDDEN, reason.to_owned()));
         }
-        let topic = Pattern::parse(&publish.topic).expect("a topic is a pattern");
-        let is_granted = self.granted(slot, Right::Publish).iter().any(|grant| grant.covers(&topic));
-        self.stats.not_granted += u64::from(!is_granted);
-        (!is_granted).then(|| (FORBIDDEN, format!("publish to {topic} is not granted")))
+        let topic = Pattern::of_topic(publish.topic.clone());
+        let refused = self.not_granted(slot, Right::Publish, &[topic])?;
+        Some((FORBIDDEN, format!("publish to {refused} is not granted")))
     }
 
     fn hand_over(&mut self, slot: u32, id: Option<&str>, publish: Publish, now: Now) {
-        let Publish { topic, once, body } = publish;
-        let topic = Arc::<str>::from(topic);
-        let client = self.at(slot);
-        let conn = client.id;
-        let by = client.holder().and_then(|holder| holder.encoded_sub()).map(Arc::from);
-        let publication = Publication {
-            writer: Some(self.conn_of(slot)),
-            by,
-            once,
-            ..Publication::new(topic.clone(), body, now.wall_us)
-        };
-        let asker = Asker { conn, id: id.map(str::to_owned), topic };
+        let by = self.at(slot).holder().and_then(|holder| holder.encoded_sub()).map(Arc::from);
+        let conn = self.at(slot).id;
+        let asker = Asker { conn, id: id.map(str::to_owned), topic: publish.topic.clone() };
         let answer = Answering::new(self.inbox.clone(), asker);
-        let writes = self.shared.writes.clone().expect("it was looked at before");
-        let writer = self.guard.writers.get_mut(&slot).expect("who writes is counted by the rate before");
-        writer.under_way += 1;
-        if writer.under_way == UNDER_WAY_MAX {
-            self.at(slot).pend(|pending| pending.is_writing = true);
-        }
-        if let Err(write) = writes.write(Write { publication, answer }) {
+        let write = Write { publish, writer: self.conn_of(slot), by, due_us: now.wall_us, answer };
+        self.count_under_way(slot, |under_way| under_way + 1);
+        let writes = self.shared.writes.as_ref().expect("it was looked at before");
+        if let Err(write) = writes.write(write) {
             let reason = "what clients write waits for room: [limits] writes, write_bytes; try again";
             write.answer.give(Wrote::Refused { code: NO_ROOM, reason: reason.into() });
         }
     }
 
+    /// A connection with as much under way as may be is not read from.
+    fn count_under_way(&mut self, slot: u32, count: impl FnOnce(u8) -> u8) {
+        let writer = self.guard.writers.get_mut(&slot).expect("who writes is counted by the rate before");
+        let was_full = writer.under_way == UNDER_WAY_MAX;
+        writer.under_way = count(writer.under_way);
+        let is_full = writer.under_way == UNDER_WAY_MAX;
+        if was_full != is_full {
+            self.at(slot).pend(|pending| pending.is_writing = is_full);
+        }
+    }
+
     /// Answers what was written since the last turn. All that it changed is in the inbox, or was taken in.
     pub(super) fn run_wrote(&mut self, net: &mut impl Sockets, now: Now) {
+        let mut answered = Vec::new();
         while let Some((Asker { conn, id, topic }, wrote)) = self.inbox.pop_wrote() {
-            let Some(client) = self.client(conn).filter(|client| client.connection.is_open()) else {
+            if !self.client(conn).is_some_and(|client| client.connection.is_open()) {
                 continue;
-            };
-            if client.pending().is_some_and(|pending| pending.is_writing) {
-                client.pend(|pending| pending.is_writing = false);
             }
-            let writer = self.guard.writers.get_mut(&conn.slot).expect("its connection is still open");
-            writer.under_way -= 1;
-            match wrote {
-                Wrote::Published { written, reply } => {
-                    self.stats.writes += 1;
-                    self.reply(
-                        conn.slot,
-                        &reply::published(id.as_deref(), &topic, written, reply.as_deref()),
-                    );
-                }
-                Wrote::Refused { code, reason } => {
-                    self.stats.writes_refused += 1;
-                    self.refuse_write(conn.slot, id.as_deref(), code, &reason, now);
-                }
+            self.count_under_way(conn.slot, |under_way| under_way - 1);
+            self.answer_write(conn.slot, id.as_deref(), &topic, wrote, now);
+            if answered.last() != Some(&conn) {
+                answered.push(conn);
             }
-            self.advance(conn.slot, net, now);
+        }
+        for conn in answered {
+            if self.client(conn).is_some() {
+                self.advance(conn.slot, net, now);
+            }
+        }
+    }
+
+    fn answer_write(&mut self, slot: u32, id: Option<&str>, topic: &str, wrote: Wrote, now: Now) {
+        match wrote {
+            Wrote::Published { v, version, reply } => {
+                self.stats.writes += 1;
+                self.reply(slot, &reply::published(id, topic, v, version, reply.as_deref()));
+            }
+            Wrote::Refused { code, reason } => {
+                self.stats.writes_refused += 1;
+                self.refuse_write(slot, id, code, &reason, now);
+            }
         }
     }
 

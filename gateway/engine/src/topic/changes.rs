@@ -1,10 +1,16 @@
 //! What one publish does to a keyed topic's table.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
-use crate::topic::{depth::Depth, key::write_key};
+use crate::{
+    json::members::{Members, Text},
+    topic::{depth::Depth, key::write_key},
+};
 
 /// Bytes of a key before it is escaped.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -34,12 +40,17 @@ pub struct Changes {
     pub base: Base,
     /// Keys beyond it go once the changes are made.
     pub depth: Option<Arc<Depth>>,
+    /// Keys end with prices: one that is deleted may be held as it was written otherwise.
+    pub has_prices: bool,
     /// More of the same topic follows from the same message; what is beyond the depth goes after that.
     pub goes_on: bool,
     text: Vec<u8>,
     spans: Vec<Span>,
     long: Option<LongKey>,
 }
+
+/// What a change takes beside its text.
+pub const CHANGE_BYTES: usize = size_of::<Span>();
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
@@ -62,6 +73,30 @@ impl Changes {
         Self { base, ..Self::default() }
     }
 
+    /// Of an update as it is written: members with their new values, and keys that go. `is_reset`: from an empty table.
+    pub fn of_fields(
+        set: Option<Members<'_>>,
+        del: Option<Vec<Text<'_>>>,
+        is_reset: bool,
+    ) -> Result<Self, String> {
+        let base = if is_reset { Base::Empty } else { Base::Held };
+        let (set, del) = (set.map_or_else(Vec::new, |set| set.0), del.unwrap_or_default());
+        if !del.is_empty() {
+            let set: HashSet<&str> = set.iter().map(|(key, _)| &**key).collect();
+            if let Some(Text(key)) = del.iter().find(|key| set.contains(&*key.0)) {
+                return Err(format!("key {key:?} stands in set and in del; give it in one of them"));
+            }
+        }
+        let mut changes = Self::new(base);
+        let mut write = || {
+            set.iter().try_for_each(|(key, value)| changes.set(key, value.get().as_bytes()))?;
+            del.iter().try_for_each(|Text(key)| changes.del(key))
+        };
+        // It is refused in its turn, after what came before it.
+        write().unwrap_or_else(|long| changes.refuse(long));
+        Ok(changes)
+    }
+
     /// `value` is JSON, taken byte for byte.
     pub fn set(&mut self, key: &str, value: &[u8]) -> Result<(), LongKey> {
         self.name(key, false)?;
@@ -82,6 +117,21 @@ impl Changes {
     /// What they are to be refused for.
     pub fn long(&self) -> Option<&LongKey> {
         self.long.as_ref()
+    }
+
+    /// Of a whole table: of a key given twice the last change counts, and what is deleted is left out.
+    pub fn settle(&mut self) {
+        if self.spans.iter().all(|span| !span.deleted) {
+            return;
+        }
+        let last: HashMap<&[u8], usize> =
+            self.iter().enumerate().map(|(nth, change)| (change.key, nth)).collect();
+        let mut left = Self { depth: self.depth.clone(), long: self.long.clone(), ..Self::new(self.base) };
+        (left.goes_on, left.has_prices) = (self.goes_on, self.has_prices);
+        let is_left =
+            |(nth, change): &(usize, Change<'_>)| change.value.is_some() && last[change.key] == *nth;
+        self.iter().enumerate().filter(is_left).for_each(|(_, change)| left.push(change));
+        *self = left;
     }
 
     /// A change of other changes.
@@ -144,6 +194,11 @@ mod tests {
         let mut copy = Changes::new(Base::Held);
         changes.iter().for_each(|change| copy.push(change));
         assert_eq!(copy, changes);
+        changes.set("b1.5", b"2").unwrap();
+        changes.del("").unwrap();
+        changes.settle();
+        let left: Vec<_> = changes.iter().map(|c| (c.key.to_vec(), c.value.map(<[u8]>::to_vec))).collect();
+        assert_eq!(left, [(b"\"b1.5\"".to_vec(), Some(b"2".to_vec()))]);
         assert!(
             changes.set(&"k".repeat(256), b"1").is_err() && changes.set(&"\u{1}".repeat(255), b"1").is_ok()
         );

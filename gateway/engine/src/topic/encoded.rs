@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use super::name::is_topic_char;
 
+/// Bytes of a subject.
+pub const SUB_BYTES_MAX: usize = 128;
+
 /// Of an encoded byte.
 const ESCAPE_BYTES: usize = "@xE5".len();
-
-/// A subject's bytes.
-pub const SUBJECT_BYTES_MAX: usize = 128;
 
 /// A name that is one segment, so that a dot or a slash in it divides nothing.
 pub fn segment(name: &str) -> String {
@@ -20,12 +20,13 @@ pub fn segment(name: &str) -> String {
 
 /// Whether a text could be what [`segment`] gives: of a subject of 128 bytes at most.
 pub fn is_segment(text: &str) -> bool {
-    (1..=SUBJECT_BYTES_MAX * ESCAPE_BYTES).contains(&text.len())
+    (1..=SUB_BYTES_MAX * ESCAPE_BYTES).contains(&text.len())
         && text.chars().all(|c| !matches!(c, '.' | '/') && is_topic_char(c))
 }
 
-/// Appends characters, each with whether it is ours and stays as it is, but no more than `room` of them. Also encodes
-/// the `@` of an `@x` that two upper-case hex digits follow, wherever each of them comes from, or two names could be
+/// Appends bytes, each with whether it is ours and stays as it is; of them `room` at most, which may become more
+/// characters. Also encodes the `@` of an `@x` that two upper-case hex digits follow, wherever each of them comes from,
+/// or two names could be
 /// written alike; unless all are ours.
 pub fn encode(
     topic: &mut String,

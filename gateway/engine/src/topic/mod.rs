@@ -9,6 +9,7 @@ pub mod name;
 pub mod pattern;
 pub mod policy;
 pub mod position;
+pub mod price;
 pub mod stars;
 pub mod table;
 pub mod template;

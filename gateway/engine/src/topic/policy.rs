@@ -13,6 +13,8 @@ pub struct Policies {
     pub entries: Vec<Arc<Policy>>,
     /// Of topics that no entry matches.
     rest: Arc<Policy>,
+    /// An entry has its keys counted.
+    have_counts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,45 @@ pub struct Policy {
     /// A topic without an update for so long is stale, or gone.
     pub stale_after: Option<Duration>,
     pub expiry: Option<Duration>,
+    pub write: Write,
+    /// Of a `keyed` topic.
+    pub key_terms: KeyTerms,
+}
+
+/// What clients may write of a topic; a publisher may write all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Write {
+    #[default]
+    Any,
+    /// Of a table: the key that is the writer's own subject, and those below it.
+    OwnKey,
+    None,
+}
+
+/// How long keys stay, and whether they are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyTerms {
+    /// They are bound: each goes so long after the last connection that wrote it is gone.
+    pub linger: Option<Duration>,
+    /// A key that was not written for so long goes.
+    pub expiry: Option<Duration>,
+    /// Another topic, whose name [`count_topic`] gives, holds their number.
+    pub are_counted: bool,
+}
+
+impl KeyTerms {
+    /// Whether keys go by themselves.
+    pub fn are_timed(&self) -> bool {
+        self.linger.is_some() || self.expiry.is_some()
+    }
+}
+
+/// What the name of a topic that holds the number of another's keys ends with.
+pub const COUNT_SUFFIX: &str = ".count";
+
+/// The topic that holds the number of a topic's keys.
+pub fn count_topic(topic: &str) -> String {
+    format!("{topic}{COUNT_SUFFIX}")
 }
 
 /// An update passes when a number in it moved by more than `by`, or `max` after the one before it.
@@ -129,41 +170,69 @@ impl Mode {
 }
 
 impl Policy {
-    /// With neither deadband nor expiry.
+    /// With neither deadband nor expiry, for all to write.
     pub fn new(pattern: Pattern, mode: Mode) -> Self {
-        Self { pattern, mode: Arc::new(mode), deadband: None, stale_after: None, expiry: None }
+        Self {
+            pattern,
+            mode: Arc::new(mode),
+            deadband: None,
+            stale_after: None,
+            expiry: None,
+            write: Write::default(),
+            key_terms: KeyTerms::default(),
+        }
     }
-}
 
-impl Policy {
     /// Whether it means the same for a topic that both match.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let terms = |policy: &Self| (policy.deadband.clone(), policy.stale_after, policy.expiry);
-        self.mode == other.mode && terms(self) == terms(other)
+        let other = Self { pattern: self.pattern.clone(), ..other.clone() };
+        *self == other
+    }
+
+    /// Whether there is something to do when no update comes.
+    fn has_deadlines(&self) -> bool {
+        self.deadband.is_some()
+            || self.stale_after.is_some()
+            || self.expiry.is_some()
+            || self.key_terms.are_timed()
     }
 }
 
 impl Policies {
     pub fn new(entries: Vec<Policy>) -> Self {
         let rest = Policy::new(Pattern::all(), Mode::Latest);
-        Self { entries: entries.into_iter().map(Arc::new).collect(), rest: rest.into() }
+        let have_counts = entries.iter().any(|entry| entry.key_terms.are_counted);
+        Self { entries: entries.into_iter().map(Arc::new).collect(), rest: rest.into(), have_counts }
     }
 
     /// Where the first entry stands that matches a topic.
     pub fn position(&self, topic: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.pattern.matches(topic))
+        let at = self.entries.iter().position(|entry| entry.pattern.matches(topic));
+        at.filter(|_| self.counted(topic).is_none())
     }
 
-    /// The first entry that matches a topic; where none does, plain `latest`.
+    /// The first entry that matches a topic; where none does, and for one that counts keys, plain `latest`.
     pub fn of(&self, topic: &str) -> &Arc<Policy> {
         self.position(topic).map_or(&self.rest, |at| &self.entries[at])
     }
 
+    /// The topic whose keys a topic of that name counts.
+    pub fn counted<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        if !self.have_counts {
+            return None;
+        }
+        let counted = topic.strip_suffix(COUNT_SUFFIX)?;
+        self.of(counted).key_terms.are_counted.then_some(counted)
+    }
+
+    /// Whether there are updates that nobody publishes.
+    pub fn make_updates(&self) -> bool {
+        self.have_deadlines() || self.have_counts
+    }
+
     /// Whether there is something to do when no update comes.
     pub fn have_deadlines(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.deadband.is_some() || entry.stale_after.is_some() || entry.expiry.is_some())
+        self.entries.iter().any(|entry| entry.has_deadlines())
     }
 }
 
@@ -185,5 +254,21 @@ mod tests {
         assert_eq!(*policies.of("a.b").mode, Mode::Latest);
         assert_eq!(*policies.of("a.c").mode, keyed);
         assert_eq!(*policies.of("b").mode, Mode::Latest);
+    }
+
+    #[test]
+    fn a_topic_that_counts_keys_is_latest_whatever_matches_it() {
+        let keyed = Mode::Keyed(Keyed { keys: 1, key_tombstones: 1, table_bytes: 1 });
+        let key_terms = KeyTerms { are_counted: true, ..KeyTerms::default() };
+        let entry = Policy { key_terms, ..Policy::new(Pattern::parse("room.*").unwrap(), keyed.clone()) };
+        let policies = Policies::new(vec![entry]);
+        assert_eq!((policies.counted("room.a.count"), policies.counted("room.a")), (Some("room.a"), None));
+        assert_eq!(policies.counted("room.a.count.count"), None, "what counts is not counted");
+        assert_eq!(
+            (&*policies.of("room.a").mode, &*policies.of("room.a.count").mode),
+            (&keyed, &Mode::Latest)
+        );
+        assert_eq!(policies.counted("room.count"), None, "room itself is no topic of the entry");
+        assert_eq!((policies.position("room.a"), policies.position("room.a.count")), (Some(0), None));
     }
 }

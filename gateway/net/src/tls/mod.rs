@@ -14,6 +14,7 @@ mod http;
 mod outcome;
 mod session;
 mod sessions;
+mod side;
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
@@ -315,8 +316,8 @@ impl<S: Sockets> Sockets for Tls<S> {
         self.net.connect(source, target)
     }
 
-    fn certificate(&mut self, conn: ConnId) -> Option<Vec<u8>> {
-        self.session(conn)?.certificate().map(<[u8]>::to_vec)
+    fn certificate(&mut self, conn: ConnId) -> Option<&[u8]> {
+        self.session(conn)?.certificate()
     }
 
     fn open(&self) -> usize {

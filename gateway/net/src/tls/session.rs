@@ -1,6 +1,6 @@
 //! One connection's TLS: records in and out, between the events of its socket. No IO.
 
-use std::{fmt, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use rustls::{
@@ -11,6 +11,7 @@ use rustls::{
 use super::{
     METHOD_BYTES,
     outcome::{Outcome, RECORD_EXTRA_BYTES, Traffic, failure_of, handle, seal},
+    side::Side,
 };
 use crate::counters::TlsFailure;
 
@@ -47,17 +48,6 @@ pub enum Next {
         is_short: bool,
     },
     Shutdown,
-}
-
-enum Side {
-    Server(UnbufferedServerConnection),
-    Client(UnbufferedClientConnection),
-}
-
-impl fmt::Debug for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Side::Server(_)) { "Server" } else { "Client" })
-    }
 }
 
 /// What lies in the socket's send.

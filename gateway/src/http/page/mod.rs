@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 const HTML: &str = include_str!("index.html");
+/// What `gateway/clients/js` is built to; `scripts/check javascript` sees that it is.
+const CLIENT: &str = include_str!("fanwire.js");
 
 /// The page of this gateway.
 #[derive(Debug)]
@@ -25,7 +27,8 @@ impl Page {
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let html = HTML.replace("{{scheme}}", scheme).replace("{{host}}", &host);
-        Self(html.replace("{{port}}", &data.port().to_string()).into())
+        let html = html.replace("{{port}}", &data.port().to_string());
+        Self(html.replace("{{client}}", CLIENT.trim_end()).into())
     }
 
     pub fn html(&self) -> Bytes {

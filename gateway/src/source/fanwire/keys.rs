@@ -39,9 +39,9 @@ impl Declared for Fanwire {
     const GROUPS: &'static [Group] = &[Group::of::<LinkKeys>(), Group::of::<FanwireKeys>()];
 
     fn read(section: &mut Section, given: &Given) -> Option<Self> {
-        if given.policies.0.have_deadlines() {
-            let text = "the upstream numbers all updates, so nothing is held back or expires here; \
-                        leave deadband and expiry to its [[topic]]";
+        if given.policies.0.make_updates() {
+            let text = "the upstream numbers all updates, so nothing is held back, expires or is counted here; \
+                        leave deadband, expiry, bound, key_expiry and count to its [[topic]]";
             section.problem(section.line(), text);
         }
         let topics = given.topics.map_or_else(|| vec![Pattern::all()], <[Pattern]>::to_vec);

@@ -244,6 +244,8 @@ impl<'a> Chain<'a> {
 }
 
 impl Intake for Chain<'_> {
+    type Next = Self;
+
     fn take(&mut self, message: &[u8], _is_binary: bool) -> Result<Option<String>, Quit> {
         let now = self.sequencer.now();
         add(&self.counters.messages, 1);

@@ -1,6 +1,6 @@
 //! Tables of a source by their venue's counts, and the wholes that are asked for.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use engine::{
     json::{Node, skip_byte_order_mark},
@@ -11,13 +11,13 @@ use super::{
     counters::{WebsocketCounters, add},
     inlet::Quit,
     keys::{SYMBOL, Websocket},
-    map::{Entry, OnGap, reset::Reset},
+    map::{Entry, OnGap},
     mapping::{self, known},
     snapshots::{Ask, Event, Snapshots},
     stitch::{Need, Repair, Stitch},
 };
 
-/// Those of the present connection.
+/// Those of one connection.
 #[derive(Debug)]
 pub struct Books<'a> {
     source: &'a Websocket,
@@ -25,6 +25,8 @@ pub struct Books<'a> {
     feed: Feed,
     stitch: Stitch,
     snapshots: Snapshots<'a>,
+    /// Where the whole of each topic is asked for that came.
+    addresses: HashMap<Arc<str>, String>,
     /// Why one did not come, as the log has it last.
     told: Option<String>,
 }
@@ -33,27 +35,38 @@ pub struct Books<'a> {
 pub type Missing = (Arc<str>, String);
 
 impl<'a> Books<'a> {
-    pub fn new(source: &'a Websocket, counters: &'a WebsocketCounters, topics_max: usize) -> Self {
+    pub fn new(
+        source: &'a Websocket,
+        counters: &'a WebsocketCounters,
+        feed: Feed,
+        topics_max: usize,
+    ) -> Self {
         Self {
             source,
             counters,
-            feed: Feed { source: 0, connection: 0 },
+            feed,
             stitch: Stitch::new(topics_max, source.snapshot_bytes),
             snapshots: Snapshots::new(&source.link),
+            addresses: HashMap::new(),
             told: None,
         }
-    }
-
-    /// A connection begins.
-    pub fn begin(&mut self, feed: Feed) {
-        self.clear();
-        self.feed = feed;
     }
 
     /// The connection has ended.
     pub fn clear(&mut self) {
         self.stitch.clear();
         self.snapshots.clear();
+        self.addresses.clear();
+    }
+
+    /// Whether they have whole what the others have whole.
+    pub fn are_as_whole_as(&self, others: &Self) -> bool {
+        others.stitch.wholes().all(|topic| self.stitch.is_whole(topic))
+    }
+
+    /// Where the whole of a topic is asked for is not known yet.
+    pub fn wants_address(&self, topic: &str) -> bool {
+        !self.addresses.contains_key(topic)
     }
 
     /// Asks for the whole of all topics that symbols name, so that those are there too which never change.
@@ -64,42 +77,43 @@ impl<'a> Books<'a> {
                 if let Some((topic, url)) = known(entry, source.names, &[(SYMBOL, symbol)]) {
                     let topic: Arc<str> = topic.into();
                     if self.stitch.expect(&topic) {
-                        self.ask(topic, number, url, 0);
+                        self.addresses.insert(topic.clone(), url);
+                        self.ask(topic, number, 0);
                     }
                 }
             }
         }
     }
 
-    fn ask(&mut self, topic: Arc<str>, entry: usize, url: String, failures: u32) {
+    fn ask(&mut self, topic: Arc<str>, entry: usize, failures: u32) {
         let Some(snapshot) = &self.source.map[entry].snapshot else { return };
+        let Some(url) = self.addresses.get(&topic).cloned() else { return };
         add(&self.counters.snapshots, 1);
         self.snapshots.ask(Ask { topic, entry, url, every: snapshot.every, failures });
     }
 
-    /// Takes what came of a table; gives what is to be published now. `whole_at`: where its whole is asked for.
+    /// Takes what came of a table; `out` gets what is to be published now. `whole_at`: where its whole is asked for.
     pub fn take(
         &mut self,
         publication: Publication,
         number: usize,
         whole_at: Option<String>,
-    ) -> (Result<(), Quit>, Vec<Publication>) {
+        out: &mut Vec<Publication>,
+    ) -> Result<(), Quit> {
         let entry = &self.source.map[number];
         let topic = publication.topic.clone();
-        let mut out = Vec::with_capacity(1);
-        let is_first_whole = entry.reset() == Reset::First;
         let dropped = self.stitch.dropped;
-        let need = self.stitch.take(publication, repair(entry), is_first_whole, &mut out);
+        let need = self.stitch.take(publication, repair(entry), entry.first(), out);
         add(&self.counters.changes_dropped, self.stitch.dropped - dropped);
-        let taken = match (need, whole_at) {
-            (Need::Reconnect(why), _) => Err(Quit::Gap(why)),
-            (Need::Whole, Some(url)) => {
-                self.ask(topic, number, url, 0);
-                Ok(())
-            }
-            _ => Ok(()),
-        };
-        (taken, out)
+        if let Some(url) = whole_at.filter(|_| self.stitch.knows(&topic)) {
+            self.addresses.insert(topic.clone(), url);
+        }
+        match need {
+            Need::Reconnect(why) => return Err(Quit::Gap(why)),
+            Need::Whole => self.ask(topic, number, 0),
+            Need::Nothing => {}
+        }
+        Ok(())
     }
 
     /// Waits for what becomes of what was asked for. Nothing is lost when it is left in the middle.
@@ -107,23 +121,22 @@ impl<'a> Books<'a> {
         self.snapshots.next().await
     }
 
-    /// Gives what is to be published, and of which topic it is to be told that it lacks its whole.
-    pub fn hear(&mut self, event: Event, now_us: i64) -> (Option<Missing>, Vec<Publication>) {
+    /// `out` gets what is to be published. Gives of which topic it is to be told that it lacks its whole.
+    pub fn hear(&mut self, event: Event, now_us: i64, out: &mut Vec<Publication>) -> Option<Missing> {
         let (ask, answer) = match event {
             Event::Late(topic) => {
                 let waits = self.stitch.waits(&topic);
-                return (waits.then(|| (topic, "its snapshot has not come yet".to_owned())), Vec::new());
+                return waits.then(|| (topic, "its snapshot has not come yet".to_owned()));
             }
             Event::Answer(ask, answer) => (ask, answer),
         };
         if !self.stitch.waits(&ask.topic) {
-            return (None, Vec::new());
+            return None;
         }
-        let mut out = Vec::new();
-        let why = match answer.and_then(|answer| self.join(&ask, &answer, now_us, &mut out)) {
+        let why = match answer.and_then(|answer| self.join(&ask, &answer, now_us, out)) {
             Ok(()) => {
                 self.told = None;
-                return (None, out);
+                return None;
             }
             Err(why) => why,
         };
@@ -134,8 +147,8 @@ impl<'a> Books<'a> {
             self.told = Some(why.clone());
         }
         let missing = (ask.topic.clone(), format!("no snapshot: {why}"));
-        self.ask(ask.topic, ask.entry, ask.url, ask.failures + 1);
-        (Some(missing), out)
+        self.ask(ask.topic, ask.entry, ask.failures + 1);
+        Some(missing)
     }
 
     fn join(

@@ -8,10 +8,34 @@ use engine::json::{
     named::is_name,
     pointer::{Pointer, Root},
 };
+use toml::de::DeValue;
 
-/// What stands before a pointer into the answer of `[source.token]`.
+use crate::document::{
+    environment::Environment,
+    read::{Named, Section},
+};
+
+/// What stands before a pointer into the answer of `[source.token]`, and before a variable of the environment.
 const TOKEN: &str = "@token";
+const ENVIRONMENT: &str = "env:";
 const SIGN: &str = "sign";
+
+/// Reads a text of `key`. `check`: what else is to hold of it.
+pub fn read(
+    section: &mut Section,
+    key: &'static str,
+    may: May<'_>,
+    check: impl FnOnce(&Braced) -> Result<(), String>,
+) -> Named<Option<Braced>> {
+    let (unfilled, environment) = (section.unfilled(key), section.environment());
+    section.read(key, None, |_| {
+        let text = unfilled.as_ref().and_then(DeValue::as_str).ok_or("write text in quotes")?;
+        let text = Braced::parse(text, environment)?;
+        text.check(may)?;
+        check(&text)?;
+        Ok(Some(text))
+    })
+}
 
 /// A text with braces. It may hold secrets, so nothing of it is shown.
 #[derive(Clone, PartialEq)]
@@ -20,9 +44,11 @@ pub struct Braced {
     parts: Vec<Part>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub enum Part {
+#[derive(Clone, PartialEq)]
+enum Part {
     Text(String),
+    /// Of a variable of the environment.
+    Secret(String),
     Name(String),
     /// Into a message.
     Value(Pointer),
@@ -34,7 +60,7 @@ pub enum Part {
 
 /// Of the time since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+enum Unit {
     Second,
     Millisecond,
     Microsecond,
@@ -73,6 +99,8 @@ pub struct Filling<'f> {
     pub value: Option<&'f Lookup<'f>>,
     /// The answer of `[source.token]`.
     pub token: Option<&'f str>,
+    /// What comes from the environment is not to be shown.
+    pub hides_secrets: bool,
     /// Microseconds since the Unix epoch.
     pub now_us: i64,
     /// A signature, by that time.
@@ -80,13 +108,13 @@ pub struct Filling<'f> {
 }
 
 impl Braced {
-    /// The error says what to write instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The error says what to write instead. Of a variable that is not set, whoever reads the file tells.
+    pub fn parse(text: &str, environment: &Environment) -> Result<Self, String> {
         let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find('{') {
             let begun = &rest[at + 1..];
             let inner = begun.find(['}', '{', '"']).filter(|end| begun[*end..].starts_with('}'));
-            let part = inner.map(|end| part(&begun[..end])).transpose()?.flatten();
+            let part = inner.map(|end| part(&begun[..end], environment)).transpose()?.flatten();
             let taken = match (&part, inner) {
                 (Some(_), Some(end)) => end + 2,
                 _ => 1,
@@ -113,7 +141,7 @@ impl Braced {
 
     /// Nothing has to be filled in.
     pub fn is_plain(&self) -> bool {
-        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+        self.parts.iter().all(|part| matches!(part, Part::Text(_) | Part::Secret(_)))
     }
 
     pub fn has_name(&self, name: &str) -> bool {
@@ -186,7 +214,10 @@ impl Braced {
                 part => {
                     let text = plain_value(part, with);
                     match is_json && quoted {
-                        true => out.push_str(serde_json::Value::from(&*text).to_string().trim_matches('"')),
+                        true => {
+                            let json = serde_json::Value::from(&*text).to_string();
+                            out.push_str(&json[1..json.len() - 1]);
+                        }
                         false => out.push_str(&text),
                     }
                 }
@@ -204,6 +235,11 @@ impl Braced {
                     out.push_str(text);
                     continue;
                 }
+                // It may be of several parts of the address.
+                Part::Secret(_) => {
+                    out.push_str(&plain_value(part, with));
+                    continue;
+                }
                 Part::Value(pointer) => {
                     Cow::Owned(scalar(&with.value.and_then(|value| value(pointer)).unwrap_or_default()))
                 }
@@ -219,7 +255,10 @@ impl Braced {
 }
 
 /// What stands in braces; `None`: it is text.
-fn part(inner: &str) -> Result<Option<Part>, String> {
+fn part(inner: &str, environment: &Environment) -> Result<Option<Part>, String> {
+    if let Some(name) = inner.strip_prefix(ENVIRONMENT) {
+        return Ok(Some(Part::Secret(environment.get(name).unwrap_or_default().to_owned())));
+    }
     if let Some(path) = inner.strip_prefix(TOKEN) {
         return Pointer::parse(path).map(|pointer| Some(Part::Token(pointer)));
     }
@@ -253,6 +292,8 @@ fn plain_value<'f>(part: &Part, with: &Filling<'f>) -> Cow<'f, str> {
             text.unwrap_or_default().into()
         }
         Part::Time(unit) => unit.of(with.now_us).to_string().into(),
+        Part::Secret(_) if with.hides_secrets => Cow::Borrowed("(secret)"),
+        Part::Secret(secret) => Cow::Owned(secret.clone()),
         Part::Sign => with.sign.map_or(String::new(), |sign| sign(with.now_us)).into(),
         Part::Text(_) | Part::Value(_) => Cow::Borrowed(""),
     }
@@ -298,7 +339,8 @@ mod tests {
     use super::*;
 
     fn braced(text: &str) -> Braced {
-        Braced::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+        let environment = [("KEY", r#"a"b{time_s}\"#)].into_iter().collect();
+        Braced::parse(text, &environment).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn filled(text: &str) -> String {
@@ -308,9 +350,10 @@ mod tests {
         braced(text).fill(&Filling {
             names: &[("symbol", "btc\"usd")],
             value: Some(&value),
-            token: Some(r#"{"data":{"token":"t/1"}}"#),
+            token: Some(r#"{"data":{"token":"t/1"},"q":"\"q\""}"#),
             now_us: 1_700_000_000_123_456,
             sign: Some(&sign),
+            ..Filling::default()
         })
     }
 
@@ -324,10 +367,13 @@ mod tests {
             ("pong {/s}", "pong a\"b"),
             ("{@token/data/token}", "t/1"),
             ("{@token/none}", ""),
+            (r#"{"a":"{@token/q}"}"#, r#"{"a":"\"q\""}"#),
             (
                 r#"{"t":{time_s},"m":{time_ms},"u":{time_us}}"#,
                 r#"{"t":1700000000,"m":1700000000123,"u":1700000000123456}"#,
             ),
+            (r#"{"key":"{env:KEY}"}"#, r#"{"key":"a\"b{time_s}\\"}"#),
+            ("key {env:KEY}", r#"key a"b{time_s}\"#),
             ("{sign}", "<1700000000123456>"),
             ("{} {a b} {\"x\"} {", "{} {a b} {\"x\"} {"),
             ("", ""),
@@ -343,6 +389,7 @@ mod tests {
             braced("https://h/a/{symbol}?s={symbol}").fill_url(&with(None)),
             "https://h/a/%E5%B8%81%2FA%26b_c-d:e?s=%E5%B8%81%2FA%26b_c-d:e"
         );
+        assert_eq!(braced("https://h/?k={env:KEY}").fill_url(&with(None)), r#"https://h/?k=a"b{time_s}\"#);
         let token = Some(r#"{"url":"wss://h:1/a?b=1","t":"x+y=="}"#);
         assert_eq!(braced("{@token/url}&t={@token/t}").fill_url(&with(token)), "wss://h:1/a?b=1&t=x%2By==");
     }
@@ -358,7 +405,11 @@ mod tests {
         assert!(wrong("{@/a}", May { values: true, ..May::default() }).contains("remembered"));
         assert!(wrong("{@token/a}", May::default()).contains("[source.token]"));
         assert!(wrong("{sign}", May::default()).contains("[source.sign]"));
-        assert!(Braced::parse("{@tokena}").is_err() && Braced::parse("{/a~}").is_err());
+        assert!(
+            ["{@tokena}", "{/a~}"].iter().all(|text| Braced::parse(text, &Environment::default()).is_err())
+        );
         assert_eq!(format!("{:?}", braced("secret")), "(6 bytes)");
+        let hidden = Filling { hides_secrets: true, ..Filling::default() };
+        assert_eq!(braced(r#"{"key":"{env:KEY}"}"#).fill(&hidden), r#"{"key":"(secret)"}"#);
     }
 }

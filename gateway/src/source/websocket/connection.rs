@@ -43,6 +43,8 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub struct Connection<'a> {
     link: &'a Link,
+    /// Where it goes.
+    address: String,
     /// The one that was shown last, and whether the server says that it expires.
     token: Option<String>,
     renews: bool,
@@ -76,6 +78,7 @@ impl<'a> Connection<'a> {
         let limits = Limits { head_bytes: HEAD_BYTES, headers: HEADERS, message_bytes: link.message_bytes };
         Self {
             link,
+            address: target.url.address.clone(),
             out: request(&target, token.as_deref(), nonce),
             token,
             renews: false,
@@ -104,7 +107,6 @@ impl<'a> Connection<'a> {
         mut journal: Option<&mut Journal<'_>>,
     ) -> Ended {
         let mut buffer = vec![0; READ_BYTES];
-        self.since = Instant::now();
         let (mut reader, mut writer) = tokio::io::split(stream);
         // What was written may wait in TLS.
         let mut flushed = false;
@@ -152,7 +154,7 @@ impl<'a> Connection<'a> {
                 () = sleep(RETRY), if intake.waits() => self.publish(intake, journal.as_deref_mut()),
                 () = sleep_until(stale_at.into()), if receiving => {
                     if self.conn.state() == State::Connecting {
-                        return late(self.link, self.stale_after);
+                        return late(self.link, &self.address, self.stale_after);
                     }
                     masked_close(&mut self.out, LEAVING, "", key());
                     return Ended::Stale(show_duration(self.stale_after.unwrap_or(NEVER)));
@@ -183,11 +185,6 @@ impl<'a> Connection<'a> {
             self.renew().await;
         }
         ended
-    }
-
-    /// Says something to the server.
-    pub fn reply(&mut self, reply: Option<String>) {
-        answer(&mut self.out, reply);
     }
 
     /// Another connection has taken its place.
@@ -240,7 +237,7 @@ impl<'a> Connection<'a> {
     /// Nothing came for `idle`: pings, the second time gives up.
     fn ask(&mut self) -> Option<Ended> {
         if self.conn.state() == State::Connecting {
-            return Some(late(self.link, self.stale_after));
+            return Some(late(self.link, &self.address, self.stale_after));
         }
         if self.pinged {
             return Some(Ended::Idle(show_duration(self.link.idle)));

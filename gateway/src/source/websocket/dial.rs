@@ -32,7 +32,7 @@ pub async fn dial(link: &Link, url: &Url, stale_after: Option<Duration>) -> Resu
     let stream = match timeout(patience, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(Ended::Connect { address: address.clone(), error }),
-        Err(_) => return Err(late(link, stale_after)),
+        Err(_) => return Err(late(link, address, stale_after)),
     };
     // Only a delay hangs on it.
     let _ = stream.set_nodelay(true);
@@ -43,17 +43,17 @@ pub async fn dial(link: &Link, url: &Url, stale_after: Option<Duration>) -> Resu
     match timeout(patience.saturating_sub(begun.elapsed()), secured).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(Ended::Tls { address: address.clone(), error }),
-        Err(_) => Err(late(link, stale_after)),
+        Err(_) => Err(late(link, address, stale_after)),
     }
 }
 
-/// The server was given as long as the shorter one of both.
-pub fn late(link: &Link, stale_after: Option<Duration>) -> Ended {
+/// The server at `address` was given as long as the shorter one of both.
+pub fn late(link: &Link, address: &str, stale_after: Option<Duration>) -> Ended {
     let within = match stale_after.filter(|stale_after| *stale_after < link.idle) {
         Some(stale_after) => format!("stale_after = {:?}", show_duration(stale_after)),
         None => format!("idle = {:?}", show_duration(link.idle)),
     };
-    Ended::Late(link.url.address.clone(), within)
+    Ended::Late(address.to_owned(), within)
 }
 
 async fn secure(url: &Url, ca: Option<&Path>, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {

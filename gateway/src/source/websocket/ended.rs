@@ -6,7 +6,7 @@ use proto::HandshakeError;
 use thiserror::Error;
 
 use super::counters::End;
-use crate::fetch;
+use crate::fetch::{self, Failed};
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, Error)]
@@ -15,8 +15,12 @@ pub enum Ended {
     Connect { address: String, error: io::Error },
     #[error("token_file: {0}")]
     Token(String),
+    #[error("[source.token]: none from {url}: {why}")]
+    NoToken { url: String, why: String, retry_after: Option<Duration> },
     #[error("[source.token]: {0}")]
     NoUrl(String),
+    #[error("headers: {0}")]
+    Header(String),
     #[error("no TLS with {address}: {error}")]
     Tls { address: String, error: String },
     #[error("{0}: no connection and no answer to the handshake within {1}")]
@@ -72,10 +76,15 @@ impl Ended {
         Ended::Refused { status, reason, hint, retry_after }
     }
 
+    /// `url`: who was asked.
+    pub(super) fn no_token(url: String, failed: &Failed) -> Self {
+        Ended::NoToken { url, why: failed.to_string(), retry_after: failed.retry_after() }
+    }
+
     /// How long the server wants to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Ended::Refused { retry_after, .. } => *retry_after,
+            Ended::Refused { retry_after, .. } | Ended::NoToken { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -83,7 +92,12 @@ impl Ended {
     /// What it counts as.
     pub fn end(&self) -> End {
         match self {
-            Ended::Connect { .. } | Ended::Late(..) | Ended::Token(_) | Ended::NoUrl(_) => End::Connect,
+            Ended::Connect { .. }
+            | Ended::Late(..)
+            | Ended::Token(_)
+            | Ended::NoToken { .. }
+            | Ended::NoUrl(_)
+            | Ended::Header(_) => End::Connect,
             Ended::Tls { .. } => End::Tls,
             Ended::Refused { .. } => End::Refused,
             Ended::Handshake(_) => End::Handshake,

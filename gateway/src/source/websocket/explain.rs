@@ -13,7 +13,7 @@ use super::{
     braced::Filling,
     keys::Websocket,
     map::Entry,
-    mapping::{MappedPublication, MappedValue, Odd, Said, map, memory::Memory},
+    mapping::{MappedPublication, MappedValue, Odd, Said, Wholes, map, memory::Memory},
 };
 
 /// What a line quotes of a message.
@@ -27,7 +27,7 @@ pub struct Explained<'a> {
 
 impl<'a> Explained<'a> {
     pub fn new(source: &'a Websocket) -> Self {
-        Self { source, memory: Memory::default() }
+        Self { source, memory: Memory::new(source.memory_bytes) }
     }
 
     /// One JSON object for each thing that a message becomes or is answered with, or for why it becomes nothing.
@@ -38,9 +38,11 @@ impl<'a> Explained<'a> {
             Ok(message) => message,
             Err(error) => return vec![line(member("error", &format!("it is not JSON: {error}")))],
         };
-        let reply = self.source.replies.iter().find_map(|reply| reply.to(&message, &Filling::default()));
+        let with = Filling { hides_secrets: true, ..Filling::default() };
+        let reply = self.source.replies.iter().find_map(|reply| reply.to(&message, &with));
         let mut lines: Vec<String> = reply.iter().map(|text| line(member("reply", text))).collect();
-        match map(&self.source.map, self.source.names, &mut self.memory, &message) {
+        let wholes = Wholes { wanted: &|_| true, is_hidden: true };
+        match map(&self.source.map, self.source.names, &mut self.memory, wholes, &message) {
             Some(said) => lines.extend(said.iter().map(|said| line(self.said(said)))),
             None if reply.is_some() => {}
             None => lines.push(line(member("ignored", &self.why_ignored(&message)))),

@@ -31,7 +31,10 @@ impl From<&str> for Quit {
 
 /// What takes a connection's messages in. It outlives the connection, as does what waits in it.
 pub trait Intake: Send {
-    /// A connect begins, or a connection takes the place of another one.
+    /// What takes in for a connection that is to follow.
+    type Next: Intake;
+
+    /// A connect begins.
     fn begin(&mut self) {}
 
     /// Takes a message that was received just now, and gives what is to be said to it. [`Intake::publish`] follows
@@ -59,4 +62,17 @@ pub trait Intake: Send {
     fn woken(&mut self) -> impl Future<Output = Result<(), Quit>> + Send {
         pending()
     }
+
+    /// For a connection that is to follow the present one; `None`: none ever is.
+    fn next(&self) -> Option<Self::Next> {
+        None
+    }
+
+    /// Nothing would be missing if the connection of `next` took over.
+    fn is_followed_by(&self, _next: &Self::Next) -> bool {
+        false
+    }
+
+    /// The connection of `next` takes over, after [`Intake::lose`].
+    fn follow(&mut self, _next: Self::Next) {}
 }

@@ -1,21 +1,19 @@
-//! From messages to numbered updates: maps, counts, and holds back what the shards have no room for.
+//! From what a connection brings to numbered updates: holds back what the shards have no room for.
 
-use bytes::Bytes;
+use std::{collections::HashSet, sync::Arc};
+
 use engine::{
-    json::{Node, skip_byte_order_mark},
     sequencer::{Body, Publication, Why, seq::Feed, topics::Doubter},
     settings::Limits,
-    topic::pattern::Pattern,
+    topic::{changes::Base, pattern::Pattern},
 };
 
 use super::{
-    books::Books,
-    braced::Filling,
     counters::{Bad, WebsocketCounters, add},
-    frames::Encoding,
+    follower::Follower,
     inlet::{Intake, Quit},
     keys::Websocket,
-    mapping::{MappedPublication, MappedValue, Odd, Said, fault::Fault, map, memory::Memory},
+    session::{Heard, Session},
 };
 use crate::{
     intake::clocked::ClockedSequencer,
@@ -25,19 +23,12 @@ use crate::{
     },
 };
 
-/// What a log quotes of a bad message.
-const QUOTED_CHARS: usize = 200;
-
 /// Makes publications of messages by the source's map.
 pub struct Mapping<'a> {
     sequencer: &'a ClockedSequencer,
     source: &'a Websocket,
     counters: &'a WebsocketCounters,
-    feed: Feed,
-    /// What the venue told once on the connection.
-    memory: Memory,
-    /// Tables by their counts, and snapshots of them.
-    books: Books<'a>,
+    session: Session<'a>,
     live: Live,
     refusals: Refusals,
     /// What may wait: as much as in an inbox.
@@ -45,13 +36,15 @@ pub struct Mapping<'a> {
     bytes_max: usize,
     /// Topics that are remembered.
     topics_max: usize,
+    /// Tables of which something came.
+    begun: HashSet<Arc<str>>,
     stopped: bool,
     /// The connection has ended that what waits came from.
     is_lost: bool,
     /// Something of the connection was brought, and [`Intake::publish`] has not told it yet.
     is_fresh: bool,
-    /// A frame that was packed.
-    unpacked: Vec<u8>,
+    /// Of one message.
+    heard: Vec<Heard>,
 }
 
 impl<'a> Mapping<'a> {
@@ -61,76 +54,79 @@ impl<'a> Mapping<'a> {
         counters: &'a WebsocketCounters,
         limits: &Limits,
     ) -> Self {
+        let feed = Feed { source: sequencer.enroll(), connection: 0 };
         Self {
             sequencer,
             source,
             counters,
-            feed: Feed { source: sequencer.enroll(), connection: 0 },
-            memory: Memory::default(),
-            books: Books::new(source, counters, limits.topics),
+            session: Session::new(source, counters, feed, limits.topics),
             live: Live::default(),
             refusals: Refusals::default(),
             updates_max: limits.inbox_updates,
             bytes_max: limits.inbox_bytes,
             topics_max: limits.topics,
+            begun: HashSet::new(),
             stopped: false,
             is_lost: false,
             is_fresh: false,
-            unpacked: Vec::new(),
+            heard: Vec::new(),
         }
     }
 
-    /// Counts; the first of each kind is logged.
-    fn bad(&self, bad: Bad, what: &str) {
-        if self.counters.bad(bad) == 0 {
-            let (source, kind) = (self.counters.name(), bad.name());
-            tracing::warn!(source, kind, "not published: {what}; more of this kind are only counted");
-        }
-    }
-
-    fn bad_text(&self, fault: &Fault, text: &str) {
-        let quoted: String = text.chars().take(QUOTED_CHARS).collect();
-        self.bad(kind(fault), &format!("{fault}; of {} bytes: {quoted}", text.len()));
+    /// Of the connection after the present one.
+    fn next_session(&self) -> Session<'a> {
+        let feed = Feed { connection: self.session.feed.connection + 1, ..self.session.feed };
+        Session::new(self.source, self.counters, feed, self.topics_max)
     }
 
     fn doubter(&self) -> Doubter {
-        Doubter::Source(self.feed.source)
+        Doubter::Source(self.session.feed.source)
     }
 
-    fn push(&mut self, publication: Publication) {
+    fn push(&mut self, mut publication: Publication) {
+        if let Body::Changes(changes) = &mut publication.body
+            && changes.base == Base::Whole
+            && !self.sequencer.exists(&publication.topic)
+            && changes.iter().all(|change| change.value.is_some())
+        {
+            // There is nothing to compare it with.
+            Arc::make_mut(changes).base = Base::Empty;
+        }
+        if self.begins_with_a_change(&publication) {
+            self.push_one(
+                publication.lost("its book begins with a change: what it held before has not come"),
+            );
+        }
+        self.push_one(publication);
+    }
+
+    /// It is the first of a book that is not there.
+    fn begins_with_a_change(&mut self, publication: &Publication) -> bool {
+        let Body::Changes(changes) = &publication.body else { return false };
+        if self.begun.len() >= self.topics_max || self.begun.contains(&publication.topic) {
+            return false;
+        }
+        self.begun.insert(publication.topic.clone());
+        changes.has_prices && changes.base == Base::Held && !self.sequencer.exists(&publication.topic)
+    }
+
+    fn push_one(&mut self, publication: Publication) {
         let each = self.sequencer.each_counts(&publication.topic);
         self.live.push(publication, if each { Counts::Every } else { Counts::Newest });
     }
 
-    fn hear(&mut self, said: Result<Said<'_>, Odd<'_>>, due_us: i64) -> Result<(), Quit> {
-        match said {
-            Ok(Said::Update(mapped)) => {
-                add(&self.counters.publications, 1);
-                let entry = &self.source.map[mapped.entry];
-                let (number, whole_at) = (mapped.entry, mapped.whole_at.clone());
-                let publication = publication(mapped, self.feed, due_us);
-                let (taken, out) = match entry.makes_keys() {
-                    true => self.books.take(publication, number, whole_at),
-                    false => (Ok(()), vec![publication]),
-                };
-                out.into_iter().for_each(|publication| self.push(publication));
-                taken?;
-            }
-            Ok(Said::Denied { topics, why }) => {
-                self.bad(Bad::Denied, &format!("{}: {why}", topics.join(", ")));
-                self.refuse(topics, &why);
-            }
-            Ok(Said::Remembered(_)) => {}
-            Err(odd) => {
-                self.bad_text(&odd.fault, odd.text);
-                // Its topic lacks it now.
-                if let Some(topic) = odd.topic {
-                    let lost = Body::Unread(format!("an update cannot be read: {}", odd.fault).into());
-                    self.push(Publication { feed: Some(self.feed), ..Publication::new(topic, lost, due_us) });
-                }
-            }
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Update(publication) => self.push(publication),
+            Heard::Denied { topics, why } => self.refuse(topics, &why),
         }
-        Ok(())
+    }
+
+    /// What one message made, or what was asked for elsewhere.
+    fn hear_all(&mut self) {
+        let mut heard = std::mem::take(&mut self.heard);
+        heard.drain(..).for_each(|heard| self.hear(heard));
+        self.heard = heard;
     }
 
     /// These topics will not come, or have not.
@@ -143,35 +139,6 @@ impl<'a> Mapping<'a> {
                 self.sequencer.doubt(self.doubter(), vec![topic], true);
             }
         }
-    }
-
-    /// What is said to a message.
-    fn reply(&self, message: &Node<'_>, now_us: i64) -> Option<String> {
-        let sign = self.source.sign.as_ref().map(|sign| |now_us: i64| sign.sign(now_us));
-        let sign = sign.as_ref().map(|sign| sign as &dyn Fn(i64) -> String);
-        let with = Filling { now_us, sign, ..Filling::default() };
-        let reply = self.source.replies.iter().find_map(|reply| reply.to(message, &with))?;
-        add(&self.counters.replies, 1);
-        Some(reply)
-    }
-
-    /// A message as it was before it was packed.
-    fn hear_all(&mut self, message: &[u8]) -> Result<Option<String>, Quit> {
-        let now_us = self.sequencer.now().wall_us;
-        let message = match Node::parse(skip_byte_order_mark(message)) {
-            Ok(message) => message,
-            Err(error) => {
-                self.bad_text(&Fault::Json(error.to_string()), &String::from_utf8_lossy(message));
-                return Ok(None);
-            }
-        };
-        let reply = self.reply(&message, now_us);
-        match map(&self.source.map, self.source.names, &mut self.memory, &message) {
-            None if reply.is_none() => add(&self.counters.ignored, 1),
-            None => {}
-            Some(said) => said.into_iter().try_for_each(|said| self.hear(said, now_us))?,
-        }
-        Ok(reply)
     }
 
     /// Publishes what has room; `true`: some of it is of this connection.
@@ -204,7 +171,9 @@ impl<'a> Mapping<'a> {
         }
         let (mut known, mut any) = (self.counters.activity.brought(), false);
         // What waited longer than its connection lasted says nothing of the next one.
-        for Bring { topic, portion, is_news, .. } in brought.iter().filter(|b| b.feed == Some(self.feed)) {
+        for Bring { topic, portion, is_news, .. } in
+            brought.iter().filter(|b| b.feed == Some(self.session.feed))
+        {
             if *is_news {
                 for ended in known.end_refusals(topic, *portion) {
                     self.sequencer.doubt(self.doubter(), vec![ended], false);
@@ -217,35 +186,23 @@ impl<'a> Mapping<'a> {
     }
 }
 
-impl Intake for Mapping<'_> {
+impl<'a> Intake for Mapping<'a> {
+    type Next = Follower<'a>;
+
     fn begin(&mut self) {
-        self.feed.connection += 1;
         (self.is_lost, self.is_fresh) = (false, false);
-        self.memory = Memory::default();
-        self.books.begin(self.feed);
+        self.session = self.next_session();
     }
 
     fn established(&mut self) {
-        self.books.ask_all();
+        self.session.established();
     }
 
-    /// What cannot be mapped of a message is left out and harms nothing else.
     fn take(&mut self, message: &[u8], is_binary: bool) -> Result<Option<String>, Quit> {
-        add(&self.counters.messages, 1);
-        if !is_binary || self.source.encoding == Encoding::Plain {
-            return self.hear_all(message);
-        }
-        let mut unpacked = std::mem::take(&mut self.unpacked);
-        let heard = match self.source.encoding.unpack(message, self.source.link.message_bytes, &mut unpacked)
-        {
-            Ok(()) => self.hear_all(&unpacked),
-            Err(wrong) => {
-                self.bad(Bad::Encoding, &wrong);
-                Ok(None)
-            }
-        };
-        self.unpacked = unpacked;
-        heard
+        let now_us = self.sequencer.now().wall_us;
+        let reply = self.session.take(message, is_binary, now_us, &mut self.heard);
+        self.hear_all();
+        reply
     }
 
     fn publish(&mut self) -> bool {
@@ -254,7 +211,7 @@ impl Intake for Mapping<'_> {
 
     fn lose(&mut self) {
         self.is_lost = true;
-        self.books.clear();
+        self.session.end();
         self.sequencer.end_doubts(self.doubter());
         self.counters.activity.brought().lose(|topic| self.sequencer.exists(topic));
     }
@@ -269,32 +226,24 @@ impl Intake for Mapping<'_> {
     }
 
     async fn woken(&mut self) -> Result<(), Quit> {
-        let event = self.books.next().await;
-        let now_us = self.sequencer.now().wall_us;
-        let (told, out) = self.books.hear(event, now_us);
-        out.into_iter().for_each(|publication| self.push(publication));
-        if let Some((topic, why)) = told {
-            self.refuse(vec![Pattern::of_topic(topic)], &why);
-        }
+        let event = self.session.next().await;
+        self.session.answer(event, self.sequencer.now().wall_us, &mut self.heard);
+        self.hear_all();
         Ok(())
     }
-}
 
-fn kind(fault: &Fault) -> Bad {
-    match fault {
-        Fault::Json(_) => Bad::Json,
-        Fault::Pointer { .. } => Bad::Pointer,
-        Fault::Topic(_) => Bad::Topic,
-        Fault::Ts { .. } => Bad::Ts,
-        Fault::Full { .. } => Bad::Memory,
+    fn next(&self) -> Option<Follower<'a>> {
+        let bytes_max = self.source.snapshot_bytes;
+        Some(Follower::new(self.sequencer, self.counters, self.next_session(), bytes_max))
     }
-}
 
-fn publication(mapped: MappedPublication<'_>, feed: Feed, due_us: i64) -> Publication {
-    let MappedPublication { topic, ts_us, seq, value, .. } = mapped;
-    let body = match value {
-        MappedValue::Data(json) => Body::Data(Bytes::copy_from_slice(json.as_bytes())),
-        MappedValue::Changes(changes) => Body::Changes(changes.into()),
-    };
-    Publication { seq, feed: Some(feed), ts_us, ..Publication::new(topic, body, due_us) }
+    fn is_followed_by(&self, next: &Follower<'a>) -> bool {
+        next.is_ready(&self.session)
+    }
+
+    fn follow(&mut self, next: Follower<'a>) {
+        (self.is_lost, self.is_fresh) = (false, false);
+        self.session = next.session;
+        next.heard.into_iter().for_each(|heard| self.hear(heard));
+    }
 }

@@ -12,6 +12,8 @@ use engine::{
     },
 };
 
+use toml::de::DeValue;
+
 use super::{
     braced::{Braced, May},
     frames::Encoding,
@@ -24,7 +26,7 @@ use super::{
     token::{self, Token},
 };
 use crate::{
-    document::{read::Section, write::Text},
+    document::{environment::Environment, read::Section, write::Text},
     names::Names,
     source::{
         kind::{Declared, Given},
@@ -54,11 +56,13 @@ keys! {
         symbols: Vec<String> = texts(&[], "write a list of texts, like [\"btcusd\"]");
         /// What binary frames are packed with. Text frames are as they are.
         encoding: Encoding = choice("none", Encoding::NAMES);
-        /// The age at which a connection is followed by a new one, which is there and has said all of `send` before the
-        /// old one ends. 0: never.
+        /// The age at which a connection is followed by a new one. Before the old one ends the new one has said all of
+        /// `send` and has every book whole that the old one has whole, or has waited for that as long as `idle`. 0: never.
         renew: Duration = duration(0, 0..=7 * 24 * HOUR);
-        /// Bytes of changes that wait for snapshots.
+        /// Bytes of changes that wait for snapshots, and of what a connection that is to follow brings before it takes over.
         snapshot_bytes: usize = size(64 << 20, 1024..=64 << 30);
+        /// Bytes of what `remember` keeps: of messages, and as many of levels.
+        memory_bytes: usize = size(64 << 20, 1024..=64 << 30);
         /// What becomes of bytes that no topic may hold, of what pointers in `topic` lead to. "encode": `@x` and two
         /// hexadecimal digits. "replace": `_`.
         names: Names = choice("encode", &["encode", "replace"]);
@@ -84,22 +88,31 @@ pub struct Websocket {
     pub renew: Option<Duration>,
     /// Of changes that wait for snapshots.
     pub snapshot_bytes: usize,
+    /// Of what was told once.
+    pub memory_bytes: usize,
     /// Of topics' parts that the venue names.
     pub names: Names,
     /// Never empty.
     pub map: Vec<Entry>,
 }
 
-fn check_send(texts: Vec<String>, may: May<'_>) -> Result<Vec<Braced>, String> {
-    let bytes: usize = texts.iter().map(String::len).sum();
+/// `unfilled`: as the file has them.
+fn check_send(
+    unfilled: Option<&DeValue<'_>>,
+    environment: &Environment,
+    may: May<'_>,
+) -> Result<Vec<Braced>, String> {
+    let texts = unfilled.and_then(DeValue::as_array).into_iter().flat_map(|texts| texts.iter());
+    let texts: Vec<&str> = texts.filter_map(|text| text.get_ref().as_str()).collect();
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
     if texts.len() > SEND_MAX || bytes > SEND_BYTES_MAX {
         let count = texts.len();
         return Err(format!(
             "{count} texts of {bytes} bytes; the most is {SEND_MAX} texts of {SEND_BYTES_MAX} bytes together"
         ));
     }
-    let parse = |text: &String| {
-        let text = Braced::parse(text)?;
+    let parse = |text: &&str| {
+        let text = Braced::parse(text, environment)?;
         text.check(may).map(|()| text)
     };
     texts.iter().map(parse).collect()
@@ -118,13 +131,6 @@ fn check_symbols(symbols: Vec<String>) -> Result<Vec<String>, String> {
     }
 }
 
-/// With anything in place of what the token's server answers.
-fn sample(url: &str, may: May<'_>) -> Result<String, String> {
-    let braced = Braced::parse(url)?;
-    braced.check(may)?;
-    Ok(if braced.is_plain() { url.to_owned() } else { token::sample(&braced) })
-}
-
 impl Declared for Websocket {
     const NAME: &'static str = "websocket";
     const GROUPS: &'static [Group] = &[
@@ -140,6 +146,10 @@ impl Declared for Websocket {
     ];
 
     fn read(section: &mut Section, given: &Given) -> Option<Self> {
+        let environment = section.environment();
+        let [url, send] = ["url", "send"].map(|key| section.unfilled(key));
+        let url =
+            url.as_ref().and_then(DeValue::as_str).map(|url| Braced::parse(url, environment)).transpose();
         let keys: WebsocketKeys = section.keys();
         let sign = sign::sign(section);
         let signs = May { sign: sign.is_some(), ..May::default() };
@@ -147,14 +157,19 @@ impl Declared for Websocket {
         let may = May { token: has_token, ..signs };
         let symbols = section.convert("symbols", Some(keys.symbols), check_symbols).unwrap_or_default();
         let names: &[&str] = if symbols.is_empty() { &[] } else { &[SYMBOL] };
-        let send = section.convert("send", Some(keys.send), |send| check_send(send, May { names, ..may }));
+        let said = May { names, ..may };
+        let send = section.convert("send", Some(()), |()| check_send(send.as_ref(), environment, said));
         let headers = headers::headers(section, may).value;
         let ping = ping::ping(section, may);
         let replies = reply::replies(section, signs);
         let map = map::entries(section);
         let (dir, name) = (given.dir, given.name);
         let of = LinkOf { dir, name, example: "ws://HOST:PORT/PATH", message_bytes: 4 << 20 };
-        let link = Link::read(section, of, |url| sample(url, may))?;
+        let link = Link::read(section, of, |text| {
+            let Some(url) = url.as_ref().map_err(String::clone)? else { return Ok(text.to_owned()) };
+            url.check(may)?;
+            Ok(if url.is_plain() { text.to_owned() } else { token::sample(url) })
+        })?;
         books::check(section, &map, link.message_bytes, given.policies);
         let is_keyed = given.policies.0.entries.iter().any(|policy| matches!(*policy.mode, Mode::Keyed(_)));
         if map.iter().any(Entry::makes_keys) && !is_keyed {
@@ -163,7 +178,7 @@ impl Declared for Websocket {
             section.problem(section.line(), text);
         }
         Some(Self {
-            url: Braced::parse(&link.url.text).ok().filter(|url| !url.is_plain()),
+            url: url.ok().flatten().filter(|url| !url.is_plain()),
             link,
             headers,
             token,
@@ -176,6 +191,7 @@ impl Declared for Websocket {
             encoding: keys.encoding,
             renew: Some(keys.renew).filter(|renew| !renew.is_zero()),
             snapshot_bytes: keys.snapshot_bytes,
+            memory_bytes: keys.memory_bytes,
             names: keys.names,
             map,
         })
@@ -193,6 +209,7 @@ impl Websocket {
             encoding: self.encoding,
             renew: self.renew.unwrap_or_default(),
             snapshot_bytes: self.snapshot_bytes,
+            memory_bytes: self.memory_bytes,
             names: self.names,
         });
         headers::write(text, &self.headers);

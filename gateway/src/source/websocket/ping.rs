@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::braced::{Braced, May};
+use super::braced::{self, Braced, May};
 use crate::document::{
     read::Section,
     value::{duration, json, table},
@@ -22,11 +22,7 @@ pub fn ping(source: &mut Section, may: May<'_>) -> Option<Ping> {
     let table = source.subtable("ping", "source.ping")?;
     let mut section = source.open("source.ping", table);
     let every = section.duration("every", 0, 100..=HOUR);
-    let text = section.read("text", None, |value| {
-        let text = Braced::parse(value.as_str().ok_or("write text in quotes")?)?;
-        text.check(may)?;
-        Ok(Some(text))
-    });
+    let text = braced::read(&mut section, "text", may, |_| Ok(()));
     if every.line.is_none() {
         section.problem(section.line(), "every is missing; write the time between two, like every = \"20s\"");
     }

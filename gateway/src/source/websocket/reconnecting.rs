@@ -11,7 +11,7 @@ use super::{
     inlet::{Intake, RETRY},
     journal::Journal,
     opening::Opens,
-    renewal::warm,
+    renewal::Renewal,
     terms::Terms,
 };
 
@@ -58,27 +58,25 @@ impl<'a> Reconnecting<'a> {
             Err(ended) => return ended,
         };
         let counters = self.journal.counters();
+        let mut renewal = Renewal::new(self.terms, counters);
         loop {
-            let next = tokio::select! {
+            let next = intake.next().filter(|_| self.terms.renew.is_some());
+            tokio::select! {
                 ended = connection.run(&mut *stream, intake, Some(&mut self.journal)) => {
                     connection.goodbye(&mut *stream).await;
                     return ended;
                 }
-                next = warm(self.terms, opens, counters) => next,
-            };
+                () = renewal.go_on(opens, next) => {}
+            }
+            let Some(next) = renewal.take(intake) else { continue };
             connection.leave();
             connection.goodbye(&mut *stream).await;
             intake.lose();
-            intake.begin();
             self.journal.connected();
-            (connection, stream) = (next.connection, next.stream);
-            let taken = next.held.hand_over(intake, &mut connection);
+            intake.follow(next.intake);
             intake.publish();
-            if let Err(quit) = taken {
-                let ended = connection.quit(quit);
-                connection.goodbye(&mut *stream).await;
-                return ended;
-            }
+            (connection, stream) = (next.connection, next.stream);
+            renewal = Renewal::new(self.terms, counters);
         }
     }
 

@@ -28,7 +28,7 @@ pub const TOKEN: Group = Group {
     section: "source.token",
     doc: &[
         "of kind = \"websocket\": a document that is asked for before each connect. {@token/a/b} in `url`, `headers` and",
-        "`send` stands for a part of it. Where it cannot be had, the last one stays, at first an empty one.",
+        "`send` stands for a part of it. Where it cannot be had the connect is tried again later.",
     ],
     keys: &[
         Key::new("url", TEXT, &["Whom to ask. The answer is JSON of at most 64 KiB."])

@@ -1,15 +1,15 @@
 //! `renew`: a connection that is there before the old one ends.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::{
     connection::Connection,
     counters::{WebsocketCounters, add},
     dial::Stream,
     ended::Ended,
-    inlet::{Intake, Quit},
+    inlet::Intake,
     opening::Opens,
     terms::Terms,
 };
@@ -17,88 +17,87 @@ use super::{
 /// How often it is looked whether a new connection may take over.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A connection that may take over: it has said all that follows its connect, and brought something.
-pub struct Next<'a> {
+/// A connection that is to follow.
+pub struct Next<'a, I> {
     pub connection: Connection<'a>,
     pub stream: Box<dyn Stream>,
-    pub held: Held,
+    pub intake: I,
+    /// When all had been said that follows its connect.
+    said: Option<Instant>,
 }
 
-/// What a new connection brought as long as the old one served.
-#[derive(Debug, Default)]
-pub struct Held {
-    messages: VecDeque<(Vec<u8>, bool)>,
-    bytes: usize,
-    bytes_max: usize,
+/// Of one connection: what is to follow it.
+pub struct Renewal<'a, I> {
+    terms: Terms<'a>,
+    counters: &'a WebsocketCounters,
+    /// When the next connect begins; `None`: never.
+    at: Option<Instant>,
+    next: Option<Next<'a, I>>,
+    failures: u32,
+    /// Why the last one came to nothing, as the log has it.
+    told: Option<String>,
 }
 
-impl Held {
-    /// To who takes messages from now on.
-    pub fn hand_over(self, intake: &mut impl Intake, connection: &mut Connection<'_>) -> Result<(), Quit> {
-        intake.established();
-        for (message, is_binary) in self.messages {
-            connection.reply(intake.take(&message, is_binary)?);
-        }
-        Ok(())
-    }
-}
-
-impl Intake for Held {
-    fn take(&mut self, message: &[u8], is_binary: bool) -> Result<Option<String>, Quit> {
-        self.bytes += message.len();
-        self.messages.push_back((message.to_vec(), is_binary));
-        Ok(None)
+impl<'a, I: Intake> Renewal<'a, I> {
+    pub fn new(terms: Terms<'a>, counters: &'a WebsocketCounters) -> Self {
+        let at = terms.renew.map(|age| Instant::now() + age);
+        Self { terms, counters, at, next: None, failures: 0, told: None }
     }
 
-    fn publish(&mut self) -> bool {
-        true
-    }
-
-    fn lose(&mut self) {}
-
-    fn waits(&self) -> bool {
-        false
-    }
-
-    /// TCP holds the server back beyond.
-    fn has_room(&self) -> bool {
-        self.bytes < self.bytes_max
-    }
-}
-
-/// Once the present connection is old enough, gives the next one; for good where none is to follow.
-pub async fn warm<'a>(terms: Terms<'a>, opens: &mut impl Opens, counters: &WebsocketCounters) -> Next<'a> {
-    let Some(age) = terms.renew else { return std::future::pending().await };
-    sleep(age).await;
-    let mut failures = 0;
-    loop {
-        add(&counters.connects, 1);
-        match begin(terms, opens).await {
-            Ok(next) => return next,
-            Err(ended) => {
-                failures += 1;
-                counters.ended(ended.end());
-                tracing::warn!(
-                    source = terms.link.name,
-                    "the connection that is to follow: {ended}; tried again"
-                );
-                sleep(terms.link.backoff(failures).max(ended.retry_after().unwrap_or_default())).await;
+    /// Goes on until it is to be looked at what has come; for good where nothing is to follow. `intake`: for a new one.
+    pub async fn go_on(&mut self, opens: &mut impl Opens, intake: Option<I>) {
+        let (Some(at), Some(intake)) = (self.at, intake) else { return std::future::pending().await };
+        let ended = match &mut self.next {
+            None => {
+                sleep_until(at.into()).await;
+                add(&self.counters.connects, 1);
+                match self.terms.begin(opens).await {
+                    Ok((connection, stream)) => {
+                        self.next = Some(Next { connection, stream, intake, said: None });
+                        return;
+                    }
+                    Err(ended) => ended,
+                }
             }
-        }
+            Some(next) => {
+                let running = next.connection.run(&mut *next.stream, &mut next.intake, None);
+                let Ok(ended) = timeout(TICK, running).await else {
+                    next.said = next.said.or_else(|| next.connection.is_said().then(Instant::now));
+                    return;
+                };
+                ended
+            }
+        };
+        self.fail(&ended).await;
     }
-}
 
-async fn begin<'a>(terms: Terms<'a>, opens: &mut impl Opens) -> Result<Next<'a>, Ended> {
-    let (mut connection, mut stream) = terms.begin(opens).await?;
-    let mut held = Held { bytes_max: terms.link.message_bytes, ..Held::default() };
-    loop {
-        if let Ok(ended) = timeout(TICK, connection.run(&mut *stream, &mut held, None)).await {
+    async fn fail(&mut self, ended: &Ended) {
+        if let Some(Next { connection, mut stream, .. }) = self.next.take() {
             connection.goodbye(&mut *stream).await;
-            return Err(ended);
         }
-        let is_full = !held.has_room();
-        if !held.messages.is_empty() && (connection.is_said() || is_full) {
-            return Ok(Next { connection, stream, held });
+        self.failures += 1;
+        self.counters.ended(ended.end());
+        let why = ended.to_string();
+        if self.told.as_ref() != Some(&why) {
+            let source = self.terms.link.name.as_str();
+            tracing::warn!(
+                source,
+                "the connection that is to follow: {why}; tried again, repeats are only counted"
+            );
+            self.told = Some(why);
         }
+        let wait = self.terms.link.backoff(self.failures).max(ended.retry_after().unwrap_or_default());
+        self.at = Some(Instant::now() + wait);
+    }
+
+    /// One that may take over: it has said all that follows its connect, and `serving` would miss nothing. What has not
+    /// come within `idle` is not waited for, nor where no more can be kept.
+    pub fn take(&mut self, serving: &impl Intake<Next = I>) -> Option<Next<'a, I>> {
+        let idle = self.terms.link.idle;
+        self.next.take_if(|next| {
+            let has_waited = next.said.is_some_and(|said| said.elapsed() >= idle);
+            let is_ready = next.said.is_some() && serving.is_followed_by(&next.intake);
+            is_ready || has_waited || !next.intake.has_room()
+        })
     }
 }

@@ -3,7 +3,7 @@
 use engine::json::{Node, pointer::Pointer};
 
 use super::{
-    braced::{Braced, Filling, May},
+    braced::{self, Braced, Filling, May},
     map::conditions::{self, Conditions},
 };
 use crate::document::{read::Section, value::json, write::Text};
@@ -49,12 +49,7 @@ fn reply(section: &mut Section, may: May<'_>) -> Option<Reply> {
     let when = section.read("when", Conditions::default(), conditions::conditions);
     let names: Vec<&str> = when.value.names().collect();
     let may = May { names: &names, values: true, ..may };
-    let send = section.read("send", None, |value| {
-        let text = value.as_str().ok_or("write text in quotes")?;
-        let send = Braced::parse(text)?;
-        send.check(may)?;
-        Ok(Some(send))
-    });
+    let send = braced::read(section, "send", may, |_| Ok(()));
     if when.value.is_empty() {
         let text = "when is missing: every message would be answered; write what must stand where, like { \"/ping\" = \"*\" }";
         section.problem(section.line(), text);
@@ -80,6 +75,7 @@ pub fn write(text: &mut Text, reply: &Reply) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::environment::Environment;
 
     #[test]
     fn a_message_is_answered_with_what_stands_in_it() {
@@ -91,7 +87,7 @@ mod tests {
                     engine::json::named::NamedText::parse("ping.{id}").unwrap().unwrap(),
                 )],
             },
-            send: Braced::parse(r#"{"pong":{/n},"to":"{id}"}"#).unwrap(),
+            send: Braced::parse(r#"{"pong":{/n},"to":"{id}"}"#, &Environment::default()).unwrap(),
         };
         let to = |message: &str| reply.to(&Node::parse(message.as_bytes()).unwrap(), &Filling::default());
         assert_eq!(to(r#"{"ch":"ping.7","n":1.50}"#).as_deref(), Some(r#"{"pong":1.50,"to":"7"}"#));

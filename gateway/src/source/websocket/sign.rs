@@ -4,12 +4,8 @@ use std::fmt;
 
 use ring::hmac;
 
-use super::braced::{Braced, Filling, May};
-use crate::document::{
-    read::Section,
-    value::{json, or},
-    write::Text,
-};
+use super::braced::{self, Braced, Filling, May};
+use crate::document::{read::Section, value::json, write::Text};
 
 const ALGORITHMS: &[&str] = &["sha256", "sha384", "sha512"];
 const FORMS: &[&str] = &["hex", "base64"];
@@ -72,14 +68,10 @@ pub fn sign(source: &mut Section) -> Option<Sign> {
     let secret = section.read_hidden("secret", String::new(), |value| {
         value.as_str().map(str::to_owned).ok_or_else(|| "write text in quotes".to_owned())
     });
-    let algorithm = choice(&mut section, "algorithm", ALGORITHMS);
-    let form = choice(&mut section, "form", FORMS);
-    let secret_form = choice(&mut section, "secret_form", SECRET_FORMS);
-    let text = section.read("text", None, |value| {
-        let text = Braced::parse(value.as_str().ok_or("write text in quotes")?)?;
-        text.check(May::default())?;
-        Ok(Some(text))
-    });
+    let algorithm = section.choice("algorithm", ALGORITHMS);
+    let form = section.choice("form", FORMS);
+    let secret_form = section.choice("secret_form", SECRET_FORMS);
+    let text = braced::read(&mut section, "text", May::default(), |_| Ok(()));
     let missing = [
         ("secret", secret.line.is_none(), "{env:VENUE_SECRET}"),
         ("text", text.line.is_none(), "{time_s}GET/users/self/verify"),
@@ -94,15 +86,6 @@ pub fn sign(source: &mut Section) -> Option<Sign> {
     Some(Sign { algorithm, form, text: text.value?, secret: secret.value, secret_form })
 }
 
-/// The first one by default.
-fn choice(section: &mut Section, key: &'static str, of: &'static [&'static str]) -> &'static str {
-    let read = section.read(key, of[0], |value| {
-        let found = of.iter().find(|name| value.as_str() == Some(**name));
-        found.copied().ok_or_else(|| format!("write {}", or(of)))
-    });
-    read.value
-}
-
 pub fn write(text: &mut Text, sign: &Sign) {
     text.section("[source.sign]");
     text.quoted("algorithm", sign.algorithm);
@@ -115,6 +98,7 @@ pub fn write(text: &mut Text, sign: &Sign) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::environment::Environment;
 
     fn signed(
         algorithm: &'static str,
@@ -122,7 +106,7 @@ mod tests {
         secret: &str,
         secret_form: &'static str,
     ) -> String {
-        let text = Braced::parse("what do ya want for nothing?").unwrap();
+        let text = Braced::parse("what do ya want for nothing?", &Environment::default()).unwrap();
         Sign { algorithm, form, text, secret: secret.to_owned(), secret_form }.sign(0)
     }
 
@@ -150,7 +134,7 @@ mod tests {
                 Sign {
                     algorithm: "sha256",
                     form: "hex",
-                    text: Braced::parse("").unwrap(),
+                    text: Braced::parse("", &Environment::default()).unwrap(),
                     secret: "Jefe".to_owned(),
                     secret_form: "text"
                 }
@@ -161,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_may_hold_the_time() {
-        let text = Braced::parse("{time_s}GET/users/self/verify").unwrap();
+        let text = Braced::parse("{time_s}GET/users/self/verify", &Environment::default()).unwrap();
         let sign =
             Sign { algorithm: "sha256", form: "hex", text, secret: "k".to_owned(), secret_form: "text" };
         assert_ne!(sign.sign(1_000_000), sign.sign(2_000_000));

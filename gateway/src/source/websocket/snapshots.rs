@@ -1,17 +1,13 @@
 //! Asks a venue for the whole of topics: a few at once, at a pace, and later where it refuses.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustls::ClientConfig;
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep_until};
 
 use crate::{
     fetch::{self, Failed, HttpUrl, Wanted},
@@ -22,8 +18,6 @@ use crate::{
 /// Requests of a source under way at once, and of all sources: each holds a descriptor.
 const AT_ONCE: usize = 4;
 static ALL: Semaphore = Semaphore::const_new(32);
-/// Who is asked has so long to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What has not come after so long is told.
 const LATE: Duration = Duration::from_secs(1);
 /// A server that wants to be left alone for longer is asked after this all the same.
@@ -54,8 +48,10 @@ pub enum Event {
 pub struct Snapshots<'a> {
     link: &'a Link,
     tls: Option<Arc<ClientConfig>>,
-    /// With when each may be asked at the earliest.
-    queue: VecDeque<(Instant, Ask)>,
+    /// By when each may be asked at the earliest, and in the order in which they came.
+    queue: BTreeMap<(Instant, u64), Ask>,
+    /// Those that came to the queue.
+    queued: u64,
     running: JoinSet<(Ask, Result<Vec<u8>, Failed>)>,
     /// When the next one may be asked.
     next_at: Instant,
@@ -64,8 +60,8 @@ pub struct Snapshots<'a> {
 
 impl<'a> Snapshots<'a> {
     pub fn new(link: &'a Link) -> Self {
-        let (queue, late) = (VecDeque::new(), VecDeque::new());
-        Self { link, tls: None, queue, running: JoinSet::new(), next_at: Instant::now(), late }
+        let (queue, late, next_at) = (BTreeMap::new(), VecDeque::new(), Instant::now());
+        Self { link, tls: None, queue, queued: 0, running: JoinSet::new(), next_at, late }
     }
 
     /// The connection has ended: nothing is awaited any more.
@@ -78,12 +74,15 @@ impl<'a> Snapshots<'a> {
 
     pub fn ask(&mut self, ask: Ask) {
         let now = Instant::now();
-        if ask.failures == 0 {
-            self.late.push_back((now + LATE, ask.topic.clone()));
-            self.queue.push_back((now, ask));
-            return;
-        }
-        self.queue.push_back((now + self.link.backoff(ask.failures), ask));
+        let at = match ask.failures {
+            0 => {
+                self.late.push_back((now + LATE, ask.topic.clone()));
+                now
+            }
+            failures => now + self.link.backoff(failures),
+        };
+        self.queue.insert((at, self.queued), ask);
+        self.queued += 1;
     }
 
     /// Waits for what happens next; for good where nothing is asked for. Nothing is lost when it is left in the middle.
@@ -113,12 +112,12 @@ impl<'a> Snapshots<'a> {
     fn begin(&mut self) -> Option<Instant> {
         let now = Instant::now();
         while self.running.len() < AT_ONCE {
-            let next = self.queue.iter().enumerate().min_by_key(|(_, (at, _))| *at);
-            let (nth, at) = next.map(|(nth, (at, _))| (nth, (*at).max(self.next_at)))?;
+            let (at, _) = *self.queue.first_key_value()?.0;
+            let at = at.max(self.next_at);
             if at > now {
                 return Some(at);
             }
-            let (_, ask) = self.queue.remove(nth)?;
+            let (_, ask) = self.queue.pop_first()?;
             self.next_at = now + ask.every;
             let (tls, bytes_max) = (self.tls(&ask.url), self.link.message_bytes);
             self.running.spawn(async move {
@@ -139,9 +138,7 @@ impl<'a> Snapshots<'a> {
     }
 
     fn answered(&mut self, ask: Ask, answer: Result<Vec<u8>, Failed>) -> Event {
-        if let Err(Failed::Status { retry_after: Some(text), .. }) = &answer
-            && let Some(wait) = fetch::retry_after(text)
-        {
+        if let Some(wait) = answer.as_ref().err().and_then(Failed::retry_after) {
             self.next_at = self.next_at.max(Instant::now() + wait.min(RETRY_AFTER_MAX));
         }
         Event::Answer(ask, answer.map_err(|failed| failed.to_string()))
@@ -155,8 +152,5 @@ async fn get(
 ) -> Result<Vec<u8>, Failed> {
     let (url, tls) = (HttpUrl::parse(url)?, tls?);
     let wanted = Wanted::get(&url, "application/json", bytes_max);
-    match timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {PATIENCE:?}").into()),
-    }
+    fetch::within(fetch::PATIENCE, &wanted, tls.as_ref()).await
 }

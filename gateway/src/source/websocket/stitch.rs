@@ -8,7 +8,7 @@ use std::{
 
 use engine::{
     sequencer::{Body, Publication, seq::Seq},
-    topic::changes::Base,
+    topic::changes::{Base, Changes},
 };
 
 /// The whole may be ahead of the changes by what is under way to us, and not for longer. µs.
@@ -44,6 +44,8 @@ struct Table {
     seen: Option<u64>,
     /// It holds more than what came: since when. Microseconds since the Unix epoch.
     ahead_since_us: Option<i64>,
+    /// All of it came.
+    is_whole: bool,
     waiting: Option<Waiting>,
 }
 
@@ -52,6 +54,23 @@ struct Table {
 struct Waiting {
     changes: VecDeque<Publication>,
     bytes: usize,
+    /// The count of the last one that found no room: a whole that does not hold it is of no use.
+    dropped: Option<u64>,
+    /// They count anew since the whole was asked for, so that it may be of the counts before.
+    is_anew: bool,
+}
+
+/// Bytes that a change takes up while it waits, beside its keys and values, and each of its keys beside what is in it.
+const CHANGE_BYTES: usize = size_of::<Publication>() + size_of::<Changes>();
+const KEY_BYTES: usize = 16;
+
+/// Bytes that a change takes up while it waits.
+fn bytes(publication: &Publication) -> usize {
+    let keys = match &publication.body {
+        Body::Changes(changes) => changes.len() * KEY_BYTES,
+        _ => 0,
+    };
+    CHANGE_BYTES + keys + publication.body.bytes()
 }
 
 /// All tables of a connection.
@@ -77,6 +96,20 @@ impl Stitch {
         self.bytes = 0;
     }
 
+    pub fn knows(&self, topic: &str) -> bool {
+        self.tables.contains_key(topic)
+    }
+
+    /// All of the topic came, and what came since goes on from it.
+    pub fn is_whole(&self, topic: &str) -> bool {
+        self.tables.get(topic).is_some_and(|table| table.is_whole && table.waiting.is_none())
+    }
+
+    /// Topics of which that is so.
+    pub fn wholes(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(|topic| &**topic).filter(|topic| self.is_whole(topic))
+    }
+
     pub fn waits(&self, topic: &str) -> bool {
         self.tables.get(topic).is_some_and(|table| table.waiting.is_some())
     }
@@ -90,24 +123,24 @@ impl Stitch {
         self.tables.insert(topic.clone(), table).is_none()
     }
 
-    /// Takes what came of a table; `out` gets what is to be published now. `is_first_whole`: the first of a connection
-    /// holds all of it.
+    /// Takes what came of a table; `out` gets what is to be published now. `first`: the first of a connection holds all
+    /// of it, and what the table starts from then.
     pub fn take(
         &mut self,
         mut publication: Publication,
         repair: Repair,
-        is_first_whole: bool,
+        first: Option<Base>,
         out: &mut Vec<Publication>,
     ) -> Need {
         let is_full = self.tables.len() >= self.tables_max;
         let Some(table) = self.tables.get_mut(&publication.topic) else {
-            if is_first_whole {
-                become_whole(&mut publication);
+            if let Some(base) = first {
+                become_whole(&mut publication, base);
             }
             let mut table = Table::default();
             let needs = repair == Repair::Ask && !is_whole(&publication);
             if is_full && needs {
-                out.push(lost(&publication, "too many topics wait for a snapshot; raise [limits] topics"));
+                out.push(publication.lost("too many topics wait for a snapshot; raise [limits] topics"));
                 return Need::Nothing;
             }
             if is_full {
@@ -116,12 +149,13 @@ impl Stitch {
             }
             let topic = publication.topic.clone();
             let count = publication.seq.map(|seq| seq.last);
+            table.is_whole = is_whole(&publication);
             table.seen = count.filter(|_| !is_whole(&publication));
             match needs {
                 true => {
                     table.waiting = Some(Waiting::default());
                     self.tables.insert(topic, table);
-                    self.wait(publication);
+                    self.wait(publication, out);
                     return Need::Whole;
                 }
                 false => table.at = count,
@@ -136,13 +170,13 @@ impl Stitch {
                 // What comes counts anew.
                 table.seen = None;
             }
-            (table.at, table.ahead_since_us) = (at, None);
+            (table.at, table.ahead_since_us, table.is_whole) = (at, None, true);
             self.bytes -= table.waiting.take().map_or(0, |waiting| waiting.bytes);
             out.push(publication);
             return Need::Nothing;
         }
         if table.waiting.is_some() {
-            self.wait(publication);
+            self.wait(publication, out);
             return Need::Nothing;
         }
         let Some(why) = publication.seq.and_then(|seq| table.step(seq, publication.due_us)) else {
@@ -163,20 +197,21 @@ impl Stitch {
         let table = self.tables.get_mut(&publication.topic).expect("its change has come");
         match repair {
             Repair::Ask => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 (table.waiting, table.at, table.ahead_since_us) = (Some(Waiting::default()), None, None);
-                self.wait(publication);
+                self.wait(publication, out);
                 Need::Whole
             }
             Repair::Reconnect => {
-                out.push(lost(&publication, &why.to_string()));
+                out.push(publication.lost(&why.to_string()));
                 Need::Reconnect(format!("{}: {why}", publication.topic))
             }
             Repair::None => {
+                table.is_whole = false;
                 table.at = publication.seq.map(|seq| seq.last);
                 // A step tells itself. What is not above the count that is held would be taken for a repeat.
                 if !matches!(why, Broken::Step { .. }) {
-                    out.push(lost(&publication, &why.to_string()));
+                    out.push(publication.lost(&why.to_string()));
                     publication.seq_reset = true;
                 }
                 out.push(publication);
@@ -186,23 +221,26 @@ impl Stitch {
     }
 
     /// Of what does not follow upon what waits the earlier is of no use: no whole could be joined to both.
-    fn wait(&mut self, publication: Publication) {
+    fn wait(&mut self, publication: Publication, out: &mut Vec<Publication>) {
         let Some(table) = self.tables.get_mut(&publication.topic) else { return };
         let Some(waiting) = &mut table.waiting else { return };
         let last = waiting.changes.back().and_then(|change| change.seq).map(|seq| seq.last);
-        if let (Some(last), Some(seq)) = (last, publication.seq) {
+        if let (Some(last), Some(seq)) = (last.or(waiting.dropped), publication.seq) {
             if seq.last == last {
                 return;
             }
             if !seq.continues(last) && (seq.last < last || seq.skipped(Some(last)) > 0) {
                 self.bytes -= std::mem::take(waiting).bytes;
+                waiting.is_anew = seq.last < last;
             }
         }
         table.seen = publication.seq.map(|seq| seq.last);
-        let bytes = publication.body.bytes();
+        let bytes = bytes(&publication);
         if self.bytes + bytes > self.bytes_max {
             self.dropped += waiting.changes.len() as u64 + 1;
-            self.bytes -= std::mem::take(waiting).bytes;
+            self.bytes -= waiting.bytes;
+            *waiting = Waiting { dropped: table.seen, is_anew: waiting.is_anew, ..Waiting::default() };
+            out.push(publication.lost("no room to wait for its snapshot; raise snapshot_bytes"));
             return;
         }
         (self.bytes, waiting.bytes) = (self.bytes + bytes, waiting.bytes + bytes);
@@ -214,15 +252,20 @@ impl Stitch {
     pub fn join(&mut self, mut whole: Publication, count: u64, out: &mut Vec<Publication>) -> Need {
         let Some(table) = self.tables.get_mut(&whole.topic) else { return Need::Nothing };
         let Some(mut waiting) = table.waiting.take() else { return Need::Nothing };
+        if std::mem::take(&mut waiting.is_anew) {
+            table.waiting = Some(waiting);
+            return Need::Whole;
+        }
         while let Some(seq) = waiting.changes.front().and_then(|change| change.seq)
             && seq.last <= count
             && !seq.continues(count)
         {
-            let known = waiting.changes.pop_front().map_or(0, |change| change.body.bytes());
+            let known = waiting.changes.pop_front().map_or(0, |change| bytes(&change));
             (self.bytes, waiting.bytes) = (self.bytes - known, waiting.bytes - known);
         }
         let next = waiting.changes.front().and_then(|change| change.seq);
-        if next.is_some_and(|next| next.skipped(Some(count)) > 0) {
+        let lacks = waiting.dropped.is_some_and(|dropped| dropped > count);
+        if lacks || next.is_some_and(|next| next.skipped(Some(count)) > 0) {
             table.waiting = Some(waiting);
             return Need::Whole;
         }
@@ -230,7 +273,7 @@ impl Stitch {
         whole.seq = Some(Seq::one(count));
         out.push(whole);
         let last = waiting.changes.back().and_then(|change| change.seq).map(|seq| seq.last);
-        (table.at, table.ahead_since_us) = (last.or(Some(count)), None);
+        (table.at, table.ahead_since_us, table.is_whole) = (last.or(Some(count)), None, true);
         out.extend(waiting.changes);
         Need::Nothing
     }
@@ -278,18 +321,11 @@ fn is_whole(publication: &Publication) -> bool {
     !matches!(&publication.body, Body::Changes(changes) if changes.base == Base::Held)
 }
 
-fn become_whole(publication: &mut Publication) {
+fn become_whole(publication: &mut Publication, base: Base) {
     if let Body::Changes(changes) = &mut publication.body {
-        Arc::make_mut(changes).base = Base::Whole;
-    }
-}
-
-/// The topic lacks the update from now on, until all of it comes.
-fn lost(publication: &Publication, why: &str) -> Publication {
-    let body = Body::Unread(why.into());
-    Publication {
-        feed: publication.feed,
-        ..Publication::new(publication.topic.clone(), body, publication.due_us)
+        let changes = Arc::make_mut(changes);
+        changes.base = base;
+        changes.settle();
     }
 }
 

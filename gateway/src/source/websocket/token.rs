@@ -1,29 +1,21 @@
 //! `[source.token]`: a document that is asked for before each connect, parts of which the url and texts hold.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
-
-use hyper::Method;
-use tokio::time::timeout;
+use std::{fmt, path::Path, sync::Arc};
 
 use super::{
     braced::{Braced, Filling, May},
     headers::{self, Headers},
 };
 use crate::{
-    document::{
-        read::Section,
-        value::{json, or},
-        write::Text,
-    },
-    fetch::{self, HttpUrl, Wanted},
+    document::{read::Section, value::json, write::Text},
+    fetch::{self, Failed, HttpUrl, Wanted},
     tls,
 };
+use hyper::Method;
 
 const METHODS: &[&str] = &["GET", "POST"];
 /// Of the answer.
 const BYTES_MAX: usize = 64 << 10;
-/// Who is asked has so long to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, PartialEq)]
 pub struct Token {
@@ -40,17 +32,15 @@ impl fmt::Debug for Token {
 
 impl Token {
     /// The answer, which is JSON. The error shows nothing of it.
-    pub async fn ask(&self, headers: &[(String, String)], ca: Option<&Path>) -> Result<Arc<str>, String> {
+    pub async fn ask(&self, headers: &[(String, String)], ca: Option<&Path>) -> Result<Arc<str>, Failed> {
         let method = if self.method == "POST" { Method::POST } else { Method::GET };
         let tls = if self.url.is_tls { Some(tls::client::client(ca)?) } else { None };
         let wanted = Wanted { method, headers, ..Wanted::get(&self.url, "application/json", BYTES_MAX) };
-        let answer = timeout(PATIENCE, fetch::fetch(&wanted, tls.as_ref())).await;
-        let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-        let text = String::from_utf8(answer.map_err(|failed| failed.to_string())?);
-        let text = text.map_err(|_| "its answer is not UTF-8")?;
+        let answer = fetch::within(fetch::PATIENCE, &wanted, tls.as_ref()).await?;
+        let text = String::from_utf8(answer).map_err(|_| "its answer is not UTF-8")?;
         match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
             Ok(_) => Ok(text.into()),
-            Err(_) => Err("its answer is not JSON".to_owned()),
+            Err(_) => Err("its answer is not JSON".into()),
         }
     }
 }
@@ -61,17 +51,14 @@ pub fn token(source: &mut Section, may: May<'_>) -> (Option<Token>, bool) {
     let mut section = source.open("source.token", table);
     let url = section
         .read("url", None, |value| HttpUrl::parse(value.as_str().ok_or("write text in quotes")?).map(Some));
-    let method = section.read("method", METHODS[0], |value| {
-        let found = METHODS.iter().find(|name| value.as_str() == Some(**name));
-        found.copied().ok_or_else(|| format!("write {}", or(METHODS)))
-    });
+    let method = section.choice("method", METHODS);
     let headers = headers::headers(&mut section, May { token: false, ..may });
     if url.line.is_none() {
         let text = "url is missing; write whom to ask, like url = \"https://HOST/token\"";
         section.problem(section.line(), text);
     }
     section.finish();
-    let token = url.value.map(|url| Token { url, method: method.value, headers: headers.value });
+    let token = url.value.map(|url| Token { url, method, headers: headers.value });
     (token, true)
 }
 

@@ -17,7 +17,7 @@ use crate::{intake::clocked::ClockedSequencer, source::url::Url};
 pub struct Voice {
     source: Arc<Websocket>,
     sequencer: Arc<ClockedSequencer>,
-    /// What `[source.token]` answered last.
+    /// What `[source.token]` answered for this connection.
     token: Option<Arc<str>>,
 }
 
@@ -30,7 +30,14 @@ impl Voice {
         let sign = self.source.sign.as_ref().map(|sign| |now_us: i64| sign.sign(now_us));
         let sign = sign.as_ref().map(|sign| sign as &dyn Fn(i64) -> String);
         let now_us = self.sequencer.now().wall_us;
-        fill(&Filling { names, value: None, token: self.token.as_deref(), now_us, sign })
+        fill(&Filling {
+            names,
+            value: None,
+            token: self.token.as_deref(),
+            now_us,
+            sign,
+            hides_secrets: false,
+        })
     }
 
     fn say(&self, text: &Braced, symbol: Option<&str>) -> String {
@@ -38,21 +45,14 @@ impl Voice {
         self.with(names.as_slice(), |with| text.fill(with))
     }
 
-    /// One that cannot be had leaves the last one in force; its venue says what it thinks of that.
-    async fn renew_token(&mut self) {
-        let Some(token) = &self.source.token else { return };
-        let headers = self.with(&[], |with| headers::filled(&token.headers, with));
-        match token.ask(&headers, self.source.link.ca.as_deref()).await {
-            Ok(answer) => self.token = Some(answer),
-            Err(why) => {
-                let held = if self.token.is_some() { "the last one is shown" } else { "none is shown" };
-                tracing::warn!(
-                    source = self.source.link.name,
-                    "no token from {:?}: {why}; {held}",
-                    token.url
-                );
-            }
-        }
+    /// Without it the venue would refuse the connect.
+    async fn renew_token(&mut self) -> Result<(), Ended> {
+        let Some(token) = &self.source.token else { return Ok(()) };
+        let url = || format!("{:?}", token.url);
+        let headers = self.with(&[], |with| headers::filled(&token.headers, with)).map_err(Ended::Header)?;
+        let answer = token.ask(&headers, self.source.link.ca.as_deref()).await;
+        self.token = Some(answer.map_err(|failed| Ended::no_token(url(), &failed))?);
+        Ok(())
     }
 
     fn target(&self) -> Result<Target, Ended> {
@@ -66,7 +66,8 @@ impl Voice {
                 target.host.clone_from(&target.url.host);
             }
         }
-        target.headers = self.with(&[], |with| headers::filled(&self.source.headers, with));
+        target.headers =
+            self.with(&[], |with| headers::filled(&self.source.headers, with)).map_err(Ended::Header)?;
         Ok(target)
     }
 
@@ -99,7 +100,7 @@ impl Voice {
 
 impl Opens for Voice {
     async fn open(&mut self) -> Result<Opening, Ended> {
-        self.renew_token().await;
+        self.renew_token().await?;
         Ok(Opening { target: self.target()?, script: self.script() })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::*;
+use super::{passed_on::Json, *};
 use crate::state::{self, records::MARK};
 
 /// The topics that are read, and what is said of the others.

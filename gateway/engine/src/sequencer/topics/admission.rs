@@ -1,9 +1,8 @@
 //! Which updates there is room for.
 
-use std::sync::Arc;
-
 use super::{
-    Group, Topic, Topics,
+    Admitted, Group, Topic, Topics,
+    counting::{self, count_size},
     size::{table_size, topic_size},
 };
 use crate::{
@@ -14,20 +13,11 @@ use crate::{
     topic::{
         changes::{Base, Changes},
         name::check_topic,
-        policy::{Keyed, Mode},
+        policy::{Keyed, Mode, Policy},
         table::Table,
     },
     update::TopicId,
 };
-
-/// What is known of a publication that may be applied.
-#[derive(Debug, Clone, Default)]
-pub struct Admitted {
-    /// Its topic, by [`Topics::find`]; `None`: it is to be born.
-    pub at: Option<TopicId>,
-    /// What it changes where its topic is keyed.
-    pub changes: Option<Arc<Changes>>,
-}
 
 impl Topics {
     /// Whether `publication` may be applied, after those of its `group` before it. `at`: its topic.
@@ -39,6 +29,10 @@ impl Topics {
     ) -> Result<Admitted, Why> {
         if let Body::Unread(why) = &publication.body {
             return Err(Why::Unread { topic: publication.topic.clone(), why: why.clone() });
+        }
+        let policy = self.policy_at(&publication.topic, at);
+        if !group.is_taken_over {
+            self.may_write(publication, at)?;
         }
         let bytes_max = if group.is_taken_over { usize::MAX } else { self.value_bytes_max };
         let known = at.map(|id| &self.directory[id]);
@@ -60,20 +54,21 @@ impl Topics {
         }
         if known.is_none() && !lives {
             check_topic(&publication.topic)?;
+            counting::check_name(policy, &publication.topic)?;
         }
-        if !lives && self.live + group.births.len() >= self.live_max {
+        let counts = usize::from(policy.key_terms.are_counted);
+        if !lives && self.live + group.births.len() + group.counts + counts >= self.live_max {
             return Err(Why::TooMany { topic: publication.topic.clone(), max: self.live_max });
         }
-        let changes = match self.mode_at(&publication.topic, at) {
-            Mode::Keyed(_) if publication.writer.is_some() && matches!(publication.body, Body::Data(_)) => {
-                return Err(Why::WholeTable { topic: publication.topic.clone() });
-            }
+        let changes = match &*policy.mode {
             Mode::Keyed(bounds) => {
                 let changes = changes_of(publication)?;
                 group.count(&publication.topic, table, Some(&changes));
                 let staying = cut.as_ref().unwrap_or(&changes);
-                let size = table_after(table, publication, staying, bounds, group, self.room())?;
-                self.check_room(known, publication, size, group)?;
+                self.check_timed(publication, staying, policy, at, group)?;
+                let room = self.room().saturating_sub(count_size(policy, &publication.topic));
+                let size = table_after(table, publication, staying, bounds, group, room)?;
+                self.check_room(known, policy, publication, size, group)?;
                 Some(cut.filter(|_| !changes.goes_on).unwrap_or(changes))
             }
             _ if matches!(publication.body, Body::Changes(_)) => {
@@ -81,12 +76,13 @@ impl Topics {
             }
             _ => {
                 group.count(&publication.topic, None, None);
-                self.check_room(known, publication, Some(publication.body.bytes()), group)?;
+                self.check_room(known, policy, publication, Some(publication.body.bytes()), group)?;
                 None
             }
         };
         if !lives {
             group.births.insert(&publication.topic);
+            group.counts += counts;
         }
         group.admitted += 1;
         Ok(Admitted { at, changes: changes.filter(|_| !publication.body.is_gone()) })
@@ -95,8 +91,9 @@ impl Topics {
     /// Whether a client writes what its table has already.
     pub fn changes_nothing(&self, publication: &Publication, admitted: &Admitted) -> bool {
         let (Some(_), Some(changes)) = (publication.writer, &admitted.changes) else { return false };
-        let table = admitted.at.and_then(|id| self.directory[id].table.as_deref());
-        table.is_some_and(|table| {
+        // The first write of what was restored says that it holds.
+        let topic = admitted.at.map(|id| &self.directory[id]).filter(|topic| !topic.is_restored);
+        topic.and_then(|topic| topic.table.as_deref()).is_some_and(|table| {
             changes.base == Base::Held && changes.iter().all(|change| table.get(change.key) == change.value)
         })
     }
@@ -126,14 +123,16 @@ impl Topics {
     fn check_room<'a>(
         &self,
         known: Option<&Topic>,
+        policy: &Policy,
         publication: &'a Publication,
         size: Option<usize>,
         group: &mut Group<'a>,
     ) -> Result<(), Why> {
         let Some(size) = size else { return Ok(()) };
-        let size = if publication.body.is_gone() { 0 } else { topic_size(&publication.topic, size) };
-        let before =
-            group.bytes.get(&*publication.topic).copied().or(known.map(|topic| topic.bytes)).unwrap_or(0);
+        let count = count_size(policy, &publication.topic);
+        let size = if publication.body.is_gone() { 0 } else { topic_size(&publication.topic, size) + count };
+        let held = known.filter(|topic| !topic.gone).map(|topic| topic.bytes + count);
+        let before = group.bytes.get(&*publication.topic).copied().or(held).unwrap_or(0);
         let all = self.bytes() as isize;
         let after = all + group.added + size as isize - before as isize;
         let max = self.bytes_max;

@@ -12,7 +12,9 @@ pub struct TopicCounters {
     pub anew: u64,
     /// Updates that a deadband held back, also those that a newer one took the place of.
     pub held_back: u64,
+    /// Topics, and keys, that ended by themselves.
     pub expired: u64,
+    pub keys_expired: u64,
     /// Changes of topics' states that were not told, since too many came at once.
     pub state_changes_dropped: u64,
 }
@@ -28,6 +30,11 @@ impl TopicCounters {
         ),
         Metric::counter("fanwire_held_back", "Updates that a deadband held back", |c| c.held_back),
         Metric::counter("fanwire_topics_expired", "Topics that ended by [[topic]] expiry", |c| c.expired),
+        Metric::counter(
+            "fanwire_keys_expired",
+            "Keys that ended by [[topic]] key_expiry, or since the connections that they were bound to had gone",
+            |c| c.keys_expired,
+        ),
     ];
 
     /// A step of a publisher's count.

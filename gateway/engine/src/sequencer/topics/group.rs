@@ -17,8 +17,11 @@ pub struct Group<'a> {
     pub(super) is_single: bool,
     /// They are taken over whole, however long each is: its publisher made it of many.
     pub(super) is_taken_over: bool,
-    /// Topics that they bring to life.
+    /// Topics that they bring to life, and of those how many bring another one that counts their keys.
     pub(super) births: HashSet<&'a str>,
+    pub(super) counts: usize,
+    /// By how much they add to the keys that go by themselves.
+    pub(super) timed: usize,
     pub(super) tables: HashMap<&'a str, Preview>,
     /// Bytes that topics would have, and what that is more than now.
     pub(super) bytes: HashMap<&'a str, usize>,

@@ -59,8 +59,11 @@ impl Topics {
 
     /// An update that a source brought was refused: a hole, of which its topic's subscribers are told.
     pub fn miss(&mut self, publication: &Publication, at: Option<TopicId>, why: &Why, now_us: u64) {
+        if matches!(why, Why::IsCount { .. }) {
+            return;
+        }
         let Some((id, topic)) = self.directory.living_mut(at) else {
-            let may_be_born = !matches!(why, Why::BadTopic(_));
+            let may_be_born = !matches!(why, Why::BadTopic(_) | Why::LongCount { .. });
             if may_be_born && matches!(self.mode_at(&publication.topic, at), Mode::Keyed(_)) {
                 self.lose(publication.topic.clone(), Lost::Refused);
             }

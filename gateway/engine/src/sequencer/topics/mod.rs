@@ -1,13 +1,17 @@
 //! The gateway's topics: ids, counts, last values and the bounded memory of removed ones.
 
 mod admission;
+mod admitted;
 mod counters;
+mod counting;
 mod directory;
 mod doubting;
 mod doubts;
 mod group;
 mod holes;
+mod keys;
 mod reload;
+mod shown;
 mod silence;
 mod size;
 mod taken;
@@ -15,48 +19,34 @@ mod topic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::{
     count::{Count, Extent},
     deadlines::Deadlines,
     publication::{Body, Publication},
-    published::Written,
-    table,
+    timed::{TimedKeys, TimedMax},
 };
 use crate::{
     invariant,
     protocol::{status::TopicState, update},
     settings::Limits,
-    topic::policy::{Mode, Policies},
+    topic::policy::{Mode, Policies, Policy},
     update::{Op, TopicId, Update},
 };
-pub use admission::Admitted;
+pub use admitted::Admitted;
 pub use counters::TopicCounters;
 use directory::Directory;
 pub use doubts::Doubter;
 use doubts::Doubts;
 pub use group::Group;
+pub use shown::TopicRow;
 pub use size::topic_size;
 use topic::{Lost, Topic};
-
-/// A topic as `GET /topics` lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TopicRow {
-    pub topic: Arc<str>,
-    pub v: u64,
-    /// Microseconds since the Unix epoch.
-    pub ts: i64,
-    /// It comes from an earlier run and had no update in this one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub stale: bool,
-}
 
 /// µs, monotonic.
 fn after(now_us: u64, duration: Duration) -> u64 {
@@ -84,6 +74,8 @@ pub struct Topics {
     value_bytes_max: usize,
     policies: Policies,
     deadlines: Deadlines,
+    timed: TimedKeys,
+    timed_max: TimedMax,
     state_changes: Vec<StateChange>,
     /// Topics that have ended since they were asked for last, as many as there may be.
     ended: Vec<Arc<str>>,
@@ -118,6 +110,8 @@ impl Topics {
             value_bytes_max: limits.value_bytes,
             policies,
             deadlines: Deadlines::default(),
+            timed: TimedKeys::default(),
+            timed_max: TimedMax::of(limits),
             state_changes: Vec::new(),
             ended: Vec::new(),
             counters: TopicCounters::default(),
@@ -147,10 +141,16 @@ impl Topics {
         now_us: u64,
         ops: &mut Vec<Op>,
     ) {
-        self.enter(publication, admitted, None, version, now_us, ops);
+        let counted = self.counted(&publication.topic, admitted.at);
+        let changes = admitted.changes.clone();
+        let id = self.enter(publication, admitted, None, version, now_us, ops);
+        self.note_keys(id, publication, changes.as_deref(), now_us);
+        if let Some(before) = counted {
+            self.count_keys(id, publication, before, version, now_us, ops);
+        }
     }
 
-    /// `v`: given by another gateway, or by an earlier run.
+    /// Gives the topic's number. `v`: given by another gateway, or by an earlier run.
     fn enter(
         &mut self,
         publication: &Publication,
@@ -159,7 +159,7 @@ impl Topics {
         version: u64,
         now_us: u64,
         ops: &mut Vec<Op>,
-    ) {
+    ) -> TopicId {
         self.generation += 1;
         let is_new = at.is_none();
         let id = at.unwrap_or_else(|| self.give_birth(&publication.topic, ops));
@@ -220,6 +220,7 @@ impl Topics {
         while self.tombstones.len() > self.tombstones_max {
             self.forget_oldest(ops);
         }
+        id
     }
 
     /// A topic that comes back is told what was lost of it meanwhile; one that ends becomes a tombstone.
@@ -260,57 +261,6 @@ impl Topics {
         }
     }
 
-    /// The topic's last update as JSON; `None` where there is no such topic.
-    pub fn get(&self, name: &str) -> Option<Bytes> {
-        let topic = self.directory.by_name(name).filter(|t| !t.gone)?;
-        let mut json = match &topic.table {
-            None => topic.json.clone(),
-            Some(table) => {
-                let mut json = topic.json.to_vec();
-                update::write_data(&mut json, &table::object(table));
-                json.into()
-            }
-        };
-        if topic.is_restored {
-            json = update::stale(&json).into();
-        }
-        Some(json)
-    }
-
-    /// The same where it is held as it is shown.
-    pub fn get_held(&self, name: &str) -> Option<Bytes> {
-        let topic =
-            self.directory.by_name(name).filter(|t| !t.gone && t.table.is_none() && !t.is_restored)?;
-        Some(topic.json.clone())
-    }
-
-    /// Where a topic stands that is there, or was lately.
-    pub fn written(&self, name: &str) -> Option<Written> {
-        self.directory.by_name(name).map(|topic| Written { v: topic.v, version: topic.version })
-    }
-
-    /// What tells two states of a topic that is there apart: its last version, and whether it is restored.
-    pub fn state_of(&self, name: &str) -> Option<String> {
-        let topic = self.directory.by_name(name).filter(|t| !t.gone)?;
-        Some(format!("{}{}", topic.version, if topic.is_restored { " stale" } else { "" }))
-    }
-
-    /// At most `limit` topics whose names begin with `prefix` and come after `after`, in order.
-    pub fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<TopicRow> {
-        let from = if after >= prefix && !after.is_empty() {
-            Bound::Excluded(after)
-        } else {
-            Bound::Included(prefix)
-        };
-        self.directory
-            .range(from)
-            .take_while(|t| t.name.starts_with(prefix))
-            .filter(|t| !t.gone)
-            .take(limit)
-            .map(|t| TopicRow { topic: t.name.clone(), v: t.v, ts: t.ts_us, stale: t.is_restored })
-            .collect()
-    }
-
     /// Changes of topics' states since the last call.
     pub fn take_state_changes(&mut self) -> Vec<StateChange> {
         std::mem::take(&mut self.state_changes)
@@ -342,7 +292,11 @@ impl Topics {
 
     /// The same where its number is known.
     fn mode_at(&self, name: &str, at: Option<TopicId>) -> &Mode {
-        at.map_or_else(|| &*self.policies.of(name).mode, |id| &self.directory[id].policy.mode)
+        &self.policy_at(name, at).mode
+    }
+
+    fn policy_at(&self, name: &str, at: Option<TopicId>) -> &Policy {
+        at.map_or_else(|| &**self.policies.of(name), |id| &self.directory[id].policy)
     }
 
     pub fn counters(&self) -> TopicCounters {

@@ -35,15 +35,22 @@ impl Topics {
         if publication.seq.is_none_or(|seq| Some(seq.last) != topic.count.last) {
             return false;
         }
+        self.touch(id, now_us);
+        true
+    }
+
+    /// What a topic that is there holds is said to hold still.
+    pub(super) fn touch(&mut self, id: TopicId, now_us: u64) {
+        let topic = &mut self.directory[id];
         topic.touched_us = now_us;
         if topic.state == TopicState::Stale && !topic.is_restored {
             topic.state = TopicState::Live;
+            let name = topic.name.clone();
             if let Some(stale_after) = topic.policy.stale_after {
-                self.deadlines.stale_at(after(now_us, stale_after), id, publication.topic.clone());
+                self.deadlines.stale_at(after(now_us, stale_after), id, name.clone());
             }
-            self.tell(&publication.topic, TopicState::Live, String::new());
+            self.tell(&name, TopicState::Live, String::new());
         }
-        true
     }
 
     /// A value that is held back, whenever its time would have come.
@@ -51,9 +58,9 @@ impl Topics {
         self.deadlines.released(u64::MAX)
     }
 
-    /// The next publication that time alone brings about: a value held back until now, or the end of a topic.
+    /// The next publication that time alone brings about: a value held back until now, or the end of a key or a topic.
     pub fn due(&mut self, now_us: u64) -> Option<Publication> {
-        if let Some(publication) = self.deadlines.released(now_us) {
+        if let Some(publication) = self.deadlines.released(now_us).or_else(|| self.key_due(now_us)) {
             return Some(publication);
         }
         self.look_for_stale(now_us);

@@ -11,6 +11,7 @@ use crate::{
         count::Count,
         publication::{Body, Publication, Why},
         table,
+        timed::TimedKeys,
     },
     topic::{changes::Base, policy::Mode},
     update::{Op, TopicId},
@@ -41,6 +42,7 @@ impl Topics {
         self.unborn.clear();
         self.names_are_lost = false;
         self.deadlines = Deadlines::default();
+        self.timed = TimedKeys::default();
         (self.live, self.keys, self.bytes, self.v_floor) = (0, 0, 0, 0);
     }
 
@@ -80,6 +82,7 @@ impl Topics {
             (topic.count, topic.has_gap, topic.refused) = (Count::restored(*seq), *has_gap, *refused);
             (topic.state, topic.is_restored) = (TopicState::Stale, true);
         }
+        self.restore_keys(name, now.mono_us);
         Ok(())
     }
 

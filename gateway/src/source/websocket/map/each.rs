@@ -21,8 +21,15 @@ enum Step {
     Name(String),
 }
 
-/// A part, and what the names on the way to it stand for.
-pub type Part<'n, 'e, 'a> = (&'n Node<'a>, Bound<'e, 'a>);
+/// A part of a message.
+#[derive(Clone)]
+pub struct Part<'n, 'e, 'a> {
+    pub node: &'n Node<'a>,
+    /// What the names on the way to it stand for.
+    pub bound: Bound<'e, 'a>,
+    /// It is of another type than a part is.
+    pub is_odd: bool,
+}
 
 impl Each {
     /// The error says what to write instead.
@@ -44,21 +51,40 @@ impl Each {
         self.steps.iter().filter_map(|step| if let Step::Name(name) = step { Some(&**name) } else { None })
     }
 
-    /// Its parts of a message in their order; `None`: it leads nowhere, or not to an array.
+    /// Its parts of a message in their order; `None`: it leads nowhere, or not to an array. Behind a name each part is
+    /// looked at by itself.
     pub fn parts<'n, 'a>(&self, message: &'n Node<'a>) -> Option<Vec<Part<'n, '_, 'a>>> {
-        let mut parts: Vec<Part<'n, '_, 'a>> = vec![(message, Bound::new())];
+        let mut parts = vec![Part { node: message, bound: Bound::new(), is_odd: false }];
+        let mut is_named = false;
         for step in &self.steps {
-            parts = match step {
-                Step::Path(path) => follow(parts, path)?,
-                Step::Name(name) => over(parts, name)?,
-            };
+            let mut found = Vec::with_capacity(parts.len());
+            for part in parts {
+                let leads = match step {
+                    _ if part.is_odd => {
+                        found.push(part);
+                        continue;
+                    }
+                    Step::Path(path) => follow(&part, path, &mut found),
+                    Step::Name(name) => over(&part, name, &mut found),
+                };
+                match leads {
+                    Leads::Somewhere => {}
+                    // What is not there, as a side that is left out, is no part.
+                    Leads::Nowhere if is_named => {}
+                    Leads::Odd if is_named => found.push(Part { is_odd: true, ..part }),
+                    Leads::Nowhere | Leads::Odd => return None,
+                }
+            }
+            parts = found;
+            is_named |= matches!(step, Step::Name(_));
         }
-        let is_one = |node: &Node<'_>| self.names().next().is_some() && node.is_one();
         let mut elements = Vec::new();
-        for (node, bound) in parts {
-            match node.elements() {
-                _ if is_one(node) => elements.push((node, bound)),
-                Some(several) => elements.extend(several.iter().map(|element| (element, bound.clone()))),
+        for part in parts {
+            match part.node.elements() {
+                _ if part.is_odd || (is_named && part.node.is_one()) => elements.push(part),
+                Some(several) => {
+                    elements.extend(several.iter().map(|node| Part { node, ..part.clone() }));
+                }
                 None => return None,
             }
         }
@@ -66,37 +92,38 @@ impl Each {
     }
 }
 
-/// What is not there, as a side that is left out, is no part.
-fn follow<'n, 'e, 'a>(parts: Vec<Part<'n, 'e, 'a>>, path: &[String]) -> Option<Vec<Part<'n, 'e, 'a>>> {
-    let several = parts.len() > 1;
-    let mut found = Vec::with_capacity(parts.len());
-    for (node, bound) in parts {
-        match node.find(path) {
-            Some(node) => found.push((node, bound)),
-            None if several => {}
-            None => return None,
-        }
-    }
-    Some(found)
+/// Where a step leads.
+enum Leads {
+    Somewhere,
+    Nowhere,
+    /// To what has no such step.
+    Odd,
 }
 
-fn over<'n, 'e, 'a>(parts: Vec<Part<'n, 'e, 'a>>, name: &'e str) -> Option<Vec<Part<'n, 'e, 'a>>> {
-    let mut found = Vec::new();
-    for (node, bound) in parts {
-        let mut push = |node: &'n Node<'a>, text: Cow<'a, str>| {
-            let mut bound = bound.clone();
-            bound.push((name, text));
-            found.push((node, bound));
-        };
-        match (node.members(), node.elements()) {
-            (Some(members), _) => members.iter().for_each(|(key, node)| push(node, key.clone())),
-            (_, Some(elements)) => {
-                elements.iter().enumerate().for_each(|(at, node)| push(node, Cow::Owned(at.to_string())));
-            }
-            _ => return None,
+fn follow<'n, 'e, 'a>(part: &Part<'n, 'e, 'a>, path: &[String], found: &mut Vec<Part<'n, 'e, 'a>>) -> Leads {
+    match part.node.find(path) {
+        Some(node) if !node.is_null() => {
+            found.push(Part { node, ..part.clone() });
+            Leads::Somewhere
         }
+        _ => Leads::Nowhere,
     }
-    Some(found)
+}
+
+fn over<'n, 'e, 'a>(part: &Part<'n, 'e, 'a>, name: &'e str, found: &mut Vec<Part<'n, 'e, 'a>>) -> Leads {
+    let mut push = |node: &'n Node<'a>, text: Cow<'a, str>| {
+        let mut bound = part.bound.clone();
+        bound.push((name, text));
+        found.push(Part { node, bound, is_odd: false });
+    };
+    match (part.node.members(), part.node.elements()) {
+        (Some(members), _) => members.iter().for_each(|(key, node)| push(node, key.clone())),
+        (_, Some(elements)) => {
+            elements.iter().enumerate().for_each(|(at, node)| push(node, Cow::Owned(at.to_string())));
+        }
+        _ => return Leads::Odd,
+    }
+    Leads::Somewhere
 }
 
 #[cfg(test)]
@@ -105,9 +132,9 @@ mod tests {
 
     fn parts(each: &str, message: &str) -> Option<Vec<String>> {
         let (each, message) = (Each::parse(each).unwrap(), Node::parse(message.as_bytes()).unwrap());
-        let shown = |(node, bound): &Part<'_, '_, '_>| {
-            let names: String = bound.iter().map(|(name, text)| format!("{name}={text} ")).collect();
-            format!("{names}{}", node.text())
+        let shown = |part: &Part<'_, '_, '_>| {
+            let names: String = part.bound.iter().map(|(name, text)| format!("{name}={text} ")).collect();
+            format!("{names}{}{}", part.node.text(), if part.is_odd { " odd" } else { "" })
         };
         Some(each.parts(&message)?.iter().map(shown).collect())
     }
@@ -124,6 +151,13 @@ mod tests {
         let deep = r#"{"u":{"X":{"t":[{"i":1}]},"Y":{}}}"#;
         assert_eq!(parts("/u/{s}/t", deep), shown(&[r#"s=X {"i":1}"#]));
         assert_eq!(parts("/u/{s}/{n}", r#"{"u":{"X":[7]}}"#), shown(&["s=X n=0 7"]));
+        let one_odd = r#"{"u":{"X":[7],"Y":5,"Z":null,"V":[8]}}"#;
+        assert_eq!(
+            parts("/u/{s}/{n}", one_odd),
+            shown(&["s=X n=0 7", "s=Y 5 odd", "s=Z null odd", "s=V n=0 8"])
+        );
+        let lacks = r#"{"u":{"Y":{},"Z":{"t":null},"V":7}}"#;
+        assert_eq!(parts("/u/{s}/t", lacks), shown(&[]), "not there is no part, however many there are");
         for nowhere in [r#"{}"#, r#"{"a":{}}"#, r#"{"a":1}"#] {
             assert_eq!(parts("/a", nowhere), None, "{nowhere}");
         }

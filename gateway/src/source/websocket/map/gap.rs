@@ -28,7 +28,10 @@ pub(super) fn entry(section: &mut Section, said: Said) -> Option<Entry> {
             return None;
         }
         (_, remember) => (
-            if remember.is_some() { "when, recall and remember" } else { "when, each, gap and reason" },
+            match remember {
+                Some(_) => "when, recall, also and remember",
+                None => "when, recall, also, each, order, gap and reason",
+            },
             remember,
         ),
     };

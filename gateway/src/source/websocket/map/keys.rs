@@ -42,7 +42,7 @@ pub const ENTRY: Group = Group {
             POINTER,
             &[
                 "The message is kept under the id that stands there until the connection ends. Such an entry makes no topic.",
-                "Beside it stand only when and recall.",
+                "Beside it stand only when, recall and also.",
             ],
         )
         .example("\"/chanId\""),
@@ -151,7 +151,7 @@ pub const ENTRY: Group = Group {
             Kind::Own,
             &[
                 "Topics or patterns that the message says will not come. Such an entry makes no topic. Beside it stand only",
-                "when, recall, each, order and reason.",
+                "when, recall, also, each, order and reason.",
             ],
         )
         .example("[\"coinbase.book.{/product_id}\"]"),

@@ -17,7 +17,10 @@ mod sides;
 pub mod snapshot;
 pub mod write;
 
-use engine::{json::pointer::Pointer, topic::template::Template};
+use engine::{
+    json::pointer::Pointer,
+    topic::{changes::Base, template::Template},
+};
 
 use book::Book;
 use conditions::Conditions;
@@ -75,9 +78,17 @@ impl Entry {
 
     pub fn reset(&self) -> Reset {
         match &self.body {
-            Body::Levels(book) => book.reset,
-            Body::Fields { reset, .. } => *reset,
+            Body::Levels(Book { reset, .. }) | Body::Fields { reset, .. } => *reset,
             Body::Data(_) | Body::Gap { .. } | Body::Remember(_) => Reset::Never,
+        }
+    }
+
+    /// What the first update of a topic after each connect starts from, where it holds all of it.
+    pub fn first(&self) -> Option<Base> {
+        match &self.body {
+            Body::Levels(Book { reset: Reset::First, whole, .. })
+            | Body::Fields { reset: Reset::First, whole, .. } => Some(whole.base()),
+            _ => None,
         }
     }
 }

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use engine::json::pointer::Pointer;
 
-use super::{
-    book::Levels,
-    levels::lists,
-    pointers::{pointer, text},
-};
+use super::{book::Levels, levels::lists, pointers::pointer};
 use crate::{
     document::read::Section,
     fetch::HttpUrl,
-    source::websocket::braced::{Braced, Filling, May},
+    source::websocket::braced::{self, Braced, Filling, May},
 };
 
 /// From one request to the next.
@@ -33,12 +29,7 @@ pub struct Snapshot {
 /// `names`: those that its entry binds. `None`: its problems were reported.
 pub fn snapshot(section: &mut Section, names: &[&str]) -> Option<Snapshot> {
     let may = May { names, values: true, ..May::default() };
-    let url = section.read("url", None, |value| {
-        let url = Braced::parse(&text(value)?)?;
-        url.check(may)?;
-        check_url(&url)?;
-        Ok(Some(url))
-    });
+    let url = braced::read(section, "url", may, check_url);
     let seq = pointer(section, "seq");
     let every = section.duration("every", EVERY_MS, 1..=EVERY_MS_MAX).value;
     let (line, lists) = lists(section, "source.map.snapshot.levels");

@@ -14,7 +14,7 @@ pub enum Fault {
     Topic(String),
     #[error("{pointer:?}: {text} is neither RFC 3339 nor a number since the Unix epoch")]
     Ts { pointer: Pointer, text: String },
-    #[error("more than {max} {of} would have to be remembered")]
+    #[error("more than {max} {of} would have to be remembered; raise memory_bytes")]
     Full { of: &'static str, max: usize },
 }
 

@@ -50,10 +50,13 @@ impl Writer<'_> {
                 _ => absent = absent.or(Some(&list.path)),
             }
         }
-        match absent {
-            Some(path) if !any => Err(nowhere(path, LIST)),
-            _ => Ok(()),
+        if let Some(path) = absent.filter(|_| !any) {
+            return Err(nowhere(path, LIST));
         }
+        if self.changes.base != Base::Held {
+            self.changes.settle();
+        }
+        Ok(())
     }
 
     fn list<'a>(&mut self, list: &Levels, node: &Node<'a>, scope: Scope<'_, 'a>) -> Result<(), Fault> {
@@ -83,7 +86,7 @@ impl Writer<'_> {
         };
         let size = if is_deleted { None } else { self.size(list, scope, is_negative)? };
         let Some(price) = self.price(list, scope, side, size.is_none())? else { return Ok(()) };
-        self.write(side, &price, size.as_deref());
+        self.write(side, &price, size.as_deref()).ok_or_else(|| nowhere(&list.price, NUMBER))?;
         Ok(())
     }
 
@@ -102,7 +105,7 @@ impl Writer<'_> {
         let written = node.text();
         Ok(Some(match is_negative {
             false => Cow::Borrowed(written),
-            true => Cow::Owned(written.replacen('-', "", 1)),
+            true => unsigned(written),
         }))
     }
 
@@ -130,26 +133,26 @@ impl Writer<'_> {
             self.told.forget(self.topic, side, &id);
         } else if let Some(before) = self.told.keep(self.topic, side, &id, &price)? {
             // The level has moved.
-            self.write(side, &before, None);
+            self.write(side, &before, None).ok_or_else(|| nowhere(&list.price, NUMBER))?;
         }
         Ok(Some(price))
     }
 
-    fn write(&mut self, side: &str, price: &str, size: Option<&str>) {
+    /// `None`: the point of the price cannot be moved so far.
+    fn write(&mut self, side: &str, price: &str, size: Option<&str>) -> Option<()> {
         let mut key = String::with_capacity(side.len() + price.len() + 8);
         key.push_str(side);
         match self.scale {
             0 => key.push_str(price),
-            power => key.push_str(&scaled(price, power)),
+            power => key.push_str(&scaled(price, power)?),
         }
         let written = match size {
             Some(size) => self.changes.set(&key, size.as_bytes()),
-            // Of a whole table nothing needs to be deleted.
-            None if self.changes.base != Base::Held => Ok(()),
             None => self.changes.del(&key),
         };
         // It is refused in its turn, after what came before it.
         written.unwrap_or_else(|long| self.changes.refuse(long));
+        Some(())
     }
 }
 
@@ -168,6 +171,14 @@ fn side<'k>(key: &'k Key, scope: Scope<'_, '_>) -> Result<(&'k str, bool), Fault
             let named = keys.iter().find(|(side, _)| side == name);
             Ok((&named.ok_or_else(|| nowhere(side, SIDE))?.1, is_negative))
         }
+    }
+}
+
+/// A number as JSON has it, or a text of one, without the minus that it begins with.
+fn unsigned(written: &str) -> Cow<'_, str> {
+    match written.strip_prefix('"') {
+        Some(text) => Cow::Owned(format!("\"{}", text.strip_prefix('-').unwrap_or(text))),
+        None => Cow::Borrowed(written.strip_prefix('-').unwrap_or(written)),
     }
 }
 

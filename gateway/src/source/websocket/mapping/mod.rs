@@ -22,7 +22,8 @@ use super::stamp::stamp_us;
 use crate::{
     names::Names,
     source::websocket::map::{
-        Body, Denied, Entry, Order, book::Book, conditions::Bound, reset::Reset, snapshot::Snapshot,
+        Body, Denied, Entry, Order, book::Book, conditions::Bound, each::Part, reset::Reset,
+        snapshot::Snapshot,
     },
 };
 use fault::{Fault, nowhere};
@@ -76,11 +77,25 @@ pub enum MappedValue<'a> {
     Changes(Changes),
 }
 
+/// Of which topics it is to be said where their whole is asked for.
+#[derive(Clone, Copy)]
+pub struct Wholes<'w> {
+    pub wanted: &'w dyn Fn(&str) -> bool,
+    /// Without what comes from the environment.
+    pub is_hidden: bool,
+}
+
 type All<'a> = Vec<Result<Said<'a>, Odd<'a>>>;
 
 /// What a message says, in the order in which it happened; `None`: no entry applies to it. An odd element
 /// harms no other.
-pub fn map<'a>(entries: &[Entry], names: Names, memory: &mut Memory, message: &Node<'a>) -> Option<All<'a>> {
+pub fn map<'a>(
+    entries: &[Entry],
+    names: Names,
+    memory: &mut Memory,
+    wholes: Wholes<'_>,
+    message: &Node<'a>,
+) -> Option<All<'a>> {
     let (mut all, mut any) = (Vec::new(), false);
     let Memory { messages, levels } = memory;
     for (number, entry) in entries.iter().enumerate() {
@@ -97,7 +112,7 @@ pub fn map<'a>(entries: &[Entry], names: Names, memory: &mut Memory, message: &N
                 let said = remember(messages, id, message).map(Said::Remembered);
                 all.push(said.map_err(|fault| Odd { fault, topic: None, text: message.text() }));
             }
-            _ => Applied { entry, number, message, recalled, names }.says(bound, levels, &mut all),
+            _ => Applied { entry, number, message, recalled, names, wholes }.says(bound, levels, &mut all),
         }
         if !entry.also {
             break;
@@ -122,6 +137,7 @@ struct Applied<'n, 'a> {
     message: &'n Node<'a>,
     recalled: Option<&'n Value>,
     names: Names,
+    wholes: Wholes<'n>,
 }
 
 impl<'n, 'a> Applied<'n, 'a> {
@@ -146,15 +162,26 @@ impl<'n, 'a> Applied<'n, 'a> {
         if self.entry.order == Order::NewestFirst {
             parts.reverse();
         }
-        for (element, of_each) in parts {
-            let said = if of_each.is_empty() {
-                self.said(element, &bound, told)
-            } else {
-                let both = bound.iter().cloned().chain(of_each).collect();
-                self.said(element, &both, told)
+        for Part { node, bound: of_each, is_odd } in parts {
+            let both;
+            let bound = match of_each.is_empty() {
+                true => &bound,
+                false => {
+                    both = bound.iter().cloned().chain(of_each).collect();
+                    &both
+                }
             };
-            all.push(said);
+            all.push(match is_odd {
+                true => Err(self.odd(nowhere(&each.pointer, "an array"), node, bound)),
+                false => self.said(node, bound, told),
+            });
         }
+    }
+
+    /// A part of `each` that is of another type than the others. Its topic is known where names alone make it.
+    fn odd(&self, fault: Fault, node: &Node<'a>, bound: &Bound<'_, 'a>) -> Odd<'a> {
+        let topic = self.entry.topic.as_ref().and_then(|topic| self.scope(node, bound).topic(topic).ok());
+        Odd { fault, topic, text: node.text() }
     }
 
     fn said(
@@ -201,7 +228,8 @@ impl<'n, 'a> Applied<'n, 'a> {
             }
             Body::Gap { .. } | Body::Remember(_) => unreachable!("they make no publication"),
         };
-        let whole_at = entry.snapshot.as_ref().map(|snapshot| scope.url(&snapshot.url));
+        let snapshot = entry.snapshot.as_ref().filter(|_| (self.wholes.wanted)(&topic));
+        let whole_at = snapshot.map(|snapshot| scope.url(&snapshot.url, self.wholes.is_hidden));
         Ok(MappedPublication { topic, ts_us, seq, value, entry: self.number, whole_at })
     }
 }
@@ -214,6 +242,7 @@ fn changes(
 ) -> Result<Changes, Fault> {
     let is_whole = book.reset == Reset::Always;
     let mut changes = Changes::new(if is_whole { book.whole.base() } else { Base::Held });
+    changes.has_prices = true;
     changes.depth.clone_from(&book.depth);
     if is_whole && book.lists.iter().any(|list| list.remember.is_some()) {
         told.reset(topic);
@@ -237,7 +266,7 @@ pub fn known(entry: &Entry, names: Names, texts: &[(&str, &str)]) -> Option<(Str
     let nothing = Node::parse(b"null").expect("it is JSON");
     let bound: Bound<'_, '_> = texts.iter().map(|(name, text)| (*name, Cow::Borrowed(*text))).collect();
     let scope = Scope { message: &nothing, element: &nothing, remembered: None, bound: &bound, names };
-    Some((scope.topic(template).ok()?, scope.url(&snapshot.url)))
+    Some((scope.topic(template).ok()?, scope.url(&snapshot.url, false)))
 }
 
 /// What the answer of a `[source.map.snapshot]` holds: its count, and all of the topic.
@@ -252,7 +281,7 @@ pub fn whole(
     let Body::Levels(book) = &entry.body else { unreachable!("a snapshot is of levels") };
     let mut changes = Changes::new(Base::Whole);
     changes.depth.clone_from(&book.depth);
-    let told = &mut memory::Levels::default();
+    let told = &mut memory::Levels::new(0);
     let mut writer = Writer { topic: "", scale: book.scale, told, changes: &mut changes };
     writer.lists(&snapshot.lists, scope)?;
     Ok((count, changes))
@@ -309,9 +338,11 @@ fn seq(entry: &Entry, last: &Pointer, scope: Scope<'_, '_>) -> Result<Seq, Fault
 }
 
 fn count(pointer: &Pointer, scope: Scope<'_, '_>) -> Result<u64, Fault> {
-    const WANTED: &str = "a whole number below 2^53";
-    let number = whole::parse_as(&scope.scalar(pointer, WANTED)?).filter(|number| *number <= SEQ_MAX);
-    number.ok_or_else(|| nowhere(pointer, WANTED))
+    const WANTED: &str = "a whole number that is not negative";
+    let number: Option<u128> = whole::parse_as(&scope.scalar(pointer, WANTED)?);
+    // Of a longer one its lower part counts: what follows upon what is the same.
+    let counted = number.map(|number| (number % (u128::from(SEQ_MAX) + 1)) as u64);
+    counted.ok_or_else(|| nowhere(pointer, WANTED))
 }
 
 #[cfg(test)]

@@ -67,11 +67,11 @@ impl<'n, 'a> Scope<'n, 'a> {
         }
     }
 
-    /// The address that has the whole of a topic.
-    pub fn url(&self, url: &Braced) -> String {
+    /// The address that has the whole of a topic. `hides_secrets`: it is to be shown.
+    pub fn url(&self, url: &Braced, hides_secrets: bool) -> String {
         let names: Vec<(&str, &str)> = self.bound.iter().map(|(name, text)| (*name, &**text)).collect();
         let value = |pointer: &Pointer| self.find(pointer, "").ok().map(|node| node.text().to_owned());
-        url.fill_url(&Filling { names: &names, value: Some(&value), ..Filling::default() })
+        url.fill_url(&Filling { names: &names, value: Some(&value), hides_secrets, ..Filling::default() })
     }
 
     fn named(&self, name: &str) -> &'n str {

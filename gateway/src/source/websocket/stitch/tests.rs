@@ -4,7 +4,8 @@ use engine::topic::changes::Changes;
 
 use super::*;
 
-const BYTES: usize = 1000;
+/// Room for some hundred changes.
+const BYTES: usize = 100 * (CHANGE_BYTES + KEY_BYTES + 6);
 
 /// `"5"` counts one, `"3-5"` several, `"4>5"` names the one before, `"~5"` tells no hole.
 fn seq(text: &str) -> Seq {
@@ -49,7 +50,7 @@ impl Venue {
         for count in counts.split(' ') {
             let (base, count) =
                 count.strip_prefix('w').map_or((Base::Held, count), |count| (Base::Empty, count));
-            let need = self.0.take(publication(base, count, 0), self.1, false, &mut out);
+            let need = self.0.take(publication(base, count, 0), self.1, None, &mut out);
             needs.extend(Some(need).filter(|need| *need != Need::Nothing));
         }
         (shown(&out), needs)
@@ -140,6 +141,7 @@ fn a_count_that_goes_back_is_a_gap_too() {
     // While changes wait those of before are of no use.
     let mut venue = Venue::new(Repair::Ask);
     venue.brings("500 501 1 2");
+    assert_eq!(venue.answers(500), (String::new(), Need::Whole), "it may be of the counts before");
     assert_eq!(venue.answers(1), ("w1 2".to_owned(), Need::Nothing));
     // A change may name a lower count as the one that it goes on to.
     let mut venue = Venue::new(Repair::None);
@@ -166,7 +168,7 @@ fn a_whole_that_stays_ahead_of_its_changes_is_no_whole_of_theirs() {
     venue.answers(9_000);
     let mut take = |count: &str, at_us| {
         let mut out = Vec::new();
-        let need = venue.0.take(publication(Base::Held, count, at_us), Repair::Ask, false, &mut out);
+        let need = venue.0.take(publication(Base::Held, count, at_us), Repair::Ask, None, &mut out);
         (shown(&out), need)
     };
     assert_eq!(take("6", 1_000_000), ("6".to_owned(), Need::Nothing));
@@ -181,7 +183,7 @@ fn a_whole_that_stays_ahead_of_its_changes_is_no_whole_of_theirs() {
         (Base::Held, "6", AHEAD_US + 1),
         (Base::Held, "7", AHEAD_US + 2),
     ] {
-        stitch.take(publication(base, count, at_us), Repair::None, false, &mut out);
+        stitch.take(publication(base, count, at_us), Repair::None, None, &mut out);
     }
     assert_eq!(shown(&out), "w9000 5 lost 6! 7");
 }
@@ -200,7 +202,7 @@ fn what_waits_is_bounded_and_so_are_tables() {
     assert_eq!([other("t"), other("u"), other("u"), other("v")], [false, true, false, false]);
     let mut out = Vec::new();
     let change = Publication { topic: "v".into(), ..publication(Base::Held, "1", 0) };
-    assert_eq!(venue.0.take(change, Repair::Ask, false, &mut out), Need::Nothing);
+    assert_eq!(venue.0.take(change, Repair::Ask, None, &mut out), Need::Nothing);
     assert_eq!(shown(&out), "lost", "it is told that its book cannot be had");
     assert!(venue.0.waits("u") && !venue.0.waits("v"));
     venue.0.clear();
@@ -208,13 +210,41 @@ fn what_waits_is_bounded_and_so_are_tables() {
 }
 
 #[test]
-fn the_first_change_of_a_connection_may_be_the_whole() {
-    let mut stitch = Stitch::new(2, BYTES);
-    let mut out = Vec::new();
-    for count in ["5", "6"] {
-        stitch.take(publication(Base::Held, count, 0), Repair::None, true, &mut out);
+fn a_whole_that_lacks_what_found_no_room_is_told_to_and_asked_for_again() {
+    for sparse in ["", "~"] {
+        let mut venue = Venue::new(Repair::Ask);
+        let counts: Vec<String> = (1..=400).map(|count| format!("{sparse}{count}")).collect();
+        let mut last = 0;
+        for count in &counts {
+            let (published, _) = venue.brings(count);
+            last += 1;
+            if venue.0.dropped > 0 {
+                assert_eq!(published, "lost", "{count}");
+                break;
+            }
+        }
+        assert_eq!(
+            venue.answers(last - 1),
+            (String::new(), Need::Whole),
+            "nothing waits, and one is missing"
+        );
+        assert_eq!(venue.answers(last), (format!("w{last}"), Need::Nothing));
+        let next = last + 1;
+        assert_eq!(venue.brings(&format!("{sparse}{next}")), nothing(&next.to_string()));
     }
-    assert_eq!(shown(&out), "w5 6");
+}
+
+#[test]
+fn the_first_change_of_a_connection_may_be_the_whole() {
+    for base in [Base::Whole, Base::Empty] {
+        let mut stitch = Stitch::new(2, BYTES);
+        let mut out = Vec::new();
+        for count in ["5", "6"] {
+            stitch.take(publication(Base::Held, count, 0), Repair::None, Some(base), &mut out);
+        }
+        assert_eq!(shown(&out), "w5 6");
+        assert!(matches!(&out[0].body, Body::Changes(changes) if changes.base == base));
+    }
 }
 
 mod random;

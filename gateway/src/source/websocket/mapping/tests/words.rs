@@ -21,7 +21,7 @@ const BITFINEX: &str = r#"
 
 /// Topics and changes of several messages of a connection; what was remembered, was of no entry, or is odd, in words.
 fn told(entries: &str, messages: &[&str]) -> Vec<(String, Keys)> {
-    let (entries, mut memory, mut all) = (parse(entries), Memory::default(), Vec::new());
+    let (entries, mut memory, mut all) = (parse(entries), Memory::new(MEMORY_BYTES), Vec::new());
     for message in messages {
         match read_next(&entries, &mut memory, message.as_bytes()).unwrap() {
             None => all.push(("none".to_owned(), Vec::new())),
@@ -264,4 +264,38 @@ fn a_change_says_where_its_whole_is_and_the_answer_is_read_by_the_same_entry() {
     let (topic, url) = known(&entries[1], Names::Encode, &[("symbol", "a b")]).unwrap();
     assert_eq!((&*topic, &*url), ("x.other.a@x20b", "https://h/a%20b"));
     assert_eq!(known(&entries[1], Names::Encode, &[("other", "a")]), None);
+}
+
+#[test]
+fn of_a_whole_table_the_last_word_on_a_price_counts_and_nothing_needs_to_be_deleted() {
+    for whole in ["compare", "reset"] {
+        let entries = format!(
+            "[[source.map]]\ntopic = \"x.book\"\nlevels = [{{ path = \"/b\", key = \"b\" }}]\nreset = true\nwhole = {whole:?}"
+        );
+        let message = r#"{"b":[["1","2"],["3","4"],["1","0"],["5","0"],["5","6"],["7","0"]]}"#;
+        let mapped = &mapped(&entries, message)[0];
+        assert_eq!(changes(mapped), expected(&[("b3", Some("\"4\"")), ("b5", Some("\"6\""))]), "{whole}");
+        assert_ne!(base(mapped), Base::Held);
+    }
+}
+
+#[test]
+fn a_size_of_a_side_by_sign_loses_its_sign_and_no_other_minus() {
+    let entries = r#"
+            [[source.map]]
+            topic = "x.book"
+            levels = [{ path = "/l", key = { "+" = "b", "-" = "a" }, side = "/2", price = "/0", size = "/1" }]
+        "#;
+    let seen = changes(&mapped(entries, r#"{"l":[[1,1e-5,-1],[2,"-2E-7",-1],[3,-3e-1,-1],[4,4e-2,1]]}"#)[0]);
+    let sizes = [("a1", "1e-5"), ("a2", "\"2E-7\""), ("a3", "3e-1"), ("b4", "4e-2")];
+    assert_eq!(seen, expected(&sizes.map(|(key, size)| (key, Some(size)))));
+}
+
+#[test]
+fn a_price_whose_point_cannot_be_moved_so_far_is_odd() {
+    let entries = "[[source.map]]\ntopic = \"x.book\"\nlevels = [{ path = \"/b\", key = \"b\" }]\nscale = -2";
+    let fault = fault(entries, r#"{"b":[["1e99999999999999999999","2"]]}"#);
+    assert!(fault.to_string().contains("leads nowhere, or not to a number"), "{fault}");
+    let seen = changes(&mapped(entries, r#"{"b":[["1.5E+3","2"],["2e-3","1"]]}"#)[0]);
+    assert_eq!(seen, expected(&[("b1.5e1", Some("\"2\"")), ("b2e-5", Some("\"1\""))]));
 }

@@ -75,7 +75,7 @@ impl Run {
         }
         let change = publication_of(Base::Held, self.venue.life, seq, self.now_us);
         let mut out = Vec::new();
-        match self.stitch.take(change, self.repair, false, &mut out) {
+        match self.stitch.take(change, self.repair, None, &mut out) {
             Need::Whole => self.asked = true,
             Need::Reconnect(_) => panic!("nobody said so"),
             Need::Nothing => {}

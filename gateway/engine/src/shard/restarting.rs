@@ -1,4 +1,4 @@
-//! Another epoch begins: positions of the one before count no more.
+//! The gateway's epoch changes: everything begins anew, and every client is told.
 
 use net::Sockets;
 

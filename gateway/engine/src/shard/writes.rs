@@ -1,38 +1,34 @@
-//! What clients write, on its way from a shard to where updates are numbered, and the answer on its way back.
+//! What clients write, on its way from a shard to where updates are numbered.
 
 use std::{fmt, sync::Arc};
 
-use net::ConnId;
-
-use crate::{
-    protocol::reply::NO_ROOM,
-    sequencer::{Publication, Written},
-    shard::inbox::Inbox,
+use super::{
+    inbox::Inbox,
+    wrote::{Asker, Wrote},
 };
-
-/// What became of something written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wrote {
-    /// `reply`: JSON that is for the writer alone.
-    Published { written: Written, reply: Option<Arc<str>> },
-    /// `code`: of the error.
-    Refused { code: u16, reason: Arc<str> },
-}
+use crate::protocol::{publish::Publish, reply::NO_ROOM};
 
 /// A client's publish. The shard has checked all that it knows.
 #[derive(Debug)]
 pub struct Write {
-    pub publication: Publication,
+    pub publish: Publish,
+    /// Its connection: never the same twice.
+    pub writer: u64,
+    /// The subject of its token, as one segment of a topic.
+    pub by: Option<Arc<str>>,
+    /// When it came. µs since the Unix epoch.
+    pub due_us: i64,
     pub answer: Answering,
 }
 
-/// Who waits for the answer to a [`Write`].
-#[derive(Debug, Clone)]
-pub struct Asker {
-    pub conn: ConnId,
-    /// Of the op.
-    pub id: Option<String>,
-    pub topic: Arc<str>,
+impl Write {
+    /// What it takes until it is answered, beside its place.
+    pub fn bytes(&self) -> usize {
+        let Publish { topic, once, body } = &self.publish;
+        let texts = [Some(&**topic), once.as_deref(), self.by.as_deref(), self.answer.id()];
+        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+        texts + body.bytes() + body.places_bytes()
+    }
 }
 
 /// Takes the answer to a [`Write`] to the shard. Whoever drops it refuses.
@@ -58,6 +54,10 @@ impl Answering {
         self.push(wrote);
     }
 
+    fn id(&self) -> Option<&str> {
+        self.asker.as_ref()?.id.as_deref()
+    }
+
     fn push(&mut self, wrote: Wrote) {
         if let Some(asker) = self.asker.take() {
             self.inbox.push_wrote(asker, wrote);
@@ -77,6 +77,6 @@ pub trait Writes: fmt::Debug + Send + Sync {
     /// room.
     fn write(&self, write: Write) -> Result<(), Write>;
 
-    /// A connection that has written something has ended: `conn` as in [`Publication::writer`]. Never refused.
-    fn left(&self, conn: u64);
+    /// A connection that has written something has ended: `writer` as in [`Write`]. Never refused.
+    fn left(&self, writer: u64);
 }
