@@ -12,7 +12,7 @@ use std::{cell::Cell, collections::HashMap, hash::Hasher, time::Duration};
 
 use engine::{
     address::Address,
-    client::{CloseReason, Refused},
+    client::{CloseReason, Refused, close::NOT_GRANTED_NOW},
     http::proxies::Forwarded,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES, request::AUTO},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
@@ -761,6 +761,7 @@ impl Simulation {
                     // Of bare values nothing came yet: it was refused.
                     4401 | 4403 if peer.raw.as_ref().is_some_and(|values| values.count == 0) => true,
                     4401 => may_be_unauthorized,
+                    4403 if reason == NOT_GRANTED_NOW => peer.raw.is_some() && self.tally.rules > 0,
                     4403 => conduct.garbage > 20 && peer.raw.is_some(),
                     4429 if reason == Refused::Address.text() => {
                         self.tally.crowded += 1;

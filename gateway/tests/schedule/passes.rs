@@ -218,8 +218,8 @@ impl Simulation {
     /// Those who have asked for nothing do, so that some rest.
     fn ask_much(&mut self) {
         for peer in 0..self.conduct.len() {
-            let Peer { open, leaving, model, .. } = &self.world.peers[peer];
-            if *open && !leaving && model.asked.is_empty() {
+            let Peer { open, leaving, model, encoding, .. } = &self.world.peers[peer];
+            if *open && !leaving && encoding.takes_ops() && model.asked.is_empty() {
                 (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
             }
         }

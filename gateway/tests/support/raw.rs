@@ -60,7 +60,9 @@ impl Values {
                 continue;
             };
             let passed = newer[..found].iter().filter(|entry| !entry.gone).count() as u64;
-            let begins = self.count == 1 || at != self.epoch;
+            // A topic that comes back begins anew, and what came before it was gone is not kept.
+            let has_ended = newer[..=found].iter().any(|entry| entry.gone || entry.born);
+            let begins = self.count == 1 || at != self.epoch || has_ended;
             let is_kept = matches!(*topic.mode, Mode::Stream(_))
                 && !begins
                 && !epoch.overran(|topic| epoch.topics[topic].name.as_ref() == self.topic, from, false);

@@ -7,6 +7,7 @@ use super::{
     Shard,
     builds::{Running, Whose, Work},
     client::Sub,
+    pending::Pending,
 };
 use crate::{
     client::{CloseReason, Next},
@@ -78,7 +79,9 @@ impl Shard {
             self.send(slot, bytes, net, now);
             return true;
         }
-        if was_held && !self.at(slot).connection.is_held() {
+        let client = self.at(slot);
+        let goes_on = client.pending().is_some_and(Pending::has_queued);
+        if goes_on || was_held && !client.connection.is_held() {
             // The client has the last of what follows an answer.
             return false;
         }
