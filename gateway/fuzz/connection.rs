@@ -214,6 +214,7 @@ impl<'c> Driver<'c> {
                 handshakes: &self.handshakes,
                 hosts_told: &self.hosts_told,
                 origins_told: &self.origins_told,
+                raw_paths: &[],
                 now: self.now,
                 echo: false,
             };
@@ -272,6 +273,7 @@ impl<'c> Driver<'c> {
                     self.end(ended);
                 }
             }
+            Said::Raw(text) => self.ops.push(text),
             Said::Ended(ended) => self.end(ended),
             Said::HangUp(reason) => self.hang_up(reason),
         }
@@ -282,7 +284,7 @@ impl<'c> Driver<'c> {
         for _ in 0..STEPS_MAX {
             if self.sends && at_once {
                 self.sends = false;
-                self.connection.sent(true, self.now);
+                self.connection.sent(1, true, self.now);
             }
             match self.connection.next(&self.limits, self.now) {
                 Next::Wait | Next::Free if self.sends && at_once => {}
@@ -309,7 +311,7 @@ impl<'c> Driver<'c> {
     fn happen(&mut self, dice: &mut Dice) {
         self.now.mono_us += dice.below(3) as u64 * 1_000_000;
         match dice.below(12) {
-            0 if self.sends => self.connection.sent(false, self.now),
+            0 if self.sends => self.connection.sent(1, false, self.now),
             1 if self.connection.is_open() => self.connection.hold(Hold::Input),
             2 if self.connection.is_open() => self.connection.hold(Hold::All),
             3 | 4 => self.connection.hold(Hold::Nothing),
@@ -324,9 +326,13 @@ impl<'c> Driver<'c> {
             6 => self.due(),
             7 => {
                 let bytes = dice.below(3) as u32;
-                if self.connection.unsent(bytes, &self.limits, self.now) {
-                    let ended = self.connection.close(CloseReason::PingTimeout, self.now);
-                    self.end(ended);
+                match self.connection.unsent(bytes, &self.limits, self.now) {
+                    None => {}
+                    Some(reason) if reason.resets() => self.hang_up(reason),
+                    Some(reason) => {
+                        let ended = self.connection.close(reason, self.now);
+                        self.end(ended);
+                    }
                 }
             }
             8 if dice.below(8) == 0 => {

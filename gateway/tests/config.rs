@@ -493,7 +493,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         ),
         (
             "[fan]\n",
-            "x.toml:1: [fan] is unknown; there are access, admin, audit, certificate, compression, fanout, limits, log, overload, server, source, state, topic",
+            "x.toml:1: [fan] is unknown; there are access, admin, audit, certificate, compression, fanout, limits, log, overload, raw, server, source, state, topic",
         ),
         ("drain = \"1s\"", "x.toml:1: drain stands in no section; drain belongs to [server]"),
         (

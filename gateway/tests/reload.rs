@@ -263,7 +263,8 @@ fn clients_stay_and_new_limits_hold_for_them() {
         token_from = [\"op\"]\nclaim = \"/may\"\nissuer = [\"a\"]\naudience = [\"b\"]\nleeway = \"1s\"\n\
         lifetime_max = \"1h\"\n[access.anonymous]\nsubscribe = [\"*\"]\n[access.everyone]\nsubscribe = [\"a\"]\n\
         [[access.role]]\nwhen = { \"/a\" = \"b\" }\n[audit]\nqueue = 100\npath = \"reload-audit.jsonl\"\n[log]\nfilter = \"error\"\n";
-    let all = format!("{all}{ADMIN_KEY}");
+    let raw = "[[raw]]\npath = \"/chat/{room}\"\ntopic = \"chat.{room}\"\n";
+    let all = format!("{all}{raw}{ADMIN_KEY}");
     let applied = gateway.apply(&all);
     let listed = output(command("").args(["--check", "--reloadable"])).stdout;
     let listed = String::from_utf8(listed).unwrap();

@@ -177,7 +177,7 @@ fn what_a_page_offers_is_answered_also_where_it_is_refused() {
         let peer = world.dial_as("/ws", true, encoding);
         world.settle();
         let head = String::from_utf8_lossy(&world.peers[peer].http).into_owned();
-        let chosen = format!("Sec-WebSocket-Protocol: {}\r\n", encoding.subprotocol());
+        let chosen = format!("Sec-WebSocket-Protocol: {}\r\n", encoding.subprotocol().unwrap());
         assert!(head.starts_with("HTTP/1.1 101 ") && head.contains(&chosen), "{head}");
         assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
         assert_eq!(world.peers[peer].close_code(), Some(1013));

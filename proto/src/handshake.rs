@@ -49,6 +49,15 @@ pub fn respond(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8]) 
     answer(out, status, content_type, body, [].iter());
 }
 
+/// Appends the head of an answer that goes on until the connection ends, or that has no body.
+pub fn begin(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)]) {
+    start(out, status);
+    for (name, value) in headers {
+        header(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends a client's opening request. `target` begins with `/`; `nonce` is what
 /// [`Conn::client`](crate::Conn::client) was given; `deflate` as it was told
 /// [`Conn::offering_deflate`](crate::Conn::offering_deflate).
@@ -110,8 +119,7 @@ fn answer<'a>(
     body: &[u8],
     headers: impl Iterator<Item = &'a (&'a str, &'a str)>,
 ) {
-    print(out, format_args!("HTTP/1.1 {status} {}\r\n", phrase(status)));
-    header(out, "Connection", "close");
+    start(out, status);
     header(out, "Content-Type", content_type);
     print(out, format_args!("Content-Length: {}\r\n", body.len()));
     for (name, value) in headers {
@@ -119,6 +127,11 @@ fn answer<'a>(
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
+}
+
+fn start(out: &mut Vec<u8>, status: u16) {
+    print(out, format_args!("HTTP/1.1 {status} {}\r\n", phrase(status)));
+    header(out, "Connection", "close");
 }
 
 fn header(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -133,6 +146,7 @@ fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        204 => "No Content",
         307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -75,6 +75,7 @@ CHECKS = [
 ]
 
 BENCHES = [
+    Entry("listening", "server-sent events and bare values ÷ WebSocket: CPU per frame; memory of an idle client", 6, LOADED),
     Entry("fanout", "CPU per delivered frame ÷ a bare epoll-and-send() loop's", 3, ("gateway", "floor", "receiver")),
     Entry("keyed", "CPU per byte, keyed ÷ latest topics; memory of 100 books", 3, LOADED),
     Entry("memory", "memory per idle subscribed client", 1, ("gateway", "receiver")),

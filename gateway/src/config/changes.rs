@@ -55,7 +55,8 @@ pub fn reloadable() -> String {
     let keys = keys.filter(|(_, key)| key.is_reloaded);
     let lines = keys.map(|(section, key)| format!("{section}.{}\n", key.name));
     // Whatever has changed of them; of topics what no topic that is there lives by.
-    let tables = ["access.anonymous", "access.everyone", "access.role", "access.key", "source", "topic"];
+    let tables =
+        ["access.anonymous", "access.everyone", "access.role", "access.key", "source", "topic", "raw"];
     lines.chain(tables.map(|table| format!("{table}\n"))).collect()
 }
 
@@ -84,6 +85,7 @@ pub fn changes(old: &Config, new: &Config, suits: impl Fn(&Policies) -> bool) ->
     changes.table("certificate", certificates(old) != certificates(new), true);
     changes.sources(old, new);
     changes.topics(old, new, suits);
+    changes.table("raw", old.raw_paths != new.raw_paths, true);
     changes.found
 }
 
@@ -127,6 +129,7 @@ pub fn merged(old: &Config, new: Config, suits: impl Fn(&Policies) -> bool) -> C
         sources,
         freshness,
         topics,
+        raw_paths: new.raw_paths,
         checks,
         state: StateSettings { path: old.state.path.clone(), ..new.state },
         written: new.written,

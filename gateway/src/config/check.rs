@@ -11,6 +11,7 @@ use super::{
     fanout::fanout,
     limits::limits,
     log::log,
+    raw::raw_paths,
     server::{exposed, server},
     sources::sources,
     state::state,
@@ -26,7 +27,7 @@ use crate::{
     system::Machine,
 };
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "server",
     "fanout",
     "limits",
@@ -39,6 +40,7 @@ const SECTIONS: [&str; 13] = [
     "certificate",
     "source",
     "topic",
+    "raw",
     "state",
 ];
 
@@ -73,6 +75,7 @@ pub(super) fn check(
     let log = log(reader.section("log"));
     check_guarded(&mut reader, &server, &admin, admin_line);
     let (topics, checks) = policies(&mut reader, &limits, dir);
+    let raw_paths = raw_paths(&mut reader);
     let (sources, freshness) = sources(&mut reader, dir, &topics);
     let chained = sources.iter().any(|source| source.upstream().is_some());
     let state = state(reader.section("state"), dir, chained, &topics_bytes);
@@ -93,6 +96,7 @@ pub(super) fn check(
             sources,
             freshness,
             topics,
+            raw_paths,
             checks: checks.into(),
             state,
             written: Written::of(layered.file(), layered.over(), environment),

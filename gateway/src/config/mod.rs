@@ -13,6 +13,7 @@ mod limits;
 mod load;
 mod log;
 mod memory;
+mod raw;
 mod reference;
 mod render;
 mod server;
@@ -26,6 +27,7 @@ mod writing;
 use std::sync::Arc;
 
 use engine::{
+    http::raw_path::RawPath,
     settings::{Compression, Fanout, Limits, Overload, Settings},
     topic::policy::Policies,
 };
@@ -69,6 +71,8 @@ pub struct Config {
     /// Of each source, in their order.
     pub freshness: Vec<Freshness>,
     pub topics: Policies,
+    /// `[[raw]]`.
+    pub raw_paths: Vec<RawPath>,
     /// What values of those are held against.
     pub checks: Arc<Checks>,
     pub state: StateSettings,
@@ -118,6 +122,8 @@ impl Config {
             refusing: self.server.refusing,
             proxies: &self.server.proxies,
             rules: &self.access.tokens.rules,
+            topics: &self.topics,
+            raw_paths: &self.raw_paths,
             is_chained: self.is_chained(),
         }
     }

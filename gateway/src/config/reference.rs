@@ -8,6 +8,7 @@ use super::{
     admin::{AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
     grants::{GrantedKeys, ROLE},
+    raw::RawKeys,
     server::ServerKeys,
     sources::KindKeys,
     state::StateKeys,
@@ -65,6 +66,7 @@ pub fn reference() -> String {
     out.group(Group::of::<KeyedKeys>());
     out.group(Group::of::<KeyTermKeys>());
     out.group(Group::of::<StreamKeys>());
+    out.entry(Group::of::<RawKeys>());
     out.0
 }
 

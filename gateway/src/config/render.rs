@@ -11,6 +11,7 @@ use super::{
     admin::{AdminAccess, AdminKeyKeys, AdminKeys},
     audit::AuditKeys,
     memory,
+    raw::RawKeys,
     server::ServerKeys,
     state::StateKeys,
     tls::CertificateKeys,
@@ -59,6 +60,10 @@ pub(super) fn render(config: &Config, connections: usize) -> String {
     for (at, policy) in config.topics.entries.iter().enumerate() {
         self::policy(&mut text, policy, room_of(config, policy));
         text.keys(&WriteKeys::of(policy, config.checks.at(at)));
+    }
+    for raw in &config.raw_paths {
+        text.section("[[raw]]");
+        text.keys(&RawKeys::from(raw));
     }
     let memory = memory::parts(config, connections);
     format!("{}\n{}", text.written(), memory::Told(&memory))

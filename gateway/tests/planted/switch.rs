@@ -149,6 +149,10 @@ bugs! {
     ForwardedFirst,
     /// A connection that is gone goes on to count for its address.
     PlaceKept,
+    /// A part of a batch tells where a stream stands.
+    IdOfPart,
+    /// Who gets bare values is handed its class's frame, though it got some of it by itself.
+    ValueTwice,
 }
 
 thread_local! {

@@ -4,6 +4,7 @@
 
 mod forging;
 mod health;
+mod listening;
 mod passes;
 mod tls;
 
@@ -11,7 +12,7 @@ use std::{cell::Cell, collections::HashMap, hash::Hasher, time::Duration};
 
 use engine::{
     address::Address,
-    client::{CloseReason, Refused},
+    client::{CloseReason, Refused, close::NOT_GRANTED_NOW},
     http::proxies::Forwarded,
     protocol::{encoding::Encoding, fragment::FRAGMENT_BYTES, request::AUTO},
     sequencer::{Body, Grouping, Publication, UpstreamBatch, UpstreamUpdate, seq::Seq},
@@ -86,6 +87,8 @@ struct Simulation {
     passes: Passes,
     /// What all clients offer and speak, or each its own: only those who are alike share frames.
     wire: Option<(bool, Encoding)>,
+    /// Where the next client that says all by its URL comes back to.
+    resumed: Option<Saved>,
     draining: bool,
     /// Of the streams' publisher.
     seq: u64,
@@ -174,6 +177,10 @@ pub struct Tally {
     pub revoked: u64,
     pub expired: u64,
     pub unauthorized: u64,
+    /// Ids that streams told, and bare values that came and that were passed over.
+    pub ids: u64,
+    pub values: u64,
+    pub conflated: u64,
     /// A hash of every byte that clients were sent, beneath TLS: equal where nothing changed for them.
     pub sent: u64,
 }
@@ -314,6 +321,7 @@ impl Simulation {
             states,
             passes: Passes::default(),
             wire,
+            resumed: None,
             draining: false,
             seq: 0,
             crowd,
@@ -542,7 +550,11 @@ impl Simulation {
         if self.world.peers[peer].leaving || self.world.peers[peer].close.is_some() {
             return;
         }
+        let encoding = self.world.peers[peer].encoding;
         match self.rng.u32(..1000) {
+            0..480 if !encoding.takes_ops() => {}
+            480..560 | 640..700 if !encoding.takes_ops() => self.say_something(peer),
+            560..640 | 935..950 if encoding.is_stream() => {}
             0..350 => self.subscribe(peer),
             350..460 => self.unsubscribe(peer),
             460..480 => self.renew(peer),
@@ -571,7 +583,8 @@ impl Simulation {
 
     fn leave(&mut self, peer: usize) {
         self.world.peers[peer].leaving = true;
-        match self.rng.u8(..3) {
+        let ways = if self.world.peers[peer].encoding.is_stream() { 2 } else { 3 };
+        match self.rng.u8(..ways) {
             0 => {
                 self.conduct[peer].reset = true;
                 self.world.reset(peer);
@@ -604,6 +617,7 @@ impl Simulation {
         let strays = self.rng.u8(..40) == 0;
         let forges = !strays && self.world.config.server.proxy_protocol && self.rng.u8(..20) == 0;
         (self.conduct[at].strayed, self.conduct[at].forged) = (strays, forges);
+        self.resumed = if saved.is_empty() || self.rng.bool() { None } else { Some(saved.remove(0)) };
         let new = match (strays, forges) {
             (true, _) => self.stray(),
             (_, true) => self.forge(),
@@ -611,7 +625,8 @@ impl Simulation {
         };
         self.world.peers.swap_remove(at);
         assert_eq!(new, self.conduct.len(), "the new peer takes the old one's place");
-        if !strays && !forges && self.rng.bool() {
+        let takes_ops = self.world.peers[at].encoding.takes_ops();
+        if !strays && !forges && takes_ops && self.rng.bool() {
             for Saved { name, patterns, epoch, version } in saved {
                 let since = Some((epoch, version));
                 let interval_ms = self.rng.choice(INTERVALS_MS).unwrap();
@@ -725,7 +740,8 @@ impl Simulation {
                 let fits = match code {
                     1000 => conduct.said_goodbye,
                     1001 if reason == CloseReason::Age.text() => {
-                        (peer.model.draining || self.draining) && is_of_age(peer, &self.world.config, now_us)
+                        let is_told = peer.model.draining || peer.encoding == Encoding::Raw;
+                        (is_told || self.draining) && is_of_age(peer, &self.world.config, now_us)
                     }
                     1001 => self.draining,
                     1013 if reason == Refused::Overload.text() => {
@@ -742,7 +758,11 @@ impl Simulation {
                     4001 => was_slow(conduct, now_us),
                     4004 => fell_behind(peer, &self.world.publisher),
                     4005 => has_expired,
+                    // Of bare values nothing came yet: it was refused.
+                    4401 | 4403 if peer.raw.as_ref().is_some_and(|values| values.count == 0) => true,
                     4401 => may_be_unauthorized,
+                    4403 if reason == NOT_GRANTED_NOW => peer.raw.is_some() && self.tally.rules > 0,
+                    4403 => conduct.garbage > 20 && peer.raw.is_some(),
                     4429 if reason == Refused::Address.text() => {
                         self.tally.crowded += 1;
                         is_crowded
@@ -846,6 +866,7 @@ impl Simulation {
                 assert!(!peer.model.overloaded, "peer {at} was not told the end of an overload");
                 assert!(peer.model.asked.is_empty(), "peer {at} was not answered: {:?}", peer.model.asked);
                 peer.model.check_newest(&self.world.publisher.epochs);
+                peer.raw.iter().for_each(|values| values.check_newest(&self.world.publisher.epochs));
                 self.check_age(at);
                 // One that a drain has sent away may not have been told.
                 if !self.draining {
@@ -969,7 +990,8 @@ impl Simulation {
             self.tally.cut += u64::from(slow.contains(&at) && is_cut);
             // One that a drain has sent away may not have been told of a state.
             if !slow.contains(&at) || !is_cut {
-                assert!(peer.model.draining, "peer {at} was not told");
+                let is_told = peer.model.draining || peer.encoding == Encoding::Raw;
+                assert!(is_told, "peer {at} was not told");
                 peer.model.check_newest(&self.world.publisher.epochs);
             }
         }
@@ -981,7 +1003,7 @@ impl Simulation {
         for at in 0..self.conduct.len() {
             let peer = &self.world.peers[at];
             let is_there = peer.open && !peer.leaving && peer.close.is_none() && !peer.slot_freed;
-            if is_there && self.rng.bool() {
+            if is_there && peer.encoding.takes_ops() && self.rng.bool() {
                 let topics = vec!["*".to_owned()];
                 let op =
                     AskedOp::Subscribe { sub: String::new(), topics, interval_ms: Some(100), since: None };
@@ -1033,6 +1055,9 @@ impl Simulation {
         tally.statuses += peer.model.statuses;
         tally.early += peer.model.early;
         tally.parts += peer.model.parts;
+        tally.ids += peer.ids;
+        tally.values += peer.raw.as_ref().map_or(0, |values| values.count);
+        tally.conflated += peer.raw.as_ref().map_or(0, |values| values.skipped);
         tally.closes += u64::from(peer.close.is_some());
         let was = |reason: CloseReason| peer.close.as_ref().is_some_and(|(_, text)| text == reason.text());
         tally.aged += u64::from(was(CloseReason::Age));

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use engine::protocol::encoding::Encoding;
 use engine::{
     access::{
         revoked::Revoked,
@@ -103,7 +104,12 @@ impl Simulation {
     /// What follows for a client that was just dialled.
     pub(super) fn expect_first(&mut self, peer: usize, shown: Option<Pass>) {
         let rules = self.rules();
+        let encoding = self.world.peers[peer].encoding;
         match shown {
+            // It is not told that its token was accepted.
+            shown if encoding == Encoding::Raw => {
+                self.world.peers[peer].model.pass = shown.filter(|pass| !pass.is_bad);
+            }
             Some(pass) => {
                 let asked = Asked { id: None, op: AskedOp::Auth { pass } };
                 self.world.peers[peer].model.asked.push_back(asked);
@@ -116,7 +122,7 @@ impl Simulation {
                         AskedOp::Subscribe { sub: "auto".to_owned(), topics, interval_ms: None, since: None };
                     self.world.peers[peer].model.asked.push_back(Asked { id: None, op });
                 }
-                if rules.wants_token() && self.rng.u8(..8) > 0 {
+                if rules.wants_token() && encoding.takes_ops() && self.rng.u8(..8) > 0 {
                     self.renew(peer);
                 }
             }
@@ -212,8 +218,8 @@ impl Simulation {
     /// Those who have asked for nothing do, so that some rest.
     fn ask_much(&mut self) {
         for peer in 0..self.conduct.len() {
-            let Peer { open, leaving, model, .. } = &self.world.peers[peer];
-            if *open && !leaving && model.asked.is_empty() {
+            let Peer { open, leaving, model, encoding, .. } = &self.world.peers[peer];
+            if *open && !leaving && encoding.takes_ops() && model.asked.is_empty() {
                 (0..self.rng.usize(..4)).for_each(|_| self.subscribe(peer));
             }
         }
@@ -302,9 +308,14 @@ impl Simulation {
     /// Whether a request may have been refused for its token, or waited for it for too long.
     pub(super) fn may_be_refused(&self, peer: &Peer) -> bool {
         let shown = peer.model.asked.iter().any(|asked| matches!(asked.op, AskedOp::Auth { .. }));
-        let is_crowded = self.may_be_crowded() && peer.http.starts_with(b"HTTP/1.1 429 ");
-        let is_refused = peer.http.is_empty() || peer.http.starts_with(b"HTTP/1.1 401 ") || is_crowded;
-        !peer.open && shown && is_refused
+        let is = |status: &[u8]| peer.http.starts_with(status);
+        let is_crowded = self.may_be_crowded() && is(b"HTTP/1.1 429 ");
+        // Who cannot ask later is refused at once, also for what it may not have.
+        let is_refused = match peer.encoding.takes_ops() {
+            true => shown && (peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is_crowded),
+            false => peer.http.is_empty() || is(b"HTTP/1.1 401 ") || is(b"HTTP/1.1 403 ") || is_crowded,
+        };
+        !peer.open && is_refused
     }
 
     /// Whether a subject may have as many connections as it may.

@@ -33,37 +33,45 @@ impl Speakers {
     }
 }
 
-/// Half of the clients offer to be sent compressed frames, some speak MessagePack.
+/// Half of the clients offer to be sent compressed frames, some speak MessagePack, some get streams or bare values.
 pub(super) fn random_wire(rng: &mut fastrand::Rng) -> (bool, Encoding) {
-    let encoding = if rng.u8(..3) == 0 { Encoding::Msgpack } else { Encoding::Json };
-    (rng.bool(), encoding)
+    let encoding = match rng.u8(..18) {
+        0..5 => Encoding::Msgpack,
+        5 | 6 => Encoding::Sse { ids: true },
+        7 => Encoding::Ndjson,
+        8 | 9 => Encoding::Raw,
+        _ => Encoding::Json,
+    };
+    (rng.bool() && !encoding.is_stream(), encoding)
 }
 
 impl Simulation {
     pub(super) fn dial(&mut self) -> usize {
         self.show();
         let shown = self.world.showing.as_ref().map(|(pass, _)| pass.clone());
-        let peer = self.dial_somehow();
+        let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
+        let target = self.target(encoding);
+        let peer = self.dial_somehow(&target.url, deflate, encoding);
         self.expect_first(peer, shown);
+        self.expect_target(peer, target);
         peer
     }
 
     /// A third speak TLS, and of those that compress half go on with their context. Some are pages of this host, which
     /// hear of a refusal by a close frame.
-    fn dial_somehow(&mut self) -> usize {
-        let (deflate, encoding) = self.wire.unwrap_or_else(|| random_wire(&mut self.rng));
+    fn dial_somehow(&mut self, url: &str, deflate: bool, encoding: Encoding) -> usize {
         self.world.keep_context = self.rng.bool();
         let is_page = self.rng.u8(..3) == 0;
         self.world.fields = if is_page { vec![("Origin", "http://localhost")] } else { Vec::new() };
         self.world.address.set_ip(self.rng.choice(ADDRESSES).unwrap());
         self.world.address.set_port(self.rng.u16(1024..));
         if self.rng.u8(..3) > 0 {
-            return self.world.dial_as("/ws", deflate, encoding);
+            return self.world.dial_as(url, deflate, encoding);
         }
         let version = if self.rng.bool() { Version::Tls12 } else { Version::Tls13 };
         let clients = if self.rng.bool() { &self.speakers.with_tickets } else { &self.speakers.without };
         let tls = clients.connect(version);
-        self.world.dial_tls(Some(tls), "/ws", deflate, encoding)
+        self.world.dial_tls(Some(tls), url, deflate, encoding)
     }
 
     /// A connection that takes the listener for one without TLS.

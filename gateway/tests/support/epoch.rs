@@ -29,6 +29,8 @@ pub struct Entry {
     pub born: bool,
     /// Of a keyed topic, after it.
     pub table: Rc<Table>,
+    /// As it was numbered.
+    pub json: Bytes,
 }
 
 /// A keyed topic's keys and values, as JSON.
@@ -145,7 +147,8 @@ impl Epoch {
                 let born = self.born.iter().position(|born| *born == at);
                 let born = born.map(|i| self.born.swap_remove(i)).is_some();
                 let skipped = update.skipped.into();
-                entries.push(Entry { version, v, ts_us, due_us, gone: update.gone, skipped, born, table });
+                let (gone, json) = (update.gone, update.json.clone());
+                entries.push(Entry { version, v, ts_us, due_us, gone, skipped, born, table, json });
                 self.by_json.insert(update.json.clone(), (at, entries.len() - 1));
             }
             Op::Forget { topic } => {

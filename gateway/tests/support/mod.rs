@@ -8,7 +8,9 @@ mod held;
 mod pace;
 pub mod proxies;
 pub mod publisher;
+pub mod raw;
 mod states;
+pub mod streams;
 pub mod subscriber;
 pub mod tls;
 pub mod tokens;
@@ -104,6 +106,11 @@ pub struct Peer {
     pub silence_us: u64,
     /// Everything before the first frame.
     pub http: Vec<u8>,
+    /// Of an HTTP answer that goes on: what came of a message that is not whole, and how often it was told where it stood.
+    unread: Vec<u8>,
+    pub ids: u64,
+    /// What a client of bare values may be sent.
+    pub raw: Option<raw::Values>,
     /// Text frames, where `World::log` is set.
     pub texts: Vec<String>,
     /// Its messages refer back to earlier ones where they are compressed.
@@ -128,6 +135,18 @@ impl Peer {
     pub fn frames(&self, op: &str) -> Vec<serde_json::Value> {
         let parsed = self.texts.iter().map(|text| serde_json::from_str(text).expect("the model parsed it"));
         parsed.filter(|frame: &serde_json::Value| frame["op"] == op).collect()
+    }
+
+    /// A whole message has come.
+    fn heard(&mut self, text: String, log: bool, judge: &mut Judge<'_>) {
+        match &mut self.raw {
+            Some(values) => values.take(&text, judge.epochs),
+            None if self.encoding == Encoding::Raw => {}
+            None => self.model.take(&text, judge),
+        }
+        if log {
+            self.texts.push(text);
+        }
     }
 
     /// Whether its compressed messages refer back to earlier ones.
@@ -483,6 +502,9 @@ impl World {
             said_us: self.now.mono_us,
             silence_us: 0,
             http: Vec::new(),
+            unread: Vec::new(),
+            ids: 0,
+            raw: None,
             texts: Vec::new(),
             context: None,
             encoding: Encoding::Json,
@@ -554,7 +576,7 @@ impl World {
 
     pub fn handshake_with(&mut self, peer: usize, target: &str, deflate: bool, fields: &[(&str, &str)]) {
         let mut request = Vec::new();
-        let protocols = [self.peers[peer].encoding.subprotocol()];
+        let protocols: Vec<&str> = self.peers[peer].encoding.subprotocol().into_iter().collect();
         let host = &self.host;
         let forwarded = self.config.server.proxies.forwarded;
         let told = forwarded.map(|by| (by.name(), proxies::field(by, self.peers[peer].address)));
@@ -765,6 +787,11 @@ impl World {
         let (peer, mut judge) = self.with_judge(at);
         let mut replies = Vec::new();
         peer.bytes += bytes.len();
+        if peer.encoding.is_stream() {
+            peer.take_stream(bytes, log, &mut judge);
+            self.inflater = inflater;
+            return replies;
+        }
         if !peer.open {
             peer.http.extend_from_slice(bytes);
         }
@@ -781,23 +808,18 @@ impl World {
                 Some(Event::Response(response)) => {
                     (peer.open, judge.wire.0) = (true, response.deflate());
                     peer.opened_us = opened_us;
+                    peer.raw.iter_mut().for_each(|values| values.open(judge.epochs));
                     peer.fragments.take(&bytes[from..], fragment_bytes);
                 }
                 Some(Event::Deflated(deflated)) => {
                     let limits = InflateLimits { message_bytes: LIMITS.message_bytes, ratio: 1100 };
                     peer.deflated += 1;
                     let text = said(&inflater.inflate(&deflated, limits).unwrap(), peer.encoding);
-                    if log {
-                        peer.texts.push(text.clone());
-                    }
-                    peer.model.take(&text, &mut judge);
+                    peer.heard(text, log, &mut judge);
                 }
                 Some(message @ (Event::Text(_) | Event::Binary(_))) => {
                     let text = said(&message, peer.encoding);
-                    if log {
-                        peer.texts.push(text.clone());
-                    }
-                    peer.model.take(&text, &mut judge);
+                    peer.heard(text, log, &mut judge);
                 }
                 Some(Event::Ping(payload)) => {
                     peer.pings += 1;
@@ -832,7 +854,7 @@ pub fn deflate_on(context: &mut flate2::Compress, payload: &[u8]) -> Vec<u8> {
 /// A message as JSON.
 fn said(message: &Event<'_>, encoding: Encoding) -> String {
     match (message, encoding) {
-        (Event::Text(text), Encoding::Json) => (*text).to_owned(),
+        (Event::Text(text), Encoding::Json | Encoding::Raw) => (*text).to_owned(),
         (Event::Binary(packed), Encoding::Msgpack) => {
             let mut text = Vec::new();
             msgpack::to_json(packed, &mut text).unwrap();

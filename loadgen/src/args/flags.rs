@@ -81,6 +81,10 @@ pub struct Flags {
     /// Default: fanwire.json.v1
     #[arg(long)]
     pub msgpack: bool,
+    /// Connections get server-sent events: each asks --url, such as ws://HOST:PORT/sse, for its topics. Default:
+    /// WebSockets
+    #[arg(long)]
+    pub sse: bool,
     /// Header field of every opening request, with room for {conn}, {env:NAME}, {line:FILE}, {now_us}
     /// and {topics} (see --send). May be repeated. Host replaces that of --url; the handshake's own
     /// fields cannot be set. Examples: 'X-Api-Key: {env:KEY}', 'Authorization: Bearer {line:tokens.txt}'

@@ -52,6 +52,8 @@ pub struct Args {
     pub deflate: bool,
     /// Speak MessagePack.
     pub msgpack: bool,
+    /// Server-sent events in place of WebSockets.
+    pub sse: bool,
     /// Of a `wss` URL.
     pub tls: Option<Tls>,
     pub admin: Option<Admin>,
@@ -149,6 +151,7 @@ impl Args {
             interval_ms: raw.interval_ms,
             deflate: raw.deflate,
             msgpack: raw.msgpack,
+            sse: raw.sse,
             admin,
             slow: raw.slow,
             slow_bytes_per_s: raw.slow_bytes_per_s,
@@ -202,6 +205,15 @@ fn ranges(raw: &Flags) -> Result<(), String> {
     }
     if raw.warm_up > DURATION_MAX {
         return Err(format!("--warm-up {:?}: write at most 1000h", raw.warm_up));
+    }
+    let websocket_only = [
+        ("--msgpack", raw.msgpack),
+        ("--deflate", raw.deflate),
+        ("--pings", raw.pings > 0.0),
+        ("--subprotocol", !raw.subprotocol.is_empty()),
+    ];
+    if let Some((flag, _)) = websocket_only.iter().find(|(_, given)| raw.sse && *given) {
+        return Err(format!("{flag} is of WebSockets; leave it out, or --sse"));
     }
     if raw.stall == 0.0 && raw.stall_for.is_some() {
         return Err("--stall-for needs the --stall PERCENT that it ends".into());

@@ -102,13 +102,30 @@ impl Opening {
     pub fn request(&self, out: &mut Vec<u8>, nonce: [u8; 16], deflate: bool, fill: &Fill<'_>) {
         let names: Vec<String> = self.subprotocols.iter().map(|name| name.text(fill)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let token = self.tokens.as_ref().map(|tokens| tokens.token(fill.conn, fill.topics));
-        let bearer = token.map(|token| ("Authorization", format!("Bearer {token}")));
-        let fields = self.fields.iter().map(|(name, value)| (&**name, value.text(fill)));
-        let fields: Vec<(&str, String)> = fields.chain(bearer).collect();
+        let fields = self.fields(fill);
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
         let (host, target) = (self.host.text(fill), self.target.text(fill));
         handshake::request_with(out, &host, &target, nonce, &names, deflate, &fields);
+    }
+
+    /// The same for a stream over HTTP; `query`: what it asks for.
+    pub fn request_stream(&self, out: &mut Vec<u8>, query: &str, last_id: Option<&str>, fill: &Fill<'_>) {
+        let (host, target) = (self.host.text(fill), self.target.text(fill));
+        let mut head =
+            format!("GET {target}?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n");
+        let last_id = last_id.map(|id| ("Last-Event-ID", id.to_owned()));
+        for (name, value) in self.fields(fill).into_iter().chain(last_id) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn fields(&self, fill: &Fill<'_>) -> Vec<(&str, String)> {
+        let token = self.tokens.as_ref().map(|tokens| tokens.token(fill.conn, fill.topics));
+        let bearer = token.map(|token| ("Authorization", format!("Bearer {token}")));
+        let fields = self.fields.iter().map(|(name, value)| (&**name, value.text(fill)));
+        fields.chain(bearer).collect()
     }
 
     /// An error where the server's choice for connection `conn` is none of the `--subprotocol`s, or not

@@ -57,6 +57,7 @@ pub fn of(flags: &Flags, opening: &Opening, templates: &mut Templates) -> Result
         ("--since-reconnects", flags.since_reconnects > 0.0),
         ("--stream", !flags.stream.is_empty()),
         ("--msgpack", flags.msgpack),
+        ("--sse", flags.sse),
     ];
     if let Some((flag, _)) = fanwire_only.iter().find(|(_, given)| *given) {
         return Err(format!(

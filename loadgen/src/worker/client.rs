@@ -10,6 +10,7 @@ use super::{
     manner::Manner,
     reader::{Context, FramePace, Reader},
     say::{OUTBOX_BYTES, say},
+    stream::{self, Stream},
     wire::{LIMITS, ask, key},
 };
 use crate::{
@@ -27,7 +28,7 @@ const TOKEN_EXPIRED: u16 = 4005;
 const BAD_TOKEN: u16 = 4401;
 
 /// Where a connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub enum Phase {
     /// Not connected.
     Idle,
@@ -99,6 +100,8 @@ pub struct Client {
     pub outbox: Vec<u8>,
     pub subscription: Subscription,
     proto: Conn,
+    /// Where it gets server-sent events.
+    stream: Option<Box<Stream>>,
 }
 
 impl Client {
@@ -129,6 +132,7 @@ impl Client {
             outbox: Vec::new(),
             subscription,
             proto: Conn::client([0; 16]),
+            stream: None,
         }
     }
 
@@ -155,6 +159,9 @@ impl Client {
         self.phase = Phase::Handshake;
         let nonce = *self.outbox.first_chunk().expect("the nonce that was put there");
         self.outbox.clear();
+        if args.sse {
+            return self.ask_for_stream(args, interests);
+        }
         let topics = match args.opening.has_topics()
             || args.opening.tokens.as_ref().is_some_and(|tokens| tokens.name_topics())
         {
@@ -165,6 +172,19 @@ impl Client {
         args.opening.request(&mut self.outbox, nonce, args.deflate, &fill);
     }
 
+    /// Queues the request for a stream of its topics.
+    fn ask_for_stream(&mut self, args: &Args, interests: &Interests) {
+        self.stream = Some(Box::default());
+        let topics = interests.topics(args, self.index, self.group);
+        let mut query = format!("topics={}", topics.join(","));
+        if let Some(interval_ms) = args.interval_ms {
+            let _ = write!(query, "&interval_ms={interval_ms}");
+        }
+        let id = self.subscription.since().map(|(epoch, version)| format!("{epoch:016x}:{version}"));
+        let fill = Fill { conn: self.index, now_us: wall_us(), topics: &topics, ..Fill::default() };
+        args.opening.request_stream(&mut self.outbox, &query, id.as_deref(), &fill);
+    }
+
     /// The connection is gone.
     pub fn disconnected(&mut self, keep: bool) {
         self.conn = None;
@@ -173,6 +193,7 @@ impl Client {
         self.sending = false;
         self.outbox = Vec::new();
         self.proto = Conn::client([0; 16]);
+        self.stream = None;
         self.subscription.disconnected(keep);
     }
 
@@ -213,6 +234,11 @@ impl Client {
         room
     }
 
+    /// It gets server-sent events.
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Queues a close frame.
     pub fn close(&mut self, code: u16) {
         encode::masked_close(&mut self.outbox, code, "", key());
@@ -222,6 +248,9 @@ impl Client {
 
     /// Takes received bytes. `false`: the connection is to be closed once what is queued was sent.
     pub fn receive(&mut self, bytes: &mut [u8], context: &mut Context<'_>) -> bool {
+        if let Some(stream) = self.stream.take() {
+            return self.receive_stream(stream, bytes, context);
+        }
         let mut at = 0;
         loop {
             let received = self.proto.receive(&mut bytes[at..], &LIMITS);
@@ -290,6 +319,46 @@ impl Client {
 }
 
 impl Client {
+    /// The same of an HTTP answer that goes on.
+    fn receive_stream(&mut self, mut stream: Box<Stream>, bytes: &[u8], context: &mut Context<'_>) -> bool {
+        let bytes = stream.join(bytes);
+        let mut at = 0;
+        if self.phase == Phase::Handshake {
+            match stream::head(&bytes) {
+                Ok(Some(end)) => (self.phase, at) = (Phase::Open, end),
+                Ok(None) => {}
+                Err(refused) => {
+                    context.tally.tokens.refused += u64::from(refused.starts_with("HTTP 401 "));
+                    context.tally.failures.add(&refused, 1);
+                    return false;
+                }
+            }
+        }
+        while self.phase > Phase::Handshake
+            && let Some((message, taken)) = stream::event(&bytes[at..])
+        {
+            at += taken;
+            if message.is_empty() || self.phase == Phase::Closing {
+                continue;
+            }
+            if let Some((code, reason)) = stream::close(message) {
+                self.closed_by_server(code, &format!("{code} {reason}"), context);
+                return false;
+            }
+            let Self { subscription, index, manner, group, pace, after_ms, outbox, .. } = self;
+            let (index, manner, group) = (*index, *manner, *group);
+            let mut reader = Reader { subscription, pace, after_ms, outbox, index, manner, group };
+            if reader.message(true, message, context) && self.phase == Phase::Open {
+                self.phase = Phase::Ready;
+            }
+            // It asks for nothing.
+            self.outbox.clear();
+        }
+        stream.keep(&bytes[at..]);
+        self.stream = Some(stream);
+        true
+    }
+
     /// The server's close frame came; 1005: without a code. `reason`: the code and what stood beside it.
     fn closed_by_server(&mut self, code: u16, reason: &str, context: &mut Context<'_>) {
         if self.leave == Leave::No {
@@ -305,7 +374,9 @@ impl Client {
             }
         }
         self.barred = (4500..5000).contains(&code);
-        if self.phase != Phase::Closing {
+        if context.args.sse {
+            self.phase = Phase::Closing;
+        } else if self.phase != Phase::Closing {
             self.close(if code == 1005 { 1000 } else { code });
         }
     }

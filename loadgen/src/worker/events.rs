@@ -232,6 +232,9 @@ impl Worker {
             let client = &mut self.clients[index];
             client.leave = Leave::ForGood;
             match (client.phase, client.conn) {
+                (Phase::Open | Phase::Ready, Some(conn)) if client.is_stream() => {
+                    self.sockets.close(conn, Close::Orderly);
+                }
                 (Phase::Open | Phase::Ready, _) => client.close(1000),
                 (_, Some(conn)) => self.sockets.close(conn, Close::Reset),
                 _ => {}

@@ -43,6 +43,7 @@ mod schedule;
 pub mod shared;
 mod slow;
 pub mod source;
+mod stream;
 pub mod watchlists;
 mod wire;
 

@@ -188,9 +188,14 @@ impl Worker {
     /// Has connections leave at the rates asked for, `since_us` into the window.
     fn leave(&mut self, now_us: u64, since_us: u64) {
         while self.churn.take(since_us).is_some() {
-            if let Some((index, _)) = self.pick() {
+            if let Some((index, conn)) = self.pick() {
                 let client = &mut self.clients[index as usize];
                 client.leave = Leave::Replace;
+                if client.is_stream() {
+                    client.phase = Phase::Closing;
+                    self.sockets.close(conn, Close::Orderly);
+                    continue;
+                }
                 client.close(1000);
                 self.timers.push(Reverse((now_us + CLOSE_US, index, client.attempt, Due::Deadline)));
                 self.flush(index);

@@ -1,5 +1,5 @@
 """Real clients against a real gateway: Python `websockets` and Tornado, Netty, Mojolicious, curl, Node `ws`, and
-Chromium for the live page and the load generator's report; and the load generator's scenarios."""
+Chromium for the live page, server-sent events and the load generator's report; and the load generator's scenarios."""
 
 import os
 
@@ -15,6 +15,7 @@ KINDS = {
     "page": (*NODE, GATEWAY / "page.test.cjs"),
     "origins": (*NODE, GATEWAY / "origins.test.cjs"),
     "cookies": (*NODE, GATEWAY / "cookies.test.cjs"),
+    "streams": (*NODE, GATEWAY / "streams.test.cjs"),
     "report": (*NODE, LOADGEN / "report.test.cjs"),
     "scenarios": (*PYTHON, LOADGEN),
 }

@@ -30,6 +30,8 @@ HOSTS = '[access]\nhosts = ["app.example"]\n'
 CLAIMS = ("X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9")
 OWN_PAGE, FOREIGN_PAGE = (("Host: app.example", f"Origin: http://{of}.example") for of in ("app", "evil"))
 SETTLES_S = 0.3
+# Of a stream: how many events are looked at, and how late one may be.
+EVENTS, SILENCE_S = 20, 2
 
 
 class Way(NamedTuple):
@@ -232,6 +234,28 @@ def run_mistake(mistake, verdict):
     verdict.figure(f"{mistake.name}: shows as PROXIES.md says", int(is_so), "==", 1, note=f"{found}, {mistake.counter}")
 
 
+def run_stream(verdict):
+    """Through nginx with its usual buffers a stream comes as it is sent."""
+    way = next(way for way in WAYS if way.port == 8004)
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(Gateway("", server=way.server))
+        address = stack.enter_context(proxy(way, gateway.data))
+        healthy(address)
+        sock = stack.enter_context(connected(address))
+        sock.settimeout(SILENCE_S)
+        sock.sendall(b"GET /sse?topics=a&interval_ms=0 HTTP/1.1\r\nHost: app.example\r\n\r\n")
+        came, shown = b"", 0
+        with contextlib.suppress(TimeoutError):
+            while b"event: snapshot" not in came:
+                came += sock.recv(65536)
+            for n in range(EVENTS):
+                gateway.publish(("a", n))
+                while f'"data":{n}}}'.encode() not in came:
+                    came += sock.recv(65536)
+                shown += 1
+    verdict.figure("nginx, a stream: events that came at once", shown, "==", EVENTS)
+
+
 def arguments(parser):
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"{', '.join(FILES)} (all)")
 
@@ -244,6 +268,8 @@ def run(args, verdict):
             with verdict.part(way.name):
                 run_way(way, verdict)
     if "nginx" in (args.programs or FILES):
+        with verdict.part("nginx, a stream"):
+            run_stream(verdict)
         for mistake in MISTAKES:
             with verdict.part(mistake.name):
                 run_mistake(mistake, verdict)

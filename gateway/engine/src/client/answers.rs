@@ -4,7 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use proto::{Refusal, Request, deflate::Agreement, encode, handshake};
 
-use super::{close, gate, refused::Refused};
+use super::{
+    close,
+    cors::{Cors, Field},
+    gate,
+    refused::Refused,
+};
 use crate::{
     access::verify::Credential,
     protocol::{
@@ -33,10 +38,10 @@ pub enum Answer {
     Upgrade(Box<Upgrade>),
 }
 
-/// What a request for a WebSocket is answered that nothing but its token may still refuse.
+/// What a subscriber's request is answered that nothing but its token, or what is known of its topic, may still refuse.
 #[derive(Debug)]
 pub struct Upgrade {
-    /// The 101.
+    /// The 101, or the head of a stream.
     pub head: Vec<u8>,
     pub wire: Wire,
     pub deflate: Option<Agreement>,
@@ -48,6 +53,10 @@ pub struct Upgrade {
     pub token: Option<Credential>,
     /// A refusal is told by the 101 and a close frame.
     pub closes: bool,
+    /// Fields of an HTTP answer that refuses it.
+    pub cors: Cors,
+    /// It was asked for by HEAD: its head is all of the answer.
+    pub is_head: bool,
 }
 
 impl Upgrade {
@@ -59,8 +68,12 @@ impl Upgrade {
             encode::close(&mut bytes, code, reason);
             return bytes;
         }
+        let fields: Vec<Field<'_>> = fields.iter().copied().chain(self.cors.fields()).collect();
         let mut bytes = Vec::with_capacity(256);
-        handshake::refuse(&mut bytes, status, reason, fields);
+        handshake::refuse(&mut bytes, status, reason, &fields);
+        if self.is_head {
+            cut_body(&mut bytes);
+        }
         bytes
     }
 }
@@ -68,9 +81,6 @@ impl Upgrade {
 /// What is said to whoever shows no token, or one that is bad (RFC 6750, section 3).
 pub const NO_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer")];
 pub const BAD_TOKEN: &[Field<'static>] = &[("WWW-Authenticate", "Bearer error=\"invalid_token\"")];
-
-/// A field of a head: name and value.
-pub type Field<'a> = (&'a str, &'a str);
 
 /// The HTTP answer of a refusal.
 pub fn refusal(refusal: &Refusal) -> Vec<u8> {
@@ -93,10 +103,10 @@ pub(super) fn refuse_with(status: u16, reason: &str, fields: &[Field<'_>]) -> An
 }
 
 /// Refuses who is to hear it by HTTP whatever `[server] refuse` says.
-pub(super) fn refuse_by_http(refused: Refused, reason: &str) -> Answer {
+pub(super) fn refuse_by_http(refused: Refused, reason: &str, fields: &[Field<'_>]) -> Answer {
     let status = refused.status();
     let mut bytes = Vec::with_capacity(256);
-    handshake::refuse(&mut bytes, status, reason, &[]);
+    handshake::refuse(&mut bytes, status, reason, fields);
     Answer::Http { status, bytes, refused: Some(refused) }
 }
 
@@ -115,7 +125,7 @@ pub(super) fn turn_away(
     let mut bytes = Vec::with_capacity(256);
     if let (Some(code), Ok(upgrade)) = (code, request.upgrade()) {
         // A browser gives up a connection that takes none of what it offers.
-        let chosen = upgrade.protocols().find_map(Encoding::of).map(Encoding::subprotocol);
+        let chosen = upgrade.protocols().find_map(Encoding::of).and_then(Encoding::subprotocol);
         handshake::accept(&mut bytes, upgrade.key(), chosen, None);
         encode::close(&mut bytes, code, reason);
         return Answer::Close { status, bytes, refused };

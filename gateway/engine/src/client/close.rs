@@ -26,7 +26,7 @@ pub enum CloseReason {
     NotDeflate,
     /// A compressed message that becomes too many times its size.
     Bomb,
-    /// Nothing of a send was taken for `stall`.
+    /// Nothing of a send was taken for `stall`; over HTTP, nothing left the send queue for `pong`.
     Stalled,
     /// Frames held for slow clients exceeded `pinned_bytes`.
     Pinned,
@@ -52,6 +52,11 @@ pub enum CloseReason {
     Rate,
     /// Too many malformed messages.
     Malformed,
+    /// A client of bare values goes on to write what is refused: as malformed, for want of room, as not permitted. Or it
+    /// may not have them any more.
+    BadWrites,
+    NoRoom,
+    Forbidden,
     /// Its token was revoked.
     Revoked,
     /// Its subject has as many connections as it may have.
@@ -101,9 +106,13 @@ pub struct Row {
 /// A message of the other kind than its connection's encoding has.
 pub const BINARY_FRAMES: &str = "binary frames are not part of fanwire.json.v1";
 pub const TEXT_FRAMES: &str = "text frames are not part of fanwire.msgpack.v1";
+pub const RAW_BINARY_FRAMES: &str = "binary frames are not taken here";
 /// Over `messages_per_s`, and over `control_per_s`.
 pub const MESSAGES: &str = "too many messages per second";
 pub const CONTROLS: &str = "too many control frames per second";
+
+/// What a client of bare values came for may be had no more.
+pub const NOT_GRANTED_NOW: &str = "the topic is not granted any more";
 
 /// No token came in time, the first one was bad, and none was needed before a reload.
 pub const NO_TOKEN: &str = "no token within [limits] handshake";
@@ -111,12 +120,19 @@ pub const BAD_TOKEN: &str = "a bad token";
 pub const TOKEN_NEEDED: &str = "a token is needed now";
 
 /// Reasons in the order of [`CloseReason`], then the codes that the gateway begins no close with.
-pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
+pub const TABLE: [Row; CloseReason::ALL.len() + 9] = [
     of(Some(1000), ByClients, Why::ClientClosed, &[], "client_closed", true),
     of(None, NotOnWire, Why::SocketError, &[], "socket_error", true),
     of(Some(1001), ByBoth, Why::Draining, &["the gateway is shutting down"], "draining", true).resetting(),
     of(Some(1002), ByBoth, Why::ProtocolError, &[], "protocol_error", false),
-    of(Some(1003), ByBoth, Why::UnsupportedData, &[BINARY_FRAMES, TEXT_FRAMES], "unsupported_data", false),
+    of(
+        Some(1003),
+        ByBoth,
+        Why::UnsupportedData,
+        &[BINARY_FRAMES, TEXT_FRAMES, RAW_BINARY_FRAMES],
+        "unsupported_data",
+        false,
+    ),
     of(Some(1007), ByBoth, Why::InvalidUtf8, &["text that is not UTF-8"], "invalid_utf8", false),
     of(Some(1009), ByBoth, Why::TooBig, &[], "too_big", false),
     of(Some(1007), ByBoth, Why::NotDeflate, &[], "not_deflate", false),
@@ -141,6 +157,9 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     of(Some(1013), ByBoth, Why::Ahead, &["behind the position of since"], "ahead", true),
     of(Some(4429), ByGateway, Why::Rate, &[MESSAGES, CONTROLS], "rate", true),
     of(Some(4506), ByGateway, Why::Malformed, &["too many malformed messages"], "malformed", false),
+    of(Some(4000), ByGateway, Why::BadWrites, &[], "bad_writes", true),
+    of(Some(4008), ByGateway, Why::NoRoom, &[], "no_room", true),
+    of(Some(4403), ByGateway, Why::Forbidden, &[NOT_GRANTED_NOW], "forbidden", true),
     of(Some(4401), ByGateway, Why::Revoked, &["the token was revoked"], "revoked", true),
     of(
         Some(4429),
@@ -168,8 +187,6 @@ pub const TABLE: [Row; CloseReason::ALL.len() + 10] = [
     code(1014, ByServers, true),
     // A TLS handshake that failed.
     code(1015, NotOnWire, false),
-    // Of refusals alone: what is not permitted.
-    code(4403, ByGateway, true),
 ];
 
 /// The code of a close frame that tells a refusal of a request with this status, where the client gets 101 first;
@@ -208,7 +225,7 @@ const fn code(code: u16, begun: Begun, reconnect: bool) -> Row {
 
 impl CloseReason {
     /// In the order of [`TABLE`].
-    pub const ALL: [CloseReason; 26] = [
+    pub const ALL: [CloseReason; 29] = [
         Why::ClientClosed,
         Why::SocketError,
         Why::Draining,
@@ -231,11 +248,24 @@ impl CloseReason {
         Why::Ahead,
         Why::Rate,
         Why::Malformed,
+        Why::BadWrites,
+        Why::NoRoom,
+        Why::Forbidden,
         Why::Revoked,
         Why::Connections,
         Why::HandshakeTimeout,
         Why::Refused,
     ];
+
+    /// Of whoever is not told errors, and goes on: the code is that of the last one.
+    pub fn of_error(code: u16) -> Self {
+        match code {
+            4008 => Self::NoRoom,
+            4403 => Self::Forbidden,
+            4429 => Self::Rate,
+            _ => Self::BadWrites,
+        }
+    }
 
     fn row(self) -> &'static Row {
         &TABLE[self as usize]

@@ -1,4 +1,5 @@
-//! A connection as RFC 6455 sees it: where it stands, how it opens and how it ends.
+//! A connection as RFC 6455 sees it: where it stands, how it opens and how it ends. One whose request is answered by a
+//! stream over HTTP goes through the same states.
 //!
 //! It knows no shard, no class and no socket. Bytes go in by [`Connection::receive`]; what is to be done
 //! with the socket comes out of [`Connection::next`], what its timers want out of [`Connection::due`]. What
@@ -15,9 +16,9 @@ use crate::{clock::Now, invariant, protocol::encoding::Wire};
 pub enum State {
     /// Reading the request head.
     Connecting,
-    /// A WebSocket.
+    /// A WebSocket, or an HTTP answer that goes on.
     Open,
-    /// The last bytes, a close frame or an HTTP answer, are on their way or were sent; input is discarded.
+    /// The last bytes, a close frame or the end of an HTTP answer, are on their way or were sent; input is discarded.
     Closing,
     /// Nothing is sent or read any more.
     Closed,
@@ -38,7 +39,7 @@ pub enum Hold {
 #[must_use]
 pub struct Ended {
     pub reason: CloseReason,
-    /// It was a WebSocket.
+    /// It was [`State::Open`].
     pub was_open: bool,
     /// Heap that was taken for what its next compressed message might have referred back to.
     pub dictionary_bytes: usize,
@@ -69,7 +70,7 @@ pub struct Connection {
     pub(super) controls: Meter,
     /// Since when it is in this state, or without a subscription. µs, monotonic, like all below.
     pub(super) since_us: u64,
-    /// When bytes last came from it.
+    /// When bytes last came from it; over HTTP, when something was last seen to have left the send queue.
     pub(super) heard_us: u64,
     /// When the send in flight began or last moved.
     pub(super) progress_us: u64,
@@ -148,6 +149,11 @@ impl Connection {
         self.waiting.as_ref().map_or(0, |waiting| waiting.held.capacity() as u64)
     }
 
+    /// It gets an HTTP answer that goes on.
+    pub fn is_stream(&self) -> bool {
+        self.wire.encoding.is_stream()
+    }
+
     /// Whether it has had a send under way since then without a byte being taken; `None`: there is none.
     pub fn send_progress_us(&self) -> Option<u64> {
         let is_sending = self.in_flight && !self.is_half_closed && self.state != State::Closed;
@@ -167,14 +173,16 @@ impl Connection {
 
 /// How it opens.
 impl Connection {
-    /// The request is answered by `head`, a 101: [`State::Connecting`] becomes [`State::Open`].
+    /// The request is answered by `head`, a 101 or the head of a stream: [`State::Connecting`] becomes [`State::Open`].
     pub fn open(&mut self, head: Vec<u8>, wire: Wire, deflate: Option<Agreement>, now: Now) {
         invariant!(self.state == State::Connecting, "a request is answered that was answered before");
         self.state = State::Open;
         self.wire = wire;
         self.since_us = now.mono_us;
         self.queue(head);
-        self.conn.upgraded(deflate);
+        if !wire.encoding.is_stream() {
+            self.conn.upgraded(deflate);
+        }
     }
 
     /// The request is answered by the last thing that is sent: a whole HTTP answer, or a 101 and a close frame.
@@ -224,9 +232,7 @@ impl Connection {
         if self.state != State::Open {
             return None;
         }
-        let mut frame = Vec::with_capacity(4 + text.len());
-        proto::encode::close(&mut frame, code, text);
-        self.queue(frame);
+        self.queue(self.wire.encoding.close(code, text));
         self.leave(reason, now)
     }
 
@@ -293,8 +299,11 @@ impl Connection {
 
 /// What is said to the client.
 impl Connection {
-    /// Whole frames or an HTTP head, as they are.
+    /// Whole frames or an HTTP head, as they are; where they are empty, nothing.
     pub fn queue(&mut self, bytes: impl Into<Bytes>) {
-        self.waiting.get_or_insert_default().queue.push_back(bytes.into());
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.waiting.get_or_insert_default().queue.push_back(bytes);
+        }
     }
 }

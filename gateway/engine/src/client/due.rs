@@ -9,7 +9,10 @@ use super::{
     ClientLimits, CloseReason, Connection, State,
     ping::{self, Ping},
 };
-use crate::clock::Now;
+use crate::{
+    clock::Now,
+    protocol::{encoding::Encoding, event},
+};
 
 /// For a connection that is only refused to send its request head, and again to take the answer.
 const REFUSED_US: u64 = 1_000_000;
@@ -17,6 +20,8 @@ const REFUSED_US: u64 = 1_000_000;
 const LINGER_US: u64 = 1_000_000;
 /// For a connection that only got as far as being accepted: it must not hold up a drain for `handshake`.
 const DRAIN_HANDSHAKE_US: u64 = 1_000_000;
+/// A client of server-sent events that was sent nothing for so long gets a comment: proxies end what is silent.
+const SILENCE_US: u64 = 15_000_000;
 /// How often a busy client that should leave is looked at.
 pub const DRAIN_CHECK_US: u64 = 20_000;
 
@@ -120,7 +125,8 @@ impl Connection {
                 (self.since_us + patience_us).min(drain_us.unwrap_or(u64::MAX))
             }
             State::Open => {
-                let soon_us = now.mono_us + limits.idle_us.min(limits.ping_us).min(limits.stall_us / 4);
+                let look_us = if self.is_stream() { ping::look_us(limits) } else { limits.ping_us };
+                let soon_us = now.mono_us + limits.idle_us.min(look_us).min(limits.stall_us / 4);
                 soon_us.min(terms.aged_us).min(now.mono_us.saturating_add(limits.silent_us))
             }
             State::Closing if self.is_half_closed => self.since_us + LINGER_US,
@@ -147,6 +153,9 @@ impl Connection {
         }
         if now_us >= terms.aged_us {
             return Due::Age;
+        }
+        if self.is_stream() {
+            return self.due_of_stream(stalled_at_us, terms, now);
         }
         if self.is_held() && progress_us.is_none() {
             // It is not read from meanwhile, so that it cannot be said to be silent.
@@ -181,9 +190,36 @@ impl Connection {
         Due::Send { bytes: self.begin_send(Bytes::from_static(ping::FRAME), now), again_us }
     }
 
+    /// The client says nothing, so what tells that it is there is that something leaves the send queue.
+    fn due_of_stream(&mut self, stalled_at_us: u64, terms: Terms<'_>, now: Now) -> Due {
+        let (limits, now_us) = (terms.limits, now.mono_us);
+        let may_idle = !terms.is_subscribed && !self.is_held();
+        let idle_at_us = if may_idle { self.since_us + limits.idle_us } else { u64::MAX };
+        if now_us >= idle_at_us {
+            return Due::Close(CloseReason::Idle);
+        }
+        let again_us = stalled_at_us.min(idle_at_us).min(now_us + ping::look_us(limits));
+        let is_sse = matches!(self.wire.encoding, Encoding::Sse { .. });
+        if is_sse && self.is_free() && now_us >= self.progress_us.saturating_add(SILENCE_US) {
+            return Due::Send { bytes: self.begin_send(Bytes::from_static(event::COMMENT), now), again_us };
+        }
+        match self.ping {
+            Ping::Waiting { since_us, .. } if now_us < since_us + limits.pong_us => {
+                Due::Nothing { again_us: again_us.min(since_us + limits.pong_us) }
+            }
+            // Nothing was sent since it was seen to be there.
+            Ping::None if self.progress_us < self.heard_us => Due::Nothing { again_us },
+            Ping::None | Ping::Sending | Ping::Sent { .. } => {
+                self.ping = Ping::Waiting { since_us: now_us, unsent: None };
+                Due::QueryUnsent { again_us }
+            }
+            Ping::Waiting { .. } => Due::QueryUnsent { again_us },
+        }
+    }
+
     /// When a subscriber has sent no byte for too long; never while it is not read from.
     fn silent_at_us(&self, terms: Terms<'_>) -> u64 {
-        let is_read = terms.is_subscribed && !self.is_held() && !self.is_paused;
+        let is_read = terms.is_subscribed && !self.is_held() && !self.is_paused && !self.is_stream();
         if is_read { self.heard_us.saturating_add(terms.limits.silent_us) } else { u64::MAX }
     }
 
@@ -203,9 +239,12 @@ impl Connection {
     }
 
     /// The socket's send queue, in bytes: first right after the ping went out, later when no pong came in
-    /// time. `true`: the client is gone, it is to be closed for [`CloseReason::PingTimeout`].
-    pub fn unsent(&mut self, bytes: u32, limits: &ClientLimits, now: Now) -> bool {
-        let Ping::Waiting { since_us, unsent } = self.ping else { return false };
+    /// time. `Some`: the client is gone, and is to be closed for that; over HTTP it is to be hung up.
+    pub fn unsent(&mut self, bytes: u32, limits: &ClientLimits, now: Now) -> Option<CloseReason> {
+        let Ping::Waiting { since_us, unsent } = self.ping else { return None };
+        if self.is_stream() {
+            return self.unsent_of_stream(bytes, since_us, unsent, limits, now);
+        }
         match unsent {
             None => self.ping = Ping::Waiting { since_us, unsent: Some(bytes) },
             Some(_) if now.mono_us < since_us + limits.pong_us || self.heard_us >= since_us => {}
@@ -213,8 +252,32 @@ impl Connection {
             Some(before) if bytes < before => {
                 self.ping = Ping::Waiting { since_us: now.mono_us, unsent: Some(bytes) };
             }
-            Some(_) => return true,
+            Some(_) => return Some(CloseReason::PingTimeout),
         }
-        false
+        None
+    }
+
+    /// `before`: what the send queue would be if nothing had left it since it was last looked at.
+    fn unsent_of_stream(
+        &mut self,
+        bytes: u32,
+        since_us: u64,
+        before: Option<u32>,
+        limits: &ClientLimits,
+        now: Now,
+    ) -> Option<CloseReason> {
+        let has_shrunk = before.is_some_and(|before| bytes < before);
+        if bytes == 0 || has_shrunk {
+            self.heard_us = now.mono_us;
+        }
+        match before {
+            _ if bytes == 0 => self.ping = Ping::None,
+            Some(_) if !has_shrunk && now.mono_us >= since_us + limits.pong_us => {
+                return Some(CloseReason::Stalled);
+            }
+            Some(_) if !has_shrunk => {}
+            _ => self.ping = Ping::Waiting { since_us: now.mono_us, unsent: Some(bytes) },
+        }
+        None
     }
 }

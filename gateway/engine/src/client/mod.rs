@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod close;
 mod connection;
+pub mod cors;
 pub mod dictionaries;
 mod dictionary;
 mod due;
@@ -17,6 +18,9 @@ mod rate;
 mod receive;
 mod refused;
 mod send;
+mod situation;
+mod stream;
+mod subscriber;
 mod waiting;
 
 /// Whom connections serve.

@@ -1,4 +1,6 @@
-//! What rides on the URL of a WebSocket.
+//! What rides on the URL of a subscriber.
+
+use std::borrow::Cow;
 
 use crate::{
     http::query,
@@ -15,32 +17,38 @@ pub(super) struct Query {
     pub uncompressed: bool,
 }
 
+fn decoded<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, String> {
+    query::decode(value).ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))
+}
+
+/// Of `name=0` and `name=1`.
+fn flag(name: &str, value: &str) -> Result<bool, String> {
+    match &*decoded(name, value)? {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        other => Err(format!("bad {name}: {other} (0 or 1)")),
+    }
+}
+
 impl Query {
     pub fn parse(query: &str, patterns_max: usize) -> Result<Self, String> {
         let (mut subscribe, mut uncompressed) = (Subscribe::default(), false);
         let (mut topics, mut others) = (None, false);
         for (name, value) in query::pairs(query) {
-            let value = || {
-                query::decode(value)
-                    .ok_or_else(|| format!("bad {name} in the URL: not percent-encoded UTF-8"))
-            };
             match &*name {
                 "topics" => {
-                    topics.get_or_insert_with(Vec::new).extend(value()?.split(',').map(str::to_owned));
+                    let named = decoded(&name, value)?;
+                    topics.get_or_insert_with(Vec::new).extend(named.split(',').map(str::to_owned));
                 }
                 "interval_ms" => {
-                    subscribe.interval_ms = Some(request::parse_interval(&value()?)?);
+                    subscribe.interval_ms = Some(request::parse_interval(&decoded(&name, value)?)?);
                     others = true;
                 }
                 "since" => {
-                    subscribe.since = Some(request::parse_since(&value()?)?);
+                    subscribe.since = Some(request::parse_since(&decoded(&name, value)?)?);
                     others = true;
                 }
-                "compress" => match &*value()? {
-                    "0" => uncompressed = true,
-                    "1" => {}
-                    other => return Err(format!("bad compress: {other} (0 or 1)")),
-                },
+                "compress" => uncompressed = !flag(&name, value)?,
                 _ => {}
             }
         }
@@ -56,6 +64,24 @@ impl Query {
             None if others => Err("interval_ms or since without topics".into()),
             None => Ok(Self { subscribe: None, uncompressed }),
         }
+    }
+
+    /// Of a topic's values alone: `interval_ms=100&snapshot=1&compress=0`.
+    pub fn parse_raw(query: &str, topic: &str) -> Result<Self, String> {
+        let topics = request::parse_topics(&[topic.to_owned()])?;
+        let mut subscribe = Subscribe { topics, skips_snapshot: true, ..Subscribe::default() };
+        let mut uncompressed = false;
+        for (name, value) in query::pairs(query) {
+            match &*name {
+                "interval_ms" => {
+                    subscribe.interval_ms = Some(request::parse_interval(&decoded(&name, value)?)?);
+                }
+                "snapshot" => subscribe.skips_snapshot = !flag(&name, value)?,
+                "compress" => uncompressed = !flag(&name, value)?,
+                _ => {}
+            }
+        }
+        Ok(Self { subscribe: Some(subscribe), uncompressed })
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Said {
     Refused { status: u16, by: Option<Refused>, ended: Option<Ended> },
     /// An op, or why it is none.
     Op(Result<request::Request, BadRequest>),
+    /// What a client says that knows no ops.
+    Raw(String),
     /// It is closing.
     Ended(Option<Ended>),
     /// It is to be hung up.
@@ -89,6 +91,7 @@ enum Heard {
     Answer(Answer),
     Refusal(Refusal),
     Op(Result<request::Request, BadRequest>),
+    Raw(String),
     /// What an echo says.
     Echo(Vec<u8>),
     Close(u16),
@@ -103,6 +106,7 @@ impl Connection {
         match self.state {
             State::Closed => return (input.len(), Said::Nothing),
             State::Closing => return (input.len(), self.discard(input.len())),
+            State::Open if self.is_stream() => return (input.len(), self.discard(input.len())),
             State::Connecting | State::Open if self.is_blocked() => {
                 return (input.len(), self.hold_input(input));
             }
@@ -165,6 +169,7 @@ impl Connection {
             Heard::Answer(Answer::Upgrade(upgrade)) => Said::Upgrade(upgrade),
             Heard::Refusal(refusal) => self.refuse(refusal.status, handshake::refusal(&refusal), None, now),
             Heard::Op(op) => Said::Op(op),
+            Heard::Raw(text) => Said::Raw(text),
             Heard::Echo(frame) => {
                 self.queue(frame);
                 Said::Nothing
@@ -231,10 +236,12 @@ fn understand(message: Event<'_>, wire: Wire, echo: bool, compress: &mut Compres
         (Event::Binary(bytes), _) if echo => back(Opcode::Binary, bytes),
         (Event::Text(text), Encoding::Json) => Heard::Op(request::parse(text)),
         (Event::Binary(packed), Encoding::Msgpack) => Heard::Op(unpack(packed)),
+        (Event::Text(text), Encoding::Raw) => Heard::Raw(text.to_owned()),
         (_, encoding) => {
             let text = match encoding {
-                Encoding::Json => close::BINARY_FRAMES,
                 Encoding::Msgpack => close::TEXT_FRAMES,
+                Encoding::Raw => close::RAW_BINARY_FRAMES,
+                Encoding::Json | Encoding::Sse { .. } | Encoding::Ndjson => close::BINARY_FRAMES,
             };
             Heard::Break(CloseReason::UnsupportedData, text.to_owned())
         }

@@ -28,10 +28,14 @@ pub enum Refused {
     Code,
     /// The token's subject has as many connections as it may have.
     Subject,
+    /// A stream that could never have anything.
+    NoTopics,
+    /// The values of a keyed topic are wanted, which has none.
+    Keyed,
 }
 
 impl Refused {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Full,
         Self::Address,
         Self::Overload,
@@ -44,6 +48,8 @@ impl Refused {
         Self::Grant,
         Self::Code,
         Self::Subject,
+        Self::NoTopics,
+        Self::Keyed,
     ];
 
     /// As a label of metrics: the key where there is one.
@@ -61,6 +67,8 @@ impl Refused {
             Self::Grant => "grants",
             Self::Code => "csrf",
             Self::Subject => "connections_per_sub",
+            Self::NoTopics => "no_topics",
+            Self::Keyed => "keyed",
         }
     }
 
@@ -70,6 +78,7 @@ impl Refused {
             Self::Address | Self::Handshakes | Self::AddressHandshakes | Self::Subject => 429,
             Self::Origin | Self::Host | Self::Grant | Self::Code => 403,
             Self::Token => 401,
+            Self::NoTopics | Self::Keyed => 400,
         }
     }
 
@@ -83,6 +92,10 @@ impl Refused {
             Self::Handshakes => "too many handshakes at a time; come back later",
             Self::AddressHandshakes => "too many handshakes at a time from this address; come back later",
             Self::Token => "a token is needed here, where [access] token_from says",
+            Self::NoTopics => "no topics: name some in the URL, as ?topics=a.b,c.*",
+            Self::Keyed => {
+                "the topic is keyed: it has no values of its own, only keys; subscribe to it by /ws or /sse"
+            }
             // Each case is told by its own names and numbers.
             Self::Origin | Self::Host | Self::Grant | Self::Code | Self::Subject => "not permitted",
         }

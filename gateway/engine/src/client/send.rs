@@ -93,7 +93,7 @@ impl Connection {
     /// As much of whole frames as is sent together; the rest waits.
     #[inline]
     fn first_of(&mut self, bytes: Bytes, fragment_bytes: usize) -> Bytes {
-        if fragment::is_long(&bytes, fragment_bytes) {
+        if fragment::is_long(&bytes, fragment_bytes) && !self.is_stream() {
             return self.cut(bytes, fragment_bytes);
         }
         bytes
@@ -151,7 +151,8 @@ impl Connection {
     }
 
     /// Bytes of the send under way went to the kernel; `done`: the last of them.
-    pub fn sent(&mut self, done: bool, now: Now) {
+    pub fn sent(&mut self, bytes: u32, done: bool, now: Now) {
+        self.ping.sends(bytes, self.wire.encoding.is_stream());
         if !done || now.mono_us > self.progress_us + PENDING_US {
             self.moved_us = now.mono_us;
         }

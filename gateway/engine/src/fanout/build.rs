@@ -201,7 +201,9 @@ impl Fanout {
             }
         }
         let Readers { wire, all: for_class, .. } = readers;
-        let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
+        let epoch = self.epoch;
+        let (compress, budget) = (&mut self.compress, &mut self.budget);
+        let mut encoder = Encoder { wire, epoch, for_class, compress, budget };
         let frame = encoder.all(envelope, &made, &pieces, self.part_bytes).finish(wire, &self.pinned);
         self.counters.gaps += gaps;
         self.counters.frames_built += u64::from(frame.parts);

@@ -6,6 +6,7 @@ use super::{
     topics::{Memory, Topic},
 };
 use crate::{
+    protocol::encoding::Encoding,
     topic::{pattern::Pattern, position::Position},
     update::{TopicId, Update},
 };
@@ -19,7 +20,13 @@ impl Fanout {
         let (class, pos) = (self.classes.get(id), pos.version()?);
         // A member that was sent all its class was sent has been looked through as far as the class.
         let looked = if pos >= class.sent { pos.max(class.looked(self.position)) } else { pos };
-        (looked >= self.floor).then_some(pos)
+        self.reaches(id, looked).then_some(pos)
+    }
+
+    /// Whether a batch can tell all that the readers of a class are told of what came after a version. Raw readers are not
+    /// told that a topic is gone, so that they miss nothing below the floor.
+    pub(super) fn reaches(&self, id: ClassId, version: u64) -> bool {
+        version >= self.floor || self.classes.get(id).key.wire.encoding == Encoding::Raw
     }
 
     /// Whether a member at `pos` is owed anything but an empty batch.

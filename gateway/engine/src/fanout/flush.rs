@@ -44,7 +44,7 @@ impl Fanout {
                 self.classes.get_mut(id).flush_us += (past / interval_us + 1) * interval_us;
             }
             let newest = key.patterns.iter().map(|p| self.patterns.mark(*p).version).max().unwrap_or(0);
-            if newest > scanned || scanned < self.floor {
+            if newest > scanned || !self.reaches(id, scanned) {
                 if !waits {
                     return if may_build {
                         self.flush_changes(id, due_us, false, now)
@@ -109,10 +109,11 @@ impl Fanout {
         let class = self.classes.get(id);
         let (key, number, sent) = (class.key.clone(), class.number, class.sent);
         let newest = key.patterns.iter().map(|p| self.patterns.mark(*p).version).max().unwrap_or(0);
-        if newest <= class.scanned && class.scanned >= self.floor {
+        let reaches = self.reaches(id, class.scanned);
+        if newest <= class.scanned && reaches {
             return Flushed::Nothing;
         }
-        let from = (class.scanned >= self.floor).then_some(sent);
+        let from = reaches.then_some(sent);
         let updates = self.updates_of(&key.patterns);
         let readers = Readers { class: number, wire: key.wire, all: true };
         let lapsed = self.lapse(id, Position::at(sent)).is_some();
@@ -163,7 +164,9 @@ impl Fanout {
 
     fn encode_empty(&mut self, envelope: &Envelope, readers: Readers) -> Frame {
         let Readers { wire, all: for_class, .. } = readers;
-        let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
+        let epoch = self.epoch;
+        let (compress, budget) = (&mut self.compress, &mut self.budget);
+        let mut encoder = Encoder { wire, epoch, for_class, compress, budget };
         self.counters.frames_built += 1;
         encoder.all(envelope, &[], &[], self.part_bytes).finish(wire, &self.pinned)
     }

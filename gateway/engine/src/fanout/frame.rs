@@ -1,20 +1,24 @@
-//! Batches and snapshots as WebSocket frames, encoded once for everyone who may have the same bytes.
+//! Batches and snapshots as they are sent, encoded once for everyone who may have the same bytes.
 
 use bytes::Bytes;
 use proto::encode::{HEADER_BYTES_MAX, Opcode, header};
 
 use super::{budget::Budget, compress::Compress, pinned::Pinned};
-use crate::protocol::{
-    batch::{ENVELOPE_BYTES_MAX, Envelope, Head, Piece, Texts, count_in, part_room},
-    encoding::{Encoding, Wire},
+use crate::{
+    protocol::{
+        batch::{ENVELOPE_BYTES_MAX, Envelope, Head, Piece, Texts, count_in, part_room},
+        encoding::{Encoding, Wire},
+        event, raw,
+    },
+    topic::epoch::Epoch,
 };
 
-/// One batch or snapshot, ready to send: one WebSocket message or, in parts, several in a row. A long message is in
-/// fragments.
+/// One batch or snapshot, ready to send: one message or, in parts, several in a row. A long WebSocket message is in
+/// fragments. Empty where nothing of it is a message.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub bytes: Bytes,
-    /// WebSocket messages in `bytes`.
+    /// Messages in `bytes`.
     pub parts: u32,
     pub updates: u32,
     /// Where it takes who reads it.
@@ -25,6 +29,8 @@ pub struct Frame {
 #[derive(Debug)]
 pub struct Encoder<'a> {
     pub wire: Wire,
+    /// Of the position that it takes its readers to.
+    pub epoch: Epoch,
     /// For a whole class, in place of members of it.
     pub for_class: bool,
     pub compress: &'a mut Compress,
@@ -51,8 +57,9 @@ impl Parts {
     ) -> Self {
         let parts = (bytes / part_room(part_bytes).max(1)).min(updates) + 1;
         let fragments = parts + bytes / fragment_bytes;
-        let bytes = bytes + parts * ENVELOPE_BYTES_MAX + fragments * HEADER_BYTES_MAX;
-        let out = Vec::with_capacity(if wire == Wire::default() { bytes } else { bytes / 3 });
+        let around = ENVELOPE_BYTES_MAX + event::EVENT_BYTES_MAX;
+        let bytes = bytes + parts * around + fragments * HEADER_BYTES_MAX;
+        let out = Vec::with_capacity(if wire.is_plain() { bytes } else { bytes / 3 });
         Self { out, ..Self::default() }
     }
 
@@ -106,7 +113,7 @@ impl Encoder<'_> {
         pieces: &[Piece<'_>],
         more: bool,
     ) {
-        (to.count, to.updates) = (to.count + 1, to.updates + pieces.len() as u32);
+        to.updates += pieces.len() as u32;
         to.version = envelope.version;
         let head = Head::new(envelope, more, to.updates > 0);
         let texts = Texts { head: &head, made, pieces };
@@ -117,14 +124,45 @@ impl Encoder<'_> {
             to.out.reserve_exact(header.len() + len);
             to.out.extend_from_slice(&header);
             texts.write(&mut to.out);
+            to.count += 1;
             return;
         }
-        let mut payload = Vec::with_capacity(len);
         match self.wire.encoding {
-            Encoding::Json => texts.write(&mut payload),
-            Encoding::Msgpack => texts.write_packed(&mut payload),
+            Encoding::Json => {
+                let mut payload = Vec::with_capacity(len);
+                texts.write(&mut payload);
+                self.message(to, &payload);
+            }
+            Encoding::Msgpack => {
+                let mut payload = Vec::with_capacity(len);
+                texts.write_packed(&mut payload);
+                self.message(to, &payload);
+            }
+            Encoding::Sse { ids } => {
+                to.out.reserve_exact(len + event::EVENT_BYTES_MAX);
+                event::begin(&mut to.out, if envelope.from.is_some() { "batch" } else { "snapshot" });
+                texts.write_line(&mut to.out);
+                event::end(&mut to.out, (ids && !more).then_some((self.epoch, envelope.version)));
+                to.count += 1;
+            }
+            Encoding::Ndjson => {
+                to.out.reserve_exact(len + 1);
+                texts.write_line(&mut to.out);
+                to.out.push(b'\n');
+                to.count += 1;
+            }
+            Encoding::Raw => {
+                for data in pieces.iter().filter_map(|piece| raw::data_of(piece.rest)) {
+                    self.message(to, &raw::text_of(data));
+                }
+            }
         }
-        let wire = if self.for_class { self.wire } else { self.compress.for_few(&payload, self.wire) };
-        self.compress.frame(&mut to.out, wire.encoding.opcode(), &payload, wire);
+    }
+
+    /// Appends a WebSocket message.
+    fn message(&mut self, to: &mut Parts, payload: &[u8]) {
+        let wire = if self.for_class { self.wire } else { self.compress.for_few(payload, self.wire) };
+        self.compress.frame(&mut to.out, wire.encoding.opcode(), payload, wire);
+        to.count += 1;
     }
 }

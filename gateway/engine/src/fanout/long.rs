@@ -152,7 +152,9 @@ impl Fanout {
             taken.iter().map(|(made, rest)| Piece { made: made.clone(), rest, packed: &[] }).collect();
         let (done, envelope) = (long.is_done(), long.envelope());
         let Readers { wire, all: for_class, .. } = long.readers;
-        let mut encoder = Encoder { wire, for_class, compress: &mut self.compress, budget: &mut self.budget };
+        let epoch = self.epoch;
+        let (compress, budget) = (&mut self.compress, &mut self.budget);
+        let mut encoder = Encoder { wire, epoch, for_class, compress, budget };
         encoder.part(&mut long.parts, &envelope, &made, &pieces, !done);
         if !done {
             return None;

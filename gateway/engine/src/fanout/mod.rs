@@ -223,6 +223,11 @@ impl Fanout {
         self.watching > 0
     }
 
+    /// `None`: there is no such topic.
+    pub fn is_keyed(&self, topic: &str) -> Option<bool> {
+        self.topics.named(topic).map(|topic| matches!(topic.memory, Memory::Keyed(_)))
+    }
+
     /// Keys of keyed topics.
     pub fn keys_len(&self) -> usize {
         self.keys

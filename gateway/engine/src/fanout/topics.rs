@@ -103,6 +103,10 @@ impl Topics {
         self.by_id.get_mut(id.0 as usize)?.as_mut()
     }
 
+    pub fn named(&self, name: &str) -> Option<&Topic> {
+        self.get(*self.by_name.get(name)?)
+    }
+
     /// Of all topics.
     pub fn ids(&self) -> Vec<TopicId> {
         self.by_name.values().copied().collect()

@@ -5,3 +5,4 @@ pub mod host;
 pub mod origin;
 pub mod proxies;
 pub mod query;
+pub mod raw_path;

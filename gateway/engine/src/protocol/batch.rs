@@ -7,6 +7,7 @@ use std::{
 
 use proto::msgpack;
 
+use super::event;
 use crate::topic::epoch::Epoch;
 
 /// Room for an envelope's fixed text and numbers.
@@ -83,6 +84,13 @@ impl Texts<'_> {
             out.extend_from_slice(piece.rest);
         }
         out.extend_from_slice(b"]}");
+    }
+
+    /// The same on one line.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write(out);
+        event::unbroken(&mut out[start..]);
     }
 
     /// The same as MessagePack. `out` is empty.

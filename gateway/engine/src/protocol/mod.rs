@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! request    what clients ask               reply       error, pong, notice
-//! encoding   JSON or MessagePack, framed    subscribed  the answer to subscribe and unsubscribe
+//! encoding   how messages are written       subscribed  the answer to subscribe and unsubscribe
+//! event      server-sent events             raw         of an update only its data
 //!                                           batch       batches and snapshots, of updates
 //!                                           update      one update as it stands in them
 //! publish    what clients write
@@ -14,8 +15,10 @@
 
 pub mod batch;
 pub mod encoding;
+pub mod event;
 pub mod fragment;
 pub mod publish;
+pub mod raw;
 pub mod reply;
 pub mod request;
 pub mod status;

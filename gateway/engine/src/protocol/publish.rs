@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::members::{Members, Text, present},
+    json::{
+        self,
+        members::{Members, Text, present},
+    },
     topic::{
         changes::{CHANGE_BYTES, Changes},
         name::check_topic,
@@ -109,6 +112,19 @@ impl Publish {
         };
         Ok(Self { topic: (*topic).into(), once: once.map(|once| (*once).into()), body })
     }
+
+    /// What a client says that knows no ops: JSON is the value that it is, everything else a text.
+    pub fn of_text(topic: &str, text: &str) -> Result<Self, String> {
+        let json = text.strip_prefix(json::BYTE_ORDER_MARK).unwrap_or(text);
+        let data = match serde_json::from_str::<&RawValue>(json) {
+            Ok(value) => {
+                json::check_levels(value.get().as_bytes(), json::LEVELS_MAX)?;
+                value.get().to_owned()
+            }
+            Err(_) => serde_json::Value::from(text).to_string(),
+        };
+        Ok(Self { topic: topic.into(), once: None, body: Body::Data(data.into()) })
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +144,25 @@ mod tests {
             panic!()
         };
         assert_eq!(changes.len(), 2);
+    }
+
+    #[test]
+    fn what_is_json_is_the_value_that_it_is_and_all_else_a_text() {
+        for (text, data) in [
+            (r#" {"x" : 1.0} "#, r#"{"x" : 1.0}"#),
+            ("\u{feff}[1]", "[1]"),
+            ("7", "7"),
+            ("\"hi\"", "\"hi\""),
+            ("hi", "\"hi\""),
+            ("say \"hi\"\n", r#""say \"hi\"\n""#),
+            ("{broken", "\"{broken\""),
+            ("", "\"\""),
+        ] {
+            let Body::Data(found) = Publish::of_text("a", text).unwrap().body else { panic!("{text}") };
+            assert_eq!(found, data, "{text}");
+        }
+        let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+        assert!(Publish::of_text("a", &deep).unwrap_err().contains("64"));
     }
 
     #[test]

@@ -93,6 +93,15 @@ pub fn draining(reconnect_after_ms: u64) -> Vec<u8> {
     out
 }
 
+/// Where a WebSocket would be closed: the last message over HTTP.
+pub fn close(code: u16, reason: &str) -> Vec<u8> {
+    let mut out = begin("close", None);
+    push(&mut out, format_args!(r#","code":{code}"#));
+    push_text(&mut out, "reason", reason);
+    out.push(b'}');
+    out
+}
+
 /// The shard cannot keep up, and lengthens intervals up to so many milliseconds; `None`: it keeps up again.
 pub fn overload(interval_ms_max: Option<u64>) -> Vec<u8> {
     let mut out = begin("notice", None);

@@ -51,6 +51,8 @@ pub struct Subscribe {
     pub topics: Vec<Pattern>,
     pub interval_ms: Option<u64>,
     pub since: Option<Since>,
+    /// Only what comes from now on is wanted.
+    pub skips_snapshot: bool,
 }
 
 /// `EPOCH:VERSION`.
@@ -137,6 +139,7 @@ fn read_op(raw: &Raw<'_>, text: &str) -> Result<Op, String> {
                 topics: parse_topics(&field::<Vec<String>>("topics", topics, "an array of patterns")?)?,
                 interval_ms: interval_ms.transpose()?,
                 since: since.transpose()?.map(|text| parse_since(&text)).transpose()?,
+                skips_snapshot: false,
             }))
         }
         "unsubscribe" => {

@@ -7,8 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     access::rules::Rules,
-    http::{host::Host, origin::Origins, proxies::Proxies},
+    http::{host::Host, origin::Origins, proxies::Proxies, raw_path::RawPath},
     keys,
+    topic::policy::Policies,
     unit::Rate,
 };
 pub use key::{Group, Key, Keys, Kind, fmt_fields};
@@ -52,6 +53,10 @@ pub struct Settings<'a> {
     pub proxies: &'a Proxies,
     /// What `[access]` says of tokens.
     pub rules: &'a Arc<Rules>,
+    /// `[[topic]]`.
+    pub topics: &'a Policies,
+    /// `[[raw]]`.
+    pub raw_paths: &'a [RawPath],
     /// Counts and positions come from another gateway.
     pub is_chained: bool,
 }
@@ -91,6 +96,8 @@ pub struct Reloaded {
     pub proxies: Proxies,
     pub refusing: Refusing,
     pub rules: Arc<Rules>,
+    pub topics: Policies,
+    pub raw_paths: Vec<RawPath>,
 }
 
 impl From<&Settings<'_>> for Reloaded {
@@ -105,6 +112,8 @@ impl From<&Settings<'_>> for Reloaded {
             proxies: settings.proxies.clone(),
             refusing: settings.refusing,
             rules: settings.rules.clone(),
+            topics: settings.topics.clone(),
+            raw_paths: settings.raw_paths.to_vec(),
         }
     }
 }

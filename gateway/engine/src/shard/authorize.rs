@@ -20,13 +20,10 @@ use crate::{
         rules::Place,
         verify::{Check, Compact, Credential, Verdict, Verified},
     },
-    client::{
-        CloseReason, Refused, Upgrade,
-        answers::{BAD_TOKEN, Field},
-        close,
-    },
+    client::{CloseReason, Refused, Upgrade, answers::BAD_TOKEN, close, cors::Field},
     clock::Now,
     protocol::{
+        encoding::Encoding,
         reply::{FORBIDDEN, TOO_MANY, UNAUTHORIZED},
         request::{AUTO, Op, Subscribe},
     },
@@ -181,6 +178,13 @@ impl Shard {
             let reason = format!("{pattern} is not granted");
             return self.refuse(slot, upgrade, (Refused::Grant, reason, &[]), now);
         }
+        if let Some(refused) = self.is_vain(slot, &upgrade) {
+            return self.refuse(slot, upgrade, (refused, refused.text().to_owned(), &[]), now);
+        }
+        if upgrade.is_head {
+            let ended = self.at(slot).connection.answer(upgrade.head, CloseReason::ClientClosed, now);
+            return self.ended(slot, ended, now);
+        }
         if let Some(unjudged) = self.guard.unjudged.get_mut(slot as usize) {
             *unjudged = false;
         }
@@ -193,6 +197,7 @@ impl Shard {
         }
         self.stats.compression_declined += u64::from(declined);
         self.stats.accepted += 1;
+        self.stats.accepted_by[wire.encoding.kind()] += 1;
         self.clients_open += 1;
         self.record(slot, Seen::Connected, now);
         self.ages.open(slot, now);
@@ -277,7 +282,8 @@ impl Shard {
 
     /// What is granted as `auto`, and behind it `op`: what rode on the URL, and is granted.
     fn begin_subscriptions(&mut self, slot: u32, op: Option<Op>, now: Now) {
-        let auto = self.granted(slot, Right::Auto);
+        let is_raw = self.encoding_of(slot) == Encoding::Raw;
+        let auto = if is_raw { Vec::new() } else { self.granted(slot, Right::Auto) };
         if auto.is_empty() {
             return op.into_iter().for_each(|op| self.ask(slot, None, op, now));
         }
@@ -294,7 +300,10 @@ impl Shard {
     }
 
     /// Takes from a client what is not granted to it any more, and subscribes to what is now granted as `auto`.
-    pub(super) fn judge_subscriptions(&mut self, slot: u32) {
+    pub(super) fn judge_subscriptions(&mut self, slot: u32, now: Now) {
+        if self.encoding_of(slot) == Encoding::Raw {
+            return self.judge_raw(slot, now);
+        }
         let mut auto = self.granted(slot, Right::Auto);
         let is_open = self.guard.rules.is_open;
         let granted = if is_open { Vec::new() } else { self.granted(slot, Right::Subscribe) };

@@ -109,9 +109,13 @@ impl Shard {
         let limits = &self.limits;
         let client = self.clients.get_mut(conn.slot as usize).and_then(Option::as_mut);
         let Some(client) = client.filter(|client| client.id == conn) else { return };
-        if client.connection.unsent(bytes, limits, now) {
-            self.close(conn.slot, CloseReason::PingTimeout, now);
-            self.advance(conn.slot, net, now);
+        match client.connection.unsent(bytes, limits, now) {
+            None => {}
+            Some(reason) if reason.resets() => self.hang_up(conn.slot, reason, net),
+            Some(reason) => {
+                self.close(conn.slot, reason, now);
+                self.advance(conn.slot, net, now);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     clock::Now,
     fanout::{ClassId, Flush},
     invariant,
+    protocol::encoding::Encoding,
     topic::position::Position,
 };
 
@@ -111,6 +112,7 @@ impl Shard {
         let flush = &job.flush;
         let client = self.at(slot);
         let ready = client.connection.is_free();
+        let is_raw = client.connection.wire().encoding == Encoding::Raw;
         let sub = client.member_in_slot(sub_slot);
         match flush.silent_since_us {
             // Busy or not, it will need a heartbeat of its own time. One that is busy and silent gets
@@ -137,6 +139,10 @@ impl Shard {
             // nothing of this epoch yet.
             return self.advance(slot, net, now);
         }
+        if is_raw && sub.pos.version() != flush.from {
+            // The frame also has what it got by itself, and who gets bare values cannot tell that.
+            return self.advance(slot, net, now);
+        }
         if flush.lapsed {
             // Who is not closed, since it is ahead of the class or the topic is forgotten by now, gets a
             // frame of its own: this one tells a gap.
@@ -148,6 +154,9 @@ impl Shard {
         let sub = client.member_in_slot(sub_slot);
         sub.pos = Position::at(flush.version);
         sub.sent_us = now.mono_us;
+        if flush.frame.bytes.is_empty() {
+            return;
+        }
         let bytes = client.connection.give(flush.frame.bytes.clone(), fragment_bytes, now);
         net.send(client.id, bytes);
         self.stats.frames_out += u64::from(flush.frame.parts);

@@ -1,6 +1,7 @@
 //! What a shard counts, copied for whoever scrapes.
 
 use super::{Shard, stats::Stats};
+use crate::protocol::encoding::KINDS;
 
 impl Shard {
     /// A copy of the counters, gauges as of now.
@@ -10,6 +11,7 @@ impl Shard {
             slots_free: (self.slots - self.taken) as u64 - self.stats.proxy.waiting,
             sockets_refused: self.refusing() as u64,
             connections: self.clients_open as u64,
+            clients_by: self.clients_by(),
             classes: self.fanout.classes.len() as u64,
             patterns: self.fanout.patterns_len() as u64,
             patterns_kept: self.fanout.patterns_kept().len() as u64,
@@ -36,5 +38,12 @@ impl Shard {
             overload_rung: self.relief.overload.rung().into(),
             ..self.stats.clone()
         }
+    }
+
+    fn clients_by(&self) -> [u64; KINDS.len()] {
+        let mut by = [0; KINDS.len()];
+        let open = self.clients.iter().flatten().filter(|client| client.connection.is_open());
+        open.for_each(|client| by[client.connection.wire().encoding.kind()] += 1);
+        by
     }
 }

@@ -72,6 +72,7 @@ impl Shard {
             handshakes: &self.shared.handshakes,
             hosts_told: &self.shared.hosts_told,
             origins_told: &self.shared.origins_told,
+            raw_paths: &self.raw_paths,
             now,
             echo: self.application == Application::Echo,
         };
@@ -105,6 +106,7 @@ impl Shard {
                 self.record(slot, Seen::Refused { status: Some(status), by }, now);
                 self.ended(slot, ended, now);
             }
+            Said::Raw(text) => self.on_raw(slot, &text, now),
             Said::Op(Ok(request)) => self.on_request(slot, request, now),
             Said::Op(Err(refused)) => self.answer_error(slot, refused.id.as_deref(), &refused.reason, now),
             Said::Ended(ended) => self.ended(slot, ended, now),

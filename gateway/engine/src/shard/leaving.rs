@@ -8,7 +8,6 @@ use crate::{
     client::{CloseReason, DRAIN_CHECK_US, State},
     clock::Now,
     fanout::line::Lane,
-    protocol::reply,
 };
 
 /// Clients told in one slice.
@@ -43,7 +42,7 @@ impl Shard {
         let Some(client) = &mut self.clients[slot as usize] else { return };
         match client.connection.state() {
             State::Open => {
-                self.reply(slot, &reply::draining(drain.reconnect_after_ms(slot)));
+                self.tell_draining(slot, drain.reconnect_after_ms(slot));
                 // Its token may end before.
                 let due_us = drain.leave_us(slot).min(self.access_due_us(slot, now));
                 self.wheel.set(slot, due_us);
@@ -56,7 +55,7 @@ impl Shard {
 
     /// A client has reached its age: it leaves, behind what it is being sent. Gives when to look again.
     pub(super) fn age(&mut self, slot: u32, net: &mut impl Sockets, now: Now) -> Option<u64> {
-        self.reply(slot, &reply::draining(Ages::reconnect_after_ms(slot)));
+        self.tell_draining(slot, Ages::reconnect_after_ms(slot));
         self.at(slot).is_leaving = true;
         self.check_leave(slot, net, now)
     }

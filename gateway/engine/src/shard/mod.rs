@@ -30,6 +30,7 @@ mod ops;
 mod output;
 pub mod overload;
 mod pending;
+mod raw;
 mod rejudging;
 mod relief;
 mod relieving;
@@ -64,13 +65,14 @@ use crate::{
     client::ClientLimits,
     clock::Now,
     fanout::Fanout,
-    http::{host::Host, origin::Origins, proxies::Proxies},
+    http::{host::Host, origin::Origins, proxies::Proxies, raw_path::RawPath},
     settings::{self, Refusing, Settings},
     shard::{
         inbox::{Inbox, Message},
         shared::Shared,
         stats::Stats,
     },
+    topic::policy::Policies,
     wheel::Wheel,
 };
 use ages::Ages;
@@ -110,6 +112,9 @@ pub struct Shard {
     /// `[server] refuse`.
     refusing: Refusing,
     proxies: Proxies,
+    /// `[[topic]]`, and `[[raw]]`.
+    topics: Policies,
+    raw_paths: Vec<RawPath>,
     /// Made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
     guard: Guard,
@@ -188,6 +193,8 @@ impl Shard {
             origins: settings.origins.clone(),
             refusing: settings.refusing,
             proxies: settings.proxies.clone(),
+            topics: settings.topics.clone(),
+            raw_paths: settings.raw_paths.to_vec(),
             guard: Guard::new(settings),
             index,
             shared,

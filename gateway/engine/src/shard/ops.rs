@@ -58,8 +58,12 @@ impl Shard {
         self.at(slot).connection.wire().encoding
     }
 
-    /// `frames`: a message in the client's encoding, or its parts in a row. Long ones count among what is pinned.
+    /// `frames`: a message in the client's encoding, or its parts in a row; nothing where it is none there.
+    /// Long ones count among what is pinned.
     pub(super) fn answer(&mut self, slot: u32, frames: Vec<u8>) {
+        if frames.is_empty() {
+            return;
+        }
         self.stats.frames_out += 1;
         let long = frames.len() > ANSWER_BYTES;
         let frames = if long { self.fanout.pinned.hold(frames) } else { frames.into() };
@@ -133,7 +137,10 @@ impl Shard {
         match tried {
             Ok(Tried::Done) => {}
             Err(reason) if asked.is_ours => self.answer_refusal(slot, None, BAD_REQUEST, &reason),
-            Err(reason) => self.answer_error(slot, asked.id.as_deref(), &reason, now),
+            Err(reason) => {
+                self.answer_error(slot, asked.id.as_deref(), &reason, now);
+                self.close_in_vain(slot, &reason, now);
+            }
             Ok(Tried::Rests) => {
                 self.at(slot).pend(|pending| (pending.op, pending.op_waits) = (Some(asked), true));
             }

@@ -7,6 +7,7 @@ use super::{
     Shard,
     builds::{Running, Whose, Work},
     client::Sub,
+    pending::Pending,
 };
 use crate::{
     client::{CloseReason, Next},
@@ -19,7 +20,7 @@ use crate::{
 impl Shard {
     pub(super) fn on_sent(&mut self, conn: ConnId, bytes: u32, done: bool, net: &mut impl Sockets, now: Now) {
         let Some(client) = self.client(conn) else { return };
-        client.connection.sent(done, now);
+        client.connection.sent(bytes, done, now);
         self.stats.bytes_out += u64::from(bytes);
         if done {
             self.advance(conn.slot, net, now);
@@ -63,7 +64,7 @@ impl Shard {
         }
         if self.at(slot).pending().is_some() {
             if self.at(slot).pend(|pending| pending.take_judged()) {
-                self.judge_subscriptions(slot);
+                self.judge_subscriptions(slot, now);
                 return false;
             }
             if let Some(asked) = self.at(slot).pend(|pending| pending.take_queued()) {
@@ -78,13 +79,18 @@ impl Shard {
             self.send(slot, bytes, net, now);
             return true;
         }
-        if was_held && !self.at(slot).connection.is_held() {
+        let client = self.at(slot);
+        let goes_on = client.pending().is_some_and(Pending::has_queued);
+        if goes_on || was_held && !client.connection.is_held() {
             // The client has the last of what follows an answer.
             return false;
         }
         if let Some(bytes) = self.owed(slot, now) {
-            self.send(slot, bytes, net, now);
-            return true;
+            let is_message = !bytes.is_empty();
+            if is_message {
+                self.send(slot, bytes, net, now);
+            }
+            return is_message;
         }
         let client = self.at(slot);
         let is_open = client.connection.is_open();

@@ -147,6 +147,11 @@ impl Pending {
         if self.is_busy() { None } else { self.queue.pop_front() }
     }
 
+    /// Whether there is one to take.
+    pub fn has_queued(&self) -> bool {
+        !self.is_busy() && !self.queue.is_empty()
+    }
+
     /// An op that is to be tried again.
     pub fn take_op(&mut self) -> Option<Box<Asked>> {
         if self.op_waits || self.building { None } else { self.op.take() }

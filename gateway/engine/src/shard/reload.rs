@@ -18,7 +18,7 @@ const SPREAD_US: u64 = 1_000_000;
 
 impl Shard {
     pub(super) fn reload(&mut self, settings: &Reloaded, now: Now) {
-        let Reloaded { fanout, limits, compression, overload, hosts, origins, proxies, refusing, rules } =
+        let Reloaded { fanout, limits, compression, overload, hosts, origins, refusing, rules, .. } =
             settings;
         let fragment_bytes = self.limits.fragment_bytes;
         self.limits = ClientLimits { fragment_bytes, ..ClientLimits::new(limits, compression) };
@@ -27,7 +27,8 @@ impl Shard {
         self.fanout_config = fanout.clone();
         self.compression = compression.clone();
         (self.hosts, self.origins, self.refusing) = (hosts.clone(), origins.clone(), *refusing);
-        self.proxies = proxies.clone();
+        self.proxies = settings.proxies.clone();
+        (self.topics, self.raw_paths) = (settings.topics.clone(), settings.raw_paths.clone());
         self.fanout.reload(settings, now);
         self.guard.writes = WriteRules::new(limits);
         self.builds.set_rate(limits.build_bytes_per_ip);

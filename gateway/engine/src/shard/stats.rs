@@ -8,6 +8,7 @@ use net::metric::{Kind, Metric, named};
 use crate::{
     client::{self, CloseReason, Refused},
     fanout::{self, compress},
+    protocol::encoding::KINDS,
     shard::overload::RUNG_REFUSES,
 };
 
@@ -33,10 +34,12 @@ pub struct Stats {
     pub held_bytes: u64,
     /// Times that receiving from one stopped.
     pub receive_pauses: u64,
-    /// Gauge: WebSocket connections open.
+    /// Gauges: clients, and those of each of [`KINDS`].
     pub connections: u64,
-    /// Handshakes that ended in 101.
+    pub clients_by: [u64; KINDS.len()],
+    /// Clients that were let in, and those of each of [`KINDS`].
     pub accepted: u64,
+    pub accepted_by: [u64; KINDS.len()],
     /// Connections ended, by [`CloseReason`].
     pub ended: [u64; CloseReason::ALL.len()],
     /// Refusals, by [`REFUSAL_STATUSES`].
@@ -77,6 +80,8 @@ pub struct Stats {
     pub writes: u64,
     pub writes_refused: u64,
     pub writes_limited: u64,
+    /// Messages of clients of bare values that were dropped.
+    pub raw_refused: u64,
     /// Gauges: different grants of tokens, and clients whose token waits to be verified.
     pub grants: u64,
     pub checks_waiting: u64,
@@ -152,7 +157,18 @@ impl Stats {
             s.receive_pauses
         }),
         Metric::gauge("fanwire_subscriptions", "Subscriptions", |s| s.subscriptions),
-        Metric::counter("fanwire_accepted", "Handshakes that ended in 101", |s| s.accepted),
+        Metric::counter("fanwire_accepted", "Clients that were let in", |s| s.accepted),
+        Metric::by(Kind::Counter, "fanwire_accepted_by", "Those of each kind", "kind", |s| {
+            named(KINDS, &s.accepted_by)
+        }),
+        Metric::by(Kind::Gauge, "fanwire_clients", "Clients of each kind", "kind", |s| {
+            named(KINDS, &s.clients_by)
+        }),
+        Metric::counter(
+            "fanwire_raw_refused",
+            "Messages of clients of bare values that were dropped, as they were not granted",
+            |s| s.raw_refused,
+        ),
         Metric::counter("fanwire_accept_failures", "Connections no listener could take", |s| {
             s.accept_failures
         }),
@@ -277,7 +293,7 @@ impl Stats {
 
     /// Of each shard.
     pub const METRICS_EACH: &[Metric<Self>] = &[
-        Metric::gauge("fanwire_connections", "WebSocket connections", |s| s.connections),
+        Metric::gauge("fanwire_connections", "Clients", |s| s.connections),
         Metric::gauge("fanwire_inbox_updates", "Updates waiting for the shard", |s| s.inbox_depth),
         Metric::gauge("fanwire_inbox_bytes", "Bytes of updates waiting for the shard", |s| s.inbox_bytes),
         Metric::gauge(

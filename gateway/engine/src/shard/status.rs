@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Now,
     fanout::{Fanout, PatternId, line::Lane},
-    protocol::status::Change,
+    protocol::{encoding::Encoding, status::Change},
     topic::pattern::Pattern,
 };
 
@@ -53,7 +53,7 @@ impl Shard {
 
     /// The next status that a client is to be told, one at a time.
     pub(super) fn owed_status(&mut self, slot: u32, now: Now) -> Option<Bytes> {
-        if self.at(slot).subs.is_empty() {
+        if self.at(slot).subs.is_empty() || self.encoding_of(slot) == Encoding::Raw {
             return None;
         }
         self.owed_answer(slot, now).or_else(|| self.owed_change(slot, now))
@@ -173,7 +173,8 @@ impl Shard {
             self.at(slot).told = self.statuses.changes;
         }
         let until = self.at(slot).told;
-        if until == 0 || !self.statuses.is_any_held() || !self.at(slot).connection.is_open() {
+        let hears = self.at(slot).connection.is_open() && self.encoding_of(slot) != Encoding::Raw;
+        if until == 0 || !self.statuses.is_any_held() || !hears {
             return;
         }
         let patterns = self.fanout.pattern_ids(patterns);

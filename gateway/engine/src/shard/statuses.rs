@@ -70,7 +70,7 @@ struct Held {
     topics: usize,
     bytes: usize,
     /// Of those topics, made once for everyone of an [`Encoding`].
-    frames: [OnceCell<Bytes>; 2],
+    frames: [OnceCell<Bytes>; Encoding::WHOLE],
 }
 
 /// What of changes is told first, as one: the last of these changes, and the topics of all.
@@ -271,7 +271,7 @@ impl Statuses {
             let topics: Vec<&Pattern> = held.status.topics.iter().filter(stands).collect();
             self.encode(&held.status, &topics, encoding)
         };
-        held.frames[encoding as usize].get_or_init(encode).clone()
+        encoding.whole().map_or_else(encode, |at| held.frames[at].get_or_init(encode).clone())
     }
 
     fn encode(&self, status: &Status, topics: &[&Pattern], encoding: Encoding) -> Bytes {

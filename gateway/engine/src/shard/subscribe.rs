@@ -46,6 +46,7 @@ impl Shard {
         }
         let epoch = self.fanout.epoch();
         let since = op.since.as_ref().filter(|since| since.epoch == epoch).map(|since| since.version);
+        let since = if op.skips_snapshot { Some(asked.at) } else { since };
         if !self.builds.is_granted() && self.fanout.is_long(&op.topics, since) {
             return Ok(Tried::Waits(Some(Lane::Long)));
         }
@@ -55,13 +56,13 @@ impl Shard {
             Settled::Long(long) => Some((sub_slot, long)),
         };
         let interval_us = self.interval_us(slot, op.interval_ms, held_class);
-        let wire = self.at(slot).connection.wire();
+        let wire = self.wire_of(slot, &op.sub);
         let class = self
             .fanout
             .class((sub_slot, wire), interval_us, &held_patterns, &op.topics, now)
             .map_err(|full| full.to_string())?;
         let patterns = self.fanout.pattern_ids(&op.topics);
-        let since = since.filter(|since| self.fanout.answers_since(*since, &patterns));
+        let since = since.filter(|since| op.skips_snapshot || self.fanout.answers_since(*since, &patterns));
         // A subscription never goes back behind what it was sent.
         let least = if held.is_some() { self.fanout.position() } else { asked.at };
         let granted = self.builds.is_granted();

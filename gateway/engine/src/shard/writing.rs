@@ -13,8 +13,9 @@ use crate::{
     access::grants::Right,
     clock::Now,
     protocol::{
+        encoding::Encoding,
         publish::Publish,
-        reply::{self, BAD_REQUEST, FORBIDDEN, NO_ROOM},
+        reply::{self, BAD_REQUEST, FORBIDDEN, NO_ROOM, TOO_MANY},
     },
     topic::pattern::Pattern,
 };
@@ -27,7 +28,7 @@ impl Shard {
         let id = id.as_deref();
         if let Some((code, reason)) = self.may_not_publish(slot, &publish) {
             self.stats.writes_refused += 1;
-            return self.answer_refusal(slot, id, code, &reason);
+            return self.refuse_write(slot, id, code, &reason, now);
         }
         let rate = self.guard.writes.rate;
         let writer = self.guard.writers.entry(slot).or_default();
@@ -36,15 +37,26 @@ impl Shard {
                 self.stats.writes_limited += 1;
                 self.stats.errors_out += 1;
                 let reason = "more than [limits] publishes of a connection";
+                if self.encoding_of(slot) == Encoding::Raw {
+                    return self.drop_raw(slot, TOO_MANY, reason, now);
+                }
                 return self.reply(slot, &reply::too_many(id, reason, wait_us.div_ceil(1_000)));
             }
             Ok(meter) => writer.meter = meter,
         }
         if let Some(fault) = self.guard.writes.fault(&publish) {
             self.stats.writes_refused += 1;
-            return self.answer_error(slot, id, &fault, now);
+            return self.refuse_write(slot, id, BAD_REQUEST, &fault, now);
         }
         self.hand_over(slot, id, publish, now);
+    }
+
+    fn refuse_write(&mut self, slot: u32, id: Option<&str>, code: u16, reason: &str, now: Now) {
+        match code {
+            _ if self.encoding_of(slot) == Encoding::Raw => self.drop_raw(slot, code, reason, now),
+            BAD_REQUEST => self.answer_error(slot, id, reason, now),
+            _ => self.answer_refusal(slot, id, code, reason),
+        }
     }
 
     fn may_not_publish(&mut self, slot: u32, publish: &Publish) -> Option<(u16, String)> {
@@ -110,10 +122,7 @@ impl Shard {
             }
             Wrote::Refused { code, reason } => {
                 self.stats.writes_refused += 1;
-                match code {
-                    BAD_REQUEST => self.answer_error(slot, id, &reason, now),
-                    _ => self.answer_refusal(slot, id, code, &reason),
-                }
+                self.refuse_write(slot, id, code, &reason, now);
             }
         }
     }

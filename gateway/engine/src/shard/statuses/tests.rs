@@ -1,6 +1,7 @@
 use crate::http::{origin::Origins, proxies::Proxies};
 use crate::settings::{Compression, Fanout, Keys, Limits, Overload, Refusing};
 use crate::shard::statuses::*;
+use crate::topic::policy::Policies;
 
 fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
     let (fanout, mut limits, compression) = (Fanout::defaults(), Limits::defaults(), Compression::defaults());
@@ -20,6 +21,8 @@ fn statuses(set: impl FnOnce(&mut Limits)) -> Statuses {
         proxies: &Proxies::default(),
         rules: &std::sync::Arc::default(),
         is_chained: false,
+        topics: &Policies::default(),
+        raw_paths: &[],
     })
 }
 
