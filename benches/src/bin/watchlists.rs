@@ -20,7 +20,10 @@ use engine::{
         inbox::{Inbox, Message},
         shared::Shared,
     },
-    topic::{epoch::Epoch, policy::Mode},
+    topic::{
+        epoch::Epoch,
+        policy::{Mode, Policies},
+    },
     update::{Batch, Op, TopicId, Update},
 };
 use net::{Close, ConnId, Event, Sockets};
@@ -155,6 +158,8 @@ impl World {
             proxies: &Proxies::default(),
             rules: &Arc::default(),
             is_chained: false,
+            raw_paths: &[],
+            topics: &Policies::default(),
         };
         let now = Now { mono_us: 1_000_000, wall_us: 1_760_000_000_000_000 };
         let epoch = Epoch::parse("8f0c2a77d1e94b02").expect("16 hex digits");
