@@ -57,7 +57,7 @@ test('the chat', { timeout: 120_000 }, async (t) => {
 
   await t.test('who types is seen by the others, until that has not gone on for 3 s', async () => {
     await ben.type('#text', 'I am');
-    for (const page of [anna, zoe]) await shows(page, '#typing', 'ben typing');
+    for (const page of [anna, zoe]) await shows(page, '#typing', 'ben is typing');
     await example.picture(anna, '-typing');
     assert.deepEqual(await texts(ben, '#typing'), ['']);
     const began = Date.now();
@@ -65,7 +65,7 @@ test('the chat', { timeout: 120_000 }, async (t) => {
     assert.ok(Date.now() - began > 1500, `gone after ${Date.now() - began} ms`);
     // What is sent ends it at once.
     await ben.type('#text', ' here');
-    await shows(anna, '#typing', 'ben typing');
+    await shows(anna, '#typing', 'ben is typing');
     await ben.click('#say button');
     await anna.waitForFunction(() => !document.querySelector('#typing').textContent, null, { timeout: 1500 });
     await shows(anna, '#log li', 'I am here');
@@ -141,6 +141,7 @@ test('the chat', { timeout: 120_000 }, async (t) => {
     assert.deepEqual((await said(ben)).map(([, text]) => text), ['this is for you', 'nice here']);
     await anna.click('#rooms button:has-text("#garden")');
     await shows(anna, '#log li', 'nice here');
+    await shown(anna, ['anna (you)', 'ben']);
     await example.picture(anna);
   });
 
