@@ -141,8 +141,6 @@ bugs! {
     AutoOutlives,
     /// A reload leaves what clients hold as it was granted before.
     GrantsStay,
-    /// An op that waits is answered by what was granted when it came.
-    WaitingUnjudged,
     /// A connection that is gone goes on to count for its subject.
     SubjectKept,
     /// Of the addresses that proxies told the first counts, whoever wrote it.
