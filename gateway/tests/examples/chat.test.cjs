@@ -82,7 +82,8 @@ test('the chat', { timeout: 120_000 }, async (t) => {
     assert.deepEqual(heard, ['hello, <b>all</b>', 'I am here', 'and this for all']);
     // Nor may it ask: the gateway refuses that.
     const refused = await zoe.evaluate(() => new Promise((resolve) => {
-      client.subscribe('user.ben.inbox').on('error', resolve);
+      const inbox = client.subscribe('user.ben.inbox');
+      for (const event of ['error', 'subscribed']) inbox.on(event, resolve);
     }));
     assert.equal(refused.code, 4403, JSON.stringify(refused));
   });
@@ -123,6 +124,7 @@ test('the chat', { timeout: 120_000 }, async (t) => {
       ['anna', 'hello, <b>all</b>'], ['ben', 'I am here'], ['anna → you', 'this is for you'], ['anna', 'and this for all']]);
     const carl = await enter(example, 'carl');
     await shows(carl, '#log li', 'and this for all');
+    await shown(anna, ['anna (you)', 'ben', 'carl']);
     assert.deepEqual((await said(carl)).map(([, text]) => text), ['hello, <b>all</b>', 'I am here', 'and this for all']);
     await carl.close();
     await shown(anna, ['anna (you)', 'ben']);
@@ -142,6 +144,7 @@ test('the chat', { timeout: 120_000 }, async (t) => {
     await anna.click('#rooms button:has-text("#garden")');
     await shows(anna, '#log li', 'nice here');
     await shown(anna, ['anna (you)', 'ben']);
+    await shows(anna, '#rooms button', '#garden 2');
     await example.picture(anna);
   });
 
